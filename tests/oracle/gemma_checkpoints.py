@@ -12,7 +12,8 @@ reference.safetensors holds
   input_ids  [T]         i64  the text, <bos> first, sampled from the model
   logits     [N, vocab]  f32  the logits of the last N positions (N = T unless long)
 with T, N, first_position, mean_nll, max_f64_difference and the shifts that
-the mistakes cause as metadata strings. The weights stay in the dtype of the
+the mistakes cause as strings of a JSON object in the metadata entry
+"reference". The weights stay in the dtype of the
 file and are computed in float32, as from_pretrained(dtype=float32) does.
 
 Usage: python gemma_checkpoints.py OUT
@@ -245,7 +246,8 @@ def to_hub_form(path):
     """Rewrites config.json as the files on the hub have it (transformers 4: no layer_types, no rope_parameters)."""
     c = json.loads(path.read_text())
     rope = c.pop("rope_parameters")
-    c.pop("layer_types")
+    for absent in ("layer_types", "tie_word_embeddings", "use_bidirectional_attention"):
+        c.pop(absent)
     c["torch_dtype"] = c.pop("dtype")
     c["transformers_version"] = "4.42.4"
     c["hidden_act"] = c["hidden_activation"]
@@ -313,7 +315,8 @@ def build(out, name, seed):
     save_file(
         {"input_ids": ids, "logits": logits[first:].contiguous()},
         folder / "reference.safetensors",
-        metadata=meta,
+        # One entry: safetensors writes several in an order that changes from run to run.
+        metadata={"reference": json.dumps(meta)},
     )
 
 
