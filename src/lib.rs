@@ -1,1 +1,3 @@
 //! wip
+pub mod kernels;
+pub mod model;

@@ -1,0 +1,183 @@
+//! A matrix whose rows stay in mapped pages.
+
+use super::Format;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A shared, read-only run of bytes, such as a part of a mapped file.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// The bytes `range` of `owner`, or `None` where it does not have them.
+    pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Option<Self> {
+        (*owner).as_ref().get(range.clone())?;
+        Some(Self { owner, range })
+    }
+
+    /// The bytes themselves.
+    pub fn as_slice(&self) -> &[u8] {
+        &(*self.owner).as_ref()[self.range.clone()]
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({:?})", self.range)
+    }
+}
+
+/// Why bytes are no matrix.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MatrixError {
+    /// A row is not a whole number of blocks.
+    #[error("a row of {cols} numbers is not a whole number of {format} blocks of {block}")]
+    PartialBlock {
+        /// Numbers in a row.
+        cols: usize,
+        /// The format's name.
+        format: &'static str,
+        /// Numbers in a block.
+        block: usize,
+    },
+    /// The byte count does not fit the shape.
+    #[error("{rows} x {cols} numbers of {format} take {expected} bytes, found {found}")]
+    Length {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Numbers in a row.
+        cols: usize,
+        /// The format's name.
+        format: &'static str,
+        /// Bytes that the shape takes; `usize::MAX` where the size overflows.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// The bytes do not start at an address that the format's blocks need.
+    #[error("{format} data must start at a multiple of {alignment} bytes")]
+    Misaligned {
+        /// The format's name.
+        format: &'static str,
+        /// The alignment needed.
+        alignment: usize,
+    },
+}
+
+/// A matrix of `rows` × `cols` numbers in a storage format, row after row without gaps.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    bytes: Bytes,
+    format: Format,
+    rows: usize,
+    cols: usize,
+    row_bytes: usize,
+}
+
+impl Matrix {
+    /// Reads `bytes` as a matrix.
+    ///
+    /// # Errors
+    /// A row that is not whole blocks, a length that is not that of the shape, an address that the blocks cannot have.
+    pub fn new(bytes: Bytes, format: Format, rows: usize, cols: usize) -> Result<Self, MatrixError> {
+        let name = format.name();
+        let row_bytes = format.bytes_of(cols).ok_or(MatrixError::PartialBlock {
+            cols,
+            format: name,
+            block: format.block_len(),
+        })?;
+        let expected = row_bytes.saturating_mul(rows);
+        let found = bytes.as_slice().len();
+        if expected != found {
+            return Err(MatrixError::Length { rows, cols, format: name, expected, found });
+        }
+        let alignment = format.alignment();
+        if !bytes.as_slice().as_ptr().addr().is_multiple_of(alignment) {
+            return Err(MatrixError::Misaligned { format: name, alignment });
+        }
+        Ok(Self { bytes, format, rows, cols, row_bytes })
+    }
+
+    /// Number of rows: the outputs of a linear layer, or the entries of a table.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers in a row: the inputs of a linear layer.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The storage format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// All bytes, row after row.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// The bytes of some rows.
+    pub(crate) fn rows_bytes(&self, rows: Range<usize>) -> &[u8] {
+        &self.bytes.as_slice()[rows.start * self.row_bytes..rows.end * self.row_bytes]
+    }
+
+    /// Bytes of a row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    /// Converts `rows` to f32 into `out`, which holds exactly those rows.
+    pub fn dequantize(&self, rows: Range<usize>, out: &mut [f32]) {
+        self.format.dequantize(self.rows_bytes(rows), out);
+    }
+
+    /// Converts the rows that `ids` names to f32, one after the other: `[ids.len(), cols]`. `None` where an id has no row.
+    pub fn gather(&self, ids: &[u32]) -> Option<Vec<f32>> {
+        let mut out = vec![0f32; ids.len() * self.cols];
+        for (&id, row) in ids.iter().zip(out.chunks_exact_mut(self.cols.max(1))) {
+            let id = id as usize;
+            if id >= self.rows {
+                return None;
+            }
+            self.dequantize(id..id + 1, row);
+        }
+        Some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(v: Vec<u8>, start: usize) -> Bytes {
+        let end = v.len();
+        Bytes::new(Arc::new(v), start..end).unwrap()
+    }
+
+    #[test]
+    fn refuses_what_is_no_matrix() {
+        assert!(Bytes::new(Arc::new(vec![0u8; 3]), 1..4).is_none());
+        let e = Matrix::new(bytes(vec![0; 8], 0), Format::F32, 1, 3).unwrap_err();
+        assert_eq!(e, MatrixError::Length { rows: 1, cols: 3, format: "f32", expected: 12, found: 8 });
+        let e = Matrix::new(bytes(vec![0; 18], 0), Format::Q4_0, 1, 31).unwrap_err();
+        assert!(matches!(e, MatrixError::PartialBlock { cols: 31, .. }));
+        let e = Matrix::new(bytes(vec![0; 8], 0), Format::F32, usize::MAX, 1).unwrap_err();
+        assert!(matches!(e, MatrixError::Length { expected: usize::MAX, .. }));
+        // One of two neighbouring addresses is odd, and blocks start with a half float.
+        let odd = [0, 1].map(|s| Matrix::new(bytes(vec![0; 18 + s], s), Format::Q4_0, 1, 32).is_err());
+        assert_eq!(odd.iter().filter(|e| **e).count(), 1);
+    }
+
+    #[test]
+    fn gathers_rows_and_refuses_others() {
+        let v: Vec<u8> = [1f32, 2., 3., 4.].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let m = Matrix::new(bytes(v, 0), Format::F32, 2, 2).unwrap();
+        assert_eq!(m.gather(&[1, 0]).unwrap(), [3., 4., 1., 2.]);
+        assert!(m.gather(&[2]).is_none());
+    }
+}

@@ -1,0 +1,14 @@
+//! The CPU's fast paths: matrix products and row look-ups over weights that stay in their file's pages.
+//!
+//! Nothing here knows what a model is. A [`Matrix`] is a rectangle of numbers in some storage [`Format`]; the
+//! kernels read it a row or a tile at a time, so the matrix never exists in f32 as a whole and the resident memory is
+//! that of the file.
+
+pub mod dot;
+pub mod format;
+pub mod matmul;
+pub mod matrix;
+
+pub use format::Format;
+pub use matmul::MatMul;
+pub use matrix::{Bytes, Matrix, MatrixError};

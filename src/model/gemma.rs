@@ -1,0 +1,483 @@
+//! The model: token ids in, logits out.
+
+use super::attention::{Attention, mask};
+use super::config::{Architecture, Config, LayerKind};
+use super::error::{Error, Result};
+use super::inspect;
+use super::kv_cache::Cache;
+use super::linear::{Embedding, Linear};
+use super::mlp::Mlp;
+use super::norm::RmsNorm;
+use super::rope::Angles;
+use super::weights::{Container, Progress, Weights};
+use candle_core::{DType, Device, Tensor};
+use std::path::Path;
+
+/// Rows of activations that go through the layers at once; longer prompts are cut. It bounds the memory of attention
+/// scores and of feed-forward activations, and is more than the matrix products need to run at full speed.
+pub const CHUNK: usize = 256;
+
+/// How to load a model.
+pub struct LoadOptions<'a> {
+    /// Where to compute.
+    pub device: Device,
+    /// The dtype of activations; f32 where not given, and the only one on the CPU.
+    pub dtype: Option<DType>,
+    /// Apply the soft caps that the configuration has. `false` drops both: another model, for comparison.
+    pub softcap: bool,
+    /// Never round activations to 8 bits for quantised weights, so that a decode step equals the same position of a
+    /// prompt; slower on quantised weights, of no effect on others.
+    pub exact: bool,
+    /// Called while the weights are read.
+    pub progress: Option<Box<dyn FnMut(Progress) + 'a>>,
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        Self { device: Device::Cpu, dtype: None, softcap: true, exact: false, progress: None }
+    }
+}
+
+/// One transformer block; four norms.
+#[derive(Debug, Clone)]
+struct Layer {
+    kind: LayerKind,
+    input_norm: RmsNorm,
+    attention: Attention,
+    post_attention_norm: RmsNorm,
+    pre_mlp_norm: RmsNorm,
+    mlp: Mlp,
+    post_mlp_norm: RmsNorm,
+}
+
+/// A Gemma 2 or Gemma 3 text model. Clones share the weights.
+#[derive(Debug, Clone)]
+pub struct Gemma {
+    config: Config,
+    device: Device,
+    dtype: DType,
+    embedding: Embedding,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    head: Linear,
+    fingerprint: Option<String>,
+}
+
+/// Where tensors come from: names are those of a Hugging Face checkpoint.
+trait Source {
+    fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear>;
+    fn embedding(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding>;
+    fn vector(&mut self, name: &str, len: usize) -> Result<Tensor>;
+}
+
+impl Gemma {
+    /// Loads a Hugging Face directory or a GGUF file.
+    ///
+    /// # Errors
+    /// See [`Error`]: no such model, another architecture, a missing tensor, a wrong shape or type, a truncated file.
+    pub fn load(path: impl AsRef<Path>, options: LoadOptions<'_>) -> Result<Self> {
+        let weights = Weights::open(path)?;
+        Self::new(weights.config().clone(), &weights, options)
+    }
+
+    /// Builds the model from opened weights and a configuration, usually the weights' own.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn new(mut config: Config, weights: &Weights, mut options: LoadOptions<'_>) -> Result<Self> {
+        let dtype = options.dtype.unwrap_or(DType::F32);
+        if options.device.is_cpu() && dtype != DType::F32 {
+            return Err(Error::Device {
+                found: format!("dtype {} on the CPU", dtype.as_str()),
+                expected: "the CPU computes in f32, whatever the dtype of the file".into(),
+            });
+        }
+        if !options.softcap {
+            config.attn_softcap = None;
+            config.final_softcap = None;
+        }
+        if let Some(progress) = options.progress.as_mut() {
+            weights.prefault(progress);
+        }
+        let mut source = Stored { weights, device: &options.device, dtype, exact: options.exact };
+        let mut model = Self::build(config, &mut source, options.device.clone(), dtype)?;
+        model.fingerprint = Some(inspect::fingerprint(weights));
+        Ok(model)
+    }
+
+    /// Builds the model from plain tensors, such as variables to be trained: `get` is asked for each tensor by the name
+    /// that a Hugging Face checkpoint gives it (`model.layers.0.mlp.up_proj.weight`), with its shape.
+    ///
+    /// # Errors
+    /// What `get` says, and a tensor of another shape than asked for.
+    pub fn from_tensors(
+        config: Config,
+        device: &Device,
+        dtype: DType,
+        get: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        Self::build(config, &mut Plain { get }, device.clone(), dtype)
+    }
+
+    fn build(config: Config, source: &mut dyn Source, device: Device, dtype: DType) -> Result<Self> {
+        config.validate()?;
+        let c = &config;
+        let (hidden, heads, kv) = (c.hidden, c.heads * c.head_dim, c.kv_heads * c.head_dim);
+        let mut layers = Vec::with_capacity(c.num_layers());
+        for (i, kind) in c.layers.iter().enumerate() {
+            let name = |part: &str| format!("model.layers.{i}.{part}.weight");
+            let mut norm = |part: &str, len: usize| -> Result<RmsNorm> {
+                RmsNorm::new(source.vector(&name(part), len)?, c.norm_offset, c.rms_eps)
+            };
+            let input_norm = norm("input_layernorm", hidden)?;
+            let post_attention_norm = norm("post_attention_layernorm", hidden)?;
+            let pre_mlp_norm = norm("pre_feedforward_layernorm", hidden)?;
+            let post_mlp_norm = norm("post_feedforward_layernorm", hidden)?;
+            let (q_norm, k_norm) = match c.architecture {
+                Architecture::Gemma2 => (None, None),
+                Architecture::Gemma3 => {
+                    (Some(norm("self_attn.q_norm", c.head_dim)?), Some(norm("self_attn.k_norm", c.head_dim)?))
+                }
+            };
+            let mut linear = |part: &str, out: usize, inp: usize| source.linear(&name(part), out, inp);
+            let attention = Attention {
+                q: linear("self_attn.q_proj", heads, hidden)?,
+                k: linear("self_attn.k_proj", kv, hidden)?,
+                v: linear("self_attn.v_proj", kv, hidden)?,
+                o: linear("self_attn.o_proj", hidden, heads)?,
+                q_norm,
+                k_norm,
+                heads: c.heads,
+                kv_heads: c.kv_heads,
+                head_dim: c.head_dim,
+                scale: c.query_pre_attn_scalar.powf(-0.5),
+                softcap: c.attn_softcap,
+            };
+            let mlp = Mlp {
+                gate: linear("mlp.gate_proj", c.intermediate, hidden)?,
+                up: linear("mlp.up_proj", c.intermediate, hidden)?,
+                down: linear("mlp.down_proj", hidden, c.intermediate)?,
+            };
+            layers.push(Layer {
+                kind: *kind,
+                input_norm,
+                attention,
+                post_attention_norm,
+                pre_mlp_norm,
+                mlp,
+                post_mlp_norm,
+            });
+        }
+        let norm = RmsNorm::new(source.vector("model.norm.weight", hidden)?, c.norm_offset, c.rms_eps)?;
+        let table = "model.embed_tokens.weight";
+        let embedding = source.embedding(table, c.vocab, hidden)?;
+        let head = source.linear(if c.tie { table } else { "lm_head.weight" }, c.vocab, hidden)?;
+        Ok(Self { config, device, dtype, embedding, layers, norm, head, fingerprint: None })
+    }
+
+    /// The configuration in force, after [`LoadOptions::softcap`].
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the model computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The dtype of activations.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The digest of the weights' files, see [`inspect::fingerprint`]; none for a model built from tensors.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    /// The same model, sharing the weights, with [`LoadOptions::exact`] set anew.
+    pub fn with_exact(&self, exact: bool) -> Self {
+        let mut model = self.clone();
+        for layer in &mut model.layers {
+            let (a, m) = (&mut layer.attention, &mut layer.mlp);
+            for linear in [&mut a.q, &mut a.k, &mut a.v, &mut a.o, &mut m.gate, &mut m.up, &mut m.down] {
+                *linear = linear.with_exact(exact);
+            }
+        }
+        model.head = model.head.with_exact(exact);
+        model
+    }
+
+    /// An empty cache for `batch` sequences.
+    pub fn new_cache(&self, batch: usize) -> Cache {
+        Cache::new(&self.config, batch)
+    }
+
+    /// Feeds the next tokens of each sequence, `rows` of one length, and returns the logits after the last one:
+    /// `[batch, vocab]`, f32. Used for a prompt as well as for a single step.
+    ///
+    /// # Errors
+    /// Rows that do not fit the cache or the context, an id outside the vocabulary.
+    pub fn forward<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
+        let mut last = None;
+        self.visit_hidden(rows, cache, |hidden| {
+            last = Some(hidden.narrow(1, hidden.dim(1)? - 1, 1)?);
+            Ok::<(), Error>(())
+        })?;
+        // `visit_hidden` refuses empty rows, so there has been a last one.
+        let last = last.ok_or_else(|| Error::Batch { expected: "tokens".into(), found: "none".into() })?;
+        Ok(self.logits(&last)?.squeeze(1)?)
+    }
+
+    /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
+    /// 4 · vocab bytes a token; see [`Self::visit_logits`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_all<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
+        let mut parts = Vec::new();
+        self.visit_hidden(rows, cache, |hidden| {
+            parts.push(self.logits(hidden)?);
+            Ok::<(), Error>(())
+        })?;
+        Ok(Tensor::cat(&parts, 1)?)
+    }
+
+    /// As [`Self::forward_all`], `chunk` positions at a time: `visit` gets the index in `rows` of the first token of the
+    /// chunk and the logits after each token of it, `[batch, at most chunk, vocab]`, f32.
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and whatever `visit` returns.
+    pub fn visit_logits<R: AsRef<[u32]>, E: From<Error>>(
+        &self,
+        rows: &[R],
+        cache: &mut Cache,
+        chunk: usize,
+        mut visit: impl FnMut(usize, &Tensor) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut at = 0;
+        self.visit_hidden(rows, cache, |hidden| {
+            let len = hidden.dim(1).map_err(Error::from)?;
+            for start in (0..len).step_by(chunk.max(1)) {
+                let part = hidden.narrow(1, start, chunk.max(1).min(len - start)).map_err(Error::from)?;
+                visit(at + start, &self.logits(&part)?)?;
+            }
+            at += len;
+            Ok(())
+        })
+    }
+
+    /// The logits after each token of `rows`, `[batch, positions, vocab]`, without a cache and in one piece; gradients
+    /// flow to the tensors of [`Self::from_tensors`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_train<R: AsRef<[u32]>>(&self, rows: &[R]) -> Result<Tensor> {
+        let len = self.check(rows, rows.len(), 0)?;
+        let hidden = self.chunk(rows, 0..len, None, 0)?;
+        self.logits(&hidden)
+    }
+
+    /// Length of the rows, if they are all of one length that fits.
+    fn check<R: AsRef<[u32]>>(&self, rows: &[R], batch: usize, start: usize) -> Result<usize> {
+        let len = rows.first().map_or(0, |r| r.as_ref().len());
+        if rows.len() != batch || len == 0 || rows.iter().any(|r| r.as_ref().len() != len) {
+            let lengths: Vec<_> = rows.iter().map(|r| r.as_ref().len()).collect();
+            let expected = format!("{batch} rows of tokens of one length, at least 1");
+            return Err(Error::Batch { expected, found: format!("rows of {lengths:?}") });
+        }
+        let (needed, limit) = (start + len, self.config.max_position);
+        if needed > limit {
+            return Err(Error::Context { needed, limit });
+        }
+        // Before anything is written to the cache.
+        let vocab = self.config.vocab;
+        for row in rows {
+            if let Some(&id) = row.as_ref().iter().find(|id| **id as usize >= vocab) {
+                return Err(Error::Token { id, vocab });
+            }
+        }
+        Ok(len)
+    }
+
+    /// Runs the layers over `rows` in chunks and hands the normalised residual stream of each to `visit`,
+    /// `[batch, positions, hidden]`.
+    fn visit_hidden<R: AsRef<[u32]>, E: From<Error>>(
+        &self,
+        rows: &[R],
+        cache: &mut Cache,
+        mut visit: impl FnMut(&Tensor) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let len = self.check(rows, cache.batch(), cache.len())?;
+        let step = (CHUNK / rows.len()).max(1);
+        for at in (0..len).step_by(step) {
+            let end = (at + step).min(len);
+            let start = cache.len();
+            let hidden = self.chunk(rows, at..end, Some(cache), start)?;
+            cache.len = start + (end - at);
+            visit(&hidden)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the layers over the tokens `range` of each row, which stand at positions from `start` on.
+    fn chunk<R: AsRef<[u32]>>(
+        &self,
+        rows: &[R],
+        range: std::ops::Range<usize>,
+        mut cache: Option<&mut Cache>,
+        start: usize,
+    ) -> Result<Tensor> {
+        let c = &self.config;
+        let (batch, len) = (rows.len(), range.len());
+        let ids: Vec<u32> = rows.iter().flat_map(|r| r.as_ref()[range.clone()].iter().copied()).collect();
+        let xs = self.embedding.forward(&ids, &self.device, self.dtype)?;
+        // The reference rounds the factor to the compute dtype.
+        let factor = Tensor::new(&[(c.hidden as f64).sqrt() as f32], &self.device)?.to_dtype(self.dtype)?;
+        let mut xs = xs.broadcast_mul(&factor)?.reshape((batch, len, c.hidden))?;
+        let angles =
+            |rope| -> Result<Angles> { Angles::new(rope, c.head_dim, start, len, &self.device, self.dtype) };
+        let (local, global) = (angles(c.rope_local)?, angles(c.rope_global)?);
+        // Layers of one kind share a mask.
+        let mut masks: Vec<(LayerKind, Option<Tensor>)> = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let mask = if let Some((_, mask)) = masks.iter().find(|(kind, _)| *kind == layer.kind) {
+                mask.clone()
+            } else {
+                let past = match layer.kind {
+                    LayerKind::Local { window } => start.min(window.min(c.max_position) - 1),
+                    LayerKind::Global => start,
+                };
+                let mask = mask(past, len, layer.kind.window(), &self.device, self.dtype)?;
+                masks.push((layer.kind, mask.clone()));
+                mask
+            };
+            let angles = if layer.kind == LayerKind::Global { &global } else { &local };
+            let cache = cache.as_mut().map(|c| &mut c.layers[i]);
+            xs = layer.forward(&xs, angles, mask.as_ref(), cache, start)?;
+        }
+        self.norm.forward(&xs)
+    }
+
+    /// `[batch, positions, hidden]` to `[batch, positions, vocab]` in f32, soft-capped.
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let logits = self.head.forward(hidden)?.to_dtype(DType::F32)?;
+        Ok(match self.config.final_softcap {
+            Some(cap) => ((logits / cap)?.tanh()? * cap)?,
+            None => logits,
+        })
+    }
+}
+
+impl Layer {
+    fn forward(
+        &self,
+        xs: &Tensor,
+        angles: &Angles,
+        mask: Option<&Tensor>,
+        cache: Option<&mut super::kv_cache::LayerCache>,
+        start: usize,
+    ) -> Result<Tensor> {
+        let ys = self.attention.forward(&self.input_norm.forward(xs)?, angles, mask, cache, start)?;
+        let xs = (xs + self.post_attention_norm.forward(&ys)?)?;
+        let ys = self.mlp.forward(&self.pre_mlp_norm.forward(&xs)?)?;
+        Ok((&xs + self.post_mlp_norm.forward(&ys)?)?)
+    }
+}
+
+/// The index of the first NaN or infinity, for callers that would rather stop than sample from such logits.
+pub fn first_non_finite(logits: &[f32]) -> Option<usize> {
+    logits.iter().position(|v| !v.is_finite())
+}
+
+/// Tensors of mapped files.
+struct Stored<'a> {
+    weights: &'a Weights,
+    device: &'a Device,
+    dtype: DType,
+    exact: bool,
+}
+
+impl Stored<'_> {
+    fn name(&self, name: &str) -> String {
+        match self.weights.container() {
+            Container::Safetensors => name.into(),
+            Container::Gguf => gguf_name(name),
+        }
+    }
+}
+
+impl Source for Stored<'_> {
+    fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear> {
+        let matrix = self.weights.matrix(&self.name(name), out, inp)?;
+        Linear::place(matrix, self.device, self.dtype, self.exact)
+    }
+
+    fn embedding(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding> {
+        Ok(Embedding::Stored(self.weights.matrix(&self.name(name), rows, cols)?))
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Tensor> {
+        let values = self.weights.vector(&self.name(name), len)?;
+        Ok(Tensor::from_vec(values, len, self.device)?)
+    }
+}
+
+/// llama.cpp's name of a checkpoint's tensor.
+fn gguf_name(name: &str) -> String {
+    let part = |part: &str| match part {
+        "input_layernorm" => "attn_norm",
+        "post_attention_layernorm" => "post_attention_norm",
+        "pre_feedforward_layernorm" => "ffn_norm",
+        "post_feedforward_layernorm" => "post_ffw_norm",
+        "self_attn.q_proj" => "attn_q",
+        "self_attn.k_proj" => "attn_k",
+        "self_attn.v_proj" => "attn_v",
+        "self_attn.o_proj" => "attn_output",
+        "self_attn.q_norm" => "attn_q_norm",
+        "self_attn.k_norm" => "attn_k_norm",
+        "mlp.gate_proj" => "ffn_gate",
+        "mlp.up_proj" => "ffn_up",
+        _ => "ffn_down",
+    };
+    match name {
+        "model.embed_tokens.weight" => "token_embd.weight".into(),
+        "model.norm.weight" => "output_norm.weight".into(),
+        "lm_head.weight" => "output.weight".into(),
+        _ => {
+            let inner = name.trim_start_matches("model.layers.").trim_end_matches(".weight");
+            let (layer, inner) = inner.split_once('.').unwrap_or((inner, ""));
+            format!("blk.{layer}.{}.weight", part(inner))
+        }
+    }
+}
+
+/// Tensors from a caller.
+struct Plain<F> {
+    get: F,
+}
+
+impl<F: FnMut(&str, &[usize]) -> Result<Tensor>> Plain<F> {
+    fn checked(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = (self.get)(name, shape)?;
+        if tensor.dims() != shape {
+            let (expected, found) = (shape.to_vec(), tensor.dims().to_vec());
+            return Err(Error::Shape { name: name.into(), expected, found });
+        }
+        Ok(tensor)
+    }
+}
+
+impl<F: FnMut(&str, &[usize]) -> Result<Tensor>> Source for Plain<F> {
+    fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear> {
+        Ok(Linear::Dense(self.checked(name, &[out, inp])?))
+    }
+
+    fn embedding(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding> {
+        Ok(Embedding::Dense(self.checked(name, &[rows, cols])?))
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Tensor> {
+        self.checked(name, &[len])
+    }
+}

@@ -1,0 +1,106 @@
+//! The linear layer and the embedding: one type each over the places that weights can be in.
+
+use super::error::{Error, Result};
+use crate::kernels::{MatMul, Matrix};
+use candle_core::quantized::{QMatMul, QStorage, QTensor};
+use candle_core::{D, DType, Device, Module, Tensor};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// `xs · Wᵀ` without a bias, W `[out, in]`.
+#[derive(Debug, Clone)]
+pub enum Linear {
+    /// On the CPU, in the file's pages and format; f32 activations. No gradient.
+    Stored(MatMul),
+    /// A tensor on any device, in the dtype of the activations; differentiable.
+    Dense(Tensor),
+    /// Quantised on a GPU, multiplied by candle's kernels. No gradient.
+    Quantized(QMatMul),
+}
+
+impl Linear {
+    /// Places a stored matrix on a device: in its pages on the CPU, as a tensor of `dtype` or as quantised blocks elsewhere.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn place(matrix: Matrix, device: &Device, dtype: DType, exact: bool) -> Result<Self> {
+        if device.is_cpu() {
+            return Ok(Self::Stored(MatMul { matrix, exact }));
+        }
+        let shape = (matrix.rows(), matrix.cols());
+        if matrix.format().is_quantized() {
+            let data = Cow::Borrowed(matrix.bytes());
+            let storage = QStorage::from_data(data, device, matrix.format().ggml())?;
+            let tensor = QTensor::new(storage, shape)?;
+            return Ok(Self::Quantized(QMatMul::from_arc(Arc::new(tensor))?));
+        }
+        let mut values = vec![0f32; shape.0 * shape.1];
+        matrix.dequantize(0..shape.0, &mut values);
+        Ok(Self::Dense(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?))
+    }
+
+    /// `[.., in]` to `[.., out]`.
+    ///
+    /// # Errors
+    /// Activations of another width or dtype.
+    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Stored(op) => xs.contiguous()?.apply_op1_no_bwd(op)?,
+            Self::Dense(w) => {
+                let mut dims = xs.dims().to_vec();
+                let rows = xs.elem_count() / xs.dim(D::Minus1)?.max(1);
+                let ys = xs.reshape((rows, ()))?.matmul(&w.t()?)?;
+                if let Some(last) = dims.last_mut() {
+                    *last = w.dim(0)?;
+                }
+                ys.reshape(dims)?
+            }
+            Self::Quantized(w) => w.forward(&xs.to_dtype(DType::F32)?)?.to_dtype(xs.dtype())?,
+        })
+    }
+
+    /// The same layer with the rounding of activations to 8 bits allowed or not; see [`MatMul::exact`].
+    pub fn with_exact(&self, exact: bool) -> Self {
+        match self {
+            Self::Stored(op) => Self::Stored(MatMul { matrix: op.matrix.clone(), exact }),
+            other => other.clone(),
+        }
+    }
+}
+
+/// The embedding, `[vocab, hidden]`.
+#[derive(Debug, Clone)]
+pub enum Embedding {
+    /// In the file's pages; rows are converted one by one and sent to the device.
+    Stored(Matrix),
+    /// A tensor on any device; differentiable.
+    Dense(Tensor),
+}
+
+impl Embedding {
+    /// Rows of the table, `[ids.len(), hidden]`, in `dtype` on `device`.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary.
+    pub fn forward(&self, ids: &[u32], device: &Device, dtype: DType) -> Result<Tensor> {
+        let vocab = match self {
+            Self::Stored(m) => m.rows(),
+            Self::Dense(t) => t.dim(0)?,
+        };
+        if let Some(&id) = ids.iter().find(|id| **id as usize >= vocab) {
+            return Err(Error::Token { id, vocab });
+        }
+        Ok(match self {
+            Self::Stored(m) => {
+                let rows = m.gather(ids).ok_or(Error::Token { id: u32::MAX, vocab })?;
+                Tensor::from_vec(rows, (ids.len(), m.cols()), &Device::Cpu)?
+                    .to_dtype(dtype)?
+                    .to_device(device)?
+            }
+            Self::Dense(t) => {
+                let ids = Tensor::new(ids, t.device())?;
+                t.index_select(&ids, 0)?.to_dtype(dtype)?
+            }
+        })
+    }
+}

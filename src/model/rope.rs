@@ -1,0 +1,64 @@
+//! Rotary position embedding, half-rotation form, with tables in f32.
+
+use super::config::RopeBase;
+use super::error::Result;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::rotary_emb;
+
+/// Cosines and sines of a run of positions, `[positions, head_dim / 2]` each.
+#[derive(Debug, Clone)]
+pub struct Angles {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Angles {
+    /// The angles of positions `start` to `start + len` − 1.
+    ///
+    /// They are computed where they are needed: `len · head_dim / 2` cosines cost nothing beside a layer, and no table
+    /// has to be kept or grown. Each step is an f32 operation, in the reference's order (`Gemma2RotaryEmbedding`),
+    /// because at position 8,000 the rounding of the frequencies moves angles by more than the tolerance.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn new(
+        rope: RopeBase,
+        head_dim: usize,
+        start: usize,
+        len: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self> {
+        let half = head_dim / 2;
+        let frequencies: Vec<f32> =
+            (0..half).map(|i| 1.0 / rope.base.powf((2 * i) as f32 / head_dim as f32) / rope.factor).collect();
+        let mut cos = Vec::with_capacity(len * half);
+        let mut sin = Vec::with_capacity(len * half);
+        for p in start..start + len {
+            for f in &frequencies {
+                let (s, c) = (p as f32 * f).sin_cos();
+                cos.push(c);
+                sin.push(s);
+            }
+        }
+        let tensor = |v| -> Result<Tensor> {
+            Ok(Tensor::from_vec(v, (len, half), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
+        };
+        Ok(Self { cos: tensor(cos)?, sin: tensor(sin)? })
+    }
+
+    /// Rotates `[batch, heads, positions, head_dim]`: (a, b) becomes (a·cos − b·sin, b·cos + a·sin) where a and b are the
+    /// two halves of a head.
+    ///
+    /// # Errors
+    /// Another number of positions or width.
+    pub fn apply(&self, xs: &Tensor) -> Result<Tensor> {
+        let xs = xs.contiguous()?;
+        Ok(if xs.track_op() {
+            // The fused operation has no gradient.
+            rotary_emb::rope_slow(&xs, &self.cos, &self.sin)?
+        } else {
+            rotary_emb::rope(&xs, &self.cos, &self.sin)?
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! A model's files, memory-mapped: tensors stay in the file's pages and in the file's dtype.
+
+pub mod gguf;
+pub mod safetensors;
+
+use super::config::{Config, token_ids};
+use super::error::{Error, Result};
+use crate::kernels::{Bytes, Format, Matrix};
+use gguf::TensorInfo;
+use memmap2::Mmap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How far a load has come, in bytes of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read so far.
+    pub done: u64,
+    /// Bytes of all tensors.
+    pub total: u64,
+}
+
+/// The two kinds of files; they name tensors differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Container {
+    /// A Hugging Face directory.
+    Safetensors,
+    /// A GGUF file.
+    Gguf,
+}
+
+/// The tensors of a model, by their names in the file.
+#[derive(Debug)]
+pub struct Weights {
+    path: PathBuf,
+    container: Container,
+    config: Config,
+    files: Vec<Arc<Mmap>>,
+    tensors: BTreeMap<String, (usize, TensorInfo)>,
+}
+
+impl Weights {
+    /// Opens a Hugging Face directory (config.json and model.safetensors or the shards that
+    /// model.safetensors.index.json names) or a GGUF file. Nothing but headers is read.
+    ///
+    /// The files are mapped: they must not be changed or shortened while the value lives.
+    ///
+    /// # Errors
+    /// No such path, no model, an unsupported architecture or setting, a truncated or damaged file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        match std::fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => Self::open_directory(path),
+            Ok(_) => Self::open_gguf(path),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound { path: path.into() }),
+            Err(source) => Err(Error::Io { path: path.into(), source }),
+        }
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self> {
+        let map = map(path)?;
+        let header = gguf::Header::parse(&map, path)?;
+        let config = Config::from_gguf(&header)?;
+        let tensors = header.tensors().iter().map(|(n, t)| (n.clone(), (0, t.clone()))).collect();
+        Ok(Self { path: path.into(), container: Container::Gguf, config, files: vec![map], tensors })
+    }
+
+    fn open_directory(path: &Path) -> Result<Self> {
+        let file = path.join("config.json");
+        let Some(text) = read_if_there(&file)? else {
+            return Err(Error::NotAModel {
+                path: path.into(),
+                found: "a directory without config.json".into(),
+            });
+        };
+        let mut config = Config::from_json(&text)?;
+        // An instruction-tuned model's further end tokens stand only here.
+        if let Some(text) = read_if_there(&path.join("generation_config.json"))?
+            && let Ok(json) = serde_json::from_str::<serde_json::Value>(&text)
+        {
+            for id in token_ids("eos_token_id", json.get("eos_token_id"))? {
+                if !config.eos.contains(&id) {
+                    config.eos.push(id);
+                }
+            }
+        }
+        let mut files = Vec::new();
+        let mut tensors = BTreeMap::new();
+        for name in shard_names(path)? {
+            let file = path.join(name);
+            let map = map(&file)?;
+            for (name, info) in safetensors::tensors(&map, &file)? {
+                if tensors.insert(name.clone(), (files.len(), info)).is_some() {
+                    let reason = format!("tensor {name:?} is in two files");
+                    return Err(Error::Corrupt { path: path.into(), reason });
+                }
+            }
+            files.push(map);
+        }
+        Ok(Self { path: path.into(), container: Container::Safetensors, config, files, tensors })
+    }
+
+    /// The path that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The kind of files.
+    pub fn container(&self) -> Container {
+        self.container
+    }
+
+    /// The configuration that came with the weights.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// All tensors by name, with shape and format.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
+        self.tensors.iter().map(|(name, (_, info))| (name.as_str(), info))
+    }
+
+    /// Bytes of the mapped files.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.len() as u64).sum()
+    }
+
+    /// The stored bytes of a tensor.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        let (file, info) = self.tensors.get(name)?;
+        self.files[*file].get(info.start..info.start + info.len)
+    }
+
+    /// A two-dimensional tensor of exactly this shape, in place.
+    ///
+    /// # Errors
+    /// No such tensor, another shape.
+    pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
+        let (bytes, format) = self.find(name, &[rows, cols])?;
+        let corrupt = |e| Error::Corrupt { path: self.path.clone(), reason: format!("tensor {name:?}: {e}") };
+        Matrix::new(bytes, format, rows, cols).map_err(corrupt)
+    }
+
+    /// A one-dimensional tensor of exactly this length, as f32.
+    ///
+    /// # Errors
+    /// No such tensor, another shape, a quantised type.
+    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        let (bytes, format) = self.find(name, &[len])?;
+        if format.is_quantized() {
+            let found = format.name().into();
+            return Err(Error::Dtype { name: name.into(), found, expected: "f32, f16 or bf16" });
+        }
+        let mut out = vec![0f32; len];
+        format.dequantize(bytes.as_slice(), &mut out);
+        Ok(out)
+    }
+
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(Bytes, Format)> {
+        let missing = || Error::MissingTensor { name: name.into(), path: self.path.clone() };
+        let (file, info) = self.tensors.get(name).ok_or_else(missing)?;
+        if info.shape != shape {
+            let (expected, found) = (shape.to_vec(), info.shape.clone());
+            return Err(Error::Shape { name: name.into(), expected, found });
+        }
+        let bytes = Bytes::new(self.files[*file].clone(), info.start..info.start + info.len);
+        Ok((bytes.ok_or_else(missing)?, info.format))
+    }
+
+    /// Reads every tensor's pages into memory, so that the first step of the model does not wait for the disk.
+    pub fn prefault(&self, mut progress: impl FnMut(Progress)) {
+        /// The smallest page of any platform that we run on.
+        const PAGE: usize = 4096;
+        /// Bytes between two reports.
+        const STEP: usize = 16 << 20;
+        let total = self.tensors.values().map(|(_, info)| info.len as u64).sum();
+        let mut done = 0;
+        progress(Progress { done, total });
+        for name in self.tensors.keys() {
+            for chunk in self.bytes(name).unwrap_or_default().chunks(STEP) {
+                let touched = chunk.iter().step_by(PAGE).fold(0u8, |a, b| a ^ b);
+                std::hint::black_box(touched);
+                done += chunk.len() as u64;
+                progress(Progress { done, total });
+            }
+        }
+    }
+}
+
+/// Maps a file for reading.
+#[expect(unsafe_code, reason = "maps a file")]
+fn map(path: &Path) -> Result<Arc<Mmap>> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(Error::Truncated { path: path.into(), what: "the header".into(), needed: 8, found: 0 });
+    }
+    // SAFETY: the map is read-only. That no other process changes or shortens the file while it is mapped is what
+    // `Weights::open` asks of its caller.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    Ok(Arc::new(map))
+}
+
+/// A file's text, or `None` where there is no such file.
+fn read_if_there(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { path: path.into(), source }),
+    }
+}
+
+/// The names of a directory's weight files.
+fn shard_names(path: &Path) -> Result<BTreeSet<String>> {
+    const INDEX: &str = "model.safetensors.index.json";
+    const SINGLE: &str = "model.safetensors";
+    let Some(text) = read_if_there(&path.join(INDEX))? else {
+        if path.join(SINGLE).exists() {
+            return Ok(BTreeSet::from([SINGLE.into()]));
+        }
+        let found = format!("a directory with neither {SINGLE} nor {INDEX}");
+        return Err(Error::NotAModel { path: path.into(), found });
+    };
+    let corrupt = |reason: String| Error::Corrupt { path: path.join(INDEX), reason };
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| corrupt(e.to_string()))?;
+    let Some(index) = json.get("weight_map").and_then(|m| m.as_object()) else {
+        return Err(corrupt("it has no weight_map".into()));
+    };
+    let mut names = BTreeSet::new();
+    for name in index.values() {
+        // A name with a directory in it could point anywhere.
+        match name.as_str() {
+            Some(name) if Path::new(name).file_name().is_some_and(|f| f == name) => {
+                names.insert(name.to_owned());
+            }
+            _ => return Err(corrupt(format!("{name} is no file name"))),
+        }
+    }
+    Ok(names)
+}
