@@ -16,6 +16,7 @@ pub mod linear;
 pub mod mlp;
 pub mod norm;
 pub mod rope;
+mod source;
 pub mod weights;
 
 pub use config::{Architecture, Config, LayerKind};

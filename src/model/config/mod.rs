@@ -1,0 +1,211 @@
+//! A Gemma model as data, read from config.json or from GGUF metadata.
+
+mod gguf;
+mod hub;
+
+use super::error::{Error, Result};
+use super::weights::gguf::Header;
+pub(super) use hub::token_ids;
+
+/// Which published model family the layers follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// Gemma 2: soft caps, no norm on queries and keys, local and global layers alternate.
+    Gemma2,
+    /// Gemma 3, text only: queries and keys are normalised, two RoPE bases, five local layers to one global.
+    Gemma3,
+}
+
+impl Architecture {
+    /// The name in config.json (`model_type`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gemma2 => "gemma2",
+            Self::Gemma3 => "gemma3_text",
+        }
+    }
+}
+
+/// What a layer's queries see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Itself and the `window` − 1 positions before it.
+    Local {
+        /// Positions seen, at least 1.
+        window: usize,
+    },
+    /// Every position so far.
+    Global,
+}
+
+impl LayerKind {
+    /// The window of a local layer.
+    pub fn window(self) -> Option<usize> {
+        match self {
+            Self::Local { window } => Some(window),
+            Self::Global => None,
+        }
+    }
+}
+
+/// A rotary embedding: angle of pair i at position p is p / (factor · base^(2i/head_dim)).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RopeBase {
+    /// The base, `rope_theta`.
+    pub base: f32,
+    /// Linear scaling: positions are divided by it. 1 for none.
+    pub factor: f32,
+}
+
+/// Everything that tells one Gemma from another. Fields are public so that a variant can be built by hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The model family.
+    pub architecture: Architecture,
+    /// The name that the file gives the model, if any.
+    pub name: Option<String>,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// What each layer sees, layer 0 first; its length is the number of layers.
+    pub layers: Vec<LayerKind>,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate: usize,
+    /// Entries of the embedding.
+    pub vocab: usize,
+    /// Queries are scaled by this to the power −1/2.
+    pub query_pre_attn_scalar: f64,
+    /// Attention logits x become cap · tanh(x / cap), before the mask.
+    pub attn_softcap: Option<f64>,
+    /// The same for the final logits.
+    pub final_softcap: Option<f64>,
+    /// Added to the mean square in RMSNorm.
+    pub rms_eps: f64,
+    /// What is added to the stored norm weights: 1 for checkpoints, 0 for GGUF, whose converter has added it already.
+    pub norm_offset: f64,
+    /// Rotary embedding of the local layers.
+    pub rope_local: RopeBase,
+    /// Rotary embedding of the global layers.
+    pub rope_global: RopeBase,
+    /// Positions that the model was made for.
+    pub max_position: usize,
+    /// Whether the head is the embedding.
+    pub tie: bool,
+    /// The token that starts a text.
+    pub bos: Option<u32>,
+    /// Tokens that end a text.
+    pub eos: Vec<u32>,
+}
+
+/// No model has more layers; a file that says so is damaged.
+const MAX_LAYERS: usize = 1024;
+/// No dimension is larger; products of two still fit in 64 bits.
+const MAX_DIM: usize = 1 << 30;
+
+fn bad(field: &str, found: impl std::fmt::Display, expected: impl Into<String>) -> Error {
+    Error::Config { field: field.into(), found: found.to_string(), expected: expected.into() }
+}
+
+impl Config {
+    /// Reads a config.json: both the form on the hub and the one that transformers 5 writes.
+    ///
+    /// # Errors
+    /// JSON that cannot be read, another architecture, a missing, unsupported or impossible setting.
+    pub fn from_json(text: &str) -> Result<Self> {
+        hub::read(text)
+    }
+
+    /// Reads a GGUF file's metadata; the vocabulary's size comes from the embedding's shape.
+    ///
+    /// # Errors
+    /// Another architecture, a missing, unsupported or impossible setting.
+    pub fn from_gguf(header: &Header) -> Result<Self> {
+        gguf::read(header)
+    }
+
+    /// Number of layers.
+    pub fn num_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The window of the local layers, if there are any.
+    pub fn window(&self) -> Option<usize> {
+        self.layers.iter().find_map(|k| k.window())
+    }
+
+    /// The rotary embedding of a layer.
+    pub fn rope(&self, kind: LayerKind) -> RopeBase {
+        match kind {
+            LayerKind::Local { .. } => self.rope_local,
+            LayerKind::Global => self.rope_global,
+        }
+    }
+
+    /// Refuses what cannot be computed, so that the rest of the code need not look.
+    ///
+    /// # Errors
+    /// Names the first impossible field.
+    pub fn validate(&self) -> Result<()> {
+        let dims = [
+            ("hidden_size", self.hidden),
+            ("num_hidden_layers", self.layers.len()),
+            ("num_attention_heads", self.heads),
+            ("num_key_value_heads", self.kv_heads),
+            ("head_dim", self.head_dim),
+            ("intermediate_size", self.intermediate),
+            ("vocab_size", self.vocab),
+            ("max_position_embeddings", self.max_position),
+        ];
+        for (name, value) in dims {
+            if value == 0 || value > MAX_DIM {
+                return Err(bad(name, value, format!("1 to {MAX_DIM}")));
+            }
+        }
+        if self.layers.len() > MAX_LAYERS {
+            return Err(bad("num_hidden_layers", self.layers.len(), format!("at most {MAX_LAYERS}")));
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(bad(
+                "num_key_value_heads",
+                self.kv_heads,
+                format!("a divisor of {} heads", self.heads),
+            ));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(bad("head_dim", self.head_dim, "an even number, for the rotary embedding"));
+        }
+        if self.layers.iter().any(|k| k.window() == Some(0)) {
+            return Err(bad("sliding_window", 0, "at least 1"));
+        }
+        let positive = [
+            ("query_pre_attn_scalar", Some(self.query_pre_attn_scalar)),
+            ("attn_logit_softcapping", self.attn_softcap),
+            ("final_logit_softcapping", self.final_softcap),
+            ("rms_norm_eps", Some(self.rms_eps)),
+            ("rope_theta", Some(self.rope_global.base.into())),
+            ("rope_theta of local layers", Some(self.rope_local.base.into())),
+            ("rope scaling factor", Some(self.rope_global.factor.into())),
+            ("rope scaling factor of local layers", Some(self.rope_local.factor.into())),
+        ];
+        for (name, value) in positive {
+            if let Some(v) = value
+                && !(v.is_finite() && v > 0.0)
+            {
+                return Err(bad(name, v, "a positive number"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every `period`-th layer is global, the others local.
+fn periodic(layers: usize, period: usize, window: usize) -> Vec<LayerKind> {
+    (1..=layers)
+        .map(|i| if i.is_multiple_of(period) { LayerKind::Global } else { LayerKind::Local { window } })
+        .collect()
+}
