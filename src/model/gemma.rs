@@ -224,14 +224,15 @@ impl Gemma {
     }
 
     /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
-    /// 4 · vocab bytes a token; see [`Self::visit_logits`].
+    /// 4 · vocab bytes a token; see [`Self::visit_logits`]. Texts are scored with this, so it never rounds activations
+    /// ([`LoadOptions::exact`]).
     ///
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_all<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
-        let mut parts = Vec::new();
-        self.visit_hidden(rows, cache, |hidden| {
-            parts.push(self.logits(hidden)?);
+        let (model, mut parts) = (self.with_exact(true), Vec::new());
+        model.visit_hidden(rows, cache, |hidden| {
+            parts.push(model.logits(hidden)?);
             Ok::<(), Error>(())
         })?;
         Ok(Tensor::cat(&parts, 1)?)
@@ -249,12 +250,12 @@ impl Gemma {
         chunk: usize,
         mut visit: impl FnMut(usize, &Tensor) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let mut at = 0;
-        self.visit_hidden(rows, cache, |hidden| {
+        let (model, mut at) = (self.with_exact(true), 0);
+        model.visit_hidden(rows, cache, |hidden| {
             let len = hidden.dim(1).map_err(Error::from)?;
             for start in (0..len).step_by(chunk.max(1)) {
                 let part = hidden.narrow(1, start, chunk.max(1).min(len - start)).map_err(Error::from)?;
-                visit(at + start, &self.logits(&part)?)?;
+                visit(at + start, &model.logits(&part)?)?;
             }
             at += len;
             Ok(())
