@@ -211,3 +211,43 @@ fn tensors_lie_where_candle_finds_them() {
         assert_eq!(weights.bytes(name).unwrap(), &*tensor.data().unwrap(), "{name}");
     }
 }
+
+/// GGUF has no key for query_pre_attn_scalar: 27B takes hidden / heads = 144, the others the head's width. A pattern
+/// that is spelled out counts.
+#[test]
+fn what_gguf_does_not_say_follows_from_the_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("header.gguf");
+    let open = |layers: u32, pattern: Option<Value>| {
+        let mut metadata = vec![("general.architecture", Value::String("gemma2".into()))];
+        for (key, value) in [
+            ("gemma2.embedding_length", 4608),
+            ("gemma2.block_count", layers),
+            ("gemma2.feed_forward_length", 36864),
+            ("gemma2.attention.head_count", 32),
+            ("gemma2.attention.head_count_kv", 16),
+            ("gemma2.attention.key_length", 128),
+            ("gemma2.context_length", 8192),
+        ] {
+            metadata.push((key, Value::U32(value)));
+        }
+        metadata.extend(pattern.map(|p| ("gemma2.attention.sliding_window_pattern", p)));
+        let metadata: Vec<_> = metadata.iter().map(|(k, v)| (*k, v)).collect();
+        let table = Tensor::zeros((8, 4608), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let table = QTensor::quantize(&table, GgmlDType::Q4_0).unwrap();
+        let mut file = File::create(&path).unwrap();
+        gguf_file::write(&mut file, &metadata, &[("token_embd.weight", &table)]).unwrap();
+        Weights::open(&path).map(|w| w.config().clone())
+    };
+    let config = open(46, None).unwrap();
+    assert_eq!((config.query_pre_attn_scalar, config.vocab), (144.0, 8));
+    assert_eq!(config.layers[..2], [LayerKind::Local { window: 4096 }, LayerKind::Global]);
+    assert_eq!((config.attn_softcap, config.final_softcap), (Some(50.0), Some(30.0)));
+    assert_eq!(open(42, None).unwrap().query_pre_attn_scalar, 128.0);
+    let flags = Value::Array([false, true, true].map(Value::Bool).into());
+    let kinds: Vec<bool> =
+        open(3, Some(flags)).unwrap().layers.iter().map(|k| *k == LayerKind::Global).collect();
+    assert_eq!(kinds, [true, false, false]);
+    let e = open(3, Some(Value::String("?".into()))).unwrap_err().to_string();
+    assert!(e.contains("sliding_window_pattern"), "{e}");
+}
