@@ -1,7 +1,7 @@
 //! The model against transformers' logits, on small random checkpoints made so that window, caps and scale all bite
 //! (`tests/oracle/gemma_checkpoints.py`).
 
-use candle_core::{DType, Device, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
@@ -285,4 +285,25 @@ fn plain_tensors_give_the_same_logits_and_gradients() {
             assert!((ratio - 1.0).abs() < 0.1, "{name} {tensor}: {ratio}");
         }
     }
+}
+
+/// A head of its own: the embedding's rows in reverse order give the logits in reverse order.
+#[test]
+fn an_untied_head_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (name, device) = ("gemma2-f32", Device::Cpu);
+    let mut tensors =
+        candle_core::safetensors::load(checkpoint(name).join("model.safetensors"), &device).unwrap();
+    let mut rows = tensors["model.embed_tokens.weight"].to_vec2::<f32>().unwrap();
+    rows.reverse();
+    tensors.insert("lm_head.weight".into(), Tensor::new(rows, &device).unwrap());
+    candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors")).unwrap();
+    let config = std::fs::read_to_string(checkpoint(name).join("config.json")).unwrap();
+    let config = config.replace(r#""tie_word_embeddings": true"#, r#""tie_word_embeddings": false"#);
+    std::fs::write(dir.path().join("config.json"), config).unwrap();
+    let model = Gemma::load(dir.path(), LoadOptions::default()).unwrap();
+    let mut reference = reference(name);
+    reference.logits.iter_mut().for_each(|row| row.reverse());
+    let found = difference(&all_logits(&model, &reference.ids), &reference);
+    assert!(found < TOLERANCE, "{found}");
 }

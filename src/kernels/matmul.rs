@@ -8,9 +8,10 @@
 //! The integer kernels round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
 
 use super::dot::{dot_bf16, dot_f32, dot_values};
-use super::format::{Block, blocks, with_blocks};
+use super::format::{Block, blocks, bytes_of, with_blocks};
+use super::q5::dot_q5_0_q8_0;
 use super::{Format, Matrix};
-use candle_core::quantized::k_quants::GgmlType;
+use candle_core::quantized::k_quants::{BlockQ5_0, GgmlType};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -99,7 +100,14 @@ impl MatMul {
             Format::F32 => self.float_rows(xs, out, dot_f32),
             Format::BF16 => self.float_rows(xs, out, dot_bf16),
             format if self.exact || !integer_kernel_takes(format, cols) => self.converted_rows(xs, out),
-            format => with_blocks!(format, T => self.integer_rows::<T>(xs, out), ()),
+            Format::Q5_0 => self.integer_rows::<BlockQ5_0>(xs, out, |n, row, x| {
+                dot_q5_0_q8_0(row, bytes_of(x)).unwrap_or_else(|| BlockQ5_0::vec_dot(n, blocks(row), x))
+            }),
+            format => with_blocks!(
+                format,
+                T => self.integer_rows::<T>(xs, out, |n, row, x| T::vec_dot(n, blocks(row), x)),
+                ()
+            ),
         }
     }
 
@@ -128,8 +136,13 @@ impl MatMul {
         });
     }
 
-    /// The activations are quantised to 8 bits, and candle's integer kernels read the blocks where they lie.
-    fn integer_rows<T: Block>(&self, xs: &[f32], out: &Columns<'_>) {
+    /// The activations are quantised to 8 bits, and an integer kernel reads the blocks where they lie.
+    fn integer_rows<T: Block>(
+        &self,
+        xs: &[f32],
+        out: &Columns<'_>,
+        dot: impl Fn(usize, &[u8], &[T::VecDotType]) -> f32 + Sync,
+    ) {
         let cols = self.matrix.cols();
         let quantized: Vec<Vec<T::VecDotType>> = xs
             .chunks_exact(cols)
@@ -141,9 +154,9 @@ impl MatMul {
             .collect();
         self.in_parallel(|range| {
             for r in range {
-                let row = blocks::<T>(self.matrix.rows_bytes(r..r + 1));
+                let row = self.matrix.rows_bytes(r..r + 1);
                 for (i, x) in quantized.iter().enumerate() {
-                    out.set(i, r, T::vec_dot(cols, row, x));
+                    out.set(i, r, dot(cols, row, x));
                 }
             }
         });

@@ -5,6 +5,7 @@ use super::kv_cache::LayerCache;
 use super::linear::Linear;
 use super::norm::RmsNorm;
 use super::rope::Angles;
+use crate::kernels::MaskedSoftmax;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops;
 
@@ -33,13 +34,18 @@ pub struct Attention {
     pub scale: f64,
     /// Logits x become cap · tanh(x / cap) before the mask.
     pub softcap: Option<f64>,
+    /// Positions that a query sees, itself included; all before it where not given.
+    pub window: Option<usize>,
 }
+
+/// The masks of one pass, which layers of one kind share.
+#[derive(Debug, Default)]
+pub struct Masks(Vec<(usize, Option<usize>, Option<Tensor>)>);
 
 impl Attention {
     /// `[batch, positions, hidden]` to the same, for positions from `start` on.
     ///
-    /// `mask` is `[positions, keys]`, 0 where a query sees a key and −∞ where not; none where every query sees every key.
-    /// Without a cache the keys are the positions' own.
+    /// `masks` belong to this pass. Without a cache the keys are the positions' own.
     ///
     /// # Errors
     /// Shapes that do not fit each other.
@@ -47,7 +53,7 @@ impl Attention {
         &self,
         xs: &Tensor,
         angles: &Angles,
-        mask: Option<&Tensor>,
+        masks: &mut Masks,
         cache: Option<&mut LayerCache>,
         start: usize,
     ) -> Result<Tensor> {
@@ -68,25 +74,56 @@ impl Attention {
         // Query heads that share a key head become further rows of it, so that keys are not repeated.
         let group = heads / kv_heads;
         let q = (q * self.scale)?.reshape((batch, kv_heads, group * len, dim))?;
-        let mut scores = q.matmul(&k.t()?)?;
+        let scores = q.matmul(&k.t()?)?;
+        let weights = if scores.device().is_cpu() && scores.dtype() == DType::F32 && !scores.track_op() {
+            let softcap = self.softcap.map(|c| c as f32);
+            scores.inplace_op1(&MaskedSoftmax { softcap, queries: len, window: self.window })?;
+            scores
+        } else {
+            self.weights(scores, len, masks)?
+        };
+        let ys = weights.matmul(&v)?;
+        let ys = ys.reshape((batch, heads, len, dim))?.transpose(1, 2)?.reshape((batch, len, heads * dim))?;
+        self.o.forward(&ys)
+    }
+
+    /// What [`MaskedSoftmax`] does, from candle's operations: for GPUs and for gradients.
+    fn weights(&self, scores: Tensor, len: usize, masks: &mut Masks) -> Result<Tensor> {
+        let (batch, kv_heads, rows, keys) = scores.dims4()?;
+        let dtype = scores.dtype();
+        let mut scores = scores;
         if let Some(cap) = self.softcap {
             scores = ((scores / cap)?.tanh()? * cap)?;
         }
-        if let Some(mask) = mask {
-            let keys = k.dim(2)?;
-            let by_group = scores.reshape((batch, kv_heads, group, len, keys))?;
-            scores = by_group.broadcast_add(mask)?.reshape((batch, kv_heads, group * len, keys))?;
+        if let Some(mask) = masks.get(keys - len, len, self.window, scores.device(), dtype)? {
+            let by_group = scores.reshape((batch, kv_heads, rows / len, len, keys))?;
+            scores = by_group.broadcast_add(&mask)?.reshape((batch, kv_heads, rows, keys))?;
         }
-        let dtype = scores.dtype();
         let scores = scores.to_dtype(DType::F32)?;
         let weights = if scores.track_op() {
             ops::softmax(&scores, D::Minus1)?
         } else {
             ops::softmax_last_dim(&scores)?
         };
-        let ys = weights.to_dtype(dtype)?.matmul(&v)?;
-        let ys = ys.reshape((batch, heads, len, dim))?.transpose(1, 2)?.reshape((batch, len, heads * dim))?;
-        self.o.forward(&ys)
+        Ok(weights.to_dtype(dtype)?)
+    }
+}
+
+impl Masks {
+    fn get(
+        &mut self,
+        past: usize,
+        len: usize,
+        window: Option<usize>,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Option<Tensor>> {
+        if let Some((_, _, mask)) = self.0.iter().find(|(p, w, _)| (*p, *w) == (past, window)) {
+            return Ok(mask.clone());
+        }
+        let mask = mask(past, len, window, device, dtype)?;
+        self.0.push((past, window, mask.clone()));
+        Ok(mask)
     }
 }
 
@@ -95,7 +132,7 @@ impl Attention {
 ///
 /// # Errors
 /// What the device says.
-pub fn mask(
+fn mask(
     past: usize,
     len: usize,
     window: Option<usize>,

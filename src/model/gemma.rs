@@ -1,6 +1,6 @@
 //! The model: token ids in, logits out.
 
-use super::attention::{Attention, mask};
+use super::attention::{Attention, Masks};
 use super::config::{Architecture, Config, LayerKind};
 use super::error::{Error, Result};
 use super::inspect;
@@ -11,6 +11,7 @@ use super::norm::RmsNorm;
 use super::rope::Angles;
 use super::source::{Plain, Source, Stored};
 use super::weights::{Progress, Weights};
+use crate::kernels::SoftCap;
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 
@@ -146,6 +147,7 @@ impl Gemma {
                 head_dim: c.head_dim,
                 scale: c.query_pre_attn_scalar.powf(-0.5),
                 softcap: c.attn_softcap,
+                window: kind.window(),
             };
             let mlp = Mlp {
                 gate: linear("mlp.gate_proj", c.intermediate, hidden)?,
@@ -333,23 +335,11 @@ impl Gemma {
         let angles =
             |rope| -> Result<Angles> { Angles::new(rope, c.head_dim, start, len, &self.device, self.dtype) };
         let (local, global) = (angles(c.rope_local)?, angles(c.rope_global)?);
-        // Layers of one kind share a mask.
-        let mut masks: Vec<(LayerKind, Option<Tensor>)> = Vec::new();
+        let mut masks = Masks::default();
         for (i, layer) in self.layers.iter().enumerate() {
-            let mask = if let Some((_, mask)) = masks.iter().find(|(kind, _)| *kind == layer.kind) {
-                mask.clone()
-            } else {
-                let past = match layer.kind {
-                    LayerKind::Local { window } => start.min(window.min(c.max_position) - 1),
-                    LayerKind::Global => start,
-                };
-                let mask = mask(past, len, layer.kind.window(), &self.device, self.dtype)?;
-                masks.push((layer.kind, mask.clone()));
-                mask
-            };
             let angles = if layer.kind == LayerKind::Global { &global } else { &local };
             let cache = cache.as_mut().map(|c| &mut c.layers[i]);
-            xs = layer.forward(&xs, angles, mask.as_ref(), cache, start)?;
+            xs = layer.forward(&xs, angles, &mut masks, cache, start)?;
         }
         self.norm.forward(&xs)
     }
@@ -357,10 +347,12 @@ impl Gemma {
     /// `[batch, positions, hidden]` to `[batch, positions, vocab]` in f32, soft-capped.
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let logits = self.head.forward(hidden)?.to_dtype(DType::F32)?;
-        Ok(match self.config.final_softcap {
-            Some(cap) => ((logits / cap)?.tanh()? * cap)?,
-            None => logits,
-        })
+        let Some(cap) = self.config.final_softcap else { return Ok(logits) };
+        if logits.device().is_cpu() && !logits.track_op() {
+            logits.inplace_op1(&SoftCap(cap as f32))?;
+            return Ok(logits);
+        }
+        Ok(((logits / cap)?.tanh()? * cap)?)
     }
 }
 
@@ -369,11 +361,11 @@ impl Layer {
         &self,
         xs: &Tensor,
         angles: &Angles,
-        mask: Option<&Tensor>,
+        masks: &mut Masks,
         cache: Option<&mut LayerCache>,
         start: usize,
     ) -> Result<Tensor> {
-        let ys = self.attention.forward(&self.input_norm.forward(xs)?, angles, mask, cache, start)?;
+        let ys = self.attention.forward(&self.input_norm.forward(xs)?, angles, masks, cache, start)?;
         let xs = (xs + self.post_attention_norm.forward(&ys)?)?;
         let ys = self.mlp.forward(&self.pre_mlp_norm.forward(&xs)?)?;
         Ok((&xs + self.post_mlp_norm.forward(&ys)?)?)

@@ -62,3 +62,29 @@ impl Angles {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against torch in f32, as `Gemma2RotaryEmbedding` and `Gemma3RotaryEmbedding` compute it: (base, position, pair,
+    /// cosine, sine). Computed in f64 the second and third would differ by more than 1e-4.
+    #[test]
+    fn far_positions_are_rounded_like_the_reference() {
+        for (base, position, pair, cos, sin) in [
+            (1e4, 8191, 0, -0.646_390_5, -0.763_006_8),
+            (1e4, 8191, 1, 0.688_300_9, 0.725_425_3),
+            (1e4, 8191, 5, -0.196_372_91, -0.980_529_3),
+            (1e4, 8191, 20, 0.631_096_84, 0.775_704),
+            (1e6, 31999, 1, -0.062_543_504, -0.998_042_2),
+            (1e6, 31999, 20, 0.781_299_6, 0.624_156_24),
+            (1e6, 31999, 90, -0.354_979, 0.934_874_3),
+        ] {
+            let rope = RopeBase { base, factor: 1.0 };
+            let angles = Angles::new(rope, 256, position, 1, &Device::Cpu, DType::F32).unwrap();
+            let at = |t: &Tensor| t.to_vec2::<f32>().unwrap()[0][pair];
+            let (c, s): (f32, f32) = (at(&angles.cos), at(&angles.sin));
+            assert!((c - cos).abs() < 1e-6 && (s - sin).abs() < 1e-6, "{base} {position} {pair}: {c} {s}");
+        }
+    }
+}

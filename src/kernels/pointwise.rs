@@ -1,0 +1,144 @@
+//! What lies between two matrix products of attention, in place: one pass over scores that are already in the cache,
+//! no mask in memory, and no work on keys that a query does not see.
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result};
+use rayon::prelude::*;
+
+/// Numbers that one task works on at least.
+const MIN_NUMBERS_PER_TASK: usize = 4096;
+
+/// Scores `[.., groups · queries, keys]` to weights: soft cap, mask, softmax, in this order.
+///
+/// The queries are the last `queries` of the keys. A query sees the keys up to itself and, with a window W, none that is W
+/// or more before it; the weights of the others are 0.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskedSoftmax {
+    /// Scores x become cap · tanh(x / cap).
+    pub softcap: Option<f32>,
+    /// Number of queries, at least 1.
+    pub queries: usize,
+    /// The window of a local layer.
+    pub window: Option<usize>,
+}
+
+/// Numbers x become cap · tanh(x / cap).
+#[derive(Debug, Clone, Copy)]
+pub struct SoftCap(pub f32);
+
+impl InplaceOp1 for MaskedSoftmax {
+    fn name(&self) -> &'static str {
+        "masked-softmax"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let keys = layout.dims().last().copied().unwrap_or(0);
+        let scores = contiguous(storage, layout, self.name())?;
+        if keys < self.queries || !(scores.len() / keys.max(1)).is_multiple_of(self.queries) {
+            candle_core::bail!(
+                "masked-softmax: {} queries do not fit scores {:?}",
+                self.queries,
+                layout.dims()
+            )
+        }
+        let past = keys - self.queries;
+        let at_least = MIN_NUMBERS_PER_TASK.div_ceil(keys);
+        scores.par_chunks_mut(keys).with_min_len(at_least).enumerate().for_each(|(r, row)| {
+            let end = past + r % self.queries + 1;
+            let start = self.window.map_or(0, |w| end.saturating_sub(w));
+            row[..start].fill(0.0);
+            row[end..].fill(0.0);
+            self.row(&mut row[start..end]);
+        });
+        Ok(())
+    }
+}
+
+impl MaskedSoftmax {
+    fn row(self, seen: &mut [f32]) {
+        if let Some(cap) = self.softcap {
+            SoftCap(cap).apply(seen);
+        }
+        // A NaN must not be lost: it makes the sum, and with it the row, NaN.
+        let largest = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0f32;
+        for x in seen.iter_mut() {
+            *x = (*x - largest).exp();
+            sum += *x;
+        }
+        let factor = 1.0 / sum;
+        for x in seen {
+            *x *= factor;
+        }
+    }
+}
+
+impl InplaceOp1 for SoftCap {
+    fn name(&self) -> &'static str {
+        "soft-cap"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let numbers = contiguous(storage, layout, self.name())?;
+        numbers.par_chunks_mut(MIN_NUMBERS_PER_TASK).for_each(|chunk| self.apply(chunk));
+        Ok(())
+    }
+}
+
+impl SoftCap {
+    fn apply(self, numbers: &mut [f32]) {
+        let inverse = 1.0 / self.0;
+        for x in numbers {
+            *x = self.0 * (*x * inverse).tanh();
+        }
+    }
+}
+
+/// The numbers of a contiguous f32 tensor.
+fn contiguous<'a>(storage: &'a mut CpuStorage, layout: &Layout, name: &str) -> Result<&'a mut [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("{name}: numbers must be contiguous, found {layout:?}")
+    };
+    match storage {
+        CpuStorage::F32(values) => Ok(&mut values[start..end]),
+        other => candle_core::bail!(
+            "{name}: expected f32, found {:?}",
+            candle_core::backend::BackendStorage::dtype(other)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Tensor};
+
+    #[test]
+    fn equals_the_definition() {
+        let (groups, queries, keys, cap) = (2, 3, 5, 1.5f64);
+        let values: Vec<f32> = (0..groups * queries * keys).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
+        for window in [None, Some(1), Some(2), Some(9)] {
+            let scores = Tensor::from_slice(&values, (1, groups * queries, keys), &Device::Cpu).unwrap();
+            scores.inplace_op1(&MaskedSoftmax { softcap: Some(cap as f32), queries, window }).unwrap();
+            let got = scores.squeeze(0).unwrap().to_vec2::<f32>().unwrap();
+            for (r, row) in got.iter().enumerate() {
+                let i = keys - queries + r % queries;
+                let sees = |j: usize| j <= i && window.is_none_or(|w| i - j < w);
+                let e = |j: usize| {
+                    let x = f64::from(values[r * keys + j]);
+                    if sees(j) { (cap * (x / cap).tanh()).exp() } else { 0.0 }
+                };
+                let sum: f64 = (0..keys).map(e).sum();
+                for (j, x) in row.iter().enumerate() {
+                    assert!((f64::from(*x) - e(j) / sum).abs() < 1e-6, "window {window:?} row {r} key {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nan_stays_nan() {
+        let scores = Tensor::new(&[[0f32, f32::NAN, 1.0]], &Device::Cpu).unwrap();
+        scores.inplace_op1(&MaskedSoftmax { softcap: None, queries: 1, window: None }).unwrap();
+        assert!(scores.to_vec2::<f32>().unwrap()[0].iter().all(|x| x.is_nan()));
+    }
+}
