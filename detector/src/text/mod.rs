@@ -47,7 +47,8 @@ pub struct Encoded {
     /// The token ids, in order.
     pub ids: Vec<u32>,
     /// For each token the bytes of the text that it covers, always whole characters. The byte tokens of one character
-    /// share its range. Starts and ends never decrease, and together the ranges cover the text.
+    /// share its range. Starts and ends never decrease, and together the ranges cover the text (but for characters that
+    /// a vocabulary without byte tokens cannot write).
     pub offsets: Vec<Range<usize>>,
 }
 
@@ -156,7 +157,7 @@ impl Tokenizer {
         self.pieces.kind(id)
     }
 
-    /// The token in front of every text, if the vocabulary has one.
+    /// The token in front of every text, if the model was trained with one.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }

@@ -64,6 +64,7 @@ pub(super) fn is_needed(key: &str) -> bool {
                 | "merges"
                 | "bos_token_id"
                 | "eos_token_id"
+                | "add_bos_token"
                 | "unknown_token_id"
                 | "add_space_prefix"
                 | "remove_extra_whitespaces"
@@ -101,7 +102,9 @@ pub(super) fn build(meta: &Metadata) -> Result<Parts, Problem> {
             .into());
         }
     }
-    Ok(Parts { inner, pieces: Pieces::new(entries, spelling)?, bos, eos })
+    // A byte-level model was seldom trained with a token in front, even where the vocabulary names one.
+    let in_front = meta.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(spelling == Spelling::SentencePiece);
+    Ok(Parts { inner, pieces: Pieces::new(entries, spelling)?, bos: bos.filter(|_| in_front), eos })
 }
 
 fn missing(key: &str) -> GgufError {
@@ -401,6 +404,23 @@ mod tests {
             ("merges", Some(Value::Strings(vec!["a 1".to_owned()]))),
         ] {
             assert!(build(&with(entries.clone(), key, value)).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn bos_only_where_the_model_wants_it() {
+        for (model, flag, expected) in [
+            ("llama", None, Some(4)),
+            ("llama", Some(Value::Bool(true)), Some(4)),
+            ("llama", Some(Value::Bool(false)), None),
+            ("gpt2", None, None),
+            ("gpt2", Some(Value::Bool(true)), Some(4)),
+        ] {
+            let mut entries = spm();
+            entries[0].1 = Value::String(model.to_owned());
+            entries.push(("tokenizer.ggml.merges".to_owned(), Value::Strings(vec![])));
+            entries.push(("tokenizer.ggml.bos_token_id".to_owned(), Value::Unsigned(4)));
+            assert_eq!(build(&with(entries, "add_bos_token", flag)).unwrap().bos, expected, "{model}");
         }
     }
 
