@@ -10,7 +10,8 @@ OUT gets {ids, token_logprobs, mean_nll, ...}: ids with <bos>, one natural
 logarithm for each id but the first.
 
 --compare also prints how far sdpa attention, true float64, and transformers'
-own GGUF loader are from the result: what a tolerance has to allow.
+own GGUF loader are from the result (what a tolerance has to allow), and how
+far some mistakes are (what it must not).
 
 Usage: python gemma3_logprobs.py MODEL.gguf TOKENIZER.json TEXT OUT.json [--compare]
 """
@@ -57,7 +58,7 @@ def parameter_name(name):
     return f"model.layers.{layer}.{LAYER_NAMES[part]}.weight"
 
 
-def load(path, attention):
+def load(path, attention, local_base=LOCAL_ROPE_BASE, pattern=PATTERN):
     reader = gguf.GGUFReader(path)
 
     def field(name):
@@ -80,9 +81,9 @@ def load(path, attention):
         sliding_window=field("attention.sliding_window"),
         max_position_embeddings=field("context_length"),
         rms_norm_eps=field("attention.layer_norm_rms_epsilon"),
-        sliding_window_pattern=PATTERN,
+        sliding_window_pattern=pattern,
         rope_parameters={
-            "sliding_attention": {"rope_type": "default", "rope_theta": LOCAL_ROPE_BASE},
+            "sliding_attention": {"rope_type": "default", "rope_theta": local_base},
             "full_attention": {"rope_type": "default", "rope_theta": field("rope.freq_base")},
         },
     )
@@ -159,6 +160,14 @@ def main():
         with float64():
             exact = logprobs(model.double(), ids)
         difference("float64", lp, exact)
+        del model
+        for label, wrong in (("local base 1e6", dict(local_base=1e6)), ("global every 7th", dict(pattern=7))):
+            difference(label, lp, logprobs(load(args.model, "eager", **wrong), ids))
+        model = load(args.model, "eager")
+        model.config.sliding_window += 1
+        difference("window 513", lp, logprobs(model, ids))
+        model.config.sliding_window -= 1
+        difference("bfloat16", lp, logprobs(model.bfloat16(), ids))
 
 
 if __name__ == "__main__":
