@@ -1,1 +1,8 @@
-//! wip
+//! Finds SynthID-style watermarks in text.
+//!
+//! The way from a key file to a verdict: a [`scheme::Key`] gives a keyed function, text becomes token ids, ids become
+//! g-values, a statistic counts them, and its p-value decides.
+
+pub mod scheme;
+#[cfg(feature = "text")]
+pub mod text;

@@ -1,0 +1,210 @@
+//! Which positions carry the mark: the one rule that generator and detector share.
+//!
+//! A position is marked, and scored, only if its whole context was generated in this response and has not come up
+//! before, in the prompt or in the response. The history is complete. So the generator's receipt and the detector's
+//! mask are the same positions when the detector knows the prompt, and no fixed end of a prompt gives every answer
+//! the same first draw. Why the *context* must be fresh and not only the n-gram: STATISTICS in `docs/statistics.md`.
+//!
+//! The compat schemes mark what their reference marks: a context of zeros before the first token, the last
+//! `context_history_size` contexts as history, and the prompt plays no part.
+
+use std::collections::{HashSet, VecDeque};
+
+use sha2::{Digest, Sha256};
+
+use super::{Prf, Scheme};
+
+/// What the rule says of the position whose token comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PositionKind {
+    /// Carries the mark, and counts in the detector.
+    Marked,
+    /// Its context is not wholly part of this response yet.
+    IncompleteContext,
+    /// Its context came up before.
+    RepeatedContext,
+}
+
+/// Follows a sequence token by token and tells for each next position whether it carries the mark.
+#[derive(Clone, Debug)]
+pub struct ContextTracker {
+    /// The last H tokens (fewer at the very start), oldest first; includes the prompt's.
+    window: VecDeque<u32>,
+    context_len: usize,
+    /// Tokens of the response so far.
+    generated: usize,
+    history: History,
+}
+
+#[derive(Clone, Debug)]
+enum History {
+    Complete(HashSet<u128>),
+    Reference { history: ReferenceHistory, prf: Prf },
+}
+
+impl ContextTracker {
+    /// The tracker of a response to `prompt` (which may be empty) under `prf`'s scheme.
+    pub fn new(prf: &Prf, prompt: &[u32]) -> Self {
+        let context_len = prf.scheme().context_len();
+        match ReferenceHistory::of(prf.scheme()) {
+            None => Self::complete(context_len, prompt),
+            Some(history) => Self {
+                window: std::iter::repeat_n(0, context_len).collect(),
+                context_len,
+                generated: 0,
+                history: History::Reference { history, prf: prf.clone() },
+            },
+        }
+    }
+
+    /// The tracker with a complete history, whatever the scheme: what p-values rest on.
+    pub fn complete(context_len: usize, prompt: &[u32]) -> Self {
+        let mut tracker = Self {
+            window: VecDeque::with_capacity(context_len + 1),
+            context_len,
+            generated: 0,
+            history: History::Complete(HashSet::new()),
+        };
+        for &token in prompt {
+            tracker.push(token);
+        }
+        tracker.generated = 0;
+        tracker
+    }
+
+    /// The rule for the position whose token comes next.
+    pub fn next_position(&self) -> PositionKind {
+        match &self.history {
+            History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
+            History::Complete(seen) if seen.contains(&context_id(self.window.iter())) => {
+                PositionKind::RepeatedContext
+            }
+            History::Reference { history, prf }
+                if history.contains(prf.context(&self.context()).reference_hash()) =>
+            {
+                PositionKind::RepeatedContext
+            }
+            History::Complete(_) | History::Reference { .. } => PositionKind::Marked,
+        }
+    }
+
+    /// The context of the next position, oldest token first. Shorter than H only where the position is not marked.
+    pub fn context(&self) -> Vec<u32> {
+        self.window.iter().copied().collect()
+    }
+
+    /// Appends the token of the next position; its context counts as seen from here on.
+    pub fn push(&mut self, token: u32) {
+        if self.window.len() == self.context_len {
+            match &mut self.history {
+                History::Complete(seen) => {
+                    seen.insert(context_id(self.window.iter()));
+                }
+                History::Reference { history, prf } => {
+                    let context: Vec<u32> = self.window.iter().copied().collect();
+                    history.insert(prf.context(&context).reference_hash());
+                }
+            }
+            self.window.pop_front();
+        }
+        self.window.push_back(token);
+        self.generated += 1;
+    }
+}
+
+/// A context as a set element: the ids themselves up to four of them, a 128-bit digest beyond. No key is involved,
+/// so whether a context repeats is a fact of the text alone.
+fn context_id<'a>(context: impl ExactSizeIterator<Item = &'a u32>) -> u128 {
+    if context.len() <= 4 {
+        return context.fold(0, |id, &token| id << 32 | u128::from(token));
+    }
+    let mut hash = Sha256::new();
+    for token in context {
+        hash.update(token.to_le_bytes());
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    u128::from_le_bytes(digest[..16].try_into().expect("16 of 32 bytes"))
+}
+
+/// The reference's memory: the hashes of the last `context_history_size` contexts, zeros at the start.
+#[derive(Clone, Debug)]
+pub(crate) struct ReferenceHistory {
+    hashes: VecDeque<u64>,
+}
+
+impl ReferenceHistory {
+    /// The memory that `scheme`'s reference starts with; none for our own scheme.
+    pub(crate) fn of(scheme: &Scheme) -> Option<Self> {
+        let size = match scheme {
+            Scheme::Sha256 { .. } => return None,
+            Scheme::Hf { context_history_size, .. } | Scheme::DeepMind { context_history_size, .. } => {
+                *context_history_size
+            }
+        };
+        Some(Self { hashes: std::iter::repeat_n(0, size as usize).collect() })
+    }
+
+    fn contains(&self, hash: u64) -> bool {
+        self.hashes.contains(&hash)
+    }
+
+    /// Remembers `hash`, forgets the oldest; true if it was not there.
+    pub(crate) fn insert(&mut self, hash: u64) -> bool {
+        let fresh = !self.contains(hash);
+        self.hashes.pop_back();
+        self.hashes.push_front(hash);
+        fresh
+    }
+}
+
+/// The states of a narrow hash that a text has used.
+#[derive(Default)]
+pub(crate) struct SeenStates(HashSet<u64>);
+
+impl SeenStates {
+    /// True if `state` was not there.
+    pub(crate) fn insert(&mut self, state: u64) -> bool {
+        self.0.insert(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(prompt: &[u32], response: &[u32]) -> String {
+        let mut tracker = ContextTracker::complete(2, prompt);
+        response
+            .iter()
+            .map(|&token| {
+                let kind = tracker.next_position();
+                tracker.push(token);
+                match kind {
+                    PositionKind::Marked => 'm',
+                    PositionKind::IncompleteContext => 'i',
+                    PositionKind::RepeatedContext => 'r',
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_context_is_marked_once() {
+        assert_eq!(kinds(&[], &[1, 2, 3, 1, 2, 3, 1, 2]), "iimmmrrr");
+    }
+
+    #[test]
+    fn the_prompt_is_part_of_the_history() {
+        // (1, 2) stands in the prompt; (2, 1) spans the border.
+        assert_eq!(kinds(&[5, 1, 2], &[1, 2, 9, 2, 1, 7]), "iirmmr");
+    }
+
+    #[test]
+    fn order_and_high_ids_tell_contexts_apart() {
+        let ids = [[0, 1], [1, 0], [65_536, 0], [0, 65_536], [255_999, 65_535]];
+        let distinct: HashSet<u128> = ids.iter().map(|context| context_id(context.iter())).collect();
+        assert_eq!(distinct.len(), ids.len());
+        let long = |last| context_id([1, 2, 3, 4, last].iter());
+        assert_ne!(long(5), long(6));
+    }
+}

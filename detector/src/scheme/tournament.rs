@@ -1,0 +1,268 @@
+//! The sampling side: a distribution over candidates, and what the tournament makes of it.
+//!
+//! Layer l turns p into p(x)·(1 + g_l(x) − G_l), G_l = Σ p(x) g_l(x): the winner's distribution of a tournament in
+//! which pairs of independent draws meet m times and the one with the greater g-value goes on, ties broken by a coin.
+//! Averaged over keys the result is p again, so the mark costs no quality (Dathathri et al., theorem on
+//! non-distortion with two competitors).
+
+use super::{ContextTracker, GBits, PositionKind, Prf};
+
+/// Candidate tokens and their probabilities, which sum to 1. Not logits: the constructors make the difference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    tokens: Vec<u32>,
+    probabilities: Vec<f64>,
+}
+
+/// Why numbers are not a distribution.
+#[derive(Clone, Copy, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DistributionError {
+    /// Nothing to draw from.
+    #[error("a distribution needs at least one candidate, found none")]
+    Empty,
+    /// Lists of different lengths.
+    #[error(
+        "a distribution needs as many probabilities as tokens, found {probabilities} for {tokens} tokens"
+    )]
+    Length {
+        /// Number of tokens.
+        tokens: usize,
+        /// Number of probabilities.
+        probabilities: usize,
+    },
+    /// NaN, infinite or negative.
+    #[error(
+        "candidate {token} has the weight {found}; expected finite numbers (and no negative probability)"
+    )]
+    Value {
+        /// The candidate.
+        token: u32,
+        /// Its weight.
+        found: f64,
+    },
+    /// All probabilities are 0.
+    #[error("all candidates have probability 0; expected a positive sum")]
+    NoMass,
+}
+
+impl Distribution {
+    /// From probabilities, up to a common factor.
+    pub fn from_probabilities(tokens: Vec<u32>, probabilities: Vec<f64>) -> Result<Self, DistributionError> {
+        check_lengths(&tokens, probabilities.len())?;
+        for (&token, &p) in tokens.iter().zip(&probabilities) {
+            if !p.is_finite() || p < 0.0 {
+                return Err(DistributionError::Value { token, found: p });
+            }
+        }
+        let mut distribution = Self { tokens, probabilities };
+        if distribution.probabilities.iter().sum::<f64>() <= 0.0 {
+            return Err(DistributionError::NoMass);
+        }
+        distribution.normalise();
+        Ok(distribution)
+    }
+
+    /// From logits: their softmax, in f64. A logit of −∞ excludes its token.
+    pub fn from_logits(tokens: Vec<u32>, logits: &[f32]) -> Result<Self, DistributionError> {
+        check_lengths(&tokens, logits.len())?;
+        for (&token, &logit) in tokens.iter().zip(logits) {
+            if logit.is_nan() || logit == f32::INFINITY {
+                return Err(DistributionError::Value { token, found: logit.into() });
+            }
+        }
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        if max == f32::NEG_INFINITY {
+            return Err(DistributionError::NoMass);
+        }
+        let probabilities = logits.iter().map(|&logit| (f64::from(logit) - f64::from(max)).exp()).collect();
+        let mut distribution = Self { tokens, probabilities };
+        distribution.normalise();
+        Ok(distribution)
+    }
+
+    /// The candidates.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Their probabilities, in the same order; they sum to 1.
+    pub fn probabilities(&self) -> &[f64] {
+        &self.probabilities
+    }
+
+    /// One token, chosen by `u` in [0, 1): the inverse of the cumulative distribution in candidate order.
+    pub fn draw(&self, u: f64) -> u32 {
+        let mut rest = u;
+        let mut last = self.tokens[0];
+        for (&token, &p) in self.tokens.iter().zip(&self.probabilities) {
+            if p > 0.0 {
+                if rest < p {
+                    return token;
+                }
+                rest -= p;
+                last = token;
+            }
+        }
+        last // u so close to 1 that rounding used up all mass
+    }
+
+    /// Runs a tournament of `depth` layers with `leaves` ≥ 2 competitors a match; `g` has one entry a candidate.
+    ///
+    /// With Z the mass of g = 0 in a layer, a token's probability is multiplied by Z^(leaves−1) if its own g is 0 and
+    /// by 1 + Z + … + Z^(leaves−1) if it is 1, which for two leaves is 1 + g − G. Only two leaves leave the average
+    /// over keys unchanged; more make the mark stronger and the text different.
+    ///
+    /// # Panics
+    /// If `g` is not as long as the candidates or `leaves` is less than 2.
+    pub fn tournament(&mut self, g: &[GBits], depth: usize, leaves: u32) {
+        assert_eq!(g.len(), self.tokens.len(), "one g-value a candidate");
+        assert!(leaves >= 2, "a match needs two competitors");
+        for layer in 0..depth {
+            let (mut zeros, mut total) = (0.0, 0.0);
+            for (p, g) in self.probabilities.iter().zip(g) {
+                total += p;
+                zeros += if g.layer(layer) == 0 { *p } else { 0.0 };
+            }
+            // Dividing by the sum in each layer keeps rounding from adding up over 30 of them.
+            let z = zeros / total;
+            let lose = z.powi(leaves as i32 - 1) / total;
+            let win = (0..leaves as i32).map(|k| z.powi(k)).sum::<f64>() / total;
+            for (p, g) in self.probabilities.iter_mut().zip(g) {
+                *p *= if g.layer(layer) == 0 { lose } else { win };
+            }
+        }
+        self.normalise();
+    }
+
+    fn normalise(&mut self) {
+        let total: f64 = self.probabilities.iter().sum();
+        for p in &mut self.probabilities {
+            *p /= total;
+        }
+    }
+}
+
+fn check_lengths(tokens: &[u32], probabilities: usize) -> Result<(), DistributionError> {
+    if tokens.len() != probabilities {
+        return Err(DistributionError::Length { tokens: tokens.len(), probabilities });
+    }
+    if tokens.is_empty() { Err(DistributionError::Empty) } else { Ok(()) }
+}
+
+/// A mark to put on texts: a key's function and the number of competitors a match.
+#[derive(Clone, Debug)]
+pub struct Watermark {
+    prf: Prf,
+    leaves: u32,
+}
+
+impl Watermark {
+    /// The non-distortionary mark: two leaves.
+    pub fn new(prf: Prf) -> Self {
+        Self { prf, leaves: 2 }
+    }
+
+    /// With more competitors a match: a stronger mark that changes the text's distribution.
+    ///
+    /// # Panics
+    /// If `leaves` is less than 2.
+    pub fn with_leaves(prf: Prf, leaves: u32) -> Self {
+        assert!(leaves >= 2, "a match needs two competitors");
+        Self { prf, leaves }
+    }
+
+    /// Starts the response to `prompt` (empty if there is none).
+    pub fn start(&self, prompt: &[u32]) -> Marking {
+        Marking {
+            watermark: self.clone(),
+            tracker: ContextTracker::new(&self.prf, prompt),
+            g: Vec::new(),
+            marked: 0,
+            repeated: 0,
+        }
+    }
+}
+
+/// One response being marked: call [`Marking::apply`] on the candidates of each position, draw, and report the drawn
+/// token with [`Marking::push`].
+#[derive(Clone, Debug)]
+pub struct Marking {
+    watermark: Watermark,
+    tracker: ContextTracker,
+    /// g-values of the candidates, kept to spare an allocation a step.
+    g: Vec<GBits>,
+    marked: usize,
+    repeated: usize,
+}
+
+impl Marking {
+    /// Puts the mark on the candidates of the next position, if the rule says that it carries one; tells what the
+    /// rule said. Must come last: after temperature, top-k, top-p and penalties, right before the draw.
+    pub fn apply(&mut self, candidates: &mut Distribution) -> PositionKind {
+        let kind = self.tracker.next_position();
+        match kind {
+            PositionKind::Marked => {
+                let context = self.tracker.context();
+                let keyed = self.watermark.prf.context(&context);
+                self.g.clear();
+                self.g.extend(candidates.tokens.iter().map(|&token| keyed.g_bits(token)));
+                candidates.tournament(&self.g, self.watermark.prf.scheme().depth(), self.watermark.leaves);
+                self.marked += 1;
+            }
+            PositionKind::RepeatedContext => self.repeated += 1,
+            PositionKind::IncompleteContext => {}
+        }
+        kind
+    }
+
+    /// Appends the drawn token.
+    pub fn push(&mut self, token: u32) {
+        self.tracker.push(token);
+    }
+
+    /// Positions that were marked so far.
+    pub fn marked_tokens(&self) -> usize {
+        self.marked
+    }
+
+    /// Positions that were left alone because their context had come up before.
+    pub fn repeated_contexts(&self) -> usize {
+        self.repeated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draw_inverts_the_cumulative_distribution() {
+        let p = Distribution::from_probabilities(vec![7, 8, 9], vec![0.25, 0.0, 0.75]).unwrap();
+        assert_eq!([0.0, 0.2499, 0.25, 0.9999, 1.0 - f64::EPSILON / 2.0].map(|u| p.draw(u)), [7, 7, 9, 9, 9]);
+    }
+
+    #[test]
+    fn bad_numbers_are_errors() {
+        let from_logits =
+            |logits: &[f32]| Distribution::from_logits((0..logits.len() as u32).collect(), logits);
+        assert!(matches!(from_logits(&[1.0, f32::NAN]), Err(DistributionError::Value { token: 1, .. })));
+        assert_eq!(from_logits(&[]), Err(DistributionError::Empty));
+        assert_eq!(from_logits(&[f32::NEG_INFINITY; 2]), Err(DistributionError::NoMass));
+        let p = from_logits(&[0.0, f32::NEG_INFINITY]).unwrap();
+        assert_eq!(p.probabilities(), [1.0, 0.0]);
+        assert!(Distribution::from_probabilities(vec![1], vec![-1.0]).is_err());
+    }
+
+    #[test]
+    fn one_layer_is_the_formula() {
+        let mut p = Distribution::from_probabilities(vec![0, 1, 2], vec![0.5, 0.3, 0.2]).unwrap();
+        p.tournament(&[GBits(1), GBits(0), GBits(1)], 1, 2);
+        let g = 0.7;
+        for (found, expected) in
+            p.probabilities().iter().zip([0.5 * (2.0 - g), 0.3 * (1.0 - g), 0.2 * (2.0 - g)])
+        {
+            assert!((found - expected).abs() < 1e-15);
+        }
+    }
+}
