@@ -1,3 +1,4 @@
 //! wip
 pub mod kernels;
 pub mod model;
+pub mod text;
