@@ -3,6 +3,9 @@
 //! The way from a key file to a verdict: a [`scheme::Key`] gives a keyed function, text becomes token ids, ids become
 //! g-values, a statistic counts them, and its p-value decides.
 
+pub mod report;
 pub mod scheme;
+pub mod statistics;
 #[cfg(feature = "text")]
 pub mod text;
+pub mod verdict;

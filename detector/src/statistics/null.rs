@@ -1,0 +1,409 @@
+//! Upper tails of the null distributions, as natural logarithms: they go far below the smallest `f64`.
+//!
+//! [`binomial`] sums its series from the exact first term; [`Lattice`] inverts the characteristic function of an
+//! exponentially tilted integer sum. Both are exact up to rounding (around 1e-12 of p), and what they neglect they
+//! add as a bound, so that truncation can only make p larger. (For p above 1/2 they return one minus the other
+//! tail, where the same holds of that tail.)
+
+use std::f64::consts::{LN_2, PI, TAU};
+
+/// ln P(X ≥ x) for X ~ Binomial(coins, 1/2); −∞ for x > coins.
+///
+/// The first term P(X = x) comes from Loader's saddle-point form ("Fast and accurate computation of binomial
+/// probabilities", 2000), which has no cancellation; the ratio of neighbouring terms, (coins − k)/(k + 1), falls, so
+/// a geometric series bounds the rest.
+pub fn binomial(coins: u64, x: u64) -> f64 {
+    if x == 0 {
+        return 0.0;
+    }
+    if x > coins {
+        return f64::NEG_INFINITY;
+    }
+    if x <= coins / 2 {
+        return (-binomial(coins, coins - x + 1).exp()).ln_1p();
+    }
+    let mut sum = 1.0;
+    let mut term = 1.0;
+    for k in x..coins {
+        let ratio = (coins - k) as f64 / (k + 1) as f64;
+        term *= ratio;
+        sum += term;
+        let rest = term * ratio / (1.0 - ratio);
+        if rest < 1e-17 * sum {
+            sum += rest;
+            break;
+        }
+    }
+    (ln_binomial_mass(coins, x) + sum.ln()).min(0.0)
+}
+
+/// ln P(X = x) for 0 < x ≤ coins.
+fn ln_binomial_mass(coins: u64, x: u64) -> f64 {
+    if x == coins {
+        return -(coins as f64) * LN_2;
+    }
+    let (n, k, rest) = (coins as f64, x as f64, (coins - x) as f64);
+    stirling_error(coins) - stirling_error(x) - stirling_error(coins - x) - deviance(k, n / 2.0)
+        + 0.5 * (n / (TAU * k * rest)).ln()
+        - deviance(rest, n / 2.0)
+}
+
+/// ln n! − ((n + 1/2) ln n − n + ln √(2π)), n ≥ 1.
+fn stirling_error(n: u64) -> f64 {
+    let x = n as f64;
+    if n < 16 {
+        let factorial: f64 = (1..=n).map(|i| i as f64).product();
+        return factorial.ln() - (x + 0.5) * x.ln() + x - 0.5 * TAU.ln();
+    }
+    let y = 1.0 / (x * x);
+    (1.0 / 12.0 - y * (1.0 / 360.0 - y * (1.0 / 1260.0 - y * (1.0 / 1680.0 - y / 1188.0)))) / x
+}
+
+/// x ln(x/mean) + mean − x, by a series in (x − mean)/(x + mean) where that would cancel.
+fn deviance(x: f64, mean: f64) -> f64 {
+    let v = (x - mean) / (x + mean);
+    if v.abs() > 0.1 {
+        return x * (x / mean).ln() + mean - x;
+    }
+    // ln(x/mean) = 2 (v + v³/3 + v⁵/5 + …); the term in v leaves (x − mean) v.
+    let mut power = 2.0 * x * v;
+    let mut sum = (x - mean) * v;
+    for j in 1..30 {
+        power *= v * v;
+        let next = sum + power / f64::from(2 * j + 1);
+        if next == sum {
+            break;
+        }
+        sum = next;
+    }
+    sum
+}
+
+/// The null law of W = Σ over n tokens of Σ_l a_l g_l, with positive integer weights a_l and fair bits g_l.
+///
+/// With the tilt θ > 0, A(j) = e^{θj} P(W ≥ j) is summable over the integers and its Fourier transform is
+/// M(θ) φ(ω) / (1 − e^{−θ−iω}), where M is the moment generating function and φ the characteristic function of the
+/// tilted law. Inverting it with N equally spaced nodes gives Σ_j A(w + jN): P(W ≥ w) and further terms that are
+/// all ≥ 0, so p is overstated, never understated. θ is the saddle point (tilted mean = w), where the nodes'
+/// values hardly cancel, and N is such that the further terms are around 1e-13 of p.
+#[derive(Clone, Debug)]
+pub struct Lattice {
+    weights: Vec<u32>,
+    /// Σ a_l.
+    total: u64,
+    /// Largest a_l.
+    largest: f64,
+    /// Width of the cells that `spread` divides 0 ≤ ω ≤ π into.
+    cell: f64,
+    /// For each cell a lower bound of Σ_l sin²(a_l ω/2) in it. Away from 0 the sum has further valleys, for depth
+    /// 30 down to 0.69 near ω = 8π/9 (where |φ| = 0.70^n): they cannot be left out for n below some hundreds.
+    spread: Vec<f64>,
+}
+
+/// Nodes where |φ| < e^{−CUT} are left out, and that much is added to the sum.
+const CUT: f64 = 60.0;
+
+impl Lattice {
+    /// For positive weights. Takes about a millisecond at depth 30: make one and keep it.
+    pub fn new(weights: &[u32]) -> Self {
+        let total: u64 = weights.iter().map(|&a| u64::from(a)).sum();
+        let largest = f64::from(weights.iter().copied().max().unwrap_or(1));
+        // The sum's slope is at most Σ a_l / 2, so in a cell it is this much below its value in the middle.
+        let slack = weights.len() as f64 / 100.0;
+        let cells = (PI * total as f64 / (4.0 * slack)).ceil();
+        let cell = PI / cells;
+        Self {
+            weights: weights.to_vec(),
+            total,
+            largest,
+            cell,
+            spread: spread(weights, cell, cells as usize, slack),
+        }
+    }
+
+    /// The weights a_l.
+    pub fn weights(&self) -> &[u32] {
+        &self.weights
+    }
+
+    /// The largest value that W can take for n tokens, n Σ a_l.
+    pub fn max(&self, n: u64) -> u64 {
+        n * self.total
+    }
+
+    /// ln P(W ≥ w) for n tokens; −∞ for w above [`Lattice::max`].
+    pub fn tail(&self, n: u64, w: u64) -> f64 {
+        let top = self.max(n);
+        if w == 0 {
+            0.0
+        } else if w > top {
+            f64::NEG_INFINITY
+        } else if w == top {
+            -(n as f64) * self.weights.len() as f64 * LN_2
+        } else if w <= top / 2 {
+            // W and top − W have the same law.
+            (-self.tail(n, top - w + 1).exp()).ln_1p()
+        } else {
+            self.upper(n as f64, top as f64, w as f64)
+        }
+    }
+
+    /// [`Lattice::tail`] for top/2 < w < top.
+    fn upper(&self, n: f64, top: f64, w: f64) -> f64 {
+        let theta = self.tilt(n, top - w);
+        let layers: Vec<Layer> = self.weights.iter().map(|&a| Layer::new(f64::from(a), theta)).collect();
+        let sigma = (n * layers.iter().map(|y| y.a * y.a * y.variance).sum::<f64>()).sqrt();
+        // w minus the tilted mean.
+        let offset = n * layers.iter().map(|y| y.a * y.zero).sum::<f64>() - (top - w);
+        // ln M(θ) − θ w, from the middle, where nothing cancels. It bounds ln p (Chernoff).
+        let scale =
+            n * layers.iter().map(|y| ln_cosh(theta * y.a / 2.0)).sum::<f64>() - theta * (w - top / 2.0);
+
+        // Terms with w + jN < 0 are below e^{−45}; those with w + jN > top are 0.
+        let nodes = (64.0 / theta).max(24.0 * sigma + 40.0 * self.largest).min(w + 45.0 / theta).ceil();
+        // Odd, so that every node but 0 has a conjugate.
+        let nodes = nodes as u64 | 1;
+        let step = TAU / nodes as f64;
+        // |φ|² = Π (1 − 4 v_l sin²(a_l ω/2))^n, so ln |φ| ≤ −2 n min(v) Σ sin²(a_l ω/2).
+        let least_variance = layers.iter().map(|y| y.variance).fold(f64::INFINITY, f64::min);
+        let enough = CUT / (2.0 * n * least_variance);
+
+        let gap = -(-theta).exp_m1();
+        let ratio = (-theta).exp();
+        let mut sum = 1.0 / gap;
+        let mut k = 1;
+        for (i, &bound) in self.spread.iter().enumerate() {
+            let end = (((i + 1) as f64 * self.cell / step).ceil() as u64).clamp(k, nodes / 2 + 1);
+            if bound < enough {
+                for omega in (k..end).map(|k| k as f64 * step) {
+                    let Some((magnitude, phase)) = characteristic(&layers, n, omega) else { continue };
+                    let phase = phase - omega * offset;
+                    let half = (omega / 2.0).sin();
+                    let (re, im) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
+                    sum += 2.0 * magnitude * (phase.cos() * re + phase.sin() * im) / (re * re + im * im);
+                }
+            }
+            k = end;
+        }
+        let sum = sum / nodes as f64 + (-CUT).exp() / gap;
+        // Rounding cannot bring the sum to zero; if it ever did, the Chernoff bound is still valid.
+        if sum > 0.0 && sum < 1.0 { scale + sum.ln() } else { scale }
+    }
+
+    /// θ with tilted mean top − `missing`, but at least 1/σ: the nodes needed grow as 1/θ.
+    fn tilt(&self, n: f64, missing: f64) -> f64 {
+        let weights = self.weights.iter().map(|&a| f64::from(a));
+        let least = weights.clone().fold(f64::INFINITY, f64::min);
+        let short = |theta: f64| n * weights.clone().map(|a| a / (1.0 + (theta * a).exp())).sum::<f64>();
+        // At this θ, `short` ≤ n Σ a e^{−θ least} = missing.
+        let (mut low, mut high) = (0.0, (n * self.total as f64 / missing).ln() / least);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if short(middle) > missing {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        let sigma = 0.5 * (n * weights.clone().map(|a| a * a).sum::<f64>()).sqrt();
+        low.max(1.0 / sigma)
+    }
+}
+
+/// One layer's g-bit under the tilted law.
+struct Layer {
+    a: f64,
+    /// P(g = 1).
+    one: f64,
+    /// P(g = 0).
+    zero: f64,
+    /// `one` · `zero`.
+    variance: f64,
+}
+
+impl Layer {
+    fn new(a: f64, theta: f64) -> Self {
+        let odds = (-theta * a).exp();
+        let (one, zero) = (1.0 / (1.0 + odds), odds / (1.0 + odds));
+        Self { a, one, zero, variance: one * zero }
+    }
+}
+
+/// |φ| and arg φ at `omega`, for n tokens and centred at the mean; `None` if |φ| < e^{−[`CUT`]}.
+fn characteristic(layers: &[Layer], n: f64, omega: f64) -> Option<(f64, f64)> {
+    let floor = (-2.0 * CUT / n).exp();
+    let mut square = 1.0;
+    for layer in layers {
+        let half = (0.5 * layer.a * omega).sin();
+        square *= 1.0 - 4.0 * layer.variance * half * half;
+        if square < floor {
+            return None;
+        }
+    }
+    let phase: f64 = layers
+        .iter()
+        .map(|layer| {
+            let x = layer.a * omega;
+            let half = (0.5 * x).sin();
+            (layer.one * x.sin()).atan2(1.0 - 2.0 * layer.one * half * half) - layer.one * x
+        })
+        .sum();
+    Some((square.powf(n / 2.0), n * phase))
+}
+
+/// Σ_l sin²(a_l ω/2) = (m − Σ_l cos(a_l ω))/2 in the middle of each cell, less `slack`.
+fn spread(weights: &[u32], cell: f64, cells: usize, slack: f64) -> Vec<f64> {
+    let mut cosines = vec![0.0; cells];
+    for &a in weights {
+        // One rotation a step instead of one cosine.
+        let (sin, cos) = (f64::from(a) * cell).sin_cos();
+        let (mut y, mut x) = (f64::from(a) * cell / 2.0).sin_cos();
+        for sum in &mut cosines {
+            *sum += x;
+            (x, y) = (x * cos - y * sin, x * sin + y * cos);
+        }
+    }
+    cosines.into_iter().map(|sum| (weights.len() as f64 - sum) / 2.0 - slack).collect()
+}
+
+/// ln cosh x, exact to rounding for small and for large x.
+fn ln_cosh(x: f64) -> f64 {
+    if x < 1.0 {
+        let sinh = x.sinh();
+        0.5 * (sinh * sinh).ln_1p()
+    } else {
+        x + (-2.0 * x).exp().ln_1p() - LN_2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::weighted_mean::weights;
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        weighted: Vec<(usize, u64, u64, f64)>,
+        mean: Vec<(u64, u64, f64)>,
+    }
+
+    /// From tests/oracle/null_tails.py: exact integer counts, and 60-digit arithmetic.
+    fn fixture() -> Fixture {
+        serde_json::from_str(include_str!("../../tests/fixtures/null_tails.json")).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_ln_close(found: f64, expected: f64, what: impl std::fmt::Debug) {
+        // Absolute where p is near 1, relative to ln p in the tail: both are errors of ln p.
+        let error = (found - expected).abs();
+        assert!(error <= 1e-10 * expected.abs().max(0.1), "{what:?}: ln p {found}, expected {expected}");
+    }
+
+    #[test]
+    fn binomial_tail_equals_reference() {
+        for (coins, x, ln) in fixture().mean {
+            assert_ln_close(binomial(coins, x), ln, (coins, x));
+        }
+    }
+
+    #[test]
+    fn weighted_tail_equals_reference() {
+        for (depth, n, w, ln) in fixture().weighted {
+            assert_ln_close(Lattice::new(&weights(depth)).tail(n, w), ln, (depth, n, w));
+        }
+    }
+
+    /// Equal weights make W binomial: two methods, one law, at every value.
+    #[test]
+    fn both_methods_agree_on_equal_weights() {
+        for n in [1, 3, 50] {
+            let null = Lattice::new(&[1; 30]);
+            for x in 0..=30 * n {
+                assert_ln_close(null.tail(n, x), binomial(30 * n, x), (n, x));
+            }
+        }
+    }
+
+    /// All values of W for a few tokens against a plain convolution.
+    #[test]
+    fn weighted_tail_equals_convolution_and_is_monotone() {
+        for (depth, n) in [(1, 9), (2, 4), (3, 3), (4, 6), (10, 2), (28, 1), (30, 1)] {
+            let a = weights(depth);
+            let null = Lattice::new(&a);
+            let mut mass = vec![0.0; null.max(n) as usize + 1];
+            mass[0] = 1.0;
+            for a in (0..n).flat_map(|_| a.iter().map(|&a| a as usize)) {
+                for w in (0..mass.len()).rev() {
+                    mass[w] = 0.5 * (mass[w] + if w >= a { mass[w - a] } else { 0.0 });
+                }
+            }
+            let (mut tail, mut previous) = (0.0, f64::NEG_INFINITY);
+            for w in (0..mass.len()).rev().step_by(1 + mass.len() / 200) {
+                tail = mass[w..].iter().rev().sum::<f64>().max(tail);
+                let ln = null.tail(n, w as u64);
+                assert_ln_close(ln, tail.ln(), (depth, n, w));
+                assert!(ln >= previous - 1e-10, "{depth} {n} {w}");
+                previous = ln;
+            }
+        }
+    }
+
+    #[test]
+    fn ends_of_the_range() {
+        let null = Lattice::new(&weights(30));
+        for n in [1, 100, 100_000] {
+            assert_eq!(null.tail(n, 0), 0.0);
+            assert_eq!(null.tail(n, null.max(n)), -(n as f64) * 30.0 * LN_2);
+            assert_eq!(null.tail(n, null.max(n) + 1), f64::NEG_INFINITY);
+            // One short of the top: still only the top itself reaches it.
+            let error = null.tail(n, null.max(n) - 1) / null.tail(n, null.max(n)) - 1.0;
+            assert!(error.abs() < 1e-6, "{n}: {error}");
+        }
+        assert_eq!(binomial(7, 8), f64::NEG_INFINITY);
+        assert_eq!(binomial(0, 0), 0.0);
+    }
+
+    /// u = P(W > w) + U P(W = w) is uniform when W is drawn from random bits.
+    #[test]
+    fn randomised_p_is_uniform() {
+        use super::super::LayerCounts;
+        use crate::scheme::gvalues::GBits;
+        const CELLS: usize = 50;
+
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        let mut state = 20_261_126_u64;
+        let mut next = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        for (depth, n, texts) in [(30, 60, 2000), (5, 40, 100_000)] {
+            let null = Lattice::new(&weights(depth));
+            let mut known = std::collections::HashMap::new();
+            let mut weighted_tail = |w| *known.entry(w).or_insert_with(|| null.tail(n, w).exp());
+            let mut histograms = [[0_usize; CELLS]; 2];
+            for _ in 0..texts {
+                let counts = LayerCounts::new(depth, (0..n).map(|_| GBits(next())));
+                let w: u64 = weights(depth).iter().zip(counts.ones()).map(|(&a, &k)| u64::from(a) * k).sum();
+                let x: u64 = counts.ones().iter().sum();
+                let coins = n * depth as u64;
+                let tails = [
+                    (weighted_tail(w), weighted_tail(w + 1)),
+                    (binomial(coins, x).exp(), binomial(coins, x + 1).exp()),
+                ];
+                for (histogram, (at_least, above)) in histograms.iter_mut().zip(tails) {
+                    let share = (next() >> 11) as f64 / (1_u64 << 53) as f64;
+                    let u = above + share * (at_least - above);
+                    histogram[((u * CELLS as f64) as usize).min(CELLS - 1)] += 1;
+                }
+            }
+            for histogram in histograms {
+                let expected = f64::from(texts) / CELLS as f64;
+                let chi2: f64 = histogram.iter().map(|&k| (k as f64 - expected).powi(2) / expected).sum();
+                // The upper 1e-6 point of chi-square with 49 degrees of freedom.
+                assert!(chi2 < 110.0, "depth {depth}, n {n}: chi-square {chi2}");
+            }
+        }
+    }
+}
