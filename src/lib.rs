@@ -1,4 +1,11 @@
-//! wip
+//! Writes text with Gemma 2 and marks it while sampling.
+//!
+//! The data path is the file list: [`model`] turns token ids into logits, [`sample`] turns logits into a marked draw,
+//! [`generate`] runs the two in a loop, [`text`] turns text into ids and ids into text. The scheme itself (keys,
+//! g-values, tournament) is [`wmdetect::scheme`], which the detector shares.
+
+pub mod generate;
 pub mod kernels;
 pub mod model;
+pub mod sample;
 pub mod text;
