@@ -1,0 +1,238 @@
+//! All arguments of `wmgen` in one place; help, completions and man pages are made from this.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Writes text with Gemma 2 and marks it invisibly; `wmdetect` finds the mark again
+#[derive(Parser, Debug)]
+#[command(name = "wmgen", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Make a new watermark key
+    Keygen(KeygenArgs),
+    /// Look at, derive, import and export keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Write text with a model, marked with a key
+    Generate(GenerateArgs),
+    /// Perplexity of a text under a model
+    Perplexity(PerplexityArgs),
+    /// What a model is: architecture, layers, caps, formats, size
+    Inspect(InspectArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    Man {
+        /// The directory; it must exist
+        dir: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeygenArgs {
+    /// Where to write the key; the file is made with mode 0600
+    pub path: PathBuf,
+    /// Layers of the tournament
+    #[arg(long, default_value_t = wmdetect::scheme::DEFAULT_DEPTH)]
+    pub depth: usize,
+    /// Context length plus one
+    #[arg(long, default_value_t = wmdetect::scheme::DEFAULT_NGRAM_LEN)]
+    pub ngram_len: usize,
+    /// Bind the key to this tokenizer: a tokenizer.json, a directory that holds one, or a GGUF file
+    #[arg(long, conflicts_with = "model")]
+    pub tokenizer: Option<PathBuf>,
+    /// Bind the key to the tokenizer of this model
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Overwrite an existing key, which loses it for good
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum KeyCommand {
+    /// Show what is public about a key
+    Show {
+        /// The key file
+        key: PathBuf,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Derive a key of its own for a label, such as a tenant or an epoch
+    Derive {
+        /// The master key
+        master: PathBuf,
+        /// Where to write the derived key
+        path: PathBuf,
+        /// What the key is for
+        #[arg(long)]
+        label: String,
+        /// Overwrite an existing key, which loses it for good
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make a key file from the JSON of transformers or synthid-text
+    Import {
+        /// JSON with `keys` and `ngram_len`
+        config: PathBuf,
+        /// Where to write the key
+        path: PathBuf,
+        /// Which implementation the configuration belongs to
+        #[arg(long, value_enum)]
+        scheme: CompatScheme,
+        /// Overwrite an existing key, which loses it for good
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the JSON that transformers or synthid-text read; it holds the secret keys
+    Export {
+        /// A key of synthid-hf or synthid-deepmind
+        key: PathBuf,
+        /// Write to this file, with mode 0600, instead of standard output
+        #[arg(long)]
+        output: Option<PathBuf>,
+        /// Overwrite an existing file
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum CompatScheme {
+    /// transformers, and synthid-text 0.2.1
+    SynthidHf,
+    /// synthid-text's main branch since June 2025
+    SynthidDeepmind,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ModelArgs {
+    /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Another tokenizer than the model's: a tokenizer.json, a directory that holds one, or a GGUF file
+    #[arg(long)]
+    pub tokenizer: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+    /// The type of activations (the CPU computes in f32 only)
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeArg>,
+    /// Threads to compute with; all cores if not given
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Leave out Gemma 2's soft caps: another model, for comparison
+    #[arg(long)]
+    pub no_softcap: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum DeviceArg {
+    /// The processor
+    Cpu,
+    /// The first NVIDIA GPU (build with --features cuda)
+    Cuda,
+    /// The Apple GPU (build with --features metal)
+    Metal,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum DtypeArg {
+    /// 32-bit floats
+    F32,
+    /// 16-bit brain floats
+    Bf16,
+    /// 16-bit floats
+    F16,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GenerateArgs {
+    /// Mark the text with this key
+    #[arg(long)]
+    pub key: Option<PathBuf>,
+    /// Write unmarked text
+    #[arg(long, conflicts_with = "key")]
+    pub no_watermark: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The prompt; without any, the text starts from nothing
+    #[arg(long, group = "source")]
+    pub prompt: Option<String>,
+    /// Read the prompt from standard input
+    #[arg(value_name = "-", value_parser = ["-"], group = "source")]
+    pub stdin: Option<String>,
+    /// A file with the prompt; `-` is standard input
+    #[arg(long, group = "source")]
+    pub prompt_file: Option<PathBuf>,
+    /// A file of JSON lines, each {"prompt": "..."}: one text (or -n texts) for each line
+    #[arg(long, group = "source")]
+    pub prompts: Option<PathBuf>,
+    /// Texts for each prompt; they share the passes over the weights
+    #[arg(short, default_value_t = 1)]
+    pub n: usize,
+    /// Put the prompt into Gemma's chat template
+    #[arg(long)]
+    pub chat: bool,
+    /// Length of a text at most
+    #[arg(long, default_value_t = 256)]
+    pub max_tokens: usize,
+    /// 1 is the model's own distribution, less is more predictable
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Draw among this many most likely tokens; 0 is all
+    #[arg(long, default_value_t = 100)]
+    pub top_k: usize,
+    /// Draw among the most likely tokens with this much probability together
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Make tokens that came up before less likely; 1 does nothing
+    #[arg(long, default_value_t = 1.0)]
+    pub repeat_penalty: f32,
+    /// End a text before this string; may be given several times
+    #[arg(long)]
+    pub stop: Vec<String>,
+    /// Seed of the draws; from the system if not given, and reported with --json
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// One JSON object a text instead of the text
+    #[arg(long)]
+    pub json: bool,
+    /// Write the JSON objects to this file as well
+    #[arg(long)]
+    pub receipt: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PerplexityArgs {
+    /// The text; `-` is standard input
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The file holds a JSON array of token ids
+    #[arg(long)]
+    pub tokens: bool,
+    /// As one JSON object, with the log-probability of each token
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// A Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
+    pub model: String,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,101 @@
+//! `wmgen inspect`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::Result;
+use serde::Serialize;
+use wmgen::model::Summary;
+
+use super::args::InspectArgs;
+use super::{model, print, print_json};
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    model: String,
+    architecture: &'static str,
+    fingerprint: String,
+    parameters: u64,
+    file_bytes: u64,
+    formats: BTreeMap<&'static str, FormatReport>,
+    vocab: usize,
+    hidden: usize,
+    layers: usize,
+    local_layers: usize,
+    global_layers: usize,
+    window: Option<usize>,
+    context: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    query_pre_attn_scalar: f64,
+    attn_logit_softcapping: Option<f64>,
+    final_logit_softcapping: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct FormatReport {
+    tensors: usize,
+    numbers: u64,
+}
+
+pub(super) fn run(args: &InspectArgs) -> Result<()> {
+    let summary = Summary::open(model::locate(&args.model)?)?;
+    let c = &summary.config;
+    let report = Report {
+        schema_version: 1,
+        model: args.model.clone(),
+        architecture: c.architecture.name(),
+        fingerprint: summary.fingerprint.clone(),
+        parameters: summary.parameters,
+        file_bytes: summary.file_bytes,
+        formats: summary
+            .formats
+            .iter()
+            .map(|(name, (tensors, numbers))| (*name, FormatReport { tensors: *tensors, numbers: *numbers }))
+            .collect(),
+        vocab: c.vocab,
+        hidden: c.hidden,
+        layers: c.num_layers(),
+        local_layers: summary.local_layers,
+        global_layers: summary.global_layers,
+        window: c.window(),
+        context: c.max_position,
+        heads: c.heads,
+        kv_heads: c.kv_heads,
+        head_dim: c.head_dim,
+        query_pre_attn_scalar: c.query_pre_attn_scalar,
+        attn_logit_softcapping: c.attn_softcap,
+        final_logit_softcapping: c.final_softcap,
+    };
+    if args.json {
+        return print_json(&report);
+    }
+    let cap = |cap: Option<f64>| cap.map_or("none".to_owned(), |cap| cap.to_string());
+    let mut text = String::new();
+    let formats: Vec<String> =
+        report.formats.iter().map(|(name, f)| format!("{name} ({})", f.tensors)).collect();
+    let window = report.window.map_or(String::new(), |window| format!(", window {window}"));
+    let lines = [
+        ("model", report.model),
+        ("architecture", report.architecture.to_owned()),
+        ("parameters", format!("{:.1} million", report.parameters as f64 / 1e6)),
+        ("files", format!("{:.1} MB: {}", report.file_bytes as f64 / 1e6, formats.join(", "))),
+        ("layers", format!("{} local{window}; {} global", report.local_layers, report.global_layers)),
+        (
+            "heads",
+            format!("{} of {}, {} for keys and values", report.heads, report.head_dim, report.kv_heads),
+        ),
+        ("hidden", report.hidden.to_string()),
+        ("vocabulary", report.vocab.to_string()),
+        ("context", report.context.to_string()),
+        ("attention cap", cap(report.attn_logit_softcapping)),
+        ("final cap", cap(report.final_logit_softcapping)),
+        ("fingerprint", report.fingerprint),
+    ];
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<14} {value}");
+    }
+    Ok(print(text.as_bytes())?)
+}

@@ -1,0 +1,118 @@
+//! `wmgen keygen` and `wmgen key`.
+
+use anyhow::Result;
+use serde::Serialize;
+use wmdetect::scheme::key_file::{permission_warning, write_private};
+use wmdetect::scheme::{Key, TokenizerBinding};
+use wmdetect::text::Tokenizer;
+
+use super::args::{CompatScheme, KeyCommand, KeygenArgs};
+use super::{model, print, print_json, say};
+
+pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
+    let place = match (&args.tokenizer, &args.model) {
+        (Some(path), _) => Some(path.clone()),
+        (None, Some(model)) => Some(model::locate(model)?),
+        (None, None) => None,
+    };
+    let binding = place.map(|path| Tokenizer::open(path).map(|tokenizer| binding(&tokenizer))).transpose()?;
+    let key = Key::generate(args.depth, args.ngram_len)?.with_tokenizer(binding);
+    key.write(&args.path, args.force)?;
+    say(&format!("wrote key {} to {}", key.id(), args.path.display()));
+    Ok(())
+}
+
+/// What a key remembers of a tokenizer.
+pub(super) fn binding(tokenizer: &Tokenizer) -> TokenizerBinding {
+    TokenizerBinding { name: tokenizer.name().to_owned(), fingerprint: tokenizer.fingerprint().0 }
+}
+
+/// Reads a key and warns on standard error if others can read it, too.
+pub(super) fn read(path: &std::path::Path) -> Result<Key> {
+    let key = Key::read(path)?;
+    if let Some(warning) = permission_warning(path) {
+        say(&format!("warning: {warning}"));
+    }
+    Ok(key)
+}
+
+#[derive(Serialize)]
+struct KeyReport<'a> {
+    schema_version: u32,
+    key_id: String,
+    scheme: &'a str,
+    depth: usize,
+    ngram_len: usize,
+    tokenizer: Option<TokenizerReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct TokenizerReport<'a> {
+    name: &'a str,
+    fingerprint: String,
+}
+
+pub(super) fn key(command: &KeyCommand) -> Result<()> {
+    match command {
+        KeyCommand::Show { key: path, json } => {
+            let key = read(path)?;
+            let report = KeyReport {
+                schema_version: 1,
+                key_id: key.id(),
+                scheme: key.scheme().name(),
+                depth: key.scheme().depth(),
+                ngram_len: key.scheme().ngram_len(),
+                tokenizer: key.tokenizer().map(|binding| TokenizerReport {
+                    name: &binding.name,
+                    fingerprint: hex(&binding.fingerprint),
+                }),
+            };
+            if *json {
+                return print_json(&report);
+            }
+            let tokenizer = report.tokenizer.map_or("any (the key is not bound to one)".into(), |t| {
+                format!("{} ({}…)", t.name, &t.fingerprint[..16])
+            });
+            print(
+                format!(
+                    "key id     {}\nscheme     {}\ndepth      {}\nngram_len  {}\ntokenizer  {tokenizer}\n",
+                    report.key_id, report.scheme, report.depth, report.ngram_len
+                )
+                .as_bytes(),
+            )?;
+        }
+        KeyCommand::Derive { master, path, label, force } => {
+            let key = read(master)?.derive(label)?;
+            key.write(path, *force)?;
+            say(&format!("wrote key {} for {label:?} to {}", key.id(), path.display()));
+        }
+        KeyCommand::Import { config, path, scheme, force } => {
+            let (key, notes) = Key::import_json(config, matches!(scheme, CompatScheme::SynthidDeepmind))?;
+            for note in notes {
+                say(&format!("note: {note}"));
+            }
+            if matches!(scheme, CompatScheme::SynthidHf) {
+                say(
+                    "note: the sampling table is the one that transformers draws on a CPU; texts marked on a GPU need \
+                     their table in the field \"sampling_table\"",
+                );
+            }
+            key.write(path, *force)?;
+            say(&format!("wrote key {} to {}", key.id(), path.display()));
+        }
+        KeyCommand::Export { key: path, output, force } => {
+            let json = read(path)?.export_json()?;
+            if let Some(output) = output {
+                write_private(output, json.as_bytes(), *force)?;
+            } else {
+                print(json.as_bytes())?;
+                print(b"\n")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
