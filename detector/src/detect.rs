@@ -445,10 +445,10 @@ mod tests {
     #[test]
     fn a_prompt_takes_its_contexts() {
         let ids = marked(&key(1), 104);
-        let report = Detector::for_tokens(key(1)).score_response_tokens(&ids[..54], &ids);
-        // Of the answer's 100 contexts the prompt has those of positions 4 to 53, and its last four tokens are the
+        let report = Detector::for_tokens(key(1)).score_response_tokens(&ids[..52], &ids);
+        // Of the answer's 100 contexts the prompt has those of positions 4 to 51, and its last four tokens are the
         // context of the answer's first.
-        assert_eq!(report.scored_tokens, 49);
+        assert_eq!(report.scored_tokens, 51);
         assert!(report.warnings.is_empty());
         let report = Detector::for_tokens(key(1)).score_response_tokens(&ids, &ids);
         assert!(report.scored_tokens <= 1);
