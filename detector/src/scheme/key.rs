@@ -219,8 +219,9 @@ impl Key {
 
     /// A fresh `synthid-sha256` key from the system's randomness.
     pub fn generate(depth: usize, ngram_len: usize) -> Result<Self, KeyError> {
-        let clamp = |value: usize| u8::try_from(value).unwrap_or(u8::MAX);
-        Self::new(Scheme::Sha256 { depth: clamp(depth), ngram_len: clamp(ngram_len) }, Secret::generate()?)
+        let depth = u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth })?;
+        let ngram_len = u8::try_from(ngram_len).map_err(|_| KeyError::NgramLen { found: ngram_len })?;
+        Self::new(Scheme::Sha256 { depth, ngram_len }, Secret::generate()?)
     }
 
     /// The same key, meant for this tokenizer.
@@ -244,8 +245,8 @@ impl Key {
         &self.secret
     }
 
-    /// The public name of this key: 16 hexadecimal digits that depend on secret, scheme and parameters and tell
-    /// nothing of the secret. Keys that mark differently have different ids.
+    /// The public name of this key: 16 hexadecimal digits that depend on the secret and on all parameters that
+    /// g-values depend on, and tell nothing of the secret. Keys with different g-values have different ids.
     pub fn id(&self) -> String {
         let mut parameters = Sha256::new();
         let (depth, ngram_len) = (self.scheme.depth() as u8, self.scheme.ngram_len() as u8);
@@ -253,10 +254,14 @@ impl Key {
         if let Scheme::Hf { table, .. } = &self.scheme {
             match table {
                 SamplingTable::Seeded { size, seed } => {
+                    parameters.update([0]);
                     parameters.update(size.to_le_bytes());
                     parameters.update(seed.to_le_bytes());
                 }
-                SamplingTable::Explicit(entries) => parameters.update(entries),
+                SamplingTable::Explicit(entries) => {
+                    parameters.update([1]);
+                    parameters.update(entries);
+                }
             }
         }
         let mut id = [0; 8];

@@ -167,8 +167,12 @@ impl Key {
         })?;
         let keys = Zeroizing::new(config.keys);
         let mut notes = Vec::new();
-        for name in config.other.keys() {
-            notes.push(format!("the field {name:?} plays no part in the mark and was ignored"));
+        for (name, value) in &config.other {
+            notes.push(if name == "skip_first_ngram_calls" && value == &serde_json::Value::Bool(true) {
+                format!("{name:?} was ignored: responses are marked from their first token, as without it")
+            } else {
+                format!("the field {name:?} plays no part in the mark and was ignored")
+            });
         }
         let depth = u8::try_from(keys.len()).map_err(|_| KeyError::Depth { found: keys.len() })?;
         let ngram_len = u8::try_from(config.ngram_len)
@@ -373,8 +377,12 @@ pub fn write_private(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), K
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // A name that is taken here is a rest of another run, not the key: it is not ours to remove.
+    let mut file = options.open(&part).map_err(|source| match source.kind() {
+        ErrorKind::AlreadyExists => KeyError::Io { path: part.display().to_string(), source },
+        _ => io(source),
+    })?;
     let written = (|| {
-        let mut file = options.open(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         if overwrite {
