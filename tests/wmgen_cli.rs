@@ -1,0 +1,382 @@
+//! The real program, end to end, on a tiny random Gemma 2.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use wmdetect::scheme::{Key, TextGValues};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
+const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
+
+fn wmgen(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wmgen"));
+    command.current_dir(dir).stdin(Stdio::null());
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    wmgen(dir).args(args).output().unwrap()
+}
+
+#[track_caller]
+fn ok(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "exit {:?}: {error}", output.status.code());
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn refused(output: &Output, needle: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(needle), "expected {needle:?} in {error:?}");
+    assert!(output.stdout.is_empty(), "an error prints no result");
+}
+
+fn with_key() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    ok(&run(dir.path(), &["keygen", "k.bin", "--model", MODEL]));
+    let key = dir.path().join("k.bin");
+    (dir, key)
+}
+
+/// The JSON contract: an added, renamed or missing field fails here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Report {
+    schema_version: u32,
+    text: String,
+    tokens: Vec<u32>,
+    prompt_tokens: Vec<u32>,
+    finish_reason: String,
+    watermark: Watermark,
+    sampling: Sampling,
+    model: Model,
+    timing: Timing,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Watermark {
+    applied: bool,
+    scheme: Option<String>,
+    key_id: Option<String>,
+    ngram_len: Option<usize>,
+    depth: Option<usize>,
+    marked_tokens: usize,
+    repeated_contexts: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Sampling {
+    temperature: f64,
+    top_k: usize,
+    top_p: f64,
+    repeat_penalty: f64,
+    seed: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Model {
+    name: String,
+    fingerprint: String,
+    dtype: String,
+    softcap: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Timing {
+    prefill_s: f64,
+    decode_s: f64,
+    tokens_per_s: Option<f64>,
+}
+
+fn reports(output: &Output) -> Vec<Report> {
+    ok(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Share of ones among the g-bits at the positions that the detector counts, as a z-score under the fair-coin null.
+fn z_score(key: &Key, prompt: &[u32], ids: &[u32]) -> f64 {
+    let text = TextGValues::new(&key.prf(), prompt, ids);
+    let (mut ones, mut bits) = (0, 0);
+    for g in text.scored() {
+        ones += g.0.count_ones();
+        bits += text.depth;
+    }
+    (f64::from(ones) - bits as f64 / 2.0) / (bits as f64 / 4.0).sqrt()
+}
+
+#[test]
+fn the_receipt_counts_what_the_detector_counts() {
+    let (dir, key) = with_key();
+    let key = Key::read(key).unwrap();
+    // A low temperature and a small vocabulary make contexts come up again.
+    let args = ["generate", "--key", "k.bin", "--model", MODEL, "--prompt", "the sea", "--json", "-n", "4"];
+    let more = ["--max-tokens", "300", "--temperature", "0.3", "--top-k", "3", "--seed", "7"];
+    let reports = reports(&run(dir.path(), &[&args[..], &more].concat()));
+    assert_eq!(reports.len(), 4);
+    let mut repeated = 0;
+    for report in &reports {
+        let text = TextGValues::new(&key.prf(), &report.prompt_tokens, &report.tokens);
+        let scored = text.scored.iter().filter(|&&scored| scored).count();
+        assert_eq!(report.watermark.marked_tokens, scored);
+        assert_eq!(report.watermark.repeated_contexts, text.scored.len() - scored);
+        assert_eq!(report.watermark.key_id.as_deref(), Some(&*key.id()));
+        repeated += report.watermark.repeated_contexts;
+    }
+    assert!(repeated > 0, "the test needs repeated contexts to mean something");
+}
+
+#[test]
+fn marked_text_carries_the_mark_and_unmarked_does_not() {
+    let (dir, key) = with_key();
+    let key = Key::read(key).unwrap();
+    let common = ["--model", MODEL, "--json", "--max-tokens", "80", "--seed", "3", "-n", "3"];
+    let marked = reports(&run(dir.path(), &[&["generate", "--key", "k.bin"][..], &common].concat()));
+    let plain = reports(&run(dir.path(), &[&["generate", "--no-watermark"][..], &common].concat()));
+    for report in marked.iter().filter(|report| report.tokens.len() > 40) {
+        assert!(report.watermark.applied);
+        assert!(z_score(&key, &report.prompt_tokens, &report.tokens) > 6.0);
+        let other = Key::generate(30, 5).unwrap();
+        assert!(z_score(&other, &report.prompt_tokens, &report.tokens) < 5.0);
+    }
+    for report in &plain {
+        assert!(!report.watermark.applied && report.watermark.key_id.is_none());
+        assert!(z_score(&key, &report.prompt_tokens, &report.tokens) < 5.0);
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_text_alone_and_in_a_batch() {
+    let (dir, _) = with_key();
+    let args = |n| {
+        [
+            "generate",
+            "--key",
+            "k.bin",
+            "--model",
+            MODEL,
+            "--json",
+            "--max-tokens",
+            "50",
+            "--seed",
+            "11",
+            "-n",
+            n,
+        ]
+    };
+    let alone = reports(&run(dir.path(), &args("1")));
+    let batch = reports(&run(dir.path(), &args("3")));
+    assert_eq!(alone[0].tokens, batch[0].tokens);
+    assert_ne!(batch[0].tokens, batch[1].tokens);
+    assert_eq!(alone[0].sampling.seed, 11);
+}
+
+#[test]
+fn the_text_alone_goes_to_stdout() {
+    let (dir, _) = with_key();
+    let args = ["generate", "--key", "k.bin", "--model", MODEL, "--max-tokens", "30", "--seed", "1"];
+    let streamed = ok(&run(dir.path(), &args));
+    let json = reports(&run(dir.path(), &[&args[..], &["--json", "--receipt", "r.json"]].concat()));
+    assert_eq!(streamed, json[0].text, "no newline, no banner");
+    let receipt: Report =
+        serde_json::from_str(&std::fs::read_to_string(dir.path().join("r.json")).unwrap()).unwrap();
+    assert_eq!(receipt.tokens, json[0].tokens);
+}
+
+#[test]
+fn stop_strings_and_prompt_sources() {
+    let (dir, _) = with_key();
+    std::fs::write(dir.path().join("p.txt"), "the sea").unwrap();
+    let base =
+        ["generate", "--key", "k.bin", "--model", MODEL, "--max-tokens", "40", "--seed", "4", "--json"];
+    let given = reports(&run(dir.path(), &[&base[..], &["--prompt", "the sea"]].concat()));
+    let file = reports(&run(dir.path(), &[&base[..], &["--prompt-file", "p.txt"]].concat()));
+    assert_eq!(given[0].tokens, file[0].tokens);
+    let mut child =
+        wmgen(dir.path()).args(base).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"the sea").unwrap();
+    let piped = reports(&child.wait_with_output().unwrap());
+    assert_eq!(given[0].tokens, piped[0].tokens);
+
+    let letter: String = given[0].text.chars().filter(char::is_ascii_alphabetic).skip(3).take(1).collect();
+    let cut = reports(&run(dir.path(), &[&base[..], &["--prompt", "the sea", "--stop", &letter]].concat()));
+    assert_eq!(cut[0].text, given[0].text.split(&letter).next().unwrap());
+    assert_eq!(cut[0].finish_reason, "stop");
+}
+
+#[test]
+fn a_bad_line_of_prompts_is_a_row() {
+    let (dir, _) = with_key();
+    let long = "the ".repeat(600);
+    let lines =
+        format!("{{\"prompt\": \"a\"}}\nnot json\n{{\"prompt\": \"{long}\"}}\n{{\"prompt\": \"b\"}}\n");
+    std::fs::write(dir.path().join("p.jsonl"), lines).unwrap();
+    let args = [
+        "generate",
+        "--key",
+        "k.bin",
+        "--model",
+        MODEL,
+        "--prompts",
+        "p.jsonl",
+        "--json",
+        "--max-tokens",
+        "5",
+    ];
+    let output = run(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(1));
+    let rows: Vec<serde_json::Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 4);
+    assert!(rows[0]["text"].is_string() && rows[3]["text"].is_string());
+    assert_eq!(rows[1]["input"], "line 2");
+    assert!(rows[2]["error"].as_str().unwrap().contains("512"), "the context's length is named: {}", rows[2]);
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let (dir, _) = with_key();
+    let generate = |args: &[&str]| run(dir.path(), &[&["generate"], args].concat());
+    refused(&generate(&["--model", MODEL]), "--no-watermark");
+    refused(&generate(&["--key", "k.bin"]), "--model");
+    refused(&generate(&["--key", "none.bin", "--model", MODEL]), "wmgen keygen");
+    refused(&generate(&["--key", "k.bin", "--model", "nowhere"]), "no model at nowhere");
+    refused(&generate(&["--key", "k.bin", "--model", "google/none"]), "hf download");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature", "0"]), "temperature above 0");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature=-1"]), "temperature is -1");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-p", "0"]), "top-p is 0");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--prompt", &"the ".repeat(600)]), "512");
+    ok(&generate(&["--no-watermark", "--model", MODEL, "--temperature", "0", "--max-tokens", "3"]));
+}
+
+#[test]
+fn a_key_for_another_tokenizer_is_refused() {
+    let (dir, _) = with_key();
+    let other = tempfile::tempdir().unwrap();
+    let json = std::fs::read_to_string(TOKENIZER).unwrap();
+    assert!(json.contains("\"qu\""), "the test renames a piece of the tiny vocabulary");
+    let renamed = json.replace("\"qu\"", "\"q\u{fc}\"");
+    std::fs::write(other.path().join("tokenizer.json"), renamed).unwrap();
+    let tokenizer = other.path().to_str().unwrap();
+    let args = ["generate", "--key", "k.bin", "--model", MODEL, "--tokenizer", tokenizer];
+    let output = run(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn keys_are_private_and_never_overwritten() {
+    let (dir, key) = with_key();
+    let before = std::fs::read(&key).unwrap();
+    refused(&run(dir.path(), &["keygen", "k.bin"]), "--force");
+    refused(&run(dir.path(), &["keygen", "x.bin", "--ngram-len", "1"]), "ngram_len");
+    refused(&run(dir.path(), &["keygen", "x.bin", "--depth", "0"]), "depth");
+    assert_eq!(std::fs::read(&key).unwrap(), before);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half-written stays");
+
+    ok(&run(dir.path(), &["key", "derive", "k.bin", "t.bin", "--label", "acme"]));
+    let show = |name| ok(&run(dir.path(), &["key", "show", name, "--json"]));
+    let shown: serde_json::Value = serde_json::from_str(&show("t.bin")).unwrap();
+    assert_ne!(shown["key_id"], serde_json::from_str::<serde_json::Value>(&show("k.bin")).unwrap()["key_id"]);
+    assert_eq!(shown["scheme"], "synthid-sha256");
+
+    let config = r#"{"keys": [987654321, -5, 17], "ngram_len": 4, "debug_mode": false}"#;
+    std::fs::write(dir.path().join("c.json"), config).unwrap();
+    let import = run(dir.path(), &["key", "import", "c.json", "hf.bin", "--scheme", "synthid-hf"]);
+    ok(&import);
+    assert!(!String::from_utf8_lossy(&import.stderr).contains("987654321"));
+    let exported: serde_json::Value =
+        serde_json::from_str(&ok(&run(dir.path(), &["key", "export", "hf.bin"]))).unwrap();
+    assert_eq!(exported["keys"], serde_json::json!([987_654_321, -5, 17]));
+    refused(&run(dir.path(), &["key", "export", "k.bin"]), "synthid-sha256");
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let output = run(dir.path(), &["key", "show", "k.bin"]);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"));
+    }
+}
+
+#[test]
+fn perplexity_and_inspect() {
+    let (dir, _) = with_key();
+    std::fs::write(dir.path().join("t.txt"), "the sea was an old friend").unwrap();
+    let text: serde_json::Value =
+        serde_json::from_str(&ok(&run(dir.path(), &["perplexity", "t.txt", "--model", MODEL, "--json"])))
+            .unwrap();
+    let logprobs = text["token_logprobs"].as_array().unwrap();
+    assert_eq!(logprobs.len(), text["tokens"].as_u64().unwrap() as usize);
+    let mean = -logprobs.iter().map(|p| p.as_f64().unwrap()).sum::<f64>() / logprobs.len() as f64;
+    assert!((mean - text["mean_nll"].as_f64().unwrap()).abs() < 1e-12);
+    assert!((mean.exp() - text["perplexity"].as_f64().unwrap()).abs() < 1e-9);
+
+    // `<bos>` goes in front once, whether the caller put it there or not.
+    std::fs::write(dir.path().join("a.json"), "[2, 100, 101]").unwrap();
+    std::fs::write(dir.path().join("b.json"), "[100, 101]").unwrap();
+    let ids = |name| ok(&run(dir.path(), &["perplexity", name, "--model", MODEL, "--tokens", "--json"]));
+    assert_eq!(ids("a.json"), ids("b.json"));
+    std::fs::write(dir.path().join("c.json"), "[100, 512]").unwrap();
+    refused(&run(dir.path(), &["perplexity", "c.json", "--model", MODEL, "--tokens"]), "512");
+
+    let model: serde_json::Value =
+        serde_json::from_str(&ok(&run(dir.path(), &["inspect", MODEL, "--json"]))).unwrap();
+    assert_eq!((&model["architecture"], &model["window"]), (&"gemma2".into(), &8.into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_the_text_so_far() {
+    let (dir, _) = with_key();
+    // The first round of a large batch takes long enough to be interrupted; the vocabulary ends few texts early.
+    let args = [
+        "generate",
+        "--key",
+        "k.bin",
+        "--model",
+        MODEL,
+        "--json",
+        "--max-tokens",
+        "500",
+        "-n",
+        "400",
+        "--seed",
+        "1",
+    ];
+    let child = wmgen(dir.path()).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let reports = reports(&output);
+    assert_eq!(reports.len(), 400);
+    assert!(reports.iter().any(|report| report.finish_reason == "interrupted" && !report.tokens.is_empty()));
+}
+
+#[test]
+fn help_is_reviewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut help = String::new();
+    for command in ["", "keygen", "key", "generate", "perplexity", "inspect"] {
+        let args: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
+        help += &format!("$ wmgen {}\n{}\n", args.join(" "), ok(&run(dir.path(), &args)));
+    }
+    insta::assert_snapshot!(help);
+    assert!(ok(&run(dir.path(), &["completions", "bash"])).contains("wmgen"));
+    ok(&run(dir.path(), &["man", "."]));
+    assert!(dir.path().join("wmgen-generate.1").exists());
+}
