@@ -94,7 +94,7 @@ struct Model {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::struct_field_names)]
 struct Timing {
     prefill_s: f64,
     decode_s: f64,
@@ -373,7 +373,7 @@ fn help_is_reviewed() {
     let mut help = String::new();
     for command in ["", "keygen", "key", "generate", "perplexity", "inspect"] {
         let args: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
-        help += &format!("$ wmgen {}\n{}\n", args.join(" "), ok(&run(dir.path(), &args)));
+        help.extend(["$ wmgen ", &args.join(" "), "\n", &ok(&run(dir.path(), &args)), "\n"]);
     }
     insta::assert_snapshot!(help);
     assert!(ok(&run(dir.path(), &["completions", "bash"])).contains("wmgen"));
