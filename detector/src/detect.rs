@@ -14,6 +14,8 @@
 //!
 //! Making a detector takes about a millisecond; keep it and share it between threads.
 
+#[cfg(feature = "text")]
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -250,7 +252,7 @@ impl Detector {
     /// [`DetectError::NoTokenizer`], or the tokenizer's own.
     #[cfg(feature = "text")]
     pub fn score(&self, text: &str) -> Result<Report, DetectError> {
-        self.score_response("", text)
+        self.score_with_prompt("", text)
     }
 
     /// Scores the response to a known prompt: contexts that the prompt has, and contexts that span the border, are
@@ -259,11 +261,11 @@ impl Detector {
     /// # Errors
     /// As [`score`](Self::score).
     #[cfg(feature = "text")]
-    pub fn score_response(&self, prompt: &str, text: &str) -> Result<Report, DetectError> {
+    pub fn score_with_prompt(&self, prompt: &str, text: &str) -> Result<Report, DetectError> {
         let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
         let prompt = if prompt.is_empty() { Vec::new() } else { tokenizer.encode(prompt)?.ids };
         let ids = tokenizer.encode(text)?.ids;
-        let mut report = self.score_response_tokens(&prompt, &ids);
+        let mut report = self.score_tokens_with_prompt(&prompt, &ids);
         report.tokenizer = Some(tokenizer.name().to_owned());
         let unbound = self.keys.iter().filter(|entry| entry.binding.is_none()).count();
         if unbound > 0 {
@@ -280,27 +282,38 @@ impl Detector {
         Ok(report)
     }
 
-    /// Scores bytes that should be UTF-8; those that are not become U+FFFD, with a warning.
+    /// Scores the content of a file: a byte order mark is no part of the text, and bytes that are not UTF-8 become
+    /// U+FFFD, with a warning.
     ///
     /// # Errors
     /// As [`score`](Self::score).
     #[cfg(feature = "text")]
     pub fn score_bytes(&self, bytes: &[u8]) -> Result<Report, DetectError> {
-        let text = String::from_utf8_lossy(bytes);
+        let text = text_of_bytes(bytes);
         let mut report = self.score(&text)?;
-        if matches!(text, std::borrow::Cow::Owned(_)) {
+        if matches!(text, Cow::Owned(_)) {
             report.warnings.push("the text is not UTF-8; what is not was replaced by U+FFFD".into());
         }
         Ok(report)
     }
 
-    /// Scores token ids, without any that a tokenizer adds in front.
-    pub fn score_tokens(&self, ids: &[u32]) -> Report {
-        self.score_response_tokens(&[], ids)
+    /// The token ids that [`score_bytes`](Self::score_bytes) looks at.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    #[cfg(feature = "text")]
+    pub fn tokens_of_bytes(&self, bytes: &[u8]) -> Result<Vec<u32>, DetectError> {
+        let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
+        Ok(tokenizer.encode(&text_of_bytes(bytes))?.ids)
     }
 
-    /// Scores the token ids of the response to a known prompt, as [`score_response`](Self::score_response).
-    pub fn score_response_tokens(&self, prompt: &[u32], ids: &[u32]) -> Report {
+    /// Scores token ids, without any that a tokenizer adds in front.
+    pub fn score_tokens(&self, ids: &[u32]) -> Report {
+        self.score_tokens_with_prompt(&[], ids)
+    }
+
+    /// Scores the token ids of the response to a known prompt, as [`score_with_prompt`](Self::score_with_prompt).
+    pub fn score_tokens_with_prompt(&self, prompt: &[u32], ids: &[u32]) -> Report {
         let outcomes = self.keys.iter().map(|entry| (entry, self.outcome(entry, prompt, ids)));
         let ln = |outcome: &Outcome| outcome.p.map_or(f64::INFINITY, |p| p.log10);
         let (entry, best) =
@@ -336,7 +349,11 @@ impl Detector {
             score: best.score,
             p_value: p.map(PValue::p),
             log10_p,
-            p_kind: p_kind(&entry.prf),
+            p_kind: match p_kind(&entry.prf) {
+                // Bonferroni's bound.
+                PKind::Exact if tries > 1 => PKind::Conservative,
+                kind => kind,
+            },
             fpr: self.fpr,
             verdict: Verdict::new(log10_p, best.scored_tokens, scheme.depth(), self.fpr, tries),
             scores: best.scores,
@@ -353,8 +370,6 @@ impl Detector {
         GValuesRow {
             schema_version: SCHEMA_VERSION,
             input: String::new(),
-            scheme: scheme.name().into(),
-            key_id: entry.id.clone(),
             ngram_len: scheme.ngram_len() as u32,
             depth: scheme.depth() as u32,
             g_bits: values.g.iter().map(|g| g.to_string(values.depth)).collect(),
@@ -388,6 +403,12 @@ impl Detector {
 /// What both statistics promise under a key's scheme.
 fn p_kind(prf: &Prf) -> PKind {
     if prf.scheme().is_compat() { PKind::Approximate } else { PKind::Exact }
+}
+
+/// Borrowed if the bytes are UTF-8.
+#[cfg(feature = "text")]
+fn text_of_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes))
 }
 
 /// `gemma-2 (413263ae)`.
@@ -445,12 +466,12 @@ mod tests {
     #[test]
     fn a_prompt_takes_its_contexts() {
         let ids = marked(&key(1), 104);
-        let report = Detector::for_tokens(key(1)).score_response_tokens(&ids[..52], &ids);
+        let report = Detector::for_tokens(key(1)).score_tokens_with_prompt(&ids[..52], &ids);
         // Of the answer's 100 contexts the prompt has those of positions 4 to 51, and its last four tokens are the
         // context of the answer's first.
         assert_eq!(report.scored_tokens, 51);
         assert!(report.warnings.is_empty());
-        let report = Detector::for_tokens(key(1)).score_response_tokens(&ids, &ids);
+        let report = Detector::for_tokens(key(1)).score_tokens_with_prompt(&ids, &ids);
         assert!(report.scored_tokens <= 1);
         assert!(report.warnings[0].contains("repeat"));
     }
@@ -464,6 +485,7 @@ mod tests {
         let alone = Detector::for_tokens(key(3)).score_tokens(&ids);
         assert_eq!(report.key_id, key(3).id());
         assert_eq!((report.keys_tried, alone.keys_tried), (Some(5), None));
+        assert_eq!((report.p_kind, alone.p_kind), (PKind::Conservative, PKind::Exact));
         let factor = 10f64.powf(report.log10_p.unwrap() - alone.log10_p.unwrap());
         assert!((factor - 5.0).abs() < 1e-9);
     }

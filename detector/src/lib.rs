@@ -1,7 +1,21 @@
 //! Finds SynthID-style watermarks in text.
 //!
 //! The way from a key file to a verdict: a [`scheme::Key`] gives a keyed function, text becomes token ids, ids become
-//! g-values, a statistic counts them, and its p-value decides.
+//! g-values, a statistic counts them, and its p-value decides. [`Detector`] goes that way in one call:
+//!
+//! ```no_run
+//! # #[cfg(feature = "text")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use wmdetect::{Detector, scheme::Key, text::Tokenizer};
+//!
+//! let detector = Detector::new(Key::read("k.bin")?, Tokenizer::open("tokenizer.json")?)?;
+//! let report = detector.score("some text")?;
+//! assert_eq!(report.verdict.name(), "too_short");
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "text"))]
+//! # fn main() {}
+//! ```
 
 pub mod detect;
 pub mod report;

@@ -1,2 +1,7 @@
-//! wip
-fn main() {}
+//! The program `wmdetect`; see [`cli`].
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

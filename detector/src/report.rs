@@ -80,10 +80,6 @@ pub struct GValuesRow {
     pub schema_version: u32,
     /// As in [`Report`].
     pub input: String,
-    /// The key's scheme.
-    pub scheme: String,
-    /// The key's public id.
-    pub key_id: String,
     /// Context tokens and the token itself, H + 1.
     pub ngram_len: u32,
     /// Layers m.

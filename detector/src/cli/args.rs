@@ -1,0 +1,117 @@
+//! All arguments of `wmdetect` in one place; help, completions and man pages are made from this.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use wmdetect::detect::DEFAULT_FPR;
+use wmdetect::statistics::{DetectorKind, UnknownDetector};
+
+/// Finds the watermark that wmgen (or SynthID Text) put into a text
+#[derive(Parser, Debug)]
+#[command(
+    name = "wmdetect",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 some input could not be scored; 2 wrong usage, key or tokenizer; 3, only \
+                  with --exit-code, no watermark."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Say of each text whether it carries the key's mark, and how sure that is
+    Score(ScoreArgs),
+    /// Print a text's g-values and which positions count, to check this program against another
+    Gvalues(GvaluesArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    Man {
+        /// The directory; it must exist
+        dir: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ScoreArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Try every key file in this directory; p is corrected for their number
+    #[arg(long, value_name = "DIR", conflicts_with = "key")]
+    pub keyring: Option<PathBuf>,
+    /// The statistic that decides
+    #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
+    pub detector: DetectorKind,
+    /// The share of unmarked texts that may be called watermarked
+    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
+    pub fpr: f64,
+    /// One JSON object a text
+    #[arg(long)]
+    pub json: bool,
+    /// End with 0 if a text is watermarked and with 3 if none is
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GvaluesArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// One JSON object a text, instead of one line a position
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InputArgs {
+    /// The texts; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What splits the texts: a tokenizer.json, a directory that holds one, or a GGUF file
+    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json]
+    #[arg(long, value_name = "PATH")]
+    pub tokenizer: Option<PathBuf>,
+    /// The input is not text but token ids: a JSON array, or one array a line
+    #[arg(long)]
+    pub tokens: bool,
+    /// Each line of the input is a JSON object with a text
+    #[arg(long)]
+    pub jsonl: bool,
+    /// The field of a JSON line that holds the text, or with --tokens the token ids
+    /// [default: text, or tokens]
+    #[arg(long, requires = "jsonl", value_name = "NAME")]
+    pub field: Option<String>,
+    /// The field of a JSON line that names it in the output
+    #[arg(long, requires = "jsonl", default_value = "id", value_name = "NAME")]
+    pub id_field: String,
+}
+
+fn detector_kind() -> impl TypedValueParser<Value = DetectorKind> {
+    // The command line's spelling, and the one in JSON.
+    let names = [PossibleValue::new("weighted-mean").alias("weighted_mean"), PossibleValue::new("mean")];
+    PossibleValuesParser::new(names)
+        .try_map(|name| name.parse::<DetectorKind>().map_err(|e: UnknownDetector| e))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn definition_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

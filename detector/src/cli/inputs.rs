@@ -1,0 +1,147 @@
+//! From files, JSON lines and arrays of token ids to single texts, each with a name.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::args::InputArgs;
+
+/// One text to look at.
+pub(super) enum Content {
+    /// As bytes; they should be UTF-8.
+    Text(Vec<u8>),
+    /// As token ids.
+    Tokens(Vec<u32>),
+}
+
+/// Calls `each` with the name and the content of every text, or with what is wrong with it, in order and as soon as
+/// it is read. Stops at the first error of `each`, which is about the output.
+pub(super) fn for_each(
+    args: &InputArgs,
+    mut each: impl FnMut(&str, Result<Content, String>) -> Result<()>,
+) -> Result<()> {
+    for path in &args.files {
+        let name = path.display().to_string();
+        match open(path) {
+            Err(error) => each(&name, Err(unreadable(&error)))?,
+            Ok(input) if args.jsonl => lines(args, &name, input, &mut each)?,
+            Ok(input) => whole(args, &name, input, &mut each)?,
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(BufReader::new(File::open(path)?)))
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot read it: {error}; expected a readable file, or - for standard input")
+}
+
+/// A file that is one text, one array of ids, or one array a line.
+fn whole(
+    args: &InputArgs,
+    name: &str,
+    mut input: impl Read,
+    each: &mut impl FnMut(&str, Result<Content, String>) -> Result<()>,
+) -> Result<()> {
+    let mut bytes = Vec::new();
+    if let Err(error) = input.read_to_end(&mut bytes) {
+        return each(name, Err(unreadable(&error)));
+    }
+    if !args.tokens {
+        return each(name, Ok(Content::Text(bytes)));
+    }
+    let rows: Vec<(usize, &[u8])> = bytes
+        .split(|&byte| byte == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+        .collect();
+    // One array may be spread over many lines; otherwise each line is judged on its own.
+    let one = ids(&bytes);
+    if rows.len() <= 1 || one.is_ok() {
+        return each(name, one.map(Content::Tokens));
+    }
+    for (index, line) in rows {
+        each(&format!("{name}:{}", index + 1), ids(line).map(Content::Tokens))?;
+    }
+    Ok(())
+}
+
+fn ids(json: &[u8]) -> Result<Vec<u32>, String> {
+    serde_json::from_slice(json)
+        .map_err(|error| format!("not token ids: {error}; expected a JSON array such as [2, 651, 235248]"))
+}
+
+/// JSON lines, one object each.
+fn lines(
+    args: &InputArgs,
+    name: &str,
+    mut input: impl BufRead,
+    each: &mut impl FnMut(&str, Result<Content, String>) -> Result<()>,
+) -> Result<()> {
+    let mut line = Vec::new();
+    for number in 1_usize.. {
+        line.clear();
+        match input.read_until(b'\n', &mut line) {
+            Err(error) => return each(name, Err(unreadable(&error))),
+            Ok(0) => break,
+            Ok(_) => {}
+        }
+        let json = if number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) } else { &line };
+        if json.trim_ascii().is_empty() {
+            continue;
+        }
+        let place = format!("{name}:{number}");
+        let object = serde_json::from_slice::<Value>(json)
+            .map_err(|error| format!("not JSON: {error}; expected one object a line"));
+        match object {
+            Err(error) => each(&place, Err(error))?,
+            Ok(object) => {
+                let id = match object.get(&args.id_field) {
+                    Some(Value::String(id)) => id.clone(),
+                    Some(Value::Number(id)) => id.to_string(),
+                    _ => place,
+                };
+                each(&id, field(args, object))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text or the ids of a JSON line.
+fn field(args: &InputArgs, mut object: Value) -> Result<Content, String> {
+    let name = args.field.as_deref().unwrap_or(if args.tokens { "tokens" } else { "text" });
+    let expected = if args.tokens { "an array of token ids" } else { "a string" };
+    if !object.is_object() {
+        return Err(format!("expected a JSON object with the field {name:?}, found {}", kind(&object)));
+    }
+    let value = object.get_mut(name).map(Value::take);
+    match value {
+        None => Err(format!("no field {name:?}; expected it to hold {expected}; name another with --field")),
+        Some(Value::String(text)) if !args.tokens => Ok(Content::Text(text.into_bytes())),
+        Some(value @ Value::Array(_)) if args.tokens => serde_json::from_value(value)
+            .map(Content::Tokens)
+            .map_err(|error| format!("the field {name:?} holds no token ids: {error}; expected {expected}")),
+        Some(value) => Err(format!("the field {name:?} holds {}; expected {expected}", kind(&value))),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,120 @@
+//! The program: one file a command. Results go to standard output, everything else to standard error.
+
+mod args;
+mod gvalues;
+mod inputs;
+mod score;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
+use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
+use wmdetect::scheme::{Key, key_file};
+use wmdetect::text::Tokenizer;
+
+use args::{Cli, Command, InputArgs};
+
+/// Runs the program on the process's arguments.
+///
+/// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code`; a broken pipe
+/// is a quiet 0.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse(); // exits with 2 on a usage error
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Score(args) => score::run(&args),
+        Command::Gvalues(args) => gvalues::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wmdetect", &mut script);
+            print(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { dir } => {
+            clap_mangen::generate_to(Cli::command(), &dir)
+                .with_context(|| format!("cannot write man pages into {}", dir.display()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A line on standard error.
+fn say(line: &str) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Bytes on standard output, at once: whoever reads the pipe need not wait for the next text.
+fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(print(&line)?)
+}
+
+/// An input that could not be scored: a row among the results, or a line on standard error.
+fn print_error(input: &str, error: String, json: bool) -> Result<()> {
+    if json {
+        return print_json(&ErrorRow { schema_version: SCHEMA_VERSION, input: input.into(), error });
+    }
+    say(&format!("error: {input}: {error}"));
+    Ok(())
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_it = |e: &io::Error| e.kind() == ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_it))
+}
+
+/// The key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning where others can read it.
+fn read_key(path: Option<&PathBuf>) -> Result<Key> {
+    let path = given_or_default(path, "WMDETECT_KEY", "k.bin").context(
+        "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
+         (`wmgen keygen k.bin` makes one)",
+    )?;
+    if let Some(warning) = key_file::permission_warning(&path) {
+        say(&format!("warning: {warning}"));
+    }
+    Ok(Key::read(path)?)
+}
+
+impl InputArgs {
+    /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`; none where the input is token
+    /// ids.
+    fn open_tokenizer(&self) -> Result<Option<Tokenizer>> {
+        if self.tokens {
+            return Ok(None);
+        }
+        let path = given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json").context(
+            "no tokenizer: texts are split by the tokenizer of the model that wrote them; pass --tokenizer with its \
+             tokenizer.json, a directory that holds one, or a GGUF file, set WMDETECT_TOKENIZER to such a path, or \
+             pass token ids with --tokens",
+        )?;
+        Ok(Some(Tokenizer::open(path)?))
+    }
+}
+
+/// The path that was given, else the one in `variable`, else `default` if there is such a file.
+fn given_or_default(given: Option<&PathBuf>, variable: &str, default: &str) -> Option<PathBuf> {
+    let from_variable = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from_directory = || Some(PathBuf::from(default)).filter(|path| path.exists());
+    given.cloned().or_else(from_variable).or_else(from_directory)
+}
