@@ -40,5 +40,7 @@ pub(super) fn run(args: &GvaluesArgs) -> Result<ExitCode> {
 fn for_people(row: &GValuesRow) -> String {
     let first = row.ngram_len as usize - 1;
     let positions = row.g_bits.iter().zip(row.mask.chars()).enumerate();
-    positions.map(|(i, (g, mask))| format!("{}\t{mask}\t{g}\n", first + i)).collect()
+    let lines: Vec<String> =
+        positions.map(|(i, (g, mask))| format!("{}\t{mask}\t{g}\n", first + i)).collect();
+    lines.concat()
 }

@@ -3,7 +3,7 @@
 //!
 //! Score = Σ_t Σ_l w_l g_l(t) / (n · Σ_l w_l). With m layers w_l ∝ a_l = 10 (m − 1) − 9 l over their common divisor
 //! (m = 30: 290, 281, …, 29; m = 1: 1), so W = Σ a_l g_l is an integer and P(W ≥ w) under the null can be computed
-//! exactly ([`null::Lattice`]).
+//! exactly ([`Lattice`]).
 //!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Weighted mean score"; equals `weighted_mean_score` of
 //! `synthid-text` with its default weights.
