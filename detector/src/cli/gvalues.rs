@@ -1,5 +1,6 @@
 //! `wmdetect gvalues`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -39,8 +40,10 @@ pub(super) fn run(args: &GvaluesArgs) -> Result<ExitCode> {
 /// One line a position: its index, its mask, its g-bits.
 fn for_people(row: &GValuesRow) -> String {
     let first = row.ngram_len as usize - 1;
-    let positions = row.g_bits.iter().zip(row.mask.chars()).enumerate();
-    let lines: Vec<String> =
-        positions.map(|(i, (g, mask))| format!("{}\t{mask}\t{g}\n", first + i)).collect();
-    lines.concat()
+    let mut text = String::new();
+    for (i, (g, mask)) in row.g_bits.iter().zip(row.mask.chars()).enumerate() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}\t{mask}\t{g}", first + i);
+    }
+    text
 }

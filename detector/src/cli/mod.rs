@@ -6,11 +6,12 @@ mod inputs;
 mod score;
 
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
+use wmdetect::detect::Keyring;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key_file};
 use wmdetect::text::Tokenizer;
@@ -90,17 +91,31 @@ fn read_key(path: Option<&PathBuf>) -> Result<Key> {
         "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
          (`wmgen keygen k.bin` makes one)",
     )?;
-    if let Some(warning) = key_file::permission_warning(&path) {
-        say(&format!("warning: {warning}"));
-    }
+    warn_of_permissions(&path);
     Ok(Key::read(path)?)
 }
 
+fn read_keyring(dir: &Path) -> Result<Keyring> {
+    let ring = Keyring::open(dir)?;
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            warn_of_permissions(&entry.path());
+        }
+    }
+    Ok(ring)
+}
+
+fn warn_of_permissions(key: &Path) {
+    if let Some(warning) = key_file::permission_warning(key) {
+        say(&format!("warning: {warning}"));
+    }
+}
+
 impl InputArgs {
-    /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`; none where the input is token
-    /// ids.
+    /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`. Token ids need none, but one
+    /// that is given must belong to the key.
     fn open_tokenizer(&self) -> Result<Option<Tokenizer>> {
-        if self.tokens {
+        if self.tokens && self.tokenizer.is_none() {
             return Ok(None);
         }
         let path = given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json").context(

@@ -4,18 +4,18 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use wmdetect::detect::{Detector, Keyring};
+use wmdetect::detect::Detector;
 use wmdetect::report::Report;
 use wmdetect::statistics::{DetectorKind, PValue};
 use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
 use super::inputs::{self, Content};
-use super::{print, print_error, print_json, read_key};
+use super::{print, print_error, print_json, read_key, read_keyring};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let detector = match &args.keyring {
-        Some(dir) => Detector::for_keyring(Keyring::open(dir)?),
+        Some(dir) => Detector::for_keyring(read_keyring(dir)?),
         None => Detector::for_tokens(read_key(args.key.as_ref())?),
     };
     let mut detector = detector.detector(args.detector).fpr(args.fpr)?;

@@ -1,0 +1,336 @@
+//! The program from end to end: real processes, key files and token ids made on the spot.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use wmdetect::report::{ErrorRow, GValuesRow, Report};
+use wmdetect::scheme::{Distribution, Key, Scheme, Secret, TextGValues, TokenizerBinding, Watermark};
+use wmdetect::statistics::PKind;
+use wmdetect::verdict::Verdict;
+
+/// A directory with the key file `k.bin` and the tiny tokenizer, which is also where the program runs.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        key(1).write(place.path("k.bin"), false).unwrap();
+        std::fs::copy(tokenizer(), place.path("tokenizer.json")).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        std::fs::write(self.path(name), content).unwrap();
+        self
+    }
+
+    fn ids(&self, name: &str, ids: &[u32]) -> &Self {
+        self.write(name, format!("{ids:?}\n"))
+    }
+
+    /// Runs the program on `args`, cut at spaces, with `input` as standard input.
+    fn run_on(&self, args: &str, input: &[u8]) -> Run {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wmdetect"))
+            .args(args.split_whitespace())
+            .current_dir(self.0.path())
+            .env_remove("WMDETECT_KEY")
+            .env_remove("WMDETECT_TOKENIZER")
+            // Help is wrapped to it.
+            .env("COLUMNS", "100")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that refuses its arguments reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Run(child.wait_with_output().unwrap())
+    }
+
+    fn run(&self, args: &str) -> Run {
+        self.run_on(args, b"")
+    }
+}
+
+struct Run(Output);
+
+impl Run {
+    #[track_caller]
+    fn code(self, code: i32) -> Self {
+        assert_eq!(self.0.status.code(), Some(code), "stderr: {}", self.errors());
+        self
+    }
+
+    fn out(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    fn reports(&self) -> Vec<Report> {
+        self.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn report(&self) -> Report {
+        let mut reports = self.reports();
+        assert_eq!(reports.len(), 1);
+        reports.remove(0)
+    }
+}
+
+fn tokenizer() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tokenizer/tokenizer.json"))
+}
+
+fn key(seed: u8) -> Key {
+    Key::new(Scheme::default(), Secret::new(vec![seed; 32].into())).unwrap()
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// A response of `len` tokens to `prompt` from random distributions over 40 candidates, with or without the mark.
+fn response(key: Option<&Key>, prompt: &[u32], len: usize, seed: u64) -> Vec<u32> {
+    let mut random = Random(seed);
+    let mut marking = key.map(|key| Watermark::new(key.prf()).start(prompt));
+    let mut ids = Vec::new();
+    for _ in 0..len {
+        let tokens = (0..40).map(|_| random.next() as u32 % 256_000).collect();
+        // A long tail, as language has: a few likely candidates, many unlikely ones.
+        let weights = (0..40).map(|_| random.unit().powi(6) + 1e-3).collect();
+        let mut candidates = Distribution::from_probabilities(tokens, weights).unwrap();
+        if let Some(marking) = &mut marking {
+            marking.apply(&mut candidates);
+        }
+        let token = candidates.draw(random.unit());
+        if let Some(marking) = &mut marking {
+            marking.push(token);
+        }
+        ids.push(token);
+    }
+    ids
+}
+
+#[test]
+fn verdicts_and_exit_codes() {
+    let place = Place::new();
+    place
+        .ids("marked", &response(Some(&key(1)), &[], 120, 7))
+        .ids("other", &response(Some(&key(2)), &[], 120, 8))
+        .ids("plain", &response(None, &[], 120, 9))
+        .ids("short", &response(None, &[], 12, 10))
+        .ids("empty", &[]);
+    let run = place.run("score marked other plain short empty --tokens --json").code(0);
+    let reports = run.reports();
+    let verdicts: Vec<_> = reports.iter().map(|report| (report.input.as_str(), report.verdict)).collect();
+    assert_eq!(
+        verdicts,
+        [
+            ("marked", Verdict::Watermarked),
+            ("other", Verdict::NotDetected),
+            ("plain", Verdict::NotDetected),
+            ("short", Verdict::TooShort),
+            ("empty", Verdict::TooShort)
+        ]
+    );
+    assert_eq!((reports[0].tokens, reports[0].scored_tokens), (120, 116));
+    assert!(reports[0].log10_p.unwrap() < -6.0);
+    assert_eq!((reports[0].p_kind, &reports[0].tokenizer), (PKind::Exact, &None));
+    assert_eq!((reports[4].score, reports[4].p_value, reports[4].log10_p), (None, None, None));
+
+    place.run("score marked --tokens --exit-code").code(0);
+    place.run("score plain --tokens").code(0);
+    place.run("score plain short --tokens --exit-code").code(3);
+    place.run("score plain marked --tokens --exit-code").code(0);
+    place.run("score marked missing --tokens --exit-code").code(1);
+    let people = place.run("score marked --tokens").code(0).out();
+    assert!(people.starts_with("marked: watermarked (p = "), "{people}");
+    // At a rate that only a longer text can reach, the marked one is too short and not "not detected".
+    let strict = place.run("score marked --tokens --json --fpr 1e-300").code(0).report();
+    assert_eq!((strict.verdict, strict.fpr), (Verdict::TooShort, 1e-300));
+    let mean = place.run("score marked --tokens --json --detector mean").code(0).report();
+    assert_eq!(mean.score, reports[0].scores.mean);
+}
+
+#[test]
+fn text_from_files_and_standard_input() {
+    let place = Place::new();
+    let text = "The old man went down to the river.";
+    place.write("plain", text).write("bom", format!("\u{feff}{text}")).write("latin", b"caf\xe9 is old");
+    let reports = place.run("score plain bom latin --json").code(0).reports();
+    assert_eq!((reports[0].tokens, reports[1].tokens), (15, 15));
+    assert!(reports[0].tokenizer.is_some());
+    // The key names no tokenizer; the last text is not UTF-8 either.
+    assert_eq!(reports.iter().map(|report| report.warnings.len()).collect::<Vec<_>>(), [1, 1, 2]);
+    let piped = place.run_on("score - --json", text.as_bytes()).code(0).report();
+    assert_eq!(piped, Report { input: "-".into(), ..reports[0].clone() });
+}
+
+#[test]
+fn keys_are_found_and_refused() {
+    let place = Place::new();
+    place.ids("ids", &response(Some(&key(3)), &[], 100, 1)).write("text", "old man");
+    std::fs::create_dir(place.path("ring")).unwrap();
+    for seed in [1, 2, 3] {
+        key(seed).write(place.path(&format!("ring/{seed}.bin")), false).unwrap();
+    }
+    let ring = place.run("score ids --tokens --json --keyring ring").code(0).report();
+    assert_eq!((ring.keys_tried, ring.key_id, ring.p_kind), (Some(3), key(3).id(), PKind::Conservative));
+    let one = place.run("score ids --tokens --json --key ring/3.bin").code(0).report();
+    assert!((ring.log10_p.unwrap() - one.log10_p.unwrap() - 3f64.log10()).abs() < 1e-9);
+
+    let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [7; 32] };
+    key(1).with_tokenizer(Some(binding)).write(place.path("bound.bin"), false).unwrap();
+    let wrong = place.run("score text --key bound.bin").code(2).errors();
+    assert!(wrong.contains("gemma-2") && wrong.contains(&key(1).id()), "{wrong}");
+
+    // Token ids need no tokenizer, but one that is given must fit.
+    place.run("score ids --tokens --key bound.bin").code(0);
+    place.run("score ids --tokens --key bound.bin --tokenizer tokenizer.json").code(2);
+
+    assert!(place.run("score ids --tokens --key none.bin").code(2).errors().contains("none.bin"));
+    assert!(place.run("score ids --tokens --fpr 2").code(2).errors().contains("between 0 and 1"));
+    place.run("score ids --tokens --key k.bin --keyring ring").code(2);
+    place.run("score").code(2);
+    std::fs::remove_file(place.path("tokenizer.json")).unwrap();
+    assert!(place.run("score text").code(2).errors().contains("--tokenizer"));
+    std::fs::remove_file(place.path("k.bin")).unwrap();
+    assert!(place.run("score ids --tokens").code(2).errors().contains("WMDETECT_KEY"));
+    let output = Command::new(env!("CARGO_BIN_EXE_wmdetect"))
+        .args(["score", "ids", "--tokens"])
+        .current_dir(place.0.path())
+        .env("WMDETECT_KEY", "ring/1.bin")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.ids("ids", &[1, 2, 3]);
+    assert_eq!(place.run("score ids --tokens").code(0).errors(), "");
+    std::fs::set_permissions(place.path("k.bin"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(place.run("score ids --tokens").code(0).errors().contains("chmod 600"));
+}
+
+#[test]
+fn json_lines_go_on_after_a_bad_one() {
+    let place = Place::new();
+    let marked = response(Some(&key(1)), &[], 100, 4);
+    let input = format!(
+        "{{\"id\": \"a\", \"tokens\": {marked:?}}}\n\nnot json\n{{\"id\": 7}}\n{{\"id\": 8, \"tokens\": \"text\"}}\n\
+         {{\"tokens\": [1, 2]}}\n"
+    );
+    let run = place.run_on("score - --jsonl --tokens --json", input.as_bytes()).code(1);
+    let out = run.out();
+    let rows: Vec<&str> = out.lines().collect();
+    let report = |row: &str| serde_json::from_str::<Report>(row).unwrap();
+    let error = |row: &str| serde_json::from_str::<ErrorRow>(row).unwrap();
+    assert_eq!(rows.len(), 5);
+    assert_eq!((report(rows[0]).input.as_str(), report(rows[0]).verdict), ("a", Verdict::Watermarked));
+    assert_eq!(error(rows[1]).input, "-:3");
+    assert_eq!(error(rows[2]).input, "7");
+    assert!(error(rows[2]).error.contains("\"tokens\"") && error(rows[2]).error.contains("--field"));
+    assert!(error(rows[3]).error.contains("a string"));
+    assert_eq!(report(rows[4]).input, "-:6");
+
+    place.write("in.jsonl", "{\"body\": \"old man\", \"n\": \"x\"}\n");
+    let named = place.run("score in.jsonl --jsonl --field body --id-field n --json").code(0).report();
+    assert_eq!(named.input, "x");
+    place.run("score in.jsonl --field body").code(2);
+}
+
+#[test]
+fn token_ids_as_one_array_or_one_a_line() {
+    let place = Place::new();
+    place.write("one", "[1,\n 2,\n 3]\n").write("many", "[1, 2]\n\n[3]\nx\n");
+    assert_eq!(place.run("score one --tokens --json").code(0).report().tokens, 3);
+    let out = place.run("score many --tokens --json").code(1).out();
+    let inputs: Vec<String> = out
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["input"].as_str().unwrap().into()
+        })
+        .collect();
+    assert_eq!(inputs, ["many:1", "many:3", "many:4"]);
+    place.write("negative", "[1, -2]");
+    assert!(place.run("score negative --tokens").code(1).errors().contains("token ids"));
+}
+
+#[test]
+fn g_values_are_the_librarys() {
+    let place = Place::new();
+    // A repeated context, so that the mask has a 0.
+    let ids = [5, 6, 7, 8, 9, 5, 6, 7, 8, 1, 2];
+    place.ids("ids", &ids);
+    let row: GValuesRow =
+        serde_json::from_str(&place.run("gvalues ids --tokens --json").code(0).out()).unwrap();
+    let values = TextGValues::new(&key(1).prf(), &[], &ids);
+    assert_eq!((row.ngram_len, row.depth, row.mask.as_str()), (5, 30, "1111101"));
+    assert_eq!(row.g_bits, values.g.iter().map(|g| g.to_string(30)).collect::<Vec<_>>());
+    let people = place.run("gvalues ids --tokens").code(0).out();
+    assert!(people.starts_with(&format!("4\t1\t{}\n", row.g_bits[0])));
+    place.write("text", "The old man went down to the river.");
+    let row: GValuesRow = serde_json::from_str(&place.run("gvalues text --json").code(0).out()).unwrap();
+    assert_eq!(row.mask.len(), 11);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let place = Place::new();
+    place.write("ids", "[1, 2, 3]\n".repeat(20_000));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wmdetect"))
+        .args(["score", "ids", "--tokens", "--json"])
+        .current_dir(place.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn completions_man_pages_and_help() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.run(&format!("completions {shell}")).code(0).out().contains("exit-code"));
+    }
+    std::fs::create_dir(place.path("man")).unwrap();
+    place.run("man man").code(0);
+    assert!(place.path("man/wmdetect-score.1").exists());
+    // UPDATE_SNAPSHOTS=1 rewrites them; read the difference before you commit it.
+    for (name, args) in [("help", "--help"), ("score", "score --help"), ("gvalues", "gvalues --help")] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{name}.txt"));
+        let found = place.run(args).code(0).out();
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+            std::fs::write(&file, &found).unwrap();
+        }
+        assert_eq!(found, std::fs::read_to_string(&file).unwrap(), "{}", file.display());
+    }
+}
