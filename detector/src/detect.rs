@@ -21,7 +21,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::report::{GValuesRow, Report, SCHEMA_VERSION, Scores};
-use crate::scheme::{Key, KeyError, Prf, TextGValues, TokenizerBinding};
+#[cfg(feature = "text")]
+use crate::scheme::TokenizerBinding;
+use crate::scheme::{Key, KeyError, Prf, TextGValues};
 use crate::statistics::{DetectorKind, LayerCounts, Mean, PKind, PValue, WeightedMean};
 #[cfg(feature = "text")]
 use crate::text::{TextError, Tokenizer};
@@ -139,6 +141,7 @@ struct Entry {
     prf: Prf,
     id: String,
     /// The tokenizer that the key belongs to, if it says so.
+    #[cfg(feature = "text")]
     binding: Option<TokenizerBinding>,
     weighted_mean: Arc<WeightedMean>,
 }
@@ -190,6 +193,7 @@ impl Detector {
                 Entry {
                     prf: key.prf(),
                     id: key.id(),
+                    #[cfg(feature = "text")]
                     binding: key.tokenizer().cloned(),
                     weighted_mean: Arc::clone(weighted_mean),
                 }
