@@ -65,8 +65,12 @@ fn the_formula_is_the_sampled_tournament() {
     let context = [11, 22, 33, 44];
     let mut random = Random(1);
     for (depth, leaves) in [(1, 2), (2, 2), (3, 2), (1, 3), (2, 3)] {
+        let wanted = if leaves == 2 { 5 } else { 3 };
         let mut tried = 0;
-        while tried < if leaves == 2 { 5 } else { 3 } {
+        for _ in 0..1000 {
+            if tried == wanted {
+                break;
+            }
             let prf = random.key(depth, 5);
             let keyed = prf.context(&context);
             let unmarked = distribution(&tokens, &p);
@@ -108,6 +112,7 @@ fn the_formula_is_the_sampled_tournament() {
             let limit = ChiSquared::new(f64::from(cells - 1)).unwrap().inverse_cdf(1.0 - 1e-6);
             assert!(chi_square < limit, "depth {depth}, {leaves} leaves: χ² = {chi_square}, limit {limit}");
         }
+        assert_eq!(tried, wanted, "depth {depth}, {leaves} leaves: hardly any key changes anything");
     }
 }
 
