@@ -243,6 +243,10 @@ fn a_bad_line_of_prompts_is_a_row() {
         .collect();
     assert_eq!(rows.len(), 4);
     assert!(rows[0]["text"].is_string() && rows[3]["text"].is_string());
+    assert_ne!(
+        rows[0]["sampling"]["seed"], rows[3]["sampling"]["seed"],
+        "texts of one run draw independently"
+    );
     assert_eq!(rows[1]["input"], "line 2");
     assert!(rows[2]["error"].as_str().unwrap().contains("512"), "the context's length is named: {}", rows[2]);
 }

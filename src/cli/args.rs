@@ -203,7 +203,7 @@ pub(crate) struct GenerateArgs {
     /// End a text before this string; may be given several times
     #[arg(long)]
     pub stop: Vec<String>,
-    /// Seed of the draws; from the system if not given, and reported with --json
+    /// Seed of the draws (counted up for each further prompt); from the system if not given, and reported with --json
     #[arg(long)]
     pub seed: Option<u64>,
     /// One JSON object a text instead of the text

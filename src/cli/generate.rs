@@ -129,7 +129,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
             break;
         }
         let reports = match prompt.as_ref().map_err(Clone::clone).and_then(|prompt| {
-            job.generate(prompt, single && args.n == 1 && !args.json).map_err(Failure::from)
+            job.generate(prompt, index as u64, single && args.n == 1 && !args.json).map_err(Failure::from)
         }) {
             Ok(reports) => reports,
             Err(Failure::Fatal(error)) => return Err(error),
@@ -239,7 +239,11 @@ struct Growing<'a> {
 
 impl Job<'_> {
     /// Generates the texts for one prompt; with `stream`, the first one goes to standard output as it grows.
-    fn generate(&self, prompt: &str, stream: bool) -> Result<Vec<Report>> {
+    ///
+    /// Each prompt has a seed of its own, counted up from the one asked for: with one seed for all, the draws of all
+    /// texts would be correlated position by position.
+    fn generate(&self, prompt: &str, index: u64, stream: bool) -> Result<Vec<Report>> {
+        let sampling = Sampling { seed: self.sampling.seed.wrapping_add(index), ..self.sampling };
         let tokenizer = &self.loaded.tokenizer;
         let prompt_tokens = if self.args.chat {
             Chat::new(tokenizer)?.prompt(&[Turn { role: Role::User, text: prompt.to_owned() }])?
@@ -252,7 +256,7 @@ impl Job<'_> {
             prompt: prompt_tokens.clone(),
             sequences: self.args.n,
             max_tokens: self.args.max_tokens,
-            sampling: self.sampling,
+            sampling,
             watermark: self.key.map(|key| Watermark::new(key.prf())),
             stop_ids,
         };
@@ -322,10 +326,19 @@ impl Job<'_> {
             decode_s,
             tokens_per_s: (steps > 0 && decode_s > 0.0).then(|| steps as f64 / decode_s),
         };
-        Ok(texts.into_iter().map(|growing| self.report(growing, prompt_tokens.clone(), timing)).collect())
+        Ok(texts
+            .into_iter()
+            .map(|growing| self.report(growing, prompt_tokens.clone(), sampling, timing))
+            .collect())
     }
 
-    fn report(&self, growing: Growing<'_>, prompt_tokens: Vec<u32>, timing: Timing) -> Report {
+    fn report(
+        &self,
+        growing: Growing<'_>,
+        prompt_tokens: Vec<u32>,
+        sampling: Sampling,
+        timing: Timing,
+    ) -> Report {
         let scheme = self.key.map(Key::scheme);
         let model = &self.loaded.model;
         Report {
@@ -344,11 +357,11 @@ impl Job<'_> {
                 repeated_contexts: growing.repeated,
             },
             sampling: SamplingReport {
-                temperature: self.sampling.temperature,
-                top_k: self.sampling.top_k,
-                top_p: self.sampling.top_p,
-                repeat_penalty: self.sampling.repeat_penalty,
-                seed: self.sampling.seed,
+                temperature: sampling.temperature,
+                top_k: sampling.top_k,
+                top_p: sampling.top_p,
+                repeat_penalty: sampling.repeat_penalty,
+                seed: sampling.seed,
             },
             model: ModelReport {
                 name: self.loaded.name.clone(),
