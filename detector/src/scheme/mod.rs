@@ -10,6 +10,7 @@
 //! | file | what it settles |
 //! |---|---|
 //! | [`key`] | schemes and their parameters, secrets, key ids, derivation |
+//! | [`KeyError`] | what can be wrong with a key |
 //! | [`key_file`] | the `k.bin` container and the reference libraries' JSON |
 //! | [`prf`] | the one keyed function: (key, context, token) → g-values |
 //! | [`context`] | which positions are marked and scored |
@@ -21,13 +22,15 @@
 pub mod context;
 pub mod gvalues;
 pub mod key;
+mod key_error;
 pub mod key_file;
 pub mod prf;
 pub mod tournament;
 
 pub use context::{ContextTracker, PositionKind};
 pub use gvalues::{GBits, TextGValues};
-pub use key::{Key, KeyError, SamplingTable, Scheme, Secret, TokenizerBinding};
+pub use key::{Key, SamplingTable, Scheme, Secret, TokenizerBinding};
+pub use key_error::KeyError;
 pub use prf::Prf;
 pub use tournament::{Distribution, DistributionError, Marking, Watermark};
 

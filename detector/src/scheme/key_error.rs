@@ -1,0 +1,157 @@
+//! What can be wrong with a key or a key file, and what to do about it.
+
+use super::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, MAX_DEPTH, MAX_NGRAM_LEN};
+
+/// What can be wrong with a key or a key file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Depth 0 would mark nothing, more than 64 does not fit.
+    #[error("a key needs a depth from 1 to {MAX_DEPTH}, found {found}; the usual depth is {DEFAULT_DEPTH}")]
+    Depth {
+        /// What was asked for.
+        found: usize,
+    },
+    /// An n-gram of one token has no context.
+    #[error(
+        "a key needs an ngram_len from 2 to {MAX_NGRAM_LEN} (with 1 there is no context and every position would use \
+         the same g-values), found {found}; the usual length is {DEFAULT_NGRAM_LEN}"
+    )]
+    NgramLen {
+        /// What was asked for.
+        found: usize,
+    },
+    /// The reference's history cannot be empty or absurd.
+    #[error("context_history_size must be from 1 to 16777216, found {found}; the usual size is 1024")]
+    ContextHistorySize {
+        /// What was asked for.
+        found: u32,
+    },
+    /// The reference takes up to 2^24 entries.
+    #[error("a sampling table has 2 to 16777216 entries, found {found}; the usual size is 65536")]
+    TableSize {
+        /// What was asked for.
+        found: usize,
+    },
+    /// Tables hold bits.
+    #[error("a sampling table holds only 0 and 1, found {found}")]
+    TableEntry {
+        /// The offending entry.
+        found: u8,
+    },
+    /// Secret of the wrong length.
+    #[error("{scheme} needs a secret of {expected} bytes, found {found}")]
+    SecretLength {
+        /// The scheme.
+        scheme: &'static str,
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// Equal layer keys make equal layers: the evidence would be counted twice and false alarms follow.
+    #[error(
+        "two of the layer keys are equal, so their layers would be the same; use a different key for each layer"
+    )]
+    DuplicateLayerKeys,
+    /// Only our own scheme derives.
+    #[error(
+        "keys of {scheme} cannot be derived from, only those of synthid-sha256; make a key with `wmgen keygen`"
+    )]
+    DeriveCompat {
+        /// The scheme.
+        scheme: &'static str,
+    },
+    /// The operating system gave no randomness.
+    #[error("the operating system's random generator failed: {0}")]
+    Randomness(String),
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no such key file.
+    #[error("{path}: there is no such key file; make one with `wmgen keygen {path}`")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// Overwriting a key loses it.
+    #[error(
+        "{path}: the file exists, and overwriting a key loses it for good; choose another name or pass --force"
+    )]
+    Exists {
+        /// The file.
+        path: String,
+    },
+    /// Neither container nor raw key.
+    #[error(
+        "{path}: not a key file: it has {found} bytes and does not begin with the mark of a wmgen key; expected what \
+         `wmgen keygen` makes, or exactly 32 raw bytes"
+    )]
+    NotAKey {
+        /// The file.
+        path: String,
+        /// Its length in bytes.
+        found: usize,
+    },
+    /// The container ends early.
+    #[error("{path}: the key file is cut short ({found} bytes, {expected} expected); restore it from a copy")]
+    Truncated {
+        /// The file.
+        path: String,
+        /// Bytes that its header promises.
+        expected: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// The checksum does not fit.
+    #[error("{path}: the key file is damaged ({what}); restore it from a copy")]
+    Corrupted {
+        /// The file.
+        path: String,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// Made by a newer program.
+    #[error(
+        "{path}: key format {found} is newer than this program, which reads format {supported}; use a newer release"
+    )]
+    FutureVersion {
+        /// The file.
+        path: String,
+        /// Version in the file.
+        found: u16,
+        /// Version that we read.
+        supported: u16,
+    },
+    /// The reference libraries' JSON does not parse.
+    #[error("{path}: not a SynthID configuration: {why}; expected a JSON object with `keys` and `ngram_len`")]
+    Json {
+        /// The file.
+        path: String,
+        /// What the parser says (positions and field names, never values).
+        why: String,
+    },
+    /// Only compat keys have a JSON form.
+    #[error(
+        "a synthid-sha256 key has no form in the reference libraries' JSON; copy the key file itself instead"
+    )]
+    ExportNative,
+    /// A key for another tokenizer.
+    #[error(
+        "key {key_id} is meant for the tokenizer {expected} but was used with {found}; their token ids differ, so the \
+         mark could not be found: pass the tokenizer that belongs to the key, or another key"
+    )]
+    WrongTokenizer {
+        /// The key's public id.
+        key_id: String,
+        /// Name and fingerprint that the key asks for.
+        expected: String,
+        /// Name and fingerprint that were given.
+        found: String,
+    },
+}
