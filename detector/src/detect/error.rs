@@ -1,0 +1,43 @@
+//! What can go wrong.
+
+use crate::scheme::KeyError;
+#[cfg(feature = "text")]
+use crate::text::TextError;
+
+/// What can go wrong before or while a text is scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// The key cannot be read, or belongs to another tokenizer.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The tokenizer fails.
+    #[cfg(feature = "text")]
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The directory cannot be listed.
+    #[error("cannot read the keyring {path}: {source}; expected a directory of key files")]
+    Keyring {
+        /// The directory.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// No key to try.
+    #[error("the keyring {path} has no key; expected key files in it, such as `wmgen keygen` makes")]
+    EmptyKeyring {
+        /// The directory, or what stands for it.
+        path: String,
+    },
+    /// A text for a detector that knows only token ids.
+    #[error("this detector has no tokenizer, so it scores token ids and not text; make it with one")]
+    NoTokenizer,
+    /// A rate that decides nothing.
+    #[error(
+        "the false positive rate must lie between 0 and 1 (both excluded), found {found}; the usual rate is 0.001"
+    )]
+    Fpr {
+        /// What was asked for.
+        found: f64,
+    },
+}

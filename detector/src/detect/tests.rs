@@ -1,0 +1,100 @@
+use super::*;
+use crate::scheme::Secret;
+
+fn key(seed: u8) -> Key {
+    Key::from_bytes(&[seed; 32], "test").unwrap()
+}
+
+/// Ids of a text that is marked by brute force: of 8 candidates the one with most ones.
+fn marked(key: &Key, len: usize) -> Vec<u32> {
+    let prf = key.prf();
+    let mut ids = vec![1, 2, 3, 4];
+    while ids.len() < len {
+        let context = prf.context(&ids[ids.len() - 4..]);
+        let best = (0..8).map(|c| 100 + 8 * ids.len() as u32 + c);
+        ids.push(best.max_by_key(|&id| context.g_bits(id).0.count_ones()).unwrap());
+    }
+    ids
+}
+
+#[test]
+fn one_key() {
+    let ids = marked(&key(1), 104);
+    let found = Detector::for_tokens(key(1)).score_tokens(&ids);
+    assert_eq!((found.tokens, found.scored_tokens), (104, 100));
+    assert_eq!((found.verdict, found.p_kind), (Verdict::Watermarked, PKind::Exact));
+    assert_eq!(found.score, found.scores.weighted_mean);
+    assert!(found.log10_p.unwrap() < -20.0, "{found:?}");
+    let other = Detector::for_tokens(key(2)).score_tokens(&ids);
+    assert_eq!(other.verdict, Verdict::NotDetected);
+    let mean = Detector::for_tokens(key(1)).detector(DetectorKind::Mean).score_tokens(&ids);
+    assert_eq!(mean.score, found.scores.mean);
+    assert_ne!(mean.p_value, found.p_value);
+}
+
+#[test]
+fn nothing_to_score() {
+    for ids in [&[][..], &[1, 2, 3, 4]] {
+        let report = Detector::for_tokens(key(1)).score_tokens(ids);
+        assert_eq!((report.score, report.p_value, report.log10_p), (None, None, None));
+        assert_eq!(report.verdict, Verdict::TooShort);
+    }
+}
+
+#[test]
+fn a_prompt_takes_its_contexts() {
+    let ids = marked(&key(1), 104);
+    let report = Detector::for_tokens(key(1)).score_tokens_with_prompt(&ids[..52], &ids);
+    // Of the answer's 100 contexts the prompt has those of positions 4 to 51, and its last four tokens are the
+    // context of the answer's first.
+    assert_eq!(report.scored_tokens, 51);
+    assert!(report.warnings.is_empty());
+    let report = Detector::for_tokens(key(1)).score_tokens_with_prompt(&ids, &ids);
+    assert!(report.scored_tokens <= 1);
+    assert!(report.warnings[0].contains("repeat"));
+}
+
+#[test]
+fn a_ring_names_the_key_and_corrects_p() {
+    let ids = marked(&key(3), 60);
+    let ring = Keyring::new((1..=5).map(key).chain([key(3)]).collect()).unwrap();
+    assert_eq!(ring.keys().len(), 5);
+    let report = Detector::for_keyring(ring).score_tokens(&ids);
+    let alone = Detector::for_tokens(key(3)).score_tokens(&ids);
+    assert_eq!(report.key_id, key(3).id());
+    assert_eq!((report.keys_tried, alone.keys_tried), (Some(5), None));
+    assert_eq!((report.p_kind, alone.p_kind), (PKind::Conservative, PKind::Exact));
+    let factor = 10f64.powf(report.log10_p.unwrap() - alone.log10_p.unwrap());
+    assert!((factor - 5.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_directory_is_a_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(Keyring::open(dir.path()), Err(DetectError::EmptyKeyring { .. })));
+    std::fs::write(dir.path().join("b"), [2; 32]).unwrap();
+    std::fs::write(dir.path().join("a"), [1; 32]).unwrap();
+    std::fs::write(dir.path().join(".hidden"), "no key").unwrap();
+    let ids: Vec<_> = Keyring::open(dir.path()).unwrap().keys().iter().map(Key::id).collect();
+    assert_eq!(ids, [key(1).id(), key(2).id()]);
+    std::fs::write(dir.path().join("c"), "no key").unwrap();
+    assert!(matches!(Keyring::open(dir.path()), Err(DetectError::Key(KeyError::NotAKey { .. }))));
+    assert!(matches!(Keyring::open(dir.path().join("no")), Err(DetectError::Keyring { .. })));
+}
+
+#[test]
+fn compat_keys_are_approximate() {
+    let scheme = crate::scheme::Scheme::DeepMind { depth: 2, ngram_len: 3, context_history_size: 1024 };
+    let secret: Vec<u8> = [5_i64, 7].iter().flat_map(|key| key.to_le_bytes()).collect();
+    let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
+    let report = Detector::for_tokens(key).score_tokens(&(0..50).collect::<Vec<_>>());
+    assert_eq!(report.p_kind, PKind::Approximate);
+    assert!(report.warnings[0].contains("approximate"));
+}
+
+#[test]
+fn rates_that_decide_nothing_are_refused() {
+    for fpr in [0.0, 1.0, -0.1, f64::NAN] {
+        assert!(matches!(Detector::for_tokens(key(1)).fpr(fpr), Err(DetectError::Fpr { .. })));
+    }
+}

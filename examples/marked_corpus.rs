@@ -1,0 +1,110 @@
+//! Writes the marked texts behind the power tables of `docs/results.md`: one text a prompt, each under a key of its own,
+//! all of one length.
+//!
+//! `cargo run --release --example marked_corpus -- MODEL MASTER.bin PROMPTS.jsonl TEMPERATURE TOKENS OUT.jsonl`
+//!
+//! A prompt is the first [`PROMPT_TOKENS`] tokens of the field `text`; its key is derived from the master with the field
+//! `id` and the temperature as the label. The model may not end a text, so that every text has every length; that
+//! changes its distribution, not the key's. Texts that OUT has already are not written again.
+
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+
+use serde::{Deserialize, Serialize};
+use wmdetect::scheme::{Key, Watermark};
+use wmdetect::text::Tokenizer;
+use wmgen::model::{Gemma, LoadOptions};
+use wmgen::sample::{Draw, Mark, Sampling};
+use wmgen::text::{plain_prompt, stop_ids};
+
+/// Tokens of a prompt, `<bos>` included.
+const PROMPT_TOKENS: usize = 24;
+/// Texts that share each pass over the weights.
+const BATCH: usize = 64;
+
+#[derive(Deserialize)]
+struct Prompt {
+    id: String,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    key_label: &'a str,
+    temperature: f64,
+    prompt_tokens: &'a [u32],
+    tokens: &'a [u32],
+    text: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [model, master, prompts, temperature, tokens, out] = &args[..] else {
+        return Err("expected MODEL MASTER.bin PROMPTS.jsonl TEMPERATURE TOKENS OUT.jsonl".into());
+    };
+    let (temperature, tokens): (f64, usize) = (temperature.parse()?, tokens.parse()?);
+    let tokenizer = Tokenizer::open(model)?;
+    let model = Gemma::load(model, LoadOptions::default())?;
+    let master = Key::read(master)?;
+    let mut prompts: Vec<Prompt> =
+        std::fs::read_to_string(prompts)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let mut out = OpenOptions::new().create(true).append(true).read(true).open(out)?;
+    let done = BufReader::new(&out).lines().count();
+    prompts.drain(..done.min(prompts.len()));
+
+    let sampling = Sampling { temperature, top_k: 100, top_p: 1.0, repeat_penalty: 1.0, seed: 20_26 };
+    let stops = stop_ids(&tokenizer);
+    for (batch, prompts) in prompts.chunks(BATCH).enumerate() {
+        let mut ids = Vec::new();
+        for prompt in prompts {
+            let mut prompt_ids = plain_prompt(&tokenizer, &prompt.text)?;
+            if prompt_ids.len() < PROMPT_TOKENS {
+                return Err(format!("prompt {} has fewer than {PROMPT_TOKENS} tokens", prompt.id).into());
+            }
+            prompt_ids.truncate(PROMPT_TOKENS);
+            ids.push(prompt_ids);
+        }
+        let labels: Vec<String> =
+            prompts.iter().map(|prompt| format!("{} T={temperature}", prompt.id)).collect();
+        let mut marks = Vec::new();
+        for (label, prompt) in labels.iter().zip(&ids) {
+            marks.push(Mark::start(Some(&Watermark::new(master.derive(label)?.prf())), prompt));
+        }
+        let first = (done + batch * BATCH) as u64;
+        let mut draws: Vec<Draw> =
+            (first..).take(ids.len()).map(|sequence| Draw::new(sampling.seed, sequence)).collect();
+        let mut texts: Vec<Vec<u32>> = vec![Vec::new(); ids.len()];
+        let mut cache = model.new_cache(ids.len());
+        let mut logits = model.forward(&ids, &mut cache)?;
+        for step in 0..tokens {
+            for (row, mut logits) in logits.to_vec2::<f32>()?.into_iter().enumerate() {
+                for &stop in &stops {
+                    logits[stop as usize] = f32::NEG_INFINITY;
+                }
+                let mut candidates = sampling.distribution(&mut logits, &[])?;
+                marks[row].apply(&mut candidates);
+                let id = draws[row].token(&candidates);
+                marks[row].push(id);
+                texts[row].push(id);
+            }
+            if step + 1 < tokens {
+                let last: Vec<&[u32]> = texts.iter().map(|text| &text[step..]).collect();
+                logits = model.forward(&last, &mut cache)?;
+            }
+        }
+        for (row, prompt) in prompts.iter().enumerate() {
+            let row = Row {
+                id: &prompt.id,
+                key_label: &labels[row],
+                temperature,
+                prompt_tokens: &ids[row],
+                tokens: &texts[row],
+                text: tokenizer.decode(&texts[row]),
+            };
+            writeln!(out, "{}", serde_json::to_string(&row)?)?;
+        }
+    }
+    Ok(())
+}
