@@ -10,9 +10,13 @@
 //! | [`mean`] | share of ones |
 //! | [`weighted_mean`] | share of ones, early layers weigh more |
 //! | [`null`] | the null distributions that they share |
+//! | [`segments`] | the marked passages inside a text |
+//! | [`attribution`] | which of many keys |
 
+pub mod attribution;
 pub mod mean;
 pub mod null;
+pub mod segments;
 pub mod weighted_mean;
 
 use std::fmt;

@@ -28,14 +28,24 @@ impl WeightedMean {
 
     /// The weighted share of ones, in [0, 1]; `None` if nothing is scored.
     pub fn score(&self, counts: &LayerCounts) -> Option<f64> {
-        let top = self.null.max(counts.tokens());
-        (top > 0).then(|| self.sum(counts) as f64 / top as f64)
+        self.score_of_sum(counts.tokens(), self.sum(counts))
+    }
+
+    /// The share that the sum W over n = `tokens` tokens is of the largest possible one; `None` for n = 0.
+    pub fn score_of_sum(&self, tokens: u64, sum: u64) -> Option<f64> {
+        (tokens > 0).then(|| sum as f64 / self.null.max(tokens) as f64)
     }
 
     /// P(a score at least this high | null); `None` if nothing is scored.
     pub fn p_value(&self, counts: &LayerCounts) -> Option<PValue> {
-        let n = counts.tokens();
-        (n > 0).then(|| PValue::from_ln(self.null.tail(n, self.sum(counts)), PKind::Exact))
+        self.p_of_sum(counts.tokens(), self.sum(counts))
+    }
+
+    /// P(W ≥ `sum` | null) for n = `tokens` tokens; `None` for n = 0. For one n it falls as the sum rises.
+    pub fn p_of_sum(&self, tokens: u64, sum: u64) -> Option<PValue> {
+        // No sum is above the largest, where the tail would be 0 and its logarithm not a number that JSON has.
+        let sum = sum.min(self.null.max(tokens));
+        (tokens > 0).then(|| PValue::from_ln(self.null.tail(tokens, sum), PKind::Exact))
     }
 
     /// W = Σ a_l · (ones of layer l).

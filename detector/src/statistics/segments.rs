@@ -1,0 +1,189 @@
+//! The marked passages inside a text: all windows at once, at one family-wise error.
+//!
+//! Each scored token t has a likelihood ratio LR_t ≥ 0 with E[LR_t | the tokens before] ≤ 1 where the text does not
+//! depend on the key. By Ville's inequality the product over a window that starts at a given token ever reaches e^x with
+//! probability at most e^−x, so among the windows of n tokens, for D profiles,
+//!
+//! P(some window's ln LR ≥ x) ≤ D n e^−x.
+//!
+//! A window is reported if its score, Σ ln LR, passes c = ln(D n / fpr); its p-value is min(1, D n e^−score). The union
+//! runs over the starts inside unmarked stretches only, so the error is controlled beside marked passages as well: with
+//! probability 1 − fpr at least *every* window that is reported meets marked text. Where it begins and ends is an
+//! estimate; no level belongs to it.
+//!
+//! Of all sets of disjoint windows the one with the largest Σ (score − c) is taken, which a Viterbi pass with one state
+//! outside and one for each profile finds in O(D n). Every window in it has score ≥ c and no prefix or suffix below 0
+//! (else dropping it would gain), and two windows of one profile are kept apart only by a gap that costs c or more.
+//!
+//! **The factor K.** Any window contains one that begins at its lowest partial sum: from there the sum stays above 0
+//! until it reaches x. Where the law of ln LR is known, and the same for every token, the probability of that is at most
+//! K e^−x, K = E[LR_1 … LR_τ; the sum reaches `level` before it falls to 0], for every x ≥ `level` (the product is a
+//! supermartingale). So D n K e^−x bounds the whole, with K around 0.1 and not 1 ([`start_bound`]). Where the law is not
+//! known, K = 1.
+
+/// The likelihood ratios of one profile (or temperature) along a text.
+#[derive(Clone, Copy, Debug)]
+pub struct Track<'a> {
+    /// ln LR of each scored token, in order of the text. −∞ is allowed; NaN counts as −∞.
+    pub ln_lr: &'a [f64],
+    /// The factor K and where it holds.
+    pub bound: StartBound,
+}
+
+/// P(a window that starts at a given token is reported at score x) ≤ `factor` · e^−x for x ≥ `level`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StartBound {
+    /// K, in (0, 1].
+    pub factor: f64,
+    /// The least score, in nats, for which K holds.
+    pub level: f64,
+}
+
+impl StartBound {
+    /// Ville's inequality, for any likelihood ratios.
+    pub const VILLE: Self = Self { factor: 1.0, level: 0.0 };
+}
+
+/// A marked passage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Index into `ln_lr` of its first token.
+    pub start: usize,
+    /// Index after its last token.
+    pub end: usize,
+    /// Σ ln LR, in nats. Of windows of several tracks that touch and are reported as one, the one with the least p.
+    pub score: f64,
+    /// The track that `score` belongs to.
+    pub track: usize,
+    /// ln p, at most 0, corrected for all windows and all tracks.
+    pub ln_p: f64,
+}
+
+/// The disjoint windows that pass family-wise error `fpr`, 0 < `fpr` < 1, in order of the text. The tracks are those of
+/// one text and equally long; what a longer one has beyond the shortest is left out.
+pub fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
+    let n = tracks.iter().map(|track| track.ln_lr.len()).min().unwrap_or(0);
+    if n == 0 {
+        return Vec::new();
+    }
+    let ln_starts: Vec<f64> =
+        tracks.iter().map(|track| ((tracks.len() * n) as f64 * track.bound.factor).ln()).collect();
+    let costs: Vec<f64> =
+        tracks.iter().zip(&ln_starts).map(|(track, ln)| (ln - fpr.ln()).max(track.bound.level)).collect();
+
+    let mut found: Vec<Found> = Vec::new();
+    // The best total with no window open, and the last of its windows.
+    let (mut total, mut last) = (0.0, None);
+    let mut open = vec![Open { start: 0, sum: f64::NEG_INFINITY, total: 0.0, before: None }; tracks.len()];
+    for t in 0..n {
+        for (state, (track, cost)) in open.iter_mut().zip(tracks.iter().zip(&costs)) {
+            // On a tie the later start: a window has no prefix that adds nothing.
+            if state.total + state.sum <= total {
+                *state = Open { start: t, sum: 0.0, total, before: last };
+            }
+            let ln_lr = track.ln_lr[t];
+            state.sum += if ln_lr.is_nan() { f64::NEG_INFINITY } else { ln_lr };
+            debug_assert!(*cost >= 0.0);
+        }
+        let (base, mut best) = (total, None);
+        for (track, (state, cost)) in open.iter().zip(&costs).enumerate() {
+            let closed = state.total + state.sum - cost;
+            if closed > total {
+                (total, best) = (closed, Some(track));
+            }
+        }
+        if let Some(track) = best {
+            debug_assert!(total > base);
+            let Open { start, sum, before, .. } = open[track];
+            let window =
+                Window { start, end: t + 1, score: sum, track, ln_p: (ln_starts[track] - sum).min(0.0) };
+            found.push(Found { window, before });
+            last = Some(found.len() - 1);
+        }
+    }
+
+    let mut windows = Vec::new();
+    while let Some(index) = last {
+        windows.push(found[index].window);
+        last = found[index].before;
+    }
+    windows.reverse();
+    windows.dedup_by(|next, window| {
+        let touch = window.end == next.start;
+        if touch {
+            let best = if next.ln_p < window.ln_p { &*next } else { &*window };
+            *window = Window { start: window.start, end: next.end, ..*best };
+        }
+        touch
+    });
+    windows
+}
+
+/// A window of one track that is not closed yet.
+#[derive(Clone, Copy)]
+struct Open {
+    start: usize,
+    /// Σ ln LR so far.
+    sum: f64,
+    /// The best total before `start`, and the last window of it.
+    total: f64,
+    before: Option<usize>,
+}
+
+/// A closed window, and the one before it in the best set that ends with it.
+struct Found {
+    window: Window,
+    before: Option<usize>,
+}
+
+/// The factor K for ln LR on a lattice: `law` has (value in steps, null probability), `step` is in nats. The probabilities
+/// are those of one token; E[LR] must not exceed 1 (then K ≤ 1).
+///
+/// With the tilted law q(s) = P(s) e^(s · step), K = Σ_s q(s) v(s), where v(s) is the q-probability to reach `level`
+/// from s before 0 or below: 1 at `level` and above, 0 at 0 and below, and between them the solution of
+/// v(s) = Σ_d q(d) v(s + d), a linear system with a diagonally dominant matrix.
+pub fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
+    let states = (level / step).ceil().max(1.0) as usize;
+    let tilted: Vec<(i64, f64)> = law.iter().map(|&(s, p)| (s, p * (s as f64 * step).exp())).collect();
+    let reached =
+        |from: i64| tilted.iter().filter(|(s, _)| from + s >= states as i64).map(|(_, q)| q).sum::<f64>();
+    // Rows are the states 1 … states − 1, the last column is the right side.
+    let size = states - 1;
+    let mut rows: Vec<Vec<f64>> = (1..states as i64)
+        .map(|from| {
+            let mut row = vec![0.0; size + 1];
+            for &(s, q) in &tilted {
+                let to = from + s;
+                if (1..states as i64).contains(&to) {
+                    row[to as usize - 1] -= q;
+                }
+            }
+            row[from as usize - 1] += 1.0;
+            row[size] = reached(from);
+            row
+        })
+        .collect();
+    for pivot in 0..size {
+        let (above, below) = rows.split_at_mut(pivot + 1);
+        let top = &above[pivot];
+        for row in below {
+            let factor = row[pivot] / top[pivot];
+            if factor != 0.0 {
+                row[pivot..].iter_mut().zip(&top[pivot..]).for_each(|(x, y)| *x -= factor * y);
+            }
+        }
+    }
+    let mut value = vec![0.0; size];
+    for state in (0..size).rev() {
+        let rest: f64 = (state + 1..size).map(|to| rows[state][to] * value[to]).sum();
+        value[state] = (rows[state][size] - rest) / rows[state][state];
+    }
+    let within = |s: i64| usize::try_from(s - 1).ok().and_then(|i| value.get(i)).copied().unwrap_or(0.0);
+    let factor = reached(0) + tilted.iter().map(|&(s, q)| q * within(s)).sum::<f64>();
+    // Rounding in the solution is below 1e-12; what is added covers it. NaN, from a law that is none, gives 1.
+    let factor = factor + 1e-9;
+    StartBound { factor: if factor < 1.0 { factor } else { 1.0 }, level: states as f64 * step }
+}
+
+#[cfg(test)]
+mod tests;
