@@ -31,14 +31,26 @@ pub enum Container {
     Gguf,
 }
 
+/// A file's bytes: mapped, or part of the program.
+type FileBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
 /// The tensors of a model, by their names in the file.
-#[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
     container: Container,
     config: Config,
-    files: Vec<Arc<Mmap>>,
+    files: Vec<FileBytes>,
     tensors: BTreeMap<String, (usize, TensorInfo)>,
+}
+
+impl std::fmt::Debug for Weights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Weights")
+            .field("path", &self.path)
+            .field("config", &self.config)
+            .field("tensors", &self.tensors.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Weights {
@@ -60,11 +72,22 @@ impl Weights {
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
-        let map = map(path)?;
-        let header = gguf::Header::parse(&map, path)?;
+        Self::of_gguf(map(path)?, path)
+    }
+
+    /// A GGUF file that is part of the program; `name` stands for its path in errors.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_gguf_bytes(bytes: &'static [u8], name: &str) -> Result<Self> {
+        Self::of_gguf(Arc::new(bytes), Path::new(name))
+    }
+
+    fn of_gguf(file: FileBytes, path: &Path) -> Result<Self> {
+        let header = gguf::Header::parse((*file).as_ref(), path)?;
         let config = Config::from_gguf(&header)?;
         let tensors = header.tensors().iter().map(|(n, t)| (n.clone(), (0, t.clone()))).collect();
-        Ok(Self { path: path.into(), container: Container::Gguf, config, files: vec![map], tensors })
+        Ok(Self { path: path.into(), container: Container::Gguf, config, files: vec![file], tensors })
     }
 
     fn open_directory(path: &Path) -> Result<Self> {
@@ -91,7 +114,7 @@ impl Weights {
         for name in shard_names(path)? {
             let file = path.join(name);
             let map = map(&file)?;
-            for (name, info) in safetensors::tensors(&map, &file)? {
+            for (name, info) in safetensors::tensors((*map).as_ref(), &file)? {
                 if tensors.insert(name.clone(), (files.len(), info)).is_some() {
                     let reason = format!("tensor {name:?} is in two files");
                     return Err(Error::Corrupt { path: path.into(), reason });
@@ -124,13 +147,13 @@ impl Weights {
 
     /// Bytes of the mapped files.
     pub fn file_bytes(&self) -> u64 {
-        self.files.iter().map(|f| f.len() as u64).sum()
+        self.files.iter().map(|file| (**file).as_ref().len() as u64).sum()
     }
 
     /// The stored bytes of a tensor.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         let (file, info) = self.tensors.get(name)?;
-        self.files[*file].get(info.start..info.start + info.len)
+        (*self.files[*file]).as_ref().get(info.start..info.start + info.len)
     }
 
     /// A two-dimensional tensor of exactly this shape, in place.
@@ -191,7 +214,7 @@ impl Weights {
 
 /// Maps a file for reading.
 #[expect(unsafe_code, reason = "maps a file")]
-fn map(path: &Path) -> Result<Arc<Mmap>> {
+fn map(path: &Path) -> Result<FileBytes> {
     let io = |source| Error::Io { path: path.into(), source };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
