@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use super::IgnoreError;
 use crate::scheme::KeyError;
 #[cfg(feature = "text")]
 use crate::text::TextError;
@@ -15,6 +16,9 @@ pub enum DetectError {
     #[cfg(feature = "text")]
     #[error(transparent)]
     Text(#[from] TextError),
+    /// The list of known boilerplate cannot be used.
+    #[error(transparent)]
+    Ignore(#[from] IgnoreError),
     /// The directory cannot be listed.
     #[error("cannot read the keyring {path}: {source}; expected a directory of key files")]
     Keyring {

@@ -15,6 +15,7 @@
 //! Making a detector takes about a millisecond; keep it and share it between threads.
 
 mod error;
+mod ignore;
 mod keyring;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use error::DetectError;
+pub use ignore::{IGNORE_VERSION, IgnoreError, IgnoreFile, IgnoreList, IgnorePassage};
 pub use keyring::Keyring;
 
 use crate::report::{GValuesRow, Report, SCHEMA_VERSION, Scores};
@@ -51,6 +53,8 @@ pub struct Detector {
     tokenizer: Option<Arc<Tokenizer>>,
     kind: DetectorKind,
     fpr: f64,
+    /// N-grams that do not count.
+    ignore: Option<Arc<IgnoreList>>,
 }
 
 /// What is kept of a key.
@@ -123,6 +127,7 @@ impl Detector {
             tokenizer: None,
             kind: DetectorKind::default(),
             fpr: DEFAULT_FPR,
+            ignore: None,
         }
     }
 
@@ -299,7 +304,10 @@ impl Detector {
     }
 
     fn outcome(&self, entry: &Entry, prompt: &[u32], ids: &[u32]) -> Outcome {
-        let values = TextGValues::new(&entry.prf, prompt, ids);
+        let mut values = TextGValues::new(&entry.prf, prompt, ids);
+        if let Some(list) = &self.ignore {
+            list.mask(ids, &mut values.scored);
+        }
         let counts = LayerCounts::new(values.depth, values.scored());
         let reference = LayerCounts::new(values.depth, values.reference_scored());
         let (score, p) = match self.kind {

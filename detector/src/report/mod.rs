@@ -1,5 +1,7 @@
 //! The JSON contract: one object a text. `docs/json.md` describes each field.
 
+pub mod calibration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::{DetectorKind, PKind};

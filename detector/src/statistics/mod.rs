@@ -10,12 +10,14 @@
 //! | [`mean`] | share of ones |
 //! | [`weighted_mean`] | share of ones, early layers weigh more |
 //! | [`bayesian`] | posterior of a trained detector |
+//! | [`calibration`] | the deployed key among random keys, on texts that are known to be unmarked |
 //! | [`null`] | the null distributions that they share |
 //! | [`segments`] | the marked passages inside a text |
 //! | [`attribution`] | which of many keys |
 
 pub mod attribution;
 pub mod bayesian;
+pub mod calibration;
 pub mod mean;
 pub mod null;
 pub mod segments;

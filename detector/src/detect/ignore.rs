@@ -1,0 +1,256 @@
+//! Known boilerplate that does not count.
+//!
+//! A block of text that many documents carry (a form letter, a licence, a signature) has the same g-bits in all of
+//! them, so one that is unlucky under the deployed key raises every document's score. A position whose n-gram is
+//! listed is left out: a decision by the text alone, so p stays what it was.
+//!
+//! The file is either plain text, one passage a line, or the JSON that `wmdetect calibrate --write-ignore` writes:
+//!
+//! ```json
+//! {"schema_version": 1, "ngram_len": 5, "tokenizer": "413263…",
+//!  "passages": [{"tokens": [651, 2430, 13, 7, 9, 1], "text": "…", "documents": 120}, {"text": "Kind regards,"}]}
+//! ```
+//!
+//! A passage lists every n-gram inside it. One without `tokens` is cut by the detector's tokenizer, with and without
+//! a space in front; n-grams that reach over its ends are not listed.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DetectError, Detector};
+#[cfg(feature = "text")]
+use crate::text::Tokenizer;
+
+/// The format version of the JSON file.
+pub const IGNORE_VERSION: u32 = 1;
+
+/// The JSON file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IgnoreFile {
+    /// [`IGNORE_VERSION`].
+    pub schema_version: u32,
+    /// H + 1 of the key that the file was made for; a key with longer n-grams finds fewer of them listed.
+    pub ngram_len: u32,
+    /// Fingerprint of the tokenizer that the `tokens` belong to, in hexadecimal; null where they came as ids.
+    pub tokenizer: Option<String>,
+    /// The passages.
+    pub passages: Vec<IgnorePassage>,
+}
+
+/// One passage of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IgnorePassage {
+    /// Its token ids; absent if it was written by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<u32>>,
+    /// Its text; beside `tokens` only for the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// How many documents had it, for the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<u64>,
+}
+
+/// What is wrong with an ignore file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IgnoreError {
+    /// It cannot be read.
+    #[error("cannot read the ignore file {path}: {source}; expected plain text or JSON")]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// It is JSON, but not ours.
+    #[error(
+        "the ignore file {path} is not the JSON of `wmdetect calibrate --write-ignore`: {message}; expected that, or \
+         plain text with one passage a line"
+    )]
+    Json {
+        /// The file.
+        path: String,
+        /// Where and why.
+        message: String,
+    },
+    /// From a later program.
+    #[error("the ignore file {path} has schema_version {found}; this program reads {IGNORE_VERSION}")]
+    Version {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u32,
+    },
+    /// Its token ids are another vocabulary's.
+    #[error(
+        "the ignore file {path} has the token ids of the tokenizer {expected}, found the tokenizer {found}; make it \
+         again with this one, or list its passages as plain text"
+    )]
+    WrongTokenizer {
+        /// The file.
+        path: String,
+        /// The file's fingerprint.
+        expected: String,
+        /// The detector's.
+        found: String,
+    },
+    /// Text, but nothing to cut it.
+    #[error(
+        "the ignore file {path} lists passages as text, which need a tokenizer; pass one, or list their token ids"
+    )]
+    NeedsTokenizer {
+        /// The file.
+        path: String,
+    },
+}
+
+/// N-grams that do not count, each H + 1 tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IgnoreList {
+    ngram_len: usize,
+    ngrams: HashSet<Box<[u32]>>,
+    /// Passages with fewer than H + 1 tokens.
+    short: usize,
+}
+
+impl IgnoreList {
+    /// Nothing is ignored yet; `ngram_len` is the key's H + 1.
+    pub fn new(ngram_len: usize) -> Self {
+        Self { ngram_len: ngram_len.max(1), ..Self::default() }
+    }
+
+    /// Lists every n-gram of a passage's tokens.
+    pub fn add_tokens(&mut self, tokens: &[u32]) {
+        self.short += usize::from(tokens.len() < self.ngram_len);
+        self.ngrams.extend(tokens.windows(self.ngram_len).map(Into::into));
+    }
+
+    /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space.
+    ///
+    /// # Errors
+    /// The tokenizer's own.
+    #[cfg(feature = "text")]
+    pub fn add_text(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), DetectError> {
+        let spaced = tokenizer.encode(&format!(" {text}"))?.ids;
+        self.ngrams.extend(spaced.windows(self.ngram_len).map(Into::into));
+        self.add_tokens(&tokenizer.encode(text)?.ids);
+        Ok(())
+    }
+
+    /// Reads an ignore file, for a detector of token ids.
+    ///
+    /// # Errors
+    /// [`IgnoreError`], which names the file.
+    pub fn read_tokens(path: impl AsRef<Path>, ngram_len: usize) -> Result<Self, DetectError> {
+        let path = path.as_ref();
+        let mut list = Self::new(ngram_len);
+        for passage in parse(path)?.passages {
+            let tokens = passage.tokens.ok_or_else(|| IgnoreError::NeedsTokenizer { path: shown(path) })?;
+            list.add_tokens(&tokens);
+        }
+        Ok(list)
+    }
+
+    /// Reads an ignore file.
+    ///
+    /// # Errors
+    /// [`IgnoreError`], which names the file, or the tokenizer's own.
+    #[cfg(feature = "text")]
+    pub fn read(
+        path: impl AsRef<Path>,
+        ngram_len: usize,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, DetectError> {
+        let path = path.as_ref();
+        let file = parse(path)?;
+        let found = tokenizer.fingerprint().to_string();
+        if let Some(expected) = file.tokenizer.filter(|expected| *expected != found) {
+            return Err(IgnoreError::WrongTokenizer { path: shown(path), expected, found }.into());
+        }
+        let mut list = Self::new(ngram_len);
+        for passage in file.passages {
+            match (passage.tokens, passage.text) {
+                (Some(tokens), _) => list.add_tokens(&tokens),
+                (None, Some(text)) => list.add_text(&text, tokenizer)?,
+                (None, None) => {}
+            }
+        }
+        Ok(list)
+    }
+
+    /// Whether the n-gram is listed.
+    pub fn contains(&self, ngram: &[u32]) -> bool {
+        self.ngrams.contains(ngram)
+    }
+
+    /// Number of n-grams.
+    pub fn len(&self) -> usize {
+        self.ngrams.len()
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.ngrams.is_empty()
+    }
+
+    /// Passages that were too short to hold an n-gram, so that they have no effect.
+    pub fn short_passages(&self) -> usize {
+        self.short
+    }
+
+    /// Takes the listed positions of `ids` out of `scored`, the mask from the first complete context on; says how
+    /// many there were.
+    pub(crate) fn mask(&self, ids: &[u32], scored: &mut [bool]) -> u64 {
+        let mut ignored = 0;
+        for (ngram, scored) in ids.windows(self.ngram_len).zip(scored) {
+            if *scored && self.contains(ngram) {
+                *scored = false;
+                ignored += 1;
+            }
+        }
+        ignored
+    }
+}
+
+impl Detector {
+    /// Leaves the n-grams of `list` out of every text. The list must not depend on the key.
+    pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
+        self.ignore = Some(list.into());
+        self
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Either form as the JSON one.
+fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
+    let read = |source| IgnoreError::Read { path: shown(path), source };
+    let bytes = std::fs::read(path).map_err(read)?;
+    let text = std::str::from_utf8(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes))
+        .map_err(|error| read(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
+    if !text.trim_start().starts_with('{') {
+        let passage =
+            |line: &str| IgnorePassage { tokens: None, text: Some(line.to_owned()), documents: None };
+        let passages = text.lines().filter(|line| !line.trim().is_empty()).map(passage).collect();
+        return Ok(IgnoreFile { schema_version: IGNORE_VERSION, ngram_len: 0, tokenizer: None, passages });
+    }
+    let json = |error: serde_json::Error| IgnoreError::Json { path: shown(path), message: error.to_string() };
+    // The version first: a later file may have fields that are unknown here.
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u32,
+    }
+    let Version { schema_version } = serde_json::from_str(text).map_err(json)?;
+    if schema_version != IGNORE_VERSION {
+        return Err(IgnoreError::Version { path: shown(path), found: schema_version });
+    }
+    serde_json::from_str(text).map_err(json)
+}

@@ -1,0 +1,120 @@
+//! What `wmdetect calibrate` says of a corpus.
+
+use serde::{Deserialize, Serialize};
+
+use crate::statistics::DetectorKind;
+
+/// The deployed key on the user's own unmarked texts, among random keys on the same texts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationReport {
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    pub schema_version: u32,
+    /// The key's scheme.
+    pub scheme: String,
+    /// The deployed key's public id.
+    pub key_id: String,
+    /// Name of the tokenizer; null where the corpus was token ids.
+    pub tokenizer: Option<String>,
+    /// The statistic that decides.
+    pub detector: DetectorKind,
+    /// The level that it was asked for.
+    pub fpr: f64,
+    /// Documents of the corpus.
+    pub documents: u64,
+    /// Those that could not be read.
+    pub failed: u64,
+    /// Tokens of all documents.
+    pub tokens: u64,
+    /// Positions that count.
+    pub scored_tokens: u64,
+    /// Positions that would count but for the ignore list.
+    pub ignored_tokens: u64,
+    /// R: random keys of the same scheme.
+    pub random_keys: u64,
+    /// What they were drawn from.
+    pub seed: u64,
+    /// X: documents that the deployed key flags.
+    pub flagged: u64,
+    /// X_r, in order of r: documents that each random key flags.
+    pub random_flagged: Vec<u64>,
+    /// Random keys with X_r ≥ X.
+    pub keys_at_least: u64,
+    /// (1 + `keys_at_least`) / (R + 1): exact, however the documents depend on each other.
+    pub rank_p: f64,
+    /// Whether the deployed key is worse than chance allows: `rank_p` ≤ 0.001 with R ≥ 999.
+    pub worse_than_chance: bool,
+    /// The false positive rate over the whole corpus.
+    pub rate: Rate,
+    /// The same by scored tokens; buckets without a document are left out.
+    pub buckets: Vec<Bucket>,
+    /// What many documents share.
+    pub shared: Shared,
+    /// What the reader should know before trusting the above.
+    pub warnings: Vec<String>,
+}
+
+/// A false positive rate: of the deployed key as a fact about this corpus, and over random keys.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Share of the documents that the deployed key flags.
+    pub key: f64,
+    /// Mean over the random keys.
+    pub mean: f64,
+    /// Ends of the 95 % interval of that mean; the unit is the key.
+    pub mean_interval: [f64; 2],
+    /// The middle 95 % of single random keys.
+    pub keys_range: [f64; 2],
+    /// What the null distribution says the mean is: at most `fpr`, and less where documents are so short that few
+    /// scores are possible.
+    pub expected: f64,
+}
+
+/// Documents of similar length.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// Fewest scored tokens.
+    pub from: u64,
+    /// Most scored tokens; null in the last bucket.
+    pub to: Option<u64>,
+    /// Number of documents.
+    pub documents: u64,
+    /// Those that the deployed key flags.
+    pub flagged: u64,
+    /// Their rate.
+    pub rate: Rate,
+}
+
+/// N-grams that many documents share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    /// From how many documents on an n-gram is listed.
+    pub least_documents: u64,
+    /// Distinct n-grams that are.
+    pub ngrams: u64,
+    /// Share of all scored positions that they fill.
+    pub scored_share: f64,
+    /// Number of passages that they form.
+    pub passages_found: u64,
+    /// The commonest of these.
+    pub passages: Vec<SharedPassage>,
+}
+
+/// A passage that many documents share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharedPassage {
+    /// Its text; null where the corpus was token ids.
+    pub text: Option<String>,
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// In how many documents the rarest of its n-grams counts.
+    pub documents: u64,
+    /// Its score under the deployed key, 0.5 on average.
+    pub score: f64,
+    /// log₁₀ of the p-value of that passage alone.
+    pub log10_p: f64,
+}

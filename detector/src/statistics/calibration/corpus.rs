@@ -1,0 +1,174 @@
+//! The texts of a calibration: each n-gram once, and for each document the positions that count.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::detect::IgnoreList;
+use crate::scheme::{Prf, TextGValues};
+
+/// A passage that many documents share: neighbouring n-grams, each of them in many documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Its tokens, at least H + 1.
+    pub tokens: Vec<u32>,
+    /// In how many documents the rarest of its n-grams occurs.
+    pub documents: u64,
+}
+
+/// Documents as n-grams. What counts in them is a fact of the texts and the same for all keys of a scheme, so it is
+/// found once.
+#[derive(Debug)]
+pub struct Corpus {
+    ngram_len: usize,
+    /// The distinct n-grams that count somewhere, one after the other.
+    ngrams: Vec<u32>,
+    /// Index of each n-gram, `ngram_len` tokens, in `ngrams`.
+    index: HashMap<Box<[u32]>, u32>,
+    documents: Vec<Document>,
+    tokens: u64,
+    ignored: u64,
+}
+
+#[derive(Debug)]
+struct Document {
+    /// The n-grams that count, in order.
+    scored: Vec<u32>,
+    /// The text, for the search for shared passages.
+    ids: Vec<u32>,
+}
+
+impl Corpus {
+    /// No document yet; `ngram_len` is H + 1.
+    pub fn new(ngram_len: usize) -> Self {
+        Self {
+            ngram_len,
+            ngrams: Vec::new(),
+            index: HashMap::new(),
+            documents: Vec::new(),
+            tokens: 0,
+            ignored: 0,
+        }
+    }
+
+    /// Adds the token ids of a document, less what `ignore` lists. `prf` says by its scheme which positions count;
+    /// its key plays no part.
+    ///
+    /// # Panics
+    /// If `prf`'s n-grams have another length than the corpus's.
+    pub fn push(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) {
+        assert_eq!(prf.scheme().ngram_len(), self.ngram_len, "one corpus has one length of n-grams");
+        let values = TextGValues::new(prf, &[], ids);
+        let mut scored = Vec::new();
+        for (ngram, _) in ids.windows(self.ngram_len).zip(&values.scored).filter(|(_, scored)| **scored) {
+            if ignore.is_some_and(|list| list.contains(ngram)) {
+                self.ignored += 1;
+                continue;
+            }
+            let next = self.index.len() as u32;
+            let index = *self.index.entry(ngram.into()).or_insert_with(|| {
+                self.ngrams.extend_from_slice(ngram);
+                next
+            });
+            scored.push(index);
+        }
+        self.tokens += ids.len() as u64;
+        self.documents.push(Document { scored, ids: ids.to_vec() });
+    }
+
+    /// Number of documents.
+    pub fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
+    /// Tokens of all documents.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// Positions that count, in all documents.
+    pub fn scored_tokens(&self) -> u64 {
+        self.documents.iter().map(|document| document.scored.len() as u64).sum()
+    }
+
+    /// Positions that would count but for the ignore list.
+    pub fn ignored_tokens(&self) -> u64 {
+        self.ignored
+    }
+
+    /// Scored positions n of each document.
+    pub(super) fn lengths(&self) -> impl Iterator<Item = u64> + '_ {
+        self.documents.iter().map(|document| document.scored.len() as u64)
+    }
+
+    /// The distinct n-grams that count somewhere.
+    pub(super) fn ngrams(&self) -> impl Iterator<Item = &[u32]> {
+        self.ngrams.chunks_exact(self.ngram_len)
+    }
+
+    /// For each document the indices of its n-grams that count.
+    pub(super) fn scored(&self) -> impl Iterator<Item = &[u32]> {
+        self.documents.iter().map(|document| document.scored.as_slice())
+    }
+
+    /// In how many documents each distinct n-gram counts.
+    pub(super) fn document_counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.index.len()];
+        for document in &self.documents {
+            // No n-gram counts twice in a document: its context would be a repetition.
+            for &index in &document.scored {
+                counts[index as usize] += 1;
+            }
+        }
+        counts
+    }
+
+    /// The passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram is in
+    /// one of them, and what is part of a longer one is not repeated.
+    pub fn shared_passages(&self, least: u64) -> Vec<Passage> {
+        let counts = self.document_counts();
+        let mut runs: BTreeMap<&[u32], u64> = BTreeMap::new();
+        for document in &self.documents {
+            let mut run: Option<(usize, u64)> = None;
+            let windows = document.ids.windows(self.ngram_len);
+            let ends = windows.len();
+            for (at, ngram) in windows.enumerate() {
+                let count = self.index.get(ngram).map_or(0, |&index| counts[index as usize]);
+                // A passage and what follows it in one document only differ in how common they are; so do a
+                // signature and the last line of a form letter above it.
+                let goes_on = run
+                    .is_some_and(|(_, rarest)| count >= least && count <= 2 * rarest && rarest <= 2 * count);
+                if let Some((start, rarest)) = run
+                    && !goes_on
+                {
+                    runs.insert(&document.ids[start..at + self.ngram_len - 1], rarest);
+                    run = None;
+                }
+                run = match run {
+                    Some((start, rarest)) => Some((start, rarest.min(count))),
+                    None => (count >= least).then_some((at, count)),
+                };
+            }
+            if let Some((start, rarest)) = run {
+                runs.insert(&document.ids[start..ends + self.ngram_len - 1], rarest);
+            }
+        }
+        let mut runs: Vec<_> = runs.into_iter().collect();
+        // The longest first, so that the parts of one are found in it; then in a fixed order.
+        runs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(b.0)));
+        let mut covered: HashSet<&[u32]> = HashSet::new();
+        let mut passages = Vec::new();
+        for (tokens, documents) in runs {
+            let before = covered.len();
+            covered.extend(tokens.windows(self.ngram_len));
+            if covered.len() > before {
+                passages.push(Passage { tokens: tokens.to_vec(), documents });
+            }
+        }
+        passages.sort_by_key(|passage| std::cmp::Reverse((passage.documents, passage.tokens.len())));
+        passages
+    }
+}

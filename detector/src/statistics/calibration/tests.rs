@@ -1,0 +1,144 @@
+use super::*;
+use crate::detect::IgnoreList;
+
+fn key(seed: u8) -> Key {
+    Key::from_bytes(&[seed; 32], "test").unwrap()
+}
+
+fn options(keys: u64, seed: u64) -> Options {
+    Options {
+        detector: DetectorKind::WeightedMean,
+        fpr: 0.1,
+        keys,
+        seed,
+        least_documents: None,
+        passages: 20,
+    }
+}
+
+/// `count` documents of `len` tokens of their own (their number × 1,000 and on), each with `boilerplate` in front.
+fn documents(count: u32, len: u32, boilerplate: &[u32]) -> Vec<Vec<u32>> {
+    let own = |d: u32| (0..len).map(move |t| 1_000 * (d + 1) + t);
+    (0..count).map(|d| boilerplate.iter().copied().chain(own(d)).collect()).collect()
+}
+
+fn corpus(documents: &[Vec<u32>], ignore: Option<&IgnoreList>) -> Corpus {
+    let mut corpus = Corpus::new(5);
+    for ids in documents {
+        corpus.push(&key(1).prf(), ids, ignore);
+    }
+    corpus
+}
+
+#[test]
+fn thresholds_decide_as_p_values_do() {
+    use crate::{Detector, Verdict};
+    let documents: Vec<_> = (1..=60).flat_map(|len| documents(4, len, &[])).collect();
+    let corpus = corpus(&documents, None);
+    for kind in [DetectorKind::Mean, DetectorKind::WeightedMean] {
+        let detector = Detector::for_tokens(key(1)).detector(kind).fpr(0.1).unwrap();
+        let statistic = Additive::new(kind, 30);
+        let flags = statistic.flags(&corpus, &key(1).prf(), &Thresholds::new(&statistic, &corpus, 0.1));
+        for (ids, flag) in documents.iter().zip(flags) {
+            assert_eq!(flag, detector.score_tokens(ids).verdict == Verdict::Watermarked, "{}", ids.len());
+        }
+    }
+}
+
+/// A passage that most documents share makes their numbers of flags swing together; the rank is uniform all the same.
+#[test]
+fn rank_is_uniform_over_deployed_keys_on_dependent_documents() {
+    let boilerplate: Vec<u32> = (100..130).collect();
+    let corpus = corpus(&documents(40, 20, &boilerplate), None);
+    let ranks: Vec<f64> =
+        (0..200).map(|d| calibrate(&corpus, &key(d), &options(19, d.into())).unwrap().rank_p).collect();
+    for level in [0.05, 0.1, 0.25, 0.5, 0.75] {
+        let share = ranks.iter().filter(|&&p| p <= level).count() as f64 / ranks.len() as f64;
+        // Ties count against significance, so the share may lie below; above it by at most 3.3 standard errors.
+        assert!(share <= level + 3.3 * (level * (1.0 - level) / 200.0_f64).sqrt(), "{level}: {share}");
+    }
+    assert!(ranks.iter().filter(|&&p| p <= 0.5).count() > 50);
+}
+
+#[test]
+fn a_key_that_marked_the_corpus_is_worse_than_chance() {
+    // Of eight candidates the one with most ones under key 1.
+    let prf = key(1).prf();
+    let marked: Vec<Vec<u32>> = (0..5)
+        .map(|d| {
+            let mut ids: Vec<u32> = (0..4).map(|t| 10_000 * (d + 1) + t).collect();
+            while ids.len() < 30 {
+                let context = prf.context(&ids[ids.len() - 4..]);
+                let candidates = (0..8).map(|c| 10_000 * (d + 1) + 8 * ids.len() as u32 + c);
+                ids.push(candidates.max_by_key(|&id| context.g_bits(id).0.count_ones()).unwrap());
+            }
+            ids
+        })
+        .collect();
+    let corpus = corpus(&marked, None);
+    let found = calibrate(&corpus, &key(1), &options(999, 7)).unwrap();
+    assert_eq!((found.flagged, found.keys_at_least, found.worse_than_chance), (5, 0, true));
+    assert!((found.rank_p - 0.001).abs() < 1e-12);
+    let few = calibrate(&corpus, &key(1), &options(100, 7)).unwrap();
+    assert!(!few.worse_than_chance && few.warnings.iter().any(|warning| warning.contains("999")));
+    let other = calibrate(&corpus, &key(2), &options(999, 7)).unwrap();
+    assert!(!other.worse_than_chance);
+    // The same seed gives the same keys, whichever thread took them.
+    assert_eq!(found.random_flagged, other.random_flagged);
+}
+
+#[test]
+fn rates_over_keys_meet_the_exact_size() {
+    let report = calibrate(&corpus(&documents(50, 40, &[]), None), &key(1), &options(400, 3)).unwrap();
+    let rate = report.rate;
+    assert!(rate.expected <= 0.1 && rate.expected > 0.09, "{rate:?}");
+    // 20,000 independent (document, key) pairs: four standard errors.
+    assert!((rate.mean - rate.expected).abs() < 4.0 * (0.09_f64 / 20_000.0).sqrt(), "{rate:?}");
+    assert!(rate.mean_interval[0] < rate.mean && rate.mean < rate.mean_interval[1]);
+    assert!(rate.keys_range[0] < rate.mean && rate.mean < rate.keys_range[1]);
+    assert_eq!(report.buckets.len(), 1);
+    assert_eq!(
+        (report.buckets[0].from, report.buckets[0].to, report.buckets[0].documents),
+        (25, Some(49), 50)
+    );
+    assert_eq!(report.buckets[0].rate, rate);
+}
+
+#[test]
+fn shared_passages_are_listed_and_ignored() {
+    let boilerplate: Vec<u32> = (100..130).collect();
+    let mut texts = documents(10, 20, &boilerplate);
+    texts.extend(documents(30, 20, &[]).into_iter().skip(10));
+    let report = calibrate(&corpus(&texts, None), &key(1), &options(9, 1)).unwrap();
+    let shared = &report.shared;
+    assert_eq!((shared.least_documents, shared.ngrams, shared.passages_found), (3, 26, 1));
+    assert_eq!((shared.passages[0].tokens.as_slice(), shared.passages[0].documents), (&boilerplate[..], 10));
+    assert!((0.2..0.8).contains(&shared.passages[0].score));
+    // 10 of 30 documents have 46 positions, the others 16.
+    assert!((shared.scored_share - 260.0 / (460.0 + 320.0)).abs() < 1e-12);
+
+    let mut ignore = IgnoreList::new(5);
+    ignore.add_tokens(&boilerplate);
+    let without = calibrate(&corpus(&texts, Some(&ignore)), &key(1), &options(9, 1)).unwrap();
+    assert_eq!((without.ignored_tokens, without.shared.ngrams), (260, 0));
+    assert_eq!(without.scored_tokens + 260, report.scored_tokens);
+}
+
+#[test]
+fn an_empty_corpus_flags_nothing() {
+    for texts in [vec![], vec![vec![], vec![1, 2, 3]]] {
+        let report = calibrate(&corpus(&texts, None), &key(1), &options(9, 1)).unwrap();
+        assert_eq!((report.flagged, report.rank_p, report.worse_than_chance), (0, 1.0, false));
+        assert!(report.rate.mean.is_finite() && report.shared.scored_share.is_finite());
+    }
+}
+
+#[test]
+fn compat_keys_are_ranked_among_their_own_kind() {
+    let scheme = Scheme::DeepMind { depth: 4, ngram_len: 5, context_history_size: 1024 };
+    let secret: Vec<u8> = [5_i64, 7, 9, 11].iter().flat_map(|key| key.to_le_bytes()).collect();
+    let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
+    let report = calibrate(&corpus(&documents(10, 60, &[]), None), &key, &options(9, 1)).unwrap();
+    assert_eq!(report.random_flagged.len(), 9);
+    assert!(report.warnings[0].contains("independent"));
+}
