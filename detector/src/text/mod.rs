@@ -16,6 +16,7 @@
 mod error;
 pub mod gguf;
 mod json;
+pub mod normalise;
 mod pieces;
 mod utf8;
 mod vocabulary;

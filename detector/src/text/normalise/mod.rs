@@ -1,0 +1,267 @@
+//! From bytes as they come to the text that is cut into tokens, and the way back.
+//!
+//! What lies between a model and a detector (editors, file systems, copy and paste, and people who want the mark
+//! gone) changes characters that nobody sees. [`Normaliser`] undoes that by rules that look at the text alone, never
+//! at a key, so that p-values stay valid; and since the text may also be just as a model wrote it, the default
+//! changes only what correct writing does not have:
+//!
+//! | step | file | default |
+//! |---|---|---|
+//! | bytes to characters: a byte order mark is dropped, what is not UTF-8 becomes U+FFFD | this | always |
+//! | HTML or Markdown to the text that a reader sees | `markup` | off |
+//! | characters that nobody sees, where they have no function | `invisible` | on |
+//! | decomposed characters to composed ones | `compose` | on |
+//! | look-alike letters of other scripts | `confusables` | off |
+//!
+//! Every step keeps a [map](Normalised::original_range) to the bytes of the original.
+//!
+//! ```
+//! use wmdetect::text::normalise::Normaliser;
+//!
+//! let normalised = Normaliser::default().apply("the wa\u{200B}ter");
+//! assert_eq!(normalised.text(), "the water");
+//! assert_eq!(normalised.original_range(4..9), 4..12);
+//! assert_eq!(normalised.changes().zero_width, 1);
+//! ```
+
+mod compose;
+mod confusables;
+mod invisible;
+mod map;
+mod markup;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use map::{Map, Pass};
+
+/// Which changes are undone without being asked for by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Invisible characters that have no function where they stand are removed, and characters that are spelled as a
+    /// letter and its marks are composed. A code point that NFC itself would replace (the Devanagari letters U+0958 to
+    /// U+095F, the Kelvin sign) stays: nothing makes such a one from its normal form, so its author wrote it.
+    #[default]
+    Default,
+    /// As [`Default`](Self::Default), but the text is brought to Unicode's NFC without exception.
+    Nfc,
+    /// Nothing.
+    None,
+}
+
+/// A markup language whose text is what readers see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Markup {
+    /// Tags, comments, scripts and styles go, character references become characters, white space becomes what a
+    /// browser makes of it.
+    Html,
+    /// The marks of emphasis, headings, quotations, list items, code and links go.
+    Markdown,
+}
+
+/// What is done to a text before it is cut into tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Normaliser {
+    /// What is undone by default.
+    pub form: Form,
+    /// Whether letters of other scripts that look like Latin ones become Latin inside Latin words.
+    pub fold_confusables: bool,
+    /// Whether the text is in a markup language that its readers do not see.
+    pub strip: Option<Markup>,
+}
+
+/// How many changes of each kind were made. It is part of the report, where kinds without a change are left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Changes {
+    /// Zero-width spaces, joiners and non-joiners, byte order marks inside the text, invisible operators: removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub zero_width: u64,
+    /// Soft hyphens removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub soft_hyphens: u64,
+    /// Controls of writing direction removed from lines without right-to-left letters.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bidi_controls: u64,
+    /// Variation selectors removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub variation_selectors: u64,
+    /// Tag characters outside flags removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tags: u64,
+    /// Control characters that are not white space removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub controls: u64,
+    /// Characters that were composed, or brought to NFC.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub composed: u64,
+    /// Look-alikes that became Latin.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub confusables: u64,
+    /// Pieces of markup removed or replaced.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub markup: u64,
+    /// Sequences of bytes that are not UTF-8, each replaced by U+FFFD.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub invalid_utf8: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Changes {
+    fn counts(&mut self) -> [&mut u64; 10] {
+        [
+            &mut self.zero_width,
+            &mut self.soft_hyphens,
+            &mut self.bidi_controls,
+            &mut self.variation_selectors,
+            &mut self.tags,
+            &mut self.controls,
+            &mut self.composed,
+            &mut self.confusables,
+            &mut self.markup,
+            &mut self.invalid_utf8,
+        ]
+    }
+
+    /// All changes together.
+    pub fn total(mut self) -> u64 {
+        self.counts().into_iter().map(|count| *count).sum()
+    }
+
+    /// Whether nothing was changed.
+    pub fn is_empty(self) -> bool {
+        self.total() == 0
+    }
+
+    /// Adds the changes of another part of the same text.
+    pub fn add(&mut self, mut other: Self) {
+        for (sum, count) in self.counts().into_iter().zip(other.counts()) {
+            *sum += *count;
+        }
+    }
+}
+
+/// A text after normalisation, with its way back to the original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normalised<'a> {
+    text: Cow<'a, str>,
+    map: Map,
+    changes: Changes,
+}
+
+impl Normaliser {
+    /// No step at all but the decoding of bytes.
+    pub fn none() -> Self {
+        Self { form: Form::None, fold_confusables: false, strip: None }
+    }
+
+    /// Normalises a text.
+    pub fn apply<'a>(&self, text: &'a str) -> Normalised<'a> {
+        self.steps(Normalised { text: Cow::Borrowed(text), map: Map::default(), changes: Changes::default() })
+    }
+
+    /// Normalises the content of a file: a byte order mark in front is no part of the text, and each maximal piece of
+    /// bytes that is not UTF-8 becomes U+FFFD (as Unicode recommends, and `String::from_utf8_lossy` does).
+    pub fn apply_bytes<'a>(&self, bytes: &'a [u8]) -> Normalised<'a> {
+        self.steps(decode(bytes))
+    }
+
+    fn steps<'a>(&self, mut text: Normalised<'a>) -> Normalised<'a> {
+        match self.strip {
+            Some(Markup::Html) => text.step(markup::html),
+            Some(Markup::Markdown) => text.step(markup::markdown),
+            None => {}
+        }
+        if self.form != Form::None {
+            text.step(invisible::strip);
+        }
+        let compose = match self.form {
+            Form::Default => Some(compose::compose as Step),
+            Form::Nfc => Some(compose::nfc as Step),
+            Form::None => None,
+        };
+        if let Some(step) = compose {
+            text.step(step);
+        }
+        if self.fold_confusables {
+            text.step(confusables::fold);
+            // A look-alike may have been kept apart from its accent.
+            if let Some(step) = compose {
+                text.step(step);
+            }
+        }
+        text
+    }
+}
+
+/// Walks through a text, replaces parts of it and counts them.
+type Step = fn(&str, &mut Pass<'_>, &mut Changes);
+
+/// Bytes to characters.
+fn decode(bytes: &[u8]) -> Normalised<'_> {
+    let start = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+    let mut changes = Changes::default();
+    let mut map = Map::default();
+    if start > 0 {
+        map.push(0..0, 0..start);
+    }
+    let mut chunks = bytes[start..].utf8_chunks().peekable();
+    let text = match chunks.next_if(|chunk| chunk.valid().len() == bytes.len() - start) {
+        Some(chunk) => Cow::Borrowed(chunk.valid()),
+        None => {
+            let (mut text, mut old) = (String::with_capacity(bytes.len()), start);
+            for chunk in chunks {
+                text.push_str(chunk.valid());
+                old += chunk.valid().len();
+                let invalid = chunk.invalid().len();
+                if invalid > 0 {
+                    let new = text.len();
+                    text.push('\u{FFFD}');
+                    map.push(new..text.len(), old..old + invalid);
+                    old += invalid;
+                    changes.invalid_utf8 += 1;
+                }
+            }
+            Cow::Owned(text)
+        }
+    };
+    Normalised { text, map, changes }
+}
+
+impl<'a> Normalised<'a> {
+    /// The text to cut into tokens.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What was changed.
+    pub fn changes(&self) -> Changes {
+        self.changes
+    }
+
+    /// The bytes of the original that a byte range of [`text`](Self::text) stands for: from the first byte of what
+    /// its first character came from to the last byte of what its last character came from. What was removed inside
+    /// the range is covered, what was removed at its ends is not. A range that cuts through something that was
+    /// replaced as a whole covers all of it. Positions beyond the end are taken as the end.
+    pub fn original_range(&self, range: Range<usize>) -> Range<usize> {
+        let len = self.text.len();
+        self.map.original(range.start.min(len)..range.end.min(len))
+    }
+
+    fn step(&mut self, step: Step) {
+        let mut pass = Pass::new(&self.text, &self.map);
+        step(&self.text, &mut pass, &mut self.changes);
+        if let Some((text, map)) = pass.finish() {
+            self.text = Cow::Owned(text);
+            self.map = map;
+        }
+    }
+}
