@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use wmdetect::report::{ErrorRow, GValuesRow, Report};
+use wmdetect::report::{Changes, ErrorRow, GValuesRow, Report};
 use wmdetect::scheme::{Distribution, Key, Scheme, Secret, TextGValues, TokenizerBinding, Watermark};
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
@@ -185,6 +185,22 @@ fn text_from_files_and_standard_input() {
     assert_eq!(reports.iter().map(|report| report.warnings.len()).collect::<Vec<_>>(), [1, 1, 2]);
     let piped = place.run_on("score - --json", text.as_bytes()).code(0).report();
     assert_eq!(piped, Report { input: "-".into(), ..reports[0].clone() });
+}
+
+#[test]
+fn invisible_characters_do_not_hide_a_text() {
+    let place = Place::new();
+    let text = "The old man went down to the river. Caf\u{e9}.";
+    let hidden = text.replace(' ', " \u{200B}").replace("ol", "o\u{AD}l").replace('\u{e9}', "e\u{301}");
+    place.write("plain", text).write("hidden", &hidden).write("html", format!("<p>{text}</p>"));
+    let reports = place.run("score plain hidden --json").code(0).reports();
+    let changes = Changes { zero_width: 8, soft_hyphens: 1, composed: 1, ..Changes::default() };
+    assert_eq!((reports[0].normalisation, reports[1].normalisation), (None, Some(changes)));
+    assert_eq!(Report { input: "plain".into(), normalisation: None, ..reports[1].clone() }, reports[0]);
+    let raw = place.run("score hidden --json --normalise none").code(0).report();
+    assert!(raw.normalisation.is_none() && raw.tokens > reports[0].tokens);
+    let html = place.run("score html --json --strip html").code(0).report();
+    assert_eq!((html.p_value, html.normalisation.unwrap().markup), (reports[0].p_value, 2));
 }
 
 #[test]

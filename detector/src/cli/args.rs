@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use wmdetect::detect::DEFAULT_FPR;
 use wmdetect::statistics::{DetectorKind, UnknownDetector};
+use wmdetect::text::normalise::{Form, Markup, Normaliser};
 
 /// Finds the watermark that wmgen (or SynthID Text) put into a text
 #[derive(Parser, Debug)]
@@ -97,6 +98,53 @@ pub(crate) struct InputArgs {
     /// The field of a JSON line that names it in the output
     #[arg(long, requires = "jsonl", default_value = "id", value_name = "NAME")]
     pub id_field: String,
+    #[command(flatten)]
+    pub text: TextArgs,
+}
+
+/// What is done to a text before it is cut into tokens.
+#[derive(Args, Debug)]
+pub(crate) struct TextArgs {
+    /// What to undo: invisible characters without a function and decomposed letters; nfc brings the
+    /// text to NFC as well, none takes it as it is
+    #[arg(long, value_enum, default_value_t = NormaliseArg::Default, value_name = "FORM")]
+    pub normalise: NormaliseArg,
+    /// Turn look-alikes from other scripts into Latin letters inside Latin words
+    #[arg(long)]
+    pub fold_confusables: bool,
+    /// The text is HTML or Markdown: look at what a reader sees of it
+    #[arg(long, value_enum, value_name = "MARKUP")]
+    pub strip: Option<StripArg>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum NormaliseArg {
+    Default,
+    Nfc,
+    None,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum StripArg {
+    Html,
+    Markdown,
+}
+
+impl TextArgs {
+    pub(crate) fn normaliser(&self) -> Normaliser {
+        Normaliser {
+            form: match self.normalise {
+                NormaliseArg::Default => Form::Default,
+                NormaliseArg::Nfc => Form::Nfc,
+                NormaliseArg::None => Form::None,
+            },
+            fold_confusables: self.fold_confusables,
+            strip: self.strip.map(|markup| match markup {
+                StripArg::Html => Markup::Html,
+                StripArg::Markdown => Markup::Markdown,
+            }),
+        }
+    }
 }
 
 fn detector_kind() -> impl TypedValueParser<Value = DetectorKind> {

@@ -14,7 +14,7 @@ use super::{print, print_error, print_json, read_key};
 pub(super) fn run(args: &GvaluesArgs) -> Result<ExitCode> {
     let mut detector = Detector::for_tokens(read_key(args.key.as_ref())?);
     if let Some(tokenizer) = args.input.open_tokenizer()? {
-        detector = detector.with_tokenizer(tokenizer)?;
+        detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
     }
     let mut failed = false;
     inputs::for_each(&args.input, |name, content| {

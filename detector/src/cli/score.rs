@@ -20,7 +20,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     };
     let mut detector = detector.detector(args.detector).fpr(args.fpr)?;
     if let Some(tokenizer) = args.input.open_tokenizer()? {
-        detector = detector.with_tokenizer(tokenizer)?;
+        detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
     }
 
     let (mut failed, mut found) = (false, false);

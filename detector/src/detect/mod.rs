@@ -20,8 +20,6 @@ mod keyring;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "text")]
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,6 +27,8 @@ pub use error::DetectError;
 pub use ignore::{IGNORE_VERSION, IgnoreError, IgnoreFile, IgnoreList, IgnorePassage};
 pub use keyring::Keyring;
 
+#[cfg(feature = "text")]
+use crate::report::Changes;
 use crate::report::{GValuesRow, Report, SCHEMA_VERSION, Scores};
 #[cfg(feature = "text")]
 use crate::scheme::KeyError;
@@ -37,7 +37,9 @@ use crate::scheme::TokenizerBinding;
 use crate::scheme::{Key, Prf, TextGValues};
 use crate::statistics::{DetectorKind, LayerCounts, Mean, PKind, PValue, WeightedMean};
 #[cfg(feature = "text")]
-use crate::text::Tokenizer;
+use crate::text::normalise::Normaliser;
+#[cfg(feature = "text")]
+use crate::text::{Encoded, Tokenizer};
 use crate::verdict::Verdict;
 
 /// The false positive rate of a detector that was told none.
@@ -51,6 +53,8 @@ pub struct Detector {
     ring: bool,
     #[cfg(feature = "text")]
     tokenizer: Option<Arc<Tokenizer>>,
+    #[cfg(feature = "text")]
+    normaliser: Normaliser,
     kind: DetectorKind,
     fpr: f64,
     /// N-grams that do not count.
@@ -125,6 +129,8 @@ impl Detector {
             ring,
             #[cfg(feature = "text")]
             tokenizer: None,
+            #[cfg(feature = "text")]
+            normaliser: Normaliser::default(),
             kind: DetectorKind::default(),
             fpr: DEFAULT_FPR,
             ignore: None,
@@ -152,6 +158,13 @@ impl Detector {
         }
         self.tokenizer = Some(tokenizer);
         Ok(self)
+    }
+
+    /// Prepares texts in another way (the default is [`Normaliser::default`]). Prompts are taken as they are.
+    #[cfg(feature = "text")]
+    pub fn normaliser(mut self, normaliser: Normaliser) -> Self {
+        self.normaliser = normaliser;
+        self
     }
 
     /// Lets another statistic decide (the default is the weighted mean).
@@ -190,9 +203,24 @@ impl Detector {
     pub fn score_with_prompt(&self, prompt: &str, text: &str) -> Result<Report, DetectError> {
         let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
         let prompt = if prompt.is_empty() { Vec::new() } else { tokenizer.encode(prompt)?.ids };
-        let ids = tokenizer.encode(text)?.ids;
-        let mut report = self.score_tokens_with_prompt(&prompt, &ids);
+        self.score_encoded(&prompt, self.encode_bytes(text.as_bytes())?)
+    }
+
+    /// Scores what [`encode_bytes`](Self::encode_bytes) gave.
+    #[cfg(feature = "text")]
+    fn score_encoded(&self, prompt: &[u32], text: (Encoded, Changes)) -> Result<Report, DetectError> {
+        let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
+        let (encoded, changes) = text;
+        let mut report = self.score_tokens_with_prompt(prompt, &encoded.ids);
+        self.complete(&mut report, tokenizer, changes);
+        Ok(report)
+    }
+
+    /// Adds what a report says of the text beside its tokens.
+    #[cfg(feature = "text")]
+    fn complete(&self, report: &mut Report, tokenizer: &Tokenizer, changes: Changes) {
         report.tokenizer = Some(tokenizer.name().to_owned());
+        report.normalisation = (!changes.is_empty()).then_some(changes);
         let unbound = self.keys.iter().filter(|entry| entry.binding.is_none()).count();
         if unbound > 0 {
             let subject = if self.ring {
@@ -205,7 +233,9 @@ impl Detector {
                 tokenizer.name()
             ));
         }
-        Ok(report)
+        if changes.invalid_utf8 > 0 {
+            report.warnings.push("the text is not UTF-8; what is not was replaced by U+FFFD".into());
+        }
     }
 
     /// Scores the content of a file: a byte order mark is no part of the text, and bytes that are not UTF-8 become
@@ -215,12 +245,18 @@ impl Detector {
     /// As [`score`](Self::score).
     #[cfg(feature = "text")]
     pub fn score_bytes(&self, bytes: &[u8]) -> Result<Report, DetectError> {
-        let text = text_of_bytes(bytes);
-        let mut report = self.score(&text)?;
-        if matches!(text, Cow::Owned(_)) {
-            report.warnings.push("the text is not UTF-8; what is not was replaced by U+FFFD".into());
-        }
-        Ok(report)
+        self.score_encoded(&[], self.encode_bytes(bytes)?)
+    }
+
+    /// The tokens that [`score_bytes`](Self::score_bytes) looks at, with the bytes of `bytes` that each covers, and
+    /// what was changed to get them.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    #[cfg(feature = "text")]
+    pub fn encode_bytes(&self, bytes: &[u8]) -> Result<(Encoded, Changes), DetectError> {
+        let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
+        Ok(self.normaliser.encode(tokenizer, bytes)?)
     }
 
     /// The token ids that [`score_bytes`](Self::score_bytes) looks at.
@@ -229,8 +265,7 @@ impl Detector {
     /// As [`score`](Self::score).
     #[cfg(feature = "text")]
     pub fn tokens_of_bytes(&self, bytes: &[u8]) -> Result<Vec<u32>, DetectError> {
-        let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
-        Ok(tokenizer.encode(&text_of_bytes(bytes))?.ids)
+        Ok(self.encode_bytes(bytes)?.0.ids)
     }
 
     /// Scores token ids, without any that a tokenizer adds in front.
@@ -285,6 +320,7 @@ impl Detector {
             scores: best.scores,
             warnings,
             keys_tried: self.ring.then_some(tries as u64),
+            normalisation: None,
         }
     }
 
@@ -332,12 +368,6 @@ impl Detector {
 /// What both statistics promise under a key's scheme.
 fn p_kind(prf: &Prf) -> PKind {
     if prf.scheme().is_compat() { PKind::Approximate } else { PKind::Exact }
-}
-
-/// Borrowed if the bytes are UTF-8.
-#[cfg(feature = "text")]
-fn text_of_bytes(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes))
 }
 
 /// `gemma-2 (413263ae)`.

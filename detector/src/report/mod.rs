@@ -1,8 +1,11 @@
 //! The JSON contract: one object a text. `docs/json.md` describes each field.
 
 pub mod calibration;
+mod changes;
 
 use serde::{Deserialize, Serialize};
+
+pub use changes::Changes;
 
 use crate::statistics::{DetectorKind, PKind};
 use crate::verdict::Verdict;
@@ -50,6 +53,9 @@ pub struct Report {
     /// How many keys a keyring had; absent for a single key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_tried: Option<u64>,
+    /// What was changed in the text before it was cut into tokens; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Changes>,
 }
 
 /// The statistics of one text; null where its reference mask leaves nothing to score.
@@ -116,6 +122,7 @@ mod tests {
             scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625) },
             warnings: vec![],
             keys_tried: None,
+            normalisation: None,
         }
     }
 
@@ -135,6 +142,11 @@ mod tests {
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
         let ring = Report { keys_tried: Some(7), ..report() };
         assert!(serde_json::to_string(&ring).unwrap().ends_with(r#""warnings":[],"keys_tried":7}"#));
+        let changes = Changes { zero_width: 2, ..Changes::default() };
+        let changed = Report { normalisation: Some(changes), ..report() };
+        let json = serde_json::to_string(&changed).unwrap();
+        assert!(json.ends_with(r#""warnings":[],"normalisation":{"zero_width":2}}"#));
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), changed);
     }
 
     #[test]

@@ -33,17 +33,18 @@ enum Kind {
 /// What sort of invisible character `c` is; none if it can be seen or is white space.
 fn kind(c: char) -> Option<Kind> {
     Some(match c {
-        '\t'..='\r' | '\u{85}' => return None,
-        '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}' => Kind::Control,
-        ' '..='\u{AC}' => return None,
+        '\t'..='\r' | ' '..='~' | '\u{85}' => return None,
+        '\0'..='\u{9F}' => Kind::Control,
         '\u{AD}' => Kind::SoftHyphen,
         '\u{34F}'
         | '\u{17B4}'
         | '\u{17B5}'
         | '\u{180E}'
         | '\u{200B}'..='\u{200D}'
-        | '\u{2060}'..='\u{2065}' => Kind::ZeroWidth,
-        '\u{206A}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' => Kind::ZeroWidth,
+        | '\u{2060}'..='\u{2065}'
+        | '\u{206A}'..='\u{206F}'
+        | '\u{FEFF}'
+        | '\u{FFF9}'..='\u{FFFB}' => Kind::ZeroWidth,
         '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => Kind::Bidi,
         '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}' => {
             Kind::Variation
@@ -102,12 +103,16 @@ struct Kept {
     visible: Option<char>,
     /// The last that can be seen and is not a combining mark.
     base: Option<char>,
+    /// Whether a virama is among the marks after the last letter.
+    virama: bool,
 }
 
 impl Kept {
     fn visible(&mut self, c: char) {
         self.last = Some(c);
         self.visible = Some(c);
+        let class = if c.is_ascii() { 0 } else { canonical_combining_class(c) };
+        self.virama = class == 9 || self.virama && class != 0;
         if c.is_ascii() || !is_combining_mark(c) {
             self.base = Some(c);
         }
@@ -155,10 +160,10 @@ fn zero_width_works(c: char, kept: &Kept, pos: usize, next: &mut Next<'_>) -> bo
     match c {
         '\u{200B}' => writes_no_spaces(before) || next.visible(pos).is_some_and(writes_no_spaces),
         ZWNJ | ZWJ => {
-            if is_indic(before) {
-                let virama = |c| canonical_combining_class(c) == 9;
-                return virama(before)
-                    || next.visible(pos).is_some_and(|after| is_indic(after) && virama(after));
+            // Combining classes 7 and 9: a nukta may stand before the virama.
+            let after = next.visible(pos).map_or(0, canonical_combining_class);
+            if kept.virama || matches!(after, 7 | 9) {
+                return true;
             }
             let joins_before = kept.base.is_some_and(joins_following);
             if c == ZWNJ {
@@ -224,11 +229,6 @@ impl Lines<'_> {
         }
         self.right_to_left
     }
-}
-
-/// Devanagari to Sinhala, and further scripts with a virama.
-fn is_indic(c: char) -> bool {
-    matches!(c, '\u{900}'..='\u{DFF}' | '\u{1B00}'..='\u{1B7F}' | '\u{A980}'..='\u{A9DF}' | '\u{11000}'..='\u{114DF}')
 }
 
 /// Thai, Lao, Tibetan, Myanmar, Khmer and their neighbours.

@@ -31,6 +31,11 @@ impl Map {
         }
     }
 
+    /// Whether both texts are the same, byte for byte.
+    pub(super) fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
     /// See [`Normalised::original_range`](super::Normalised::original_range).
     pub(super) fn original(&self, range: Range<usize>) -> Range<usize> {
         // The first edit that does not end at or before the start: removals at the start lie before it.

@@ -35,8 +35,8 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
+use super::{Encoded, TextError, Tokenizer};
+pub use crate::report::Changes;
 use map::{Map, Pass};
 
 /// Which changes are undone without being asked for by name.
@@ -74,81 +74,6 @@ pub struct Normaliser {
     pub strip: Option<Markup>,
 }
 
-/// How many changes of each kind were made. It is part of the report, where kinds without a change are left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Changes {
-    /// Zero-width spaces, joiners and non-joiners, byte order marks inside the text, invisible operators: removed.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub zero_width: u64,
-    /// Soft hyphens removed.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub soft_hyphens: u64,
-    /// Controls of writing direction removed from lines without right-to-left letters.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub bidi_controls: u64,
-    /// Variation selectors removed.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub variation_selectors: u64,
-    /// Tag characters outside flags removed.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub tags: u64,
-    /// Control characters that are not white space removed.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub controls: u64,
-    /// Characters that were composed, or brought to NFC.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub composed: u64,
-    /// Look-alikes that became Latin.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub confusables: u64,
-    /// Pieces of markup removed or replaced.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub markup: u64,
-    /// Sequences of bytes that are not UTF-8, each replaced by U+FFFD.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub invalid_utf8: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-impl Changes {
-    fn counts(&mut self) -> [&mut u64; 10] {
-        [
-            &mut self.zero_width,
-            &mut self.soft_hyphens,
-            &mut self.bidi_controls,
-            &mut self.variation_selectors,
-            &mut self.tags,
-            &mut self.controls,
-            &mut self.composed,
-            &mut self.confusables,
-            &mut self.markup,
-            &mut self.invalid_utf8,
-        ]
-    }
-
-    /// All changes together.
-    pub fn total(mut self) -> u64 {
-        self.counts().into_iter().map(|count| *count).sum()
-    }
-
-    /// Whether nothing was changed.
-    pub fn is_empty(self) -> bool {
-        self.total() == 0
-    }
-
-    /// Adds the changes of another part of the same text.
-    pub fn add(&mut self, mut other: Self) {
-        for (sum, count) in self.counts().into_iter().zip(other.counts()) {
-            *sum += *count;
-        }
-    }
-}
-
 /// A text after normalisation, with its way back to the original.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Normalised<'a> {
@@ -160,21 +85,37 @@ pub struct Normalised<'a> {
 impl Normaliser {
     /// No step at all but the decoding of bytes.
     pub fn none() -> Self {
-        Self { form: Form::None, fold_confusables: false, strip: None }
+        Self { form: Form::None, ..Self::default() }
     }
 
     /// Normalises a text.
-    pub fn apply<'a>(&self, text: &'a str) -> Normalised<'a> {
+    pub fn apply(self, text: &str) -> Normalised<'_> {
         self.steps(Normalised { text: Cow::Borrowed(text), map: Map::default(), changes: Changes::default() })
     }
 
     /// Normalises the content of a file: a byte order mark in front is no part of the text, and each maximal piece of
     /// bytes that is not UTF-8 becomes U+FFFD (as Unicode recommends, and `String::from_utf8_lossy` does).
-    pub fn apply_bytes<'a>(&self, bytes: &'a [u8]) -> Normalised<'a> {
+    pub fn apply_bytes(self, bytes: &[u8]) -> Normalised<'_> {
         self.steps(decode(bytes))
     }
 
-    fn steps<'a>(&self, mut text: Normalised<'a>) -> Normalised<'a> {
+    /// Normalises the content of a file and cuts it into tokens, each with the bytes of the file that it covers; see
+    /// [`Normalised::original_range`].
+    ///
+    /// # Errors
+    /// The tokenizer's.
+    pub fn encode(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<(Encoded, Changes), TextError> {
+        let text = self.apply_bytes(bytes);
+        let mut encoded = tokenizer.encode(text.text())?;
+        if !text.map.is_empty() {
+            for range in &mut encoded.offsets {
+                *range = text.original_range(range.clone());
+            }
+        }
+        Ok((encoded, text.changes()))
+    }
+
+    fn steps(self, mut text: Normalised<'_>) -> Normalised<'_> {
         match self.strip {
             Some(Markup::Html) => text.step(markup::html),
             Some(Markup::Markdown) => text.step(markup::markdown),
@@ -213,30 +154,26 @@ fn decode(bytes: &[u8]) -> Normalised<'_> {
     if start > 0 {
         map.push(0..0, 0..start);
     }
-    let mut chunks = bytes[start..].utf8_chunks().peekable();
-    let text = match chunks.next_if(|chunk| chunk.valid().len() == bytes.len() - start) {
-        Some(chunk) => Cow::Borrowed(chunk.valid()),
-        None => {
-            let (mut text, mut old) = (String::with_capacity(bytes.len()), start);
-            for chunk in chunks {
-                text.push_str(chunk.valid());
-                old += chunk.valid().len();
-                let invalid = chunk.invalid().len();
-                if invalid > 0 {
-                    let new = text.len();
-                    text.push('\u{FFFD}');
-                    map.push(new..text.len(), old..old + invalid);
-                    old += invalid;
-                    changes.invalid_utf8 += 1;
-                }
-            }
-            Cow::Owned(text)
+    if let Ok(text) = std::str::from_utf8(&bytes[start..]) {
+        return Normalised { text: Cow::Borrowed(text), map, changes };
+    }
+    let (mut text, mut old) = (String::with_capacity(bytes.len()), start);
+    for chunk in bytes[start..].utf8_chunks() {
+        text.push_str(chunk.valid());
+        old += chunk.valid().len();
+        let invalid = chunk.invalid().len();
+        if invalid > 0 {
+            let new = text.len();
+            text.push('\u{FFFD}');
+            map.push(new..text.len(), old..old + invalid);
+            old += invalid;
+            changes.invalid_utf8 += 1;
         }
-    };
-    Normalised { text, map, changes }
+    }
+    Normalised { text: Cow::Owned(text), map, changes }
 }
 
-impl<'a> Normalised<'a> {
+impl Normalised<'_> {
     /// The text to cut into tokens.
     pub fn text(&self) -> &str {
         &self.text

@@ -194,7 +194,7 @@ fn check(original: &str, text: &Normalised<'_>, only_removed: bool) -> Result<()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn twice_is_once_and_ranges_lead_back(text in text()) {

@@ -1,0 +1,78 @@
+//! What was changed in a text before it was cut into tokens.
+
+use serde::{Deserialize, Serialize};
+
+/// How many changes of each kind were made. It is part of the report, where kinds without a change are left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Changes {
+    /// Zero-width spaces, joiners and non-joiners, byte order marks inside the text, invisible operators: removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub zero_width: u64,
+    /// Soft hyphens removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub soft_hyphens: u64,
+    /// Controls of writing direction removed from lines without right-to-left letters.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bidi_controls: u64,
+    /// Variation selectors removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub variation_selectors: u64,
+    /// Tag characters outside flags removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tags: u64,
+    /// Control characters that are not white space removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub controls: u64,
+    /// Characters that were composed, or brought to NFC.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub composed: u64,
+    /// Look-alikes that became Latin.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub confusables: u64,
+    /// Pieces of markup removed or replaced.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub markup: u64,
+    /// Sequences of bytes that are not UTF-8, each replaced by U+FFFD.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub invalid_utf8: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Changes {
+    fn counts(&mut self) -> [&mut u64; 10] {
+        [
+            &mut self.zero_width,
+            &mut self.soft_hyphens,
+            &mut self.bidi_controls,
+            &mut self.variation_selectors,
+            &mut self.tags,
+            &mut self.controls,
+            &mut self.composed,
+            &mut self.confusables,
+            &mut self.markup,
+            &mut self.invalid_utf8,
+        ]
+    }
+
+    /// All changes together.
+    pub fn total(mut self) -> u64 {
+        self.counts().into_iter().map(|count| *count).sum()
+    }
+
+    /// Whether nothing was changed.
+    pub fn is_empty(self) -> bool {
+        self.total() == 0
+    }
+
+    /// Adds the changes of another part of the same text.
+    pub fn add(&mut self, mut other: Self) {
+        for (sum, count) in self.counts().into_iter().zip(other.counts()) {
+            *sum += *count;
+        }
+    }
+}
