@@ -1,7 +1,8 @@
 //! Writes text with Gemma 2 and marks it while sampling.
 //!
 //! The data path is the file list: [`model`] turns token ids into logits, [`sample`] turns logits into a marked draw,
-//! [`generate`] runs the two in a loop, [`text`] turns text into ids and ids into text. The scheme itself (keys,
+//! [`generate`] runs the two in a loop, [`text`] turns text into ids and ids into text, and [`verify`] reads a text again to
+//! find the mark with the model's help. The scheme itself (keys,
 //! g-values, tournament) is [`wmdetect::scheme`], which the detector shares.
 
 pub mod generate;
@@ -9,3 +10,4 @@ pub mod kernels;
 pub mod model;
 pub mod sample;
 pub mod text;
+pub mod verify;

@@ -93,11 +93,44 @@ impl Sampling {
     pub fn distribution(&self, logits: &mut [f32], seen: &[u32]) -> Result<Distribution, SampleError> {
         filter::repeat_penalty(logits, seen, self.repeat_penalty);
         let keep = if self.temperature == 0.0 { 1 } else { self.top_k };
-        let mut candidates = Candidates::most_likely(logits, keep)?;
+        self.shape(Candidates::most_likely(logits, keep)?)
+    }
+
+    /// What temperature and top-p make of the `top_k` candidates.
+    fn shape(&self, mut candidates: Candidates) -> Result<Distribution, SampleError> {
         if self.temperature > 0.0 {
             filter::temperature(&mut candidates, self.temperature);
         }
         filter::top_p(&mut candidates, self.top_p);
         Ok(candidates.into_distribution()?)
+    }
+
+    /// As [`Self::distribution`] for several settings at once, `out` getting one distribution each; the vocabulary is
+    /// searched once where they differ in temperature and top-p alone.
+    pub fn distributions(
+        settings: &[Self],
+        logits: &[f32],
+        seen: &[u32],
+        out: &mut Vec<Distribution>,
+    ) -> Result<(), SampleError> {
+        out.clear();
+        let mut shared: Option<(usize, f32, Candidates)> = None;
+        for setting in settings {
+            let keep = if setting.temperature == 0.0 { 1 } else { setting.top_k };
+            let candidates = match &shared {
+                Some((k, penalty, candidates)) if (*k, *penalty) == (keep, setting.repeat_penalty) => {
+                    candidates.clone()
+                }
+                _ if setting.repeat_penalty == 1.0 => Candidates::most_likely(logits, keep)?,
+                _ => {
+                    let mut logits = logits.to_vec();
+                    filter::repeat_penalty(&mut logits, seen, setting.repeat_penalty);
+                    Candidates::most_likely(&logits, keep)?
+                }
+            };
+            out.push(setting.shape(candidates.clone())?);
+            shared = Some((keep, setting.repeat_penalty, candidates));
+        }
+        Ok(())
     }
 }

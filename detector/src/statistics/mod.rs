@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`mean`] | share of ones |
+//! | [`exact`] | the likelihood ratio with the model, for whoever has it |
 //! | [`weighted_mean`] | share of ones, early layers weigh more |
 //! | [`bayesian`] | posterior of a trained detector |
 //! | [`calibration`] | the deployed key among random keys, on texts that are known to be unmarked |
@@ -18,6 +19,7 @@
 pub mod attribution;
 pub mod bayesian;
 pub mod calibration;
+pub mod exact;
 pub mod mean;
 pub mod null;
 pub mod segments;

@@ -1,0 +1,91 @@
+//! The exact likelihood ratio, for whoever has the model: how much more likely the tournament of this key made each
+//! token than the model alone.
+//!
+//! With the next-token distribution p of a position and the key's g-values of all candidates, a token's probability
+//! under the mark is known, so its ratio LR = p₍ₘ₊₁₎(x) / p(x) = Π_l (1 + g_l(x) − G_l) is the best that any test can
+//! use (Neyman and Pearson). Over a random key E\[LR | what came before\] = 1 for any p that does not depend on the key,
+//! because the g-values of a context that has not come up before are fresh coins. So the running product is a test
+//! martingale, P(sup E ≥ 1/a) ≤ a (Ville 1939), and p = 1 / sup E is valid whatever model, prompt or temperature p came
+//! from; a wrong one costs power.
+//!
+//! The contexts must be fresh, not only the n-grams: the ratio looks at the g-values of *all* candidates. Two positions
+//! with one context and different tokens can have E\[LR LR′\] up to 1.25 a layer.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`ratio`] | the factor of one token |
+//! | [`chain`] | the mixture over hidden chains that keeps edits from destroying the evidence |
+//! | [`running`] | the running e-value of a text |
+//!
+//! Where p comes from is the caller's: see [`NextTokens`].
+
+pub mod chain;
+mod monte_carlo;
+pub mod ratio;
+pub mod running;
+
+pub use chain::Grid;
+pub use running::{Evidence, ExactRatio};
+
+use std::ops::ControlFlow;
+
+use crate::scheme::{Distribution, Prf};
+
+/// A language model, as far as the exact ratio needs one.
+pub trait NextTokens {
+    /// Why there are no distributions.
+    type Error;
+
+    /// Number of sampling settings S ≥ 1 for which distributions are given. The e-values of the settings are averaged,
+    /// so that the settings need not be known.
+    fn settings(&self) -> usize;
+
+    /// Calls `visit` for each position t of `ids`, in order, with the S distributions of `ids[t]` given the prompt and
+    /// `ids[..t]`, after temperature, top-k, top-p and penalties; ends when `visit` breaks. `prompt` is empty if it is
+    /// not known; a start token that the model wants is the implementation's to add.
+    fn for_each(
+        &mut self,
+        prompt: &[u32],
+        ids: &[u32],
+        visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
+    ) -> Result<(), Self::Error>;
+}
+
+/// What to do beyond the running e-value.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Read no further once 1/E is at most this; the p-value stays valid.
+    pub stop_at: Option<f64>,
+    /// How many random keys R the text is judged under, for the sharper p-value (1 + #{sup Eᵣ ≥ sup E}) / (R + 1).
+    /// Not together with `stop_at`, which is then ignored: where to stop would depend on the key.
+    pub monte_carlo: usize,
+}
+
+/// The evidence that `ids`, the response to `prompt` (empty if unknown), was marked under `prf`.
+///
+/// # Errors
+/// What the model says.
+pub fn verify<N: NextTokens>(
+    model: &mut N,
+    prf: &Prf,
+    prompt: &[u32],
+    ids: &[u32],
+    options: Options,
+) -> Result<Evidence, N::Error> {
+    let mut running = ExactRatio::new(prf, prompt, model.settings());
+    if options.monte_carlo > 0 {
+        running = running.with_monte_carlo(options.monte_carlo, prompt, ids);
+    }
+    let enough = match options.stop_at {
+        Some(p) if options.monte_carlo == 0 => -p.ln(),
+        _ => f64::INFINITY,
+    };
+    model.for_each(prompt, ids, &mut |t, next| {
+        running.push(ids[t], next);
+        if running.ln_sup() >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(running.finish())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The factor of one token.
+
+use std::f64::consts::LN_2;
+
+use crate::scheme::{Distribution, GBits};
+
+/// Candidates below this probability are left out: they change nothing that can be measured, and p may be anything
+/// that does not depend on the key.
+const NEGLIGIBLE: f64 = 1e-10;
+/// ln of the least ratio. A ratio of 0 would be an end without return, which rounding must not decide.
+const LEAST: f64 = -700.0;
+
+/// ln LR of candidate `own` under a tournament of `depth` layers with two leaves: ln Π_l (1 + g_l − G_l).
+///
+/// `p` are the candidates' probabilities up to a common factor, `g` their g-values; `p` is left as the tournament's
+/// result. With Z the mass of g = 0 the factor of a layer is 1 + Z or Z; 1 − G would lose all digits where G is near 1.
+/// Dividing by the sum in each layer keeps rounding from adding up.
+///
+/// # Panics
+/// If `g` is not as long as `p`, or `own` is out of range.
+pub fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> f64 {
+    assert_eq!(p.len(), g.len(), "one g-value a candidate");
+    let (mut total, mut zeros) = (0.0, 0.0);
+    for (p, g) in p.iter().zip(g) {
+        total += p;
+        zeros += p * (1 - (g.0 & 1)) as f64;
+    }
+    let (mut ln, mut ratio) = (0.0, 1.0);
+    for layer in 0..depth {
+        let z = zeros / total;
+        let factors = [z / total, (1.0 + z) / total];
+        ratio *= if g[own].layer(layer) == 0 { z } else { 1.0 + z };
+        if ratio < 1e-200 {
+            ln += ratio.max(f64::MIN_POSITIVE).ln();
+            ratio = 1.0;
+        }
+        // With the next layer's sums in the same pass; those above the last layer are not used.
+        (total, zeros) = (0.0, 0.0);
+        for (p, g) in p.iter_mut().zip(g) {
+            *p *= factors[(g.0 >> layer & 1) as usize];
+            total += *p;
+            zeros += *p * (1 - (g.0 >> layer >> 1 & 1)) as f64;
+        }
+    }
+    (ln + ratio.ln()).max(LEAST)
+}
+
+/// One token and its candidates under each sampling setting.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Position {
+    /// The candidates of all settings together.
+    pub tokens: Vec<u32>,
+    settings: Vec<Candidates>,
+}
+
+/// The candidates of one setting; empty if the text's token is none of them.
+#[derive(Clone, Debug, Default)]
+struct Candidates {
+    /// Places in [`Position::tokens`].
+    places: Vec<u32>,
+    /// Probabilities, in the same order.
+    p: Vec<f64>,
+    /// Which one is the text's token.
+    own: usize,
+}
+
+/// Memory that is used again from token to token.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    p: Vec<f64>,
+    g: Vec<GBits>,
+}
+
+impl Position {
+    /// From the distributions of the settings, of which only those that hold `token` count.
+    pub(super) fn new(token: u32, next: &[Distribution]) -> Self {
+        let mut position = Self::default();
+        for distribution in next {
+            let mut candidates = Candidates::default();
+            if probability(distribution, token).is_some() {
+                let all = distribution.tokens().iter().zip(distribution.probabilities());
+                for (i, (&candidate, &p)) in all.enumerate() {
+                    if p < NEGLIGIBLE && (candidate != token || p == 0.0) {
+                        continue;
+                    }
+                    if candidate == token {
+                        candidates.own = candidates.p.len();
+                    }
+                    candidates.places.push(position.place(candidate, i));
+                    candidates.p.push(p);
+                }
+            }
+            position.settings.push(candidates);
+        }
+        position
+    }
+
+    /// The place of a candidate in `tokens`. Settings that share their candidates have them at like places, so the
+    /// search begins at `hint`.
+    fn place(&mut self, token: u32, hint: usize) -> u32 {
+        let found = match self.tokens.get(hint) {
+            Some(&at) if at == token => Some(hint),
+            _ => self.tokens.iter().position(|&at| at == token),
+        };
+        found.unwrap_or_else(|| {
+            self.tokens.push(token);
+            self.tokens.len() - 1
+        }) as u32
+    }
+
+    /// ln LR under each setting, 0 where the token is no candidate; `g` has one entry for each of `tokens`.
+    pub(super) fn ln_ratios(&self, g: &[GBits], depth: usize, scratch: &mut Scratch, out: &mut [f64]) {
+        for (candidates, out) in self.settings.iter().zip(out) {
+            *out = 0.0;
+            if !candidates.p.is_empty() {
+                scratch.p.clone_from(&candidates.p);
+                scratch.g.clear();
+                scratch.g.extend(candidates.places.iter().map(|&place| g[place as usize]));
+                *out = ln_ratio(&mut scratch.p, &scratch.g, depth, candidates.own);
+            }
+        }
+    }
+}
+
+/// The probability of `token`, if it is positive.
+pub(super) fn probability(distribution: &Distribution, token: u32) -> Option<f64> {
+    let place = distribution.tokens().iter().position(|&candidate| candidate == token)?;
+    Some(distribution.probabilities()[place]).filter(|&p| p > 0.0)
+}
+
+/// The greatest ln LR that any key could give a token of probability `p`: the lesser of `depth` ln 2 and −ln p.
+pub fn ceiling(p: f64, depth: usize) -> f64 {
+    (depth as f64 * LN_2).min(-p.ln()).max(0.0)
+}

@@ -1,0 +1,291 @@
+//! The theory, on cases small enough to enumerate, and by simulation.
+
+use super::chain::Mixture;
+use super::ratio::{Position, Scratch, ceiling, ln_ratio};
+use super::*;
+use crate::scheme::{GBits, Key, Scheme, Secret, Watermark};
+use crate::verdict::Verdict;
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn uniform(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+fn distribution(p: &[f64]) -> Distribution {
+    Distribution::from_probabilities((0..p.len() as u32).collect(), p.to_vec()).unwrap()
+}
+
+fn key(secret: u64) -> Key {
+    let mut bytes = vec![7; 32];
+    bytes[..8].copy_from_slice(&secret.to_le_bytes());
+    Key::new(Scheme::default(), Secret::new(bytes.into())).unwrap()
+}
+
+/// ln LR of `own` for a pattern of bits: `depth` bits a candidate.
+fn ln_of_pattern(p: &[f64], pattern: u64, depth: usize, own: usize) -> f64 {
+    let g: Vec<GBits> = (0..p.len()).map(|i| GBits(pattern >> (i * depth) & ((1 << depth) - 1))).collect();
+    ln_ratio(&mut p.to_vec(), &g, depth, own)
+}
+
+#[test]
+fn the_mean_over_all_g_values_is_one_for_every_token() {
+    for p in [&[0.7, 0.2, 0.1][..], &[0.999, 0.0005, 0.0005], &[0.25; 4], &[0.6, 0.4]] {
+        for depth in 1..=3 {
+            let patterns = 1_u64 << (depth * p.len());
+            for own in 0..p.len() {
+                let sum: f64 = (0..patterns).map(|g| ln_of_pattern(p, g, depth, own).exp()).sum();
+                let mean = sum / patterns as f64;
+                assert!((mean - 1.0).abs() < 1e-12, "{p:?}, depth {depth}, token {own}: {mean}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_ratio_is_the_tournaments_and_below_its_ceiling() {
+    let mut random = Random(1);
+    for _ in 0..200 {
+        let p: Vec<f64> = (0..12).map(|_| random.uniform().powi(6) + 1e-9).collect();
+        let before = distribution(&p);
+        let g: Vec<GBits> = p.iter().map(|_| GBits(random.bits())).collect();
+        for depth in [1, 7, 30, 64] {
+            let mut after = before.clone();
+            after.tournament(&g, depth, 2);
+            for own in 0..p.len() {
+                let expected = (after.probabilities()[own] / before.probabilities()[own]).ln().max(-700.0);
+                let found = ln_ratio(&mut p.clone(), &g, depth, own);
+                // Where the tournament leaves almost nothing, its probabilities are denormal.
+                assert!(
+                    expected < -650.0 || (found - expected).abs() < 1e-9 * (1.0 + expected.abs()),
+                    "{found}, expected {expected}"
+                );
+                assert!(found <= ceiling(before.probabilities()[own], depth) + 1e-9);
+            }
+        }
+    }
+    // The last layers see Z = 0 to rounding; the ratio ends on its floor, not on NaN or zero.
+    let floor = ln_ratio(&mut [1e-3, 1.0], &[GBits(0), GBits(u64::MAX)], 64, 0);
+    assert!(floor.is_finite() && floor <= -600.0, "{floor}");
+}
+
+#[test]
+fn settings_with_other_candidates_share_the_g_values() {
+    let a = Distribution::from_probabilities(vec![5, 9, 2], vec![0.5, 0.3, 0.2]).unwrap();
+    let b = Distribution::from_probabilities(vec![9, 5], vec![0.6, 0.4]).unwrap();
+    let c = Distribution::from_probabilities(vec![2], vec![1.0]).unwrap();
+    let position = Position::new(9, &[a, b, c]);
+    assert_eq!(position.tokens, [5, 9, 2]);
+    let g = [GBits(0b01), GBits(0b11), GBits(0b10)];
+    let mut found = [f64::NAN; 3];
+    position.ln_ratios(&g, 2, &mut Scratch::default(), &mut found);
+    let expected = [
+        ln_ratio(&mut [0.5, 0.3, 0.2], &g, 2, 1),
+        ln_ratio(&mut [0.6, 0.4], &[g[1], g[0]], 2, 0),
+        0.0, // token 9 is no candidate
+    ];
+    assert_eq!(found, expected);
+}
+
+/// Three tokens with two layers: all 2^18 outcomes of fair bits, and every running value.
+#[test]
+fn every_chain_has_mean_one_at_every_token() {
+    let p = [[0.5, 0.3, 0.2], [0.9, 0.06, 0.04], [0.05, 0.9, 0.05]];
+    let own = [1, 0, 2];
+    let ratios: Vec<Vec<f64>> =
+        (0..3).map(|t| (0..64).map(|g| ln_of_pattern(&p[t], g, 2, own[t])).collect()).collect();
+    for grid in [Grid::new(1), Grid::new(4), Grid::unedited(2)] {
+        let mut means = [0.0; 3];
+        for a in 0..64 {
+            for b in 0..64 {
+                let mut two = Mixture::new(&grid, 2);
+                // The second setting has no such candidate at the second token.
+                two.step(&grid, &[ratios[0][a], ratios[0][a]]);
+                means[0] += two.ln_e().exp() / f64::from(64 * 64);
+                two.step(&grid, &[ratios[1][b], 0.0]);
+                means[1] += two.ln_e().exp() / f64::from(64 * 64);
+                if a % 8 == 0 {
+                    // The third mean is conditional on what came before.
+                    let mean: f64 = (0..64)
+                        .map(|c| {
+                            let mut three = two.clone();
+                            three.step(&grid, &[ratios[2][c], ratios[2][c]]);
+                            three.ln_e().exp()
+                        })
+                        .sum::<f64>()
+                        / 64.0;
+                    means[2] += mean / two.ln_e().exp() / f64::from(64 * 8);
+                }
+            }
+        }
+        for mean in means {
+            assert!((mean - 1.0).abs() < 1e-12, "{grid:?}: {means:?}");
+        }
+    }
+}
+
+#[test]
+fn the_weights_of_the_grid_sum_to_one() {
+    let sum: f64 = Grid::new(4).chains().iter().map(|chain| chain.0).sum();
+    assert!((sum - 1.0).abs() < 1e-15);
+    assert_eq!(Grid::new(4).chains().len(), 10);
+}
+
+/// A context that came up before is not scored again whatever token follows it: with n-gram deduplication the pair of
+/// positions (z, then y in the same context) would have mean 1.25 a layer.
+#[test]
+fn a_context_counts_once_even_with_another_token() {
+    let prf = key(1).prf();
+    let ids = [1, 2, 3, 4, 0, 1, 2, 3, 4, 1, 8, 8];
+    let mut running = ExactRatio::new(&prf, &[], 1);
+    for &id in &ids {
+        running.push(id, &[distribution(&[0.2; 9])]);
+    }
+    let scored: String =
+        running.finish().scored.iter().map(|&scored| if scored { '1' } else { '0' }).collect();
+    // Position 9 has the context (1, 2, 3, 4) of position 4.
+    assert_eq!(scored, "000011111011");
+}
+
+/// A model without weights: peaked distributions that follow from the last token and the position.
+struct Toy {
+    settings: usize,
+}
+
+impl Toy {
+    const VOCABULARY: u32 = 40;
+
+    fn next(&self, before: &[u32]) -> Vec<Distribution> {
+        let mut random =
+            Random(before.iter().rev().take(3).fold(before.len() as u64, |h, &t| h * 41 + u64::from(t)));
+        let p: Vec<f64> = (0..Self::VOCABULARY).map(|_| random.uniform().powi(8) + 1e-6).collect();
+        (0..self.settings)
+            .map(|setting| distribution(&p.iter().map(|p| p.powf(1.0 + setting as f64)).collect::<Vec<_>>()))
+            .collect()
+    }
+
+    /// A text of `len` tokens under setting 0, marked if there is a key.
+    fn text(&self, key: Option<&Key>, len: usize, seed: u64) -> Vec<u32> {
+        let mut random = Random(seed);
+        let mut ids = Vec::new();
+        let mut marking = key.map(|key| Watermark::new(key.prf()).start(&[]));
+        for _ in 0..len {
+            let mut next = self.next(&ids).swap_remove(0);
+            if let Some(marking) = &mut marking {
+                marking.apply(&mut next);
+            }
+            let id = next.draw(random.uniform());
+            if let Some(marking) = &mut marking {
+                marking.push(id);
+            }
+            ids.push(id);
+        }
+        ids
+    }
+}
+
+impl NextTokens for Toy {
+    type Error = std::convert::Infallible;
+
+    fn settings(&self) -> usize {
+        self.settings
+    }
+
+    fn for_each(
+        &mut self,
+        _: &[u32],
+        ids: &[u32],
+        visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
+    ) -> Result<(), Self::Error> {
+        for t in 0..ids.len() {
+            if visit(t, &self.next(&ids[..t])).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn evidence(ids: &[u32], key: &Key, settings: usize, options: Options) -> Evidence {
+    verify(&mut Toy { settings }, &key.prf(), &[], ids, options).unwrap()
+}
+
+#[test]
+fn villes_bound_and_the_rank_hold_for_unmarked_texts() {
+    const TEXTS: u64 = 600;
+    let (mut twenty, mut hundred, mut ranks) = (0, 0, 0);
+    for seed in 0..TEXTS {
+        let ids = Toy { settings: 1 }.text(None, 40, seed);
+        let options = Options { monte_carlo: 19, ..Options::default() };
+        let evidence = evidence(&ids, &key(seed + 1000), 2, options);
+        twenty += u64::from(evidence.ln_sup >= 20_f64.ln());
+        hundred += u64::from(evidence.ln_sup >= 100_f64.ln());
+        ranks += u64::from(evidence.monte_carlo.unwrap().p <= 0.1);
+    }
+    // Bounds 30, 6 and 60; each is passed by chance with probability below 1e-4.
+    assert!(twenty <= 52, "{twenty}");
+    assert!(hundred <= 17, "{hundred}");
+    assert!((32..=92).contains(&ranks), "{ranks}: exact, so neither more nor much less");
+}
+
+#[test]
+fn a_marked_text_is_found_where_the_text_alone_says_little() {
+    let key = key(5);
+    let ids = Toy { settings: 1 }.text(Some(&key), 40, 2);
+    let evidence = evidence(&ids, &key, 2, Options::default());
+    let alone = crate::Detector::for_tokens(key).score_tokens(&ids);
+    let text_only = alone.log10_p.unwrap();
+    assert!(evidence.p_value().log10 < text_only - 3.0, "{} {text_only}", evidence.p_value().log10);
+    assert_eq!(evidence.verdict(0.001), Verdict::Watermarked);
+    assert!(evidence.ln_sup <= evidence.ln_ceiling && evidence.shares[0] > 0.9, "{evidence:?}");
+    assert_eq!(evidence.scored.len(), 40);
+}
+
+#[test]
+fn the_heat_map_shows_the_marked_half() {
+    let key = key(6);
+    let mut ids = Toy { settings: 1 }.text(Some(&key), 60, 3);
+    let other = Toy { settings: 1 }.text(None, 60, 4);
+    ids.extend(other);
+    let evidence = evidence(&ids, &key, 1, Options::default());
+    let marked = evidence.marked_probability();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    assert!(mean(&marked[8..56]) > 0.9 && mean(&marked[68..]) < 0.2, "{marked:?}");
+}
+
+#[test]
+fn reading_stops_early_only_where_that_is_valid() {
+    let key = key(7);
+    let ids = Toy { settings: 1 }.text(Some(&key), 60, 5);
+    let stop_at = Some(1e-3);
+    let early = evidence(&ids, &key, 1, Options { stop_at, monte_carlo: 0 });
+    assert!(early.scored.len() < 60 && early.p_value().reaches(1e-3));
+    let ranked = evidence(&ids, &key, 1, Options { stop_at, monte_carlo: 9 });
+    assert_eq!(ranked.scored.len(), 60);
+    assert_eq!(ranked.deciding().log10, 0.1_f64.log10());
+}
+
+#[test]
+fn too_short_is_what_no_key_could_reach() {
+    // Certain tokens carry nothing, however many.
+    let mut running = ExactRatio::new(&key(8).prf(), &[], 1);
+    for id in 0..200 {
+        running.push(id, &[Distribution::from_probabilities(vec![id], vec![1.0]).unwrap()]);
+    }
+    let certain = running.finish();
+    assert_eq!((certain.scored_tokens(), certain.ln_ceiling), (196, 0.0));
+    assert_eq!(certain.verdict(0.001), Verdict::TooShort);
+    // A wrong key on text that could have carried a mark.
+    let ids = Toy { settings: 1 }.text(None, 60, 5);
+    assert_eq!(evidence(&ids, &key(9), 1, Options::default()).verdict(0.001), Verdict::NotDetected);
+}

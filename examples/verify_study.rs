@@ -1,0 +1,229 @@
+//! The power study of the exact likelihood ratio, for `docs/results.md`.
+//!
+//! `cargo run --release --example verify_study -- MODEL MASTER.bin CORPUS.jsonl MODE TEXTS TOKENS OUT.jsonl [RANDOM_KEYS]`
+//!
+//! CORPUS is what `marked_corpus` writes. MODE is `ids` (token ids, prompt known), `text` (the text cut into tokens again,
+//! prompt withheld), or an edit of that text's words and its percentage, such as `delete-10`, `replace-20`, `insert-30`.
+//! The first TEXTS texts are read, the first TOKENS tokens of each; texts that OUT already has in this mode are skipped. A row has, after each
+//! number of tokens in [`LENGTHS`] that the text reaches, log₁₀ p = −log₁₀ sup E for each temperature of the grid alone and
+//! for the mixture over all (`mixed`), and log₁₀ of the plain product of ratios at the text's own temperature. With
+//! RANDOM_KEYS the p-value by rank among that many keys is added for its own temperature.
+
+use std::collections::{BTreeMap, HashSet};
+use std::error::Error;
+use std::f64::consts::LN_10;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
+
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+use serde::{Deserialize, Serialize};
+use wmdetect::scheme::Key;
+use wmdetect::statistics::exact::{ExactRatio, Grid, NextTokens};
+use wmdetect::text::Tokenizer;
+use wmgen::model::{Gemma, LoadOptions};
+use wmgen::sample::Sampling;
+use wmgen::text::stop_ids;
+use wmgen::verify::{Reader, TEMPERATURES};
+
+/// Tokens after which the statistics are noted.
+const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
+
+#[derive(Deserialize)]
+struct Text {
+    id: String,
+    key_label: String,
+    temperature: f64,
+    prompt_tokens: Vec<u32>,
+    tokens: Vec<u32>,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    key_label: &'a str,
+    temperature: f64,
+    mode: &'a str,
+    /// Of the whole text.
+    tokens: usize,
+    lengths: Vec<usize>,
+    /// Scored tokens at each length.
+    scored: Vec<usize>,
+    /// By temperature of the verifier, or `mixed`; one entry a length.
+    log10_p: BTreeMap<String, Vec<f64>>,
+    /// log₁₀ of the product of ratios, at the text's own temperature.
+    log10_product: Vec<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rank_p: Vec<f64>,
+}
+
+/// What tells a row that is already there.
+#[derive(Deserialize)]
+struct Done {
+    key_label: String,
+    mode: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [model, master, corpus, mode, texts, tokens, out, random @ ..] = &args[..] else {
+        return Err("expected MODEL MASTER.bin CORPUS.jsonl MODE TEXTS TOKENS OUT.jsonl [RANDOM_KEYS]".into());
+    };
+    let random_keys: usize = random.first().map_or(Ok(0), |keys| keys.parse())?;
+    let edit = Edit::parse(mode)?;
+    let limit: usize = tokens.parse()?;
+    let master = Key::read(master)?;
+    let tokenizer = Tokenizer::open(model)?;
+    let model = Gemma::load(model, LoadOptions { exact: true, ..LoadOptions::default() })?;
+    let texts: Vec<Text> = BufReader::new(std::fs::File::open(corpus)?)
+        .lines()
+        .take(texts.parse()?)
+        .map(|line| Ok(serde_json::from_str(&line?)?))
+        .collect::<Result<_, Box<dyn Error>>>()?;
+    let words: Vec<&str> = texts.iter().flat_map(|text| text.text.split_whitespace()).collect();
+
+    let mut out = OpenOptions::new().create(true).append(true).read(true).open(out)?;
+    let mut done = HashSet::new();
+    for line in BufReader::new(&out).lines() {
+        // A last line that was cut off is written again.
+        if let Ok(row) = serde_json::from_str::<Done>(&line?)
+            && row.mode == *mode
+        {
+            done.insert(row.key_label);
+        }
+    }
+    let settings: Vec<Sampling> = TEMPERATURES
+        .iter()
+        .map(|&temperature| Sampling { temperature, top_k: 100, top_p: 1.0, repeat_penalty: 1.0, seed: 0 })
+        .collect();
+    let mut reader = Reader::new(&model, tokenizer.bos(), settings)?.never(stop_ids(&tokenizer));
+
+    for text in texts.iter().filter(|text| !done.contains(&text.key_label)) {
+        let prf = master.derive(&text.key_label)?.prf();
+        let (prompt, mut ids) = match &edit {
+            Input::Ids => (&text.prompt_tokens[..], text.tokens.clone()),
+            Input::Text(None) => (&[][..], tokenizer.encode(&text.text)?.ids),
+            Input::Text(Some(edit)) => {
+                let edited =
+                    edit.apply(&text.text, &words, &mut ChaCha12Rng::seed_from_u64(seed(text, mode)));
+                (&[][..], tokenizer.encode(&edited)?.ids)
+            }
+        };
+        let all_tokens = ids.len();
+        ids.truncate(limit);
+        let own =
+            TEMPERATURES.iter().position(|&t| t == text.temperature).ok_or("temperature not in the grid")?;
+        let mut alone: Vec<ExactRatio> =
+            TEMPERATURES.iter().map(|_| ExactRatio::new(&prf, prompt, 1)).collect();
+        if random_keys > 0 {
+            let with = alone[own].clone().with_monte_carlo(random_keys, prompt, &ids);
+            alone[own] = with;
+        }
+        let mut mixed = ExactRatio::new(&prf, prompt, TEMPERATURES.len());
+        let unedited = Grid::unedited(prf.scheme().context_len());
+        let mut product = ExactRatio::with_grid(&prf, prompt, 1, unedited);
+        let mut row = Row {
+            id: &text.id,
+            key_label: &text.key_label,
+            temperature: text.temperature,
+            mode,
+            tokens: all_tokens,
+            lengths: Vec::new(),
+            scored: Vec::new(),
+            log10_p: BTreeMap::new(),
+            log10_product: Vec::new(),
+            rank_p: Vec::new(),
+        };
+        reader.for_each(prompt, &ids, &mut |t, next| {
+            for (one, next) in alone.iter_mut().zip(next) {
+                one.push(ids[t], std::slice::from_ref(next));
+            }
+            mixed.push(ids[t], next);
+            product.push(ids[t], &next[own..=own]);
+            if LENGTHS.contains(&(t + 1)) {
+                row.lengths.push(t + 1);
+                row.scored.push(mixed.scored_tokens());
+                for (one, temperature) in alone.iter().zip(TEMPERATURES) {
+                    row.log10_p.entry(temperature.to_string()).or_default().push(-one.ln_sup() / LN_10);
+                }
+                row.log10_p.entry("mixed".into()).or_default().push(-mixed.ln_sup() / LN_10);
+                row.log10_product.push(product.ln_e() / LN_10);
+                row.rank_p.extend(alone[own].monte_carlo().map(|rank| rank.p));
+            }
+            ControlFlow::Continue(())
+        })?;
+        writeln!(out, "{}", serde_json::to_string(&row)?)?;
+    }
+    Ok(())
+}
+
+/// What the verifier is given.
+enum Input {
+    Ids,
+    Text(Option<Edit>),
+}
+
+/// Words taken out, put in the place of others, or put in between, with this probability a word.
+struct Edit {
+    kind: Kind,
+    rate: f64,
+}
+
+enum Kind {
+    Delete,
+    Replace,
+    Insert,
+}
+
+impl Edit {
+    fn parse(mode: &str) -> Result<Input, String> {
+        let wrong =
+            || format!("expected ids, text, delete-N, replace-N or insert-N with N in percent, found {mode}");
+        match mode {
+            "ids" => return Ok(Input::Ids),
+            "text" => return Ok(Input::Text(None)),
+            _ => {}
+        }
+        let (kind, percent) = mode.split_once('-').ok_or_else(wrong)?;
+        let kind = match kind {
+            "delete" => Kind::Delete,
+            "replace" => Kind::Replace,
+            "insert" => Kind::Insert,
+            _ => return Err(wrong()),
+        };
+        let percent: f64 = percent.parse().map_err(|_| wrong())?;
+        Ok(Input::Text(Some(Self { kind, rate: percent / 100.0 })))
+    }
+
+    /// Edits `text`, leaving the white space between words as it is; new words come from `words`.
+    fn apply(&self, text: &str, words: &[&str], rng: &mut impl Rng) -> String {
+        let mut edited = String::new();
+        for piece in text.split_inclusive(char::is_whitespace) {
+            let word = piece.trim_end_matches(char::is_whitespace);
+            let space = &piece[word.len()..];
+            if word.is_empty() || !rng.random_bool(self.rate) {
+                edited.push_str(piece);
+                continue;
+            }
+            let new = words.choose(rng).copied().unwrap_or_default();
+            match self.kind {
+                Kind::Delete => {}
+                Kind::Replace => edited.extend([new, space]),
+                Kind::Insert => edited.extend([word, " ", new, space]),
+            }
+        }
+        edited
+    }
+}
+
+/// A seed for each text and mode.
+fn seed(text: &Text, mode: &str) -> u64 {
+    // FNV-1a (Fowler, Noll, Vo).
+    text.key_label
+        .bytes()
+        .chain(mode.bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

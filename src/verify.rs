@@ -1,0 +1,178 @@
+//! Reads a text again with the model that may have written it, for the exact likelihood ratio
+//! ([`wmdetect::statistics::exact`]).
+//!
+//! A pass over the text gives the logits of all positions; each yields one distribution a sampling setting, as the
+//! generator would have drawn from, and is dropped. So memory does not grow with the text but for the model's cache, and
+//! the cost is that of reading a prompt of this length.
+
+use std::ops::ControlFlow;
+
+use wmdetect::scheme::Distribution;
+use wmdetect::statistics::exact::NextTokens;
+
+use crate::model::{self, Gemma, first_non_finite};
+use crate::sample::{SampleError, Sampling};
+
+/// Positions whose logits are held at once, 1 MB each at 256,000 entries. The head's weights are converted once for all
+/// of them, which costs as much as some 40 positions.
+const CHUNK: usize = 128;
+/// The temperatures that a text is tried at if nothing is known of its sampling.
+pub const TEMPERATURES: [f64; 4] = [0.35, 0.5, 0.7, 1.0];
+
+/// Why there are no distributions.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The model refused or broke.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// Logits without a distribution.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// The model broke down.
+    #[error("the logit of token {token} after position {position} is not finite: the weights are damaged")]
+    NotFinite {
+        /// The first such token.
+        token: usize,
+        /// Where in prompt and text.
+        position: usize,
+    },
+    /// Nothing to start from.
+    #[error("there is no prompt and the vocabulary has no <bos> to start from; pass the prompt")]
+    NoStart,
+    /// No room for the text behind its prompt.
+    #[error(
+        "the prompt has {prompt} tokens, the model's context {limit}; expected room for the text in half of it"
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens of the context.
+        limit: usize,
+    },
+}
+
+/// A [`Gemma`] as a source of next-token distributions.
+pub struct Reader {
+    model: Gemma,
+    bos: Option<u32>,
+    settings: Vec<Sampling>,
+    never: Vec<u32>,
+}
+
+/// The end of a pass: an error, or because enough was seen.
+enum End {
+    Enough,
+    Error(VerifyError),
+}
+
+impl From<VerifyError> for End {
+    fn from(error: VerifyError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<model::Error> for End {
+    fn from(error: model::Error) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl Reader {
+    /// Reads with `model`, whose texts begin with `bos`, and gives one distribution for each of `settings`.
+    ///
+    /// # Errors
+    /// Settings out of range, and a temperature of 0, under which no token is drawn.
+    pub fn new(model: &Gemma, bos: Option<u32>, settings: Vec<Sampling>) -> Result<Self, VerifyError> {
+        for setting in &settings {
+            setting.check(true)?;
+        }
+        Ok(Self { model: model.with_exact(true), bos, settings, never: Vec::new() })
+    }
+
+    /// For texts whose generator was kept from drawing these tokens, such as the ends of a text.
+    pub fn never(mut self, tokens: Vec<u32>) -> Self {
+        self.never = tokens;
+        self
+    }
+
+    /// One pass over `start` and `ids`; visits the positions of `ids` from `from` on.
+    fn pass(
+        &self,
+        start: &[u32],
+        ids: &[u32],
+        from: usize,
+        offset: usize,
+        visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
+    ) -> Result<(), End> {
+        let all = [start, ids].concat();
+        // The logits after a token are for the next one, so the last token is not read.
+        let first_row = start.len() + from - 1;
+        let mut next = Vec::new();
+        let mut cache = self.model.new_cache(1);
+        if first_row > 0 {
+            self.model.forward(&[&all[..first_row]], &mut cache)?;
+        }
+        let rest = &all[first_row..all.len() - 1];
+        self.model.visit_logits(&[rest], &mut cache, CHUNK, |at, logits| -> Result<(), End> {
+            let mut rows =
+                logits.squeeze(0).and_then(|logits| logits.to_vec2::<f32>()).map_err(model::Error::from)?;
+            for (row, logits) in rows.iter_mut().enumerate() {
+                let position = first_row + at + row;
+                if let Some(token) = first_non_finite(logits) {
+                    return Err(VerifyError::NotFinite { token, position }.into());
+                }
+                for &token in &self.never {
+                    if let Some(logit) = logits.get_mut(token as usize) {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+                Sampling::distributions(&self.settings, logits, &all[..=position], &mut next)
+                    .map_err(VerifyError::from)?;
+                if visit(offset + position + 1 - start.len(), &next).is_break() {
+                    return Err(End::Enough);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl NextTokens for Reader {
+    type Error = VerifyError;
+
+    fn settings(&self) -> usize {
+        self.settings.len()
+    }
+
+    /// A text longer than the context is read in overlapping parts, each token with at least half a context before it;
+    /// only the first part follows the prompt.
+    fn for_each(
+        &mut self,
+        prompt: &[u32],
+        ids: &[u32],
+        visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
+    ) -> Result<(), VerifyError> {
+        let limit = self.model.config().max_position;
+        let bos: Vec<u32> = self.bos.into_iter().collect();
+        let start = if prompt.is_empty() { &bos } else { prompt };
+        if start.is_empty() {
+            return Err(VerifyError::NoStart);
+        }
+        if start.len() > limit / 2 && start.len() + ids.len() > limit + 1 {
+            return Err(VerifyError::PromptTooLong { prompt: start.len(), limit });
+        }
+        let mut done = 0;
+        while done < ids.len() {
+            // `begin` to `end` is read, `done` to `end` is new.
+            let (start, begin) = if done == 0 { (start, 0) } else { (&bos[..], done - limit / 2) };
+            let end = (begin + limit + 1 - start.len()).min(ids.len());
+            match self.pass(start, &ids[begin..end], done - begin, begin, visit) {
+                Ok(()) => done = end,
+                Err(End::Enough) => return Ok(()),
+                Err(End::Error(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
