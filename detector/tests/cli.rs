@@ -203,6 +203,18 @@ fn invisible_characters_do_not_hide_a_text() {
     assert_eq!((html.p_value, html.normalisation.unwrap().markup), (reports[0].p_value, 2));
 }
 
+/// Nine megabytes, so read in blocks; the tokens are those of the whole.
+#[test]
+fn a_long_text_is_read_in_blocks() {
+    let place = Place::new();
+    let line = "The old man went down to the river.\n";
+    place.write("long", line.repeat(250_000)).write("short", line.repeat(1_000));
+    let [long, short] =
+        ["long", "short"].map(|file| place.run(&format!("score {file} --json")).code(0).report());
+    assert_eq!((long.tokens, long.scored_tokens), (250 * short.tokens, short.scored_tokens));
+    assert_eq!(long.p_value, short.p_value);
+}
+
 #[test]
 fn keys_are_found_and_refused() {
     let place = Place::new();
@@ -278,6 +290,9 @@ fn json_lines_go_on_after_a_bad_one() {
     let named = place.run("score in.jsonl --jsonl --field body --id-field n --json").code(0).report();
     assert_eq!(named.input, "x");
     place.run("score in.jsonl --field body").code(2);
+    let long = place.run("score in.jsonl --jsonl --json --max-line 0").code(1);
+    let error: ErrorRow = serde_json::from_str(&long.out()).unwrap();
+    assert!(error.input == "in.jsonl:1" && error.error.contains("--max-line"), "{error:?}");
 }
 
 #[test]

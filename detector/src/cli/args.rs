@@ -98,6 +98,9 @@ pub(crate) struct InputArgs {
     /// The field of a JSON line that names it in the output
     #[arg(long, requires = "jsonl", default_value = "id", value_name = "NAME")]
     pub id_field: String,
+    /// The longest JSON line that is read, in MiB
+    #[arg(long, requires = "jsonl", default_value_t = 64, value_name = "MIB")]
+    pub max_line: u64,
     #[command(flatten)]
     pub text: TextArgs,
 }

@@ -17,11 +17,38 @@ pub(super) enum Content {
     Tokens(Vec<u32>),
 }
 
-/// Calls `each` with the name and the content of every text, or with what is wrong with it, in order and as soon as
-/// it is read. Stops at the first error of `each`, which is about the output.
+/// A text of more bytes is read in blocks by a command that can.
+const WHOLE_LEN: u64 = 8 << 20;
+
+/// A text, or the reader of one that is long.
+pub(super) enum Source<'a> {
+    Content(Content),
+    Long(Box<dyn Read + 'a>),
+}
+
+/// As [`for_each_source`], with every text in memory.
 pub(super) fn for_each(
     args: &InputArgs,
     mut each: impl FnMut(&str, Result<Content, String>) -> Result<()>,
+) -> Result<()> {
+    for_each_source(args, |name, source| {
+        let content = source.and_then(|source| match source {
+            Source::Content(content) => Ok(content),
+            Source::Long(mut input) => {
+                let mut bytes = Vec::new();
+                input.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+                Ok(Content::Text(bytes))
+            }
+        });
+        each(name, content)
+    })
+}
+
+/// Calls `each` with the name and the content of every text, or with what is wrong with it, in order and as soon as
+/// it is read. Stops at the first error of `each`, which is about the output.
+pub(super) fn for_each_source(
+    args: &InputArgs,
+    mut each: impl FnMut(&str, Result<Source<'_>, String>) -> Result<()>,
 ) -> Result<()> {
     for path in &args.files {
         let name = path.display().to_string();
@@ -50,14 +77,18 @@ fn whole(
     args: &InputArgs,
     name: &str,
     mut input: impl Read,
-    each: &mut impl FnMut(&str, Result<Content, String>) -> Result<()>,
+    each: &mut impl FnMut(&str, Result<Source<'_>, String>) -> Result<()>,
 ) -> Result<()> {
     let mut bytes = Vec::new();
-    if let Err(error) = input.read_to_end(&mut bytes) {
+    let limit = if args.tokens { u64::MAX } else { WHOLE_LEN + 1 };
+    if let Err(error) = (&mut input).take(limit).read_to_end(&mut bytes) {
         return each(name, Err(unreadable(&error)));
     }
+    if bytes.len() as u64 == limit {
+        return each(name, Ok(Source::Long(Box::new(bytes.chain(input)))));
+    }
     if !args.tokens {
-        return each(name, Ok(Content::Text(bytes)));
+        return each(name, Ok(Source::Content(Content::Text(bytes))));
     }
     let rows: Vec<(usize, &[u8])> = bytes
         .split(|&byte| byte == b'\n')
@@ -67,10 +98,10 @@ fn whole(
     // One array may be spread over many lines; otherwise each line is judged on its own.
     let one = ids(&bytes);
     if rows.len() <= 1 || one.is_ok() {
-        return each(name, one.map(Content::Tokens));
+        return each(name, one.map(Content::Tokens).map(Source::Content));
     }
     for (index, line) in rows {
-        each(&format!("{name}:{}", index + 1), ids(line).map(Content::Tokens))?;
+        each(&format!("{name}:{}", index + 1), ids(line).map(Content::Tokens).map(Source::Content))?;
     }
     Ok(())
 }
@@ -85,14 +116,26 @@ fn lines(
     args: &InputArgs,
     name: &str,
     mut input: impl BufRead,
-    each: &mut impl FnMut(&str, Result<Content, String>) -> Result<()>,
+    each: &mut impl FnMut(&str, Result<Source<'_>, String>) -> Result<()>,
 ) -> Result<()> {
     let mut line = Vec::new();
     for number in 1_usize.. {
         line.clear();
-        match input.read_until(b'\n', &mut line) {
+        let limit = args.max_line.saturating_mul(1 << 20);
+        match (&mut input).take(limit.saturating_add(1)).read_until(b'\n', &mut line) {
             Err(error) => return each(name, Err(unreadable(&error))),
             Ok(0) => break,
+            Ok(read) if read as u64 > limit => {
+                if let Err(error) = input.skip_until(b'\n') {
+                    return each(name, Err(unreadable(&error)));
+                }
+                let error = format!(
+                    "the line has more than {} MiB; raise the limit with --max-line, or score the text as a file of its own",
+                    args.max_line
+                );
+                each(&format!("{name}:{number}"), Err(error))?;
+                continue;
+            }
             Ok(_) => {}
         }
         let json = if number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) } else { &line };
@@ -110,7 +153,7 @@ fn lines(
                     Some(Value::Number(id)) => id.to_string(),
                     _ => place,
                 };
-                each(&id, field(args, object))?;
+                each(&id, field(args, object).map(Source::Content))?;
             }
         }
     }

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use wmdetect::detect::Detector;
+use wmdetect::detect::{Detector, StreamOptions};
 use wmdetect::report::Report;
 use wmdetect::statistics::{DetectorKind, PValue};
 use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
-use super::inputs::{self, Content};
+use super::inputs::{self, Content, Source};
 use super::{print, print_error, print_json, read_key, read_keyring};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
@@ -24,10 +24,15 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     }
 
     let (mut failed, mut found) = (false, false);
-    inputs::for_each(&args.input, |name, content| {
+    inputs::for_each_source(&args.input, |name, content| {
         let report = match content {
-            Ok(Content::Text(bytes)) => detector.score_bytes(&bytes).map_err(|error| error.to_string()),
-            Ok(Content::Tokens(ids)) => Ok(detector.score_tokens(&ids)),
+            Ok(Source::Content(Content::Text(bytes))) => {
+                detector.score_bytes(&bytes).map_err(|error| error.to_string())
+            }
+            Ok(Source::Content(Content::Tokens(ids))) => Ok(detector.score_tokens(&ids)),
+            Ok(Source::Long(input)) => {
+                detector.score_reader(input, StreamOptions::default()).map_err(|error| error.to_string())
+            }
             Err(error) => Err(error),
         };
         match report {

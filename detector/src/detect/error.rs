@@ -44,4 +44,10 @@ pub enum DetectError {
         /// What was asked for.
         found: f64,
     },
+    /// A long text stops in the middle.
+    #[error("cannot read the text to its end: {source}")]
+    Input {
+        /// The system's reason.
+        source: std::io::Error,
+    },
 }

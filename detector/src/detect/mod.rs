@@ -17,6 +17,8 @@
 mod error;
 mod ignore;
 mod keyring;
+#[cfg(feature = "text")]
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,8 @@ use std::sync::Arc;
 pub use error::DetectError;
 pub use ignore::{IGNORE_VERSION, IgnoreError, IgnoreFile, IgnoreList, IgnorePassage};
 pub use keyring::Keyring;
+#[cfg(feature = "text")]
+pub use stream::StreamOptions;
 
 #[cfg(feature = "text")]
 use crate::report::Changes;
@@ -74,6 +78,29 @@ struct Entry {
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entry").field("key_id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What a statistic needs of one text under one key; grows with each part of it.
+struct Tally {
+    /// Over the positions that a p-value may count.
+    counts: LayerCounts,
+    /// Over those that the reference implementation scores.
+    reference: LayerCounts,
+    /// Positions with a complete context.
+    positions: u64,
+}
+
+impl Tally {
+    fn new(depth: usize) -> Self {
+        let none = LayerCounts::new(depth, []);
+        Self { counts: none.clone(), reference: none, positions: 0 }
+    }
+
+    fn add(&mut self, values: &TextGValues) {
+        self.counts.add(&LayerCounts::new(values.depth, values.scored()));
+        self.reference.add(&LayerCounts::new(values.depth, values.reference_scored()));
+        self.positions += values.g.len() as u64;
     }
 }
 
@@ -275,7 +302,11 @@ impl Detector {
 
     /// Scores the token ids of the response to a known prompt, as [`score_with_prompt`](Self::score_with_prompt).
     pub fn score_tokens_with_prompt(&self, prompt: &[u32], ids: &[u32]) -> Report {
-        let outcomes = self.keys.iter().map(|entry| (entry, self.outcome(entry, prompt, ids)));
+        self.report(ids.len() as u64, self.keys.iter().map(|entry| (entry, self.outcome(entry, prompt, ids))))
+    }
+
+    /// The report on a text of `tokens` tokens, from what each key makes of it.
+    fn report<'a>(&self, tokens: u64, outcomes: impl Iterator<Item = (&'a Entry, Outcome)>) -> Report {
         let ln = |outcome: &Outcome| outcome.p.map_or(f64::INFINITY, |p| p.log10);
         let (entry, best) =
             outcomes.min_by(|a, b| ln(&a.1).total_cmp(&ln(&b.1))).expect("a detector has at least one key");
@@ -304,7 +335,7 @@ impl Detector {
             scheme: scheme.name().into(),
             key_id: entry.id.clone(),
             tokenizer: None,
-            tokens: ids.len() as u64,
+            tokens,
             scored_tokens: best.scored_tokens,
             detector: self.kind,
             score: best.score,
@@ -344,22 +375,27 @@ impl Detector {
         if let Some(list) = &self.ignore {
             list.mask(ids, &mut values.scored);
         }
-        let counts = LayerCounts::new(values.depth, values.scored());
-        let reference = LayerCounts::new(values.depth, values.reference_scored());
+        let mut tally = Tally::new(values.depth);
+        tally.add(&values);
+        self.outcome_of(entry, &tally)
+    }
+
+    fn outcome_of(&self, entry: &Entry, tally: &Tally) -> Outcome {
+        let Tally { counts, reference, positions } = tally;
         let (score, p) = match self.kind {
-            DetectorKind::Mean => (Mean.score(&counts), Mean.p_value(&counts)),
+            DetectorKind::Mean => (Mean.score(counts), Mean.p_value(counts)),
             DetectorKind::WeightedMean => {
-                (entry.weighted_mean.score(&counts), entry.weighted_mean.p_value(&counts))
+                (entry.weighted_mean.score(counts), entry.weighted_mean.p_value(counts))
             }
         };
         Outcome {
             scored_tokens: counts.tokens(),
-            positions: values.g.len() as u64,
+            positions: *positions,
             score,
             p: p.map(|p| PValue { kind: p_kind(&entry.prf), ..p }),
             scores: Scores {
-                mean: Mean.score(&reference),
-                weighted_mean: entry.weighted_mean.score(&reference),
+                mean: Mean.score(reference),
+                weighted_mean: entry.weighted_mean.score(reference),
             },
         }
     }

@@ -12,6 +12,7 @@ use std::collections::{HashSet, VecDeque};
 
 use sha2::{Digest, Sha256};
 
+use super::context_filter::ContextFilter;
 use super::{Prf, Scheme};
 
 /// What the rule says of the position whose token comes next.
@@ -38,7 +39,7 @@ pub struct ContextTracker {
 
 #[derive(Clone, Debug)]
 enum History {
-    Complete(HashSet<u128>),
+    Complete(Seen),
     Reference { history: ReferenceHistory, prf: Prf },
 }
 
@@ -59,11 +60,18 @@ impl ContextTracker {
 
     /// The tracker with a complete history, whatever the scheme: what p-values rest on.
     pub fn complete(context_len: usize, prompt: &[u32]) -> Self {
+        Self::bounded(context_len, prompt, usize::MAX)
+    }
+
+    /// As [`complete`](Self::complete) in bounded memory: the first `limit` contexts are kept as they are, later ones
+    /// in a filter that may take a new context for a repeated one but never the reverse. So a position that counts
+    /// here counts with the complete history too.
+    pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
         let mut tracker = Self {
             window: VecDeque::with_capacity(context_len + 1),
             context_len,
             generated: 0,
-            history: History::Complete(HashSet::new()),
+            history: History::Complete(Seen { exact: HashSet::new(), limit, filter: None }),
         };
         for &token in prompt {
             tracker.push(token);
@@ -72,11 +80,16 @@ impl ContextTracker {
         tracker
     }
 
+    /// Whether the history has grown beyond the limit of [`bounded`](Self::bounded).
+    pub fn is_approximate(&self) -> bool {
+        matches!(&self.history, History::Complete(Seen { filter: Some(_), .. }))
+    }
+
     /// The rule for the position whose token comes next.
     pub fn next_position(&self) -> PositionKind {
         match &self.history {
             History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
-            History::Complete(seen) if seen.contains(&context_id(self.window.iter())) => {
+            History::Complete(seen) if seen.contains(context_id(self.window.iter())) => {
                 PositionKind::RepeatedContext
             }
             History::Reference { history, prf }
@@ -109,6 +122,30 @@ impl ContextTracker {
         }
         self.window.push_back(token);
         self.generated += 1;
+    }
+}
+
+/// The contexts of a text so far.
+#[derive(Clone, Debug)]
+struct Seen {
+    exact: HashSet<u128>,
+    /// How many of them `exact` may hold.
+    limit: usize,
+    /// The others.
+    filter: Option<ContextFilter>,
+}
+
+impl Seen {
+    fn contains(&self, id: u128) -> bool {
+        self.exact.contains(&id) || self.filter.as_ref().is_some_and(|filter| filter.contains(id))
+    }
+
+    fn insert(&mut self, id: u128) {
+        if self.exact.len() < self.limit {
+            self.exact.insert(id);
+        } else if !self.exact.contains(&id) {
+            self.filter.get_or_insert_default().insert(id);
+        }
     }
 }
 
@@ -158,7 +195,7 @@ impl ReferenceHistory {
 }
 
 /// The states of a narrow hash that a text has used.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(crate) struct SeenStates(HashSet<u64>);
 
 impl SeenStates {
@@ -197,6 +234,25 @@ mod tests {
     fn the_prompt_is_part_of_the_history() {
         // (1, 2) stands in the prompt; (2, 1) spans the border.
         assert_eq!(kinds(&[5, 1, 2], &[1, 2, 9, 2, 1, 7]), "iirmmr");
+    }
+
+    /// A filter may only lose positions, and with few contexts it loses none.
+    #[test]
+    fn a_bounded_history_counts_no_more_than_the_complete_one() {
+        let ids: Vec<u32> = (0..3_000_u32).map(|i| i.wrapping_mul(2_654_435_761) >> 26).collect();
+        let marked = |mut tracker: ContextTracker| -> Vec<bool> {
+            ids.iter()
+                .map(|&token| {
+                    let marked = tracker.next_position() == PositionKind::Marked;
+                    tracker.push(token);
+                    marked
+                })
+                .collect()
+        };
+        let complete = marked(ContextTracker::complete(2, &[]));
+        for limit in [0, 1, 100, usize::MAX] {
+            assert_eq!(marked(ContextTracker::bounded(2, &[], limit)), complete);
+        }
     }
 
     #[test]

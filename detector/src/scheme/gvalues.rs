@@ -41,33 +41,8 @@ impl TextGValues {
     /// Computes the g-values of `ids`. With a `prompt`, its contexts count as seen, as they did when the answer was
     /// generated.
     pub fn new(prf: &Prf, prompt: &[u32], ids: &[u32]) -> Self {
-        let context_len = prf.scheme().context_len();
-        let count = ids.len().saturating_sub(context_len);
-        let mut g = Vec::with_capacity(count);
-        let mut scored = Vec::with_capacity(count);
-        let mut reference_mask = Vec::with_capacity(count);
-
-        let mut tracker = ContextTracker::complete(context_len, prompt);
-        let mut states = SeenStates::default();
-        let mut reference = ReferenceHistory::of(prf.scheme());
-        for &token in ids.iter().take(context_len) {
-            tracker.push(token);
-        }
-        for window in ids.windows(context_len + 1) {
-            let (context, token) = (&window[..context_len], window[context_len]);
-            let keyed = prf.context(context);
-            g.push(keyed.g_bits(token));
-            // Where the scheme's hash is narrower than a token id, ids that differ can still share all g-values.
-            let fresh_state = keyed.narrow_state(token).is_none_or(|state| states.insert(state));
-            let fresh = tracker.next_position() == PositionKind::Marked && fresh_state;
-            scored.push(fresh);
-            reference_mask.push(match &mut reference {
-                Some(history) => history.insert(keyed.reference_hash()),
-                None => fresh,
-            });
-            tracker.push(token);
-        }
-        Self { first: context_len, depth: prf.scheme().depth(), g, scored, reference_mask }
+        let mut contexts = ContextStream::new(prf.scheme().context_len(), prompt);
+        GValueStream::new(prf).push(&contexts.push(ids))
     }
 
     /// The g-values that a p-value may count.
@@ -81,6 +56,141 @@ impl TextGValues {
     }
 }
 
+/// A text that comes in pieces: which of its positions have a context that did not occur before. One serves every key
+/// with contexts of this length.
+#[derive(Clone, Debug)]
+pub struct ContextStream {
+    tracker: ContextTracker,
+    context_len: usize,
+    /// The last `context_len` tokens, fewer at the start.
+    carry: Vec<u32>,
+}
+
+/// A piece of the text, and the end of what was before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// The tokens from the piece's first complete context on.
+    pub ids: Vec<u32>,
+    /// Index in the piece of its first position with a complete context: H at the start of a text, then 0.
+    pub first: usize,
+    /// For each position from `first` on, whether its context is new.
+    pub fresh: Vec<bool>,
+}
+
+impl ContextStream {
+    /// With a complete history: memory grows with the text.
+    pub fn new(context_len: usize, prompt: &[u32]) -> Self {
+        Self::bounded(context_len, prompt, usize::MAX)
+    }
+
+    /// With a history in bounded memory; see [`ContextTracker::bounded`].
+    pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
+        let tracker = ContextTracker::bounded(context_len, prompt, limit);
+        Self { tracker, context_len, carry: Vec::new() }
+    }
+
+    /// Whether the history has grown beyond its bound.
+    pub fn is_approximate(&self) -> bool {
+        self.tracker.is_approximate()
+    }
+
+    /// The next tokens of the text.
+    pub fn push(&mut self, ids: &[u32]) -> Piece {
+        let start = self.carry.len();
+        let first = self.context_len - start;
+        let mut joined = std::mem::take(&mut self.carry);
+        joined.extend(ids);
+        for &token in ids.iter().take(first) {
+            self.tracker.push(token);
+        }
+        let fresh = joined.iter().skip(self.context_len).map(|&token| {
+            let fresh = self.tracker.next_position() == PositionKind::Marked;
+            self.tracker.push(token);
+            fresh
+        });
+        let fresh = fresh.collect();
+        self.carry = joined[joined.len().saturating_sub(self.context_len)..].to_vec();
+        Piece { ids: joined, first, fresh }
+    }
+}
+
+/// The g-values under one key of a text that comes in pieces.
+#[derive(Debug)]
+pub struct GValueStream {
+    prf: Prf,
+    states: SeenStates,
+    reference: Option<ReferenceHistory>,
+}
+
+impl GValueStream {
+    /// At the start of a text.
+    pub fn new(prf: &Prf) -> Self {
+        let reference = ReferenceHistory::of(prf.scheme());
+        Self { prf: prf.clone(), states: SeenStates::default(), reference }
+    }
+
+    /// The g-values of the next piece, which a [`ContextStream`] for this key's H gave.
+    pub fn push(&mut self, piece: &Piece) -> TextGValues {
+        let context_len = self.prf.scheme().context_len();
+        let count = piece.fresh.len();
+        let mut g = Vec::with_capacity(count);
+        let mut scored = Vec::with_capacity(count);
+        let mut reference_mask = Vec::with_capacity(count);
+        for (window, &fresh) in piece.ids.windows(context_len + 1).zip(&piece.fresh) {
+            let (context, token) = (&window[..context_len], window[context_len]);
+            let keyed = self.prf.context(context);
+            g.push(keyed.g_bits(token));
+            // Where the scheme's hash is narrower than a token id, ids that differ can still share all g-values.
+            let fresh_state = keyed.narrow_state(token).is_none_or(|state| self.states.insert(state));
+            let fresh = fresh && fresh_state;
+            scored.push(fresh);
+            reference_mask.push(match &mut self.reference {
+                Some(history) => history.insert(keyed.reference_hash()),
+                None => fresh,
+            });
+        }
+        TextGValues { first: piece.first, depth: self.prf.scheme().depth(), g, scored, reference_mask }
+    }
+}
+
 fn select<'a>(g: &'a [GBits], mask: &'a [bool]) -> impl Iterator<Item = GBits> + 'a {
     g.iter().zip(mask).filter_map(|(&g, &keep)| keep.then_some(g))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::{Key, Scheme, Secret};
+
+    #[test]
+    fn pieces_are_the_whole() {
+        let secret: Vec<u8> = [5_i64, 7].iter().flat_map(|key| key.to_le_bytes()).collect();
+        let compat = Scheme::DeepMind { depth: 2, ngram_len: 3, context_history_size: 8 };
+        let keys = [
+            Key::from_bytes(&[1; 32], "test").unwrap(),
+            Key::new(compat, Secret::new(secret.into())).unwrap(),
+        ];
+        let ids: Vec<u32> = (0..200_u32).map(|i| i.wrapping_mul(2_654_435_761) >> 30).collect();
+        for prf in keys.map(|key| key.prf()) {
+            let whole = TextGValues::new(&prf, &[3, 0, 1], &ids);
+            for sizes in [&[1][..], &[2, 0, 3], &[7], &[199, 1]] {
+                let mut contexts = ContextStream::new(prf.scheme().context_len(), &[3, 0, 1]);
+                let mut stream = GValueStream::new(&prf);
+                let mut joined = TextGValues { g: vec![], scored: vec![], reference_mask: vec![], ..whole };
+                let mut rest = &ids[..];
+                for size in sizes.iter().cycle() {
+                    let (piece, after) = rest.split_at((*size).min(rest.len()));
+                    let values = stream.push(&contexts.push(piece));
+                    joined.g.extend(values.g);
+                    joined.scored.extend(values.scored);
+                    joined.reference_mask.extend(values.reference_mask);
+                    rest = after;
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                assert_eq!(joined, whole, "{sizes:?}");
+            }
+        }
+    }
 }

@@ -20,6 +20,7 @@
 //! `docs/scheme.md` specifies all three schemes with test vectors.
 
 pub mod context;
+mod context_filter;
 pub mod gvalues;
 pub mod key;
 mod key_error;
@@ -28,7 +29,7 @@ pub mod prf;
 pub mod tournament;
 
 pub use context::{ContextTracker, PositionKind};
-pub use gvalues::{GBits, TextGValues};
+pub use gvalues::{ContextStream, GBits, GValueStream, Piece, TextGValues};
 pub use key::{Key, SamplingTable, Scheme, Secret, TokenizerBinding};
 pub use key_error::KeyError;
 pub use prf::Prf;

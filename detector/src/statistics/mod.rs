@@ -57,6 +57,13 @@ impl LayerCounts {
         counts
     }
 
+    /// Adds the counts of another part of the text, of the same depth.
+    pub fn add(&mut self, other: &Self) {
+        debug_assert_eq!(self.depth(), other.depth());
+        self.tokens += other.tokens;
+        self.ones.iter_mut().zip(&other.ones).for_each(|(sum, ones)| *sum += ones);
+    }
+
     /// Number of scored tokens n.
     pub fn tokens(&self) -> u64 {
         self.tokens

@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+pub mod blocks;
 mod error;
 pub mod gguf;
 mod json;

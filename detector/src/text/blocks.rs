@@ -1,0 +1,103 @@
+//! Long texts in blocks, cut where a tokenizer cuts too.
+
+use std::io::{self, Read};
+
+/// Bytes of a block, if nothing else is asked for. Cutting a text into tokens takes some hundred times as much memory
+/// as the text has bytes.
+pub const BLOCK_LEN: usize = 256 << 10;
+
+/// Reads a text in blocks of at most `len` bytes.
+///
+/// A block ends before white space, if the second half of it has any: before the last run with a line break, else
+/// before the last run. No vocabulary that is supported has a piece that reaches from a visible character over into
+/// white space, so the tokens of the blocks are the tokens of the whole. Where there is no white space the block ends
+/// between two characters, and a token or two at the cut may differ. Either way the blocks depend on the text alone.
+#[derive(Debug)]
+pub struct Blocks<R> {
+    input: R,
+    len: usize,
+    /// What was read and is in no block yet.
+    rest: Vec<u8>,
+    ended: bool,
+}
+
+impl<R: Read> Blocks<R> {
+    /// Blocks of at most `len` bytes, 8 at least.
+    pub fn new(input: R, len: usize) -> Self {
+        Self { input, len: len.max(8), rest: Vec::new(), ended: false }
+    }
+
+    /// The next block; none at the end of the text.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub fn next_block(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if !self.ended && self.rest.len() < self.len {
+            let missing = self.len - self.rest.len();
+            let read = (&mut self.input).take(missing as u64).read_to_end(&mut self.rest)?;
+            self.ended = read < missing;
+        }
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let end = if self.rest.len() <= self.len && self.ended { self.rest.len() } else { cut(&self.rest) };
+        let after = self.rest.split_off(end);
+        Ok(Some(std::mem::replace(&mut self.rest, after)))
+    }
+}
+
+/// Where to cut `bytes`: from half of its length up to all of it.
+fn cut(bytes: &[u8]) -> usize {
+    let mut space = None;
+    for at in (bytes.len() / 2..bytes.len()).rev() {
+        if bytes[at].is_ascii_whitespace() && !bytes[at - 1].is_ascii_whitespace() {
+            if bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).any(|&byte| byte == b'\n') {
+                return at;
+            }
+            space = space.or(Some(at));
+        }
+    }
+    space.unwrap_or_else(|| {
+        // In front of a character that may not be complete.
+        let continued = bytes.iter().rev().take(3).take_while(|&&byte| byte & 0xC0 == 0x80).count();
+        let lead = bytes.len() - 1 - continued;
+        if bytes[lead] >= 0xC0 { lead } else { bytes.len() }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn blocks(text: &[u8], len: usize) -> Vec<Vec<u8>> {
+        let mut blocks = Blocks::new(text, len);
+        std::iter::from_fn(|| blocks.next_block().unwrap()).collect()
+    }
+
+    #[test]
+    fn cuts_before_white_space() {
+        let cut = |text: &str, len| {
+            blocks(text.as_bytes(), len)
+                .into_iter()
+                .map(|b| String::from_utf8(b).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cut("one two three", 8), ["one two", " three"]);
+        assert_eq!(cut("one,\r\n\r\n  two three", 9), ["one,", "\r\n\r\n  two", " three"]);
+        assert_eq!(cut("ééééééé", 9), ["éééé", "ééé"]);
+        assert_eq!(cut("", 9), [""; 0]);
+        assert_eq!(cut("12345678", 8), ["12345678"]);
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_are_the_text(text in "[a-c \n😀é]{0,60}", len in 8..30_usize) {
+            let blocks = blocks(text.as_bytes(), len);
+            prop_assert!(blocks.iter().all(|block| !block.is_empty() && block.len() <= len));
+            prop_assert!(blocks.iter().all(|block| std::str::from_utf8(block).is_ok()));
+            prop_assert_eq!(blocks.concat(), text.into_bytes());
+        }
+    }
+}
