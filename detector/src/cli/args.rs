@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wmdetect::detect::DEFAULT_FPR;
+use wmdetect::statistics::calibration::LEAST_KEYS;
 use wmdetect::statistics::{DetectorKind, UnknownDetector};
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
 
@@ -14,8 +15,8 @@ use wmdetect::text::normalise::{Form, Markup, Normaliser};
     name = "wmdetect",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done; 1 some input could not be scored; 2 wrong usage, key or tokenizer; 3, only \
-                  with --exit-code, no watermark."
+    after_help = "Exit codes: 0 done; 1 some input could not be scored; 2 wrong usage, key or tokenizer; 3, with \
+                  --exit-code, no watermark, and from calibrate, a key that is worse than chance allows."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -26,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Say of each text whether it carries the key's mark, and how sure that is
     Score(ScoreArgs),
+    /// Try the key on unmarked texts of your own, among random keys
+    Calibrate(CalibrateArgs),
     /// Print a text's g-values and which positions count, to check this program against another
     Gvalues(GvaluesArgs),
     /// Print completions for a shell
@@ -56,12 +59,51 @@ pub(crate) struct ScoreArgs {
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
     pub fpr: f64,
+    /// Known boilerplate that does not count: plain text with one passage a line, or a file of `wmdetect calibrate`
+    #[arg(long, value_name = "FILE")]
+    pub ignore: Option<PathBuf>,
     /// One JSON object a text
     #[arg(long)]
     pub json: bool,
     /// End with 0 if a text is watermarked and with 3 if none is
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CalibrateArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The statistic that decides
+    #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
+    pub detector: DetectorKind,
+    /// The share of unmarked texts that may be called watermarked
+    #[arg(long, default_value_t = 0.01, value_name = "RATE")]
+    pub fpr: f64,
+    /// How many random keys to rank the key among
+    #[arg(long, default_value_t = LEAST_KEYS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: u64,
+    /// What the random keys are drawn from [default: the system's randomness]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Known boilerplate that does not count: plain text with one passage a line, or what --write-ignore wrote
+    #[arg(long, value_name = "FILE")]
+    pub ignore: Option<PathBuf>,
+    /// From how many documents on an n-gram is listed as shared [default: 1 in 100, but at least 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    pub shared: Option<u64>,
+    /// Write the shared passages to this file, for --ignore; read it first
+    #[arg(long, value_name = "FILE")]
+    pub write_ignore: Option<PathBuf>,
+    /// The report as a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report as a page to this file too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,7 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
 mod args;
+mod calibrate;
 mod gvalues;
 mod inputs;
 mod score;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use wmdetect::detect::Keyring;
+use wmdetect::detect::{Detector, IgnoreList, Keyring};
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key_file};
 use wmdetect::text::Tokenizer;
@@ -20,7 +21,7 @@ use args::{Cli, Command, InputArgs};
 
 /// Runs the program on the process's arguments.
 ///
-/// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code`; a broken pipe
+/// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code` or from `calibrate`; a broken pipe
 /// is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on a usage error
@@ -37,6 +38,7 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Score(args) => score::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Gvalues(args) => gvalues::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -103,6 +105,19 @@ fn read_keyring(dir: &Path) -> Result<Keyring> {
         }
     }
     Ok(ring)
+}
+
+/// The detector without what an ignore file lists, and a warning where a passage in it does nothing.
+fn ignoring(detector: Detector, path: &Path) -> Result<Detector> {
+    let detector = detector.ignore_file(path)?;
+    let short = detector.ignored().map_or(0, IgnoreList::short_passages);
+    if short > 0 {
+        say(&format!(
+            "warning: {short} passages of {} are too short to hold an n-gram and change nothing",
+            path.display()
+        ));
+    }
+    Ok(detector)
 }
 
 fn warn_of_permissions(key: &Path) {

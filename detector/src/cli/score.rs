@@ -11,7 +11,7 @@ use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
 use super::inputs::{self, Content, Source};
-use super::{print, print_error, print_json, read_key, read_keyring};
+use super::{ignoring, print, print_error, print_json, read_key, read_keyring};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let detector = match &args.keyring {
@@ -21,6 +21,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let mut detector = detector.detector(args.detector).fpr(args.fpr)?;
     if let Some(tokenizer) = args.input.open_tokenizer()? {
         detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
+    }
+    if let Some(path) = &args.ignore {
+        detector = ignoring(detector, path)?;
     }
 
     let (mut failed, mut found) = (false, false);

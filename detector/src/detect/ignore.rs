@@ -14,13 +14,14 @@
 //! A passage lists every n-gram inside it. One without `tokens` is cut by the detector's tokenizer, with and without
 //! a space in front; n-grams that reach over its ends are not listed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{DetectError, Detector};
+use crate::scheme::TextGValues;
 #[cfg(feature = "text")]
 use crate::text::Tokenizer;
 
@@ -110,25 +111,27 @@ pub enum IgnoreError {
     },
 }
 
-/// N-grams that do not count, each H + 1 tokens.
+/// N-grams that do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IgnoreList {
-    ngram_len: usize,
-    ngrams: HashSet<Box<[u32]>>,
-    /// Passages with fewer than H + 1 tokens.
+    /// By their length, H + 1 of some key.
+    ngrams: BTreeMap<usize, HashSet<Box<[u32]>>>,
+    /// Passages that are too short to hold an n-gram.
     short: usize,
 }
 
 impl IgnoreList {
-    /// Nothing is ignored yet; `ngram_len` is the key's H + 1.
-    pub fn new(ngram_len: usize) -> Self {
-        Self { ngram_len: ngram_len.max(1), ..Self::default() }
+    /// Nothing is ignored yet; `ngram_lens` are H + 1 of the keys that the list is for.
+    pub fn new(ngram_lens: impl IntoIterator<Item = usize>) -> Self {
+        Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
     }
 
     /// Lists every n-gram of a passage's tokens.
     pub fn add_tokens(&mut self, tokens: &[u32]) {
-        self.short += usize::from(tokens.len() < self.ngram_len);
-        self.ngrams.extend(tokens.windows(self.ngram_len).map(Into::into));
+        for (&len, ngrams) in &mut self.ngrams {
+            ngrams.extend(tokens.windows(len).map(Into::into));
+        }
+        self.short += usize::from(self.ngrams.keys().all(|&len| tokens.len() < len));
     }
 
     /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space.
@@ -137,66 +140,26 @@ impl IgnoreList {
     /// The tokenizer's own.
     #[cfg(feature = "text")]
     pub fn add_text(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), DetectError> {
-        let spaced = tokenizer.encode(&format!(" {text}"))?.ids;
-        self.ngrams.extend(spaced.windows(self.ngram_len).map(Into::into));
+        let short = self.short;
+        self.add_tokens(&tokenizer.encode(&format!(" {text}"))?.ids);
+        self.short = short;
         self.add_tokens(&tokenizer.encode(text)?.ids);
         Ok(())
     }
 
-    /// Reads an ignore file, for a detector of token ids.
-    ///
-    /// # Errors
-    /// [`IgnoreError`], which names the file.
-    pub fn read_tokens(path: impl AsRef<Path>, ngram_len: usize) -> Result<Self, DetectError> {
-        let path = path.as_ref();
-        let mut list = Self::new(ngram_len);
-        for passage in parse(path)?.passages {
-            let tokens = passage.tokens.ok_or_else(|| IgnoreError::NeedsTokenizer { path: shown(path) })?;
-            list.add_tokens(&tokens);
-        }
-        Ok(list)
-    }
-
-    /// Reads an ignore file.
-    ///
-    /// # Errors
-    /// [`IgnoreError`], which names the file, or the tokenizer's own.
-    #[cfg(feature = "text")]
-    pub fn read(
-        path: impl AsRef<Path>,
-        ngram_len: usize,
-        tokenizer: &Tokenizer,
-    ) -> Result<Self, DetectError> {
-        let path = path.as_ref();
-        let file = parse(path)?;
-        let found = tokenizer.fingerprint().to_string();
-        if let Some(expected) = file.tokenizer.filter(|expected| *expected != found) {
-            return Err(IgnoreError::WrongTokenizer { path: shown(path), expected, found }.into());
-        }
-        let mut list = Self::new(ngram_len);
-        for passage in file.passages {
-            match (passage.tokens, passage.text) {
-                (Some(tokens), _) => list.add_tokens(&tokens),
-                (None, Some(text)) => list.add_text(&text, tokenizer)?,
-                (None, None) => {}
-            }
-        }
-        Ok(list)
-    }
-
     /// Whether the n-gram is listed.
     pub fn contains(&self, ngram: &[u32]) -> bool {
-        self.ngrams.contains(ngram)
+        self.ngrams.get(&ngram.len()).is_some_and(|ngrams| ngrams.contains(ngram))
     }
 
     /// Number of n-grams.
     pub fn len(&self) -> usize {
-        self.ngrams.len()
+        self.ngrams.values().map(HashSet::len).sum()
     }
 
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
-        self.ngrams.is_empty()
+        self.len() == 0
     }
 
     /// Passages that were too short to hold an n-gram, so that they have no effect.
@@ -204,25 +167,61 @@ impl IgnoreList {
         self.short
     }
 
-    /// Takes the listed positions of `ids` out of `scored`, the mask from the first complete context on; says how
-    /// many there were.
-    pub(crate) fn mask(&self, ids: &[u32], scored: &mut [bool]) -> u64 {
+}
+
+impl Detector {
+    /// Leaves the n-grams of `list` out of every text. Which are listed must not depend on the key.
+    pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
+        self.ignore = Some(list.into());
+        self
+    }
+
+    /// Leaves out what an ignore file lists. A tokenizer must be set before, unless the file lists token ids only.
+    ///
+    /// # Errors
+    /// [`IgnoreError`], which names the file, or the tokenizer's own.
+    pub fn ignore_file(self, path: impl AsRef<Path>) -> Result<Self, DetectError> {
+        let path = path.as_ref();
+        let file = parse(path)?;
+        let mut list = IgnoreList::new(self.keys.iter().map(|entry| entry.prf.scheme().ngram_len()));
+        #[cfg(feature = "text")]
+        if let Some(tokenizer) = &self.tokenizer {
+            let found = tokenizer.fingerprint().to_string();
+            if let Some(expected) = file.tokenizer.filter(|expected| *expected != found) {
+                return Err(IgnoreError::WrongTokenizer { path: shown(path), expected, found }.into());
+            }
+        }
+        for passage in file.passages {
+            if let Some(tokens) = passage.tokens {
+                list.add_tokens(&tokens);
+                continue;
+            }
+            #[cfg(feature = "text")]
+            if let Some(tokenizer) = &self.tokenizer {
+                list.add_text(passage.text.as_deref().unwrap_or_default(), tokenizer)?;
+                continue;
+            }
+            return Err(IgnoreError::NeedsTokenizer { path: shown(path) }.into());
+        }
+        Ok(self.ignore(list))
+    }
+
+    /// Takes the listed n-grams of `ids` out of the positions of `values` that count; says how many there were.
+    pub(super) fn leave_out(&self, ids: &[u32], values: &mut TextGValues) -> u64 {
+        let Some(list) = &self.ignore else { return 0 };
         let mut ignored = 0;
-        for (ngram, scored) in ids.windows(self.ngram_len).zip(scored) {
-            if *scored && self.contains(ngram) {
+        for (ngram, scored) in ids.windows(values.first + 1).zip(&mut values.scored) {
+            if *scored && list.contains(ngram) {
                 *scored = false;
                 ignored += 1;
             }
         }
         ignored
     }
-}
 
-impl Detector {
-    /// Leaves the n-grams of `list` out of every text. The list must not depend on the key.
-    pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
-        self.ignore = Some(list.into());
-        self
+    /// What is left out.
+    pub fn ignored(&self) -> Option<&IgnoreList> {
+        self.ignore.as_deref()
     }
 }
 
@@ -253,4 +252,47 @@ fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
         return Err(IgnoreError::Version { path: shown(path), found: schema_version });
     }
     serde_json::from_str(text).map_err(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::Key;
+
+    fn detector() -> Detector {
+        Detector::for_tokens(Key::from_bytes(&[1; 32], "test").unwrap())
+    }
+
+    fn ignore(content: &str) -> Result<Detector, DetectError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        detector().ignore_file(file.path())
+    }
+
+    #[test]
+    fn listed_positions_do_not_count_and_the_others_do() {
+        let file = r#"{"schema_version": 1, "ngram_len": 5, "tokenizer": null,
+            "passages": [{"tokens": [3, 4, 5, 6, 7, 8], "text": "x", "documents": 9}, {"tokens": [1, 2]}]}"#;
+        let detector = ignore(file).unwrap();
+        let list = detector.ignored().unwrap();
+        assert_eq!((list.len(), list.short_passages()), (2, 1));
+        assert!(list.contains(&[3, 4, 5, 6, 7]) && !list.contains(&[2, 3, 4, 5, 6]));
+        let report = detector.score_tokens(&(1..=20).collect::<Vec<_>>());
+        assert_eq!((report.scored_tokens, report.ignored_tokens), (14, Some(2)));
+    }
+
+    #[test]
+    fn files_of_another_kind_are_refused() {
+        let cases = [
+            (r#"{"schema_version": 2, "new": 1}"#, "schema_version 2"),
+            (r#"{"schema_version": 1, "ngram_len": 5, "tokenizer": null, "passages": [], "x": 1}"#, "unknown field"),
+            ("{", "not the JSON"),
+            ("Kind regards,\n", "need a tokenizer"),
+        ];
+        for (content, expected) in cases {
+            let error = ignore(content).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(detector().ignore_file("no/such/file").unwrap_err().to_string().contains("no/such/file"));
+    }
 }

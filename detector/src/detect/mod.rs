@@ -87,28 +87,34 @@ struct Tally {
     counts: LayerCounts,
     /// Over those that the reference implementation scores.
     reference: LayerCounts,
-    /// Positions with a complete context.
+    /// Positions with a complete context, less the ignored ones.
     positions: u64,
+    /// Positions that an ignore list took out.
+    ignored: u64,
 }
 
 impl Tally {
     fn new(depth: usize) -> Self {
         let none = LayerCounts::new(depth, []);
-        Self { counts: none.clone(), reference: none, positions: 0 }
+        Self { counts: none.clone(), reference: none, positions: 0, ignored: 0 }
     }
 
-    fn add(&mut self, values: &TextGValues) {
+    /// Counts `values`, of whose positions `ignored` were taken out.
+    fn add(&mut self, values: &TextGValues, ignored: u64) {
         self.counts.add(&LayerCounts::new(values.depth, values.scored()));
         self.reference.add(&LayerCounts::new(values.depth, values.reference_scored()));
-        self.positions += values.g.len() as u64;
+        self.positions += values.g.len() as u64 - ignored;
+        self.ignored += ignored;
     }
 }
 
 /// What one key makes of one text.
 struct Outcome {
     scored_tokens: u64,
-    /// Positions with a complete context.
+    /// Positions with a complete context, less the ignored ones.
     positions: u64,
+    /// Positions that the ignore list took out, if there is one.
+    ignored: Option<u64>,
     score: Option<f64>,
     p: Option<PValue>,
     scores: Scores,
@@ -352,6 +358,7 @@ impl Detector {
             warnings,
             keys_tried: self.ring.then_some(tries as u64),
             normalisation: None,
+            ignored_tokens: best.ignored,
         }
     }
 
@@ -372,16 +379,14 @@ impl Detector {
 
     fn outcome(&self, entry: &Entry, prompt: &[u32], ids: &[u32]) -> Outcome {
         let mut values = TextGValues::new(&entry.prf, prompt, ids);
-        if let Some(list) = &self.ignore {
-            list.mask(ids, &mut values.scored);
-        }
         let mut tally = Tally::new(values.depth);
-        tally.add(&values);
+        let ignored = self.leave_out(ids, &mut values);
+        tally.add(&values, ignored);
         self.outcome_of(entry, &tally)
     }
 
     fn outcome_of(&self, entry: &Entry, tally: &Tally) -> Outcome {
-        let Tally { counts, reference, positions } = tally;
+        let Tally { counts, reference, positions, ignored } = tally;
         let (score, p) = match self.kind {
             DetectorKind::Mean => (Mean.score(counts), Mean.p_value(counts)),
             DetectorKind::WeightedMean => {
@@ -391,6 +396,7 @@ impl Detector {
         Outcome {
             scored_tokens: counts.tokens(),
             positions: *positions,
+            ignored: self.ignore.is_some().then_some(*ignored),
             score,
             p: p.map(|p| PValue { kind: p_kind(&entry.prf), ..p }),
             scores: Scores {

@@ -59,10 +59,8 @@ impl Detector {
             for (entry, (stream, tally)) in self.keys.iter().zip(&mut keys) {
                 let piece = &pieces[&entry.prf.scheme().context_len()];
                 let mut values = stream.push(piece);
-                if let Some(list) = &self.ignore {
-                    list.mask(&piece.ids, &mut values.scored);
-                }
-                tally.add(&values);
+                let ignored = self.leave_out(&piece.ids, &mut values);
+                tally.add(&values, ignored);
             }
         }
         let outcomes = self.keys.iter().zip(&keys);

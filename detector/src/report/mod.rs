@@ -1,10 +1,12 @@
 //! The JSON contract: one object a text. `docs/json.md` describes each field.
 
-pub mod calibration;
+mod calibration;
 mod changes;
+pub mod html;
 
 use serde::{Deserialize, Serialize};
 
+pub use calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
 pub use changes::Changes;
 
 use crate::statistics::{DetectorKind, PKind};
@@ -56,6 +58,9 @@ pub struct Report {
     /// What was changed in the text before it was cut into tokens; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Changes>,
+    /// Positions that an ignore list took out; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_tokens: Option<u64>,
 }
 
 /// The statistics of one text; null where its reference mask leaves nothing to score.
@@ -123,6 +128,7 @@ mod tests {
             warnings: vec![],
             keys_tried: None,
             normalisation: None,
+            ignored_tokens: None,
         }
     }
 

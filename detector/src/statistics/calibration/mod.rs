@@ -70,19 +70,24 @@ pub fn default_least_documents(documents: usize) -> u64 {
     (documents as u64).div_ceil(100).max(3)
 }
 
-/// Ranks `key` among random keys on `corpus`. The fields of the report that only a caller knows stay empty:
-/// `tokenizer`, `failed` and the passages' texts.
+/// Ranks the key of `prf`, whose public id is `key_id`, among random keys on `corpus`. The fields of the report that
+/// only a caller knows stay empty: `tokenizer`, `failed` and the passages' texts.
 ///
 /// # Errors
 /// None for a key that could be made: random keys have its parameters.
-pub fn calibrate(corpus: &Corpus, key: &Key, options: &Options) -> Result<CalibrationReport, KeyError> {
-    let statistic = Additive::new(options.detector, key.scheme().depth());
+pub fn calibrate(
+    corpus: &Corpus,
+    prf: &Prf,
+    key_id: &str,
+    options: &Options,
+) -> Result<CalibrationReport, KeyError> {
+    let scheme = prf.scheme();
+    let statistic = Additive::new(options.detector, scheme.depth());
     let thresholds = Thresholds::new(&statistic, corpus, options.fpr);
     let groups = Groups::new(corpus);
 
-    let prf = key.prf();
-    let own = groups.count(&statistic.flags(corpus, &prf, &thresholds));
-    let random = random_keys(corpus, key.scheme(), &statistic, &thresholds, &groups, options)?;
+    let own = groups.count(&statistic.flags(corpus, prf, &thresholds));
+    let random = random_keys(corpus, scheme, &statistic, &thresholds, &groups, options)?;
 
     let total = |counts: &[u64]| counts.iter().sum::<u64>();
     let flagged = total(&own);
@@ -93,14 +98,14 @@ pub fn calibrate(corpus: &Corpus, key: &Key, options: &Options) -> Result<Calibr
     let expected: Vec<f64> = corpus.lengths().map(|n| thresholds.size(n)).collect();
     let rate = rate(flagged, &random_flagged, corpus.len() as u64, expected.iter().sum());
     let buckets = groups.buckets(&own, &random, &expected);
-    let shared = shared(corpus, &statistic, &prf, options);
+    let shared = shared(corpus, &statistic, prf, options);
 
     let mut warnings = Vec::new();
-    if key.scheme().is_compat() {
+    if scheme.is_compat() {
         warnings.push(format!(
             "the g-values of {} are not independent under the null hypothesis, so the rates over keys may lie above \
              the level; the rank is exact all the same",
-            key.scheme().name()
+            scheme.name()
         ));
     }
     if options.keys < LEAST_KEYS {
@@ -118,8 +123,8 @@ pub fn calibrate(corpus: &Corpus, key: &Key, options: &Options) -> Result<Calibr
     }
     Ok(CalibrationReport {
         schema_version: SCHEMA_VERSION,
-        scheme: key.scheme().name().into(),
-        key_id: key.id(),
+        scheme: scheme.name().into(),
+        key_id: key_id.into(),
         tokenizer: None,
         detector: options.detector,
         fpr: options.fpr,

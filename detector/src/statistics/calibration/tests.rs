@@ -5,6 +5,10 @@ fn key(seed: u8) -> Key {
     Key::from_bytes(&[seed; 32], "test").unwrap()
 }
 
+fn calibrate(corpus: &Corpus, key: &Key, options: &Options) -> CalibrationReport {
+    super::calibrate(corpus, &key.prf(), &key.id(), options).unwrap()
+}
+
 fn options(keys: u64, seed: u64) -> Options {
     Options {
         detector: DetectorKind::WeightedMean,
@@ -51,7 +55,7 @@ fn rank_is_uniform_over_deployed_keys_on_dependent_documents() {
     let boilerplate: Vec<u32> = (100..130).collect();
     let corpus = corpus(&documents(40, 20, &boilerplate), None);
     let ranks: Vec<f64> =
-        (0..200).map(|d| calibrate(&corpus, &key(d), &options(19, d.into())).unwrap().rank_p).collect();
+        (0..200).map(|d| calibrate(&corpus, &key(d), &options(19, d.into())).rank_p).collect();
     for level in [0.05, 0.1, 0.25, 0.5, 0.75] {
         let share = ranks.iter().filter(|&&p| p <= level).count() as f64 / ranks.len() as f64;
         // Ties count against significance, so the share may lie below; above it by at most 3.3 standard errors.
@@ -76,12 +80,12 @@ fn a_key_that_marked_the_corpus_is_worse_than_chance() {
         })
         .collect();
     let corpus = corpus(&marked, None);
-    let found = calibrate(&corpus, &key(1), &options(999, 7)).unwrap();
+    let found = calibrate(&corpus, &key(1), &options(999, 7));
     assert_eq!((found.flagged, found.keys_at_least, found.worse_than_chance), (5, 0, true));
     assert!((found.rank_p - 0.001).abs() < 1e-12);
-    let few = calibrate(&corpus, &key(1), &options(100, 7)).unwrap();
+    let few = calibrate(&corpus, &key(1), &options(100, 7));
     assert!(!few.worse_than_chance && few.warnings.iter().any(|warning| warning.contains("999")));
-    let other = calibrate(&corpus, &key(2), &options(999, 7)).unwrap();
+    let other = calibrate(&corpus, &key(2), &options(999, 7));
     assert!(!other.worse_than_chance);
     // The same seed gives the same keys, whichever thread took them.
     assert_eq!(found.random_flagged, other.random_flagged);
@@ -89,7 +93,7 @@ fn a_key_that_marked_the_corpus_is_worse_than_chance() {
 
 #[test]
 fn rates_over_keys_meet_the_exact_size() {
-    let report = calibrate(&corpus(&documents(50, 40, &[]), None), &key(1), &options(400, 3)).unwrap();
+    let report = calibrate(&corpus(&documents(50, 40, &[]), None), &key(1), &options(400, 3));
     let rate = report.rate;
     assert!(rate.expected <= 0.1 && rate.expected > 0.09, "{rate:?}");
     // 20,000 independent (document, key) pairs: four standard errors.
@@ -109,7 +113,7 @@ fn shared_passages_are_listed_and_ignored() {
     let boilerplate: Vec<u32> = (100..130).collect();
     let mut texts = documents(10, 20, &boilerplate);
     texts.extend(documents(30, 20, &[]).into_iter().skip(10));
-    let report = calibrate(&corpus(&texts, None), &key(1), &options(9, 1)).unwrap();
+    let report = calibrate(&corpus(&texts, None), &key(1), &options(9, 1));
     let shared = &report.shared;
     assert_eq!((shared.least_documents, shared.ngrams, shared.passages_found), (3, 26, 1));
     assert_eq!((shared.passages[0].tokens.as_slice(), shared.passages[0].documents), (&boilerplate[..], 10));
@@ -117,9 +121,9 @@ fn shared_passages_are_listed_and_ignored() {
     // 10 of 30 documents have 46 positions, the others 16.
     assert!((shared.scored_share - 260.0 / (460.0 + 320.0)).abs() < 1e-12);
 
-    let mut ignore = IgnoreList::new(5);
+    let mut ignore = IgnoreList::new([5]);
     ignore.add_tokens(&boilerplate);
-    let without = calibrate(&corpus(&texts, Some(&ignore)), &key(1), &options(9, 1)).unwrap();
+    let without = calibrate(&corpus(&texts, Some(&ignore)), &key(1), &options(9, 1));
     assert_eq!((without.ignored_tokens, without.shared.ngrams), (260, 0));
     assert_eq!(without.scored_tokens + 260, report.scored_tokens);
 }
@@ -127,7 +131,7 @@ fn shared_passages_are_listed_and_ignored() {
 #[test]
 fn an_empty_corpus_flags_nothing() {
     for texts in [vec![], vec![vec![], vec![1, 2, 3]]] {
-        let report = calibrate(&corpus(&texts, None), &key(1), &options(9, 1)).unwrap();
+        let report = calibrate(&corpus(&texts, None), &key(1), &options(9, 1));
         assert_eq!((report.flagged, report.rank_p, report.worse_than_chance), (0, 1.0, false));
         assert!(report.rate.mean.is_finite() && report.shared.scored_share.is_finite());
     }
@@ -138,7 +142,7 @@ fn compat_keys_are_ranked_among_their_own_kind() {
     let scheme = Scheme::DeepMind { depth: 4, ngram_len: 5, context_history_size: 1024 };
     let secret: Vec<u8> = [5_i64, 7, 9, 11].iter().flat_map(|key| key.to_le_bytes()).collect();
     let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
-    let report = calibrate(&corpus(&documents(10, 60, &[]), None), &key, &options(9, 1)).unwrap();
+    let report = calibrate(&corpus(&documents(10, 60, &[]), None), &key, &options(9, 1));
     assert_eq!(report.random_flagged.len(), 9);
     assert!(report.warnings[0].contains("independent"));
 }

@@ -1,0 +1,75 @@
+//! Reports as pages for people: one file each, no network, no scripts, light and dark, fit to be printed.
+//!
+//! Everything that comes from outside (texts, names, warnings) goes through [`Escaped`].
+
+mod calibration;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use calibration::calibration;
+
+/// Writing to a string cannot fail; this keeps that in one place.
+macro_rules! put {
+    ($page:expr, $($format:tt)*) => {{
+        use std::fmt::Write as _;
+        let _ = write!($page, $($format)*);
+    }};
+}
+use put;
+
+/// A text as HTML shows it, in an element or in a quoted attribute. Controls that HTML forbids, and those that change
+/// the direction of what follows, become U+FFFD: a text must not rearrange the page around it.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                '\n' | '\t' => f.write_char(c)?,
+                // A line break of its own, or half of one.
+                '\r' => {}
+                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => f.write_char('\u{fffd}')?,
+                c if c.is_control() => f.write_char('\u{fffd}')?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The page around `body`, which is HTML.
+fn page(title: &str, body: &str) -> String {
+    let style = include_str!("style.css");
+    let title = Escaped(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n\
+         </body>\n</html>\n"
+    )
+}
+
+/// A row of a table of facts; `value` is text.
+fn fact(body: &mut String, name: &str, value: &str) {
+    put!(body, "<tr><th>{}</th><td>{}</td></tr>\n", Escaped(name), Escaped(value));
+}
+
+fn warnings(body: &mut String, warnings: &[String]) {
+    if warnings.is_empty() {
+        return;
+    }
+    body.push_str("<ul class=\"warnings\">\n");
+    for warning in warnings {
+        put!(body, "<li>{}</li>\n", Escaped(warning));
+    }
+    body.push_str("</ul>\n");
+}

@@ -1,0 +1,120 @@
+use super::*;
+
+const HOSTILE: &str = "</td><script>alert(1)</script> & \"quoted\" 'x' \u{202e}\u{1b}[31m\0";
+
+/// Tags of a page in order, without their attributes.
+fn tags(page: &str) -> Vec<&str> {
+    let tag = |rest: &'_ str| rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '!');
+    page.split('<').skip(1).map(|rest| &rest[..tag(rest).unwrap_or(rest.len())]).collect()
+}
+
+/// What every page promises: nothing is fetched, nothing runs, tags are closed.
+#[track_caller]
+fn assert_sound(page: &str) {
+    for word in ["<script", "http://", "https://", "src=", "url(", "@import", "onload", "\u{202e}", "\u{1b}", "\0"] {
+        assert!(!page.contains(word), "{word:?}");
+    }
+    let void = ["!DOCTYPE", "meta", "rect", "line", "path", "circle"];
+    let mut open = Vec::new();
+    for tag in tags(page).into_iter().filter(|tag| !void.contains(tag)) {
+        match tag.strip_prefix('/') {
+            None => open.push(tag),
+            Some(tag) => assert_eq!(open.pop(), Some(tag)),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let shown = Escaped(HOSTILE).to_string();
+    assert_eq!(
+        shown,
+        "&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot; &#39;x&#39; \u{fffd}\u{fffd}[31m\u{fffd}"
+    );
+}
+
+mod of_a_calibration {
+    use super::*;
+    use crate::report::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
+    use crate::statistics::DetectorKind;
+
+    fn report() -> CalibrationReport {
+        let rate = Rate {
+            key: 0.02,
+            mean: 0.0098,
+            mean_interval: [0.009, 0.0106],
+            keys_range: [0.0, 0.03],
+            expected: 0.0097,
+        };
+        CalibrationReport {
+            schema_version: 1,
+            scheme: "synthid-sha256".into(),
+            key_id: "3f9a0c".into(),
+            tokenizer: Some(HOSTILE.into()),
+            detector: DetectorKind::WeightedMean,
+            fpr: 0.01,
+            documents: 100,
+            failed: 1,
+            tokens: 30_000,
+            scored_tokens: 29_000,
+            ignored_tokens: 12,
+            random_keys: 4,
+            seed: 7,
+            flagged: 2,
+            random_flagged: vec![0, 1, 1, 300],
+            keys_at_least: 1,
+            rank_p: 0.4,
+            worse_than_chance: false,
+            rate,
+            buckets: vec![
+                Bucket { from: 200, to: Some(399), documents: 60, flagged: 2, rate },
+                Bucket { from: 800, to: None, documents: 40, flagged: 0, rate },
+            ],
+            shared: Shared {
+                least_documents: 3,
+                ngrams: 40,
+                scored_share: 0.1,
+                passages_found: 2,
+                passages: vec![SharedPassage {
+                    text: Some(HOSTILE.into()),
+                    tokens: vec![1, 2, 3, 4, 5],
+                    documents: 50,
+                    score: 0.6,
+                    log10_p: -2.0,
+                }],
+            },
+            warnings: vec![HOSTILE.into()],
+        }
+    }
+
+    #[test]
+    fn structure() {
+        let page = calibration(&report());
+        assert_sound(&page);
+        assert_eq!(page.matches("<svg").count(), 2);
+        assert_eq!(page.matches("class=\"bar\"").count(), 2);
+        assert_eq!(page.matches("class=\"range\"").count(), 2);
+        for part in [
+            "An ordinary key on these texts: it flags 2 of 100, and 1 of 4 random keys flag as many or more.",
+            "this key: 2",
+            "800+",
+            "And 1 more.",
+            "12 are ignored",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        let bad = CalibrationReport { worse_than_chance: true, ..report() };
+        assert!(calibration(&bad).contains("worse than chance allows"));
+    }
+
+    #[test]
+    fn an_empty_calibration_is_a_page_too() {
+        let zero = Rate { key: 0.0, mean: 0.0, mean_interval: [0.0; 2], keys_range: [0.0; 2], expected: 0.0 };
+        let mut report = CalibrationReport { random_flagged: vec![], buckets: vec![], rate: zero, flagged: 0, ..report() };
+        report.shared.passages.clear();
+        let page = calibration(&report);
+        assert_sound(&page);
+        assert!(!page.contains("NaN"));
+    }
+}
