@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use wmdetect::report::{Changes, ErrorRow, GValuesRow, Report};
+use wmdetect::report::{CalibrationReport, Changes, ErrorRow, GValuesRow, Report};
 use wmdetect::scheme::{Distribution, Key, Scheme, Secret, TextGValues, TokenizerBinding, Watermark};
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
@@ -331,6 +331,62 @@ fn g_values_are_the_librarys() {
 }
 
 #[test]
+fn calibration_ranks_the_key_and_lists_boilerplate() {
+    let place = Place::new();
+    let boilerplate = "the old man said that the river was high, ";
+    let own = |i: usize| format!("old river {i} man {} said {}", i * 7, "down ".repeat(i % 5 + 1));
+    let rows = |count: usize| -> String {
+        (0..count)
+            .map(|i| {
+                let text = if i % 2 == 0 { format!("{boilerplate}{}", own(i)) } else { own(i) };
+                format!("{}\n", serde_json::json!({ "text": text }))
+            })
+            .collect()
+    };
+    place.write("corpus.jsonl", rows(40));
+    let args = "calibrate corpus.jsonl --jsonl --fpr 0.1 --keys 99 --seed 5";
+    let run = place.run(&format!("{args} --json --html page.html --write-ignore known.json")).code(0);
+    let report: CalibrationReport = serde_json::from_str(&run.out()).unwrap();
+    assert_eq!((report.documents, report.random_keys, report.seed, report.failed), (40, 99, 5, 0));
+    assert_eq!(report.random_flagged.len(), 99);
+    assert!(report.rank_p >= 0.01 && !report.worse_than_chance);
+    assert!(report.warnings.iter().any(|warning| warning.contains("999")), "{:?}", report.warnings);
+    let has_it =
+        |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains("the river was high"));
+    let shared = report.shared.passages.iter().find(|passage| has_it(&passage.text));
+    assert!(shared.is_some_and(|passage| passage.documents >= 10), "{:?}", report.shared.passages);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains(&key(1).id()) && page.contains("the river was high"));
+    assert!(place.run(args).code(0).out().contains("rank p = "));
+
+    // What calibrate wrote, score and calibrate leave out.
+    let without: CalibrationReport =
+        serde_json::from_str(&place.run(&format!("{args} --json --ignore known.json")).code(0).out())
+            .unwrap();
+    assert!(without.ignored_tokens > 0 && without.shared.passages.is_empty(), "{without:?}");
+    place.write("one", format!("{boilerplate}{}", own(3))).write("plain", boilerplate.trim());
+    let all = place.run("score one --json").code(0).report();
+    for file in ["known.json", "plain"] {
+        let some = place.run(&format!("score one --json --ignore {file}")).code(0).report();
+        let ignored = some.ignored_tokens.unwrap();
+        assert!(ignored > 5 && some.scored_tokens + ignored == all.scored_tokens, "{file}: {some:?}");
+    }
+    assert_eq!(all.ignored_tokens, None);
+
+    // A corpus that the key itself marked, one bad line in it.
+    let marked: String =
+        (0..10).map(|i| format!("{{\"tokens\": {:?}}}\n", response(Some(&key(1)), &[], 60, i))).collect();
+    place.write("marked.jsonl", format!("{marked}x\n"));
+    let run = place.run("calibrate marked.jsonl --jsonl --tokens --fpr 0.1 --seed 1 --json").code(3);
+    let report: CalibrationReport = serde_json::from_str(&run.out()).unwrap();
+    assert_eq!((report.random_keys, report.failed, report.worse_than_chance), (999, 1, true));
+    assert!(run.errors().contains("marked.jsonl:11"));
+    place.run("calibrate marked.jsonl --jsonl --tokens --fpr 0.1 --keys 19").code(1);
+    place.run_on("calibrate - --jsonl", b"").code(2);
+    place.run("calibrate corpus.jsonl --jsonl --fpr 0").code(2);
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let place = Place::new();
     place.write("ids", "[1, 2, 3]\n".repeat(20_000));
@@ -356,7 +412,12 @@ fn completions_man_pages_and_help() {
     place.run("man man").code(0);
     assert!(place.path("man/wmdetect-score.1").exists());
     // UPDATE_SNAPSHOTS=1 rewrites them; read the difference before you commit it.
-    for (name, args) in [("help", "--help"), ("score", "score --help"), ("gvalues", "gvalues --help")] {
+    for (name, args) in [
+        ("help", "--help"),
+        ("score", "score --help"),
+        ("gvalues", "gvalues --help"),
+        ("calibrate", "calibrate --help"),
+    ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{name}.txt"));
         let found = place.run(args).code(0).out();
         if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {

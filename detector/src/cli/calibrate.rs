@@ -52,7 +52,9 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
         }
     })?;
     if corpus.is_empty() {
-        bail!("no document to calibrate on; expected unmarked texts, one a file or, with --jsonl, one a line");
+        bail!(
+            "no document to calibrate on; expected unmarked texts, one a file or, with --jsonl, one a line"
+        );
     }
 
     let seed = match args.seed {
@@ -126,11 +128,8 @@ fn write_ignore(
 
 /// The report in a few lines: the answer first.
 fn for_people(report: &CalibrationReport) -> String {
-    let answer = if report.worse_than_chance {
-        "worse than chance allows"
-    } else {
-        "an ordinary key on these texts"
-    };
+    let answer =
+        if report.worse_than_chance { "worse than chance allows" } else { "an ordinary key on these texts" };
     let rate = &report.rate;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let mut text = format!(
@@ -175,10 +174,7 @@ fn for_people(report: &CalibrationReport) -> String {
             text,
             "\n    in {} texts, p alone {}: {shown}",
             passage.documents,
-            wmdetect::statistics::PValue {
-                log10: passage.log10_p,
-                kind: wmdetect::statistics::PKind::Exact
-            },
+            wmdetect::statistics::PValue { log10: passage.log10_p, kind: wmdetect::statistics::PKind::Exact },
         );
     }
     for warning in &report.warnings {

@@ -166,7 +166,6 @@ impl IgnoreList {
     pub fn short_passages(&self) -> usize {
         self.short
     }
-
 }
 
 impl Detector {
@@ -229,6 +228,11 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+#[derive(Deserialize)]
+struct Version {
+    schema_version: u32,
+}
+
 /// Either form as the JSON one.
 fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
     let read = |source| IgnoreError::Read { path: shown(path), source };
@@ -243,10 +247,6 @@ fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
     }
     let json = |error: serde_json::Error| IgnoreError::Json { path: shown(path), message: error.to_string() };
     // The version first: a later file may have fields that are unknown here.
-    #[derive(Deserialize)]
-    struct Version {
-        schema_version: u32,
-    }
     let Version { schema_version } = serde_json::from_str(text).map_err(json)?;
     if schema_version != IGNORE_VERSION {
         return Err(IgnoreError::Version { path: shown(path), found: schema_version });
@@ -285,7 +285,10 @@ mod tests {
     fn files_of_another_kind_are_refused() {
         let cases = [
             (r#"{"schema_version": 2, "new": 1}"#, "schema_version 2"),
-            (r#"{"schema_version": 1, "ngram_len": 5, "tokenizer": null, "passages": [], "x": 1}"#, "unknown field"),
+            (
+                r#"{"schema_version": 1, "ngram_len": 5, "tokenizer": null, "passages": [], "x": 1}"#,
+                "unknown field",
+            ),
             ("{", "not the JSON"),
             ("Kind regards,\n", "need a tokenizer"),
         ];

@@ -79,7 +79,10 @@ fn facts(body: &mut String, report: &CalibrationReport) {
         "single random keys",
         &format!("{} to {}, the middle 95 %", percent(rate.keys_range[0]), percent(rate.keys_range[1])),
     );
-    let mut texts = format!("{}, with {} tokens, of which {} count", report.documents, report.tokens, report.scored_tokens);
+    let mut texts = format!(
+        "{}, with {} tokens, of which {} count",
+        report.documents, report.tokens, report.scored_tokens
+    );
     if report.ignored_tokens > 0 {
         put!(texts, " and {} are ignored as known boilerplate", report.ignored_tokens);
     }
@@ -142,7 +145,11 @@ fn histogram(body: &mut String, report: &CalibrationReport) {
         let y = floor - height(keys);
         put!(body, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{keys}</text>\n", LEFT - 6.0, y + 4.0);
     }
-    put!(body, "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{floor}\" x2=\"{}\" y2=\"{floor}\"/>\n", WIDTH - 10.0);
+    put!(
+        body,
+        "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{floor}\" x2=\"{}\" y2=\"{floor}\"/>\n",
+        WIDTH - 10.0
+    );
     let every = step(bars as f64, 10.0).max(1.0) as usize;
     for i in (0..bars).step_by(every) {
         put!(
@@ -157,7 +164,7 @@ fn histogram(body: &mut String, report: &CalibrationReport) {
         body,
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">texts that a key flags; upwards, number of random \
          keys</text>\n",
-        (LEFT + WIDTH) / 2.0,
+        f64::midpoint(LEFT, WIDTH),
         floor + 36.0
     );
     let x = LEFT + slot * ((report.flagged / wide) as f64 + 0.5);
@@ -254,7 +261,7 @@ fn lengths(body: &mut String, report: &CalibrationReport) {
     put!(
         body,
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">scored tokens of the text</text>\n</svg>\n",
-        (LEFT + WIDTH) / 2.0,
+        f64::midpoint(LEFT, WIDTH),
         floor + 36.0
     );
     body.push_str(

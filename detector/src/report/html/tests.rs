@@ -11,7 +11,9 @@ fn tags(page: &str) -> Vec<&str> {
 /// What every page promises: nothing is fetched, nothing runs, tags are closed.
 #[track_caller]
 fn assert_sound(page: &str) {
-    for word in ["<script", "http://", "https://", "src=", "url(", "@import", "onload", "\u{202e}", "\u{1b}", "\0"] {
+    for word in
+        ["<script", "http://", "https://", "src=", "url(", "@import", "onload", "\u{202e}", "\u{1b}", "\0"]
+    {
         assert!(!page.contains(word), "{word:?}");
     }
     let void = ["!DOCTYPE", "meta", "rect", "line", "path", "circle"];
@@ -111,7 +113,8 @@ mod of_a_calibration {
     #[test]
     fn an_empty_calibration_is_a_page_too() {
         let zero = Rate { key: 0.0, mean: 0.0, mean_interval: [0.0; 2], keys_range: [0.0; 2], expected: 0.0 };
-        let mut report = CalibrationReport { random_flagged: vec![], buckets: vec![], rate: zero, flagged: 0, ..report() };
+        let mut report =
+            CalibrationReport { random_flagged: vec![], buckets: vec![], rate: zero, flagged: 0, ..report() };
         report.shared.passages.clear();
         let page = calibration(&report);
         assert_sound(&page);

@@ -30,8 +30,7 @@ pub use corpus::{Corpus, Passage};
 use super::null::{self, Lattice};
 use super::weighted_mean::weights;
 use super::{DetectorKind, PKind, PValue};
-use crate::report::SCHEMA_VERSION;
-use crate::report::calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
+use crate::report::{Bucket, CalibrationReport, Rate, SCHEMA_VERSION, Shared, SharedPassage};
 use crate::scheme::{GBits, Key, KeyError, Prf, Scheme, Secret};
 
 /// Random keys that a verdict needs.
