@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Calibrate(CalibrateArgs),
     /// Print a text's g-values and which positions count, to check this program against another
     Gvalues(GvaluesArgs),
+    /// Fit a detector to marked texts of your own model
+    Train(TrainArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -56,6 +58,10 @@ pub(crate) struct ScoreArgs {
     /// The statistic that decides
     #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
     pub detector: DetectorKind,
+    /// What marked text looks like to llr: a file that `wmdetect train` wrote, or one of pooled, t1.0, t0.7, t0.5,
+    /// t0.35 [default: pooled]; chooses --detector llr
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
     pub fpr: f64,
@@ -192,9 +198,64 @@ impl TextArgs {
     }
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct TrainArgs {
+    /// The marked texts: JSON lines with a text (or with --tokens, token ids) each. A line may have a key_label, and
+    /// is then marked with the key that `wmgen key derive --label` makes of the key, and prompt_tokens, the prompt's
+    /// token ids
+    #[arg(required = true, value_name = "MARKED.jsonl")]
+    pub files: Vec<PathBuf>,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// What splits the texts: a tokenizer.json, a directory that holds one, or a GGUF file
+    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json]
+    #[arg(long, value_name = "PATH")]
+    pub tokenizer: Option<PathBuf>,
+    /// The lines hold no text but token ids, in the field tokens
+    #[arg(long)]
+    pub tokens: bool,
+    /// The detector to fit
+    #[arg(long, default_value = "llr", value_name = "DETECTOR")]
+    pub detector: Trainable,
+    /// The profile's name
+    #[arg(long, default_value = "custom")]
+    pub name: String,
+    /// What the profile says of its texts: model, sampling, prompts
+    #[arg(long, default_value = "")]
+    pub description: String,
+    /// How many kinds of token to tell apart, 1 to 8 [default: what fits held-out texts best, up to 6]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub classes: Option<u8>,
+    /// Another profile, whose texts decide from which length on a text without a finding is called unmarked
+    /// [default: the texts given]
+    #[arg(long, value_name = "PROFILE")]
+    pub reference: Option<String>,
+    /// Replace the file if there is one
+    #[arg(long)]
+    pub force: bool,
+    /// Say what was fitted as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `train` can fit.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Trainable {
+    /// The likelihood ratio
+    Llr,
+}
+
 fn detector_kind() -> impl TypedValueParser<Value = DetectorKind> {
     // The command line's spelling, and the one in JSON.
-    let names = [PossibleValue::new("weighted-mean").alias("weighted_mean"), PossibleValue::new("mean")];
+    let names = [
+        PossibleValue::new("weighted-mean").alias("weighted_mean"),
+        PossibleValue::new("mean"),
+        PossibleValue::new("llr"),
+    ];
     PossibleValuesParser::new(names)
         .try_map(|name| name.parse::<DetectorKind>().map_err(|e: UnknownDetector| e))
 }

@@ -5,6 +5,7 @@ mod calibrate;
 mod gvalues;
 mod inputs;
 mod score;
+mod train;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use clap::{CommandFactory, Parser};
 use wmdetect::detect::{Detector, IgnoreList, Keyring};
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key_file};
+use wmdetect::statistics::Profile;
 use wmdetect::text::Tokenizer;
 
 use args::{Cli, Command, InputArgs};
@@ -40,6 +42,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Score(args) => score::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Gvalues(args) => gvalues::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wmdetect", &mut script);
@@ -120,6 +123,14 @@ fn ignoring(detector: Detector, path: &Path) -> Result<Detector> {
     Ok(detector)
 }
 
+/// A built-in profile by its name, or a file.
+fn open_profile(name: &str) -> Result<Profile> {
+    match Profile::named(name) {
+        Some(profile) => Ok(profile.clone()),
+        None => Ok(Profile::read(name)?),
+    }
+}
+
 fn warn_of_permissions(key: &Path) {
     if let Some(warning) = key_file::permission_warning(key) {
         say(&format!("warning: {warning}"));
@@ -133,13 +144,18 @@ impl InputArgs {
         if self.tokens && self.tokenizer.is_none() {
             return Ok(None);
         }
-        let path = given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json").context(
-            "no tokenizer: texts are split by the tokenizer of the model that wrote them; pass --tokenizer with its \
-             tokenizer.json, a directory that holds one, or a GGUF file, set WMDETECT_TOKENIZER to such a path, or \
-             pass token ids with --tokens",
-        )?;
-        Ok(Some(Tokenizer::open(path)?))
+        open_tokenizer(self.tokenizer.as_ref()).map(Some)
     }
+}
+
+/// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`.
+fn open_tokenizer(given: Option<&PathBuf>) -> Result<Tokenizer> {
+    let path = given_or_default(given, "WMDETECT_TOKENIZER", "tokenizer.json").context(
+        "no tokenizer: texts are split by the tokenizer of the model that wrote them; pass --tokenizer with its \
+         tokenizer.json, a directory that holds one, or a GGUF file, set WMDETECT_TOKENIZER to such a path, or \
+         pass token ids with --tokens",
+    )?;
+    Ok(Tokenizer::open(path)?)
 }
 
 /// The path that was given, else the one in `variable`, else `default` if there is such a file.

@@ -11,14 +11,18 @@ use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
 use super::inputs::{self, Content, Source};
-use super::{ignoring, print, print_error, print_json, read_key, read_keyring};
+use super::{ignoring, open_profile, print, print_error, print_json, read_key, read_keyring};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let detector = match &args.keyring {
         Some(dir) => Detector::for_keyring(read_keyring(dir)?),
         None => Detector::for_tokens(read_key(args.key.as_ref())?),
     };
-    let mut detector = detector.detector(args.detector).fpr(args.fpr)?;
+    let detector = match &args.profile {
+        Some(profile) => detector.profile(&open_profile(profile)?),
+        None => detector.detector(args.detector),
+    };
+    let mut detector = detector.fpr(args.fpr)?;
     if let Some(tokenizer) = args.input.open_tokenizer()? {
         detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
     }
@@ -64,10 +68,6 @@ fn for_people(report: &Report) -> String {
         Verdict::NotDetected => "not detected",
         Verdict::TooShort => "too short to tell",
     };
-    let statistic = match report.detector {
-        DetectorKind::Mean => "mean",
-        DetectorKind::WeightedMean => "weighted mean",
-    };
     let mut text = format!("{}: {verdict}", report.input);
     // Writing to a string cannot fail.
     if let Some(log10) = report.log10_p {
@@ -75,7 +75,11 @@ fn for_people(report: &Report) -> String {
     }
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     if let Some(score) = report.score {
-        let _ = write!(text, ", {statistic} {score:.4} (0.5 without the mark)");
+        let _ = match report.detector {
+            DetectorKind::Mean => write!(text, ", mean {score:.4} (0.5 without the mark)"),
+            DetectorKind::WeightedMean => write!(text, ", weighted mean {score:.4} (0.5 without the mark)"),
+            DetectorKind::Llr => write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark)"),
+        };
     }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
     if let Some(keys) = report.keys_tried {

@@ -17,17 +17,19 @@
 mod error;
 mod ignore;
 mod keyring;
+mod statistic;
 #[cfg(feature = "text")]
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use error::DetectError;
 pub use ignore::{IGNORE_VERSION, IgnoreError, IgnoreFile, IgnoreList, IgnorePassage};
 pub use keyring::Keyring;
+pub use statistic::Statistic;
 #[cfg(feature = "text")]
 pub use stream::StreamOptions;
 
@@ -39,7 +41,7 @@ use crate::scheme::KeyError;
 #[cfg(feature = "text")]
 use crate::scheme::TokenizerBinding;
 use crate::scheme::{Key, Prf, TextGValues};
-use crate::statistics::{DetectorKind, LayerCounts, Mean, PKind, PValue, WeightedMean};
+use crate::statistics::{DetectorKind, LayerCounts, Mean, PKind, PValue, Profile, WeightedMean};
 #[cfg(feature = "text")]
 use crate::text::normalise::Normaliser;
 #[cfg(feature = "text")]
@@ -72,7 +74,25 @@ struct Entry {
     /// The tokenizer that the key belongs to, if it says so.
     #[cfg(feature = "text")]
     binding: Option<TokenizerBinding>,
+    plan: Arc<Plan>,
+}
+
+/// What keys of one depth share.
+#[derive(Debug)]
+struct Plan {
+    depth: usize,
+    /// For the scores that every report has.
     weighted_mean: Arc<WeightedMean>,
+    /// What decides.
+    statistic: Statistic,
+    /// Scored tokens from which on its silence means something, once somebody asks.
+    required_tokens: OnceLock<u64>,
+}
+
+impl Plan {
+    fn new(weighted_mean: Arc<WeightedMean>, statistic: Statistic, depth: usize) -> Arc<Self> {
+        Arc::new(Self { depth, weighted_mean, statistic, required_tokens: OnceLock::new() })
+    }
 }
 
 impl std::fmt::Debug for Entry {
@@ -85,8 +105,12 @@ impl std::fmt::Debug for Entry {
 struct Tally {
     /// Over the positions that a p-value may count.
     counts: LayerCounts,
+    /// [`Statistic::sum`] over them.
+    sum: i64,
     /// Over those that the reference implementation scores.
     reference: LayerCounts,
+    /// [`Statistic::sum`] over them.
+    reference_sum: i64,
     /// Positions with a complete context, less the ignored ones.
     positions: u64,
     /// Positions that an ignore list took out.
@@ -96,11 +120,13 @@ struct Tally {
 impl Tally {
     fn new(depth: usize) -> Self {
         let none = LayerCounts::new(depth, []);
-        Self { counts: none.clone(), reference: none, positions: 0, ignored: 0 }
+        Self { counts: none.clone(), sum: 0, reference: none, reference_sum: 0, positions: 0, ignored: 0 }
     }
 
     /// Counts `values`, of whose positions `ignored` were taken out.
-    fn add(&mut self, values: &TextGValues, ignored: u64) {
+    fn add(&mut self, values: &TextGValues, ignored: u64, statistic: &Statistic) {
+        self.sum += statistic.sum(values.scored());
+        self.reference_sum += statistic.sum(values.reference_scored());
         self.counts.add(&LayerCounts::new(values.depth, values.scored()));
         self.reference.add(&LayerCounts::new(values.depth, values.reference_scored()));
         self.positions += values.g.len() as u64 - ignored;
@@ -142,18 +168,21 @@ impl Detector {
 
     fn build(keys: Vec<Key>, ring: bool) -> Self {
         // One null distribution a depth, however many keys.
-        let mut nulls: BTreeMap<usize, Arc<WeightedMean>> = BTreeMap::new();
+        let mut plans: BTreeMap<usize, Arc<Plan>> = BTreeMap::new();
         let keys = keys
             .into_iter()
             .map(|key| {
                 let depth = key.scheme().depth();
-                let weighted_mean = nulls.entry(depth).or_insert_with(|| Arc::new(WeightedMean::new(depth)));
+                let plan = plans.entry(depth).or_insert_with(|| {
+                    let weighted_mean = Arc::new(WeightedMean::new(depth));
+                    Plan::new(Arc::clone(&weighted_mean), Statistic::WeightedMean(weighted_mean), depth)
+                });
                 Entry {
                     prf: key.prf(),
                     id: key.id(),
                     #[cfg(feature = "text")]
                     binding: key.tokenizer().cloned(),
-                    weighted_mean: Arc::clone(weighted_mean),
+                    plan: Arc::clone(plan),
                 }
             })
             .collect();
@@ -203,7 +232,31 @@ impl Detector {
     /// Lets another statistic decide (the default is the weighted mean).
     pub fn detector(mut self, kind: DetectorKind) -> Self {
         self.kind = kind;
+        self.replan(|plan| match kind {
+            DetectorKind::WeightedMean => Statistic::WeightedMean(Arc::clone(&plan.weighted_mean)),
+            kind => Statistic::new(kind, plan.depth),
+        });
         self
+    }
+
+    /// Lets the likelihood ratio under `profile` decide, through its first layers where a key has fewer. That other
+    /// law is enumerated when the first text is scored: some seconds at 29 layers, half of that with each layer less.
+    pub fn profile(mut self, profile: &Profile) -> Self {
+        self.kind = DetectorKind::Llr;
+        self.replan(|plan| Statistic::llr(profile, plan.depth));
+        self
+    }
+
+    /// Gives the keys of each depth a new statistic.
+    fn replan(&mut self, statistic: impl Fn(&Plan) -> Statistic) {
+        let mut plans: BTreeMap<usize, Arc<Plan>> = BTreeMap::new();
+        for entry in &mut self.keys {
+            let plan = plans.entry(entry.plan.depth).or_insert_with(|| {
+                let old = &entry.plan;
+                Plan::new(Arc::clone(&old.weighted_mean), statistic(old), old.depth)
+            });
+            entry.plan = Arc::clone(plan);
+        }
     }
 
     /// Lets unmarked texts be called watermarked at this rate (the default is [`DEFAULT_FPR`]).
@@ -215,6 +268,7 @@ impl Detector {
             return Err(DetectError::Fpr { found: fpr });
         }
         self.fpr = fpr;
+        self.replan(|plan| plan.statistic.clone());
         Ok(self)
     }
 
@@ -353,7 +407,11 @@ impl Detector {
                 kind => kind,
             },
             fpr: self.fpr,
-            verdict: Verdict::new(log10_p, best.scored_tokens, scheme.depth(), self.fpr, tries),
+            verdict: Verdict::new(log10_p, self.fpr, best.scored_tokens, || {
+                let plan = &entry.plan;
+                let alpha = self.fpr / tries as f64;
+                *plan.required_tokens.get_or_init(|| plan.statistic.required_tokens(alpha, plan.depth))
+            }),
             scores: best.scores,
             warnings,
             keys_tried: self.ring.then_some(tries as u64),
@@ -381,18 +439,14 @@ impl Detector {
         let mut values = TextGValues::new(&entry.prf, prompt, ids);
         let mut tally = Tally::new(values.depth);
         let ignored = self.leave_out(ids, &mut values);
-        tally.add(&values, ignored);
+        tally.add(&values, ignored, &entry.plan.statistic);
         self.outcome_of(entry, &tally)
     }
 
     fn outcome_of(&self, entry: &Entry, tally: &Tally) -> Outcome {
-        let Tally { counts, reference, positions, ignored } = tally;
-        let (score, p) = match self.kind {
-            DetectorKind::Mean => (Mean.score(counts), Mean.p_value(counts)),
-            DetectorKind::WeightedMean => {
-                (entry.weighted_mean.score(counts), entry.weighted_mean.p_value(counts))
-            }
-        };
+        let Tally { counts, sum, reference, reference_sum, positions, ignored } = tally;
+        let statistic = &entry.plan.statistic;
+        let (score, p) = statistic.evaluate(counts, *sum);
         Outcome {
             scored_tokens: counts.tokens(),
             positions: *positions,
@@ -401,13 +455,17 @@ impl Detector {
             p: p.map(|p| PValue { kind: p_kind(&entry.prf), ..p }),
             scores: Scores {
                 mean: Mean.score(reference),
-                weighted_mean: entry.weighted_mean.score(reference),
+                weighted_mean: entry.plan.weighted_mean.score(reference),
+                llr: match statistic {
+                    Statistic::Llr(llr) => llr.score(reference.tokens(), *reference_sum),
+                    _ => None,
+                },
             },
         }
     }
 }
 
-/// What both statistics promise under a key's scheme.
+/// What the statistics promise under a key's scheme.
 fn p_kind(prf: &Prf) -> PKind {
     if prf.scheme().is_compat() { PKind::Approximate } else { PKind::Exact }
 }

@@ -60,7 +60,7 @@ impl Detector {
                 let piece = &pieces[&entry.prf.scheme().context_len()];
                 let mut values = stream.push(piece);
                 let ignored = self.leave_out(&piece.ids, &mut values);
-                tally.add(&values, ignored);
+                tally.add(&values, ignored, &entry.plan.statistic);
             }
         }
         let outcomes = self.keys.iter().zip(&keys);

@@ -71,6 +71,36 @@ pub struct Scores {
     pub mean: Option<f64>,
     /// [`WeightedMean`](crate::statistics::WeightedMean).
     pub weighted_mean: Option<f64>,
+    /// [`Llr`](crate::statistics::Llr), in nats; absent unless it is the detector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llr: Option<f64>,
+}
+
+/// What `wmdetect train` says of what it fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Name of the detector that was fitted.
+    pub detector: String,
+    /// The file that was written.
+    pub output: String,
+    /// Texts read.
+    pub texts: u64,
+    /// Their scored tokens.
+    pub tokens: u64,
+    /// Layers that the detector looks at.
+    pub depth: u32,
+    /// Entropy classes.
+    pub classes: u32,
+    /// Mean of the log likelihood ratio over the tokens, in nats.
+    pub evidence: f64,
+    /// The same on held-out texts, for 1, 2, … classes; empty where the number of classes was given.
+    pub held_out_evidence: Vec<f64>,
+    /// Scored tokens from which on a marked text is found with probability 0.9, at the false positive rates 1e-2, 1e-3
+    /// and 1e-6; null where no length is enough.
+    pub required_tokens: Vec<Option<u64>>,
 }
 
 /// One input that could not be read.
@@ -124,7 +154,7 @@ mod tests {
             p_kind: PKind::Exact,
             fpr: 0.001,
             verdict: Verdict::Watermarked,
-            scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625) },
+            scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625), llr: None },
             warnings: vec![],
             keys_tried: None,
             normalisation: None,

@@ -12,17 +12,27 @@
 //! | [`weighted_mean`] | share of ones, early layers weigh more |
 //! | [`bayesian`] | posterior of a trained detector |
 //! | [`calibration`] | the deployed key among random keys, on texts that are known to be unmarked |
-//! | [`null`] | the null distributions that they share |
+//! | [`llr`] | likelihood ratio against fair bits, from a [`profile`] of marked text |
+//! | [`mixture`], [`fit`], [`enumerate`] | a profile's classes, how they are fitted, the null law of their score |
+//! | [`power`] | how long a text must be |
+//! | [`null`], [`table_null`] | the null distributions that they share |
 //! | [`segments`] | the marked passages inside a text |
 //! | [`attribution`] | which of many keys |
 
 pub mod attribution;
 pub mod bayesian;
 pub mod calibration;
+pub mod enumerate;
 pub mod exact;
+pub mod fit;
+pub mod llr;
 pub mod mean;
+pub mod mixture;
 pub mod null;
+pub mod power;
+pub mod profile;
 pub mod segments;
+pub mod table_null;
 pub mod weighted_mean;
 
 use std::fmt;
@@ -30,7 +40,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use llr::Llr;
 pub use mean::Mean;
+pub use profile::Profile;
+pub use table_null::TableNull;
 pub use weighted_mean::WeightedMean;
 
 use crate::scheme::gvalues::GBits;
@@ -150,17 +163,20 @@ pub enum DetectorKind {
     WeightedMean,
     /// [`Mean`].
     Mean,
+    /// [`Llr`].
+    Llr,
 }
 
 impl DetectorKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::WeightedMean, Self::Mean];
+    pub const ALL: [Self; 3] = [Self::WeightedMean, Self::Mean, Self::Llr];
 
     /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::WeightedMean => "weighted_mean",
             Self::Mean => "mean",
+            Self::Llr => "llr",
         }
     }
 }
@@ -173,7 +189,7 @@ impl fmt::Display for DetectorKind {
 
 /// The name is not a detector's.
 #[derive(Debug, thiserror::Error)]
-#[error("expected the detector weighted-mean or mean, found {found:?}")]
+#[error("expected the detector weighted-mean, mean or llr, found {found:?}")]
 pub struct UnknownDetector {
     found: String,
 }
@@ -236,6 +252,6 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
         assert_eq!("weighted-mean".parse::<DetectorKind>().unwrap(), DetectorKind::WeightedMean);
-        assert!("llr".parse::<DetectorKind>().unwrap_err().to_string().contains("weighted-mean"));
+        assert!("median".parse::<DetectorKind>().unwrap_err().to_string().contains("weighted-mean"));
     }
 }

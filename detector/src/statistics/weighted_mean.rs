@@ -26,6 +26,11 @@ impl WeightedMean {
         Self { null: Lattice::new(&weights(depth.clamp(1, MAX_DEPTH))) }
     }
 
+    /// The null law of W.
+    pub fn null(&self) -> &Lattice {
+        &self.null
+    }
+
     /// The weighted share of ones, in [0, 1]; `None` if nothing is scored.
     pub fn score(&self, counts: &LayerCounts) -> Option<f64> {
         self.score_of_sum(counts.tokens(), self.sum(counts))

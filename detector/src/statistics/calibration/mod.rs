@@ -29,7 +29,7 @@ pub use corpus::{Corpus, Passage};
 
 use super::null::{self, Lattice};
 use super::weighted_mean::weights;
-use super::{DetectorKind, PKind, PValue};
+use super::{DetectorKind, PKind, PValue, Profile};
 use crate::report::{Bucket, CalibrationReport, Rate, SCHEMA_VERSION, Shared, SharedPassage};
 use crate::scheme::{GBits, Key, KeyError, Prf, Scheme, Secret};
 
@@ -154,8 +154,12 @@ struct Additive {
 }
 
 enum Null {
-    Mean { depth: u64 },
+    Mean {
+        depth: u64,
+    },
     WeightedMean(Lattice),
+    /// The lattice scores, counted from the least of them so that none is negative.
+    Llr(Box<Profile>),
 }
 
 impl Additive {
@@ -166,6 +170,7 @@ impl Additive {
                 let weights = weights(depth);
                 (Null::WeightedMean(Lattice::new(&weights)), weights)
             }
+            DetectorKind::Llr => (Null::Llr(Box::new(Profile::pooled().for_depth(depth))), Vec::new()),
         };
         let table = |weights: &[u32]| {
             std::array::from_fn(|byte| {
@@ -177,6 +182,9 @@ impl Additive {
 
     /// What one position adds.
     fn value(&self, g: GBits) -> u32 {
+        if let Null::Llr(profile) = &self.null {
+            return (i64::from(profile.score(g)) - profile.null().first()) as u32;
+        }
         self.tables.iter().enumerate().map(|(i, table)| table[(g.0 >> (8 * i) & 255) as usize]).sum()
     }
 
@@ -185,6 +193,7 @@ impl Additive {
         match &self.null {
             Null::Mean { depth } => depth * n,
             Null::WeightedMean(lattice) => lattice.max(n),
+            Null::Llr(profile) => n * (profile.null().last() - profile.null().first()) as u64,
         }
     }
 
@@ -193,6 +202,7 @@ impl Additive {
         match &self.null {
             Null::Mean { depth } => null::binomial(depth * n, w),
             Null::WeightedMean(lattice) => lattice.tail(n, w),
+            Null::Llr(profile) => profile.null().tail(n, w as i64 + n as i64 * profile.null().first()),
         }
     }
 

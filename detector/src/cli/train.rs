@@ -1,0 +1,157 @@
+//! `wmdetect train`.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use wmdetect::report::{SCHEMA_VERSION, TrainReport};
+use wmdetect::scheme::gvalues::GBits;
+use wmdetect::scheme::{Key, TextGValues};
+use wmdetect::statistics::fit::{choose, evidence, fit};
+use wmdetect::statistics::profile::Source;
+use wmdetect::statistics::{Profile, power};
+use wmdetect::text::Tokenizer;
+
+use super::args::{TrainArgs, Trainable};
+use super::{open_profile, open_tokenizer, print, print_json, read_key};
+
+/// Most classes that are tried.
+const MOST_CLASSES: usize = 6;
+
+/// The false positive rates whose required lengths are reported.
+const RATES: [f64; 3] = [1e-2, 1e-3, 1e-6];
+
+/// One line of the marked texts.
+#[derive(Deserialize)]
+struct Row {
+    text: Option<String>,
+    tokens: Option<Vec<u32>>,
+    key_label: Option<String>,
+    #[serde(default)]
+    prompt_tokens: Vec<u32>,
+}
+
+pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
+    match args.detector {
+        Trainable::Llr => llr(args),
+    }
+}
+
+fn llr(args: &TrainArgs) -> Result<ExitCode> {
+    if !args.force && args.output.exists() {
+        bail!(
+            "{} exists; expected a new file; name another, or pass --force to replace it",
+            args.output.display()
+        );
+    }
+    let reference = args.reference.as_deref().map(open_profile).transpose()?;
+    let (depth, texts) = read_texts(args)?;
+    let tokens: usize = texts.iter().map(Vec::len).sum();
+    if tokens == 0 {
+        bail!("the texts have no scored token; expected marked texts of more tokens than the key's context");
+    }
+    let (mixture, held_out) = match args.classes {
+        Some(classes) => (fit(texts.iter().flatten(), depth, classes.into())?, Vec::new()),
+        None => choose(&texts, depth, MOST_CLASSES).map(|choice| (choice.mixture, choice.held_out))?,
+    };
+    let source =
+        Source { description: args.description.clone(), texts: texts.len() as u64, tokens: tokens as u64 };
+    let evidence = evidence(&mixture, texts.iter().flatten());
+    let reference = reference.as_ref().map(|profile| (profile.name(), profile.mixture()));
+    let profile = Profile::new(&args.name, source, mixture, reference);
+    write(&args.output, &profile.to_json(), args.force)?;
+
+    let report = TrainReport {
+        schema_version: SCHEMA_VERSION,
+        detector: "llr".into(),
+        output: args.output.display().to_string(),
+        texts: texts.len() as u64,
+        tokens: tokens as u64,
+        depth: profile.depth() as u32,
+        classes: profile.mixture().classes() as u32,
+        evidence,
+        held_out_evidence: held_out,
+        required_tokens: RATES
+            .iter()
+            .map(|&rate| Some(power::llr(rate, &profile)).filter(|&n| n < u64::MAX))
+            .collect(),
+    };
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(for_people(&report).as_bytes())?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The key's depth, and the scored g-bits of each text.
+fn read_texts(args: &TrainArgs) -> Result<(usize, Vec<Vec<GBits>>)> {
+    let key = read_key(args.key.as_ref())?;
+    let tokenizer = if args.tokens { None } else { open_tokenizer(args.tokenizer.as_ref()).map(Some)? };
+    let mut texts = Vec::new();
+    for path in &args.files {
+        let file = File::open(path)
+            .with_context(|| format!("cannot read {}; expected a file of JSON lines", path.display()))?;
+        for (index, line) in BufReader::new(file).lines().enumerate() {
+            let place = || format!("{}:{}", path.display(), index + 1);
+            let line = line.with_context(place)?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let row: Row = serde_json::from_str(&line)
+                .with_context(|| format!("{}: expected a JSON object with a text", place()))?;
+            texts.push(g_bits(&key, tokenizer.as_ref(), row).with_context(place)?);
+        }
+    }
+    Ok((key.scheme().depth(), texts))
+}
+
+fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Row) -> Result<Vec<GBits>> {
+    let ids = match (tokenizer, row.tokens, row.text) {
+        (None, Some(ids), _) => ids,
+        (Some(tokenizer), _, Some(text)) => tokenizer.encode(&text)?.ids,
+        (None, None, _) => {
+            bail!("no field \"tokens\"; expected an array of token ids, since --tokens was given")
+        }
+        (Some(_), _, None) => bail!("no field \"text\"; expected a string, or token ids and --tokens"),
+    };
+    let prf = match row.key_label {
+        Some(label) => key.derive(&label)?.prf(),
+        None => key.prf(),
+    };
+    Ok(TextGValues::new(&prf, &row.prompt_tokens, &ids).scored().collect())
+}
+
+fn write(path: &Path, content: &str, replace: bool) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(true);
+    let file = if replace { options.create(true).open(path) } else { options.create_new(true).open(path) };
+    file.and_then(|mut file| file.write_all(content.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn for_people(report: &TrainReport) -> String {
+    let mut text = format!(
+        "{}: {} classes over {} layers from {} tokens of {} texts, {:.3} nats of evidence a token",
+        report.output, report.classes, report.depth, report.tokens, report.texts, report.evidence
+    );
+    // Writing to a string cannot fail.
+    for (rate, required) in RATES.iter().zip(&report.required_tokens) {
+        let _ = match required {
+            Some(tokens) => write!(
+                text,
+                "\n  at a false positive rate of {rate}, 9 of 10 texts of {tokens} tokens are found"
+            ),
+            None => write!(
+                text,
+                "\n  at a false positive rate of {rate}, no length is enough: do these texts carry the key's mark?"
+            ),
+        };
+    }
+    text.push('\n');
+    text
+}

@@ -1,0 +1,71 @@
+//! One statistic with the data that it needs for keys of one depth.
+
+use std::sync::Arc;
+
+use crate::scheme::gvalues::GBits;
+use crate::statistics::{DetectorKind, LayerCounts, Llr, Mean, PValue, Profile, WeightedMean, power};
+
+/// A statistic for keys of one depth, ready to be evaluated.
+#[derive(Clone, Debug)]
+pub enum Statistic {
+    /// The share of ones.
+    Mean,
+    /// The weighted share of ones.
+    WeightedMean(Arc<WeightedMean>),
+    /// The likelihood ratio.
+    Llr(Llr),
+}
+
+impl Statistic {
+    /// The statistic `kind` for keys of `depth` layers, `llr` with the built-in pooled profile.
+    pub fn new(kind: DetectorKind, depth: usize) -> Self {
+        match kind {
+            DetectorKind::Mean => Self::Mean,
+            DetectorKind::WeightedMean => Self::WeightedMean(Arc::new(WeightedMean::new(depth))),
+            DetectorKind::Llr => Self::llr(Profile::pooled(), depth),
+        }
+    }
+
+    /// The likelihood ratio under `profile` for keys of `depth` layers.
+    pub fn llr(profile: &Profile, depth: usize) -> Self {
+        Self::Llr(Llr::new(Arc::new(profile.for_depth(depth))))
+    }
+
+    /// Which one it is.
+    pub fn kind(&self) -> DetectorKind {
+        match self {
+            Self::Mean => DetectorKind::Mean,
+            Self::WeightedMean(_) => DetectorKind::WeightedMean,
+            Self::Llr(_) => DetectorKind::Llr,
+        }
+    }
+
+    /// The sum over tokens of the integer that the statistic gives each; 0 for those that only need the ones of each
+    /// layer.
+    pub fn sum(&self, scored: impl Iterator<Item = GBits>) -> i64 {
+        match self {
+            Self::Mean | Self::WeightedMean(_) => 0,
+            Self::Llr(llr) => llr.sum(scored).1,
+        }
+    }
+
+    /// Score and p-value of the scored tokens that `counts` has counted and [`sum`](Self::sum) has added up; `None` if
+    /// there are none.
+    pub fn evaluate(&self, counts: &LayerCounts, sum: i64) -> (Option<f64>, Option<PValue>) {
+        match self {
+            Self::Mean => (Mean.score(counts), Mean.p_value(counts)),
+            Self::WeightedMean(mean) => (mean.score(counts), mean.p_value(counts)),
+            Self::Llr(llr) => (llr.score(counts.tokens(), sum), llr.p_value(counts.tokens(), sum)),
+        }
+    }
+
+    /// The scored tokens from which on a marked text is found at level `alpha` with probability 0.9, for keys of
+    /// `depth` layers; `u64::MAX` if none is. Takes some milliseconds: keep the result.
+    pub fn required_tokens(&self, alpha: f64, depth: usize) -> u64 {
+        match self {
+            Self::Mean => power::mean(alpha, depth),
+            Self::WeightedMean(mean) => power::weighted_mean(alpha, mean.null()),
+            Self::Llr(llr) => power::llr(alpha, llr.profile()),
+        }
+    }
+}

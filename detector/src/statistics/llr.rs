@@ -1,0 +1,87 @@
+//! The likelihood ratio of a text against fair bits, on an integer lattice.
+//!
+//! One token's score is S(g) = ⌊ln(c)/h⌋ with h = 1/32, where c is the lower edge of the cell that LR(g) of a
+//! [`Mixture`] lies in; cells are the `f64`s that agree in their first 20 bits, 256 an octave. A text's score is the sum
+//! over its scored tokens. Rounding is part of the statistic, not an error of it:
+//! - S is an integer, so the null law of the sum is that of n draws from one table, and the p-value is exact;
+//! - e^{hS} ≤ LR, so E[e^{hS}] ≤ 1 and e^{h ΣS} is an e-value: P(e^{h ΣS} ≥ 1/a) ≤ a at any stopping time;
+//! - LR takes `+` and `*` in one order, and the edges' logarithms are far from multiples of h (a test), so that every
+//!   machine gets the same integer.
+
+use std::sync::Arc;
+
+use super::profile::Profile;
+use super::{PKind, PValue};
+use crate::scheme::gvalues::GBits;
+
+/// Lattice points a nat, 1/h.
+pub const POINTS_A_NAT: i32 = 32;
+
+/// Bits of an `f64` that a cell does not look at.
+pub(super) const CELL_SHIFT: u32 = 44;
+
+/// h: the size of a lattice unit in nats.
+pub const STEP: f64 = 1.0 / POINTS_A_NAT as f64;
+
+/// The lattice point of a likelihood ratio.
+pub fn lattice(ratio: f64) -> i32 {
+    lattice_of_cell(ratio.to_bits() >> CELL_SHIFT)
+}
+
+/// The lattice point of all likelihood ratios whose first 20 bits are `cell`.
+pub(super) fn lattice_of_cell(cell: u64) -> i32 {
+    (f64::from_bits(cell << CELL_SHIFT).ln() * f64::from(POINTS_A_NAT)).floor() as i32
+}
+
+/// The likelihood ratio detector under one profile.
+#[derive(Clone, Debug)]
+pub struct Llr {
+    profile: Arc<Profile>,
+}
+
+impl Llr {
+    /// With this profile.
+    pub fn new(profile: Arc<Profile>) -> Self {
+        Self { profile }
+    }
+
+    /// The profile.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The number of scored tokens and the sum of their lattice scores.
+    pub fn sum(&self, scored: impl IntoIterator<Item = GBits>) -> (u64, i64) {
+        scored.into_iter().fold((0, 0), |(n, sum), g| (n + 1, sum + i64::from(self.profile.score(g))))
+    }
+
+    /// ln of the text's e-value, h Σ S; `None` if nothing is scored.
+    pub fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
+        (tokens > 0).then(|| sum as f64 * STEP)
+    }
+
+    /// P(a sum at least this high | null); `None` if nothing is scored.
+    pub fn p_value(&self, tokens: u64, sum: i64) -> Option<PValue> {
+        (tokens > 0).then(|| PValue::from_ln(self.profile.null().tail(tokens, sum), PKind::Exact))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No edge but 1 lies so near to a lattice point that another machine's logarithm could round it over.
+    #[test]
+    fn cells_are_clear_of_lattice_points() {
+        for octave in -46..46_i32 {
+            for cell in 0..256_u64 {
+                let edge = (1.0 + cell as f64 / 256.0) * 2f64.powi(octave);
+                let x = edge.ln() * f64::from(POINTS_A_NAT);
+                assert_eq!(lattice(edge), x.floor() as i32);
+                assert!(edge == 1.0 || (x - x.round()).abs() > 1e-7, "{edge}: {x}");
+                assert!(f64::from(lattice(edge)) * STEP <= edge.ln());
+            }
+        }
+        assert_eq!([lattice(1.0), lattice(1.0 - 1e-12), lattice(2.0)], [0, -1, 22]);
+    }
+}

@@ -1,0 +1,262 @@
+//! A mixture of entropy classes: what one marked token's g-bits look like to somebody who sees no model.
+//!
+//! A token of class k carries g_l = 1 with probability 1/2 + ψ_kl/4, independently over layers, where ψ_kl is the mean
+//! collision entropy 1 − Σ p_l² that the tournament finds at layer l; class k has the share π_k of the tokens. Against
+//! fair bits the likelihood ratio is
+//!
+//! LR(g) = Σ_k π_k Π_l (1 + s_l ψ_kl / 2), s_l = 2 g_l − 1,
+//!
+//! whose mean under the null is exactly 1, whatever π and ψ are: wrong classes cost power, never validity.
+//!
+//! Weights and ψ are multiples of powers of two, so that a profile is read as it was written; a product is taken in
+//! one order with `+` and `*` alone, so that LR is the same `f64` on every machine.
+
+use crate::scheme::gvalues::GBits;
+
+/// Most classes of a mixture.
+pub const MAX_CLASSES: usize = 8;
+
+/// Most layers that a likelihood ratio looks at: its null law is a table over 2^depth patterns.
+pub const MAX_DEPTH: usize = 30;
+
+/// Weights are multiples of this share.
+pub const WEIGHT_UNITS: u32 = 1 << 16;
+
+/// ψ are multiples of 1 / this.
+pub const PSI_UNITS: u16 = 1 << 12;
+
+/// One number a class; classes that a mixture does not have are zero.
+pub(super) type Lanes = [f64; MAX_CLASSES];
+
+/// What is wrong with the numbers of a mixture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MixtureError {
+    /// Too many classes, or none.
+    #[error(
+        "expected 1 to {MAX_CLASSES} classes with a weight and a row of psi each, found {weights} weights and {rows} rows"
+    )]
+    Classes {
+        /// Weights found.
+        weights: usize,
+        /// Rows of ψ found.
+        rows: usize,
+    },
+    /// Too many layers, or none.
+    #[error("expected rows of psi of one length, 1 to {MAX_DEPTH} layers, found a row of {found}")]
+    Depth {
+        /// Length of the offending row.
+        found: usize,
+    },
+    /// The weights are no shares.
+    #[error(
+        "expected weights above 0 that add up to {WEIGHT_UNITS}, found a sum of {found} or a weight of 0"
+    )]
+    Weights {
+        /// Their sum.
+        found: u64,
+    },
+    /// A ψ is not in [0, 1].
+    #[error("expected psi between 0 and {PSI_UNITS}, found {found}")]
+    Psi {
+        /// The offending number.
+        found: u16,
+    },
+}
+
+/// Classes with their weights and ψ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixture {
+    /// π_k · [`WEIGHT_UNITS`].
+    weights: Vec<u32>,
+    /// ψ_kl · [`PSI_UNITS`], one row a class, layer 0 first.
+    psi: Vec<Vec<u16>>,
+    start: Lanes,
+    /// `factors[l][g]` = 1 ∓ ψ_l / 2.
+    factors: Vec<[Lanes; 2]>,
+}
+
+impl Mixture {
+    /// From weights in units of 1 / [`WEIGHT_UNITS`] and ψ in units of 1 / [`PSI_UNITS`], one row a class.
+    ///
+    /// # Errors
+    /// [`MixtureError`] says which number is out of range.
+    pub fn new(weights: Vec<u32>, psi: Vec<Vec<u16>>) -> Result<Self, MixtureError> {
+        let classes = weights.len();
+        if !(1..=MAX_CLASSES).contains(&classes) || psi.len() != classes {
+            return Err(MixtureError::Classes { weights: classes, rows: psi.len() });
+        }
+        let depth = psi[0].len();
+        if let Some(row) = psi.iter().find(|row| row.len() != depth || !(1..=MAX_DEPTH).contains(&row.len()))
+        {
+            return Err(MixtureError::Depth { found: row.len() });
+        }
+        let sum = weights.iter().map(|&w| u64::from(w)).sum();
+        if sum != u64::from(WEIGHT_UNITS) || weights.contains(&0) {
+            return Err(MixtureError::Weights { found: sum });
+        }
+        if let Some(&found) = psi.iter().flatten().find(|&&x| x > PSI_UNITS) {
+            return Err(MixtureError::Psi { found });
+        }
+        let mut start = [0.0; MAX_CLASSES];
+        let mut factors = vec![[[0.0; MAX_CLASSES]; 2]; depth];
+        for (k, (&weight, row)) in weights.iter().zip(&psi).enumerate() {
+            start[k] = f64::from(weight) / f64::from(WEIGHT_UNITS);
+            for (factor, &x) in factors.iter_mut().zip(row) {
+                let half = f64::from(x) / f64::from(2 * u32::from(PSI_UNITS));
+                (factor[0][k], factor[1][k]) = (1.0 - half, 1.0 + half);
+            }
+        }
+        Ok(Self { weights, psi, start, factors })
+    }
+
+    /// From shares and ψ as real numbers; both are rounded, ψ is brought into [0, 1], and a class whose share rounds
+    /// to nothing is left out.
+    ///
+    /// # Errors
+    /// [`MixtureError`] if the numbers of classes or layers do not fit.
+    pub fn from_real(shares: &[f64], psi: &[Vec<f64>]) -> Result<Self, MixtureError> {
+        let total: f64 = shares.iter().sum();
+        let units = |share: f64| (share / total * f64::from(WEIGHT_UNITS)).round() as u32;
+        let kept: Vec<usize> = (0..shares.len().min(psi.len())).filter(|&k| units(shares[k]) > 0).collect();
+        let mut weights: Vec<u32> = kept.iter().map(|&k| units(shares[k])).collect();
+        // What rounding left over goes to the largest class.
+        let missing = i64::from(WEIGHT_UNITS) - weights.iter().map(|&w| i64::from(w)).sum::<i64>();
+        if let Some(largest) = weights.iter_mut().max() {
+            *largest = (i64::from(*largest) + missing).max(1) as u32;
+        }
+        let rows = kept
+            .iter()
+            .map(|&k| {
+                psi[k].iter().map(|x| (x.clamp(0.0, 1.0) * f64::from(PSI_UNITS)).round() as u16).collect()
+            })
+            .collect();
+        Self::new(weights, rows)
+    }
+
+    /// π_k in units of 1 / [`WEIGHT_UNITS`].
+    pub fn weights(&self) -> &[u32] {
+        &self.weights
+    }
+
+    /// ψ_kl in units of 1 / [`PSI_UNITS`], one row a class.
+    pub fn psi(&self) -> &[Vec<u16>] {
+        &self.psi
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Number of layers m.
+    pub fn depth(&self) -> usize {
+        self.factors.len()
+    }
+
+    /// The same classes seen through their first `depth` layers (1 at least, all at most).
+    pub fn truncated(&self, depth: usize) -> Self {
+        let depth = depth.clamp(1, self.depth());
+        let mut mixture = self.clone();
+        mixture.factors.truncate(depth);
+        mixture.psi.iter_mut().for_each(|row| row.truncate(depth));
+        mixture
+    }
+
+    /// LR(g); bits at `depth` and above are ignored.
+    pub fn likelihood_ratio(&self, g: GBits) -> f64 {
+        let (low, high) = self.parts(g);
+        let mut sum = low[0] * high[0];
+        for k in 1..MAX_CLASSES {
+            sum += low[k] * high[k];
+        }
+        sum
+    }
+
+    /// π_k Π_l (1 + s_l ψ_kl / 2), one entry a class: in proportion to the probabilities of the classes given g.
+    pub fn joint(&self, g: GBits) -> [f64; MAX_CLASSES] {
+        let (mut low, high) = self.parts(g);
+        low.iter_mut().zip(high).for_each(|(low, high)| *low *= high);
+        low
+    }
+
+    /// Layers of the first of the two halves that a product is made of.
+    pub(super) fn split(&self) -> usize {
+        self.depth() / 2
+    }
+
+    /// The products over the two halves of the layers; the first has the weights in it.
+    fn parts(&self, g: GBits) -> (Lanes, Lanes) {
+        let (first, second) = self.factors.split_at(self.split());
+        (product(self.start, first, g.0), product([1.0; MAX_CLASSES], second, g.0 >> self.split()))
+    }
+
+    /// The products over the two halves for all patterns of their bits: 2^split and 2^(depth − split) entries.
+    pub(super) fn tables(&self) -> (Vec<Lanes>, Vec<Lanes>) {
+        let (first, second) = self.factors.split_at(self.split());
+        let all = |start: Lanes, factors: &[[Lanes; 2]]| {
+            (0..1_u64 << factors.len()).map(|bits| product(start, factors, bits)).collect()
+        };
+        (all(self.start, first), all([1.0; MAX_CLASSES], second))
+    }
+}
+
+fn product(mut lanes: Lanes, factors: &[[Lanes; 2]], bits: u64) -> Lanes {
+    for (l, factor) in factors.iter().enumerate() {
+        let factor = &factor[(bits >> l & 1) as usize];
+        for (lane, factor) in lanes.iter_mut().zip(factor) {
+            *lane *= factor;
+        }
+    }
+    lanes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_is_one_and_parts_agree() {
+        let mixture =
+            Mixture::from_real(&[0.5, 0.3, 0.2], &[vec![0.0; 9], vec![0.4; 9], vec![1.0; 9]]).unwrap();
+        let (low, high) = mixture.tables();
+        assert_eq!((low.len(), high.len()), (16, 32));
+        let mut sum = 0.0;
+        for bits in 0..512_u64 {
+            let lr = mixture.likelihood_ratio(GBits(bits));
+            let (low, high) = (low[bits as usize & 15], high[bits as usize >> 4]);
+            let direct = low.iter().zip(high).fold(0.0, |sum, (a, b)| sum + a * b);
+            assert_eq!(lr.to_bits(), direct.to_bits());
+            assert_eq!(mixture.joint(GBits(bits | 1 << 9)).iter().sum::<f64>(), lr);
+            sum += lr;
+        }
+        assert!((sum / 512.0 - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let row = vec![0; 30];
+        assert!(matches!(Mixture::new(vec![], vec![]), Err(MixtureError::Classes { .. })));
+        assert!(matches!(Mixture::new(vec![WEIGHT_UNITS], vec![]), Err(MixtureError::Classes { .. })));
+        assert!(matches!(
+            Mixture::new(vec![WEIGHT_UNITS], vec![vec![]]),
+            Err(MixtureError::Depth { found: 0 })
+        ));
+        assert!(matches!(
+            Mixture::new(vec![WEIGHT_UNITS], vec![vec![0; 31]]),
+            Err(MixtureError::Depth { .. })
+        ));
+        assert!(matches!(
+            Mixture::new(vec![WEIGHT_UNITS - 1], vec![row.clone()]),
+            Err(MixtureError::Weights { .. })
+        ));
+        assert!(matches!(
+            Mixture::new(vec![WEIGHT_UNITS, 0], vec![row.clone(), row]),
+            Err(MixtureError::Weights { .. })
+        ));
+        assert!(matches!(
+            Mixture::new(vec![WEIGHT_UNITS], vec![vec![4097]]),
+            Err(MixtureError::Psi { found: 4097 })
+        ));
+    }
+}

@@ -1,0 +1,538 @@
+//! Profiles of the likelihood ratio detector: a fitted mixture, its enumerated null law, and where it comes from.
+//!
+//! A profile is a small JSON file with a version. All that decides a p-value is stored as integers; a checksum over
+//! them finds damage, and reading checks that the null law counts every pattern once and that the mean of e^{hS} is
+//! what the lattice allows. Whoever can write the file can make p mean anything, as with a key file.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::enumerate::{Laws, available_threads, enumerate};
+use super::llr::{POINTS_A_NAT, STEP, lattice};
+use super::mixture::{Mixture, MixtureError};
+use super::table_null::TableNull;
+use crate::scheme::gvalues::GBits;
+
+/// What a profile file says it is.
+const FORMAT: &str = "wmdetect-llr-profile";
+
+/// The version that is written, and the only one that is read.
+const VERSION: u32 = 1;
+
+/// Probabilities of the marked law are stored in units of 2^-40.
+const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
+
+/// The profiles that ship with the crate.
+const BUILTIN: [(&str, &str); 5] = [
+    ("pooled", include_str!("../../profiles/pooled.json")),
+    ("t1.0", include_str!("../../profiles/t1.0.json")),
+    ("t0.7", include_str!("../../profiles/t0.7.json")),
+    ("t0.5", include_str!("../../profiles/t0.5.json")),
+    ("t0.35", include_str!("../../profiles/t0.35.json")),
+];
+
+/// Name of the profile that says what "a marked text" is where a verdict asks whether a text is long enough.
+pub const REFERENCE: &str = "t0.5";
+
+/// What can be wrong with a profile file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// The file cannot be read.
+    #[error(
+        "cannot read the profile {path}: {source}; expected a file that `wmdetect train` wrote, or one of the built-in names pooled, t1.0, t0.7, t0.5, t0.35"
+    )]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// It is not a profile.
+    #[error("{path} is not a profile: {source}; expected the JSON that `wmdetect train` writes")]
+    Json {
+        /// The file.
+        path: String,
+        /// The parser's reason.
+        source: serde_json::Error,
+    },
+    /// It is something else, or from another version.
+    #[error(
+        "{path}: expected format {FORMAT} version {VERSION}, found {format} version {version}; train it again"
+    )]
+    Version {
+        /// The file.
+        path: String,
+        /// Its format.
+        format: String,
+        /// Its version.
+        version: u32,
+    },
+    /// The classes are out of range.
+    #[error("{path}: {source}; train it again")]
+    Mixture {
+        /// The file.
+        path: String,
+        /// Which number.
+        source: MixtureError,
+    },
+    /// The numbers do not fit together.
+    #[error("{path}: the {what} does not fit the rest, so its p-values would be wrong; train it again")]
+    Damaged {
+        /// The part that does not fit.
+        what: &'static str,
+        /// The file.
+        path: String,
+    },
+}
+
+/// Where a profile comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Model, sampling settings and prompts, in words.
+    pub description: String,
+    /// Texts it was fitted on.
+    pub texts: u64,
+    /// Their scored tokens.
+    pub tokens: u64,
+}
+
+/// A fitted mixture with the laws of its lattice score.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    name: String,
+    source: Source,
+    mixture: Mixture,
+    /// Name and classes of the marked law, where it is not the mixture itself.
+    alternative: Option<(String, Mixture)>,
+    tables: OnceLock<Tables>,
+}
+
+#[derive(Clone, Debug)]
+struct Tables {
+    null: TableNull,
+    marked: TableNull,
+    laws: Laws,
+}
+
+impl Profile {
+    /// A profile of `mixture`. Its marked law, which only decides how long a text must be, is that of `alternative` (a
+    /// name and classes of at least the same depth), or its own. The laws are enumerated when they are first needed:
+    /// some seconds at depth 30, half of that with each layer less.
+    pub fn new(name: &str, source: Source, mixture: Mixture, alternative: Option<(&str, &Mixture)>) -> Self {
+        let depth = mixture.depth();
+        Self {
+            name: name.into(),
+            source,
+            mixture,
+            alternative: alternative
+                .filter(|(_, classes)| classes.depth() >= depth)
+                .map(|(name, classes)| (name.into(), classes.truncated(depth))),
+            tables: OnceLock::new(),
+        }
+    }
+
+    /// The profiles that ship with the crate, at depth 30: `pooled`, which is the default, and `t1.0`, `t0.7`, `t0.5`,
+    /// `t0.35`, each for the temperature in its name.
+    pub fn builtin() -> &'static [Self] {
+        static PROFILES: OnceLock<Vec<Profile>> = OnceLock::new();
+        PROFILES.get_or_init(|| {
+            BUILTIN
+                .iter()
+                .map(|(name, json)| {
+                    Self::from_json(json, name).expect("a test reads the profiles of this crate")
+                })
+                .collect()
+        })
+    }
+
+    /// The built-in profile of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let index = BUILTIN.iter().position(|(builtin, _)| *builtin == name)?;
+        Self::builtin().get(index)
+    }
+
+    /// The default: fitted on all temperatures together.
+    pub fn pooled() -> &'static Self {
+        &Self::builtin()[0]
+    }
+
+    /// Reads a file that [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// [`ProfileError`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, ProfileError> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let json = std::fs::read_to_string(path)
+            .map_err(|source| ProfileError::Read { path: name.clone(), source })?;
+        Self::from_json(&json, &name)
+    }
+
+    /// From the content of a file; `path` is for error messages.
+    ///
+    /// # Errors
+    /// [`ProfileError`], except that it cannot be read.
+    pub fn from_json(json: &str, path: &str) -> Result<Self, ProfileError> {
+        let json_error = |source| ProfileError::Json { path: path.into(), source };
+        let head: Head = serde_json::from_str(json).map_err(json_error)?;
+        if head.format != FORMAT || head.version != VERSION {
+            return Err(ProfileError::Version {
+                path: path.into(),
+                format: head.format,
+                version: head.version,
+            });
+        }
+        let file: File = serde_json::from_str(json).map_err(json_error)?;
+        let damaged = |what| ProfileError::Damaged { what, path: path.into() };
+        if file.checksum != file.digest() {
+            return Err(damaged("checksum"));
+        }
+        let mixture_error = |source| ProfileError::Mixture { path: path.into(), source };
+        let mixture = Mixture::new(file.weights.clone(), file.psi.clone()).map_err(mixture_error)?;
+        let alternative = match &file.marked.classes {
+            None => None,
+            Some(classes) => {
+                let classes =
+                    Mixture::new(classes.weights.clone(), classes.psi.clone()).map_err(mixture_error)?;
+                if classes.depth() != mixture.depth() {
+                    return Err(damaged("marked law"));
+                }
+                Some((file.marked.law.clone(), classes))
+            }
+        };
+        let total = file.null.iter().try_fold(0_u64, |sum, &n| sum.checked_add(n));
+        let ends = [GBits(0), GBits(u64::MAX)].map(|g| lattice(mixture.likelihood_ratio(g)));
+        let last = file.first + file.null.len() as i32 - 1;
+        if file.points_a_nat != POINTS_A_NAT
+            || total != Some(1 << mixture.depth())
+            || file.marked.parts.len() != file.null.len()
+            || ends != [file.first, last]
+        {
+            return Err(damaged("null law"));
+        }
+        let laws = Laws {
+            first: file.first,
+            null: file.null,
+            marked: file.marked.parts.iter().map(|&part| part as f64 / MARKED_UNITS).collect(),
+        };
+        let tables = Tables::new(laws).ok_or_else(|| damaged("marked law"))?;
+        let mean = tables.mean_e_value();
+        if !(mean <= 1.0 + 1e-9 && mean > (-STEP).exp() * (1.0 - 1.0 / 256.0)) {
+            return Err(damaged("null law"));
+        }
+        Ok(Self { name: file.name, source: file.source, mixture, alternative, tables: tables.into() })
+    }
+
+    /// The file's content, with a line feed at the end.
+    pub fn to_json(&self) -> String {
+        let laws = &self.tables().laws;
+        let mut file = File {
+            format: FORMAT.into(),
+            version: VERSION,
+            name: self.name.clone(),
+            source: self.source.clone(),
+            weights: self.mixture.weights().to_vec(),
+            psi: self.mixture.psi().to_vec(),
+            points_a_nat: POINTS_A_NAT,
+            first: laws.first,
+            null: laws.null.clone(),
+            marked: Marked {
+                law: self.alternative.as_ref().map_or(&self.name, |(name, _)| name).clone(),
+                classes: self.alternative.as_ref().map(|(_, classes)| ClassesFile {
+                    weights: classes.weights().to_vec(),
+                    psi: classes.psi().to_vec(),
+                }),
+                parts: laws.marked.iter().map(|p| (p * MARKED_UNITS).round() as u64).collect(),
+            },
+            checksum: String::new(),
+        };
+        file.checksum = file.digest();
+        // Integers and strings always have a JSON form.
+        let mut json = serde_json::to_string(&file).unwrap_or_default();
+        json.push('\n');
+        json
+    }
+
+    /// The profile for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers, the
+    /// laws of which are enumerated when they are first needed.
+    pub fn for_depth(&self, depth: usize) -> Self {
+        if depth >= self.depth() {
+            return self.clone();
+        }
+        let mixture = self.mixture.truncated(depth);
+        let alternative = self.alternative.as_ref().map(|(name, classes)| (name.as_str(), classes));
+        Self::new(&self.name, self.source.clone(), mixture, alternative)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The classes.
+    pub fn mixture(&self) -> &Mixture {
+        &self.mixture
+    }
+
+    /// Number of layers that it looks at, 1 to 30.
+    pub fn depth(&self) -> usize {
+        self.mixture.depth()
+    }
+
+    /// S(g) in lattice units of h = 1/32 nat; the same integer on every machine.
+    pub fn score(&self, g: GBits) -> i32 {
+        lattice(self.mixture.likelihood_ratio(g))
+    }
+
+    /// h · S(g), at most ln LR(g): its exponential has a mean of at most 1 under the null.
+    pub fn ln_lr(&self, g: GBits) -> f64 {
+        f64::from(self.score(g)) * STEP
+    }
+
+    /// The null law of S.
+    pub fn null(&self) -> &TableNull {
+        &self.tables().null
+    }
+
+    /// The law of S in marked text: in text as the profile was fitted on; for the built-in `pooled`, in text at
+    /// temperature 0.5.
+    pub fn marked(&self) -> &TableNull {
+        &self.tables().marked
+    }
+
+    fn tables(&self) -> &Tables {
+        self.tables.get_or_init(|| {
+            let alternative = self.alternative.as_ref().map(|(_, classes)| classes);
+            Tables::new(enumerate(&self.mixture, alternative, available_threads()))
+                .expect("2^depth patterns have a law")
+        })
+    }
+}
+
+impl Tables {
+    fn new(laws: Laws) -> Option<Self> {
+        let first = i64::from(laws.first);
+        Some(Self {
+            null: TableNull::from_counts(first, &laws.null)?,
+            marked: TableNull::new(first, &laws.marked)?,
+            laws,
+        })
+    }
+
+    /// E e^{hS} under the null.
+    fn mean_e_value(&self) -> f64 {
+        (self.null.first()..).zip(self.null.mass()).map(|(s, p)| p * (s as f64 * STEP).exp()).sum()
+    }
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    version: u32,
+    name: String,
+    source: Source,
+    /// In units of 2^-16.
+    weights: Vec<u32>,
+    /// In units of 2^-12, one row a class.
+    psi: Vec<Vec<u16>>,
+    points_a_nat: i32,
+    /// The score of the first entry of `null` and of `marked.parts`.
+    first: i32,
+    /// How many patterns have each score.
+    null: Vec<u64>,
+    marked: Marked,
+    checksum: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marked {
+    /// Name of the profile whose classes make the law.
+    law: String,
+    /// Those classes, where they are not the profile's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classes: Option<ClassesFile>,
+    /// In units of 2^-40.
+    parts: Vec<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClassesFile {
+    weights: Vec<u32>,
+    psi: Vec<Vec<u16>>,
+}
+
+impl File {
+    /// The first 16 hexadecimal digits of SHA-256 over all numbers that decide a score or a p-value, as little-endian
+    /// i64, each list with its length in front.
+    fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut list = |numbers: &mut dyn ExactSizeIterator<Item = i64>| {
+            hash.update((numbers.len() as i64).to_le_bytes());
+            numbers.for_each(|x| hash.update(x.to_le_bytes()));
+        };
+        let own = (&self.weights, &self.psi);
+        let other = self.marked.classes.as_ref().map(|classes| (&classes.weights, &classes.psi));
+        for (weights, psi) in [Some(own), other].into_iter().flatten() {
+            list(&mut weights.iter().map(|&x| i64::from(x)));
+            psi.iter().for_each(|row| list(&mut row.iter().map(|&x| i64::from(x))));
+        }
+        list(&mut [i64::from(self.points_a_nat), i64::from(self.first)].into_iter());
+        list(&mut self.null.iter().map(|&x| x as i64));
+        list(&mut self.marked.parts.iter().map(|&x| x as i64));
+        hash.finalize()[..8].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mixture::MAX_DEPTH;
+    use super::*;
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn random_bits(mut state: u64) -> impl FnMut() -> u64 {
+        move || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+    }
+
+    #[test]
+    fn builtin_profiles_are_read_and_written_the_same() {
+        for (profile, (name, json)) in Profile::builtin().iter().zip(BUILTIN) {
+            assert_eq!((profile.name(), profile.depth()), (name, MAX_DEPTH));
+            assert_eq!(profile.to_json(), json);
+            assert!((profile.null().mass().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            assert!(profile.marked().mean() > 0.0 || name == "t1.0", "{name}");
+        }
+        assert!(Profile::named("t0.6").is_none());
+    }
+
+    /// The same integers on every machine; a change here makes all written profiles wrong.
+    #[test]
+    fn scores_of_fixed_patterns() {
+        let patterns = [0, u64::MAX, 0x2aaa_aaaa, 0x1555_5555, 0x0000_7fff, 0x3fff_8000, 0x1234_5678];
+        let scores: Vec<Vec<i32>> = Profile::builtin()
+            .iter()
+            .map(|profile| patterns.iter().map(|&g| profile.score(GBits(g))).collect())
+            .collect();
+        assert_eq!(scores, GOLDEN);
+    }
+
+    const GOLDEN: [[i32; 7]; 5] = [
+        [-73, 188, -18, -11, 46, -46, -24],
+        [-133, 217, -34, -24, 57, -72, -45],
+        [-98, 173, -15, -8, 37, -59, -21],
+        [-58, 113, -7, -4, 28, -39, -12],
+        [-33, 72, -6, -1, 23, -24, -7],
+    ];
+
+    /// The table that ships is the law of the scores: chi-square over random patterns.
+    #[test]
+    fn builtin_tables_are_the_law_of_the_scores() {
+        let mut next = random_bits(3);
+        for profile in Profile::builtin() {
+            let null = profile.null();
+            let draws = 100_000;
+            let mut found = vec![0.0; null.mass().len()];
+            for _ in 0..draws {
+                found[(i64::from(profile.score(GBits(next()))) - null.first()) as usize] += 1.0;
+            }
+            let (mut chi2, mut cells) = (0.0, 0.0);
+            let (mut seen, mut expected) = (0.0, 0.0);
+            for (n, p) in found.iter().zip(null.mass()) {
+                (seen, expected) = (seen + n, expected + p * f64::from(draws));
+                if expected > 50.0 {
+                    chi2 += (seen - expected) * (seen - expected) / expected;
+                    (cells, seen, expected) = (cells + 1.0, 0.0, 0.0);
+                }
+            }
+            // Six standard deviations.
+            assert!(
+                chi2 < cells + 6.0 * f64::sqrt(2.0 * cells),
+                "{}: {chi2} in {cells} cells",
+                profile.name()
+            );
+        }
+    }
+
+    #[test]
+    fn fewer_layers_have_their_own_law() {
+        let profile = Profile::pooled().for_depth(10);
+        assert_eq!((profile.depth(), Profile::pooled().for_depth(40).depth()), (10, MAX_DEPTH));
+        let counted = profile.null().mass().iter().sum::<f64>();
+        assert!((counted - 1.0).abs() < 1e-12);
+        let mean: f64 = (0..1 << 10).map(|g| f64::from(profile.score(GBits(g)))).sum::<f64>() / 1024.0;
+        assert!((mean - profile.null().mean()).abs() < 1e-9);
+        let written = Profile::from_json(&profile.to_json(), "x").unwrap();
+        assert_eq!((written.null(), written.mixture()), (profile.null(), profile.mixture()));
+        assert!((written.marked().mean() - profile.marked().mean()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let json = Profile::pooled().for_depth(6).to_json();
+        let refused = |json: &str| Profile::from_json(json, "x").unwrap_err();
+        assert!(matches!(refused("{}"), ProfileError::Json { .. }));
+        assert!(matches!(
+            refused(&json.replace("\"version\":1", "\"version\":2")),
+            ProfileError::Version { .. }
+        ));
+        let weight = format!("\"weights\":[{}", Profile::pooled().mixture().weights()[0]);
+        assert!(json.contains(&weight));
+        assert!(matches!(
+            refused(&json.replacen(&weight, "\"weights\":[7", 1)),
+            ProfileError::Damaged { what: "checksum", .. }
+        ));
+        // A table that was changed together with its checksum.
+        let mut file: File = serde_json::from_str(&json).unwrap();
+        *file.null.last_mut().unwrap() += 1;
+        file.checksum = file.digest();
+        let error = refused(&serde_json::to_string(&file).unwrap());
+        assert!(matches!(error, ProfileError::Damaged { what: "null law", .. }), "{error}");
+        assert!(matches!(Profile::read("no such file"), Err(ProfileError::Read { .. })));
+    }
+
+    /// u = P(S > s) + U P(S = s) is uniform when the bits are fair.
+    #[test]
+    fn randomised_p_is_uniform() {
+        const CELLS: usize = 50;
+        let mut next = random_bits(11);
+        let (n, texts) = (40, 20_000);
+        let profile = Profile::pooled();
+        let mut known = std::collections::HashMap::new();
+        let mut tail = |s| *known.entry(s).or_insert_with(|| profile.null().tail(n, s).exp());
+        let mut histogram = [0_usize; CELLS];
+        for _ in 0..texts {
+            let s: i64 = (0..n).map(|_| i64::from(profile.score(GBits(next())))).sum();
+            let share = (next() >> 11) as f64 / (1_u64 << 53) as f64;
+            let u = tail(s + 1) + share * (tail(s) - tail(s + 1));
+            histogram[((u * CELLS as f64) as usize).min(CELLS - 1)] += 1;
+        }
+        let expected = f64::from(texts) / CELLS as f64;
+        let chi2: f64 = histogram.iter().map(|&k| (k as f64 - expected).powi(2) / expected).sum();
+        // The upper 1e-6 point of chi-square with 49 degrees of freedom.
+        assert!(chi2 < 110.0, "{chi2}");
+    }
+}
