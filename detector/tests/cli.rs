@@ -4,9 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use wmdetect::report::{CalibrationReport, Changes, ErrorRow, GValuesRow, Report};
+use wmdetect::report::{
+    Attribution, CalibrationReport, Changes, ErrorRow, GValuesRow, Report, SegmentsReport,
+};
 use wmdetect::scheme::{Distribution, Key, Scheme, Secret, TextGValues, TokenizerBinding, Watermark};
-use wmdetect::statistics::PKind;
+use wmdetect::statistics::{PKind, Profile};
+use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
 
 /// A directory with the key file `k.bin` and the tiny tokenizer, which is also where the program runs.
@@ -387,6 +390,82 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
 }
 
 #[test]
+fn segments_in_text_have_the_bytes_of_their_tokens() {
+    let place = Place::new();
+    let tokenizer = Tokenizer::open(tokenizer()).unwrap();
+    let background = "The old man went down to the river, and he said é to the boat. ".repeat(8);
+    // A passage that carries the mark: of eight random words always the one with most evidence a token.
+    let words: Vec<&str> = "river old man boat sea went hand said fish day sun big dark line water fast bird cold deep \
+                            wind north slow sky long back strong moon tired small shark bone blood wood hook oar knife"
+        .split_whitespace()
+        .collect();
+    let (prf, profile, mut random) = (key(1).prf(), Profile::named("t1.0").unwrap(), Random(5));
+    let mut passage = String::new();
+    for _ in 0..120 {
+        let before = tokenizer.encode(&passage).unwrap().ids.len();
+        let evidence = |word: &str| {
+            let ids = tokenizer.encode(&format!("{passage} {word}")).unwrap().ids;
+            let g = TextGValues::new(&prf, &[], &ids[before.saturating_sub(4)..]).g;
+            g.iter().map(|&g| profile.ln_lr(g)).sum::<f64>() / (g.len() as f64 + 1e-9)
+        };
+        let candidates: Vec<&str> = (0..8).map(|_| words[random.next() as usize % words.len()]).collect();
+        let word = candidates.into_iter().max_by(|a, b| evidence(a).total_cmp(&evidence(b))).unwrap();
+        passage = format!("{passage} {word}");
+    }
+    let text = format!("{background}{passage} {background}");
+    place.write("text", &text);
+    let run = place.run("segments text --json").code(0);
+    let report: SegmentsReport = serde_json::from_str(&run.out()).unwrap();
+    let [start, end] = report.segments[0].bytes.unwrap().map(|byte| byte as usize);
+    let encoded = tokenizer.encode(&text).unwrap();
+    let [first, last] = report.segments[0].tokens.map(|token| token as usize);
+    assert_eq!((start, end), (encoded.offsets[first].start, encoded.offsets[last - 1].end));
+    assert!(start.abs_diff(background.len()) < 60, "{report:?}");
+    assert_eq!(place.run("score text --json").code(0).report().spans, report.segments);
+    assert!(place.run("segments text").code(0).out().contains("marked passage"));
+    place.write("plain", &background);
+    place.run("segments plain --exit-code").code(3);
+    place.run("segments plain text --exit-code").code(0);
+}
+
+#[test]
+fn attribution_among_derived_keys_and_a_directory() {
+    let place = Place::new();
+    let tenant = key(1).derive("t-07").unwrap();
+    place
+        .ids("marked", &response(Some(&tenant), &[], 150, 7))
+        .ids("plain", &response(None, &[], 150, 9))
+        .write("labels", "a\n\nt-07\r\na\n");
+    let run =
+        place.run("attribute marked plain --tokens --json --master k.bin --label-range t-:00-99").code(0);
+    let reports: Vec<Attribution> =
+        run.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((reports[0].keys.len(), reports[0].keys_tried), (1, 100));
+    assert_eq!(
+        (reports[0].keys[0].name.as_deref(), &reports[0].keys[0].key_id),
+        (Some("t-07"), &tenant.id())
+    );
+    assert_eq!((reports[1].verdict, reports[1].keys.len()), (Verdict::NotDetected, 0));
+    let people = place.run("attribute marked --tokens --master k.bin --labels labels").code(0).out();
+    assert!(people.contains("(t-07)") && people.contains("2 keys tried"), "{people}");
+
+    std::fs::create_dir(place.path("ring")).unwrap();
+    key(2).write(place.path("ring/two.bin"), false).unwrap();
+    tenant.write(place.path("ring/seven.bin"), false).unwrap();
+    let run = place.run("attribute marked --tokens --json --keyring ring --exit-code").code(0);
+    let report: Attribution = serde_json::from_str(&run.out()).unwrap();
+    assert_eq!(report.keys[0].name.as_deref(), Some("seven.bin"));
+    assert_eq!(report.runner_up.unwrap().name.as_deref(), Some("two.bin"));
+    place.run("attribute plain --tokens --keyring ring --exit-code").code(3);
+
+    for wrong in ["", "--master k.bin", "--labels labels", "--keyring ring --master k.bin --labels labels"] {
+        place.run(&format!("attribute marked --tokens {wrong}")).code(2);
+    }
+    let error = place.run("attribute marked --tokens --master k.bin --label-range t:9-1").code(2).errors();
+    assert!(error.contains("t:9-1"), "{error}");
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let place = Place::new();
     place.write("ids", "[1, 2, 3]\n".repeat(20_000));
@@ -416,6 +495,8 @@ fn completions_man_pages_and_help() {
         ("help", "--help"),
         ("score", "score --help"),
         ("gvalues", "gvalues --help"),
+        ("segments", "segments --help"),
+        ("attribute", "attribute --help"),
         ("calibrate", "calibrate --help"),
     ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{name}.txt"));

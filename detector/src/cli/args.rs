@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use wmdetect::detect::DEFAULT_FPR;
 use wmdetect::statistics::calibration::LEAST_KEYS;
 use wmdetect::statistics::{DetectorKind, UnknownDetector};
@@ -27,6 +27,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Say of each text whether it carries the key's mark, and how sure that is
     Score(ScoreArgs),
+    /// Find the marked passages inside texts
+    Segments(SegmentsArgs),
+    /// Say which of many keys marked a text, if any
+    Attribute(AttributeArgs),
     /// Try the key on unmarked texts of your own, among random keys
     Calibrate(CalibrateArgs),
     /// Print a text's g-values and which positions count, to check this program against another
@@ -110,6 +114,62 @@ pub(crate) struct CalibrateArgs {
     /// Write the report as a page to this file too
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SegmentsArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Look for every key in this directory; p is corrected for their number
+    #[arg(long, value_name = "DIR", conflicts_with = "key")]
+    pub keyring: Option<PathBuf>,
+    /// The share of unmarked texts in which any passage may be found
+    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
+    pub fpr: f64,
+    /// Known boilerplate that does not count: plain text with one passage a line, or what calibrate wrote
+    #[arg(long, value_name = "FILE")]
+    pub ignore: Option<PathBuf>,
+    /// One JSON object a text
+    #[arg(long)]
+    pub json: bool,
+    /// End with 0 if a passage is found and with 3 if none is
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("keys").required(true).args(["keyring", "master"]))]
+#[command(group = ArgGroup::new("which").args(["labels", "label_range"]))]
+pub(crate) struct AttributeArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The keys are the files in this directory
+    #[arg(long, value_name = "DIR")]
+    pub keyring: Option<PathBuf>,
+    /// The keys are derived from this one, with the labels that follow
+    #[arg(long, value_name = "FILE", requires = "which")]
+    pub master: Option<PathBuf>,
+    /// The labels, one a line; name all that could have been used, since p is corrected for their number
+    #[arg(long, value_name = "FILE", requires = "master")]
+    pub labels: Option<PathBuf>,
+    /// The labels are a prefix and a number, such as tenant-:0-9999
+    #[arg(long, value_name = "PREFIX:FROM-TO", requires = "master")]
+    pub label_range: Option<String>,
+    /// The probability at most that a key is named which did not mark the text
+    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
+    pub fpr: f64,
+    /// Known boilerplate that does not count: plain text with one passage a line, or what calibrate wrote
+    #[arg(long, value_name = "FILE")]
+    pub ignore: Option<PathBuf>,
+    /// One JSON object a text
+    #[arg(long)]
+    pub json: bool,
+    /// End with 0 if a key is named and with 3 if none is
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,10 +1,12 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
 mod args;
+mod attribute;
 mod calibrate;
 mod gvalues;
 mod inputs;
 mod score;
+mod segments;
 mod train;
 
 use std::io::{self, ErrorKind, Write};
@@ -40,6 +42,8 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Score(args) => score::run(&args),
+        Command::Segments(args) => segments::run(&args),
+        Command::Attribute(args) => attribute::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Gvalues(args) => gvalues::run(&args),
         Command::Train(args) => train::run(&args),

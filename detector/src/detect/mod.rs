@@ -14,9 +14,11 @@
 //!
 //! Making a detector takes about a millisecond; keep it and share it between threads.
 
+mod attribute;
 mod error;
 mod ignore;
 mod keyring;
+mod segments;
 mod statistic;
 #[cfg(feature = "text")]
 mod stream;
@@ -71,6 +73,8 @@ pub struct Detector {
 struct Entry {
     prf: Prf,
     id: String,
+    /// Its label or its file's name, in a ring.
+    name: Option<String>,
     /// The tokenizer that the key belongs to, if it says so.
     #[cfg(feature = "text")]
     binding: Option<TokenizerBinding>,
@@ -158,7 +162,7 @@ impl Detector {
 
     /// For token ids, under one key.
     pub fn for_tokens(key: Key) -> Self {
-        Self::build(vec![key], false)
+        Self::build(vec![(key, None)], false)
     }
 
     /// For token ids, under each key of a ring; `with_tokenizer` makes it one for texts.
@@ -166,12 +170,12 @@ impl Detector {
         Self::build(ring.keys, true)
     }
 
-    fn build(keys: Vec<Key>, ring: bool) -> Self {
+    fn build(keys: Vec<(Key, Option<String>)>, ring: bool) -> Self {
         // One null distribution a depth, however many keys.
         let mut plans: BTreeMap<usize, Arc<Plan>> = BTreeMap::new();
         let keys = keys
             .into_iter()
-            .map(|key| {
+            .map(|(key, name)| {
                 let depth = key.scheme().depth();
                 let plan = plans.entry(depth).or_insert_with(|| {
                     let weighted_mean = Arc::new(WeightedMean::new(depth));
@@ -180,6 +184,7 @@ impl Detector {
                 Entry {
                     prf: key.prf(),
                     id: key.id(),
+                    name,
                     #[cfg(feature = "text")]
                     binding: key.tokenizer().cloned(),
                     plan: Arc::clone(plan),
@@ -299,6 +304,7 @@ impl Detector {
         let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
         let (encoded, changes) = text;
         let mut report = self.score_tokens_with_prompt(prompt, &encoded.ids);
+        segments::locate(&mut report.spans, &encoded.offsets);
         self.complete(&mut report, tokenizer, changes);
         Ok(report)
     }
@@ -307,22 +313,30 @@ impl Detector {
     #[cfg(feature = "text")]
     fn complete(&self, report: &mut Report, tokenizer: &Tokenizer, changes: Changes) {
         report.tokenizer = Some(tokenizer.name().to_owned());
+        report.warnings.extend(self.text_warnings(&changes));
         report.normalisation = (!changes.is_empty()).then_some(changes);
-        let unbound = self.keys.iter().filter(|entry| entry.binding.is_none()).count();
-        if unbound > 0 {
+    }
+
+    /// What is to be said of a text beside its tokens: that keys name no tokenizer, that it was not UTF-8.
+    #[cfg(feature = "text")]
+    fn text_warnings(&self, changes: &Changes) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut unbound = self.keys.iter().filter(|entry| entry.binding.is_none());
+        if let (Some(first), Some(tokenizer)) = (unbound.next(), &self.tokenizer) {
             let subject = if self.ring {
-                format!("{unbound} of {} keys name no tokenizer", self.keys.len())
+                format!("{} of {} keys name no tokenizer", unbound.count() + 1, self.keys.len())
             } else {
-                format!("key {} names no tokenizer", report.key_id)
+                format!("key {} names no tokenizer", first.id)
             };
-            report.warnings.push(format!(
+            warnings.push(format!(
                 "{subject}; if the texts were written with another one than {}, their mark is not found",
                 tokenizer.name()
             ));
         }
         if changes.invalid_utf8 > 0 {
-            report.warnings.push("the text is not UTF-8; what is not was replaced by U+FFFD".into());
+            warnings.push("the text is not UTF-8; what is not was replaced by U+FFFD".into());
         }
+        warnings
     }
 
     /// Scores the content of a file: a byte order mark is no part of the text, and bytes that are not UTF-8 become
@@ -362,7 +376,12 @@ impl Detector {
 
     /// Scores the token ids of the response to a known prompt, as [`score_with_prompt`](Self::score_with_prompt).
     pub fn score_tokens_with_prompt(&self, prompt: &[u32], ids: &[u32]) -> Report {
-        self.report(ids.len() as u64, self.keys.iter().map(|entry| (entry, self.outcome(entry, prompt, ids))))
+        let outcomes = self.keys.iter().map(|entry| (entry, self.outcome(entry, prompt, ids)));
+        let mut report = self.report(ids.len() as u64, outcomes);
+        if let Some(entry) = self.keys.iter().find(|entry| entry.id == report.key_id) {
+            report.spans = self.spans(entry, &self.values(entry, prompt, ids));
+        }
+        report
     }
 
     /// The report on a text of `tokens` tokens, from what each key makes of it.
@@ -414,6 +433,7 @@ impl Detector {
             }),
             scores: best.scores,
             warnings,
+            spans: Vec::new(),
             keys_tried: self.ring.then_some(tries as u64),
             normalisation: None,
             ignored_tokens: best.ignored,
@@ -433,6 +453,13 @@ impl Detector {
             g_bits: values.g.iter().map(|g| g.to_string(values.depth)).collect(),
             mask: values.reference_mask.iter().map(|&scored| if scored { '1' } else { '0' }).collect(),
         }
+    }
+
+    /// The g-values under one key, with what is to be ignored taken out of the mask.
+    fn values(&self, entry: &Entry, prompt: &[u32], ids: &[u32]) -> TextGValues {
+        let mut values = TextGValues::new(&entry.prf, prompt, ids);
+        self.leave_out(ids, &mut values);
+        values
     }
 
     fn outcome(&self, entry: &Entry, prompt: &[u32], ids: &[u32]) -> Outcome {

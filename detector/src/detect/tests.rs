@@ -75,7 +75,7 @@ fn a_directory_is_a_ring() {
     std::fs::write(dir.path().join("b"), [2; 32]).unwrap();
     std::fs::write(dir.path().join("a"), [1; 32]).unwrap();
     std::fs::write(dir.path().join(".hidden"), "no key").unwrap();
-    let ids: Vec<_> = Keyring::open(dir.path()).unwrap().keys().iter().map(Key::id).collect();
+    let ids: Vec<_> = Keyring::open(dir.path()).unwrap().keys().map(Key::id).collect();
     assert_eq!(ids, [key(1).id(), key(2).id()]);
     std::fs::write(dir.path().join("c"), "no key").unwrap();
     assert!(matches!(Keyring::open(dir.path()), Err(DetectError::Key(KeyError::NotAKey { .. }))));
@@ -97,4 +97,81 @@ fn rates_that_decide_nothing_are_refused() {
     for fpr in [0.0, 1.0, -0.1, f64::NAN] {
         assert!(matches!(Detector::for_tokens(key(1)).fpr(fpr), Err(DetectError::Fpr { .. })));
     }
+}
+
+fn labels(numbers: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+    numbers.map(|number| format!("tenant-{number}"))
+}
+
+#[test]
+fn attribution_names_the_key_and_none_else() {
+    let master = key(9);
+    let ring = || Keyring::derived(&master, labels(0..200).chain(labels(0..10))).unwrap();
+    assert_eq!(ring().len(), 200);
+    let detector = Detector::for_keyring(ring());
+    let ids = marked(&master.derive("tenant-137").unwrap(), 64);
+    let report = detector.attribute_tokens(&ids);
+    assert_eq!((report.verdict, report.keys_tried, report.keys.len()), (Verdict::Watermarked, 200, 1));
+    let found = &report.keys[0];
+    assert_eq!(found.name.as_deref(), Some("tenant-137"));
+    assert_eq!(found.key_id, master.derive("tenant-137").unwrap().id());
+    assert!((found.log10_p - found.log10_p_alone - 200f64.log10()).abs() < 1e-9);
+    // It is what the detector says of this key alone, and of the ring.
+    let alone = Detector::for_tokens(master.derive("tenant-137").unwrap()).score_tokens(&ids);
+    assert_eq!((alone.log10_p, alone.score), (Some(found.log10_p_alone), Some(found.score)));
+    assert_eq!(detector.score_tokens(&ids).log10_p, Some(found.log10_p));
+    let runner_up = report.runner_up.unwrap();
+    assert_ne!(runner_up.key_id, found.key_id);
+    assert!(runner_up.log10_p > -3.0);
+
+    let none = detector.attribute_tokens(&marked(&key(1), 400));
+    assert_eq!((none.verdict, none.keys.len()), (Verdict::NotDetected, 0));
+    assert!(none.runner_up.is_some());
+    let nothing = detector.attribute_tokens(&[1, 2, 3]);
+    assert_eq!((nothing.verdict, nothing.keys.len(), nothing.runner_up), (Verdict::TooShort, 0, None));
+    assert!(matches!(Keyring::derived(&master, []), Err(DetectError::EmptyKeyring { .. })));
+}
+
+/// Both tenants whose text is in it are named; keys of another n-gram length are judged by their own positions.
+#[test]
+fn attribution_names_two_keys_of_two_schemes() {
+    let (long, secret) = (key(1), Secret::new(vec![2; 32].into()));
+    let short = Key::new(crate::scheme::Scheme::Sha256 { depth: 20, ngram_len: 3 }, secret).unwrap();
+    let mut ids = marked(&long, 104);
+    let prf = short.prf();
+    for i in 0..100 {
+        let context = prf.context(&ids[ids.len() - 2..]);
+        let best = (0..8).map(|c| 200_000 + 8 * i + c).max_by_key(|&id| context.g_bits(id).0.count_ones());
+        ids.extend(best);
+    }
+    let expected = [long.id(), short.id()];
+    let detector = Detector::for_keyring(Keyring::new(vec![short, long, key(3)]).unwrap());
+    let report = detector.attribute_tokens(&ids);
+    let mut found: Vec<_> = report.keys.iter().map(|key| (&key.key_id, key.scored_tokens)).collect();
+    found.sort_by_key(|found| found.1);
+    assert_eq!(found, [(&expected[0], 200), (&expected[1], 202)]);
+    assert_eq!(report.runner_up.unwrap().key_id, key(3).id());
+}
+
+#[test]
+fn segments_are_found_where_they_are() {
+    let passage = marked(&key(1), 104);
+    let ids: Vec<u32> = (0..600).chain(passage).chain(600_000..600_500).collect();
+    let detector = Detector::for_tokens(key(1));
+    let report = detector.segments_of_tokens(&ids);
+    assert_eq!((report.segments.len(), report.tokens, report.p_kind), (1, 1204, PKind::Conservative));
+    let span = &report.segments[0];
+    assert!(span.tokens[0].abs_diff(600) <= 8 && span.tokens[1].abs_diff(704) <= 8, "{span:?}");
+    assert!(span.log10_p < -8.0 && span.bytes.is_none());
+    // `score` has the same spans, whatever it says of the whole.
+    assert_eq!(detector.score_tokens(&ids).spans, report.segments);
+    // A ring divides the rate, and names the key.
+    let ring = Detector::for_keyring(Keyring::new(vec![key(2), key(1)]).unwrap());
+    let of_ring = &ring.segments_of_tokens(&ids).segments[..];
+    assert_eq!(of_ring.len(), 1);
+    assert_eq!((of_ring[0].tokens, &of_ring[0].key_id), (span.tokens, &key(1).id()));
+    assert!((of_ring[0].log10_p - span.log10_p - 2f64.log10()).abs() < 1e-9);
+
+    assert_eq!(Detector::for_tokens(key(2)).segments_of_tokens(&ids).segments, []);
+    assert_eq!(detector.segments_of_tokens(&[1, 2]).segments, []);
 }

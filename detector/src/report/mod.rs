@@ -1,13 +1,17 @@
 //! The JSON contract: one object a text. `docs/json.md` describes each field.
 
+mod attribution;
 mod calibration;
 mod changes;
 pub mod html;
+mod segments;
 
 use serde::{Deserialize, Serialize};
 
+pub use attribution::{Attribution, KeyReport};
 pub use calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
 pub use changes::Changes;
+pub use segments::{SegmentsReport, Span};
 
 use crate::statistics::{DetectorKind, PKind};
 use crate::verdict::Verdict;
@@ -52,6 +56,9 @@ pub struct Report {
     pub scores: Scores,
     /// What the reader should know before trusting the above.
     pub warnings: Vec<String>,
+    /// The marked passages, as [`SegmentsReport`] has them, of the key named here; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<Span>,
     /// How many keys a keyring had; absent for a single key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_tried: Option<u64>,
@@ -156,6 +163,7 @@ mod tests {
             verdict: Verdict::Watermarked,
             scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625), llr: None },
             warnings: vec![],
+            spans: vec![],
             keys_tried: None,
             normalisation: None,
             ignored_tokens: None,

@@ -1,0 +1,157 @@
+//! `wmdetect attribute`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use wmdetect::detect::{Detector, Keyring};
+use wmdetect::report::{Attribution, KeyReport};
+use wmdetect::scheme::Key;
+use wmdetect::statistics::PValue;
+use wmdetect::verdict::Verdict;
+
+use super::args::AttributeArgs;
+use super::inputs::{self, Content};
+use super::{ignoring, print, print_error, print_json, read_keyring, warn_of_permissions};
+
+/// Labels that a range may have: each becomes a key in memory.
+const MOST_LABELS: u64 = 10_000_000;
+
+pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
+    let mut detector = Detector::for_keyring(ring(args)?).fpr(args.fpr)?;
+    if let Some(tokenizer) = args.input.open_tokenizer()? {
+        detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
+    }
+    if let Some(path) = &args.ignore {
+        detector = ignoring(detector, path)?;
+    }
+    let (mut failed, mut found) = (false, false);
+    inputs::for_each(&args.input, |name, content| {
+        let report = match content {
+            Ok(Content::Text(bytes)) => detector.attribute_bytes(&bytes).map_err(|error| error.to_string()),
+            Ok(Content::Tokens(ids)) => Ok(detector.attribute_tokens(&ids)),
+            Err(error) => Err(error),
+        };
+        match report {
+            Ok(report) => {
+                let report = Attribution { input: name.into(), ..report };
+                found |= !report.keys.is_empty();
+                if args.json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
+            }
+            Err(error) => {
+                failed = true;
+                print_error(name, error, args.json)
+            }
+        }
+    })?;
+    Ok(ExitCode::from(match (failed, args.exit_code && !found) {
+        (true, _) => 1,
+        (false, true) => 3,
+        (false, false) => 0,
+    }))
+}
+
+/// The keys that could have marked a text.
+fn ring(args: &AttributeArgs) -> Result<Keyring> {
+    let Some(master) = &args.master else {
+        let Some(dir) = &args.keyring else {
+            bail!("no keys: pass --keyring DIR, or --master FILE with --labels or --label-range");
+        };
+        return read_keyring(dir);
+    };
+    let labels = match (&args.labels, &args.label_range) {
+        (Some(file), _) => read_labels(file)?,
+        (None, Some(range)) => label_range(range)?,
+        (None, None) => bail!("no labels: pass --labels FILE or --label-range PREFIX:FROM-TO"),
+    };
+    warn_of_permissions(master);
+    Ok(Keyring::derived(&Key::read(master)?, labels)?)
+}
+
+/// One label a line; empty lines are none.
+fn read_labels(file: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).with_context(|| {
+        format!("cannot read the labels {}; expected a text file, one label a line", file.display())
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// `tenant-:0-9999` is tenant-0 to tenant-9999; `t:001-250` keeps the zeros.
+fn label_range(range: &str) -> Result<Vec<String>> {
+    let expected = || format!("expected PREFIX:FROM-TO, such as tenant-:0-9999, found {range:?}");
+    let (prefix, numbers) = range.rsplit_once(':').with_context(expected)?;
+    let (from, to) = numbers.split_once('-').with_context(expected)?;
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(from) || !digits(to) {
+        bail!(expected());
+    }
+    let (first, last): (u64, u64) =
+        (from.parse().with_context(expected)?, to.parse().with_context(expected)?);
+    if first > last {
+        bail!("the label range {range:?} ends before it begins; {}", expected());
+    }
+    if last - first >= MOST_LABELS {
+        bail!(
+            "the label range {range:?} has more than {MOST_LABELS} labels; split it, and divide --fpr by the number of parts"
+        );
+    }
+    let width = if from.starts_with('0') { from.len() } else { 0 };
+    Ok((first..=last).map(|number| format!("{prefix}{number:0width$}")).collect())
+}
+
+/// The keys in a few lines.
+fn for_people(report: &Attribution) -> String {
+    let mut text = format!("{}: ", report.input);
+    text.push_str(match (&report.keys[..], report.verdict) {
+        ([], Verdict::TooShort) => "none of the keys, but too short to tell",
+        ([], _) => "none of the keys",
+        ([_], _) => "marked with one of the keys",
+        _ => "marked with several of the keys",
+    });
+    for key in &report.keys {
+        line(&mut text, "", key);
+    }
+    if let Some(key) = &report.runner_up {
+        line(&mut text, "runner-up: ", key);
+    }
+    // Writing to a string cannot fail.
+    let _ = write!(text, "\n  {} keys tried, {} tokens", report.keys_tried, report.tokens);
+    for warning in &report.warnings {
+        let _ = write!(text, "\n  warning: {warning}");
+    }
+    text.push('\n');
+    text
+}
+
+fn line(text: &mut String, role: &str, key: &KeyReport) {
+    let p = |log10| PValue { log10, kind: key.p_kind };
+    let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let _ = write!(
+        text,
+        "\n  {role}key {}{name}: p = {} for all keys, {} for this one alone; weighted mean {:.4} over {} tokens",
+        key.key_id,
+        p(key.log10_p),
+        p(key.log10_p_alone),
+        key.score,
+        key.scored_tokens
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_labels() {
+        assert_eq!(label_range("t:8-11").unwrap(), ["t8", "t9", "t10", "t11"]);
+        assert_eq!(label_range("a:b-:008-010").unwrap(), ["a:b-008", "a:b-009", "a:b-010"]);
+        assert_eq!(label_range(":0-0").unwrap(), ["0"]);
+        let wrong = ["t", "t:", "t:1", "t:1-", "t:-1", "t:2-1", "t:1-x", "t:+1-2", "t:0-99999999"];
+        for range in wrong.into_iter().chain(["t:1-99999999999999999999"]) {
+            let error = label_range(range).unwrap_err().to_string();
+            assert!(error.contains(&format!("{range:?}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Which of many keys.
+
+use serde::{Deserialize, Serialize};
+
+use super::Changes;
+use crate::statistics::{DetectorKind, PKind};
+use crate::verdict::Verdict;
+
+/// What one of many keys makes of a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyReport {
+    /// The key's public id.
+    pub key_id: String,
+    /// Its label, if it was derived, or its file's name; null where it has neither.
+    pub name: Option<String>,
+    /// Its scheme.
+    pub scheme: String,
+    /// Tokens that count under its scheme.
+    pub scored_tokens: u64,
+    /// The statistic's value over them.
+    pub score: f64,
+    /// p, corrected for `keys_tried`; never below the smallest normal `f64`.
+    pub p_value: f64,
+    /// log₁₀ of it.
+    pub log10_p: f64,
+    /// log₁₀ p as if this key alone had been tried.
+    pub log10_p_alone: f64,
+    /// What the p-value promises.
+    pub p_kind: PKind,
+}
+
+/// What `wmdetect attribute` says of one text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    pub schema_version: u32,
+    /// As in [`Report`](super::Report).
+    pub input: String,
+    /// Name of the tokenizer that split the text; null where the input was token ids.
+    pub tokenizer: Option<String>,
+    /// Tokens of the text.
+    pub tokens: u64,
+    /// The statistic.
+    pub detector: DetectorKind,
+    /// K: the different keys that could have been named.
+    pub keys_tried: u64,
+    /// The probability that a key is named which did not mark the text is at most this.
+    pub fpr: f64,
+    /// `watermarked`: by the keys below. Otherwise none of the keys is named.
+    pub verdict: Verdict,
+    /// The keys whose corrected p is at most `fpr`, least p first; empty means none.
+    pub keys: Vec<KeyReport>,
+    /// The key with the least p among the others; null where there are no others or nothing is scored.
+    pub runner_up: Option<KeyReport>,
+    /// As in [`Report`](super::Report).
+    pub warnings: Vec<String>,
+    /// What was changed in the text before it was cut into tokens; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Changes>,
+}

@@ -1,0 +1,57 @@
+//! Marked passages.
+
+use serde::{Deserialize, Serialize};
+
+use super::Changes;
+use crate::statistics::PKind;
+
+/// A passage that carries a key's mark: with family-wise error `fpr`, every one that is reported meets marked text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Span {
+    /// First byte in the original text and the one after the last; null where the input was token ids.
+    pub bytes: Option<[u64; 2]>,
+    /// First token and the one after the last, counted from 0, the context of the first scored token included.
+    pub tokens: [u64; 2],
+    /// Those of them that count.
+    pub scored_tokens: u64,
+    /// ln of the likelihood ratio over the passage.
+    pub score: f64,
+    /// p of the passage, corrected for all windows, profiles and keys; never below the smallest normal `f64`.
+    pub p_value: f64,
+    /// log₁₀ of it.
+    pub log10_p: f64,
+    /// The profile that found it.
+    pub profile: String,
+    /// The key that found it.
+    pub key_id: String,
+}
+
+/// What `wmdetect segments` says of one text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentsReport {
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    pub schema_version: u32,
+    /// As in [`Report`](super::Report).
+    pub input: String,
+    /// Name of the tokenizer that split the text; null where the input was token ids.
+    pub tokenizer: Option<String>,
+    /// Tokens of the text.
+    pub tokens: u64,
+    /// Those that count, under the key of which most count.
+    pub scored_tokens: u64,
+    /// What the passages' p-values promise.
+    pub p_kind: PKind,
+    /// The family-wise error: the share of unmarked texts that may have any passage.
+    pub fpr: f64,
+    /// How many keys were tried.
+    pub keys_tried: u64,
+    /// The passages, in order of the text; those of one key do not overlap.
+    pub segments: Vec<Span>,
+    /// As in [`Report`](super::Report).
+    pub warnings: Vec<String>,
+    /// What was changed in the text before it was cut into tokens; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Changes>,
+}
