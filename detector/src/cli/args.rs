@@ -75,9 +75,26 @@ pub(crate) struct ScoreArgs {
     /// One JSON object a text
     #[arg(long)]
     pub json: bool,
+    /// Write a page with the verdicts, the texts and where in them the evidence is to this file too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Show the text too, coloured by the evidence
+    #[arg(long, conflicts_with = "json")]
+    pub view: bool,
+    /// When --view is coloured; auto: on a terminal, unless the variable NO_COLOR is set
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN", requires = "view")]
+    pub color: ColorChoice,
     /// End with 0 if a text is watermarked and with 3 if none is
     #[arg(long)]
     pub exit_code: bool,
+}
+
+/// When to write colours.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Args, Debug)]

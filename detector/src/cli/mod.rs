@@ -8,6 +8,7 @@ mod inputs;
 mod score;
 mod segments;
 mod train;
+mod view;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

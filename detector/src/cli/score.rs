@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use wmdetect::detect::explain::Explanation;
 use wmdetect::detect::{Detector, StreamOptions};
-use wmdetect::report::Report;
+use wmdetect::report::html::{self, Scored};
+use wmdetect::report::{ErrorRow, Report, SCHEMA_VERSION};
 use wmdetect::statistics::{DetectorKind, PValue};
 use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
 use super::inputs::{self, Content, Source};
-use super::{ignoring, open_profile, print, print_error, print_json, read_key, read_keyring};
+use super::{ignoring, open_profile, print, print_error, print_json, read_key, read_keyring, view};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let detector = match &args.keyring {
@@ -30,35 +32,69 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         detector = ignoring(detector, path)?;
     }
 
+    let colours = view::colours(args.color);
+    let mut scored_texts = Vec::new();
     let (mut failed, mut found) = (false, false);
     inputs::for_each_source(&args.input, |name, content| {
-        let report = match content {
-            Ok(Source::Content(Content::Text(bytes))) => {
-                detector.score_bytes(&bytes).map_err(|error| error.to_string())
-            }
-            Ok(Source::Content(Content::Tokens(ids))) => Ok(detector.score_tokens(&ids)),
-            Ok(Source::Long(input)) => {
-                detector.score_reader(input, StreamOptions::default()).map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error),
-        };
-        match report {
-            Ok(report) => {
-                let report = Report { input: name.into(), ..report };
+        match scored(&detector, content, args.view || args.html.is_some()) {
+            Ok(mut scored) => {
+                let Scored::Text { bytes, explanation } = &mut scored else { return Ok(()) };
+                explanation.report.input = name.into();
+                let report = &explanation.report;
                 found |= report.verdict == Verdict::Watermarked;
-                if args.json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
+                if args.json {
+                    print_json(report)?;
+                } else {
+                    print(for_people(report).as_bytes())?;
+                }
+                if args.view && !explanation.tokens.is_empty() {
+                    print(view::view(bytes.as_deref(), explanation, colours).as_bytes())?;
+                }
+                if args.html.is_some() {
+                    scored_texts.push(scored);
+                }
+                Ok(())
             }
             Err(error) => {
                 failed = true;
+                if args.html.is_some() {
+                    let row = ErrorRow { schema_version: SCHEMA_VERSION, input: name.into(), error: error.clone() };
+                    scored_texts.push(Scored::Failed(row));
+                }
                 print_error(name, error, args.json)
             }
         }
     })?;
+    if let Some(path) = &args.html {
+        std::fs::write(path, html::score(&scored_texts))
+            .with_context(|| format!("cannot write the page {}", path.display()))?;
+    }
     Ok(ExitCode::from(match (failed, args.exit_code && !found) {
         (true, _) => 1,
         (false, true) => 3,
         (false, false) => 0,
     }))
+}
+
+/// The report of one input, with its tokens if they are to be `shown`. What is too long to be held in memory has none.
+fn scored(detector: &Detector, content: Result<Source<'_>, String>, shown: bool) -> Result<Scored, String> {
+    let of = |report| Explanation { report, tokens: Vec::new() };
+    let (bytes, explanation) = match content? {
+        Source::Content(Content::Text(bytes)) if shown => {
+            let explanation = detector.explain_bytes(&bytes).map_err(|error| error.to_string())?;
+            (Some(bytes), explanation)
+        }
+        Source::Content(Content::Text(bytes)) => {
+            (None, of(detector.score_bytes(&bytes).map_err(|error| error.to_string())?))
+        }
+        Source::Content(Content::Tokens(ids)) if shown => (None, detector.explain_tokens(&ids)),
+        Source::Content(Content::Tokens(ids)) => (None, of(detector.score_tokens(&ids))),
+        Source::Long(input) => {
+            let report = detector.score_reader(input, StreamOptions::default());
+            (None, of(report.map_err(|error| error.to_string())?))
+        }
+    };
+    Ok(Scored::Text { bytes, explanation })
 }
 
 /// A report in a few lines: the verdict first.

@@ -16,6 +16,7 @@
 
 mod attribute;
 mod error;
+pub mod explain;
 mod ignore;
 mod keyring;
 mod segments;

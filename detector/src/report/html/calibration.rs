@@ -7,6 +7,9 @@ use crate::statistics::{PKind, PValue};
 /// Width of both plots, in their own units.
 const WIDTH: f64 = 800.0;
 
+/// Shared passages that the page lists.
+const SHOWN: usize = 25;
+
 /// The page of a calibration.
 pub fn calibration(report: &CalibrationReport) -> String {
     let mut body = String::new();
@@ -314,8 +317,10 @@ fn shared(body: &mut String, report: &CalibrationReport) {
     body.push_str(
         "<div class=\"wide\"><table>\n<tr><th class=\"n\">texts</th><th class=\"n\">p alone</th><th>passage</th></tr>\n",
     );
-    for passage in &shared.passages {
+    for passage in shared.passages.iter().take(SHOWN) {
         let text = passage.text.clone().unwrap_or_else(|| format!("{:?}", passage.tokens));
+        // One line each: the page is to be read, and the JSON has the text as it is.
+        let text = text.replace('\n', "↵");
         let p = PValue { log10: passage.log10_p, kind: PKind::Exact };
         put!(
             body,
@@ -325,7 +330,7 @@ fn shared(body: &mut String, report: &CalibrationReport) {
         );
     }
     body.push_str("</table></div>\n");
-    let more = shared.passages_found.saturating_sub(shared.passages.len() as u64);
+    let more = shared.passages_found.saturating_sub(shared.passages.len().min(SHOWN) as u64);
     if more > 0 {
         put!(body, "<p class=\"small\">And {more} more.</p>\n");
     }

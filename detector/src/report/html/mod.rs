@@ -3,12 +3,14 @@
 //! Everything that comes from outside (texts, names, warnings) goes through [`Escaped`].
 
 mod calibration;
+mod score;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 pub use calibration::calibration;
+pub use score::{Scored, score, sentence};
 
 /// Writing to a string cannot fail; this keeps that in one place.
 macro_rules! put {
@@ -72,4 +74,23 @@ fn warnings(body: &mut String, warnings: &[String]) {
         put!(body, "<li>{}</li>\n", Escaped(warning));
     }
     body.push_str("</ul>\n");
+}
+
+/// `3.2 million` for one in 3,210,000: 1/p from log₁₀ p, rounded so that it is never too large.
+fn one_in(log10_p: f64) -> String {
+    const NAMES: [(f64, &str); 4] =
+        [(12.0, "trillion"), (9.0, "billion"), (6.0, "million"), (3.0, "thousand")];
+    let exponent = -log10_p;
+    if exponent >= 15.0 {
+        return format!("a 1 with {} zeros", exponent.floor());
+    }
+    // Two digits, rounded down.
+    let digits = |power: f64| {
+        let number = 10f64.powf(exponent - power) * (1.0 + 1e-12);
+        if number < 10.0 { (number * 10.0).floor() / 10.0 } else { number.floor() }
+    };
+    match NAMES.iter().find(|(power, _)| exponent >= *power) {
+        Some((power, name)) => format!("{} {name}", digits(*power)),
+        None => format!("{}", digits(0.0)),
+    }
 }
