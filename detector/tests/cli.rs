@@ -466,6 +466,30 @@ fn attribution_among_derived_keys_and_a_directory() {
 }
 
 #[test]
+fn a_page_and_a_view_show_the_evidence() {
+    let place = Place::new();
+    place
+        .write("text", "The <i>old</i> man & the river.\u{1b}[2J")
+        .ids("ids", &response(Some(&key(1)), &[], 120, 7));
+    place.run("score ids missing --tokens --html page.html").code(1);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("carries the mark") && page.contains("class=\"e4\"") && page.contains("missing"));
+
+    place.run("score text --html page.html --json").code(0);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("&lt;") && !page.contains("<i>") && !page.contains('\u{1b}'));
+
+    let plain = place.run("score text --view").code(0).out();
+    assert!(plain.contains("man & the river.") && !plain.contains('\u{1b}'), "{plain:?}");
+    let coloured = place.run("score ids --tokens --view --color always").code(0).out();
+    assert!(coloured.contains("\u{1b}[38;5;231;48;5;29m"));
+    let hostile = place.run("score text --view --color always").code(0).out();
+    assert!(!hostile.contains("\u{1b}[2J"), "{hostile:?}");
+    place.run("score text --view --json").code(2);
+    place.run("score text --html no/such/page").code(2);
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let place = Place::new();
     place.write("ids", "[1, 2, 3]\n".repeat(20_000));

@@ -25,7 +25,9 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let mut detector = Detector::for_tokens(key).fpr(args.fpr)?;
     let tokenizer = args.input.open_tokenizer()?.map(std::sync::Arc::new);
     if let Some(tokenizer) = &tokenizer {
-        detector = detector.with_tokenizer(std::sync::Arc::clone(tokenizer))?.normaliser(args.input.text.normaliser());
+        detector = detector
+            .with_tokenizer(std::sync::Arc::clone(tokenizer))?
+            .normaliser(args.input.text.normaliser());
     }
     if let Some(path) = &args.ignore {
         detector = ignoring(detector, path)?;

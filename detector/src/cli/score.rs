@@ -58,7 +58,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
             Err(error) => {
                 failed = true;
                 if args.html.is_some() {
-                    let row = ErrorRow { schema_version: SCHEMA_VERSION, input: name.into(), error: error.clone() };
+                    let row =
+                        ErrorRow { schema_version: SCHEMA_VERSION, input: name.into(), error: error.clone() };
                     scored_texts.push(Scored::Failed(row));
                 }
                 print_error(name, error, args.json)
@@ -94,7 +95,7 @@ fn scored(detector: &Detector, content: Result<Source<'_>, String>, shown: bool)
             (None, of(report.map_err(|error| error.to_string())?))
         }
     };
-    Ok(Scored::Text { bytes, explanation })
+    Ok(Scored::Text { bytes, explanation: Box::new(explanation) })
 }
 
 /// A report in a few lines: the verdict first.

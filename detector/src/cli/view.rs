@@ -8,7 +8,8 @@ use wmdetect::detect::explain::{Explanation, LEVELS, TokenEvidence};
 use super::args::ColorChoice;
 
 /// Background of each level, black on green so that it reads on light and on dark terminals.
-const COLOURS: [&str; 4] = ["\x1b[38;5;16;48;5;194m", "\x1b[38;5;16;48;5;151m", "\x1b[38;5;16;48;5;114m", "\x1b[38;5;231;48;5;29m"];
+const COLOURS: [&str; 4] =
+    ["\x1b[38;5;16;48;5;194m", "\x1b[38;5;16;48;5;151m", "\x1b[38;5;16;48;5;114m", "\x1b[38;5;231;48;5;29m"];
 const DIM: &str = "\x1b[2m";
 const UNDERLINED: &str = "\x1b[4m";
 const RESET: &str = "\x1b[0m";

@@ -149,6 +149,10 @@ impl Detector {
             })
             .collect();
         smooth(&mut tokens);
+        for span in &report.spans {
+            let inside = tokens.iter_mut().take(span.tokens[1] as usize).skip(span.tokens[0] as usize);
+            inside.for_each(|token| token.in_span = true);
+        }
         Explanation { report, tokens }
     }
 }

@@ -14,7 +14,7 @@ pub enum Scored {
         /// The input's bytes; none where it was token ids.
         bytes: Option<Vec<u8>>,
         /// Report and tokens.
-        explanation: Explanation,
+        explanation: Box<Explanation>,
     },
     /// It could not be scored.
     Failed(ErrorRow),
@@ -42,10 +42,13 @@ pub fn score(texts: &[Scored]) -> String {
 }
 
 fn contents(body: &mut String, texts: &[Scored]) {
-    body.push_str("<div class=\"wide\"><table>\n<tr><th>text</th><th>verdict</th><th class=\"n\">p</th></tr>\n");
+    body.push_str(
+        "<div class=\"wide\"><table>\n<tr><th>text</th><th>verdict</th><th class=\"n\">p</th></tr>\n",
+    );
     for (i, text) in texts.iter().enumerate() {
         let (input, verdict, p) = match text {
-            Scored::Text { explanation: Explanation { report, .. }, .. } => {
+            Scored::Text { explanation, .. } => {
+                let report = &explanation.report;
                 (&report.input, verdict_name(report.verdict), shown_p(report))
             }
             Scored::Failed(row) => (&row.input, "could not be read", String::new()),
@@ -122,7 +125,8 @@ fn one(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     body.push_str("</table>\n");
 
     if explanation.tokens.is_empty() {
-        let why = if report.tokens == 0 { "The text has no tokens." } else { "The text is too long to be shown." };
+        let why =
+            if report.tokens == 0 { "The text has no tokens." } else { "The text is too long to be shown." };
         put!(body, "<p class=\"small\">{why}</p>\n");
         return;
     }
@@ -146,7 +150,9 @@ fn legend(body: &mut String, explanation: &Explanation) {
          at all and one in 100, 1,000 and 1,000,000 as deep. <span class=\"u\">Grey</span> words do not count.",
     );
     if explanation.tokens.iter().any(|token| token.in_span) {
-        body.push_str(" <span class=\"s\">Underlined</span> passages are marked beyond doubt of the stated rate.");
+        body.push_str(
+            " <span class=\"s\">Underlined</span> passages are marked beyond doubt of the stated rate.",
+        );
     }
     body.push_str("</p>\n");
 }

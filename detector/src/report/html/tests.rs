@@ -121,3 +121,101 @@ mod of_a_calibration {
         assert!(!page.contains("NaN"));
     }
 }
+
+mod of_a_score {
+    use super::*;
+    use crate::Detector;
+    use crate::detect::explain::Explanation;
+    use crate::report::{ErrorRow, Report};
+    use crate::scheme::Key;
+    use crate::verdict::Verdict;
+
+    /// `text` as tokens of one byte each.
+    fn scored(input: &str, text: &str) -> Scored {
+        let ids: Vec<u32> = text.bytes().map(u32::from).collect();
+        let detector = Detector::for_tokens(Key::from_bytes(&[1; 32], "test").unwrap());
+        let mut explanation = detector.explain_tokens(&ids);
+        let mut end = 0;
+        for token in &mut explanation.tokens {
+            token.bytes = end..end + 1;
+            end += 1;
+        }
+        explanation.report.input = input.into();
+        explanation.report.warnings.push(input.into());
+        Scored::Text { bytes: Some(text.as_bytes().to_vec()), explanation: Box::new(explanation) }
+    }
+
+    fn explanation(scored: &Scored) -> &Explanation {
+        let Scored::Text { explanation, .. } = scored else { panic!("a text") };
+        explanation
+    }
+
+    /// The page without its tags.
+    fn words(page: &str) -> String {
+        let mut inside = false;
+        let keep = |c: &char| {
+            inside = *c == '<' || (inside && *c != '>');
+            !inside && *c != '>'
+        };
+        page.chars().filter(keep).collect()
+    }
+
+    #[test]
+    fn hostile_texts_and_names() {
+        let failed =
+            Scored::Failed(ErrorRow { schema_version: 1, input: HOSTILE.into(), error: HOSTILE.into() });
+        let text = format!("A <b>bold</b> claim & more. {}", HOSTILE.replace(['\u{202e}'], ""));
+        let page = score(&[scored(HOSTILE, &text), scored("b", ""), failed]);
+        assert_sound(&page);
+        assert_eq!(page.matches("<section id=").count(), 3);
+        assert!(
+            words(&page).contains("A &lt;b&gt;bold&lt;/b&gt; claim &amp; more."),
+            "the text is shown whole"
+        );
+        assert!(page.contains("The text has no tokens.") && page.contains("Could not be read"));
+        // One text needs no table of contents.
+        assert!(!score(&[scored("b", "x")]).contains("href"));
+    }
+
+    #[test]
+    fn evidence_is_a_colour() {
+        let mut text = scored("a", "abcdefghij");
+        if let Scored::Text { explanation, .. } = &mut text {
+            for (token, local) in
+                explanation.tokens.iter_mut().zip([None, None, Some(0.0), Some(3.0), Some(5.0)])
+            {
+                token.evidence = local;
+                token.local = local;
+            }
+            explanation.tokens.truncate(5);
+        }
+        let page = score(&[text]);
+        let shown = "<div class=\"text\"><span class=\"u\">ab</span>c<span class=\"e1\">d</span><span \
+                     class=\"e2\">e</span><span class=\"u\">fghij</span></div>";
+        assert!(page.contains(shown), "{page}");
+    }
+
+    #[test]
+    fn the_verdict_is_a_sentence() {
+        let report = explanation(&scored("a", "abc")).report.clone();
+        assert!(sentence(&report).starts_with("Too short to tell"));
+        let found = Report { verdict: Verdict::Watermarked, log10_p: Some(-6.51), ..report.clone() };
+        assert!(sentence(&found).contains("one in 3.2 million or fewer"), "{}", sentence(&found));
+        let not = Report { verdict: Verdict::NotDetected, keys_tried: Some(3), ..report };
+        assert!(sentence(&not).contains("was not found") && sentence(&not).contains("the best of 3"));
+    }
+
+    #[test]
+    fn one_in_is_never_too_large() {
+        let cases = [
+            (0.0, "1"),
+            (-2.0, "100"),
+            (-3.0, "1 thousand"),
+            (-11.5, "316 billion"),
+            (-40.2, "a 1 with 40 zeros"),
+        ];
+        for (log10, text) in cases {
+            assert_eq!(one_in(log10), text);
+        }
+    }
+}
