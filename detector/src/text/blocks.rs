@@ -9,8 +9,8 @@ pub const BLOCK_LEN: usize = 256 << 10;
 /// Reads a text in blocks of at most `len` bytes.
 ///
 /// A block ends before white space, if the second half of it has any: before the last run with a line break, else
-/// before the last run. No vocabulary that is supported has a piece that reaches from a visible character over into
-/// white space, so the tokens of the blocks are the tokens of the whole. Where there is no white space the block ends
+/// before the last run. Gemma's vocabularies have no piece that reaches from a visible character over into a space or
+/// a line feed (but for Gemma 3's ` ></`), so the tokens of the blocks are the tokens of the whole. Where there is no white space the block ends
 /// between two characters, and a token or two at the cut may differ. Either way the blocks depend on the text alone.
 #[derive(Debug)]
 pub struct Blocks<R> {
@@ -50,7 +50,9 @@ impl<R: Read> Blocks<R> {
 fn cut(bytes: &[u8]) -> usize {
     let mut space = None;
     for at in (bytes.len() / 2..bytes.len()).rev() {
-        if bytes[at].is_ascii_whitespace() && !bytes[at - 1].is_ascii_whitespace() {
+        let starts_run = bytes[at].is_ascii_whitespace() && !bytes[at - 1].is_ascii_whitespace();
+        // Gemma 2 has pieces such as `;\r`.
+        if starts_run && bytes[at] != b'\r' {
             if bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).any(|&byte| byte == b'\n') {
                 return at;
             }
@@ -85,7 +87,8 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(cut("one two three", 8), ["one two", " three"]);
-        assert_eq!(cut("one,\r\n\r\n  two three", 9), ["one,", "\r\n\r\n  two", " three"]);
+        assert_eq!(cut("one,\n\r\n   two three", 9), ["one,", "\n\r\n   two", " three"]);
+        assert_eq!(cut("some a;\r\ntwo", 9), ["some", " a;\r\ntwo"]);
         assert_eq!(cut("ééééééé", 9), ["éééé", "ééé"]);
         assert_eq!(cut("", 9), [""; 0]);
         assert_eq!(cut("12345678", 8), ["12345678"]);
