@@ -87,7 +87,7 @@ impl TableNull {
         }
         // P(S ≥ s) = 1 − P(−S ≥ 1 − s).
         let mirror: Vec<f64> = self.mass.iter().rev().copied().collect();
-        let below = upper(&mirror, n, count * self.last() + 1 - s) - 3.0 * rounding(n as f64);
+        let below = upper(&mirror, n, count * self.last() + 1 - s) - 10.0 * rounding(n as f64);
         (-below.exp()).ln_1p()
     }
 }
@@ -117,6 +117,8 @@ fn upper(mass: &[f64], n: u64, s: i64) -> f64 {
     let ratio = (-theta).exp();
 
     let mut sum = 1.0 / gap;
+    // Of the terms' sizes: rounding errors are in proportion to it.
+    let mut size = sum;
     let mut k = 1;
     while k <= nodes / 2 {
         let omega = k as f64 * step;
@@ -132,10 +134,12 @@ fn upper(mass: &[f64], n: u64, s: i64) -> f64 {
         let half = (omega / 2.0).sin();
         // 1 − e^{−θ−iω}
         let (x, y) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
-        sum += 2.0 * (n_real * magnitude.ln()).exp() * (phase.cos() * x + phase.sin() * y) / (x * x + y * y);
+        let weight = 2.0 * (n_real * magnitude.ln()).exp() / (x * x + y * y);
+        sum += weight * (phase.cos() * x + phase.sin() * y);
+        size += weight * x.hypot(y);
         k += 1;
     }
-    let sum = sum / nodes as f64 + (-CUT).exp() / gap;
+    let sum = (sum + rounding(n_real) * size) / nodes as f64 + (-CUT).exp() / gap;
     // Rounding cannot bring the sum to zero; if it ever did, the Chernoff bound is still valid.
     let ln = if sum > 0.0 && sum < 1.0 { scale + sum.ln() } else { scale };
     (ln + rounding(n_real)).min(0.0)
