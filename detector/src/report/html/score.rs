@@ -151,7 +151,7 @@ fn legend(body: &mut String, explanation: &Explanation) {
     );
     if explanation.tokens.iter().any(|token| token.in_span) {
         body.push_str(
-            " <span class=\"s\">Underlined</span> passages are marked beyond doubt of the stated rate.",
+            " <span class=\"s\">Underlined</span> passages pass the level on their own, corrected for all places.",
         );
     }
     body.push_str("</p>\n");
