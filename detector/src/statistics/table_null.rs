@@ -3,8 +3,9 @@
 //! The method is that of [`Lattice`](super::null::Lattice), with the characteristic function summed from the table:
 //! the law is tilted by e^{θj} so that its mean is the value asked for, and the tail's transform is inverted with N
 //! equally spaced nodes. That gives the tail and further terms that are all ≥ 0 (aliasing), nodes that are left out
-//! are replaced by a bound, and a bound of the rounding errors is added: p is overstated by about 1e-12 of itself,
-//! never understated. Below the mean the result is one minus the other tail, less what that is overstated by.
+//! are replaced by a bound, and a bound of the rounding errors is added: p is never understated. It is overstated by
+//! about 1e-12 of itself, and by up to 1e-6 where the table has wide gaps, since the terms then cancel. Below the mean
+//! the result is one minus the other tail, less what that is overstated by.
 
 use std::f64::consts::{PI, TAU};
 
@@ -274,6 +275,7 @@ mod tests {
         let jagged: Vec<f64> =
             (0..90).map(|j| if j % 7 == 3 { 0.0 } else { (-0.2 * j as f64).exp() }).collect();
         vec![
+            super::super::Profile::pooled().null().clone(),
             TableNull::from_counts(-2, &[1, 2, 1]).unwrap(),
             TableNull::from_counts(0, &[3, 0, 0, 0, 0, 1]).unwrap(),
             TableNull::from_counts(-40, &[0, 1 << 29, 5, 0, 7, 0, 0, 1, 0]).unwrap(),
@@ -287,6 +289,8 @@ mod tests {
     #[test]
     fn tail_equals_convolution_and_never_understates() {
         for (index, table) in tables().into_iter().enumerate() {
+            // Tables with gaps make the sum's terms cancel, which its bound covers and its precision does not.
+            let precision = if index == 0 { 1e-10 } else { 1e-7 };
             for n in [1, 2, 3, 7, 30] {
                 let law = convolved(&table, n);
                 let mut tail = 0.0;
@@ -296,7 +300,7 @@ mod tests {
                     let (found, expected) = (table.tail(n as u64, s), tail.min(1.0_f64).ln());
                     let error = found - expected;
                     assert!(
-                        error >= -3e-13 && error < 1e-9 * expected.abs().max(1e-2),
+                        error >= -3e-13 && error < precision * expected.abs().max(1e-2),
                         "table {index}, n {n}, s {s}: {found} for {expected}"
                     );
                 }
@@ -314,8 +318,8 @@ mod tests {
             assert!((table.tail(n, n as i64 * table.last()) - top).abs() < 1e-9);
             assert!(table.tail(n, n as i64 * table.last() - 1) >= top);
         }
-        assert_eq!(tables()[0].tail(0, 0), 0.0);
-        assert_eq!(tables()[0].tail(0, 1), f64::NEG_INFINITY);
+        assert_eq!(tables()[1].tail(0, 0), 0.0);
+        assert_eq!(tables()[1].tail(0, 1), f64::NEG_INFINITY);
     }
 
     #[test]
