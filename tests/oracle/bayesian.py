@@ -90,6 +90,7 @@ def documents(model, rng, count):
 def gradient(model, rng):
     """Loss and gradient of a batch that is far from the clamp, in float64."""
     model = model.double()
+    model.zero_grad()
     g = np.concatenate([marked(rng, (3, 4)), fair(rng, (3, 4))])
     labels = [1, 1, 1, 0, 0, 0]
     l2_weight = 1e-3

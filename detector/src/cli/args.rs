@@ -66,6 +66,10 @@ pub(crate) struct ScoreArgs {
     /// t0.35 [default: pooled]; chooses --detector llr
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
+    /// The directory of a Bayesian detector, from transformers or from `wmdetect train` [default: the one that comes
+    /// with wmdetect]; chooses --detector bayesian
+    #[arg(long, value_name = "DIR", conflicts_with = "profile")]
+    pub bayesian: Option<PathBuf>,
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
     pub fpr: f64,
@@ -324,6 +328,8 @@ pub(crate) struct TrainArgs {
 pub(crate) enum Trainable {
     /// The likelihood ratio
     Llr,
+    /// A Bayesian detector that transformers can load; -o names a directory
+    Bayesian,
 }
 
 fn detector_kind() -> impl TypedValueParser<Value = DetectorKind> {
@@ -332,6 +338,7 @@ fn detector_kind() -> impl TypedValueParser<Value = DetectorKind> {
         PossibleValue::new("weighted-mean").alias("weighted_mean"),
         PossibleValue::new("mean"),
         PossibleValue::new("llr"),
+        PossibleValue::new("bayesian"),
     ];
     PossibleValuesParser::new(names)
         .try_map(|name| name.parse::<DetectorKind>().map_err(|e: UnknownDetector| e))

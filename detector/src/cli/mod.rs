@@ -8,6 +8,7 @@ mod inputs;
 mod score;
 mod segments;
 mod train;
+mod train_bayesian;
 mod view;
 
 use std::io::{self, ErrorKind, Write};

@@ -8,12 +8,12 @@ use wmdetect::detect::explain::Explanation;
 use wmdetect::detect::{Detector, StreamOptions};
 use wmdetect::report::html::{self, Scored};
 use wmdetect::report::{ErrorRow, Report, SCHEMA_VERSION};
-use wmdetect::statistics::{DetectorKind, PValue};
+use wmdetect::statistics::{Bayesian, DetectorKind, PValue};
 use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
 use super::inputs::{self, Content, Source};
-use super::{ignoring, open_profile, print, print_error, print_json, read_key, read_keyring, view};
+use super::{ignoring, open_profile, print, print_error, print_json, read_key, read_keyring, say, view};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let detector = match &args.keyring {
@@ -22,7 +22,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     };
     let detector = match &args.profile {
         Some(profile) => detector.profile(&open_profile(profile)?),
-        None => detector.detector(args.detector),
+        None => match &args.bayesian {
+            Some(dir) => detector.bayesian(&Bayesian::open(dir, |text| say(&format!("note: {text}")))?),
+            None => detector.detector(args.detector),
+        },
     };
     let mut detector = detector.fpr(args.fpr)?;
     if let Some(tokenizer) = args.input.open_tokenizer()? {
@@ -116,6 +119,10 @@ fn for_people(report: &Report) -> String {
             DetectorKind::Mean => write!(text, ", mean {score:.4} (0.5 without the mark)"),
             DetectorKind::WeightedMean => write!(text, ", weighted mean {score:.4} (0.5 without the mark)"),
             DetectorKind::Llr => write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark)"),
+            DetectorKind::Bayesian => {
+                let posterior = report.scores.bayesian.unwrap_or_default();
+                write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}")
+            }
         };
     }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);

@@ -17,13 +17,13 @@ use wmdetect::statistics::{Profile, power};
 use wmdetect::text::Tokenizer;
 
 use super::args::{TrainArgs, Trainable};
-use super::{open_profile, open_tokenizer, print, print_json, read_key};
+use super::{open_profile, open_tokenizer, print, print_json, read_key, train_bayesian};
 
 /// Most classes that are tried.
 const MOST_CLASSES: usize = 6;
 
 /// The false positive rates whose required lengths are reported.
-const RATES: [f64; 3] = [1e-2, 1e-3, 1e-6];
+pub(super) const RATES: [f64; 3] = [1e-2, 1e-3, 1e-6];
 
 /// One line of the marked texts.
 #[derive(Deserialize)]
@@ -38,6 +38,7 @@ struct Row {
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     match args.detector {
         Trainable::Llr => llr(args),
+        Trainable::Bayesian => train_bayesian::run(args),
     }
 }
 
@@ -89,7 +90,7 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
 }
 
 /// The key's depth, and the scored g-bits of each text.
-fn read_texts(args: &TrainArgs) -> Result<(usize, Vec<Vec<GBits>>)> {
+pub(super) fn read_texts(args: &TrainArgs) -> Result<(usize, Vec<Vec<GBits>>)> {
     let key = read_key(args.key.as_ref())?;
     let tokenizer = if args.tokens { None } else { open_tokenizer(args.tokenizer.as_ref()).map(Some)? };
     let mut texts = Vec::new();

@@ -44,7 +44,7 @@ use crate::scheme::KeyError;
 #[cfg(feature = "text")]
 use crate::scheme::TokenizerBinding;
 use crate::scheme::{Key, Prf, TextGValues};
-use crate::statistics::{DetectorKind, LayerCounts, Mean, PKind, PValue, Profile, WeightedMean};
+use crate::statistics::{Bayesian, DetectorKind, LayerCounts, Mean, PKind, PValue, Profile, WeightedMean};
 #[cfg(feature = "text")]
 use crate::text::normalise::Normaliser;
 #[cfg(feature = "text")]
@@ -116,6 +116,8 @@ struct Tally {
     reference: LayerCounts,
     /// [`Statistic::sum`] over them.
     reference_sum: i64,
+    /// [`Statistic::ln_ratio`] over them.
+    reference_ln: f64,
     /// Positions with a complete context, less the ignored ones.
     positions: u64,
     /// Positions that an ignore list took out.
@@ -125,13 +127,14 @@ struct Tally {
 impl Tally {
     fn new(depth: usize) -> Self {
         let none = LayerCounts::new(depth, []);
-        Self { counts: none.clone(), sum: 0, reference: none, reference_sum: 0, positions: 0, ignored: 0 }
+        Self { counts: none.clone(), sum: 0, reference: none, reference_sum: 0, reference_ln: 0.0, positions: 0, ignored: 0 }
     }
 
     /// Counts `values`, of whose positions `ignored` were taken out.
     fn add(&mut self, values: &TextGValues, ignored: u64, statistic: &Statistic) {
         self.sum += statistic.sum(values.scored());
         self.reference_sum += statistic.sum(values.reference_scored());
+        self.reference_ln += statistic.ln_ratio(values.reference_scored());
         self.counts.add(&LayerCounts::new(values.depth, values.scored()));
         self.reference.add(&LayerCounts::new(values.depth, values.reference_scored()));
         self.positions += values.g.len() as u64 - ignored;
@@ -250,6 +253,13 @@ impl Detector {
     pub fn profile(mut self, profile: &Profile) -> Self {
         self.kind = DetectorKind::Llr;
         self.replan(|plan| Statistic::llr(profile, plan.depth));
+        self
+    }
+
+    /// Lets the Bayesian detector `detector` decide, through its first layers where a key has fewer.
+    pub fn bayesian(mut self, detector: &Bayesian) -> Self {
+        self.kind = DetectorKind::Bayesian;
+        self.replan(|plan| Statistic::bayesian(detector, plan.depth));
         self
     }
 
@@ -409,6 +419,14 @@ impl Detector {
                 best.positions
             ));
         }
+        if let Statistic::Bayesian(detector) = &entry.plan.statistic
+            && detector.model().provenance().key_ids.contains(&entry.id)
+        {
+            warnings.push(format!(
+                "the detector was fitted to texts of key {}; for texts that share passages with those, p is approximate",
+                entry.id
+            ));
+        }
         Report {
             schema_version: SCHEMA_VERSION,
             input: String::new(),
@@ -472,7 +490,7 @@ impl Detector {
     }
 
     fn outcome_of(&self, entry: &Entry, tally: &Tally) -> Outcome {
-        let Tally { counts, sum, reference, reference_sum, positions, ignored } = tally;
+        let Tally { counts, sum, reference, reference_sum, reference_ln, positions, ignored } = tally;
         let statistic = &entry.plan.statistic;
         let (score, p) = statistic.evaluate(counts, *sum);
         Outcome {
@@ -486,6 +504,10 @@ impl Detector {
                 weighted_mean: entry.plan.weighted_mean.score(reference),
                 llr: match statistic {
                     Statistic::Llr(llr) => llr.score(reference.tokens(), *reference_sum),
+                    _ => None,
+                },
+                bayesian: match statistic {
+                    Statistic::Bayesian(detector) => Some(detector.model().posterior_of(*reference_ln)),
                     _ => None,
                 },
             },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::scheme::gvalues::GBits;
-use crate::statistics::{DetectorKind, LayerCounts, Llr, Mean, PValue, Profile, WeightedMean, power};
+use crate::statistics::{Bayesian, DetectorKind, LayerCounts, Llr, Mean, PValue, Profile, WeightedMean, power};
 
 /// A statistic for keys of one depth, ready to be evaluated.
 #[derive(Clone, Debug)]
@@ -14,15 +14,19 @@ pub enum Statistic {
     WeightedMean(Arc<WeightedMean>),
     /// The likelihood ratio.
     Llr(Llr),
+    /// The Bayesian detector.
+    Bayesian(Arc<Bayesian>),
 }
 
 impl Statistic {
-    /// The statistic `kind` for keys of `depth` layers, `llr` with the built-in pooled profile.
+    /// The statistic `kind` for keys of `depth` layers, `llr` with the built-in pooled profile,
+    /// `bayesian` with the built-in detector.
     pub fn new(kind: DetectorKind, depth: usize) -> Self {
         match kind {
             DetectorKind::Mean => Self::Mean,
             DetectorKind::WeightedMean => Self::WeightedMean(Arc::new(WeightedMean::new(depth))),
             DetectorKind::Llr => Self::llr(Profile::pooled(), depth),
+            DetectorKind::Bayesian => Self::bayesian(Bayesian::builtin(), depth),
         }
     }
 
@@ -31,12 +35,18 @@ impl Statistic {
         Self::Llr(Llr::new(Arc::new(profile.for_depth(depth))))
     }
 
+    /// The Bayesian detector for keys of `depth` layers.
+    pub fn bayesian(detector: &Bayesian, depth: usize) -> Self {
+        Self::Bayesian(Arc::new(detector.for_depth(depth)))
+    }
+
     /// Which one it is.
     pub fn kind(&self) -> DetectorKind {
         match self {
             Self::Mean => DetectorKind::Mean,
             Self::WeightedMean(_) => DetectorKind::WeightedMean,
             Self::Llr(_) => DetectorKind::Llr,
+            Self::Bayesian(_) => DetectorKind::Bayesian,
         }
     }
 
@@ -46,6 +56,16 @@ impl Statistic {
         match self {
             Self::Mean | Self::WeightedMean(_) => 0,
             Self::Llr(llr) => llr.sum(scored).1,
+            Self::Bayesian(bayesian) => bayesian.sum(scored).1,
+        }
+    }
+
+    /// The sum over tokens of the Bayesian detector's log likelihood ratio, which its posterior needs unrounded; 0 for
+    /// the others.
+    pub fn ln_ratio(&self, scored: impl Iterator<Item = GBits>) -> f64 {
+        match self {
+            Self::Bayesian(bayesian) => scored.map(|g| bayesian.model().ratio(g).ln()).sum(),
+            _ => 0.0,
         }
     }
 
@@ -56,6 +76,9 @@ impl Statistic {
             Self::Mean => (Mean.score(counts), Mean.p_value(counts)),
             Self::WeightedMean(mean) => (mean.score(counts), mean.p_value(counts)),
             Self::Llr(llr) => (llr.score(counts.tokens(), sum), llr.p_value(counts.tokens(), sum)),
+            Self::Bayesian(bayesian) => {
+                (bayesian.score(counts.tokens(), sum), bayesian.p_value(counts.tokens(), sum))
+            }
         }
     }
 
@@ -66,6 +89,7 @@ impl Statistic {
             Self::Mean => power::mean(alpha, depth),
             Self::WeightedMean(mean) => power::weighted_mean(alpha, mean.null()),
             Self::Llr(llr) => power::llr(alpha, llr.profile()),
+            Self::Bayesian(bayesian) => bayesian.required_tokens(alpha),
         }
     }
 }

@@ -81,6 +81,40 @@ pub struct Scores {
     /// [`Llr`](crate::statistics::Llr), in nats; absent unless it is the detector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llr: Option<f64>,
+    /// Posterior probability of the mark, as `transformers`' Bayesian detector has it; absent unless it is the detector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bayesian: Option<f64>,
+}
+
+/// What `wmdetect train --detector bayesian` says of what it fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainBayesianReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// `bayesian`.
+    pub detector: String,
+    /// The directory that was written.
+    pub output: String,
+    /// Texts read.
+    pub texts: u64,
+    /// Their scored tokens.
+    pub tokens: u64,
+    /// Of the texts, those that were held out to choose the weights.
+    pub held_out_texts: u64,
+    /// Layers that the detector looks at.
+    pub depth: u32,
+    /// The weight of Σ delta² that was chosen.
+    pub l2_weight: f64,
+    /// The pass over the texts, from 1, that was chosen.
+    pub epoch: u32,
+    /// Cross-entropy of the posterior on held-out pieces and as many unmarked ones, in nats; 0.693 is chance.
+    pub held_out_loss: f64,
+    /// Mean of the log likelihood ratio over the tokens, in nats.
+    pub evidence: f64,
+    /// Scored tokens from which on a marked text is found with probability 0.9, at the false positive rates 1e-2, 1e-3
+    /// and 1e-6; null where no length is enough.
+    pub required_tokens: Vec<Option<u64>>,
 }
 
 /// What `wmdetect train` says of what it fitted.
@@ -161,7 +195,7 @@ mod tests {
             p_kind: PKind::Exact,
             fpr: 0.001,
             verdict: Verdict::Watermarked,
-            scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625), llr: None },
+            scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625), llr: None, bayesian: None },
             warnings: vec![],
             spans: vec![],
             keys_tried: None,

@@ -11,16 +11,21 @@
 //!
 //! Given the earlier layers the two factors of layer l are 1 + q/2 and 1 − q/2 with probability 1/2 each, so their
 //! mean is 1, and by the tower rule LR has mean 1 under the null hypothesis whatever the weights are. The null law of
-//! LR is that of a uniform pattern of `depth` bits, the same for every token.
+//! LR is that of a uniform pattern of `depth` bits, the same for every token: [`Bayesian`] counts the patterns once, which
+//! makes the p-value exact for any weights.
 //!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Bayesian score"; `BayesianDetectorModel` of `transformers`.
 
 mod fit;
 mod format;
+mod null;
+mod scored;
 mod sigmoid;
 
 pub use fit::{FitError, FitOptions, FitSummary, fit};
 pub use format::{BayesianError, Provenance};
+pub use null::EXACT_LAYERS;
+pub use scored::Bayesian;
 
 use crate::scheme::gvalues::GBits;
 use sigmoid::sigmoid;
@@ -111,6 +116,19 @@ impl BayesianModel {
         self
     }
 
+    /// The same detector for marks of fewer layers: its first `layers`, at least 1. A layer's factor depends on earlier
+    /// layers only.
+    pub fn truncated(&self, layers: usize) -> Self {
+        let layers = layers.clamp(1, self.depth);
+        let rows = self.delta.chunks(self.depth).take(layers);
+        Self {
+            depth: layers,
+            beta: self.beta[..layers].to_vec(),
+            delta: rows.flat_map(|row| &row[..layers]).copied().collect(),
+            ..self.clone()
+        }
+    }
+
     /// P(g | marked) / P(g | unmarked) of one token, over the first `layers` ≤ m layers.
     fn ratio_of_first(&self, layers: usize, g: GBits) -> f64 {
         let mut ratio = 1.0;
@@ -131,17 +149,17 @@ impl BayesianModel {
         self.ratio_of_first(self.depth, g)
     }
 
-    /// ln of the posterior odds P(marked | text) / P(unmarked | text), from the g-values of the scored tokens.
-    pub fn log_odds(&self, scored: impl IntoIterator<Item = GBits>) -> f64 {
-        let prior = self.prior.clamp(PRIOR_BOUNDS.0, PRIOR_BOUNDS.1);
-        scored.into_iter().fold(prior.ln() - (1.0 - prior).ln(), |sum, g| sum + self.ratio(g).ln())
-    }
-
     /// P(marked | text), from the g-values of the scored tokens; the prior if there are none.
     ///
     /// Equals `transformers`' `BayesianDetectorModel` to about the rounding of its f32 sums.
     pub fn posterior(&self, scored: impl IntoIterator<Item = GBits>) -> f64 {
-        sigmoid(self.log_odds(scored))
+        self.posterior_of(scored.into_iter().map(|g| self.ratio(g).ln()).sum())
+    }
+
+    /// The same from Σ ln [`ratio`](Self::ratio).
+    pub fn posterior_of(&self, ln_ratio: f64) -> f64 {
+        let prior = self.prior.clamp(PRIOR_BOUNDS.0, PRIOR_BOUNDS.1);
+        sigmoid(prior.ln() - (1.0 - prior).ln() + ln_ratio)
     }
 }
 
@@ -188,6 +206,15 @@ mod tests {
             let sum: f64 = (0..1u64 << depth).map(|g| model.ratio(GBits(g))).sum();
             assert!((sum / (1u64 << depth) as f64 - 1.0).abs() < 1e-12, "depth {depth}: {sum}");
         }
+    }
+
+    #[test]
+    fn truncated_is_the_first_layers() {
+        let (model, short) = (small(9), small(9).truncated(4));
+        for g in 0..16 {
+            assert_eq!(short.ratio(GBits(g)), model.ratio_of_first(4, GBits(g)));
+        }
+        assert_eq!((short.depth(), model.truncated(20)), (4, model));
     }
 
     #[test]

@@ -40,6 +40,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use bayesian::Bayesian;
 pub use llr::Llr;
 pub use mean::Mean;
 pub use profile::Profile;
@@ -165,11 +166,13 @@ pub enum DetectorKind {
     Mean,
     /// [`Llr`].
     Llr,
+    /// [`Bayesian`]; it has no weights of its own and needs those of a detector.
+    Bayesian,
 }
 
 impl DetectorKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::WeightedMean, Self::Mean, Self::Llr];
+    pub const ALL: [Self; 4] = [Self::WeightedMean, Self::Mean, Self::Llr, Self::Bayesian];
 
     /// The name in JSON.
     pub fn name(self) -> &'static str {
@@ -177,6 +180,7 @@ impl DetectorKind {
             Self::WeightedMean => "weighted_mean",
             Self::Mean => "mean",
             Self::Llr => "llr",
+            Self::Bayesian => "bayesian",
         }
     }
 }
@@ -189,7 +193,7 @@ impl fmt::Display for DetectorKind {
 
 /// The name is not a detector's.
 #[derive(Debug, thiserror::Error)]
-#[error("expected the detector weighted-mean, mean or llr, found {found:?}")]
+#[error("expected the detector weighted-mean, mean, llr or bayesian, found {found:?}")]
 pub struct UnknownDetector {
     found: String,
 }

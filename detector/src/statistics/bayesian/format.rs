@@ -145,9 +145,13 @@ impl BayesianModel {
     /// [`BayesianError`], which names the file and what was expected in it.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, BayesianError> {
         let dir = dir.as_ref();
-        let path = dir.join(CONFIG);
-        let config: Config = serde_json::from_slice(&read(&path)?).map_err(|source| BayesianError::Json {
-            path,
+        Self::parse(dir, &read(&dir.join(CONFIG))?, &read(&dir.join(WEIGHTS))?)
+    }
+
+    /// From the content of config.json and model.safetensors; `dir` is for error messages.
+    pub(super) fn parse(dir: &Path, config: &[u8], weights: &[u8]) -> Result<Self, BayesianError> {
+        let config: Config = serde_json::from_slice(config).map_err(|source| BayesianError::Json {
+            path: dir.join(CONFIG),
             what: "configuration of a BayesianDetectorModel with watermarking_depth and base_rate",
             source,
         })?;
@@ -155,10 +159,8 @@ impl BayesianModel {
         if !(1..=MAX_DEPTH).contains(&m) {
             return Err(BayesianError::Depth { found: m });
         }
-        let path = dir.join(WEIGHTS);
-        let bytes = read(&path)?;
-        let wrong = |source| BayesianError::Weights { path: path.clone(), source };
-        let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+        let wrong = |source| BayesianError::Weights { path: dir.join(WEIGHTS), source };
+        let file = SafeTensors::deserialize(weights).map_err(wrong)?;
         let tensor = |name, shape: &[usize]| floats(name, file.tensor(name).map_err(wrong)?, shape);
         let beta = tensor(BETA, &[1, 1, m])?;
         let delta = tensor(DELTA, &[1, 1, m, m])?;

@@ -1,0 +1,68 @@
+//! `wmdetect train --detector bayesian`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use wmdetect::report::{SCHEMA_VERSION, TrainBayesianReport};
+use wmdetect::statistics::Bayesian;
+use wmdetect::statistics::bayesian::{FitOptions, Provenance, fit};
+
+use super::args::TrainArgs;
+use super::train::{RATES, read_texts};
+use super::{print, print_json, read_key, say};
+
+pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
+    if !args.force && args.output.join("model.safetensors").exists() {
+        bail!(
+            "{} holds a detector; expected a new directory; name another, or pass --force to replace it",
+            args.output.display()
+        );
+    }
+    let (depth, texts) = read_texts(args)?;
+    let (model, summary) = fit(depth, &texts, &FitOptions::default(), |_| ())?;
+    let tokens: usize = texts.iter().map(Vec::len).sum();
+    let evidence = texts.iter().flatten().map(|&g| model.ratio(g).ln()).sum::<f64>() / tokens as f64;
+    let provenance = Provenance { key_ids: vec![read_key(args.key.as_ref())?.id()], marked_texts: texts.len() as u64 };
+    say(&format!("fitted; counting all patterns of {depth} layers for exact p-values"));
+    let detector = Bayesian::new(model.with_provenance(provenance));
+    detector.write(&args.output)?;
+
+    let report = TrainBayesianReport {
+        schema_version: SCHEMA_VERSION,
+        detector: "bayesian".into(),
+        output: args.output.display().to_string(),
+        texts: texts.len() as u64,
+        tokens: tokens as u64,
+        held_out_texts: summary.held_out as u64,
+        depth: depth as u32,
+        l2_weight: summary.l2_weight,
+        epoch: summary.epoch as u32,
+        held_out_loss: summary.loss,
+        evidence,
+        required_tokens: RATES
+            .iter()
+            .map(|&rate| Some(detector.required_tokens(rate)).filter(|&n| n < u64::MAX))
+            .collect(),
+    };
+    if args.json { print_json(&report)? } else { print(for_people(&report).as_bytes())? }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn for_people(report: &TrainBayesianReport) -> String {
+    let mut text = format!(
+        "{}: {} layers from {} tokens of {} texts, {:.3} nats of evidence a token",
+        report.output, report.depth, report.tokens, report.texts, report.evidence
+    );
+    // Writing to a string cannot fail.
+    for (rate, required) in RATES.iter().zip(&report.required_tokens) {
+        let _ = match required {
+            Some(tokens) => {
+                write!(text, "\n  at a false positive rate of {rate}, 9 of 10 texts of {tokens} tokens are found")
+            }
+            None => write!(text, "\n  at a false positive rate of {rate}, no length is enough"),
+        };
+    }
+    text.push('\n');
+    text
+}

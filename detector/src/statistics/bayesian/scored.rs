@@ -1,0 +1,281 @@
+//! A detector ready to score: the weights with the laws of their lattice score, kept beside them in `null.json`.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use super::format::{read, write};
+use super::null::{EXACT_LAYERS, enumerate};
+use super::{BayesianError, BayesianModel};
+use crate::scheme::gvalues::GBits;
+use crate::statistics::enumerate::{Laws, available_threads};
+use crate::statistics::llr::{POINTS_A_NAT, STEP, lattice};
+use crate::statistics::power::Test;
+use crate::statistics::{PKind, PValue, TableNull};
+
+const NULL: &str = "null.json";
+const FORMAT: &str = "wmdetect-bayesian-null";
+const VERSION: u32 = 1;
+
+/// Probabilities of the marked law are stored in units of 2^-40.
+const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
+
+/// The Bayesian detector: one token's score is S(g) = ⌊ln(c)/h⌋, c the lower edge of the cell of its likelihood ratio,
+/// on the lattice of [`llr`](crate::statistics::llr); a text's is the sum.
+#[derive(Clone, Debug)]
+pub struct Bayesian {
+    model: BayesianModel,
+    tables: OnceLock<Tables>,
+}
+
+#[derive(Clone, Debug)]
+struct Tables {
+    laws: Laws,
+    null: TableNull,
+    marked: TableNull,
+}
+
+impl Tables {
+    fn new(laws: Laws) -> Option<Self> {
+        let first = i64::from(laws.first);
+        let null = TableNull::from_counts(first, &laws.null)?;
+        let marked = TableNull::new(first, &laws.marked)?;
+        Some(Self { laws, null, marked })
+    }
+}
+
+/// null.json.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    version: u32,
+    /// Of the weights, [`BayesianModel::fingerprint`].
+    weights_sha256: String,
+    points_a_nat: i32,
+    /// The score of the first entry of both tables.
+    first: i32,
+    /// How many patterns of the first min(m, 30) layers have each score.
+    null: Vec<u64>,
+    /// The probability of each score in marked text, in units of 2^-40.
+    marked: Vec<u64>,
+}
+
+/// Of the detector that ships with the crate.
+const BUILTIN: (&str, &[u8], &[u8], &[u8]) = (
+    "profiles/bayesian",
+    include_bytes!("../../../profiles/bayesian/config.json"),
+    include_bytes!("../../../profiles/bayesian/model.safetensors"),
+    include_bytes!("../../../profiles/bayesian/null.json"),
+);
+
+impl Bayesian {
+    /// With these weights. All patterns of their layers are counted when that is first needed, which takes some seconds
+    /// at 30 layers.
+    pub fn new(model: BayesianModel) -> Self {
+        Self { model, tables: OnceLock::new() }
+    }
+
+    /// The detector that ships with the crate: 30 layers, fitted to texts of Gemma 3 270M at temperatures from 0.35 to
+    /// 1 under throw-away keys.
+    pub fn builtin() -> &'static Self {
+        static DETECTOR: OnceLock<Bayesian> = OnceLock::new();
+        DETECTOR.get_or_init(|| {
+            let (dir, config, weights, null) = BUILTIN;
+            let model = BayesianModel::parse(Path::new(dir), config, weights)
+                .expect("a test reads the detector of this crate");
+            let tables = parse_tables(null, &model);
+            Self { model, tables: tables.map_or_else(OnceLock::new, OnceLock::from) }
+        })
+    }
+
+    /// Reads a detector's directory. Where its `null.json` is missing or belongs to other weights, the null law is
+    /// counted and, if the directory can be written, kept there; `tell` gets a sentence about that.
+    ///
+    /// # Errors
+    /// Those of [`BayesianModel::open`].
+    pub fn open(dir: impl AsRef<Path>, mut tell: impl FnMut(&str)) -> Result<Self, BayesianError> {
+        let dir = dir.as_ref();
+        let path = dir.join(NULL);
+        let detector = Self::new(BayesianModel::open(dir)?);
+        if let Some(tables) = read(&path).ok().and_then(|json| parse_tables(&json, &detector.model)) {
+            return Ok(Self { tables: tables.into(), ..detector });
+        }
+        let layers = exact_layers(&detector.model);
+        tell(&format!("counting 2^{layers} patterns for exact p-values, once; they are kept in {}", path.display()));
+        if let Err(error) = detector.write_null(dir) {
+            tell(&format!("{error}; the patterns will be counted again next time"));
+        }
+        Ok(detector)
+    }
+
+    /// The detector for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers.
+    pub fn for_depth(&self, depth: usize) -> Self {
+        if depth >= self.model.depth() { self.clone() } else { Self::new(self.model.truncated(depth)) }
+    }
+
+    fn tables(&self) -> &Tables {
+        self.tables.get_or_init(|| {
+            Tables::new(enumerate(&self.model, exact_layers(&self.model), available_threads()))
+                .expect("counts of at least one pattern and their probabilities")
+        })
+    }
+
+    /// Writes weights, configuration and null law into a directory.
+    ///
+    /// # Errors
+    /// [`BayesianError::Io`].
+    pub fn write(&self, dir: impl AsRef<Path>) -> Result<(), BayesianError> {
+        self.model.write(&dir)?;
+        self.write_null(dir.as_ref())
+    }
+
+    fn write_null(&self, dir: &Path) -> Result<(), BayesianError> {
+        let file = File {
+            format: FORMAT.into(),
+            version: VERSION,
+            weights_sha256: self.model.fingerprint(),
+            points_a_nat: POINTS_A_NAT,
+            first: self.tables().laws.first,
+            null: self.tables().laws.null.clone(),
+            marked: self.tables().laws.marked.iter().map(|p| (p * MARKED_UNITS).round() as u64).collect(),
+        };
+        let mut json = serde_json::to_vec(&file).expect("integers and strings have a JSON form");
+        json.push(b'\n');
+        write(&dir.join(NULL), &json)
+    }
+
+    /// The weights.
+    pub fn model(&self) -> &BayesianModel {
+        &self.model
+    }
+
+    /// S(g) in lattice units of h = 1/32 nat, over the first [`EXACT_LAYERS`] layers at most; the same integer on every
+    /// machine.
+    pub fn token_score(&self, g: GBits) -> i32 {
+        lattice(self.model.ratio_of_first(exact_layers(&self.model), g))
+    }
+
+    /// The number of scored tokens and the sum of their lattice scores.
+    pub fn sum(&self, scored: impl IntoIterator<Item = GBits>) -> (u64, i64) {
+        scored.into_iter().fold((0, 0), |(n, sum), g| (n + 1, sum + i64::from(self.token_score(g))))
+    }
+
+    /// h Σ S in nats, at most the text's log likelihood ratio: its exponential is an e-value. `None` if nothing is
+    /// scored.
+    pub fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
+        (tokens > 0).then(|| sum as f64 * STEP)
+    }
+
+    /// P(a sum at least this high | null); `None` if nothing is scored.
+    pub fn p_value(&self, tokens: u64, sum: i64) -> Option<PValue> {
+        (tokens > 0).then(|| PValue::from_ln(self.null().tail(tokens, sum), PKind::Exact))
+    }
+
+    /// The null law of S.
+    pub fn null(&self) -> &TableNull {
+        &self.tables().null
+    }
+
+    /// The law of S in marked text, as the detector itself believes it to be.
+    pub fn marked(&self) -> &TableNull {
+        &self.tables().marked
+    }
+
+    /// Scored tokens from which on a marked text, as the detector believes it to be, is found at level `alpha` with
+    /// probability 0.9; `u64::MAX` if no length is enough.
+    pub fn required_tokens(&self, alpha: f64) -> u64 {
+        Test { null: &|n, s| self.null().tail(n, s), marked: self.marked() }.required_tokens(alpha)
+    }
+}
+
+fn exact_layers(model: &BayesianModel) -> usize {
+    model.depth().min(EXACT_LAYERS)
+}
+
+/// The laws in a file, if it is whole and belongs to these weights.
+fn parse_tables(json: &[u8], model: &BayesianModel) -> Option<Tables> {
+    let file: File = serde_json::from_slice(json).ok()?;
+    let layers = exact_layers(model);
+    let total = file.null.iter().try_fold(0_u64, |sum, &n| sum.checked_add(n))?;
+    // The mean of e^{hS} is at most 1, less what rounding down by a cell and a lattice point takes away.
+    let mean = file.null.iter().enumerate().fold(0.0, |sum, (i, &n)| {
+        sum + n as f64 / total as f64 * (f64::from(file.first + i as i32) * STEP).exp()
+    });
+    let whole = file.format == FORMAT
+        && file.version == VERSION
+        && file.weights_sha256 == model.fingerprint()
+        && file.points_a_nat == POINTS_A_NAT
+        && file.marked.len() == file.null.len()
+        && total == 1 << layers
+        && mean <= 1.0 + 1e-9
+        && mean > (-STEP).exp() * (1.0 - 1.0 / 256.0);
+    if !whole {
+        return None;
+    }
+    Tables::new(Laws {
+        first: file.first,
+        null: file.null,
+        marked: file.marked.iter().map(|&part| part as f64 / MARKED_UNITS).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::small;
+    use super::*;
+
+    #[test]
+    fn the_built_in_detector_has_its_laws() {
+        let detector = Bayesian::builtin();
+        assert_eq!(detector.model().depth(), 30);
+        assert!(detector.tables.get().is_some(), "null.json does not belong to the weights");
+        assert!(detector.required_tokens(1e-3) < 100);
+        assert_eq!(detector.for_depth(12).model().depth(), 12);
+    }
+
+    #[test]
+    fn the_null_law_is_kept_and_belongs_to_the_weights() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |told: &mut Vec<String>| Bayesian::open(dir.path(), |text| told.push(text.into())).unwrap();
+        small(11).write(dir.path()).unwrap();
+        let mut told = Vec::new();
+        let first = open(&mut told);
+        assert!(told.len() == 1 && told[0].contains("2^11 patterns"), "{told:?}");
+        let again = open(&mut told);
+        assert_eq!(told.len(), 1);
+        assert_eq!(again.null(), first.null());
+        assert!((again.marked().mean() - first.marked().mean()).abs() < 1e-6);
+        // Damaged, cut short, and of other weights: counted again.
+        let path = dir.path().join(NULL);
+        let json = std::fs::read_to_string(&path).unwrap();
+        let (at, _) = json.match_indices("\"null\":[").next().unwrap();
+        std::fs::write(&path, format!("{}9{}", &json[..at + 8], &json[at + 8..])).unwrap();
+        assert_eq!(open(&mut told).null(), first.null());
+        std::fs::write(&path, &json[..json.len() / 2]).unwrap();
+        assert_eq!(open(&mut told).null(), first.null());
+        assert_eq!(told.len(), 3);
+        small(10).write(dir.path()).unwrap();
+        assert_eq!(open(&mut told).model().depth(), 10);
+        assert_eq!(told.len(), 4);
+    }
+
+    /// P(S ≥ s) of two tokens, counted.
+    #[test]
+    fn p_values_are_counts() {
+        let detector = Bayesian::new(small(6));
+        let scores: Vec<i64> = (0..64).map(|g| i64::from(detector.token_score(GBits(g)))).collect();
+        for pair in [[GBits(0), GBits(5)], [GBits(63), GBits(31)], [GBits(63), GBits(63)]] {
+            let (tokens, sum) = detector.sum(pair);
+            let pairs = scores.iter().flat_map(|a| scores.iter().map(move |b| a + b));
+            let expected = pairs.filter(|s| *s >= sum).count() as f64 / 4096.0;
+            let p = detector.p_value(tokens, sum).unwrap();
+            assert!((p.p() / expected - 1.0).abs() < 1e-9, "{pair:?}: {} for {expected}", p.p());
+            let ln_ratio: f64 = pair.iter().map(|&g| detector.model().ratio(g).ln()).sum();
+            let score = detector.score(tokens, sum).unwrap();
+            assert!(score <= ln_ratio && ln_ratio < score + 2.0 * (STEP + 1.0 / 256.0));
+        }
+        assert!(detector.p_value(0, 0).is_none());
+    }
+}
