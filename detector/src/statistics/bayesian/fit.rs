@@ -39,9 +39,9 @@ impl Default for FitOptions {
     fn default() -> Self {
         Self {
             piece: 10,
-            epochs: 30,
-            learning_rate: 0.021,
-            l2_weights: vec![0.0, 1e-3, 1e-2],
+            epochs: 20,
+            learning_rate: 0.005,
+            l2_weights: vec![0.01, 0.1, 1.0],
             hold_out: 5,
             seed: 0,
         }
