@@ -121,7 +121,10 @@ fn for_people(report: &Report) -> String {
             DetectorKind::Llr => write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark)"),
             DetectorKind::Bayesian => {
                 let posterior = report.scores.bayesian.unwrap_or_default();
-                write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}")
+                write!(
+                    text,
+                    ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}"
+                )
             }
         };
     }

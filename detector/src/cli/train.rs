@@ -1,5 +1,6 @@
 //! `wmdetect train`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write as _};
@@ -50,7 +51,7 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
         );
     }
     let reference = args.reference.as_deref().map(open_profile).transpose()?;
-    let (depth, texts) = read_texts(args)?;
+    let Texts { depth, g: texts, .. } = read_texts(args)?;
     let tokens: usize = texts.iter().map(Vec::len).sum();
     if tokens == 0 {
         bail!("the texts have no scored token; expected marked texts of more tokens than the key's context");
@@ -89,11 +90,20 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The key's depth, and the scored g-bits of each text.
-pub(super) fn read_texts(args: &TrainArgs) -> Result<(usize, Vec<Vec<GBits>>)> {
+/// The marked texts.
+pub(super) struct Texts {
+    /// The key's layers.
+    pub depth: usize,
+    /// Of each text the g-bits of its scored tokens.
+    pub g: Vec<Vec<GBits>>,
+    /// Public ids of the keys that marked them.
+    pub key_ids: BTreeSet<String>,
+}
+
+pub(super) fn read_texts(args: &TrainArgs) -> Result<Texts> {
     let key = read_key(args.key.as_ref())?;
     let tokenizer = if args.tokens { None } else { open_tokenizer(args.tokenizer.as_ref()).map(Some)? };
-    let mut texts = Vec::new();
+    let (mut texts, mut key_ids) = (Vec::new(), BTreeSet::new());
     for path in &args.files {
         let file = File::open(path)
             .with_context(|| format!("cannot read {}; expected a file of JSON lines", path.display()))?;
@@ -105,13 +115,16 @@ pub(super) fn read_texts(args: &TrainArgs) -> Result<(usize, Vec<Vec<GBits>>)> {
             }
             let row: Row = serde_json::from_str(&line)
                 .with_context(|| format!("{}: expected a JSON object with a text", place()))?;
-            texts.push(g_bits(&key, tokenizer.as_ref(), row).with_context(place)?);
+            let (g, key_id) = g_bits(&key, tokenizer.as_ref(), row).with_context(place)?;
+            texts.push(g);
+            key_ids.insert(key_id);
         }
     }
-    Ok((key.scheme().depth(), texts))
+    Ok(Texts { depth: key.scheme().depth(), g: texts, key_ids })
 }
 
-fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Row) -> Result<Vec<GBits>> {
+/// The g-bits of a text's scored tokens, and the id of the key that marked it.
+fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Row) -> Result<(Vec<GBits>, String)> {
     let ids = match (tokenizer, row.tokens, row.text) {
         (None, Some(ids), _) => ids,
         (Some(tokenizer), _, Some(text)) => tokenizer.encode(&text)?.ids,
@@ -120,11 +133,10 @@ fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Row) -> Result<Vec<GBit
         }
         (Some(_), _, None) => bail!("no field \"text\"; expected a string, or token ids and --tokens"),
     };
-    let prf = match row.key_label {
-        Some(label) => key.derive(&label)?.prf(),
-        None => key.prf(),
-    };
-    Ok(TextGValues::new(&prf, &row.prompt_tokens, &ids).scored().collect())
+    let derived = row.key_label.map(|label| key.derive(&label)).transpose()?;
+    let key = derived.as_ref().unwrap_or(key);
+    let values = TextGValues::new(&key.prf(), &row.prompt_tokens, &ids);
+    Ok((values.scored().collect(), key.id()))
 }
 
 fn write(path: &Path, content: &str, replace: bool) -> Result<()> {

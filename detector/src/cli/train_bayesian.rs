@@ -9,8 +9,8 @@ use wmdetect::statistics::Bayesian;
 use wmdetect::statistics::bayesian::{FitOptions, Provenance, fit};
 
 use super::args::TrainArgs;
-use super::train::{RATES, read_texts};
-use super::{print, print_json, read_key, say};
+use super::train::{RATES, Texts, read_texts};
+use super::{print, print_json, say};
 
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if !args.force && args.output.join("model.safetensors").exists() {
@@ -19,11 +19,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             args.output.display()
         );
     }
-    let (depth, texts) = read_texts(args)?;
+    let Texts { depth, g: texts, key_ids } = read_texts(args)?;
     let (model, summary) = fit(depth, &texts, &FitOptions::default(), |_| ())?;
     let tokens: usize = texts.iter().map(Vec::len).sum();
     let evidence = texts.iter().flatten().map(|&g| model.ratio(g).ln()).sum::<f64>() / tokens as f64;
-    let provenance = Provenance { key_ids: vec![read_key(args.key.as_ref())?.id()], marked_texts: texts.len() as u64 };
+    let provenance = Provenance { key_ids: key_ids.into_iter().collect(), marked_texts: texts.len() as u64 };
     say(&format!("fitted; counting all patterns of {depth} layers for exact p-values"));
     let detector = Bayesian::new(model.with_provenance(provenance));
     detector.write(&args.output)?;
@@ -45,7 +45,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             .map(|&rate| Some(detector.required_tokens(rate)).filter(|&n| n < u64::MAX))
             .collect(),
     };
-    if args.json { print_json(&report)? } else { print(for_people(&report).as_bytes())? }
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(for_people(&report).as_bytes())?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,7 +62,10 @@ fn for_people(report: &TrainBayesianReport) -> String {
     for (rate, required) in RATES.iter().zip(&report.required_tokens) {
         let _ = match required {
             Some(tokens) => {
-                write!(text, "\n  at a false positive rate of {rate}, 9 of 10 texts of {tokens} tokens are found")
+                write!(
+                    text,
+                    "\n  at a false positive rate of {rate}, 9 of 10 texts of {tokens} tokens are found"
+                )
             }
             None => write!(text, "\n  at a false positive rate of {rate}, no length is enough"),
         };

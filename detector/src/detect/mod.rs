@@ -127,7 +127,15 @@ struct Tally {
 impl Tally {
     fn new(depth: usize) -> Self {
         let none = LayerCounts::new(depth, []);
-        Self { counts: none.clone(), sum: 0, reference: none, reference_sum: 0, reference_ln: 0.0, positions: 0, ignored: 0 }
+        Self {
+            counts: none.clone(),
+            sum: 0,
+            reference: none,
+            reference_sum: 0,
+            reference_ln: 0.0,
+            positions: 0,
+            ignored: 0,
+        }
     }
 
     /// Counts `values`, of whose positions `ignored` were taken out.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::scheme::gvalues::GBits;
-use crate::statistics::{Bayesian, DetectorKind, LayerCounts, Llr, Mean, PValue, Profile, WeightedMean, power};
+use crate::statistics::{
+    Bayesian, DetectorKind, LayerCounts, Llr, Mean, PValue, Profile, WeightedMean, power,
+};
 
 /// A statistic for keys of one depth, ready to be evaluated.
 #[derive(Clone, Debug)]

@@ -23,8 +23,8 @@ use crate::scheme::gvalues::GBits;
 pub struct FitOptions {
     /// Tokens of a piece, at least 1.
     pub piece: usize,
-    /// Passes over the marked texts for each L2 weight, at least 1.
-    pub epochs: usize,
+    /// Steps of the descent for each L2 weight; as many epochs as that takes are run to their end.
+    pub steps: usize,
     /// Adam's step size at the start; it falls linearly to 0.
     pub learning_rate: f64,
     /// Weights of Σ delta² that are tried, shared among an epoch's batches as `transformers` does; at least one.
@@ -39,7 +39,7 @@ impl Default for FitOptions {
     fn default() -> Self {
         Self {
             piece: 10,
-            epochs: 20,
+            steps: 3000,
             learning_rate: 0.005,
             l2_weights: vec![0.01, 0.1, 1.0],
             hold_out: 5,
@@ -123,14 +123,14 @@ pub fn fit(
     let mut coins = Coins(options.seed);
     let held_out_null: Vec<_> = held_out.iter().map(|piece| coins.like(piece, depth)).collect();
 
+    let batches = marked.len().div_ceil(BATCH / 2);
+    let epochs = options.steps.div_ceil(batches).max(1);
     let mut best: Option<(Weights, FitSummary)> = None;
     for (tried, &l2_weight) in options.l2_weights.iter().enumerate() {
         let mut weights = Weights::start(depth);
         let mut adam = Adam::new(weights.0.len());
-        for epoch in 0..options.epochs {
-            let epochs = options.epochs as f64;
-            progress((tried as f64 + epoch as f64 / epochs) / options.l2_weights.len() as f64);
-            let batches = marked.len().div_ceil(BATCH / 2);
+        for epoch in 0..epochs {
+            progress((tried as f64 + epoch as f64 / epochs as f64) / options.l2_weights.len() as f64);
             let mut order: Vec<usize> = (0..marked.len()).collect();
             coins.shuffle(&mut order);
             for (batch, chosen) in order.chunks(BATCH / 2).enumerate() {
@@ -140,7 +140,7 @@ pub fn fit(
                 });
                 let (_, gradient) =
                     weights.loss_and_gradient(depth, documents, l2_weight / batches as f64, EVEN);
-                let done = (epoch * batches + batch) as f64 / (epochs * batches as f64);
+                let done = (epoch * batches + batch) as f64 / (epochs * batches) as f64;
                 adam.step(&mut weights.0, &gradient, options.learning_rate * (1.0 - done));
             }
             let documents = held_out.iter().map(|piece| (piece, true));
@@ -433,7 +433,7 @@ mod tests {
     fn texts_without_the_mark_are_refused() {
         let mut coins = Coins(3);
         let texts: Vec<_> = (0..60).map(|_| coins.like(&[GBits(0); 100], 6)).collect();
-        let options = FitOptions { epochs: 5, ..FitOptions::default() };
+        let options = FitOptions { steps: 500, ..FitOptions::default() };
         assert!(matches!(fit(6, &texts, &options, |_| ()), Err(FitError::NotMarked { .. })));
         let error = fit(6, &texts[..9], &options, |_| ()).unwrap_err();
         assert_eq!(error, FitError::TooFew { expected: 10, found: 9 });

@@ -206,7 +206,8 @@ mod tests {
     fn laws_are_counts() {
         let (model, layers) = (small(18), 15);
         let laws = enumerate(&model, layers, 1);
-        let mut expected = Laws { null: vec![0; laws.null.len()], marked: vec![0.0; laws.null.len()], ..laws };
+        let mut expected =
+            Laws { null: vec![0; laws.null.len()], marked: vec![0.0; laws.null.len()], ..laws };
         for g in 0..1 << layers {
             let ratio = model.ratio_of_first(layers, GBits(g));
             expected.null[(lattice(ratio) - laws.first) as usize] += 1;

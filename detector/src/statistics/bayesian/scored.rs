@@ -103,7 +103,10 @@ impl Bayesian {
             return Ok(Self { tables: tables.into(), ..detector });
         }
         let layers = exact_layers(&detector.model);
-        tell(&format!("counting 2^{layers} patterns for exact p-values, once; they are kept in {}", path.display()));
+        tell(&format!(
+            "counting 2^{layers} patterns for exact p-values, once; they are kept in {}",
+            path.display()
+        ));
         if let Err(error) = detector.write_null(dir) {
             tell(&format!("{error}; the patterns will be counted again next time"));
         }
@@ -238,7 +241,8 @@ mod tests {
     #[test]
     fn the_null_law_is_kept_and_belongs_to_the_weights() {
         let dir = tempfile::tempdir().unwrap();
-        let open = |told: &mut Vec<String>| Bayesian::open(dir.path(), |text| told.push(text.into())).unwrap();
+        let open =
+            |told: &mut Vec<String>| Bayesian::open(dir.path(), |text| told.push(text.into())).unwrap();
         small(11).write(dir.path()).unwrap();
         let mut told = Vec::new();
         let first = open(&mut told);

@@ -29,7 +29,7 @@ pub use corpus::{Corpus, Passage};
 
 use super::null::{self, Lattice};
 use super::weighted_mean::weights;
-use super::{DetectorKind, PKind, PValue, Profile};
+use super::{Bayesian, DetectorKind, PKind, PValue, Profile};
 use crate::report::{Bucket, CalibrationReport, Rate, SCHEMA_VERSION, Shared, SharedPassage};
 use crate::scheme::{GBits, Key, KeyError, Prf, Scheme, Secret};
 
@@ -160,6 +160,8 @@ enum Null {
     WeightedMean(Lattice),
     /// The lattice scores, counted from the least of them so that none is negative.
     Llr(Box<Profile>),
+    /// Likewise.
+    Bayesian(Box<Bayesian>),
 }
 
 impl Additive {
@@ -171,6 +173,9 @@ impl Additive {
                 (Null::WeightedMean(Lattice::new(&weights)), weights)
             }
             DetectorKind::Llr => (Null::Llr(Box::new(Profile::pooled().for_depth(depth))), Vec::new()),
+            DetectorKind::Bayesian => {
+                (Null::Bayesian(Box::new(Bayesian::builtin().for_depth(depth))), Vec::new())
+            }
         };
         let table = |weights: &[u32]| {
             std::array::from_fn(|byte| {
@@ -182,9 +187,15 @@ impl Additive {
 
     /// What one position adds.
     fn value(&self, g: GBits) -> u32 {
-        if let Null::Llr(profile) = &self.null {
-            return (i64::from(profile.score(g)) - profile.null().first()) as u32;
-        }
+        let lattice = match &self.null {
+            Null::Llr(profile) => i64::from(profile.score(g)) - profile.null().first(),
+            Null::Bayesian(detector) => i64::from(detector.token_score(g)) - detector.null().first(),
+            Null::Mean { .. } | Null::WeightedMean(_) => return self.sum_of_weights(g),
+        };
+        lattice as u32
+    }
+
+    fn sum_of_weights(&self, g: GBits) -> u32 {
         self.tables.iter().enumerate().map(|(i, table)| table[(g.0 >> (8 * i) & 255) as usize]).sum()
     }
 
@@ -194,6 +205,7 @@ impl Additive {
             Null::Mean { depth } => depth * n,
             Null::WeightedMean(lattice) => lattice.max(n),
             Null::Llr(profile) => n * (profile.null().last() - profile.null().first()) as u64,
+            Null::Bayesian(detector) => n * (detector.null().last() - detector.null().first()) as u64,
         }
     }
 
@@ -203,6 +215,9 @@ impl Additive {
             Null::Mean { depth } => null::binomial(depth * n, w),
             Null::WeightedMean(lattice) => lattice.tail(n, w),
             Null::Llr(profile) => profile.null().tail(n, w as i64 + n as i64 * profile.null().first()),
+            Null::Bayesian(detector) => {
+                detector.null().tail(n, w as i64 + n as i64 * detector.null().first())
+            }
         }
     }
 
