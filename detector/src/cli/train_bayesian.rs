@@ -12,6 +12,9 @@ use super::args::TrainArgs;
 use super::train::{RATES, Texts, read_texts};
 use super::{print, print_json, say};
 
+/// Keys that are recorded in the detector.
+const MOST_KEYS: usize = 16;
+
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if !args.force && args.output.join("model.safetensors").exists() {
         bail!(
@@ -23,7 +26,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let (model, summary) = fit(depth, &texts, &FitOptions::default(), |_| ())?;
     let tokens: usize = texts.iter().map(Vec::len).sum();
     let evidence = texts.iter().flatten().map(|&g| model.ratio(g).ln()).sum::<f64>() / tokens as f64;
-    let provenance = Provenance { key_ids: key_ids.into_iter().collect(), marked_texts: texts.len() as u64 };
+    // A key for every few texts is a throw-away key, and the list would only be long.
+    let key_ids = if key_ids.len() <= MOST_KEYS { key_ids.into_iter().collect() } else { Vec::new() };
+    let provenance = Provenance { key_ids, marked_texts: texts.len() as u64 };
     say(&format!("fitted; counting all patterns of {depth} layers for exact p-values"));
     let detector = Bayesian::new(model.with_provenance(provenance));
     detector.write(&args.output)?;

@@ -108,7 +108,7 @@ pub enum BayesianError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
-    /// Public ids of the keys whose texts it was fitted on; empty if unknown. A p-value under one of these keys is
+    /// Public ids of the keys whose texts it was fitted on; empty if unknown, or more than sixteen. A p-value under one of these keys is
     /// not exact for texts that share passages with the training texts.
     pub key_ids: Vec<String>,
     /// Marked texts that it was fitted on; 0 if unknown.

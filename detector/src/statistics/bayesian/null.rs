@@ -38,7 +38,7 @@ pub(super) fn enumerate(model: &BayesianModel, layers: usize, threads: usize) ->
         let mut histogram = Histogram::new();
         let mut walk = Walk::new(model, layers, |ratios| histogram.add(ratios));
         for start in (index..starts).step_by(threads) {
-            walk.from_start(start, dealt);
+            walk.visit_start(start, dealt);
         }
         histogram
     };
@@ -81,7 +81,7 @@ impl<'a, F: FnMut(&[f64])> Walk<'a, F> {
     }
 
     /// The patterns whose first `dealt` layers are the bits of `start`.
-    fn from_start(&mut self, start: usize, dealt: usize) {
+    fn visit_start(&mut self, start: usize, dealt: usize) {
         let mut logits = self.model.beta()[..self.layers].to_vec();
         let mut ratio = 1.0;
         for l in 0..dealt {
@@ -192,7 +192,7 @@ mod tests {
             let mut walked = Vec::new();
             let mut walk = Walk::new(&model, layers, |r| walked.extend(r.iter().map(|r| r.to_bits())));
             for start in 0..4.min(1 << (layers.max(10) - 10)) {
-                walk.from_start(start, layers.saturating_sub(10).min(2));
+                walk.visit_start(start, layers.saturating_sub(10).min(2));
             }
             let mut scored: Vec<u64> =
                 (0..1 << layers).map(|g| model.ratio_of_first(layers, GBits(g)).to_bits()).collect();

@@ -168,7 +168,7 @@ impl Bayesian {
     /// h Σ S in nats, at most the text's log likelihood ratio: its exponential is an e-value. `None` if nothing is
     /// scored.
     pub fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
-        (tokens > 0).then(|| sum as f64 * STEP)
+        (tokens > 0).then_some(sum as f64 * STEP)
     }
 
     /// P(a sum at least this high | null); `None` if nothing is scored.
