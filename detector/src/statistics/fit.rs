@@ -55,7 +55,9 @@ where
             let total: f64 = joint.iter().sum();
             count += 1;
             gain += total.ln();
-            joint.iter_mut().for_each(|x| *x /= total);
+            for x in &mut joint {
+                *x /= total;
+            }
             members.iter_mut().zip(&joint).for_each(|(sum, x)| *sum += x);
             for (l, ones) in ones.iter_mut().enumerate() {
                 let bit = g.layer(l) as f64;

@@ -57,7 +57,7 @@ impl Llr {
 
     /// ln of the text's e-value, h Σ S; `None` if nothing is scored.
     pub fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
-        (tokens > 0).then(|| sum as f64 * STEP)
+        (tokens > 0).then_some(sum as f64 * STEP)
     }
 
     /// P(a sum at least this high | null); `None` if nothing is scored.

@@ -394,7 +394,9 @@ impl File {
         let other = self.marked.classes.as_ref().map(|classes| (&classes.weights, &classes.psi));
         for (weights, psi) in [Some(own), other].into_iter().flatten() {
             list(&mut weights.iter().map(|&x| i64::from(x)));
-            psi.iter().for_each(|row| list(&mut row.iter().map(|&x| i64::from(x))));
+            for row in psi {
+                list(&mut row.iter().map(|&x| i64::from(x)));
+            }
         }
         list(&mut [i64::from(self.points_a_nat), i64::from(self.first)].into_iter());
         list(&mut self.null.iter().map(|&x| x as i64));

@@ -193,9 +193,9 @@ impl Tilted {
         for _ in 0..100 {
             let (mean, variance) = moments(theta);
             if mean < target {
-                low = theta
+                low = theta;
             } else {
-                high = theta
+                high = theta;
             }
             if (mean - target).abs() < 1e-9 * target.abs().max(1.0) {
                 break;
@@ -220,7 +220,9 @@ impl Tilted {
         let mut tilted: Vec<f64> =
             mass.iter().enumerate().map(|(j, p)| p * (theta * (j as f64 - centre)).exp()).collect();
         let total: f64 = tilted.iter().sum();
-        tilted.iter_mut().for_each(|p| *p /= total);
+        for p in &mut tilted {
+            *p /= total;
+        }
         let spread = tilted.iter().enumerate().map(|(j, p)| (j as f64 - centre).abs() * p).sum();
         tilted.resize(tilted.len().next_multiple_of(LANES), 0.0);
         Self {
