@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Write text with a model, marked with a key
     Generate(GenerateArgs),
+    /// Look for a key's mark with the model's help: a sentence or two decide
+    Verify(VerifyArgs),
     /// Perplexity of a text under a model
     Perplexity(PerplexityArgs),
     /// What a model is: architecture, layers, caps, formats, size
@@ -212,6 +214,57 @@ pub(crate) struct GenerateArgs {
     /// Write the JSON objects to this file as well
     #[arg(long)]
     pub receipt: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The texts; `-` is standard input. With --receipt and no FILE, the receipt's own tokens
+    #[arg(value_name = "FILE", required_unless_present = "receipt")]
+    pub files: Vec<PathBuf>,
+    /// Look for the mark of this key
+    #[arg(long)]
+    pub key: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The prompt that the texts answer, if it is known; p is valid without it, but larger
+    #[arg(long, conflicts_with_all = ["prompt_file", "receipt"])]
+    pub prompt: Option<String>,
+    /// A file with the prompt
+    #[arg(long, conflicts_with = "receipt")]
+    pub prompt_file: Option<PathBuf>,
+    /// Put the prompt into Gemma's chat template
+    #[arg(long, conflicts_with = "receipt")]
+    pub chat: bool,
+    /// What `wmgen generate --json` or --receipt wrote: prompt and sampling settings are taken from it
+    #[arg(long)]
+    pub receipt: Option<PathBuf>,
+    /// The temperature that the texts were sampled at; several are mixed if not given
+    #[arg(long, conflicts_with = "receipt")]
+    pub temperature: Option<f64>,
+    /// They were drawn among this many most likely tokens; 0 is all
+    #[arg(long, default_value_t = 100, conflicts_with = "receipt")]
+    pub top_k: usize,
+    /// They were drawn among the most likely tokens with this much probability together
+    #[arg(long, default_value_t = 1.0, conflicts_with = "receipt")]
+    pub top_p: f64,
+    /// The files hold JSON arrays of token ids, one a file or one a line
+    #[arg(long)]
+    pub tokens: bool,
+    /// The share of unmarked texts that may be called watermarked
+    #[arg(long, default_value_t = wmdetect::detect::DEFAULT_FPR, value_name = "RATE")]
+    pub fpr: f64,
+    /// Judge the text under this many random keys as well, for a sharper p
+    #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub monte_carlo: Option<u32>,
+    /// Read no further once p is at most --fpr
+    #[arg(long, conflicts_with = "monte_carlo")]
+    pub stop_early: bool,
+    /// The texts are as they were generated: sharper without edits, lost with a few
+    #[arg(long)]
+    pub no_edits: bool,
+    /// One JSON object a text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -10,8 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use wmdetect::scheme::{Key, KeyError, PositionKind, Watermark};
-use wmdetect::text::Tokenizer;
+use wmdetect::scheme::{Key, PositionKind, Watermark};
 use wmgen::generate::{Event, FinishReason, Generation, Request};
 use wmgen::sample::Sampling;
 use wmgen::text::{Chat, Role, StopMatcher, StreamDecoder, Turn, plain_prompt, stop_ids};
@@ -106,7 +105,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let prompts = prompts(args)?;
     let tokenizer = args.model.open_tokenizer()?;
     if let Some(key) = &key {
-        check_binding(key, &tokenizer)?;
+        keys::check_binding(key, &tokenizer)?;
     }
     let loaded = args.model.load(tokenizer)?;
 
@@ -203,19 +202,6 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<Result<String, Failure>>> {
         (None, None) => String::new(),
     };
     Ok(vec![Ok(prompt)])
-}
-
-fn check_binding(key: &Key, tokenizer: &Tokenizer) -> Result<()> {
-    let found = keys::binding(tokenizer);
-    match key.tokenizer() {
-        Some(expected) if expected.fingerprint != found.fingerprint => Err(KeyError::WrongTokenizer {
-            key_id: key.id(),
-            expected: expected.name.clone(),
-            found: found.name,
-        }
-        .into()),
-        _ => Ok(()),
-    }
 }
 
 struct Job<'a> {

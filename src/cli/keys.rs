@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 use wmdetect::scheme::key_file::{permission_warning, write_private};
-use wmdetect::scheme::{Key, TokenizerBinding};
+use wmdetect::scheme::{Key, KeyError, TokenizerBinding};
 use wmdetect::text::Tokenizer;
 
 use super::args::{CompatScheme, KeyCommand, KeygenArgs};
@@ -34,6 +34,20 @@ pub(super) fn read(path: &std::path::Path) -> Result<Key> {
         say(&format!("warning: {warning}"));
     }
     Ok(key)
+}
+
+/// Refuses a key that belongs to another tokenizer.
+pub(super) fn check_binding(key: &Key, tokenizer: &Tokenizer) -> Result<()> {
+    let found = binding(tokenizer);
+    match key.tokenizer() {
+        Some(expected) if expected.fingerprint != found.fingerprint => Err(KeyError::WrongTokenizer {
+            key_id: key.id(),
+            expected: expected.name.clone(),
+            found: found.name,
+        }
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,8 @@ mod inspect;
 mod keys;
 mod model;
 mod perplexity;
+mod receipt;
+mod verify;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Keygen(args) => keys::keygen(&args)?,
         Command::Key(command) => keys::key(&command)?,
         Command::Generate(args) => return generate::run(&args),
+        Command::Verify(args) => return verify::run(&args),
         Command::Perplexity(args) => perplexity::run(&args)?,
         Command::Inspect(args) => inspect::run(&args)?,
         Command::Completions { shell } => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::scheme::Secret;
+use crate::scheme::{KeyError, Secret};
 
 fn key(seed: u8) -> Key {
     Key::from_bytes(&[seed; 32], "test").unwrap()

@@ -5,6 +5,7 @@ mod calibration;
 mod changes;
 pub mod html;
 mod segments;
+pub mod verify;
 
 use serde::{Deserialize, Serialize};
 

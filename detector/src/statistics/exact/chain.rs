@@ -98,6 +98,11 @@ impl Grid {
         Self { chains: vec![(1.0, Chain::edits(0.0))], context_len }
     }
 
+    /// Tokens of a context, H.
+    pub fn context_len(&self) -> usize {
+        self.context_len
+    }
+
     /// Weights and chains.
     pub fn chains(&self) -> &[(f64, Chain)] {
         &self.chains

@@ -16,11 +16,13 @@
 //! | [`ratio`] | the factor of one token |
 //! | [`chain`] | the mixture over hidden chains that keeps edits from destroying the evidence |
 //! | [`running`] | the running e-value of a text |
+//! | `passages` | where in the text the mark is |
 //!
 //! Where p comes from is the caller's: see [`NextTokens`].
 
 pub mod chain;
 mod monte_carlo;
+mod passages;
 pub mod ratio;
 pub mod running;
 
@@ -59,6 +61,8 @@ pub struct Options {
     /// How many random keys R the text is judged under, for the sharper p-value (1 + #{sup Eᵣ ≥ sup E}) / (R + 1).
     /// Not together with `stop_at`, which is then ignored: where to stop would depend on the key.
     pub monte_carlo: usize,
+    /// The plain product of the ratios ([`Grid::unedited`]), for a text that is known to be as it was generated.
+    pub unedited: bool,
 }
 
 /// The evidence that `ids`, the response to `prompt` (empty if unknown), was marked under `prf`.
@@ -72,7 +76,9 @@ pub fn verify<N: NextTokens>(
     ids: &[u32],
     options: Options,
 ) -> Result<Evidence, N::Error> {
-    let mut running = ExactRatio::new(prf, prompt, model.settings());
+    let context_len = prf.scheme().context_len();
+    let grid = if options.unedited { Grid::unedited(context_len) } else { Grid::new(context_len) };
+    let mut running = ExactRatio::with_grid(prf, prompt, model.settings(), grid);
     if options.monte_carlo > 0 {
         running = running.with_monte_carlo(options.monte_carlo, prompt, ids);
     }

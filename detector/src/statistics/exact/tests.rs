@@ -264,13 +264,35 @@ fn the_heat_map_shows_the_marked_half() {
 }
 
 #[test]
+fn the_marked_passage_is_found_where_it_is() {
+    let key = key(6);
+    let toy = Toy { settings: 1 };
+    let text = [toy.text(None, 60, 4), toy.text(Some(&key), 60, 3), toy.text(None, 60, 8)].concat();
+    let found = evidence(&text, &key, 2, Options::default()).passages(1e-3);
+    let [passage] = found[..] else { panic!("{found:?}") };
+    assert!((55..72).contains(&passage.start) && (112..126).contains(&passage.end), "{passage:?}");
+    assert!(passage.ln_p < 1e-3_f64.ln() && passage.track == 0, "{passage:?}");
+    assert!(evidence(&text, &self::key(7), 2, Options::default()).passages(1e-3).is_empty());
+}
+
+#[test]
+fn the_plain_product_is_sharper_on_a_text_without_edits() {
+    let key = key(5);
+    let ids = Toy { settings: 1 }.text(Some(&key), 40, 2);
+    let product = evidence(&ids, &key, 1, Options { unedited: true, ..Options::default() });
+    let sum: f64 = product.ln_ratios[0].iter().sum();
+    assert!((product.ln_e - sum).abs() < 1e-9);
+    assert!(product.ln_sup > evidence(&ids, &key, 1, Options::default()).ln_sup);
+}
+
+#[test]
 fn reading_stops_early_only_where_that_is_valid() {
     let key = key(7);
     let ids = Toy { settings: 1 }.text(Some(&key), 60, 5);
     let stop_at = Some(1e-3);
-    let early = evidence(&ids, &key, 1, Options { stop_at, monte_carlo: 0 });
+    let early = evidence(&ids, &key, 1, Options { stop_at, ..Options::default() });
     assert!(early.scored.len() < 60 && early.p_value().reaches(1e-3));
-    let ranked = evidence(&ids, &key, 1, Options { stop_at, monte_carlo: 9 });
+    let ranked = evidence(&ids, &key, 1, Options { stop_at, monte_carlo: 9, unedited: false });
     assert_eq!(ranked.scored.len(), 60);
     assert_eq!(ranked.deciding().log10, 0.1_f64.log10());
 }

@@ -1,0 +1,128 @@
+//! What `wmgen verify` says.
+
+use serde::{Deserialize, Serialize};
+
+use super::Changes;
+use crate::statistics::PKind;
+use crate::verdict::Verdict;
+
+/// The exact likelihood ratio of one text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyReport {
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    pub schema_version: u32,
+    /// As in [`Report`](super::Report); for a receipt's own tokens its path, and its line if there are several.
+    pub input: String,
+    /// The key's scheme.
+    pub scheme: String,
+    /// The key's public id.
+    pub key_id: String,
+    /// The model that read the text.
+    pub model: VerifyModel,
+    /// Name of the tokenizer that split the text; null where the input was token ids.
+    pub tokenizer: Option<String>,
+    /// Tokens of the prompt; 0 if it is not known.
+    pub prompt_tokens: u64,
+    /// Tokens of the text, without `<bos>`.
+    pub tokens: u64,
+    /// Those that were read: all, unless reading ended early.
+    pub read_tokens: u64,
+    /// Those that count: complete context, not seen before in prompt and text, and a candidate of the model.
+    pub scored_tokens: u64,
+    /// The statistic.
+    pub detector: VerifyDetector,
+    /// ln of the greatest e-value on the way through the text, at least 0.
+    pub ln_e: f64,
+    /// The most that it could have become under any key.
+    pub ln_ceiling: f64,
+    /// The p-value that decides: e^−`ln_e`, or the rank among random keys; never below the smallest normal `f64`.
+    pub p_value: f64,
+    /// log₁₀ of it.
+    pub log10_p: f64,
+    /// What it promises: `conservative` for e^−`ln_e`, `exact` for the rank, `approximate` for a compatible scheme.
+    pub p_kind: PKind,
+    /// How many random keys the text was judged under as well; 0 without `--monte-carlo`.
+    pub random_keys: u64,
+    /// (1 + those with at least the key's evidence) / (`random_keys` + 1); null without `--monte-carlo`.
+    pub monte_carlo_p: Option<f64>,
+    /// The level that the verdict holds p against.
+    pub fpr: f64,
+    /// The verdict; `too_short` if no key could have reached `fpr`.
+    pub verdict: Verdict,
+    /// How the text was taken to be sampled.
+    pub sampling: VerifySampling,
+    /// The marked passages, in order; they have a family-wise error of their own, `fpr`.
+    pub spans: Vec<VerifySpan>,
+    /// What the reader should know before trusting the above.
+    pub warnings: Vec<String>,
+    /// What was changed in the text before it was cut into tokens; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Changes>,
+}
+
+/// A model by name and digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyModel {
+    /// The name it was asked for by.
+    pub name: String,
+    /// What `wmgen inspect` prints; null for a model without files.
+    pub fingerprint: Option<String>,
+}
+
+/// The statistic of [`VerifyReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyDetector {
+    /// [`exact`](crate::statistics::exact).
+    ExactRatio,
+}
+
+/// Where the sampling settings come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SamplingSource {
+    /// From a receipt.
+    Receipt,
+    /// From the caller.
+    Given,
+    /// Not known: e-values at several temperatures are averaged.
+    Mixed,
+}
+
+/// The sampling settings that a text was read with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySampling {
+    /// Where they come from.
+    pub source: SamplingSource,
+    /// The temperatures.
+    pub temperatures: Vec<f64>,
+    /// The share of each in the e-value; the largest is no estimate with a guarantee.
+    pub shares: Vec<f64>,
+    /// Candidates; 0 is all.
+    pub top_k: u64,
+    /// Their probability together.
+    pub top_p: f64,
+    /// Penalty of tokens that came up before.
+    pub repeat_penalty: f32,
+}
+
+/// A marked passage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySpan {
+    /// First byte in the original text and the one after the last; null where the input was token ids.
+    pub bytes: Option<[u64; 2]>,
+    /// First token and the one after the last, from 0, the context of the first scored token included.
+    pub tokens: [u64; 2],
+    /// ln of the likelihood ratio over the passage.
+    pub score: f64,
+    /// p of the passage, corrected for all windows and temperatures; never below the smallest normal `f64`.
+    pub p_value: f64,
+    /// log₁₀ of it.
+    pub log10_p: f64,
+    /// The temperature that found it.
+    pub temperature: f64,
+}

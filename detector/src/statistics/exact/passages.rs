@@ -1,0 +1,34 @@
+//! Where in a text the mark is, by [`segments::scan`](crate::statistics::segments::scan) on the model's ratios.
+
+use super::Evidence;
+use crate::statistics::segments::{StartBound, Track, Window, scan};
+
+/// Share of tokens that a passage's alternative has as edits. With f = ε + (1 − ε) LR a token that is not marked costs at
+/// most ln 1/ε; E\[f\] = 1 as E\[LR\] is.
+const EDITS: f64 = 0.05;
+
+impl Evidence {
+    /// The passages that carry the mark, at family-wise error `fpr`: among unmarked texts at most that share has any.
+    ///
+    /// A window's `start` and `end` count the tokens read; the first scored token's context is included. Its `track` is
+    /// the setting. The distributions must have come from the tokens before alone, as those of a language model do.
+    pub fn passages(&self, fpr: f64) -> Vec<Window> {
+        let places: Vec<usize> = (0..self.scored.len()).filter(|&t| self.scored[t]).collect();
+        let factors: Vec<Vec<f64>> = self
+            .ln_ratios
+            .iter()
+            .map(|ratios| places.iter().map(|&t| (EDITS + (1.0 - EDITS) * ratios[t].exp()).ln()).collect())
+            .collect();
+        let tracks: Vec<Track<'_>> =
+            factors.iter().map(|ln_lr| Track { ln_lr, bound: StartBound::VILLE }).collect();
+        let mut before = 0;
+        scan(&tracks, fpr)
+            .into_iter()
+            .map(|window| {
+                let start = places[window.start].saturating_sub(self.grid.context_len()).max(before);
+                before = places[window.end - 1] + 1;
+                Window { start, end: before, ..window }
+            })
+            .collect()
+    }
+}
