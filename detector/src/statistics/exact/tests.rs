@@ -176,11 +176,17 @@ impl Toy {
 
     /// A text of `len` tokens under setting 0, marked if there is a key.
     fn text(&self, key: Option<&Key>, len: usize, seed: u64) -> Vec<u32> {
-        let mut random = Random(seed);
         let mut ids = Vec::new();
-        let mut marking = key.map(|key| Watermark::new(key.prf()).start(&[]));
+        self.go_on(&mut ids, key, len, seed);
+        ids
+    }
+
+    /// Goes on with a text by `len` tokens.
+    fn go_on(&self, ids: &mut Vec<u32>, key: Option<&Key>, len: usize, seed: u64) {
+        let mut random = Random(seed);
+        let mut marking = key.map(|key| Watermark::new(key.prf()).start(ids));
         for _ in 0..len {
-            let mut next = self.next(&ids).swap_remove(0);
+            let mut next = self.next(ids).swap_remove(0);
             if let Some(marking) = &mut marking {
                 marking.apply(&mut next);
             }
@@ -190,7 +196,6 @@ impl Toy {
             }
             ids.push(id);
         }
-        ids
     }
 }
 
@@ -266,8 +271,9 @@ fn the_heat_map_shows_the_marked_half() {
 #[test]
 fn the_marked_passage_is_found_where_it_is() {
     let key = key(6);
-    let toy = Toy { settings: 1 };
-    let text = [toy.text(None, 60, 4), toy.text(Some(&key), 60, 3), toy.text(None, 60, 8)].concat();
+    let mut text = Toy { settings: 1 }.text(None, 60, 4);
+    Toy { settings: 1 }.go_on(&mut text, Some(&key), 60, 3);
+    Toy { settings: 1 }.go_on(&mut text, None, 60, 8);
     let found = evidence(&text, &key, 2, Options::default()).passages(1e-3);
     let [passage] = found[..] else { panic!("{found:?}") };
     assert!((55..72).contains(&passage.start) && (112..126).contains(&passage.end), "{passage:?}");
