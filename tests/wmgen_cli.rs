@@ -202,7 +202,7 @@ fn verify_finds_the_mark_of_a_receipt() {
     assert_eq!((blind.len(), &*blind[1].input), (2, "ids.json:2"));
     assert_eq!((blind[0].sampling.source, blind[0].prompt_tokens), (SamplingSource::Mixed, 0));
     assert_eq!(blind[0].verdict, Verdict::Watermarked, "{blind:?}");
-    assert!(blind[0].ln_e < found[0].ln_e && blind[0].scored_tokens < found[0].scored_tokens);
+    assert!(blind[0].ln_e < found[0].ln_e);
     let told = ["--prompt", "the sea", "--temperature", "0.8", "--top-k", "50"];
     let told = verified(&verify(&[&["--key", "k.bin", "--tokens", "ids.json"], &told[..]].concat()));
     assert_eq!((told[0].ln_e, told[0].sampling.source), (found[0].ln_e, SamplingSource::Given));

@@ -219,7 +219,7 @@ pub(crate) struct GenerateArgs {
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
     /// The texts; `-` is standard input. With --receipt and no FILE, the receipt's own tokens
-    #[arg(value_name = "FILE", required_unless_present = "receipt")]
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Look for the mark of this key
     #[arg(long)]

@@ -93,6 +93,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
 
 /// Refuses what cannot decide anything, before a model is loaded.
 fn check(args: &VerifyArgs) -> Result<()> {
+    if args.files.is_empty() && args.receipt.is_none() {
+        bail!("no text: pass a FILE, - for standard input, or --receipt with a text's receipt");
+    }
     if !(args.fpr > 0.0 && args.fpr < 1.0) {
         bail!("--fpr is {}, expected a rate above 0 and below 1, such as 0.001", args.fpr);
     }
@@ -260,7 +263,7 @@ impl Job<'_> {
         let evidence = exact::verify(&mut reader, &self.key.prf(), &prompt, &ids, options)
             .map_err(|error| error.to_string())?;
         let mut warnings = origin.warnings.clone();
-        self.warn(&evidence, prompt.len(), &mut warnings);
+        self.warn(&evidence, &mut warnings);
         if changes.invalid_utf8 > 0 {
             warnings.push("the text is not UTF-8; what is not was replaced by U+FFFD".into());
         }
@@ -268,7 +271,7 @@ impl Job<'_> {
     }
 
     /// What makes the evidence less than it seems.
-    fn warn(&self, evidence: &Evidence, prompt: usize, warnings: &mut Vec<String>) {
+    fn warn(&self, evidence: &Evidence, warnings: &mut Vec<String>) {
         let scheme = self.key.scheme();
         if evidence.approximate {
             warnings.push(format!(
@@ -285,8 +288,7 @@ impl Job<'_> {
                  prompt, --top-k and --top-p"
             ));
         }
-        let first = scheme.context_len().saturating_sub(prompt);
-        let repeated = (first..read).filter(|&t| !evidence.scored[t] && candidate(t)).count();
+        let repeated = (scheme.context_len()..read).filter(|&t| !evidence.scored[t] && candidate(t)).count();
         if 2 * repeated > read {
             warnings.push(format!("{repeated} of {read} tokens repeat an earlier context and do not count"));
         }
