@@ -379,12 +379,12 @@ mod tests {
         let value =
             |weights: &Weights| weights.loss_and_gradient(depth, documents.clone().into_iter(), 0.01, EVEN);
         let (_, gradient) = value(&weights);
-        for i in 0..gradient.len() {
+        for (i, expected) in gradient.iter().enumerate() {
             let mut moved = [weights.clone(), weights.clone()];
             moved[0].0[i] -= 1e-5;
             moved[1].0[i] += 1e-5;
             let slope = (value(&moved[1]).0 - value(&moved[0]).0) / 2e-5;
-            assert!((slope - gradient[i]).abs() < 1e-9, "{i}: {slope} {}", gradient[i]);
+            assert!((slope - expected).abs() < 1e-9, "{i}: {slope} {expected}");
         }
     }
 
