@@ -1,5 +1,7 @@
 //! `wmdetect train --detector bayesian` and `wmdetect score --bayesian`, as processes.
 
+#![cfg(feature = "cli")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
