@@ -1,0 +1,109 @@
+//! How many marked texts does each text-only detector find, by temperature and length?
+//!
+//! `cargo run --release -p wmdetect --example power_study -- TOKENIZER MASTER.bin BAYESIAN_DIR MARKED.jsonl…`
+//!
+//! MARKED is what the example `marked_corpus` of `wmgen` wrote: one text a prompt, each under a key of its own. Of each
+//! text the first n tokens are decoded, encoded again and scored without the prompt, as a detector in the field would;
+//! the column "ids" has the same from the true ids. A text is found at rate a if its p-value is at most a; intervals are
+//! Wilson's, 95 %, over texts (a prompt has one text a cell, so texts are the clusters).
+
+use std::error::Error;
+use std::io::Write;
+
+use serde::Deserialize;
+use wmdetect::scheme::{GBits, Key, TextGValues};
+use wmdetect::statistics::bayesian::Bayesian;
+use wmdetect::statistics::profile::Profile;
+use wmdetect::statistics::{LayerCounts, Mean, WeightedMean};
+use wmdetect::text::Tokenizer;
+
+const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
+const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
+
+#[derive(Deserialize)]
+struct Row {
+    key_label: String,
+    temperature: f64,
+    tokens: Vec<u32>,
+}
+
+/// Wilson's interval of a share, 95 %.
+fn wilson(found: usize, n: usize) -> (f64, f64) {
+    let (z, n) = (1.959_964, n as f64);
+    let p = found as f64 / n;
+    let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    (middle - half, middle + half)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [tokenizer, master, bayesian, texts @ ..] = &args[..] else {
+        return Err("expected TOKENIZER MASTER.bin BAYESIAN_DIR MARKED.jsonl…".into());
+    };
+    let (tokenizer, master) = (Tokenizer::open(tokenizer)?, Key::read(master)?);
+    let depth = master.scheme().depth();
+    let weighted_mean = WeightedMean::new(depth);
+    let bayesian = Bayesian::open(bayesian)?;
+    let mut names = vec!["mean".to_owned(), "weighted mean".into(), "bayesian".into()];
+    let profiles = Profile::builtin();
+    names.extend(profiles.iter().map(|profile| format!("llr ({})", profile.name())));
+
+    let log10_p = |g: &[GBits]| -> Vec<f64> {
+        let counts = LayerCounts::new(depth, g.iter().copied());
+        let mut all = vec![
+            Mean.p_value(&counts).map_or(0.0, |p| p.log10),
+            weighted_mean.p_value(&counts).map_or(0.0, |p| p.log10),
+            bayesian.p_value(g).map_or(0.0, |p| p.log10),
+        ];
+        for profile in profiles {
+            let score = g.iter().map(|&g| i64::from(profile.score(g))).sum();
+            all.push(profile.null().tail(g.len() as u64, score) * std::f64::consts::LOG10_E);
+        }
+        all
+    };
+
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "| T | tokens | detector | 1 % | 0.1 % | 1e-6 | ids: 1 % | 0.1 % | 1e-6 | median log10 p |")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
+    for file in texts {
+        let rows: Vec<Row> =
+            std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let prfs = rows
+            .iter()
+            .map(|row| master.derive(&row.key_label).map(|key| key.prf()))
+            .collect::<Result<Vec<_>, _>>()?;
+        for length in LENGTHS {
+            // For each detector the log10 p of every text, from the text and from the ids.
+            let (mut text_p, mut ids_p) = (vec![Vec::new(); names.len()], vec![Vec::new(); names.len()]);
+            for (row, prf) in rows.iter().zip(&prfs).filter(|(row, _)| row.tokens.len() >= length) {
+                let ids = &row.tokens[..length];
+                let again = tokenizer.encode(&tokenizer.decode(ids))?.ids;
+                for (ids, p) in [(&again[..], &mut text_p), (ids, &mut ids_p)] {
+                    let g: Vec<GBits> = TextGValues::new(prf, &[], ids).scored().collect();
+                    for (all, p) in p.iter_mut().zip(log10_p(&g)) {
+                        all.push(p);
+                    }
+                }
+            }
+            let found = |p: &[f64], level: f64| p.iter().filter(|&&p| p <= level.log10()).count();
+            for (name, (text, ids)) in names.iter().zip(text_p.iter().zip(&ids_p)) {
+                let temperature = rows.first().map_or(f64::NAN, |row| row.temperature);
+                write!(out, "| {temperature} | {length} | {name} |")?;
+                for level in LEVELS {
+                    let (low, high) = wilson(found(text, level), text.len());
+                    let share = found(text, level) as f64 / text.len() as f64;
+                    write!(out, " {share:.3} ({low:.3}–{high:.3}) |")?;
+                }
+                for level in LEVELS {
+                    write!(out, " {:.3} |", found(ids, level) as f64 / ids.len() as f64)?;
+                }
+                let mut sorted = text.clone();
+                sorted.sort_by(f64::total_cmp);
+                writeln!(out, " {:.2} |", sorted[sorted.len() / 2])?;
+            }
+            out.flush()?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! Are the p-values valid? Unmarked texts under a fresh key for each (text, repetition), in cells by kind and length.
+//!
+//! `cargo run --release -p wmdetect --example validity_study -- TOKENIZER DOCS.jsonl TRIALS`
+//!
+//! DOCS has rows `{"lang": …, "text": …}`; `en` is English, `code` is code, anything else another language. Form letters,
+//! tables and loops are made here. Each cell runs TRIALS (text, key) pairs; a text gives as many as are needed, each
+//! with a key of its own. The randomised test of level a rejects with probability exactly a under the null hypothesis,
+//! so rejections are Binomial(TRIALS, a): a cell is flagged if its two-sided p is below 0.001 / number of cells
+//! (`docs/statistics.md`, "The null hypothesis").
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use wmdetect::scheme::{GBits, Key, SamplingTable, Scheme, Secret, TextGValues};
+use wmdetect::statistics::null::{Lattice, binomial};
+use wmdetect::statistics::profile::Profile;
+use wmdetect::statistics::weighted_mean;
+use wmdetect::text::Tokenizer;
+
+const DEPTH: usize = 30;
+const LEVELS: [f64; 4] = [1e-1, 1e-2, 1e-3, 1e-4];
+const LENGTHS: [usize; 5] = [25, 50, 100, 200, 400];
+const KINDS: [&str; 5] = ["English", "other languages", "code", "templated", "repetitive"];
+/// Texts of a kind at most; repetitions make up the rest.
+const TEXTS: usize = 1000;
+
+#[derive(Deserialize)]
+struct Doc {
+    lang: String,
+    text: String,
+}
+
+/// Deterministic random numbers, so that the study can be repeated: SHA-256 of a counter.
+struct Random {
+    seed: u64,
+    counter: u64,
+}
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self { seed, counter: 0 }
+    }
+
+    fn bytes(&mut self) -> [u8; 32] {
+        self.counter += 1;
+        Sha256::new().chain_update(self.seed.to_le_bytes()).chain_update(self.counter.to_le_bytes()).finalize().into()
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        let bytes = self.bytes();
+        (u64::from_le_bytes(bytes[..8].try_into().expect("8 of 32 bytes")) % n as u64) as usize
+    }
+
+    fn unit(&mut self) -> f64 {
+        self.below(1 << 53) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// A form letter, a list of the same phrases or a price list.
+fn templated(random: &mut Random) -> String {
+    let mut pick = |words: &[&'static str]| words[random.below(words.len())];
+    let name = pick(&["Miller", "Kowalski", "Rossi", "Singh", "García", "Okafor", "Nguyen", "Larsen"]);
+    let month = pick(&["January", "March", "May", "June", "August", "October"]);
+    let product = pick(&["electric kettle", "winter jacket", "desk lamp", "train ticket", "garden hose"]);
+    let (order, price) = (10_000 + random.below(90_000), 10 + random.below(900));
+    let mut text = format!(
+        "Dear customer {name},\n\nthank you for your order number {order} of {month} 2026. We are sorry to tell you that \
+         the {product} is not in stock at the moment. Your payment of {price}.00 EUR will be returned to your account \
+         within ten working days. If you have any questions about your order, please do not hesitate to contact our \
+         customer service by telephone or by e-mail. Please always quote your order number {order}.\n\nYours \
+         sincerely,\nCustomer Service\n\nOrder number: {order}\nProduct: {product}\nPrice: {price}.00 EUR\n\n"
+    );
+    for row in 0..60 {
+        let _ = writeln!(text, "| {} | {product} | {}.00 EUR | in stock |", order + row, 10 + random.below(90));
+    }
+    text
+}
+
+/// Text that repeats itself with small changes or none.
+fn repetitive(random: &mut Random) -> String {
+    let phrase = ["ha ha ha ", "I will not talk in class. ", "0, 1, 1, 2, ", "la la la la, ", "yes yes no "]
+        [random.below(5)];
+    let mut text = String::new();
+    for i in 0..400 {
+        match random.below(4) {
+            0 => {
+                let _ = write!(text, "line {i}: ");
+            }
+            1 => {
+                let _ = write!(text, "{} ", random.below(10));
+            }
+            _ => text.push_str(phrase),
+        }
+    }
+    text
+}
+
+/// The token ids of a kind's texts.
+fn texts(kind: &str, docs: &[Doc], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
+    let mut random = Random::new(KINDS.iter().position(|k| *k == kind).unwrap_or(0) as u64);
+    let made: Vec<String> = match kind {
+        "templated" => (0..TEXTS).map(|_| templated(&mut random)).collect(),
+        "repetitive" => (0..TEXTS).map(|_| repetitive(&mut random)).collect(),
+        _ => {
+            let of_kind = |doc: &&Doc| match doc.lang.as_str() {
+                "en" => kind == "English",
+                "code" => kind == "code",
+                _ => kind == "other languages",
+            };
+            let all: Vec<&Doc> = docs.iter().filter(of_kind).collect();
+            let step = (all.len() / TEXTS).max(1);
+            all.iter().step_by(step).take(TEXTS).map(|doc| doc.text.clone()).collect()
+        }
+    };
+    Ok(made.iter().map(|text| tokenizer.encode(text).map(|encoded| encoded.ids)).collect::<Result<_, _>>()?)
+}
+
+/// A statistic with integer values and a known null law of n tokens.
+enum Statistic {
+    Mean,
+    WeightedMean(Lattice),
+    Llr(&'static Profile),
+}
+
+impl Statistic {
+    fn name(&self) -> String {
+        match self {
+            Self::Mean => "mean".into(),
+            Self::WeightedMean(_) => "weighted mean".into(),
+            Self::Llr(profile) => format!("llr ({})", profile.name()),
+        }
+    }
+
+    fn value(&self, g: &[GBits]) -> i64 {
+        match self {
+            Self::Mean => g.iter().map(|g| i64::from(g.0.count_ones())).sum(),
+            Self::WeightedMean(null) => {
+                let weight = |g: &GBits| -> i64 {
+                    null.weights().iter().enumerate().map(|(l, &a)| i64::from(a) * g.layer(l) as i64).sum()
+                };
+                g.iter().map(weight).sum()
+            }
+            Self::Llr(profile) => g.iter().map(|&g| i64::from(profile.score(g))).sum(),
+        }
+    }
+
+    /// P(value ≥ `value`) for n tokens.
+    fn tail(&self, n: usize, value: i64) -> f64 {
+        match self {
+            Self::Mean if value <= 0 => 1.0,
+            Self::Mean => binomial((n * DEPTH) as u64, value as u64).exp(),
+            Self::WeightedMean(_) if value <= 0 => 1.0,
+            Self::WeightedMean(null) => null.tail(n as u64, value as u64).exp(),
+            Self::Llr(profile) => profile.null().tail(n as u64, value).exp(),
+        }
+    }
+
+    /// The range in which every value lies for n tokens.
+    fn range(&self, n: usize) -> (i64, i64) {
+        match self {
+            Self::Mean => (0, (n * DEPTH) as i64),
+            Self::WeightedMean(null) => (0, null.max(n as u64) as i64),
+            Self::Llr(profile) => {
+                (n as i64 * i64::from(profile.null().min()), n as i64 * i64::from(profile.null().max()))
+            }
+        }
+    }
+
+    /// The randomised test of level `level`: the value at and above which it always rejects, and the probability with
+    /// which it rejects the value just below.
+    fn test(&self, n: usize, level: f64) -> (i64, f64) {
+        let (mut low, mut high) = self.range(n);
+        high += 1;
+        // The least value whose tail is at most the level.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.tail(n, middle) <= level { high = middle } else { low = middle + 1 }
+        }
+        let (at, below) = (self.tail(n, low), self.tail(n, low - 1));
+        // Values between lattice points have no mass: then the tail just below equals the one at it.
+        (low, if below > at { (level - at) / (below - at) } else { 0.0 })
+    }
+}
+
+/// One cell: texts of one kind and length.
+fn cell(
+    ids: &[Vec<u32>],
+    trials: usize,
+    seed: u64,
+    statistics: &[Statistic],
+    key: &(dyn Fn(&mut Random) -> Key + Sync),
+) -> Vec<[u64; LEVELS.len()]> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let repetitions = trials.div_ceil(ids.len());
+    let parts: Vec<Vec<[u64; LEVELS.len()]>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads)
+            .map(|thread| {
+                scope.spawn(move || {
+                    let mut rejected = vec![[0; LEVELS.len()]; statistics.len()];
+                    let mut tests: BTreeMap<(usize, usize, usize), (i64, f64)> = BTreeMap::new();
+                    for trial in (thread..trials).step_by(threads) {
+                        let mut random = Random::new(seed << 32 | trial as u64);
+                        let key = key(&mut random);
+                        let values = TextGValues::new(&key.prf(), &[], &ids[trial / repetitions]);
+                        let g: Vec<GBits> = values.scored().collect();
+                        let u = random.unit();
+                        for (s, statistic) in statistics.iter().enumerate() {
+                            let value = statistic.value(&g);
+                            for (l, &level) in LEVELS.iter().enumerate() {
+                                let (always, share) =
+                                    *tests.entry((s, l, g.len())).or_insert_with(|| statistic.test(g.len(), level));
+                                rejected[s][l] += u64::from(value >= always || (value == always - 1 && u < share));
+                            }
+                        }
+                    }
+                    rejected
+                })
+            })
+            .collect();
+        handles.into_iter().map(|handle| handle.join().expect("no panic in a cell")).collect()
+    });
+    let mut sum = vec![[0; LEVELS.len()]; statistics.len()];
+    for part in parts {
+        for (total, part) in sum.iter_mut().zip(part) {
+            for (total, part) in total.iter_mut().zip(part) {
+                *total += part;
+            }
+        }
+    }
+    sum
+}
+
+/// Two-sided p of `count` ~ Binomial(`trials`, `level`): twice the smaller tail.
+fn two_sided(count: u64, trials: usize, level: f64) -> f64 {
+    use statrs::distribution::{Binomial, DiscreteCDF};
+    let law = Binomial::new(level, trials as u64).expect("a level in [0, 1]");
+    let lower = law.cdf(count);
+    let upper = if count == 0 { 1.0 } else { law.sf(count - 1) };
+    (2.0 * lower.min(upper)).min(1.0)
+}
+
+fn sha256_key(random: &mut Random) -> Key {
+    Key::new(Scheme::default(), Secret::new(random.bytes().to_vec().into())).expect("32 bytes make a key")
+}
+
+/// Thirty layer keys at random under a compat scheme.
+fn compat_key(scheme: &Scheme, random: &mut Random) -> Key {
+    let secret: Vec<u8> =
+        (0..DEPTH).flat_map(|_| (random.below(1 << 31) as i64).to_le_bytes()).collect();
+    Key::new(scheme.clone(), Secret::new(secret.into())).unwrap_or_else(|_| compat_key(scheme, random))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [tokenizer, docs, trials] = &args[..] else {
+        return Err("expected three arguments: TOKENIZER DOCS.jsonl TRIALS".into());
+    };
+    let trials: usize = trials.parse()?;
+    let tokenizer = Tokenizer::open(tokenizer)?;
+    let docs: Vec<Doc> =
+        std::fs::read_to_string(docs)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let statistics: Vec<Statistic> =
+        [Statistic::Mean, Statistic::WeightedMean(Lattice::new(&weighted_mean::weights(DEPTH)))]
+            .into_iter()
+            .chain(Profile::builtin().iter().map(Statistic::Llr))
+            .collect();
+    let mut out = std::io::stdout().lock();
+    let row_end = |out: &mut dyn std::io::Write, counts: &[u64], trials: usize, bar: f64| -> std::io::Result<bool> {
+        let mut bad = false;
+        for (&count, &level) in counts.iter().zip(&LEVELS) {
+            let p = two_sided(count, trials, level);
+            bad |= p < bar;
+            write!(out, " {:.6}{} |", count as f64 / trials as f64, if p < bar { " !" } else { "" })?;
+        }
+        writeln!(out)?;
+        Ok(bad)
+    };
+
+    let cells = KINDS.len() * LENGTHS.len() * LEVELS.len();
+    let bar = 0.001 / (cells * statistics.len()) as f64;
+    writeln!(out, "{trials} trials a cell, flagged (!) below p = {bar:.2e}\n")?;
+    writeln!(out, "| detector | kind | tokens | 0.1 | 0.01 | 0.001 | 0.0001 |\n|---|---|---|---|---|---|---|")?;
+    let mut totals = vec![([0; LEVELS.len()], 0, 1.0_f64); statistics.len()];
+    let mut flagged = 0;
+    let mut english = Vec::new();
+    for (k, kind) in KINDS.iter().enumerate() {
+        let ids = texts(kind, &docs, &tokenizer)?;
+        for (l, &length) in LENGTHS.iter().enumerate() {
+            let cut: Vec<Vec<u32>> =
+                ids.iter().filter(|ids| ids.len() >= length).map(|ids| ids[..length].to_vec()).collect();
+            if cut.is_empty() {
+                continue;
+            }
+            let counts = cell(&cut, trials, (k * LENGTHS.len() + l) as u64, &statistics, &sha256_key);
+            for ((statistic, counts), (total, n, worst)) in statistics.iter().zip(&counts).zip(&mut totals) {
+                write!(out, "| {} | {kind} | {length} |", statistic.name())?;
+                flagged += usize::from(row_end(&mut out, counts, trials, bar)?);
+                *n += trials;
+                for ((total, &count), &level) in total.iter_mut().zip(counts).zip(&LEVELS) {
+                    *total += count;
+                    *worst = worst.min(two_sided(count, trials, level));
+                }
+            }
+            out.flush()?;
+            if *kind == "English" && length == 200 {
+                english = cut;
+            }
+        }
+    }
+    writeln!(out, "\nAll cells: {flagged} flagged.\n")?;
+    writeln!(out, "| detector | trials | 0.1 | 0.01 | 0.001 | 0.0001 | smallest p of a cell |\n|---|---|---|---|---|---|---|")?;
+    for (statistic, (counts, n, worst)) in statistics.iter().zip(&totals) {
+        write!(out, "| {} | {n} |", statistic.name())?;
+        for &count in counts {
+            write!(out, " {:.6} |", count as f64 / *n as f64)?;
+        }
+        writeln!(out, " {worst:.2e} |")?;
+    }
+
+    writeln!(out, "\nCompat schemes, English, 200 tokens, {} trials:\n", trials / 10)?;
+    writeln!(out, "| scheme | detector | 0.1 | 0.01 | 0.001 | 0.0001 |\n|---|---|---|---|---|---|")?;
+    let history = 1024;
+    let table = SamplingTable::Seeded { size: 1 << 16, seed: 0 };
+    for scheme in [
+        Scheme::Hf { depth: DEPTH as u8, ngram_len: 5, context_history_size: history, table },
+        Scheme::DeepMind { depth: DEPTH as u8, ngram_len: 5, context_history_size: history },
+    ] {
+        let key = |random: &mut Random| compat_key(&scheme, random);
+        let counts = cell(&english, trials / 10, 99, &statistics, &key);
+        for (statistic, counts) in statistics.iter().zip(&counts) {
+            write!(out, "| {} | {} |", scheme.name(), statistic.name())?;
+            row_end(&mut out, counts, trials / 10, 1e-6)?;
+        }
+    }
+    Ok(())
+}
