@@ -165,7 +165,7 @@ impl Statistic {
             Self::Mean => (0, (n * DEPTH) as i64),
             Self::WeightedMean(null) => (0, null.max(n as u64) as i64),
             Self::Llr(profile) => {
-                (n as i64 * i64::from(profile.null().min()), n as i64 * i64::from(profile.null().max()))
+                (n as i64 * profile.null().first(), n as i64 * profile.null().last())
             }
         }
     }
