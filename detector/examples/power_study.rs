@@ -1,6 +1,6 @@
 //! How many marked texts does each text-only detector find, by temperature and length?
 //!
-//! `cargo run --release -p wmdetect --example power_study -- TOKENIZER MASTER.bin BAYESIAN_DIR MARKED.jsonl…`
+//! `cargo run --release -p wmdetect --example power_study -- TOKENIZER MASTER.bin MARKED.jsonl…`
 //!
 //! MARKED is what the example `marked_corpus` of `wmgen` wrote: one text a prompt, each under a key of its own. Of each
 //! text the first n tokens are decoded, encoded again and scored without the prompt, as a detector in the field would;
@@ -8,13 +8,12 @@
 //! Wilson's, 95 %, over texts (a prompt has one text a cell, so texts are the clusters).
 
 use std::error::Error;
+use std::f64::consts::LOG10_E;
 use std::io::Write;
 
 use serde::Deserialize;
 use wmdetect::scheme::{GBits, Key, TextGValues};
-use wmdetect::statistics::bayesian::Bayesian;
-use wmdetect::statistics::profile::Profile;
-use wmdetect::statistics::{LayerCounts, Mean, WeightedMean};
+use wmdetect::statistics::{Bayesian, LayerCounts, Mean, Profile, WeightedMean};
 use wmdetect::text::Tokenizer;
 
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
@@ -38,13 +37,13 @@ fn wilson(found: usize, n: usize) -> (f64, f64) {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [tokenizer, master, bayesian, texts @ ..] = &args[..] else {
-        return Err("expected TOKENIZER MASTER.bin BAYESIAN_DIR MARKED.jsonl…".into());
+    let [tokenizer, master, texts @ ..] = &args[..] else {
+        return Err("expected TOKENIZER MASTER.bin MARKED.jsonl…".into());
     };
     let (tokenizer, master) = (Tokenizer::open(tokenizer)?, Key::read(master)?);
     let depth = master.scheme().depth();
     let weighted_mean = WeightedMean::new(depth);
-    let bayesian = Bayesian::open(bayesian)?;
+    let bayesian = Bayesian::builtin();
     let mut names = vec!["mean".to_owned(), "weighted mean".into(), "bayesian".into()];
     let profiles = Profile::builtin();
     names.extend(profiles.iter().map(|profile| format!("llr ({})", profile.name())));
@@ -54,17 +53,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut all = vec![
             Mean.p_value(&counts).map_or(0.0, |p| p.log10),
             weighted_mean.p_value(&counts).map_or(0.0, |p| p.log10),
-            bayesian.p_value(g).map_or(0.0, |p| p.log10),
+            bayesian.null().tail(g.len() as u64, bayesian.sum(g.iter().copied()).1) * LOG10_E,
         ];
         for profile in profiles {
             let score = g.iter().map(|&g| i64::from(profile.score(g))).sum();
-            all.push(profile.null().tail(g.len() as u64, score) * std::f64::consts::LOG10_E);
+            all.push(profile.null().tail(g.len() as u64, score) * LOG10_E);
         }
         all
     };
 
     let mut out = std::io::stdout().lock();
-    writeln!(out, "| T | tokens | detector | 1 % | 0.1 % | 1e-6 | ids: 1 % | 0.1 % | 1e-6 | median log10 p |")?;
+    writeln!(
+        out,
+        "| T | tokens | detector | 1 % | 0.1 % | 1e-6 | ids: 1 % | 0.1 % | 1e-6 | median log10 p |"
+    )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
     for file in texts {
         let rows: Vec<Row> =

@@ -17,8 +17,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use wmdetect::scheme::{GBits, Key, SamplingTable, Scheme, Secret, TextGValues};
 use wmdetect::statistics::null::{Lattice, binomial};
-use wmdetect::statistics::profile::Profile;
-use wmdetect::statistics::weighted_mean;
+use wmdetect::statistics::{Bayesian, Profile, TableNull, weighted_mean};
 use wmdetect::text::Tokenizer;
 
 const DEPTH: usize = 30;
@@ -47,7 +46,11 @@ impl Random {
 
     fn bytes(&mut self) -> [u8; 32] {
         self.counter += 1;
-        Sha256::new().chain_update(self.seed.to_le_bytes()).chain_update(self.counter.to_le_bytes()).finalize().into()
+        Sha256::new()
+            .chain_update(self.seed.to_le_bytes())
+            .chain_update(self.counter.to_le_bytes())
+            .finalize()
+            .into()
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -75,7 +78,8 @@ fn templated(random: &mut Random) -> String {
          sincerely,\nCustomer Service\n\nOrder number: {order}\nProduct: {product}\nPrice: {price}.00 EUR\n\n"
     );
     for row in 0..60 {
-        let _ = writeln!(text, "| {} | {product} | {}.00 EUR | in stock |", order + row, 10 + random.below(90));
+        let _ =
+            writeln!(text, "| {} | {product} | {}.00 EUR | in stock |", order + row, 10 + random.below(90));
     }
     text
 }
@@ -124,6 +128,7 @@ enum Statistic {
     Mean,
     WeightedMean(Lattice),
     Llr(&'static Profile),
+    Bayesian(&'static Bayesian),
 }
 
 impl Statistic {
@@ -131,7 +136,8 @@ impl Statistic {
         match self {
             Self::Mean => "mean".into(),
             Self::WeightedMean(_) => "weighted mean".into(),
-            Self::Llr(profile) => format!("llr ({})", profile.name()),
+            Self::Llr(_) => "llr".into(),
+            Self::Bayesian(_) => "Bayesian".into(),
         }
     }
 
@@ -145,6 +151,7 @@ impl Statistic {
                 g.iter().map(weight).sum()
             }
             Self::Llr(profile) => g.iter().map(|&g| i64::from(profile.score(g))).sum(),
+            Self::Bayesian(detector) => detector.sum(g.iter().copied()).1,
         }
     }
 
@@ -155,7 +162,16 @@ impl Statistic {
             Self::Mean => binomial((n * DEPTH) as u64, value as u64).exp(),
             Self::WeightedMean(_) if value <= 0 => 1.0,
             Self::WeightedMean(null) => null.tail(n as u64, value as u64).exp(),
-            Self::Llr(profile) => profile.null().tail(n as u64, value).exp(),
+            Self::Llr(_) | Self::Bayesian(_) => self.table().tail(n as u64, value).exp(),
+        }
+    }
+
+    /// The law of one token, of a statistic that has one as a table.
+    fn table(&self) -> &TableNull {
+        match self {
+            Self::Llr(profile) => profile.null(),
+            Self::Bayesian(detector) => detector.null(),
+            Self::Mean | Self::WeightedMean(_) => unreachable!("their laws have closed forms"),
         }
     }
 
@@ -164,8 +180,8 @@ impl Statistic {
         match self {
             Self::Mean => (0, (n * DEPTH) as i64),
             Self::WeightedMean(null) => (0, null.max(n as u64) as i64),
-            Self::Llr(profile) => {
-                (n as i64 * profile.null().first(), n as i64 * profile.null().last())
+            Self::Llr(_) | Self::Bayesian(_) => {
+                (n as i64 * self.table().first(), n as i64 * self.table().last())
             }
         }
     }
@@ -211,9 +227,11 @@ fn cell(
                         for (s, statistic) in statistics.iter().enumerate() {
                             let value = statistic.value(&g);
                             for (l, &level) in LEVELS.iter().enumerate() {
-                                let (always, share) =
-                                    *tests.entry((s, l, g.len())).or_insert_with(|| statistic.test(g.len(), level));
-                                rejected[s][l] += u64::from(value >= always || (value == always - 1 && u < share));
+                                let (always, share) = *tests
+                                    .entry((s, l, g.len()))
+                                    .or_insert_with(|| statistic.test(g.len(), level));
+                                rejected[s][l] +=
+                                    u64::from(value >= always || (value == always - 1 && u < share));
                             }
                         }
                     }
@@ -249,8 +267,7 @@ fn sha256_key(random: &mut Random) -> Key {
 
 /// Thirty layer keys at random under a compat scheme.
 fn compat_key(scheme: &Scheme, random: &mut Random) -> Key {
-    let secret: Vec<u8> =
-        (0..DEPTH).flat_map(|_| (random.below(1 << 31) as i64).to_le_bytes()).collect();
+    let secret: Vec<u8> = (0..DEPTH).flat_map(|_| (random.below(1 << 31) as i64).to_le_bytes()).collect();
     Key::new(scheme.clone(), Secret::new(secret.into())).unwrap_or_else(|_| compat_key(scheme, random))
 }
 
@@ -263,27 +280,32 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::open(tokenizer)?;
     let docs: Vec<Doc> =
         std::fs::read_to_string(docs)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let statistics: Vec<Statistic> =
-        [Statistic::Mean, Statistic::WeightedMean(Lattice::new(&weighted_mean::weights(DEPTH)))]
-            .into_iter()
-            .chain(Profile::builtin().iter().map(Statistic::Llr))
-            .collect();
+    let statistics = [
+        Statistic::Mean,
+        Statistic::WeightedMean(Lattice::new(&weighted_mean::weights(DEPTH))),
+        Statistic::Llr(Profile::pooled()),
+        Statistic::Bayesian(Bayesian::builtin()),
+    ];
     let mut out = std::io::stdout().lock();
-    let row_end = |out: &mut dyn std::io::Write, counts: &[u64], trials: usize, bar: f64| -> std::io::Result<bool> {
-        let mut bad = false;
-        for (&count, &level) in counts.iter().zip(&LEVELS) {
-            let p = two_sided(count, trials, level);
-            bad |= p < bar;
-            write!(out, " {:.6}{} |", count as f64 / trials as f64, if p < bar { " !" } else { "" })?;
-        }
-        writeln!(out)?;
-        Ok(bad)
-    };
+    let row_end =
+        |out: &mut dyn std::io::Write, counts: &[u64], trials: usize, bar: f64| -> std::io::Result<bool> {
+            let mut bad = false;
+            for (&count, &level) in counts.iter().zip(&LEVELS) {
+                let p = two_sided(count, trials, level);
+                bad |= p < bar;
+                write!(out, " {:.6}{} |", count as f64 / trials as f64, if p < bar { " !" } else { "" })?;
+            }
+            writeln!(out)?;
+            Ok(bad)
+        };
 
     let cells = KINDS.len() * LENGTHS.len() * LEVELS.len();
     let bar = 0.001 / (cells * statistics.len()) as f64;
     writeln!(out, "{trials} trials a cell, flagged (!) below p = {bar:.2e}\n")?;
-    writeln!(out, "| detector | kind | tokens | 0.1 | 0.01 | 0.001 | 0.0001 |\n|---|---|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "| detector | kind | tokens | 0.1 | 0.01 | 0.001 | 0.0001 |\n|---|---|---|---|---|---|---|"
+    )?;
     let mut totals = vec![([0; LEVELS.len()], 0, 1.0_f64); statistics.len()];
     let mut flagged = 0;
     let mut english = Vec::new();
@@ -312,7 +334,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     writeln!(out, "\nAll cells: {flagged} flagged.\n")?;
-    writeln!(out, "| detector | trials | 0.1 | 0.01 | 0.001 | 0.0001 | smallest p of a cell |\n|---|---|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "| detector | trials | 0.1 | 0.01 | 0.001 | 0.0001 | smallest p of a cell |\n|---|---|---|---|---|---|---|"
+    )?;
     for (statistic, (counts, n, worst)) in statistics.iter().zip(&totals) {
         write!(out, "| {} | {n} |", statistic.name())?;
         for &count in counts {
