@@ -217,6 +217,7 @@ pub(crate) struct GenerateArgs {
 }
 
 #[derive(Args, Debug)]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub(crate) struct VerifyArgs {
     /// The texts; `-` is standard input. With --receipt and no FILE, the receipt's own tokens
     #[arg(value_name = "FILE")]

@@ -73,13 +73,13 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
         for (name, receipt) in receipts.into_iter().flatten() {
             let report = receipt.and_then(|receipt| {
                 let text = Text { ids: receipt.tokens.clone(), ..Text::default() };
-                job.verify(&job.from_receipt(&receipt), text)
+                job.verify(&job.origin(&receipt), text)
             });
             show(name, report)?;
         }
     } else {
         let origin = match receipts {
-            Some(receipts) => job.from_receipt(&receipt::common(receipts)?),
+            Some(receipts) => job.origin(&receipt::common(receipts)?),
             None => given(args, prompt),
         };
         for path in &args.files {
@@ -156,7 +156,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// What a receipt says. A receipt of another model or key does not make p wrong: it makes it useless or beside the
     /// point, which is said.
-    fn from_receipt(&self, receipt: &Receipt) -> Origin {
+    fn origin(&self, receipt: &Receipt) -> Origin {
         let mut warnings = Vec::new();
         let model = self.model();
         if receipt.model.fingerprint != model.fingerprint {

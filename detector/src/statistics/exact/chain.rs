@@ -124,7 +124,9 @@ impl Grid {
                 let ln = ln + prior.ln();
                 if ln > most {
                     let scale = (most - ln).exp();
-                    sum.iter_mut().for_each(|sum| *sum *= scale);
+                    for sum in &mut sum {
+                        *sum *= scale;
+                    }
                     weight *= scale;
                     most = ln;
                 }
@@ -150,7 +152,9 @@ impl Grid {
             alpha[marked] *= ln.exp();
             let sum: f64 = alpha.iter().sum();
             total += sum.ln();
-            alpha.iter_mut().for_each(|a| *a /= sum);
+            for a in &mut alpha {
+                *a /= sum;
+            }
             row.copy_from_slice(&alpha);
             chain.advance(&mut alpha);
         }
@@ -162,7 +166,9 @@ impl Grid {
             beta[marked] *= ln_ratios[t].exp();
             chain.retreat(&mut beta);
             let most = beta.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-            beta.iter_mut().for_each(|b| *b /= most);
+            for b in &mut beta {
+                *b /= most;
+            }
         }
         (total, posterior)
     }
@@ -194,7 +200,9 @@ impl Mixture {
         for _ in 0..settings {
             for ((weight, chain), row) in grid.chains.iter().zip(&mut rows) {
                 chain.start(row);
-                row.iter_mut().for_each(|a| *a *= weight / settings as f64);
+                for a in row {
+                    *a *= weight / settings as f64;
+                }
             }
         }
         Self { alpha, ln_scale: 0.0, ln_sup: 0.0, ln_e: 0.0, fresh: true }
