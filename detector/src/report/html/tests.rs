@@ -212,7 +212,7 @@ mod of_a_score {
             (-2.0, "100"),
             (-3.0, "1 thousand"),
             (-11.5, "316 billion"),
-            (-40.2, "a 1 with 40 zeros"),
+            (-40.2, "10⁴⁰"),
         ];
         for (log10, text) in cases {
             assert_eq!(one_in(log10), text);
