@@ -477,7 +477,7 @@ fn ctrl_c_ends_with_the_text_so_far() {
 fn help_is_reviewed() {
     let dir = tempfile::tempdir().unwrap();
     let mut help = String::new();
-    for command in ["", "keygen", "key", "generate", "verify", "perplexity", "inspect"] {
+    for command in ["", "keygen", "key", "generate", "verify", "perplexity", "inspect", "train", "quantize"] {
         let args: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
         help.extend(["$ wmgen ", &args.join(" "), "\n", &ok(&run(dir.path(), &args)), "\n"]);
     }

@@ -6,7 +6,9 @@ mod inspect;
 mod keys;
 mod model;
 mod perplexity;
+mod quantize;
 mod receipt;
+mod train;
 mod verify;
 
 use std::io::{self, ErrorKind, Write};
@@ -41,6 +43,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Verify(args) => return verify::run(&args),
         Command::Perplexity(args) => perplexity::run(&args)?,
         Command::Inspect(args) => inspect::run(&args)?,
+        Command::Quantize(args) => quantize::run(&args)?,
+        Command::Train(args) => train::run(&args)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wmgen", &mut script);

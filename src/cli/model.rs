@@ -4,12 +4,12 @@ use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use indicatif::{ProgressBar, ProgressStyle};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Gemma, LoadOptions};
 
-use super::args::{DeviceArg, DtypeArg, ModelArgs};
+use super::args::{DtypeArg, ModelArgs};
 
 /// A model, its tokenizer, and the name that it was asked for by.
 pub(super) struct Loaded {
@@ -36,6 +36,17 @@ pub(super) fn locate(model: &str) -> Result<PathBuf> {
     Err(wmgen::model::Error::NotFound { path: path.to_owned() }.into())
 }
 
+/// Sets the number of threads of the process; all cores where not given.
+pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
+    match threads {
+        None => Ok(()),
+        Some(0) => bail!("--threads is 0, expected at least 1"),
+        Some(n) => {
+            rayon::ThreadPoolBuilder::new().num_threads(n).build_global().context("cannot start threads")
+        }
+    }
+}
+
 impl ModelArgs {
     /// Where the model lies.
     fn path(&self) -> Result<PathBuf> {
@@ -59,24 +70,9 @@ impl ModelArgs {
 
     /// Loads the model, with a progress bar on a terminal.
     pub(super) fn load(&self, tokenizer: Tokenizer) -> Result<Loaded> {
-        if let Some(threads) = self.threads {
-            if threads == 0 {
-                bail!("--threads is 0, expected at least 1");
-            }
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .context("cannot start threads")?;
-        }
+        set_threads(self.threads)?;
         let path = self.path()?;
-        let device = match self.device {
-            DeviceArg::Cpu => Device::Cpu,
-            DeviceArg::Cuda => {
-                Device::new_cuda(0).context("no CUDA device; build with --features cuda, or --device cpu")?
-            }
-            DeviceArg::Metal => Device::new_metal(0)
-                .context("no Metal device; build with --features metal, or --device cpu")?,
-        };
+        let device = self.device.open()?;
         let dtype = self.dtype.map(|dtype| match dtype {
             DtypeArg::F32 => DType::F32,
             DtypeArg::Bf16 => DType::BF16,

@@ -5,7 +5,9 @@
 //! kernels read it a row or a tile at a time, so the matrix never exists in f32 as a whole and the resident memory is
 //! that of the file.
 
+pub mod dense;
 pub mod dot;
+pub mod elementwise;
 pub mod format;
 pub mod matmul;
 pub mod matrix;

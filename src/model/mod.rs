@@ -24,4 +24,5 @@ pub use error::{Error, Result};
 pub use gemma::{Gemma, LoadOptions, first_non_finite};
 pub use inspect::Summary;
 pub use kv_cache::Cache;
+pub(crate) use source::gguf_name;
 pub use weights::Weights;

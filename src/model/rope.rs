@@ -29,18 +29,8 @@ impl Angles {
         device: &Device,
         dtype: DType,
     ) -> Result<Self> {
+        let (cos, sin) = tables(rope, head_dim, start, len);
         let half = head_dim / 2;
-        let frequencies: Vec<f32> =
-            (0..half).map(|i| 1.0 / rope.base.powf((2 * i) as f32 / head_dim as f32) / rope.factor).collect();
-        let mut cos = Vec::with_capacity(len * half);
-        let mut sin = Vec::with_capacity(len * half);
-        for p in start..start + len {
-            for f in &frequencies {
-                let (s, c) = (p as f32 * f).sin_cos();
-                cos.push(c);
-                sin.push(s);
-            }
-        }
         let tensor = |v| -> Result<Tensor> {
             Ok(Tensor::from_vec(v, (len, half), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
         };
@@ -61,6 +51,23 @@ impl Angles {
             rotary_emb::rope(&xs, &self.cos, &self.sin)?
         })
     }
+}
+
+/// The numbers of [`Angles::new`]: cosines and sines, `[len, head_dim / 2]` each.
+pub(crate) fn tables(rope: RopeBase, head_dim: usize, start: usize, len: usize) -> (Vec<f32>, Vec<f32>) {
+    let half = head_dim / 2;
+    let frequencies: Vec<f32> =
+        (0..half).map(|i| 1.0 / rope.base.powf((2 * i) as f32 / head_dim as f32) / rope.factor).collect();
+    let mut cos = Vec::with_capacity(len * half);
+    let mut sin = Vec::with_capacity(len * half);
+    for p in start..start + len {
+        for f in &frequencies {
+            let (s, c) = (p as f32 * f).sin_cos();
+            cos.push(c);
+            sin.push(s);
+        }
+    }
+    (cos, sin)
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl Source for Stored<'_> {
 }
 
 /// llama.cpp's name of a checkpoint's tensor.
-fn gguf_name(name: &str) -> String {
+pub(crate) fn gguf_name(name: &str) -> String {
     let part = |part: &str| match part {
         "input_layernorm" => "attn_norm",
         "post_attention_layernorm" => "post_attention_norm",

@@ -1,0 +1,146 @@
+//! Loss and gradients through candle's autograd and [`crate::model::Gemma`]: for any configuration and device, and what
+//! the fused gradients are compared with.
+
+use super::error::Result;
+use super::parameters::Table;
+use crate::model::{Config, Gemma};
+use candle_core::{D, DType, Device, Tensor, Var};
+use candle_nn::ops::log_softmax;
+
+/// A model of variables, one for each tensor of the table.
+#[derive(Debug)]
+pub struct Autograd {
+    table: Table,
+    vars: Vec<Var>,
+    model: Gemma,
+    device: Device,
+}
+
+impl Autograd {
+    /// A model with these parameters, in f32 on `device`.
+    ///
+    /// # Errors
+    /// An impossible configuration, or what the device says.
+    pub fn new(config: &Config, params: &[f32], device: &Device) -> Result<Self> {
+        let table = Table::new(config);
+        let mut vars = Vec::new();
+        for tensor in table.tensors() {
+            let values = &params[tensor.range.clone()];
+            vars.push(Var::from_slice(values, tensor.shape.as_slice(), device)?);
+        }
+        let model = Gemma::from_tensors(config.clone(), device, DType::F32, |name, _| {
+            let missing = || crate::model::Error::MissingTensor { name: name.into(), path: "memory".into() };
+            let at = table.tensors().iter().position(|t| t.name == name).ok_or_else(missing)?;
+            Ok(vars[at].as_tensor().clone())
+        })?;
+        Ok(Self { table, vars, model, device: device.clone() })
+    }
+
+    /// Replaces the parameters.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn set(&mut self, params: &[f32]) -> Result<()> {
+        for (tensor, var) in self.table.tensors().iter().zip(&self.vars) {
+            let values = &params[tensor.range.clone()];
+            var.set(&Tensor::from_slice(values, tensor.shape.as_slice(), &self.device)?)?;
+        }
+        Ok(())
+    }
+
+    /// As [`super::fused::Fused::loss`].
+    ///
+    /// # Errors
+    /// As there, and what the device says.
+    pub fn loss(&self, rows: &[&[u32]], grads: Option<(&mut [f32], f32)>) -> Result<f64> {
+        let inputs: Vec<&[u32]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
+        let targets: Vec<u32> = rows.iter().flat_map(|row| row.iter().skip(1)).copied().collect();
+        let logits = self.model.forward_train(&inputs)?;
+        let logits = logits.flatten(0, 1)?;
+        let targets = Tensor::from_vec(targets, (logits.dim(0)?, 1), &self.device)?;
+        let loss = log_softmax(&logits, D::Minus1)?.gather(&targets, 1)?.sum_all()?.neg()?;
+        if let Some((grads, factor)) = grads {
+            let store = loss.backward()?;
+            for (tensor, var) in self.table.tensors().iter().zip(&self.vars) {
+                if let Some(grad) = store.get(var.as_tensor()) {
+                    let values = grad.flatten_all()?.to_vec1::<f32>()?;
+                    for (g, v) in grads[tensor.range.clone()].iter_mut().zip(values) {
+                        *g += factor * v;
+                    }
+                }
+            }
+        }
+        Ok(f64::from(loss.to_scalar::<f32>()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fused::{Fused, Workspace};
+    use super::*;
+    use crate::model::{Architecture, LayerKind};
+
+    fn config(softcaps: bool) -> Config {
+        let json = r#"{"model_type": "gemma2", "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 10, "intermediate_size": 40, "vocab_size": 50, "sliding_window": 5,
+            "max_position_embeddings": 90, "query_pre_attn_scalar": 7.5, "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0}"#;
+        let mut config = Config::from_json(json).unwrap();
+        if !softcaps {
+            (config.attn_softcap, config.final_softcap) = (None, None);
+            config.layers = vec![LayerKind::Local { window: 2 }, LayerKind::Global];
+        }
+        config
+    }
+
+    /// Every parameter's gradient by both paths, with windows, caps and grouped heads that bite.
+    #[test]
+    fn fused_gradients_are_those_of_autograd() {
+        for softcaps in [true, false] {
+            let config = config(softcaps);
+            let table = Table::new(&config);
+            let mut params = table.init(&config, 0.3, 3).unwrap();
+            // Norm weights other than 0.
+            for (i, p) in params.iter_mut().enumerate() {
+                *p += 0.1 * (i as f32 * 0.37).sin();
+            }
+            // More positions than a block of queries has.
+            let rows: Vec<Vec<u32>> =
+                (0..2).map(|r| (0..71u32).map(|i| (i * i + 7 * r + i / 3) % 50).collect()).collect();
+            let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+            let mut want = vec![0f32; table.len()];
+            let autograd = Autograd::new(&config, &params, &Device::Cpu).unwrap();
+            let want_loss = autograd.loss(&rows, Some((&mut want, 0.5))).unwrap();
+            let (fused, mut work) = (Fused::new(&config).unwrap(), Workspace::default());
+            // A second call in the same memory adds the same again.
+            let mut got = vec![0f32; table.len()];
+            for _ in 0..2 {
+                let loss = fused.loss(&params, &rows, Some((&mut got, 0.5)), &mut work).unwrap();
+                assert!((loss / want_loss - 1.0).abs() < 1e-5, "{loss} {want_loss}");
+            }
+            for tensor in table.tensors() {
+                let (a, b) = (&got[tensor.range.clone()], &want[tensor.range.clone()]);
+                let size = b.iter().fold(0f32, |m, v| m.max(v.abs()));
+                for (x, y) in a.iter().zip(b) {
+                    assert!((x / 2.0 - y).abs() < 2e-5 * size.max(1.0), "{}: {x} {y}", tensor.name);
+                }
+                assert!(size > 1e-4, "{} has no gradient", tensor.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let config = config(true);
+        let fused = Fused::new(&config).unwrap();
+        let params = Table::new(&config).init(&config, 0.1, 1).unwrap();
+        let loss = |rows: &[&[u32]]| fused.loss(&params, rows, None, &mut Workspace::default());
+        assert!(loss(&[&[1, 2, 3], &[1, 2]]).is_err());
+        assert!(loss(&[&[1]]).is_err());
+        assert!(loss(&[&[1, 50]]).is_err());
+        assert!(loss(&[&[1; 92]]).is_err());
+        assert!(loss(&[&[1; 91]]).is_ok());
+        let other = Config { architecture: Architecture::Gemma3, ..config };
+        assert!(Fused::new(&other).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! A run on disk: one safetensors file with parameters, both moments, and everything that the next step depends on.
+//!
+//! It is written beside its place and renamed, so a kill leaves the old one or the new one, never a half.
+
+use super::config::Settings;
+use super::curve::Point;
+use super::error::{Error, Result};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+/// What a checkpoint holds besides numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Version of this structure.
+    pub schema_version: u32,
+    /// config.json of the model.
+    pub config: serde_json::Value,
+    /// The settings of the run.
+    pub settings: Settings,
+    /// SHA-256 of the tokens, see [`super::corpus::Data::fingerprint`].
+    pub data: String,
+    /// Steps done.
+    pub step: u64,
+    /// Epoch of the data.
+    pub epoch: u64,
+    /// Windows of the epoch that are used up.
+    pub next: usize,
+    /// Sum of the training loss since the last point, and steps in it.
+    pub running: (f64, u64),
+    /// Seconds of training.
+    pub seconds: f64,
+    /// The curve so far.
+    pub points: Vec<Point>,
+}
+
+/// Parameters and the optimiser's moments, each the run of [`super::parameters::Table`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers {
+    /// Parameters.
+    pub params: Vec<f32>,
+    /// Means of gradients.
+    pub mean: Vec<f32>,
+    /// Mean squares of gradients.
+    pub square: Vec<f32>,
+}
+
+/// The key in the file's metadata.
+const STATE: &str = "state";
+
+/// Writes a checkpoint atomically.
+///
+/// # Errors
+/// What the file system says.
+pub fn write(path: &Path, state: &State, numbers: &Numbers) -> Result<()> {
+    let damaged = |e: &dyn std::fmt::Display| Error::Checkpoint {
+        path: path.into(),
+        reason: format!("cannot be written: {e}"),
+    };
+    let json = serde_json::to_string(state).map_err(|e| damaged(&e))?;
+    let bytes = [&numbers.params, &numbers.mean, &numbers.square].map(|values| to_bytes(values));
+    let mut views = Vec::new();
+    for (name, bytes) in ["params", "mean", "square"].into_iter().zip(&bytes) {
+        views.push((
+            name,
+            TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(|e| damaged(&e))?,
+        ));
+    }
+    let metadata = HashMap::from([(STATE.to_owned(), json)]);
+    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| damaged(&e))?;
+    write_atomically(path, &file)
+}
+
+/// Reads a checkpoint.
+///
+/// # Errors
+/// No such file, or one that is damaged.
+pub fn read(path: &Path) -> Result<(State, Numbers)> {
+    let file = fs::read(path).map_err(Error::read(path))?;
+    let damaged = |reason: String| Error::Checkpoint { path: path.into(), reason };
+    let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| damaged(format!("is damaged: {e}")))?;
+    let state = metadata.metadata().as_ref().and_then(|m| m.get(STATE));
+    let state = state.ok_or_else(|| damaged("is no checkpoint of a training run".into()))?;
+    let state: State =
+        serde_json::from_str(state).map_err(|e| damaged(format!("has a state of another version: {e}")))?;
+    if state.schema_version != 1 {
+        return Err(damaged(format!("has version {}, expected 1", state.schema_version)));
+    }
+    let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(format!("is damaged: {e}")))?;
+    let numbers = |name: &str| match tensors.tensor(name) {
+        Ok(view) if view.dtype() == Dtype::F32 => Ok(from_bytes(view.data())),
+        _ => Err(damaged(format!("has no f32 tensor {name:?}"))),
+    };
+    let numbers = Numbers { params: numbers("params")?, mean: numbers("mean")?, square: numbers("square")? };
+    Ok((state, numbers))
+}
+
+/// Writes a file beside its place, waits for the disk, and renames it.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(Error::write(path))
+}
+
+/// Little-endian bytes of numbers.
+pub(super) fn to_bytes(values: &[f32]) -> Vec<u8> {
+    let mut bytes = vec![0; values.len() * 4];
+    for (b, v) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *b = v.to_le_bytes();
+    }
+    bytes
+}
+
+fn from_bytes(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}

@@ -1,0 +1,165 @@
+//! The settings of a run, and a small Gemma 2's configuration.
+
+use super::error::{Error, Result};
+use super::optimizer::AdamW;
+use super::tokenizer::{BOS, EOS};
+use crate::model::config::RopeBase;
+use crate::model::{Architecture, Config, LayerKind};
+
+/// Everything besides model and data that a run's result depends on. Two runs with the same settings end with the same
+/// parameters, bit for bit, on one kind of processor, whatever the number of threads.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Steps of the whole run; the learning rate falls towards the last.
+    pub steps: u64,
+    /// Rows of a step.
+    pub batch: usize,
+    /// Rows that one thread works on at a time.
+    pub micro_batch: usize,
+    /// Tokens of a row that are predicted.
+    pub context: usize,
+    /// Largest learning rate.
+    pub learning_rate: f64,
+    /// What the learning rate falls to, as a share of the largest.
+    pub floor: f64,
+    /// Steps of the rise to the largest learning rate.
+    pub warmup: u64,
+    /// The optimiser.
+    pub optimizer: AdamW,
+    /// Standard deviation of the first parameters.
+    pub init_std: f32,
+    /// Seed of the first parameters and of the order of the data.
+    pub seed: u64,
+    /// Steps between two points of the curve.
+    pub eval_every: u64,
+    /// Held-out rows that a point is measured on; all if there are fewer.
+    pub eval_rows: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            batch: 16,
+            micro_batch: 4,
+            context: 512,
+            learning_rate: 3e-3,
+            floor: 0.1,
+            warmup: 100,
+            optimizer: AdamW::default(),
+            init_std: 0.02,
+            seed: 1,
+            eval_every: 100,
+            eval_rows: 64,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses what cannot be run.
+    ///
+    /// # Errors
+    /// Names the first impossible setting.
+    pub fn validate(&self, config: &Config) -> Result<()> {
+        let at_least_one = [
+            ("steps", self.steps),
+            ("batch", self.batch as u64),
+            ("micro batch", self.micro_batch as u64),
+            ("context", self.context as u64),
+            ("steps between two evaluations", self.eval_every),
+            ("number of held-out rows", self.eval_rows as u64),
+        ];
+        for (name, value) in at_least_one {
+            if value == 0 {
+                return Err(Error::Setting { name, found: "0".into(), expected: "at least 1".into() });
+            }
+        }
+        if self.context > config.max_position {
+            let expected = format!("at most {}, the model's positions", config.max_position);
+            return Err(Error::Setting { name: "context", found: self.context.to_string(), expected });
+        }
+        let o = &self.optimizer;
+        let numbers = [
+            ("learning rate", self.learning_rate, self.learning_rate > 0.0),
+            ("final learning rate", self.floor, (0.0..=1.0).contains(&self.floor)),
+            ("weight decay", o.weight_decay.into(), o.weight_decay >= 0.0),
+            ("clip", o.clip.into(), o.clip > 0.0),
+            ("beta1", o.beta1.into(), (0.0..1.0).contains(&o.beta1)),
+            ("beta2", o.beta2.into(), (0.0..1.0).contains(&o.beta2)),
+            ("eps", o.eps.into(), o.eps > 0.0),
+            ("deviation of the first parameters", self.init_std.into(), self.init_std > 0.0),
+        ];
+        for (name, value, valid) in numbers {
+            if !(valid && value.is_finite()) {
+                let expected = "a finite number in its range (see the help)".into();
+                return Err(Error::Setting { name, found: value.to_string(), expected });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tokens of a step.
+    pub fn tokens_a_step(&self) -> u64 {
+        (self.batch * self.context) as u64
+    }
+}
+
+/// The sizes of a Gemma 2 that is made from nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Layers; local and global ones alternate, local first.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate: usize,
+    /// Window of the local layers.
+    pub window: usize,
+    /// Positions.
+    pub context: usize,
+}
+
+impl Sizes {
+    /// Gemma 2's configuration of these sizes: caps of 50 and 30, a tied head, and queries scaled by the head's width,
+    /// the only choice that GGUF can express.
+    ///
+    /// # Errors
+    /// An impossible size.
+    pub fn gemma2(&self, vocab: usize) -> Result<Config> {
+        let rope = RopeBase { base: 10_000.0, factor: 1.0 };
+        let kind = |i: usize| {
+            if i.is_multiple_of(2) { LayerKind::Local { window: self.window } } else { LayerKind::Global }
+        };
+        let config = Config {
+            architecture: Architecture::Gemma2,
+            name: None,
+            hidden: self.hidden,
+            layers: (0..self.layers).map(kind).collect(),
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            intermediate: self.intermediate,
+            vocab,
+            query_pre_attn_scalar: self.head_dim as f64,
+            attn_softcap: Some(50.0),
+            final_softcap: Some(30.0),
+            rms_eps: 1e-6,
+            norm_offset: 1.0,
+            rope_local: rope,
+            rope_global: rope,
+            max_position: self.context,
+            tie: true,
+            bos: Some(BOS),
+            eos: vec![EOS],
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}

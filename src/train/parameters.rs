@@ -1,0 +1,156 @@
+//! The numbers that are trained: one run of f32 and a table of what lies where.
+
+use super::error::Result;
+use crate::model::{Architecture, Config};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
+
+/// One tensor of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name in a Hugging Face checkpoint.
+    pub name: String,
+    /// `[out, in]`, or `[len]` for a norm's weight.
+    pub shape: Vec<usize>,
+    /// Its place in the run.
+    pub range: Range<usize>,
+}
+
+impl Tensor {
+    /// Whether weight decay applies: to matrices, not to the norms' weights.
+    pub fn decays(&self) -> bool {
+        self.shape.len() > 1
+    }
+}
+
+/// Which tensors a model has, in the order of the run.
+///
+/// q, k and v of a layer lie next to each other, and so do gate and up: each group is one matrix for whoever wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    tensors: Vec<Tensor>,
+    len: usize,
+}
+
+/// The tensors of a layer, in their order.
+#[derive(Debug, Clone)]
+pub(super) struct LayerRanges {
+    pub(super) input_norm: Range<usize>,
+    /// q, k and v: `[(heads + 2 · kv_heads) · head_dim, hidden]`.
+    pub(super) qkv: Range<usize>,
+    pub(super) o: Range<usize>,
+    pub(super) post_attention_norm: Range<usize>,
+    pub(super) pre_mlp_norm: Range<usize>,
+    /// gate and up: `[2 · intermediate, hidden]`.
+    pub(super) gate_up: Range<usize>,
+    pub(super) down: Range<usize>,
+    pub(super) post_mlp_norm: Range<usize>,
+}
+
+impl Table {
+    /// The tensors of a model of this configuration.
+    pub fn new(config: &Config) -> Self {
+        let mut table = Self { tensors: Vec::new(), len: 0 };
+        let c = config;
+        table.push("model.embed_tokens.weight".into(), vec![c.vocab, c.hidden]);
+        for i in 0..c.num_layers() {
+            let mut add = |part: &str, shape: Vec<usize>| {
+                table.push(format!("model.layers.{i}.{part}.weight"), shape);
+            };
+            add("input_layernorm", vec![c.hidden]);
+            add("self_attn.q_proj", vec![c.heads * c.head_dim, c.hidden]);
+            add("self_attn.k_proj", vec![c.kv_heads * c.head_dim, c.hidden]);
+            add("self_attn.v_proj", vec![c.kv_heads * c.head_dim, c.hidden]);
+            add("self_attn.o_proj", vec![c.hidden, c.heads * c.head_dim]);
+            add("post_attention_layernorm", vec![c.hidden]);
+            add("pre_feedforward_layernorm", vec![c.hidden]);
+            add("mlp.gate_proj", vec![c.intermediate, c.hidden]);
+            add("mlp.up_proj", vec![c.intermediate, c.hidden]);
+            add("mlp.down_proj", vec![c.hidden, c.intermediate]);
+            add("post_feedforward_layernorm", vec![c.hidden]);
+            if c.architecture == Architecture::Gemma3 {
+                add("self_attn.q_norm", vec![c.head_dim]);
+                add("self_attn.k_norm", vec![c.head_dim]);
+            }
+        }
+        table.push("model.norm.weight".into(), vec![c.hidden]);
+        if !c.tie {
+            table.push("lm_head.weight".into(), vec![c.vocab, c.hidden]);
+        }
+        table
+    }
+
+    fn push(&mut self, name: String, shape: Vec<usize>) {
+        let end = self.len + shape.iter().product::<usize>();
+        self.tensors.push(Tensor { name, shape, range: self.len..end });
+        self.len = end;
+    }
+
+    /// The tensors, in order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Number of parameters.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none, which no model has.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A tensor by name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|t| t.name == name)
+    }
+
+    /// Where the tensors of a layer of a Gemma 2 lie.
+    pub(super) fn layer(&self, i: usize) -> LayerRanges {
+        // The embedding comes first, then eleven tensors a layer.
+        let t = |k: usize| self.tensors[1 + 11 * i + k].range.clone();
+        LayerRanges {
+            input_norm: t(0),
+            qkv: t(1).start..t(3).end,
+            o: t(4),
+            post_attention_norm: t(5),
+            pre_mlp_norm: t(6),
+            gate_up: t(7).start..t(8).end,
+            down: t(9),
+            post_mlp_norm: t(10),
+        }
+    }
+
+    /// Fresh parameters: matrices normal with standard deviation `std`, those that write into the residual stream
+    /// (o and down) with std / √(2 · layers), norms' weights 0, that is, a factor of 1.
+    ///
+    /// # Errors
+    /// None that occur.
+    pub fn init(&self, config: &Config, std: f32, seed: u64) -> Result<Vec<f32>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let residual = std / (2.0 * config.num_layers() as f32).sqrt();
+        let mut out = Vec::with_capacity(self.len);
+        for tensor in &self.tensors {
+            let into_stream =
+                tensor.name.ends_with("o_proj.weight") || tensor.name.ends_with("down_proj.weight");
+            let std = if into_stream { residual } else { std };
+            let len = tensor.range.len();
+            if tensor.decays() {
+                out.extend((0..len).map(|_| std * normal(&mut rng)));
+            } else {
+                out.resize(out.len() + len, 0.0);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A standard normal number by Box and Muller's method.
+fn normal(rng: &mut ChaCha8Rng) -> f32 {
+    use rand::Rng;
+    let u: f64 = 1.0 - rng.random::<f64>();
+    let v: f64 = rng.random();
+    ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
+}
