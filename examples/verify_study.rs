@@ -32,7 +32,7 @@ use wmgen::verify::{Reader, TEMPERATURES};
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
 
 #[derive(Deserialize)]
-struct Text {
+struct Marked {
     id: String,
     key_label: String,
     temperature: f64,
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let master = Key::read(master)?;
     let tokenizer = Tokenizer::open(model)?;
     let model = Gemma::load(model, LoadOptions { exact: true, ..LoadOptions::default() })?;
-    let texts: Vec<Text> = BufReader::new(std::fs::File::open(corpus)?)
+    let texts: Vec<Marked> = BufReader::new(std::fs::File::open(corpus)?)
         .lines()
         .take(texts.parse()?)
         .map(|line| Ok(serde_json::from_str(&line?)?))
@@ -220,7 +220,7 @@ impl Edit {
 }
 
 /// A seed for each text and mode.
-fn seed(text: &Text, mode: &str) -> u64 {
+fn seed(text: &Marked, mode: &str) -> u64 {
     // FNV-1a (Fowler, Noll, Vo).
     text.key_label
         .bytes()

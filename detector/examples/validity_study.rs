@@ -160,9 +160,8 @@ impl Statistic {
     /// P(value ≥ `value`) for n tokens.
     fn tail(&self, n: usize, value: i64) -> f64 {
         match self {
-            Self::Mean if value <= 0 => 1.0,
+            Self::Mean | Self::WeightedMean(_) if value <= 0 => 1.0,
             Self::Mean => binomial((n * DEPTH) as u64, value as u64).exp(),
-            Self::WeightedMean(_) if value <= 0 => 1.0,
             Self::WeightedMean(null) => null.tail(n as u64, value as u64).exp(),
             Self::Llr(_) | Self::Bayesian(_) => self.table().tail(n as u64, value).exp(),
         }

@@ -339,12 +339,10 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
     let boilerplate = "the old man said that the river was high, ";
     let own = |i: usize| format!("old river {i} man {} said {}", i * 7, "down ".repeat(i % 5 + 1));
     let rows = |count: usize| -> String {
-        (0..count)
-            .map(|i| {
-                let text = if i % 2 == 0 { format!("{boilerplate}{}", own(i)) } else { own(i) };
-                format!("{}\n", serde_json::json!({ "text": text }))
-            })
-            .collect()
+        let text = |i: usize| if i % 2 == 0 { format!("{boilerplate}{}", own(i)) } else { own(i) };
+        let rows: Vec<String> =
+            (0..count).map(|i| serde_json::json!({ "text": text(i) }).to_string()).collect();
+        rows.join("\n")
     };
     place.write("corpus.jsonl", rows(40));
     let args = "calibrate corpus.jsonl --jsonl --fpr 0.1 --keys 99 --seed 5";
@@ -377,9 +375,9 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
     assert_eq!(all.ignored_tokens, None);
 
     // A corpus that the key itself marked, one bad line in it.
-    let marked: String =
-        (0..10).map(|i| format!("{{\"tokens\": {:?}}}\n", response(Some(&key(1)), &[], 60, i))).collect();
-    place.write("marked.jsonl", format!("{marked}x\n"));
+    let marked: Vec<String> =
+        (0..10).map(|i| format!("{{\"tokens\": {:?}}}", response(Some(&key(1)), &[], 60, i))).collect();
+    place.write("marked.jsonl", marked.join("\n") + "\nx\n");
     let run = place.run("calibrate marked.jsonl --jsonl --tokens --fpr 0.1 --seed 1 --json").code(3);
     let report: CalibrationReport = serde_json::from_str(&run.out()).unwrap();
     assert_eq!((report.random_keys, report.failed, report.worse_than_chance), (999, 1, true));

@@ -51,9 +51,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             .collect(),
     };
     if args.json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        print(for_people(&report).as_bytes())?
+        print(for_people(&report).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -135,10 +135,8 @@ mod of_a_score {
         let ids: Vec<u32> = text.bytes().map(u32::from).collect();
         let detector = Detector::for_tokens(Key::from_bytes(&[1; 32], "test").unwrap());
         let mut explanation = detector.explain_tokens(&ids);
-        let mut end = 0;
-        for token in &mut explanation.tokens {
-            token.bytes = end..end + 1;
-            end += 1;
+        for (at, token) in explanation.tokens.iter_mut().enumerate() {
+            token.bytes = at..at + 1;
         }
         explanation.report.input = input.into();
         explanation.report.warnings.push(input.into());
@@ -207,13 +205,8 @@ mod of_a_score {
 
     #[test]
     fn one_in_is_never_too_large() {
-        let cases = [
-            (0.0, "1"),
-            (-2.0, "100"),
-            (-3.0, "1 thousand"),
-            (-11.5, "316 billion"),
-            (-40.2, "10⁴⁰"),
-        ];
+        let cases =
+            [(0.0, "1"), (-2.0, "100"), (-3.0, "1 thousand"), (-11.5, "316 billion"), (-40.2, "10⁴⁰")];
         for (log10, text) in cases {
             assert_eq!(one_in(log10), text);
         }
