@@ -63,6 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let mut out = std::io::stdout().lock();
+    let mut paired = Vec::new();
     writeln!(
         out,
         "| T | tokens | detector | 1 % | 0.1 % | 1e-6 | ids: 1 % | 0.1 % | 1e-6 | median log10 p |"
@@ -88,6 +89,30 @@ fn main() -> Result<(), Box<dyn Error>> {
                     }
                 }
             }
+            for level in LEVELS {
+                let found = |name: &str| -> Vec<bool> {
+                    let index = names.iter().position(|n| n == name).expect("one of the names");
+                    text_p[index].iter().map(|&p| p <= level.log10()).collect()
+                };
+                let llr = found("llr (pooled)");
+                let others = ["mean", "weighted mean", "bayesian"].map(|name| (name, found(name)));
+                let count = |found: &[bool]| found.iter().filter(|found| **found).count();
+                let (name, best) = others.iter().max_by_key(|other| count(&other.1)).expect("three of them");
+                // The difference of two shares over the same texts, with its standard error.
+                let differences: Vec<f64> = llr
+                    .iter()
+                    .zip(best)
+                    .map(|(&a, &b)| f64::from(u8::from(a)) - f64::from(u8::from(b)))
+                    .collect();
+                let n = differences.len() as f64;
+                let mean = differences.iter().sum::<f64>() / n;
+                let error =
+                    (differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt();
+                let temperature = rows.first().map_or(f64::NAN, |row| row.temperature);
+                paired.push(format!(
+                    "| {temperature} | {length} | {level} | {name} | {mean:+.3} ± {error:.3} |"
+                ));
+            }
             let found = |p: &[f64], level: f64| p.iter().filter(|&&p| p <= level.log10()).count();
             for (name, (text, ids)) in names.iter().zip(text_p.iter().zip(&ids_p)) {
                 let temperature = rows.first().map_or(f64::NAN, |row| row.temperature);
@@ -106,6 +131,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             out.flush()?;
         }
+    }
+    writeln!(out, "\nllr (pooled) less the best other detector, paired, ± one standard error:\n")?;
+    writeln!(out, "| T | tokens | level | best other | difference |\n|---|---|---|---|---|")?;
+    for row in paired {
+        writeln!(out, "{row}")?;
     }
     Ok(())
 }
