@@ -20,7 +20,8 @@ struct Row {
     lengths: Vec<usize>,
     scored: Vec<usize>,
     log10_p: BTreeMap<String, Vec<f64>>,
-    log10_product: Vec<f64>,
+    /// None for −∞.
+    log10_product: Vec<Option<f64>>,
     #[serde(default)]
     rank_p: Vec<f64>,
 }
@@ -57,7 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             for (name, values) in &row.log10_p {
                 add(if *name == own { format!("{name} (own)") } else { name.clone() }, values);
             }
-            let product: Vec<f64> = row.log10_product.iter().map(|log10| -log10.max(0.0)).collect();
+            let product: Vec<f64> =
+                row.log10_product.iter().map(|log10| -log10.unwrap_or(0.0).max(0.0)).collect();
             add("own, plain product at its end".into(), &product);
             let rank: Vec<f64> = row.rank_p.iter().map(|p| p.log10()).collect();
             add("own, rank among random keys".into(), &rank);
