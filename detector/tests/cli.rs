@@ -339,7 +339,7 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
     let boilerplate = "the old man said that the river was high, ";
     let own = |i: usize| format!("old river {i} man {} said {}", i * 7, "down ".repeat(i % 5 + 1));
     let rows = |count: usize| -> String {
-        let text = |i: usize| if i % 2 == 0 { format!("{boilerplate}{}", own(i)) } else { own(i) };
+        let text = |i: usize| if i.is_multiple_of(2) { format!("{boilerplate}{}", own(i)) } else { own(i) };
         let rows: Vec<String> =
             (0..count).map(|i| serde_json::json!({ "text": text(i) }).to_string()).collect();
         rows.join("\n")
