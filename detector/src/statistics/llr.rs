@@ -1,7 +1,7 @@
 //! The likelihood ratio of a text against fair bits, on an integer lattice.
 //!
 //! One token's score is S(g) = ⌊ln(c)/h⌋ with h = 1/32, where c is the lower edge of the cell that LR(g) of a
-//! [`Mixture`] lies in; cells are the `f64`s that agree in their first 20 bits, 256 an octave. A text's score is the sum
+//! [`Mixture`](super::mixture::Mixture) lies in; cells are the `f64`s that agree in their first 20 bits, 256 an octave. A text's score is the sum
 //! over its scored tokens. Rounding is part of the statistic, not an error of it:
 //! - S is an integer, so the null law of the sum is that of n draws from one table, and the p-value is exact;
 //! - e^{hS} ≤ LR, so E[e^{hS}] ≤ 1 and e^{h ΣS} is an e-value: P(e^{h ΣS} ≥ 1/a) ≤ a at any stopping time;

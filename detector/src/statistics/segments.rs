@@ -137,7 +137,7 @@ struct Found {
 }
 
 /// The factor K for ln LR on a lattice: `law` has (value in steps, null probability), `step` is in nats. The probabilities
-/// are those of one token; E[LR] must not exceed 1 (then K ≤ 1).
+/// are those of one token; E\[LR\] must not exceed 1 (then K ≤ 1).
 ///
 /// With the tilted law q(s) = P(s) e^(s · step), K = Σ_s q(s) v(s), where v(s) is the q-probability to reach `level`
 /// from s before 0 or below: 1 at `level` and above, 0 at 0 and below, and between them the solution of

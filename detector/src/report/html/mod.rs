@@ -1,6 +1,6 @@
 //! Reports as pages for people: one file each, no network, no scripts, light and dark, fit to be printed.
 //!
-//! Everything that comes from outside (texts, names, warnings) goes through [`Escaped`].
+//! Everything that comes from outside (texts, names, warnings) goes through `Escaped`.
 
 mod calibration;
 mod score;
