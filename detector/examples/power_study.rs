@@ -7,6 +7,8 @@
 //! the column "ids" has the same from the true ids. A text is found at rate a if its p-value is at most a; intervals are
 //! Wilson's, 95 %, over texts (a prompt has one text a cell, so texts are the clusters).
 
+mod support;
+
 use std::error::Error;
 use std::f64::consts::LOG10_E;
 use std::io::Write;
@@ -24,15 +26,6 @@ struct Row {
     key_label: String,
     temperature: f64,
     tokens: Vec<u32>,
-}
-
-/// Wilson's interval of a share, 95 %.
-fn wilson(found: usize, n: usize) -> (f64, f64) {
-    let (z, n) = (1.959_964, n as f64);
-    let p = found as f64 / n;
-    let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
-    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    (middle - half, middle + half)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -118,7 +111,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let temperature = rows.first().map_or(f64::NAN, |row| row.temperature);
                 write!(out, "| {temperature} | {length} | {name} |")?;
                 for level in LEVELS {
-                    let (low, high) = wilson(found(text, level), text.len());
+                    let (low, high) = support::wilson(found(text, level), text.len());
                     let share = found(text, level) as f64 / text.len() as f64;
                     write!(out, " {share:.3} ({low:.3}–{high:.3}) |")?;
                 }

@@ -5,6 +5,8 @@
 //! For each file, temperature of the verifier and number of tokens: the share of texts with p at most 1 %, 0.1 % and
 //! 1e-6, with Wilson's 95 % intervals over texts. `own` is the temperature that the text was written at.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -24,15 +26,6 @@ struct Row {
     log10_product: Vec<Option<f64>>,
     #[serde(default)]
     rank_p: Vec<f64>,
-}
-
-/// Wilson's interval of a share, 95 %.
-fn wilson(found: usize, n: usize) -> (f64, f64) {
-    let (z, n) = (1.959_964, n as f64);
-    let p = found as f64 / n;
-    let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
-    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    (middle - half, middle + half)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -70,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             write!(out, "| {own} | {} | {name} | {length} | {scored:.1} | {} |", first.mode, p.len())?;
             for level in LEVELS {
                 let found = p.iter().filter(|p| p.0 <= level.log10() + 1e-12).count();
-                let (low, high) = wilson(found, p.len());
+                let (low, high) = support::wilson(found, p.len());
                 write!(out, " {:.3} ({low:.3}–{high:.3}) |", found as f64 / p.len() as f64)?;
             }
             writeln!(out, " {:.2} |", p[p.len() / 2].0)?;

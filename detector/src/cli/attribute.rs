@@ -12,44 +12,24 @@ use wmdetect::statistics::PValue;
 use wmdetect::verdict::Verdict;
 
 use super::args::AttributeArgs;
-use super::inputs::{self, Content};
-use super::{ignoring, print, print_error, print_json, read_keyring, warn_of_permissions};
+use super::inputs::Content;
+use super::{for_input, print_each, read_keyring, warn_of_permissions};
 
 /// Labels that a range may have: each becomes a key in memory.
 const MOST_LABELS: u64 = 10_000_000;
 
 pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
-    let mut detector = Detector::for_keyring(ring(args)?).fpr(args.fpr)?;
-    if let Some(tokenizer) = args.input.open_tokenizer()? {
-        detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
-    }
-    if let Some(path) = &args.ignore {
-        detector = ignoring(detector, path)?;
-    }
-    let (mut failed, mut found) = (false, false);
-    inputs::for_each(&args.input, |name, content| {
+    let detector = Detector::for_keyring(ring(args)?).fpr(args.fpr)?;
+    let detector = for_input(detector, &args.input, args.ignore.as_ref())?;
+    let judge = |name: &str, content| {
         let report = match content {
-            Ok(Content::Text(bytes)) => detector.attribute_bytes(&bytes).map_err(|error| error.to_string()),
-            Ok(Content::Tokens(ids)) => Ok(detector.attribute_tokens(&ids)),
-            Err(error) => Err(error),
+            Content::Text(bytes) => detector.attribute_bytes(&bytes)?,
+            Content::Tokens(ids) => detector.attribute_tokens(&ids),
         };
-        match report {
-            Ok(report) => {
-                let report = Attribution { input: name.into(), ..report };
-                found |= !report.keys.is_empty();
-                if args.json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
-            }
-            Err(error) => {
-                failed = true;
-                print_error(name, error, args.json)
-            }
-        }
-    })?;
-    Ok(ExitCode::from(match (failed, args.exit_code && !found) {
-        (true, _) => 1,
-        (false, true) => 3,
-        (false, false) => 0,
-    }))
+        Ok(Attribution { input: name.into(), ..report })
+    };
+    let found = |report: &Attribution| !report.keys.is_empty();
+    print_each(&args.input, args.json, args.exit_code, judge, found, for_people)
 }
 
 /// The keys that could have marked a text.

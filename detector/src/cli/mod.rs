@@ -17,13 +17,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use wmdetect::detect::{Detector, IgnoreList, Keyring};
+use wmdetect::detect::{DetectError, Detector, IgnoreList, Keyring};
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key_file};
 use wmdetect::statistics::Profile;
 use wmdetect::text::Tokenizer;
 
 use args::{Cli, Command, InputArgs};
+use inputs::Content;
 
 /// Runs the program on the process's arguments.
 ///
@@ -89,6 +90,52 @@ fn print_error(input: &str, error: String, json: bool) -> Result<()> {
     }
     say(&format!("error: {input}: {error}"));
     Ok(())
+}
+
+/// The detector for the texts of `input`: with their tokenizer and normaliser, and without the boilerplate of `ignore`.
+fn for_input(mut detector: Detector, input: &InputArgs, ignore: Option<&PathBuf>) -> Result<Detector> {
+    if let Some(tokenizer) = input.open_tokenizer()? {
+        detector = detector.with_tokenizer(tokenizer)?.normaliser(input.text.normaliser());
+    }
+    match ignore {
+        Some(path) => ignoring(detector, path),
+        None => Ok(detector),
+    }
+}
+
+/// Prints what `judge` says of each text as soon as it says it, as JSON or `for_people`; a text that fails is a row of
+/// its own. `found` tells for the exit code whether a report found something.
+fn print_each<R: serde::Serialize>(
+    input: &InputArgs,
+    json: bool,
+    exit_code: bool,
+    judge: impl Fn(&str, Content) -> Result<R, DetectError>,
+    found: impl Fn(&R) -> bool,
+    for_people: impl Fn(&R) -> String,
+) -> Result<ExitCode> {
+    let (mut failed, mut any) = (false, false);
+    inputs::for_each(input, |name, content| {
+        match content.and_then(|content| judge(name, content).map_err(|error| error.to_string())) {
+            Ok(report) => {
+                any |= found(&report);
+                if json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
+            }
+            Err(error) => {
+                failed = true;
+                print_error(name, error, json)
+            }
+        }
+    })?;
+    Ok(verdict_code(failed, exit_code && !any))
+}
+
+/// 1 if an input failed, else 3 if `absent`: what was looked for is in no text, and the caller asked to be told.
+fn verdict_code(failed: bool, absent: bool) -> ExitCode {
+    ExitCode::from(match (failed, absent) {
+        (true, _) => 1,
+        (false, true) => 3,
+        (false, false) => 0,
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -13,7 +13,9 @@ use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
 use super::inputs::{self, Content, Source};
-use super::{ignoring, open_profile, print, print_error, print_json, read_key, read_keyring, say, view};
+use super::{
+    for_input, open_profile, print, print_error, print_json, read_key, read_keyring, say, verdict_code, view,
+};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let detector = match &args.keyring {
@@ -27,13 +29,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
             None => detector.detector(args.detector),
         },
     };
-    let mut detector = detector.fpr(args.fpr)?;
-    if let Some(tokenizer) = args.input.open_tokenizer()? {
-        detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
-    }
-    if let Some(path) = &args.ignore {
-        detector = ignoring(detector, path)?;
-    }
+    let detector = for_input(detector.fpr(args.fpr)?, &args.input, args.ignore.as_ref())?;
 
     let colours = view::colours(args.color);
     let mut scored_texts = Vec::new();
@@ -73,11 +69,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         std::fs::write(path, html::score(&scored_texts))
             .with_context(|| format!("cannot write the page {}", path.display()))?;
     }
-    Ok(ExitCode::from(match (failed, args.exit_code && !found) {
-        (true, _) => 1,
-        (false, true) => 3,
-        (false, false) => 0,
-    }))
+    Ok(verdict_code(failed, args.exit_code && !found))
 }
 
 /// The report of one input, with its tokens if they are to be `shown`. What is too long to be held in memory has none.

@@ -9,45 +9,24 @@ use wmdetect::report::SegmentsReport;
 use wmdetect::statistics::PValue;
 
 use super::args::SegmentsArgs;
-use super::inputs::{self, Content};
-use super::{ignoring, print, print_error, print_json, read_key, read_keyring};
+use super::inputs::Content;
+use super::{for_input, print_each, read_key, read_keyring};
 
 pub(super) fn run(args: &SegmentsArgs) -> Result<ExitCode> {
     let detector = match &args.keyring {
         Some(dir) => Detector::for_keyring(read_keyring(dir)?),
         None => Detector::for_tokens(read_key(args.key.as_ref())?),
     };
-    let mut detector = detector.fpr(args.fpr)?;
-    if let Some(tokenizer) = args.input.open_tokenizer()? {
-        detector = detector.with_tokenizer(tokenizer)?.normaliser(args.input.text.normaliser());
-    }
-    if let Some(path) = &args.ignore {
-        detector = ignoring(detector, path)?;
-    }
-    let (mut failed, mut found) = (false, false);
-    inputs::for_each(&args.input, |name, content| {
+    let detector = for_input(detector.fpr(args.fpr)?, &args.input, args.ignore.as_ref())?;
+    let judge = |name: &str, content| {
         let report = match content {
-            Ok(Content::Text(bytes)) => detector.segments_bytes(&bytes).map_err(|error| error.to_string()),
-            Ok(Content::Tokens(ids)) => Ok(detector.segments_of_tokens(&ids)),
-            Err(error) => Err(error),
+            Content::Text(bytes) => detector.segments_bytes(&bytes)?,
+            Content::Tokens(ids) => detector.segments_of_tokens(&ids),
         };
-        match report {
-            Ok(report) => {
-                let report = SegmentsReport { input: name.into(), ..report };
-                found |= !report.segments.is_empty();
-                if args.json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
-            }
-            Err(error) => {
-                failed = true;
-                print_error(name, error, args.json)
-            }
-        }
-    })?;
-    Ok(ExitCode::from(match (failed, args.exit_code && !found) {
-        (true, _) => 1,
-        (false, true) => 3,
-        (false, false) => 0,
-    }))
+        Ok(SegmentsReport { input: name.into(), ..report })
+    };
+    let found = |report: &SegmentsReport| !report.segments.is_empty();
+    print_each(&args.input, args.json, args.exit_code, judge, found, for_people)
 }
 
 /// One line a passage.

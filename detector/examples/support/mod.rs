@@ -1,0 +1,10 @@
+//! What the studies share.
+
+/// Wilson's interval of a share, 95 %.
+pub(crate) fn wilson(found: usize, n: usize) -> (f64, f64) {
+    let (z, n) = (1.959_964, n as f64);
+    let p = found as f64 / n;
+    let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    (middle - half, middle + half)
+}

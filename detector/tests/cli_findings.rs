@@ -1,0 +1,164 @@
+//! The commands that look closer, from end to end: marked passages, which key, calibration, the page and the view.
+
+mod support;
+
+use support::{Place, Random, key, response, tokenizer};
+use wmdetect::report::{Attribution, CalibrationReport, SegmentsReport};
+use wmdetect::scheme::TextGValues;
+use wmdetect::statistics::Profile;
+use wmdetect::text::Tokenizer;
+use wmdetect::verdict::Verdict;
+
+#[test]
+fn calibration_ranks_the_key_and_lists_boilerplate() {
+    let place = Place::new();
+    let boilerplate = "the old man said that the river was high, ";
+    let own = |i: usize| format!("old river {i} man {} said {}", i * 7, "down ".repeat(i % 5 + 1));
+    let rows = |count: usize| -> String {
+        let text = |i: usize| if i.is_multiple_of(2) { format!("{boilerplate}{}", own(i)) } else { own(i) };
+        let rows: Vec<String> =
+            (0..count).map(|i| serde_json::json!({ "text": text(i) }).to_string()).collect();
+        rows.join("\n")
+    };
+    place.write("corpus.jsonl", rows(40));
+    let args = "calibrate corpus.jsonl --jsonl --fpr 0.1 --keys 99 --seed 5";
+    let run = place.run(&format!("{args} --json --html page.html --write-ignore known.json")).code(0);
+    let report: CalibrationReport = serde_json::from_str(&run.out()).unwrap();
+    assert_eq!((report.documents, report.random_keys, report.seed, report.failed), (40, 99, 5, 0));
+    assert_eq!(report.random_flagged.len(), 99);
+    assert!(report.rank_p >= 0.01 && !report.worse_than_chance);
+    assert!(report.warnings.iter().any(|warning| warning.contains("999")), "{:?}", report.warnings);
+    let has_it =
+        |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains("the river was high"));
+    let shared = report.shared.passages.iter().find(|passage| has_it(&passage.text));
+    assert!(shared.is_some_and(|passage| passage.documents >= 10), "{:?}", report.shared.passages);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains(&key(1).id()) && page.contains("the river was high"));
+    assert!(place.run(args).code(0).out().contains("rank p = "));
+
+    // What calibrate wrote, score and calibrate leave out.
+    let without: CalibrationReport =
+        serde_json::from_str(&place.run(&format!("{args} --json --ignore known.json")).code(0).out())
+            .unwrap();
+    assert!(without.ignored_tokens > 0 && without.shared.passages.is_empty(), "{without:?}");
+    place.write("one", format!("{boilerplate}{}", own(3))).write("plain", boilerplate.trim());
+    let all = place.run("score one --json").code(0).report();
+    for file in ["known.json", "plain"] {
+        let some = place.run(&format!("score one --json --ignore {file}")).code(0).report();
+        let ignored = some.ignored_tokens.unwrap();
+        assert!(ignored > 5 && some.scored_tokens + ignored == all.scored_tokens, "{file}: {some:?}");
+    }
+    assert_eq!(all.ignored_tokens, None);
+
+    // A corpus that the key itself marked, one bad line in it.
+    let marked: Vec<String> =
+        (0..10).map(|i| format!("{{\"tokens\": {:?}}}", response(Some(&key(1)), &[], 60, i))).collect();
+    place.write("marked.jsonl", marked.join("\n") + "\nx\n");
+    let run = place.run("calibrate marked.jsonl --jsonl --tokens --fpr 0.1 --seed 1 --json").code(3);
+    let report: CalibrationReport = serde_json::from_str(&run.out()).unwrap();
+    assert_eq!((report.random_keys, report.failed, report.worse_than_chance), (999, 1, true));
+    assert!(run.errors().contains("marked.jsonl:11"));
+    place.run("calibrate marked.jsonl --jsonl --tokens --fpr 0.1 --keys 19").code(1);
+    place.run_on("calibrate - --jsonl", b"").code(2);
+    place.run("calibrate corpus.jsonl --jsonl --fpr 0").code(2);
+}
+
+#[test]
+fn segments_in_text_have_the_bytes_of_their_tokens() {
+    let place = Place::new();
+    let tokenizer = Tokenizer::open(tokenizer()).unwrap();
+    let background = "The old man went down to the river, and he said é to the boat. ".repeat(8);
+    // A passage that carries the mark: of eight random words always the one with most evidence a token.
+    let words: Vec<&str> = "river old man boat sea went hand said fish day sun big dark line water fast bird cold deep \
+                            wind north slow sky long back strong moon tired small shark bone blood wood hook oar knife"
+        .split_whitespace()
+        .collect();
+    let (prf, profile, mut random) = (key(1).prf(), Profile::named("t1.0").unwrap(), Random(5));
+    let mut passage = String::new();
+    for _ in 0..120 {
+        let before = tokenizer.encode(&passage).unwrap().ids.len();
+        let evidence = |word: &str| {
+            let ids = tokenizer.encode(&format!("{passage} {word}")).unwrap().ids;
+            let g = TextGValues::new(&prf, &[], &ids[before.saturating_sub(4)..]).g;
+            g.iter().map(|&g| profile.ln_lr(g)).sum::<f64>() / (g.len() as f64 + 1e-9)
+        };
+        let candidates: Vec<&str> = (0..8).map(|_| words[random.next() as usize % words.len()]).collect();
+        let word = candidates.into_iter().max_by(|a, b| evidence(a).total_cmp(&evidence(b))).unwrap();
+        passage = format!("{passage} {word}");
+    }
+    let text = format!("{background}{passage} {background}");
+    place.write("text", &text);
+    let run = place.run("segments text --json").code(0);
+    let report: SegmentsReport = serde_json::from_str(&run.out()).unwrap();
+    let [start, end] = report.segments[0].bytes.unwrap().map(|byte| byte as usize);
+    let encoded = tokenizer.encode(&text).unwrap();
+    let [first, last] = report.segments[0].tokens.map(|token| token as usize);
+    assert_eq!((start, end), (encoded.offsets[first].start, encoded.offsets[last - 1].end));
+    assert!(start.abs_diff(background.len()) < 60, "{report:?}");
+    assert_eq!(place.run("score text --json").code(0).report().spans, report.segments);
+    assert!(place.run("segments text").code(0).out().contains("marked passage"));
+    place.write("plain", &background);
+    place.run("segments plain --exit-code").code(3);
+    place.run("segments plain text --exit-code").code(0);
+}
+
+#[test]
+fn attribution_among_derived_keys_and_a_directory() {
+    let place = Place::new();
+    let tenant = key(1).derive("t-07").unwrap();
+    place
+        .ids("marked", &response(Some(&tenant), &[], 150, 7))
+        .ids("plain", &response(None, &[], 150, 9))
+        .write("labels", "a\n\nt-07\r\na\n");
+    let run =
+        place.run("attribute marked plain --tokens --json --master k.bin --label-range t-:00-99").code(0);
+    let reports: Vec<Attribution> =
+        run.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((reports[0].keys.len(), reports[0].keys_tried), (1, 100));
+    assert_eq!(
+        (reports[0].keys[0].name.as_deref(), &reports[0].keys[0].key_id),
+        (Some("t-07"), &tenant.id())
+    );
+    assert_eq!((reports[1].verdict, reports[1].keys.len()), (Verdict::NotDetected, 0));
+    let people = place.run("attribute marked --tokens --master k.bin --labels labels").code(0).out();
+    assert!(people.contains("(t-07)") && people.contains("2 keys tried"), "{people}");
+
+    std::fs::create_dir(place.path("ring")).unwrap();
+    key(2).write(place.path("ring/two.bin"), false).unwrap();
+    tenant.write(place.path("ring/seven.bin"), false).unwrap();
+    let run = place.run("attribute marked --tokens --json --keyring ring --exit-code").code(0);
+    let report: Attribution = serde_json::from_str(&run.out()).unwrap();
+    assert_eq!(report.keys[0].name.as_deref(), Some("seven.bin"));
+    assert_eq!(report.runner_up.unwrap().name.as_deref(), Some("two.bin"));
+    place.run("attribute plain --tokens --keyring ring --exit-code").code(3);
+
+    for wrong in ["", "--master k.bin", "--labels labels", "--keyring ring --master k.bin --labels labels"] {
+        place.run(&format!("attribute marked --tokens {wrong}")).code(2);
+    }
+    let error = place.run("attribute marked --tokens --master k.bin --label-range t:9-1").code(2).errors();
+    assert!(error.contains("t:9-1"), "{error}");
+}
+
+#[test]
+fn a_page_and_a_view_show_the_evidence() {
+    let place = Place::new();
+    place
+        .write("text", "The <i>old</i> man & the river.\u{1b}[2J")
+        .ids("ids", &response(Some(&key(1)), &[], 120, 7));
+    place.run("score ids missing --tokens --html page.html").code(1);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("carries the mark") && page.contains("class=\"e4\"") && page.contains("missing"));
+
+    place.run("score text --html page.html --json").code(0);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("&lt;") && !page.contains("<i>") && !page.contains('\u{1b}'));
+
+    let plain = place.run("score text --view").code(0).out();
+    assert!(plain.contains("man & the river.") && !plain.contains('\u{1b}'), "{plain:?}");
+    let coloured = place.run("score ids --tokens --view --color always").code(0).out();
+    assert!(coloured.contains("\u{1b}[38;5;231;48;5;29m"));
+    let hostile = place.run("score text --view --color always").code(0).out();
+    assert!(!hostile.contains("\u{1b}[2J"), "{hostile:?}");
+    place.run("score text --view --json").code(2);
+    place.run("score text --html no/such/page").code(2);
+}

@@ -1,0 +1,133 @@
+//! What the end-to-end tests share: a place to run the program in, keys, and token ids made on the spot.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file takes what it needs")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use wmdetect::report::Report;
+use wmdetect::scheme::{Distribution, Key, Scheme, Secret, Watermark};
+
+/// A directory with the key file `k.bin` and the tiny tokenizer, which is also where the program runs.
+pub struct Place(pub tempfile::TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        key(1).write(place.path("k.bin"), false).unwrap();
+        std::fs::copy(tokenizer(), place.path("tokenizer.json")).unwrap();
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        std::fs::write(self.path(name), content).unwrap();
+        self
+    }
+
+    pub fn ids(&self, name: &str, ids: &[u32]) -> &Self {
+        self.write(name, format!("{ids:?}\n"))
+    }
+
+    /// Runs the program on `args`, cut at spaces, with `input` as standard input.
+    pub fn run_on(&self, args: &str, input: &[u8]) -> Run {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wmdetect"))
+            .args(args.split_whitespace())
+            .current_dir(self.0.path())
+            .env_remove("WMDETECT_KEY")
+            .env_remove("WMDETECT_TOKENIZER")
+            // Help is wrapped to it.
+            .env("COLUMNS", "100")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that refuses its arguments reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Run(child.wait_with_output().unwrap())
+    }
+
+    pub fn run(&self, args: &str) -> Run {
+        self.run_on(args, b"")
+    }
+}
+
+pub struct Run(pub Output);
+
+impl Run {
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(self.0.status.code(), Some(code), "stderr: {}", self.errors());
+        self
+    }
+
+    pub fn out(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    pub fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    pub fn reports(&self) -> Vec<Report> {
+        self.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub fn report(&self) -> Report {
+        let mut reports = self.reports();
+        assert_eq!(reports.len(), 1);
+        reports.remove(0)
+    }
+}
+
+pub fn tokenizer() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tokenizer/tokenizer.json"))
+}
+
+pub fn key(seed: u8) -> Key {
+    Key::new(Scheme::default(), Secret::new(vec![seed; 32].into())).unwrap()
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// A response of `len` tokens to `prompt` from random distributions over 40 candidates, with or without the mark.
+pub fn response(key: Option<&Key>, prompt: &[u32], len: usize, seed: u64) -> Vec<u32> {
+    let mut random = Random(seed);
+    let mut marking = key.map(|key| Watermark::new(key.prf()).start(prompt));
+    let mut ids = Vec::new();
+    for _ in 0..len {
+        let tokens = (0..40).map(|_| random.next() as u32 % 256_000).collect();
+        // A long tail, as language has: a few likely candidates, many unlikely ones.
+        let weights = (0..40).map(|_| random.unit().powi(6) + 1e-3).collect();
+        let mut candidates = Distribution::from_probabilities(tokens, weights).unwrap();
+        if let Some(marking) = &mut marking {
+            marking.apply(&mut candidates);
+        }
+        let token = candidates.draw(random.unit());
+        if let Some(marking) = &mut marking {
+            marking.push(token);
+        }
+        ids.push(token);
+    }
+    ids
+}

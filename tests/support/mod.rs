@@ -1,0 +1,114 @@
+//! What the end-to-end tests share: the program, a key in a directory, and the JSON that it prints.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file takes what it needs")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde::Deserialize;
+use wmdetect::scheme::{Key, TextGValues};
+
+pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
+pub const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
+
+pub fn wmgen(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wmgen"));
+    command.current_dir(dir).stdin(Stdio::null());
+    command
+}
+
+pub fn run(dir: &Path, args: &[&str]) -> Output {
+    wmgen(dir).args(args).output().unwrap()
+}
+
+#[track_caller]
+pub fn ok(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "exit {:?}: {error}", output.status.code());
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+pub fn refused(output: &Output, needle: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(needle), "expected {needle:?} in {error:?}");
+    assert!(output.stdout.is_empty(), "an error prints no result");
+}
+
+pub fn with_key() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    ok(&run(dir.path(), &["keygen", "k.bin", "--model", MODEL]));
+    let key = dir.path().join("k.bin");
+    (dir, key)
+}
+
+/// The JSON contract: an added, renamed or missing field fails here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    pub schema_version: u32,
+    pub text: String,
+    pub tokens: Vec<u32>,
+    pub prompt_tokens: Vec<u32>,
+    pub finish_reason: String,
+    pub watermark: Watermark,
+    pub sampling: Sampling,
+    pub model: Model,
+    pub timing: Timing,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watermark {
+    pub applied: bool,
+    pub scheme: Option<String>,
+    pub key_id: Option<String>,
+    pub ngram_len: Option<usize>,
+    pub depth: Option<usize>,
+    pub marked_tokens: usize,
+    pub repeated_contexts: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    pub temperature: f64,
+    pub top_k: usize,
+    pub top_p: f64,
+    pub repeat_penalty: f64,
+    pub seed: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub name: String,
+    pub fingerprint: String,
+    pub dtype: String,
+    pub softcap: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names)]
+pub struct Timing {
+    pub prefill_s: f64,
+    pub decode_s: f64,
+    pub tokens_per_s: Option<f64>,
+}
+
+pub fn reports(output: &Output) -> Vec<Report> {
+    ok(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Share of ones among the g-bits at the positions that the detector counts, as a z-score under the fair-coin null.
+pub fn z_score(key: &Key, prompt: &[u32], ids: &[u32]) -> f64 {
+    let text = TextGValues::new(&key.prf(), prompt, ids);
+    let (mut ones, mut bits) = (0, 0);
+    for g in text.scored() {
+        ones += g.0.count_ones();
+        bits += text.depth;
+    }
+    (f64::from(ones) - bits as f64 / 2.0) / (bits as f64 / 4.0).sqrt()
+}

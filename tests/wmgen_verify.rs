@@ -1,0 +1,109 @@
+//! `wmgen verify` from end to end, on the tiny random Gemma 2.
+
+mod support;
+
+use std::process::Output;
+
+use support::*;
+use wmdetect::report::verify::{SamplingSource, VerifyReport};
+use wmdetect::statistics::PKind;
+use wmdetect::verdict::Verdict;
+
+fn verified(output: &Output) -> Vec<VerifyReport> {
+    ok(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn verify_finds_the_mark_of_a_receipt() {
+    let (dir, _) = with_key();
+    ok(&run(dir.path(), &["key", "derive", "k.bin", "other.bin", "--label", "other"]));
+    let generate = ["generate", "--key", "k.bin", "--model", MODEL, "--prompt", "the sea", "-n", "2"];
+    let more = ["--max-tokens", "60", "--seed", "5", "--top-k", "50", "--temperature", "0.8"];
+    let receipt = run(dir.path(), &[&generate[..], &more, &["--json", "--receipt", "r.jsonl"]].concat());
+    let made = reports(&receipt);
+    assert!(made.iter().all(|text| text.tokens.len() > 20), "the seed gives texts that are long enough");
+    let verify = |args: &[&str]| run(dir.path(), &[&["verify", "--json", "--model", MODEL], args].concat());
+
+    let found = verified(&verify(&["--key", "k.bin", "--receipt", "r.jsonl"]));
+    assert_eq!(found.len(), 2);
+    for (line, (found, made)) in found.iter().zip(&made).enumerate() {
+        assert_eq!(found.input, format!("r.jsonl:{}", line + 1));
+        assert_eq!(found.verdict, Verdict::Watermarked, "{found:?}");
+        assert_eq!((found.p_kind, found.sampling.source), (PKind::Conservative, SamplingSource::Receipt));
+        assert_eq!((found.sampling.top_k, &found.sampling.temperatures[..]), (50, &[0.8][..]));
+        assert_eq!(found.prompt_tokens, made.prompt_tokens.len() as u64);
+        // The verifier counts what the generator marked.
+        assert_eq!(found.scored_tokens, made.watermark.marked_tokens as u64);
+        assert!(found.ln_e <= found.ln_ceiling && found.warnings.is_empty(), "{found:?}");
+        assert!(!found.spans.is_empty() && found.spans[0].bytes.is_none(), "{found:?}");
+    }
+    let other = verified(&verify(&["--key", "other.bin", "--receipt", "r.jsonl"]));
+    assert!(
+        other.iter().all(|text| text.verdict == Verdict::NotDetected && text.spans.is_empty()),
+        "{other:?}"
+    );
+    let (id, other_id) = (&found[0].key_id, &other[0].key_id);
+    assert!(other[0].warnings[0].contains(&**id) && other[0].warnings[0].contains(&**other_id));
+
+    // Without the receipt: prompt, temperature and top-k are wrong or unknown.
+    std::fs::write(dir.path().join("ids.json"), format!("{:?}\n{:?}\n", made[0].tokens, made[1].tokens))
+        .unwrap();
+    let blind = verified(&verify(&["--key", "k.bin", "--tokens", "ids.json"]));
+    assert_eq!((blind.len(), &*blind[1].input), (2, "ids.json:2"));
+    assert_eq!((blind[0].sampling.source, blind[0].prompt_tokens), (SamplingSource::Mixed, 0));
+    assert_eq!(blind[0].verdict, Verdict::Watermarked, "{blind:?}");
+    assert!(blind[0].ln_e < found[0].ln_e);
+    let told = ["--prompt", "the sea", "--temperature", "0.8", "--top-k", "50"];
+    let told = verified(&verify(&[&["--key", "k.bin", "--tokens", "ids.json"], &told[..]].concat()));
+    assert_eq!((told[0].ln_e, told[0].sampling.source), (found[0].ln_e, SamplingSource::Given));
+
+    let early = verified(&verify(&["--key", "k.bin", "--receipt", "r.jsonl", "--stop-early"]));
+    assert!(early[0].read_tokens < early[0].tokens && early[0].verdict == Verdict::Watermarked, "{early:?}");
+    let plain = verified(&verify(&["--key", "k.bin", "--receipt", "r.jsonl", "--no-edits"]));
+    assert!(plain[0].ln_e > found[0].ln_e);
+    let rank = ["--key", "k.bin", "--receipt", "r.jsonl", "--monte-carlo", "99", "--fpr", "0.01"];
+    let rank = verified(&verify(&rank));
+    assert_eq!((rank[0].p_kind, rank[0].monte_carlo_p, rank[0].p_value), (PKind::Exact, Some(0.01), 0.01));
+
+    let changed = std::fs::read_to_string(dir.path().join("r.jsonl")).unwrap();
+    let changed = changed.replace(&made[0].model.fingerprint, &"0".repeat(64));
+    std::fs::write(dir.path().join("x.jsonl"), changed).unwrap();
+    let warned = verified(&verify(&["--key", "k.bin", "--receipt", "x.jsonl"]));
+    assert!(warned[0].warnings[0].contains("00000000"), "{warned:?}");
+    assert!(warned[0].warnings[0].contains(&made[0].model.fingerprint[..8]), "{warned:?}");
+}
+
+#[test]
+fn verify_reads_texts_and_refuses_what_decides_nothing() {
+    let (dir, _) = with_key();
+    let verify =
+        |args: &[&str]| run(dir.path(), &[&["verify", "--key", "k.bin", "--model", MODEL], args].concat());
+    std::fs::write(dir.path().join("a.txt"), "the sea was an old friend of the lighthouse\n").unwrap();
+    std::fs::write(dir.path().join("b.txt"), "").unwrap();
+    std::fs::write(dir.path().join("c.json"), "[100, 512]").unwrap();
+    let rows = verify(&["a.txt", "none.txt", "b.txt", "--json"]);
+    assert_eq!(rows.status.code(), Some(1));
+    let rows: Vec<serde_json::Value> = String::from_utf8(rows.stdout)
+        .unwrap()
+        .lines()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .collect();
+    let text: VerifyReport = serde_json::from_value(rows[0].clone()).unwrap();
+    assert!(text.verdict != Verdict::Watermarked && text.tokenizer.is_some(), "{text:?}");
+    assert_eq!((&rows[1]["input"], rows[1]["error"].is_string()), (&"none.txt".into(), true));
+    assert_eq!((&rows[2]["verdict"], &rows[2]["p_value"]), (&"too_short".into(), &1.0.into()));
+    let people = ok(&verify(&["a.txt"]));
+    assert!(people.starts_with("a.txt: ") && people.contains("prompt not known"), "{people}");
+    let outside = verify(&["c.json", "--tokens"]);
+    assert!(String::from_utf8_lossy(&outside.stderr).contains("512"));
+    assert_eq!(outside.status.code(), Some(1));
+
+    refused(&verify(&[]), "--receipt");
+    refused(&verify(&["a.txt", "--fpr", "0"]), "--fpr is 0");
+    refused(&verify(&["a.txt", "--temperature", "0"]), "more than 0");
+    refused(&verify(&["a.txt", "--top-p", "0"]), "top-p is 0");
+    refused(&verify(&["a.txt", "--chat"]), "--prompt");
+    refused(&verify(&["a.txt", "--monte-carlo", "99"]), "at least 999");
+    refused(&verify(&["a.txt", "--receipt", "a.txt"]), "not a receipt");
+    refused(&verify(&["a.txt", "--receipt", "a.txt", "--temperature", "1"]), "--receipt");
+}
