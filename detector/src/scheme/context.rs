@@ -30,7 +30,7 @@ pub enum PositionKind {
 #[derive(Clone, Debug)]
 pub struct ContextTracker {
     /// The last H tokens (fewer at the very start), oldest first; includes the prompt's.
-    window: VecDeque<u32>,
+    window: Vec<u32>,
     context_len: usize,
     /// Tokens of the response so far.
     generated: usize,
@@ -68,7 +68,7 @@ impl ContextTracker {
     /// here counts with the complete history too.
     pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
         let mut tracker = Self {
-            window: VecDeque::with_capacity(context_len + 1),
+            window: Vec::with_capacity(context_len),
             context_len,
             generated: 0,
             history: History::Complete(Seen { exact: HashSet::new(), limit, filter: None }),
@@ -89,11 +89,11 @@ impl ContextTracker {
     pub fn next_position(&self) -> PositionKind {
         match &self.history {
             History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
-            History::Complete(seen) if seen.contains(context_id(self.window.iter())) => {
+            History::Complete(seen) if seen.contains(context_id(&self.window)) => {
                 PositionKind::RepeatedContext
             }
             History::Reference { history, prf }
-                if history.contains(prf.context(&self.context()).reference_hash()) =>
+                if history.contains(prf.context(&self.window).reference_hash()) =>
             {
                 PositionKind::RepeatedContext
             }
@@ -102,26 +102,38 @@ impl ContextTracker {
     }
 
     /// The context of the next position, oldest token first. Shorter than H only where the position is not marked.
-    pub fn context(&self) -> Vec<u32> {
-        self.window.iter().copied().collect()
+    pub fn context(&self) -> &[u32] {
+        &self.window
     }
 
     /// Appends the token of the next position; its context counts as seen from here on.
     pub fn push(&mut self, token: u32) {
-        if self.window.len() == self.context_len {
-            match &mut self.history {
-                History::Complete(seen) => {
-                    seen.insert(context_id(self.window.iter()));
-                }
+        self.advance(token);
+    }
+
+    /// [`next_position`](Self::next_position) and [`push`](Self::push) in one: what the rule says of the position that
+    /// `token` takes.
+    pub fn advance(&mut self, token: u32) -> PositionKind {
+        let complete = self.window.len() == self.context_len;
+        let fresh = complete
+            && match &mut self.history {
+                History::Complete(seen) => seen.insert(context_id(&self.window)),
                 History::Reference { history, prf } => {
-                    let context: Vec<u32> = self.window.iter().copied().collect();
-                    history.insert(prf.context(&context).reference_hash());
+                    history.insert(prf.context(&self.window).reference_hash())
                 }
-            }
-            self.window.pop_front();
+            };
+        let kind = match &self.history {
+            History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
+            _ if fresh => PositionKind::Marked,
+            _ => PositionKind::RepeatedContext,
+        };
+        if complete {
+            self.window.rotate_left(1);
+            self.window.pop();
         }
-        self.window.push_back(token);
+        self.window.push(token);
         self.generated += 1;
+        kind
     }
 }
 
@@ -140,20 +152,24 @@ impl Seen {
         self.exact.contains(&id) || self.filter.as_ref().is_some_and(|filter| filter.contains(id))
     }
 
-    fn insert(&mut self, id: u128) {
+    /// True if `id` was not there; with a filter, perhaps false although it was not.
+    fn insert(&mut self, id: u128) -> bool {
         if self.exact.len() < self.limit {
-            self.exact.insert(id);
-        } else if !self.exact.contains(&id) {
-            self.filter.get_or_insert_default().insert(id);
+            return self.exact.insert(id);
         }
+        if self.contains(id) {
+            return false;
+        }
+        self.filter.get_or_insert_default().insert(id);
+        true
     }
 }
 
 /// A context as a set element: the ids themselves up to four of them, a 128-bit digest beyond. No key is involved,
 /// so whether a context repeats is a fact of the text alone.
-fn context_id<'a>(context: impl ExactSizeIterator<Item = &'a u32>) -> u128 {
+fn context_id(context: &[u32]) -> u128 {
     if context.len() <= 4 {
-        return context.fold(0, |id, &token| id << 32 | u128::from(token));
+        return context.iter().fold(0, |id, &token| id << 32 | u128::from(token));
     }
     let mut hash = Sha256::new();
     for token in context {
@@ -258,9 +274,9 @@ mod tests {
     #[test]
     fn order_and_high_ids_tell_contexts_apart() {
         let ids = [[0, 1], [1, 0], [65_536, 0], [0, 65_536], [255_999, 65_535]];
-        let distinct: HashSet<u128> = ids.iter().map(|context| context_id(context.iter())).collect();
+        let distinct: HashSet<u128> = ids.iter().map(|context| context_id(context)).collect();
         assert_eq!(distinct.len(), ids.len());
-        let long = |last| context_id([1, 2, 3, 4, last].iter());
+        let long = |last| context_id(&[1, 2, 3, 4, last]);
         assert_ne!(long(5), long(6));
     }
 }

@@ -103,12 +103,8 @@ impl ContextStream {
         for &token in ids.iter().take(first) {
             self.tracker.push(token);
         }
-        let fresh = joined.iter().skip(self.context_len).map(|&token| {
-            let fresh = self.tracker.next_position() == PositionKind::Marked;
-            self.tracker.push(token);
-            fresh
-        });
-        let fresh = fresh.collect();
+        let rest = joined.iter().skip(self.context_len);
+        let fresh = rest.map(|&token| self.tracker.advance(token) == PositionKind::Marked).collect();
         self.carry = joined[joined.len().saturating_sub(self.context_len)..].to_vec();
         Piece { ids: joined, first, fresh }
     }

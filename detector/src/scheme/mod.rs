@@ -32,7 +32,7 @@ pub use context::{ContextTracker, PositionKind};
 pub use gvalues::{ContextStream, GBits, GValueStream, Piece, TextGValues};
 pub use key::{Key, SamplingTable, Scheme, Secret, TokenizerBinding};
 pub use key_error::KeyError;
-pub use prf::Prf;
+pub use prf::{KeyedContext, Prf};
 pub use tournament::{Distribution, DistributionError, Marking, Watermark};
 
 /// The deepest tournament that a key may ask for. The g-values of one token fit one machine word.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -76,13 +77,7 @@ impl Prf {
         let expected = self.scheme().context_len();
         assert_eq!(context.len(), expected, "a context of {} has {expected} tokens", self.scheme().name());
         let state = match &self.0.state {
-            State::Sha256 { block_key } => {
-                let mut hash = Sha256::new_with_prefix(block_key);
-                for token in context {
-                    hash.update(token.to_le_bytes());
-                }
-                ContextState::Sha256(hash)
-            }
+            State::Sha256 { block_key } => ContextState::Sha256(OpenMessage::new(block_key, context)),
             State::Hf { .. } => ContextState::Lcg(lcg_over(1, context)),
             State::DeepMind { iv, .. } => ContextState::Lcg(lcg_over(*iv, context)),
         };
@@ -97,29 +92,96 @@ pub struct KeyedContext<'a> {
 }
 
 enum ContextState {
-    Sha256(Sha256),
+    Sha256(OpenMessage),
     Lcg(i64),
+}
+
+/// The initial state of SHA-256 (FIPS 180-4, section 5.3.3).
+const SHA256_START: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+/// The padded message key ‖ context ‖ token of SHA-256, all of it but the token. With contexts of up to four tokens it is
+/// one block, so a candidate costs one compression and nothing else.
+struct OpenMessage {
+    /// SHA-256's state after the blocks before the token's.
+    state: [u32; 8],
+    /// The block that holds the token, and the next one where the padding runs into it.
+    blocks: Zeroizing<[[u8; 64]; 2]>,
+    /// How many of the two there are.
+    count: usize,
+    /// Where in the first block the token goes; a multiple of 4.
+    at: usize,
+}
+
+impl OpenMessage {
+    fn new(key: &[u8; 32], context: &[u32]) -> Self {
+        /// What follows a message: the byte 0x80 and its length in bits, 64-bit big-endian, with zeros between.
+        const PADDING: usize = 9;
+        let mut state = SHA256_START;
+        let mut blocks = Zeroizing::new([[0; 64]; 2]);
+        blocks[0][..32].copy_from_slice(key);
+        let mut at = 32;
+        for token in context {
+            blocks[0][at..at + 4].copy_from_slice(&token.to_le_bytes());
+            at += 4;
+            if at == 64 {
+                compress256(&mut state, &blocks[..1]);
+                blocks[0] = [0; 64];
+                at = 0;
+            }
+        }
+        let bits = 8 * (32 + 4 * (context.len() as u64 + 1));
+        let count = (at + 4 + PADDING).div_ceil(64);
+        let flat = blocks.as_flattened_mut();
+        flat[at + 4] = 0x80;
+        flat[64 * count - 8..64 * count].copy_from_slice(&bits.to_be_bytes());
+        Self { state, blocks, count, at }
+    }
+
+    /// The first eight bytes of the hash with `token` in its place, read as a little-endian number.
+    fn hash(&self, blocks: &mut [[u8; 64]; 2], token: u32) -> u64 {
+        blocks[0][self.at..self.at + 4].copy_from_slice(&token.to_le_bytes());
+        let mut state = self.state;
+        compress256(&mut state, &blocks[..self.count]);
+        // The digest is the state's words in big-endian order.
+        u64::from(state[0].swap_bytes()) | u64::from(state[1].swap_bytes()) << 32
+    }
 }
 
 impl KeyedContext<'_> {
     /// The g-values of `token` in this context.
     pub fn g_bits(&self, token: u32) -> GBits {
+        let mut g = [GBits(0)];
+        self.g_bits_of(&[token], &mut g);
+        g[0]
+    }
+
+    /// The g-values of each of `tokens` in this context, into as many entries of `g`.
+    pub fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits]) {
+        let each = g.iter_mut().zip(tokens);
         match (&self.prf.state, &self.state) {
-            (State::Sha256 { .. }, ContextState::Sha256(hash)) => {
-                let digest = hash.clone().chain_update(token.to_le_bytes()).finalize();
-                let word = u64::from_le_bytes(digest[..8].try_into().expect("8 of 32 bytes"));
-                GBits(word & (u64::MAX >> (64 - self.prf.scheme.depth())))
+            (State::Sha256 { .. }, ContextState::Sha256(message)) => {
+                let mask = u64::MAX >> (64 - self.prf.scheme.depth());
+                let mut blocks = message.blocks.clone();
+                for (g, &token) in each {
+                    *g = GBits(message.hash(&mut blocks, token) & mask);
+                }
             }
             (State::Hf { keys, table }, ContextState::Lcg(context)) => {
-                let hash = lcg(*context, token.into());
-                layers(keys, |key| table[lcg(hash, key).rem_euclid(table.len() as i64) as usize].into())
+                let size = table.len() as i64;
+                for (g, &token) in each {
+                    let hash = lcg(*context, token.into());
+                    *g = layers(keys, |key| table[lcg(hash, key).rem_euclid(size) as usize].into());
+                }
             }
             (State::DeepMind { keys, .. }, ContextState::Lcg(context)) => {
-                let hash = lcg(*context, token.into());
-                layers(keys, |key| {
-                    let mixed = (0..12).fold(lcg(hash, key), |hash, _| lcg(hash, 1) >> 5);
-                    (mixed >> 30 & 1) as u64
-                })
+                for (g, &token) in each {
+                    let hash = lcg(*context, token.into());
+                    *g = layers(keys, |key| {
+                        let mixed = (0..12).fold(lcg(hash, key), |hash, _| lcg(hash, 1) >> 5);
+                        (mixed >> 30 & 1) as u64
+                    });
+                }
             }
             _ => unreachable!("`Prf::context` pairs the states"),
         }
@@ -219,6 +281,21 @@ mod tests {
         let digest = Sha256::digest(message.concat());
         let expected = u64::from_le_bytes(digest[..8].try_into().unwrap());
         assert_eq!(key.prf().context(&[1, 65_536]).g_bits(255_999), GBits(expected));
+    }
+
+    /// Contexts around the lengths at which the token or the padding goes into another block.
+    #[test]
+    fn every_context_length_is_sha256_of_the_message() {
+        for ngram_len in 2..=64u8 {
+            let key = key(64, ngram_len, 3);
+            let mut message = vec![0; 32];
+            key.expand(&[b"synthid-sha256/block-key/", &[64, ngram_len]], &mut message);
+            let context: Vec<u32> = (1..u32::from(ngram_len)).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+            message.extend(context.iter().chain(&[77]).flat_map(|token| token.to_le_bytes()));
+            let digest = Sha256::digest(message);
+            let expected = u64::from_le_bytes(digest[..8].try_into().unwrap());
+            assert_eq!(key.prf().context(&context).g_bits(77), GBits(expected), "ngram_len {ngram_len}");
+        }
     }
 
     #[test]

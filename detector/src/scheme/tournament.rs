@@ -5,6 +5,7 @@
 //! Averaged over keys the result is p again, so the mark costs no quality (Dathathri et al., theorem on
 //! non-distortion with two competitors).
 
+use super::prf::KeyedContext;
 use super::{ContextTracker, GBits, PositionKind, Prf};
 
 /// Candidate tokens and their probabilities, which sum to 1. Not logits: the constructors make the difference.
@@ -66,19 +67,30 @@ impl Distribution {
     /// From logits: their softmax, in f64. A logit of −∞ excludes its token.
     pub fn from_logits(tokens: Vec<u32>, logits: &[f32]) -> Result<Self, DistributionError> {
         check_lengths(&tokens, logits.len())?;
-        for (&token, &logit) in tokens.iter().zip(logits) {
-            if logit.is_nan() || logit == f32::INFINITY {
-                return Err(DistributionError::Value { token, found: logit.into() });
-            }
-        }
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if max == f32::NEG_INFINITY {
-            return Err(DistributionError::NoMass);
-        }
-        let probabilities = logits.iter().map(|&logit| (f64::from(logit) - f64::from(max)).exp()).collect();
-        let mut distribution = Self { tokens, probabilities };
-        distribution.normalise();
+        check_logits(tokens.iter().copied().zip(logits.iter().copied()))?;
+        let mut distribution = Self { tokens, probabilities: Vec::new() };
+        distribution.softmax(logits.iter().copied());
         Ok(distribution)
+    }
+
+    /// Becomes what [`from_logits`](Self::from_logits) makes of these tokens and logits, in the memory that it has.
+    /// Unchanged after an error.
+    pub fn set_logits(&mut self, entries: &[(u32, f32)]) -> Result<(), DistributionError> {
+        if entries.is_empty() {
+            return Err(DistributionError::Empty);
+        }
+        check_logits(entries.iter().copied())?;
+        self.tokens.clear();
+        self.tokens.extend(entries.iter().map(|entry| entry.0));
+        self.softmax(entries.iter().map(|entry| entry.1));
+        Ok(())
+    }
+
+    fn softmax(&mut self, logits: impl Iterator<Item = f32> + Clone) {
+        let max = f64::from(logits.clone().fold(f32::NEG_INFINITY, f32::max));
+        self.probabilities.clear();
+        self.probabilities.extend(logits.map(|logit| (f64::from(logit) - max).exp()));
+        self.normalise();
     }
 
     /// The candidates.
@@ -118,21 +130,62 @@ impl Distribution {
     pub fn tournament(&mut self, g: &[GBits], depth: usize, leaves: u32) {
         assert_eq!(g.len(), self.tokens.len(), "one g-value a candidate");
         assert!(leaves >= 2, "a match needs two competitors");
+        if self.tokens.len() < MANY {
+            self.layer_by_layer(g, depth, leaves);
+        } else {
+            self.group_by_group(g, depth, leaves);
+        }
+        self.normalise();
+    }
+
+    /// The tournament as it is defined.
+    fn layer_by_layer(&mut self, g: &[GBits], depth: usize, leaves: u32) {
         for layer in 0..depth {
             let (mut zeros, mut total) = (0.0, 0.0);
             for (p, g) in self.probabilities.iter().zip(g) {
                 total += p;
                 zeros += if g.layer(layer) == 0 { *p } else { 0.0 };
             }
-            // Dividing by the sum in each layer keeps rounding from adding up over 30 of them.
-            let z = zeros / total;
-            let lose = z.powi(leaves as i32 - 1) / total;
-            let win = (0..leaves as i32).map(|k| z.powi(k)).sum::<f64>() / total;
+            let factors = factors(zeros, total, leaves);
             for (p, g) in self.probabilities.iter_mut().zip(g) {
-                *p *= if g.layer(layer) == 0 { lose } else { win };
+                *p *= factors[g.layer(layer) as usize];
             }
         }
-        self.normalise();
+    }
+
+    /// The same for many candidates, [`GROUP`] layers a pass: candidates whose g-values agree in these layers are
+    /// multiplied by the same factors, so the layers' sums need only the mass of each of the 2^`GROUP` patterns.
+    fn group_by_group(&mut self, g: &[GBits], depth: usize, leaves: u32) {
+        let mut mass = [0.0; 1 << GROUP];
+        let mut factor = [1.0; 1 << GROUP];
+        let mut before = 0;
+        for start in (0..depth).step_by(GROUP) {
+            let layers = GROUP.min(depth - start);
+            let pattern =
+                |g: &GBits, start: usize, layers: usize| (g.0 >> start) as usize & ((1 << layers) - 1);
+            mass.fill(0.0);
+            for (p, g) in self.probabilities.iter_mut().zip(g) {
+                // The factors of the group before, 1 at the start.
+                *p *= factor[pattern(g, start - before, before)];
+                mass[pattern(g, start, layers)] += *p;
+            }
+            let (mass, factor) = (&mut mass[..1 << layers], &mut factor[..1 << layers]);
+            factor.fill(1.0);
+            for layer in 0..layers {
+                let total: f64 = mass.iter().sum();
+                let zeros = mass.iter().enumerate().filter(|(pattern, _)| pattern >> layer & 1 == 0);
+                let factors = factors(zeros.map(|(_, mass)| mass).sum(), total, leaves);
+                for (pattern, (mass, factor)) in mass.iter_mut().zip(factor.iter_mut()).enumerate() {
+                    *mass *= factors[pattern >> layer & 1];
+                    *factor *= factors[pattern >> layer & 1];
+                }
+            }
+            before = layers;
+        }
+        let start = depth - before;
+        for (p, g) in self.probabilities.iter_mut().zip(g) {
+            *p *= factor[(g.0 >> start) as usize & ((1 << before) - 1)];
+        }
     }
 
     fn normalise(&mut self) {
@@ -140,6 +193,27 @@ impl Distribution {
         for p in &mut self.probabilities {
             *p /= total;
         }
+    }
+}
+
+/// From how many candidates on a pass over them costs more than one over the patterns of a group of layers.
+const MANY: usize = 4096;
+/// Layers of a group; two tables of 2^`GROUP` numbers fit the first-level cache.
+const GROUP: usize = 10;
+
+/// What a layer multiplies a probability by, if the token's own g is 0 and if it is 1. Dividing by the sum in each layer
+/// keeps rounding from adding up over 30 of them.
+fn factors(zeros: f64, total: f64, leaves: u32) -> [f64; 2] {
+    let z = zeros / total;
+    [z.powi(leaves as i32 - 1) / total, (0..leaves as i32).map(|k| z.powi(k)).sum::<f64>() / total]
+}
+
+fn check_logits(mut entries: impl Iterator<Item = (u32, f32)> + Clone) -> Result<(), DistributionError> {
+    let positive = entries.clone().any(|(_, logit)| logit > f32::NEG_INFINITY);
+    match entries.find(|(_, logit)| logit.is_nan() || *logit == f32::INFINITY) {
+        Some((token, logit)) => Err(DistributionError::Value { token, found: logit.into() }),
+        None if positive => Ok(()),
+        None => Err(DistributionError::NoMass),
     }
 }
 
@@ -200,13 +274,22 @@ impl Marking {
     /// Puts the mark on the candidates of the next position, if the rule says that it carries one; tells what the
     /// rule said. Must come last: after temperature, top-k, top-p and penalties, right before the draw.
     pub fn apply(&mut self, candidates: &mut Distribution) -> PositionKind {
+        self.apply_with(candidates, |keyed, tokens, g| keyed.g_bits_of(tokens, g))
+    }
+
+    /// As [`apply`](Self::apply), with `hash` in the place of [`KeyedContext::g_bits_of`]: for a caller who shares the
+    /// hashes of many candidates among threads. It must fill all entries as that does.
+    pub fn apply_with(
+        &mut self,
+        candidates: &mut Distribution,
+        hash: impl FnOnce(&KeyedContext<'_>, &[u32], &mut [GBits]),
+    ) -> PositionKind {
         let kind = self.tracker.next_position();
         match kind {
             PositionKind::Marked => {
-                let context = self.tracker.context();
-                let keyed = self.watermark.prf.context(&context);
-                self.g.clear();
-                self.g.extend(candidates.tokens.iter().map(|&token| keyed.g_bits(token)));
+                let keyed = self.watermark.prf.context(self.tracker.context());
+                self.g.resize(candidates.tokens.len(), GBits::default());
+                hash(&keyed, &candidates.tokens, &mut self.g);
                 candidates.tournament(&self.g, self.watermark.prf.scheme().depth(), self.watermark.leaves);
                 self.marked += 1;
             }
@@ -252,6 +335,44 @@ mod tests {
         let p = from_logits(&[0.0, f32::NEG_INFINITY]).unwrap();
         assert_eq!(p.probabilities(), [1.0, 0.0]);
         assert!(Distribution::from_probabilities(vec![1], vec![-1.0]).is_err());
+    }
+
+    /// All depths around a whole number of groups, probabilities from 10⁻³⁰ to 1, and one of 0.
+    #[test]
+    fn groups_of_layers_are_the_layers() {
+        let mut z = 1u64;
+        let mut next = || {
+            z = z.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            z ^ z >> 31
+        };
+        let g: Vec<GBits> = (0..5000).map(|_| GBits(next())).collect();
+        let mut weights: Vec<f64> = (0..5000).map(|_| 10f64.powi(-(next() as i32 & 31))).collect();
+        weights[17] = 0.0;
+        let tokens: Vec<u32> = (0..5000).collect();
+        for (depth, leaves) in [(0, 2), (1, 2), (9, 2), (10, 2), (11, 3), (30, 2), (30, 4), (64, 2)] {
+            let mut plain = Distribution::from_probabilities(tokens.clone(), weights.clone()).unwrap();
+            let mut grouped = plain.clone();
+            plain.layer_by_layer(&g, depth, leaves);
+            plain.normalise();
+            grouped.tournament(&g, depth, leaves);
+            for (a, b) in plain.probabilities().iter().zip(grouped.probabilities()) {
+                assert!((a - b).abs() <= 1e-12 * a, "{a} {b}, depth {depth}, {leaves} leaves");
+            }
+        }
+    }
+
+    #[test]
+    fn kept_memory_gives_the_same_numbers() {
+        let logits = [1.5f32, -2.0, f32::NEG_INFINITY, 4.0];
+        let fresh = Distribution::from_logits(vec![4, 3, 2, 1], &logits).unwrap();
+        let mut kept = Distribution::from_probabilities(vec![9; 7], vec![1.0; 7]).unwrap();
+        let entries = [(4, 1.5f32), (3, -2.0), (2, f32::NEG_INFINITY), (1, 4.0)];
+        kept.set_logits(&entries).unwrap();
+        assert_eq!(kept, fresh);
+        assert_eq!(kept.set_logits(&[]), Err(DistributionError::Empty));
+        assert_eq!(kept.set_logits(&[(0, f32::NEG_INFINITY)]), Err(DistributionError::NoMass));
+        assert!(kept.set_logits(&[(0, f32::NAN)]).is_err());
+        assert_eq!(kept, fresh);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl ExactRatio {
             .filter(|position| !position.tokens.is_empty());
         self.row.fill(0.0);
         if let Some(position) = &position {
-            let keyed = self.prf.context(&self.tracker.context());
+            let keyed = self.prf.context(self.tracker.context());
             let g: Vec<_> = position.tokens.iter().map(|&candidate| keyed.g_bits(candidate)).collect();
             position.ln_ratios(&g, depth, &mut self.scratch, &mut self.row);
         }
