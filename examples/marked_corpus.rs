@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use wmdetect::scheme::{Key, Watermark};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Gemma, LoadOptions};
-use wmgen::sample::{Draw, Mark, Sampling};
+use wmgen::sample::{Draw, Logits, Mark, Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
 
 /// Tokens of a prompt, `<bos>` included.
@@ -76,6 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut draws: Vec<Draw> =
             (first..).take(ids.len()).map(|sequence| Draw::new(sampling.seed, sequence)).collect();
         let mut texts: Vec<Vec<u32>> = vec![Vec::new(); ids.len()];
+        let mut sampler = Sampler::default();
         let mut cache = model.new_cache(ids.len());
         let mut logits = model.forward(&ids, &mut cache)?;
         for step in 0..tokens {
@@ -83,9 +84,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 for &stop in &stops {
                     logits[stop as usize] = f32::NEG_INFINITY;
                 }
-                let mut candidates = sampling.distribution(&mut logits, &[])?;
-                marks[row].apply(&mut candidates);
-                let id = draws[row].token(&candidates);
+                let candidates = sampler.distribution(&sampling, Logits::capped(&logits), &[])?;
+                marks[row].apply(candidates);
+                let id = draws[row].token(candidates);
                 marks[row].push(id);
                 texts[row].push(id);
             }

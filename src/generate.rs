@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use wmdetect::scheme::{PositionKind, Watermark};
 
 use crate::model::{self, Cache, Gemma};
-use crate::sample::{Draw, Mark, SampleError, Sampling};
+use crate::sample::{Draw, Logits, Mark, SampleError, Sampler, Sampling};
 
 /// What to generate.
 #[derive(Clone, Debug)]
@@ -86,11 +86,14 @@ pub struct Generation<'m> {
     prefilled: bool,
     events: VecDeque<Event>,
     failed: bool,
+    sampler: Sampler,
 }
 
 struct Row {
     sequence: usize,
     tokens: Vec<u32>,
+    /// The distinct tokens of prompt and response, sorted; empty without a repeat penalty.
+    seen: Vec<u32>,
     mark: Mark,
     draw: Draw,
     finished: bool,
@@ -110,10 +113,17 @@ impl<'m> Generation<'m> {
         if request.prompt.len() > limit {
             return Err(model::Error::Context { needed: request.prompt.len(), limit }.into());
         }
+        let mut seen = Vec::new();
+        if request.sampling.repeat_penalty != 1.0 {
+            seen.clone_from(&request.prompt);
+            seen.sort_unstable();
+            seen.dedup();
+        }
         let rows = (0..request.sequences)
             .map(|sequence| Row {
                 sequence,
                 tokens: Vec::new(),
+                seen: seen.clone(),
                 mark: Mark::start(request.watermark.as_ref(), &request.prompt),
                 draw: Draw::new(request.sampling.seed, sequence as u64),
                 finished: false,
@@ -127,6 +137,7 @@ impl<'m> Generation<'m> {
             prefilled: false,
             events: VecDeque::new(),
             failed: false,
+            sampler: Sampler::default(),
         })
     }
 
@@ -151,7 +162,17 @@ impl<'m> Generation<'m> {
             );
             return Ok(());
         }
-        let logits = if self.prefilled {
+        let first = !self.prefilled;
+        let logits = if first {
+            let logits = self.model.forward_raw(&[&self.request.prompt], &mut self.cache)?;
+            self.prefilled = true;
+            self.rows.retain(|row| !row.finished);
+            if self.rows.is_empty() {
+                return Ok(());
+            }
+            self.cache.expand(self.rows.len())?;
+            logits
+        } else {
             let keep: Vec<usize> = (0..self.rows.len()).filter(|&row| !self.rows[row].finished).collect();
             if keep.len() < self.rows.len() {
                 self.rows.retain(|row| !row.finished);
@@ -162,41 +183,38 @@ impl<'m> Generation<'m> {
             }
             let last: Vec<[u32; 1]> =
                 self.rows.iter().filter_map(|row| row.tokens.last().map(|&id| [id])).collect();
-            self.model.forward(&last, &mut self.cache)?
-        } else {
-            let logits = self.model.forward(&[&self.request.prompt], &mut self.cache)?;
-            self.prefilled = true;
-            self.rows.retain(|row| !row.finished);
-            if self.rows.is_empty() {
-                return Ok(());
-            }
-            self.cache.expand(self.rows.len())?;
-            logits.repeat((self.rows.len(), 1)).map_err(model::Error::from)?
+            self.model.forward_raw(&last, &mut self.cache)?
         };
-        let logits = logits.to_vec2::<f32>().map_err(model::Error::from)?;
+        // All responses draw their first token from what the model said of the one prompt.
+        logits.read(|logits| {
+            (0..self.rows.len()).try_for_each(|row| self.draw(row, logits.row(if first { 0 } else { row })))
+        })
+    }
+
+    /// Draws the next token of a row.
+    fn draw(&mut self, row: usize, logits: Logits<'_>) -> Result<(), GenerateError> {
         let context_is_full = self.cache.len() >= self.model.config().max_position;
-        for (row, mut logits) in self.rows.iter_mut().zip(logits) {
-            let penalised = if self.request.sampling.repeat_penalty == 1.0 {
-                Vec::new()
-            } else {
-                [&self.request.prompt[..], &row.tokens].concat()
-            };
-            let mut candidates = self.request.sampling.distribution(&mut logits, &penalised)?;
-            let position = row.mark.apply(&mut candidates);
-            let id = row.draw.token(&candidates);
-            let sequence = row.sequence;
-            if self.request.stop_ids.contains(&id) {
-                row.finished = true;
-                self.events.push_back(Event::Finished { sequence, reason: FinishReason::Stop });
-                continue;
-            }
-            row.mark.push(id);
-            row.tokens.push(id);
-            self.events.push_back(Event::Token { sequence, id, position });
-            if row.tokens.len() >= self.request.max_tokens || context_is_full {
-                row.finished = true;
-                self.events.push_back(Event::Finished { sequence, reason: FinishReason::Length });
-            }
+        let row = &mut self.rows[row];
+        let candidates = self.sampler.distribution(&self.request.sampling, logits, &row.seen)?;
+        let position = row.mark.apply(candidates);
+        let id = row.draw.token(candidates);
+        let sequence = row.sequence;
+        if self.request.stop_ids.contains(&id) {
+            row.finished = true;
+            self.events.push_back(Event::Finished { sequence, reason: FinishReason::Stop });
+            return Ok(());
+        }
+        row.mark.push(id);
+        row.tokens.push(id);
+        if self.request.sampling.repeat_penalty != 1.0
+            && let Err(place) = row.seen.binary_search(&id)
+        {
+            row.seen.insert(place, id);
+        }
+        self.events.push_back(Event::Token { sequence, id, position });
+        if row.tokens.len() >= self.request.max_tokens || context_is_full {
+            row.finished = true;
+            self.events.push_back(Event::Finished { sequence, reason: FinishReason::Length });
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use wmdetect::scheme::Distribution;
 use wmdetect::statistics::exact::NextTokens;
 
 use crate::model::{self, Gemma, first_non_finite};
-use crate::sample::{SampleError, Sampling};
+use crate::sample::{Logits, SampleError, Sampler, Sampling};
 
 /// Positions whose logits are held at once, 1 MB each at 256,000 entries. The head's weights are converted once for all
 /// of them, which costs as much as some 40 positions.
@@ -108,7 +108,7 @@ impl Reader {
         let all = [start, ids].concat();
         // The logits after a token are for the next one, so the last token is not read.
         let first_row = start.len() + from - 1;
-        let mut next = Vec::new();
+        let (mut sampler, mut next) = (Sampler::default(), Vec::new());
         let mut cache = self.model.new_cache(1);
         if first_row > 0 {
             self.model.forward(&[&all[..first_row]], &mut cache)?;
@@ -127,7 +127,8 @@ impl Reader {
                         *logit = f32::NEG_INFINITY;
                     }
                 }
-                Sampling::distributions(&self.settings, logits, &all[..=position], &mut next)
+                sampler
+                    .distributions(&self.settings, Logits::capped(logits), &all[..=position], &mut next)
                     .map_err(VerifyError::from)?;
                 if visit(offset + position + 1 - start.len(), &next).is_break() {
                     return Err(End::Enough);

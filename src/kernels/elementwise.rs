@@ -36,13 +36,13 @@ macro_rules! for_each_target {
             #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the build for the processor"))]
             pub fn $name($($arg: $ty),*) $(-> $ret)? {
                 #[cfg(target_arch = "x86_64")]
-                match level() {
+                match $crate::kernels::elementwise::level() {
                     // SAFETY: the processor has what the function was compiled for, as `level` has asked; the
                     // functions have no other condition.
-                    Level::Avx512 => return unsafe { avx512::$name($($arg),*) },
+                    $crate::kernels::elementwise::Level::Avx512 => return unsafe { avx512::$name($($arg),*) },
                     // SAFETY: as above.
-                    Level::Avx2 => return unsafe { avx2::$name($($arg),*) },
-                    Level::Plain => {}
+                    $crate::kernels::elementwise::Level::Avx2 => return unsafe { avx2::$name($($arg),*) },
+                    $crate::kernels::elementwise::Level::Plain => {}
                 }
                 body::$name($($arg),*)
             }
@@ -50,15 +50,18 @@ macro_rules! for_each_target {
     };
 }
 
+pub(super) use for_each_target;
+
+/// What the processor has.
 #[cfg(target_arch = "x86_64")]
-enum Level {
+pub(super) enum Level {
     Avx512,
     Avx2,
     Plain,
 }
 
 #[cfg(target_arch = "x86_64")]
-fn level() -> Level {
+pub(super) fn level() -> Level {
     let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
     if !avx2 {
         Level::Plain

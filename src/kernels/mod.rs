@@ -13,6 +13,7 @@ pub mod matmul;
 pub mod matrix;
 pub mod pointwise;
 mod q5;
+pub mod scan;
 
 pub use format::Format;
 pub use matmul::MatMul;

@@ -22,7 +22,7 @@ pub struct MaskedSoftmax {
 }
 
 /// Numbers x become cap · tanh(x / cap).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SoftCap(pub f32);
 
 impl InplaceOp1 for MaskedSoftmax {
@@ -85,10 +85,14 @@ impl InplaceOp1 for SoftCap {
 }
 
 impl SoftCap {
+    /// The capped value of one number; all others come from here.
+    pub fn of(self, x: f32) -> f32 {
+        self.0 * (x * (1.0 / self.0)).tanh()
+    }
+
     fn apply(self, numbers: &mut [f32]) {
-        let inverse = 1.0 / self.0;
         for x in numbers {
-            *x = self.0 * (*x * inverse).tanh();
+            *x = self.of(*x);
         }
     }
 }

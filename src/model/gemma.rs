@@ -6,12 +6,12 @@ use super::error::{Error, Result};
 use super::inspect;
 use super::kv_cache::{Cache, LayerCache};
 use super::linear::{Embedding, Linear};
+use super::logits::RawLogits;
 use super::mlp::Mlp;
 use super::norm::RmsNorm;
 use super::rope::Angles;
 use super::source::{Plain, Source, Stored};
 use super::weights::{Progress, Weights};
-use crate::kernels::SoftCap;
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 
@@ -215,6 +215,14 @@ impl Gemma {
     /// # Errors
     /// Rows that do not fit the cache or the context, an id outside the vocabulary.
     pub fn forward<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
+        self.forward_raw(rows, cache)?.capped()
+    }
+
+    /// As [`Self::forward`], before the final soft cap: a sampler that keeps few of the logits need not cap the others.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_raw<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<RawLogits> {
         let mut last = None;
         self.visit_hidden(rows, cache, |hidden| {
             last = Some(hidden.narrow(1, hidden.dim(1)? - 1, 1)?);
@@ -222,7 +230,7 @@ impl Gemma {
         })?;
         // `visit_hidden` refuses empty rows, so there has been a last one.
         let last = last.ok_or_else(|| Error::Batch { expected: "tokens".into(), found: "none".into() })?;
-        Ok(self.logits(&last)?.squeeze(1)?)
+        Ok(RawLogits::new(self.head.forward(&last.squeeze(1)?)?.to_dtype(DType::F32)?, &self.config))
     }
 
     /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
@@ -346,13 +354,7 @@ impl Gemma {
 
     /// `[batch, positions, hidden]` to `[batch, positions, vocab]` in f32, soft-capped.
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let logits = self.head.forward(hidden)?.to_dtype(DType::F32)?;
-        let Some(cap) = self.config.final_softcap else { return Ok(logits) };
-        if logits.device().is_cpu() && !logits.track_op() {
-            logits.inplace_op1(&SoftCap(cap as f32))?;
-            return Ok(logits);
-        }
-        Ok(((logits / cap)?.tanh()? * cap)?)
+        RawLogits::new(self.head.forward(hidden)?.to_dtype(DType::F32)?, &self.config).capped()
     }
 }
 

@@ -2,96 +2,138 @@
 
 use std::cmp::Ordering;
 
-use wmdetect::scheme::{Distribution, DistributionError};
+use rayon::prelude::*;
 
-use super::SampleError;
+use super::filter::penalised;
+use super::{Logits, SampleError};
+use crate::kernels::scan::{BLOCK, block_maxima};
 
-/// Candidate tokens and their logits, most likely first; equal logits in the order of ids.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Candidates {
-    pub(super) entries: Vec<(u32, f32)>,
-}
+/// Candidates that a thread works on at least.
+const MIN_PER_TASK: usize = 8192;
 
 /// Greater logits first, then smaller ids: a total order, since NaN is refused before.
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that sorting asks for
-fn by_rank(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+pub(super) fn by_rank(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
+/// A choice of tokens with their final logits, and the memory that finding them takes, which is kept for the next step.
+#[derive(Clone, Debug, Default)]
+pub struct Candidates {
+    entries: Vec<(u32, f32)>,
+    /// The largest logit of each block.
+    maxima: Vec<f32>,
+    /// A copy of them to select from.
+    selected: Vec<f32>,
+    /// Tokens that came up before, in the order of ids, and their final logits.
+    seen: Vec<(u32, f32)>,
+}
+
 impl Candidates {
-    /// The `k` most likely tokens of the vocabulary, all if `k` is 0: one pass, without sorting the rest.
+    /// The `k` most likely tokens, most likely first and equal ones in the order of ids; all tokens in the order of ids if
+    /// `k` is 0. Tokens of `seen`, in any order, go through the repeat penalty first.
+    ///
+    /// One pass over the vocabulary finds the largest logit of each block. At least k logits reach the k-th largest of
+    /// these, so only the blocks that do are looked at again, and only what is found there is capped.
     ///
     /// # Errors
     /// [`SampleError::Nan`].
-    pub fn most_likely(logits: &[f32], k: usize) -> Result<Self, SampleError> {
-        let k = if k == 0 { logits.len() } else { k.min(logits.len()) };
-        // Holds the best k and some that came since; cut back to k whenever it is full.
-        let mut entries: Vec<(u32, f32)> = Vec::with_capacity((2 * k).min(logits.len()));
-        let mut threshold = f32::NEG_INFINITY;
-        for (token, &logit) in (0u32..).zip(logits) {
-            if logit.is_nan() {
-                return Err(SampleError::Nan { token });
-            }
-            if logit > threshold || entries.len() < k {
-                if entries.len() >= 2 * k {
-                    threshold = cut(&mut entries, k);
-                    if logit <= threshold {
-                        continue;
-                    }
-                }
-                entries.push((token, logit));
+    pub fn choose(
+        &mut self,
+        logits: Logits<'_>,
+        k: usize,
+        seen: &[u32],
+        penalty: f32,
+    ) -> Result<(), SampleError> {
+        let values = logits.uncapped();
+        self.maxima.resize(values.len().div_ceil(BLOCK), 0.0);
+        if block_maxima(&mut self.maxima, values) {
+            let token = values.iter().position(|value| value.is_nan()).unwrap_or(0) as u32;
+            return Err(SampleError::Nan { token });
+        }
+        self.seen.clear();
+        if penalty != 1.0 {
+            let known = seen.iter().filter_map(|&token| Some((token, *values.get(token as usize)?)));
+            self.seen.extend(known);
+            self.seen.sort_unstable_by_key(|entry| entry.0);
+            self.seen.dedup_by_key(|entry| entry.0);
+            for (_, logit) in &mut self.seen {
+                *logit = penalised(logits.of(*logit), penalty);
             }
         }
-        if entries.len() > k {
-            cut(&mut entries, k);
+        self.entries.clear();
+        if k == 0 || k >= values.len() {
+            self.entries.extend((0u32..).zip(values.iter().copied()));
+            let capped = |entry: &mut (u32, f32)| entry.1 = logits.of(entry.1);
+            self.entries.par_iter_mut().with_min_len(MIN_PER_TASK).for_each(capped);
+            for entry in &self.seen {
+                self.entries[entry.0 as usize] = *entry;
+            }
+            if k > 0 {
+                self.entries.sort_unstable_by(by_rank);
+            }
+            return Ok(());
         }
-        entries.sort_unstable_by(by_rank);
-        Ok(Self { entries })
+        self.find(logits, k);
+        if !self.seen.is_empty() {
+            let seen = &self.seen;
+            self.entries.retain(|entry| seen.binary_search_by_key(&entry.0, |entry| entry.0).is_err());
+            self.entries.extend_from_slice(seen);
+        }
+        if self.entries.len() > k {
+            self.entries.select_nth_unstable_by(k - 1, by_rank);
+            self.entries.truncate(k);
+        }
+        self.entries.sort_unstable_by(by_rank);
+        Ok(())
     }
 
-    /// Tokens and logits, most likely first.
+    /// Finds, in any order, every token that could be among the `k` most likely ones outside `seen`.
+    fn find(&mut self, logits: Logits<'_>, k: usize) {
+        let values = logits.uncapped();
+        // At worst all of `seen` are among the most likely, and the penalty throws them out.
+        let wanted = k + self.seen.len();
+        let mut least = f32::NEG_INFINITY;
+        if wanted <= self.maxima.len() {
+            self.selected.clone_from(&self.maxima);
+            let (_, kth, _) = self.selected.select_nth_unstable_by(wanted - 1, |a, b| b.total_cmp(a));
+            least = logits.reach(*kth);
+        }
+        for (block, max) in self.maxima.iter().enumerate() {
+            if *max >= least {
+                let start = block * BLOCK;
+                let end = (start + BLOCK).min(values.len());
+                let tokens = (start as u32..).zip(&values[start..end]);
+                self.entries.extend(tokens.filter(|(_, value)| **value >= least).map(|(t, v)| (t, *v)));
+            }
+        }
+        // Capping costs more than selecting.
+        if self.entries.len() > 2 * wanted {
+            let (_, kth, _) = self.entries.select_nth_unstable_by(wanted - 1, by_rank);
+            let least = logits.reach(kth.1);
+            self.entries.retain(|entry| entry.1 >= least);
+        }
+        for (_, logit) in &mut self.entries {
+            *logit = logits.of(*logit);
+        }
+    }
+
+    /// Tokens and final logits.
     pub fn entries(&self) -> &[(u32, f32)] {
         &self.entries
     }
-
-    /// The softmax of the candidates.
-    pub fn into_distribution(self) -> Result<Distribution, DistributionError> {
-        let (tokens, logits): (Vec<u32>, Vec<f32>) = self.entries.into_iter().unzip();
-        Distribution::from_logits(tokens, &logits)
-    }
-}
-
-/// Keeps the `k` best and returns the worst logit among them. Those that come later with the same logit have a greater
-/// id, so they rank lower and can be passed over.
-fn cut(entries: &mut Vec<(u32, f32)>, k: usize) -> f32 {
-    let (_, kth, _) = entries.select_nth_unstable_by(k - 1, by_rank);
-    let threshold = kth.1;
-    entries.truncate(k);
-    threshold
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn one_pass_equals_a_full_sort(
-            logits in prop::collection::vec((-8i8..8).prop_map(f32::from), 1..200), k in 0usize..40,
-        ) {
-            let mut sorted: Vec<(u32, f32)> = (0u32..).zip(logits.iter().copied()).collect();
-            sorted.sort_by(by_rank);
-            if k > 0 {
-                sorted.truncate(k);
-            }
-            prop_assert_eq!(Candidates::most_likely(&logits, k).unwrap().entries, sorted);
-        }
-    }
 
     #[test]
     fn a_nan_anywhere_is_an_error() {
-        assert_eq!(Candidates::most_likely(&[3.0, 2.0, f32::NAN], 1), Err(SampleError::Nan { token: 2 }));
+        let mut candidates = Candidates::default();
+        for k in [0, 1, 3] {
+            let result = candidates.choose(Logits::capped(&[3.0, 2.0, f32::NAN]), k, &[], 1.0);
+            assert_eq!(result, Err(SampleError::Nan { token: 2 }));
+        }
     }
 }

@@ -1,78 +1,138 @@
 //! The stages before the mark. Each takes logits and leaves logits.
 
-use super::Candidates;
+use rayon::prelude::*;
 
-/// Makes tokens that came up before less likely (Keskar et al. 2019, as in `transformers`): a positive logit is divided
-/// by `penalty`, a negative one multiplied. `seen` may name a token several times; it is penalised once.
-pub fn repeat_penalty(logits: &mut [f32], seen: &[u32], penalty: f32) {
-    if penalty == 1.0 {
-        return;
-    }
-    let mut tokens = seen.to_vec();
-    tokens.sort_unstable();
-    tokens.dedup();
-    for token in tokens {
-        if let Some(logit) = logits.get_mut(token as usize) {
-            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
-        }
-    }
+use super::candidates::by_rank;
+
+/// The logit of a token that came up before, less likely by `penalty` (Keskar et al. 2019, as in `transformers`): a
+/// positive logit is divided by it, a negative one multiplied.
+pub fn penalised(logit: f32, penalty: f32) -> f32 {
+    if logit > 0.0 { logit / penalty } else { logit * penalty }
+}
+
+/// A logit at `temperature` > 0.
+fn at_temperature(logit: f32, temperature: f64) -> f32 {
+    (f64::from(logit) / temperature) as f32
 }
 
 /// Divides the logits by `temperature` > 0.
-pub fn temperature(candidates: &mut Candidates, temperature: f64) {
-    for (_, logit) in &mut candidates.entries {
-        *logit = (f64::from(*logit) / temperature) as f32;
+pub fn temperature(candidates: &mut [(u32, f32)], temperature: f64) {
+    for (_, logit) in candidates {
+        *logit = at_temperature(*logit, temperature);
     }
 }
 
-/// Keeps the fewest most likely candidates whose probabilities sum to at least `p`; at least one stays.
-pub fn top_p(candidates: &mut Candidates, p: f64) {
+/// The weight of a logit; the largest, `max`, weighs 1.
+fn weight(logit: f32, max: f32) -> f64 {
+    (f64::from(logit) - f64::from(max)).exp()
+}
+
+/// The number of candidates, most likely first, whose weights sum to `enough`; at least one, and none if all are not
+/// enough.
+fn first_to_reach(enough: f64, candidates: impl Iterator<Item = f64>) -> Option<usize> {
+    let mut sum = 0.0;
+    let mut keep = 0;
+    for weight in candidates {
+        if sum >= enough {
+            return Some(keep.max(1));
+        }
+        sum += weight;
+        keep += 1;
+    }
+    (sum >= enough).then_some(keep.max(1))
+}
+
+/// Keeps the fewest most likely candidates whose probabilities sum to at least `p`; at least one stays. They come most
+/// likely first.
+pub fn top_p(candidates: &mut Vec<(u32, f32)>, p: f64) {
     if p >= 1.0 {
         return;
     }
-    let Some(&(_, max)) = candidates.entries.first() else { return };
-    let weight = |logit: f32| (f64::from(logit) - f64::from(max)).exp();
-    let total: f64 = candidates.entries.iter().map(|entry| weight(entry.1)).sum();
-    let mut sum = 0.0;
-    let mut keep = 0;
-    for entry in &candidates.entries {
-        if sum >= p * total {
-            break;
+    let Some(&(_, max)) = candidates.first() else { return };
+    let weights = candidates.iter().map(|entry| weight(entry.1, max));
+    let total: f64 = weights.clone().sum();
+    let keep = first_to_reach(p * total, weights).unwrap_or(candidates.len());
+    candidates.truncate(keep);
+}
+
+/// [`temperature`] and [`top_p`] of candidates in any order, which come out most likely first: without sorting those that
+/// go. `sums` is room.
+pub fn top_p_of_all(candidates: &mut Vec<(u32, f32)>, t: f64, p: f64, sums: &mut Vec<f64>) {
+    /// Candidates of a partial sum. Fixed, so that the total does not depend on the number of threads.
+    const CHUNK: usize = 8192;
+    /// How many are sorted at first: more than most nuclei hold.
+    const FIRST: usize = 1024;
+    let Some(max) = candidates.iter().map(|entry| entry.1).reduce(f32::max) else { return };
+    let weight = |entry: &(u32, f32)| weight(at_temperature(entry.1, t), at_temperature(max, t));
+    candidates.par_chunks(CHUNK).map(|chunk| chunk.iter().map(weight).sum()).collect_into_vec(sums);
+    let enough = p * sums.iter().sum::<f64>();
+    let mut sorted = FIRST;
+    let keep = loop {
+        if sorted >= candidates.len() {
+            candidates.sort_unstable_by(by_rank);
+            break first_to_reach(enough, candidates.iter().map(weight)).unwrap_or(candidates.len());
         }
-        sum += weight(entry.1);
-        keep += 1;
-    }
-    candidates.entries.truncate(keep.max(1));
+        candidates.select_nth_unstable_by(sorted - 1, by_rank);
+        candidates[..sorted].sort_unstable_by(by_rank);
+        if let Some(keep) = first_to_reach(enough, candidates[..sorted].iter().map(weight)) {
+            break keep;
+        }
+        sorted *= 16;
+    };
+    candidates.truncate(keep);
+    temperature(candidates, t);
+}
+
+/// The probability of the tokens that [`without_tail`] drops, together, at most.
+pub const OMITTED: f64 = 1e-9;
+
+/// Drops the candidates that carry next to nothing, so that the mark need not be computed for them: those whose
+/// probability is below [`OMITTED`] over the number of candidates. Their order stays.
+pub fn without_tail(candidates: &mut Vec<(u32, f32)>) {
+    let Some(max) = candidates.iter().map(|entry| entry.1).reduce(f32::max) else { return };
+    // The largest weighs 1, so a weight below OMITTED / n is a probability below that.
+    let least = f64::from(max) - (candidates.len() as f64 / OMITTED).ln();
+    candidates.retain(|entry| f64::from(entry.1) >= least);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn tokens(candidates: &Candidates) -> Vec<u32> {
-        candidates.entries().iter().map(|entry| entry.0).collect()
+    fn tokens(candidates: &[(u32, f32)]) -> Vec<u32> {
+        candidates.iter().map(|entry| entry.0).collect()
     }
 
     #[test]
     fn top_p_keeps_the_smallest_sufficient_set() {
         // Probabilities 0.5, 0.3, 0.2.
-        let logits = [0.2f32.ln(), 0.5f32.ln(), 0.3f32.ln()];
-        for (p, expected) in
-            [(0.4, &[1][..]), (0.6, &[1, 2]), (0.9, &[1, 2, 0]), (1.0, &[1, 2, 0]), (1e-9, &[1])]
-        {
-            let mut candidates = Candidates::most_likely(&logits, 0).unwrap();
-            top_p(&mut candidates, p);
-            assert_eq!(tokens(&candidates), expected, "p = {p}");
+        let logits = [(0, 0.2f32.ln()), (1, 0.5f32.ln()), (2, 0.3f32.ln())];
+        for (p, expected) in [(0.4, &[1][..]), (0.6, &[1, 2]), (0.9, &[1, 2, 0]), (1e-9, &[1])] {
+            let mut all = logits.to_vec();
+            top_p_of_all(&mut all, 1.0, p, &mut Vec::new());
+            assert_eq!(tokens(&all), expected, "p = {p}");
+            let mut sorted = vec![logits[1], logits[2], logits[0]];
+            top_p(&mut sorted, p);
+            assert_eq!(tokens(&sorted), expected, "p = {p}");
         }
+    }
+
+    #[test]
+    fn the_tail_is_bounded() {
+        let mut candidates: Vec<(u32, f32)> = (0..1000).map(|i| (i, -(i as f32) / 10.0)).collect();
+        let total: f64 = candidates.iter().map(|entry| weight(entry.1, 0.0)).sum();
+        without_tail(&mut candidates);
+        let kept: f64 = candidates.iter().map(|entry| weight(entry.1, 0.0)).sum();
+        assert!(candidates.len() < 300 && 1.0 - kept / total < OMITTED, "{}", candidates.len());
     }
 
     /// candle's own penalty is sound; ours must agree with it.
     #[test]
     fn the_penalty_is_candles() {
-        let mut logits = vec![1.5f32, -2.0, 0.0, 4.0];
+        let logits = [1.5f32, -2.0, 0.0, 4.0];
         let tensor = candle_core::Tensor::new(logits.as_slice(), &candle_core::Device::Cpu).unwrap();
         let expected = candle_transformers::utils::apply_repeat_penalty(&tensor, 1.3, &[1, 3, 3, 0]).unwrap();
-        repeat_penalty(&mut logits, &[1, 3, 3, 0], 1.3);
-        assert_eq!(logits, expected.to_vec1::<f32>().unwrap());
+        let ours = [penalised(1.5, 1.3), penalised(-2.0, 1.3), 0.0, penalised(4.0, 1.3)];
+        assert_eq!(ours.as_slice(), expected.to_vec1::<f32>().unwrap());
     }
 }

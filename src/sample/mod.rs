@@ -1,14 +1,19 @@
-//! From logits to a token, in small stages: [`filter`] chooses candidates and shapes their logits, [`watermark`] puts
-//! the mark on their distribution, [`draw`] takes one. Logits and probabilities are different types: [`Candidates`]
-//! become a [`Distribution`] once, and only a distribution is marked and drawn from.
+//! From logits to a token, in small stages: a [`Sampler`] chooses [`Candidates`] and shapes their logits ([`filter`]),
+//! [`watermark`] puts the mark on their distribution, [`draw`] takes one. [`Logits`] know whether the soft cap is still
+//! to come. Logits and probabilities are different types: candidates become a [`Distribution`] once, and only a
+//! distribution is marked and drawn from.
 
 mod candidates;
 pub mod draw;
 pub mod filter;
+mod logits;
+mod sampler;
 pub mod watermark;
 
 pub use candidates::Candidates;
 pub use draw::Draw;
+pub use logits::Logits;
+pub use sampler::Sampler;
 pub use watermark::Mark;
 pub use wmdetect::scheme::Distribution;
 
@@ -86,51 +91,8 @@ impl Sampling {
         if marked && self.temperature == 0.0 { Err(SampleError::GreedyWatermark) } else { Ok(()) }
     }
 
-    /// The candidates' distribution: penalty, top-k, temperature, top-p, in this order.
-    ///
-    /// `logits` has one entry a token of the vocabulary and is changed by the penalty; `seen` lists the tokens that came
-    /// up before.
-    pub fn distribution(&self, logits: &mut [f32], seen: &[u32]) -> Result<Distribution, SampleError> {
-        filter::repeat_penalty(logits, seen, self.repeat_penalty);
-        let keep = if self.temperature == 0.0 { 1 } else { self.top_k };
-        self.shape(Candidates::most_likely(logits, keep)?)
-    }
-
-    /// What temperature and top-p make of the `top_k` candidates.
-    fn shape(&self, mut candidates: Candidates) -> Result<Distribution, SampleError> {
-        if self.temperature > 0.0 {
-            filter::temperature(&mut candidates, self.temperature);
-        }
-        filter::top_p(&mut candidates, self.top_p);
-        Ok(candidates.into_distribution()?)
-    }
-
-    /// As [`Self::distribution`] for several settings at once, `out` getting one distribution each; the vocabulary is
-    /// searched once where they differ in temperature and top-p alone.
-    pub fn distributions(
-        settings: &[Self],
-        logits: &[f32],
-        seen: &[u32],
-        out: &mut Vec<Distribution>,
-    ) -> Result<(), SampleError> {
-        out.clear();
-        let mut shared: Option<(usize, f32, Candidates)> = None;
-        for setting in settings {
-            let keep = if setting.temperature == 0.0 { 1 } else { setting.top_k };
-            let candidates = match &shared {
-                Some((k, penalty, candidates)) if (*k, *penalty) == (keep, setting.repeat_penalty) => {
-                    candidates.clone()
-                }
-                _ if setting.repeat_penalty == 1.0 => Candidates::most_likely(logits, keep)?,
-                _ => {
-                    let mut logits = logits.to_vec();
-                    filter::repeat_penalty(&mut logits, seen, setting.repeat_penalty);
-                    Candidates::most_likely(&logits, keep)?
-                }
-            };
-            out.push(setting.shape(candidates.clone())?);
-            shared = Some((keep, setting.repeat_penalty, candidates));
-        }
-        Ok(())
+    /// How many candidates are chosen by their logits; 0 is all.
+    fn candidates(&self) -> usize {
+        if self.temperature == 0.0 { 1 } else { self.top_k }
     }
 }

@@ -1,6 +1,10 @@
 //! The mark as a sampling stage: a thin adapter to [`wmdetect::scheme::tournament`], which a request may leave out.
 
+use rayon::prelude::*;
 use wmdetect::scheme::{Distribution, Marking, PositionKind, Watermark};
+
+/// Candidates whose hashes a thread computes at least: some 100 µs of work.
+const MIN_PER_TASK: usize = 2048;
 
 /// The mark of one sequence, or none.
 #[derive(Clone, Debug)]
@@ -14,7 +18,14 @@ impl Mark {
 
     /// Marks the candidates of the next position where the rule says so, and tells what it said.
     pub fn apply(&mut self, candidates: &mut Distribution) -> Option<PositionKind> {
-        self.0.as_mut().map(|marking| marking.apply(candidates))
+        let marking = self.0.as_mut()?;
+        Some(marking.apply_with(candidates, |keyed, tokens, g| {
+            if tokens.len() <= MIN_PER_TASK {
+                return keyed.g_bits_of(tokens, g);
+            }
+            let parts = g.par_chunks_mut(MIN_PER_TASK).zip(tokens.par_chunks(MIN_PER_TASK));
+            parts.for_each(|(g, tokens)| keyed.g_bits_of(tokens, g));
+        }))
     }
 
     /// Appends the drawn token.

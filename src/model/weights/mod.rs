@@ -75,11 +75,11 @@ impl Weights {
         Self::of_gguf(map(path)?, path)
     }
 
-    /// A GGUF file that is part of the program; `name` stands for its path in errors.
+    /// A GGUF file that is part of the program or was made in memory; `name` stands for its path in errors.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn from_gguf_bytes(bytes: &'static [u8], name: &str) -> Result<Self> {
+    pub fn from_gguf_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static, name: &str) -> Result<Self> {
         Self::of_gguf(Arc::new(bytes), Path::new(name))
     }
 

@@ -1,0 +1,196 @@
+//! The stages up to the mark, in their order, with the memory that they share from step to step.
+
+use wmdetect::scheme::Distribution;
+
+use super::{Candidates, Logits, SampleError, Sampling, filter};
+
+/// From logits to distributions. Allocates nothing once it has seen the largest step.
+#[derive(Clone, Debug, Default)]
+pub struct Sampler {
+    candidates: Candidates,
+    shaped: Vec<(u32, f32)>,
+    sums: Vec<f64>,
+    distribution: Option<Distribution>,
+}
+
+impl Sampler {
+    /// The candidates' distribution: penalty, top-k, temperature, top-p, in this order.
+    ///
+    /// `seen` lists the tokens that came up before, in any order, for the penalty. With top-k the candidates come most
+    /// likely first. Without it they come in the order of ids, and those are left out that together have a probability of
+    /// [`filter::OMITTED`] at most.
+    ///
+    /// # Errors
+    /// A logit that is not a number or +∞, no finite logit.
+    pub fn distribution(
+        &mut self,
+        sampling: &Sampling,
+        logits: Logits<'_>,
+        seen: &[u32],
+    ) -> Result<&mut Distribution, SampleError> {
+        self.candidates.choose(logits, sampling.candidates(), seen, sampling.repeat_penalty)?;
+        self.shape(sampling);
+        if let Some(distribution) = &mut self.distribution {
+            distribution.set_logits(&self.shaped)?;
+        }
+        match &mut self.distribution {
+            Some(distribution) => Ok(distribution),
+            none => Ok(none.insert(Self::fresh(&self.shaped)?)),
+        }
+    }
+
+    /// As [`Self::distribution`] for several settings at once, `out` getting one distribution each; the vocabulary is
+    /// searched once where they differ in temperature and top-p alone.
+    ///
+    /// # Errors
+    /// As [`Self::distribution`].
+    pub fn distributions(
+        &mut self,
+        settings: &[Sampling],
+        logits: Logits<'_>,
+        seen: &[u32],
+        out: &mut Vec<Distribution>,
+    ) -> Result<(), SampleError> {
+        out.truncate(settings.len());
+        let mut searched = None;
+        for (i, setting) in settings.iter().enumerate() {
+            let search = (setting.candidates(), setting.repeat_penalty);
+            if searched != Some(search) {
+                self.candidates.choose(logits, search.0, seen, search.1)?;
+                searched = Some(search);
+            }
+            self.shape(setting);
+            match out.get_mut(i) {
+                Some(distribution) => distribution.set_logits(&self.shaped)?,
+                None => out.push(Self::fresh(&self.shaped)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh(entries: &[(u32, f32)]) -> Result<Distribution, SampleError> {
+        let (tokens, logits): (Vec<u32>, Vec<f32>) = entries.iter().copied().unzip();
+        Ok(Distribution::from_logits(tokens, &logits)?)
+    }
+
+    /// What temperature and top-p make of the candidates.
+    fn shape(&mut self, sampling: &Sampling) {
+        self.shaped.clear();
+        self.shaped.extend_from_slice(self.candidates.entries());
+        if sampling.candidates() == 0 && sampling.top_p < 1.0 {
+            filter::top_p_of_all(&mut self.shaped, sampling.temperature, sampling.top_p, &mut self.sums);
+            return;
+        }
+        if sampling.temperature > 0.0 {
+            filter::temperature(&mut self.shaped, sampling.temperature);
+        }
+        if sampling.candidates() == 0 {
+            filter::without_tail(&mut self.shaped);
+        } else {
+            filter::top_p(&mut self.shaped, sampling.top_p);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::candidates::by_rank;
+    use super::*;
+    use crate::kernels::SoftCap;
+
+    /// The definition: every logit capped, a full sort, no memory kept.
+    fn plain(
+        sampling: &Sampling,
+        values: &[f32],
+        cap: Option<f32>,
+        seen: &[u32],
+    ) -> Result<Distribution, SampleError> {
+        if let Some(token) = values.iter().position(|value| value.is_nan()) {
+            return Err(SampleError::Nan { token: token as u32 });
+        }
+        let mut entries: Vec<(u32, f32)> = (0..).zip(values.iter().copied()).collect();
+        for (token, logit) in &mut entries {
+            *logit = cap.map_or(*logit, |cap| SoftCap(cap).of(*logit));
+            if sampling.repeat_penalty != 1.0 && seen.contains(token) {
+                *logit = filter::penalised(*logit, sampling.repeat_penalty);
+            }
+        }
+        let ordered = sampling.candidates() > 0 || sampling.top_p < 1.0;
+        if ordered {
+            entries.sort_by(by_rank);
+        }
+        match sampling.candidates() {
+            0 => {}
+            k => entries.truncate(k),
+        }
+        if sampling.temperature > 0.0 {
+            filter::temperature(&mut entries, sampling.temperature);
+        }
+        if ordered {
+            filter::top_p(&mut entries, sampling.top_p);
+        } else {
+            filter::without_tail(&mut entries);
+        }
+        Sampler::fresh(&entries)
+    }
+
+    /// Numbers that meet each other, the cap's flat ends, and infinities.
+    fn value() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            (-8i8..8).prop_map(f32::from),
+            -40f32..40.0,
+            (0u8..40).prop_map(|i| 9.0 + f32::from(i) * 1e-6),
+            (0u8..40).prop_map(|i| 250.0 + f32::from(i)),
+            Just(0.0),
+            Just(-0.0),
+            Just(f32::NEG_INFINITY),
+            prop_oneof![50 => Just(1.0), 1 => Just(f32::INFINITY), 1 => Just(f32::NAN)],
+        ]
+    }
+
+    fn sampling() -> impl Strategy<Value = Sampling> {
+        let temperature = prop_oneof![Just(0.0), Just(1.0), 0.1f64..3.0];
+        let top_k = prop_oneof![Just(0usize), Just(1), 1usize..40, 1usize..2000];
+        let top_p = prop_oneof![Just(1.0), 0.001f64..1.0];
+        let penalty = prop_oneof![Just(1.0f32), 0.5f32..2.0];
+        (temperature, top_k, top_p, penalty).prop_map(|(temperature, top_k, top_p, repeat_penalty)| {
+            Sampling { temperature, top_k, top_p, repeat_penalty, seed: 0 }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn the_fast_path_is_the_definition(
+            // Long enough for the search by blocks, and not.
+            values in prop_oneof![
+                prop::collection::vec(value(), 1..200),
+                prop::collection::vec(value(), 3000..6000),
+                prop::collection::vec(Just(2.5f32), 1..5000),
+                prop::collection::vec(-30f32..30.0, 3000..6000),
+            ],
+            settings in prop::collection::vec(sampling(), 1..4),
+            cap in prop::option::of(prop_oneof![Just(30.0f32), 0.5f32..50.0]),
+            seen in prop::collection::vec(0u32..6500, 0..30),
+        ) {
+            let mut sampler = Sampler::default();
+            let logits = Logits::before_cap(&values, cap.map(SoftCap));
+            let expected: Vec<_> = settings.iter().map(|s| plain(s, &values, cap, &seen)).collect();
+            for (setting, expected) in settings.iter().zip(&expected) {
+                let found = sampler.distribution(setting, logits, &seen).map(|d| d.clone());
+                prop_assert_eq!(&found, expected, "{:?}", setting);
+            }
+            let mut together = Vec::new();
+            let result = sampler.distributions(&settings, logits, &seen, &mut together);
+            match expected.into_iter().collect::<Result<Vec<_>, _>>() {
+                Ok(expected) => {
+                    prop_assert_eq!(result, Ok(()));
+                    prop_assert_eq!(together, expected);
+                }
+                Err(error) => prop_assert_eq!(result, Err(error)),
+            }
+        }
+    }
+}
