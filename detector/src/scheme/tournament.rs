@@ -274,6 +274,10 @@ impl Marking {
     /// Puts the mark on the candidates of the next position, if the rule says that it carries one; tells what the
     /// rule said. Must come last: after temperature, top-k, top-p and penalties, right before the draw.
     pub fn apply(&mut self, candidates: &mut Distribution) -> PositionKind {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method's type has one lifetime only"
+        )]
         self.apply_with(candidates, |keyed, tokens, g| keyed.g_bits_of(tokens, g))
     }
 
