@@ -263,11 +263,34 @@ fn ctrl_c_ends_with_the_text_so_far() {
     assert!(reports.iter().any(|report| report.finish_reason == "interrupted" && !report.tokens.is_empty()));
 }
 
+/// The smallest shape, every field of the report, and the file that other programs read.
+#[test]
+fn bench_measures_random_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let args =
+        ["bench", "--shape", "tiny", "--quant", "q8_0", "--prefill", "8", "--decode", "8", "--depth", "0,70"];
+    let more = ["--repetitions", "2", "--write-gguf", "r.gguf", "--json"];
+    let report: wmdetect::report::bench::BenchReport =
+        serde_json::from_str(&ok(&run(dir.path(), &[&args[..], &more].concat()))).unwrap();
+    assert_eq!((report.model.format.as_str(), report.model.random, report.depths.len()), ("q8_0", true, 2));
+    assert!(
+        report.depths.iter().all(|d| d.decode.min > 0.0 && d.mark_microseconds > 0.0 && d.prefill.max > 0.0)
+    );
+    let file = std::fs::metadata(dir.path().join("r.gguf")).unwrap().len();
+    assert!(file > report.model.weight_bytes);
+    let again = ["bench", "--model", "r.gguf", "--prefill", "8", "--decode", "8", "--repetitions", "1"];
+    assert!(ok(&run(dir.path(), &again)).contains("tokens/s"));
+    refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--depth", "505"]), "512");
+    refused(&run(dir.path(), &["bench"]), "--shape");
+}
+
 #[test]
 fn help_is_reviewed() {
     let dir = tempfile::tempdir().unwrap();
     let mut help = String::new();
-    for command in ["", "keygen", "key", "generate", "verify", "perplexity", "inspect", "train", "quantize"] {
+    for command in
+        ["", "keygen", "key", "generate", "verify", "perplexity", "inspect", "train", "quantize", "bench"]
+    {
         let args: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
         help.extend(["$ wmgen ", &args.join(" "), "\n", &ok(&run(dir.path(), &args)), "\n"]);
     }

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Write a model as GGUF, rounded to fewer bits, with its tokenizer inside
     Quantize(QuantizeArgs),
+    /// How fast a model runs here, with and without the mark
+    Bench(BenchArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -438,4 +440,62 @@ pub(crate) enum FormatArg {
     /// 4.5 bits a number, in blocks of 32
     #[value(name = "q4_0")]
     Q4_0,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Random weights in the shape of this model, so that no weights are needed
+    #[arg(long, value_enum, required_unless_present = "model", conflicts_with = "model")]
+    pub shape: Option<ShapeArg>,
+    /// How the random weights are stored
+    #[arg(long, value_enum, default_value_t = FormatArg::Q4_0, conflicts_with = "model")]
+    pub quant: FormatArg,
+    /// Seed of the random weights
+    #[arg(long, default_value_t = 1, conflicts_with = "model")]
+    pub seed: u64,
+    /// Write the random weights to this GGUF file, for other programs, and run from it
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub write_gguf: Option<PathBuf>,
+    /// A model instead: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Tokens of a prefill
+    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    pub prefill: usize,
+    /// Tokens of a decode run
+    #[arg(long, default_value_t = 64, value_name = "TOKENS")]
+    pub decode: usize,
+    /// Positions that are in the cache before each run; several with commas
+    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "TOKENS")]
+    pub depth: Vec<usize>,
+    /// Runs of each kind, after one that does not count
+    #[arg(long, default_value_t = 5)]
+    pub repetitions: usize,
+    /// As for generate
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// As for generate; 0 marks the whole vocabulary
+    #[arg(long, default_value_t = 100)]
+    pub top_k: usize,
+    /// As for generate
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Threads to compute with; all cores if not given
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum ShapeArg {
+    /// 2.6 billion parameters
+    #[value(name = "gemma2-2b")]
+    Gemma2_2b,
+    /// 9.2 billion parameters
+    #[value(name = "gemma2-9b")]
+    Gemma2_9b,
+    /// Two layers, for a quick look
+    Tiny,
 }

@@ -1,6 +1,7 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
 mod args;
+mod bench;
 mod generate;
 mod inspect;
 mod keys;
@@ -45,6 +46,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Train(args) => train::run(&args)?,
+        Command::Bench(args) => bench::run(&args)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wmgen", &mut script);

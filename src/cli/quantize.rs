@@ -22,7 +22,7 @@ pub(super) fn run(args: &QuantizeArgs) -> Result<()> {
 }
 
 impl FormatArg {
-    fn format(self) -> Format {
+    pub(super) fn format(self) -> Format {
         match self {
             Self::F32 => Format::F32,
             Self::F16 => Format::F16,

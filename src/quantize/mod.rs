@@ -4,7 +4,9 @@
 //! GGUF has no key for some settings; readers fill them in. A configuration whose settings are not what a reader would
 //! fill in is refused, because the file would be another model.
 
+pub mod random;
 mod tokenizer;
+mod writer;
 
 use crate::kernels::Format;
 use crate::model::weights::Container;

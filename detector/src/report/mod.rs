@@ -1,6 +1,7 @@
 //! The JSON contract: one object a text. `docs/json.md` describes each field.
 
 mod attribution;
+pub mod bench;
 mod calibration;
 mod changes;
 pub mod html;

@@ -1,0 +1,262 @@
+//! Models of random weights in the shape of a published one, so that nobody needs weights to compare speed.
+//!
+//! Blocks are drawn from a small pool of quantised normal numbers: a matrix never exists in f32, and takes as long to
+//! make as to write.
+
+use super::writer::{self, Plan};
+use super::{Result, Summary, choose, metadata};
+use crate::kernels::Format;
+use crate::model::{Architecture, Config, LayerKind};
+use candle_core::quantized::QTensor;
+use candle_core::quantized::gguf_file::Value;
+use candle_core::{Device, Tensor};
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Numbers of a pool, a power of two and a multiple of every format's block.
+const POOL: usize = 1 << 16;
+/// Standard deviation of matrices, as models are initialised.
+const STD: f32 = 0.02;
+
+/// A published model's sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// 2.6 billion parameters.
+    Gemma2_2b,
+    /// 9.2 billion parameters.
+    Gemma2_9b,
+    /// Nobody's: two layers, for a quick look.
+    Tiny,
+}
+
+impl Shape {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gemma2_2b => "gemma2-2b",
+            Self::Gemma2_9b => "gemma2-9b",
+            Self::Tiny => "tiny",
+        }
+    }
+
+    /// The sizes. Source: config.json of google/gemma-2-2b and google/gemma-2-9b.
+    pub fn config(self) -> Config {
+        let (layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, window, max_position) =
+            match self {
+                Self::Gemma2_2b => (26, 2304, 8, 4, 256, 9216, 256_000, 4096, 8192),
+                Self::Gemma2_9b => (42, 3584, 16, 8, 256, 14_336, 256_000, 4096, 8192),
+                Self::Tiny => (2, 256, 4, 2, 64, 512, 2048, 64, 512),
+            };
+        let kind =
+            |i: usize| if i.is_multiple_of(2) { LayerKind::Local { window } } else { LayerKind::Global };
+        let rope = crate::model::config::RopeBase { base: 10_000.0, factor: 1.0 };
+        Config {
+            architecture: Architecture::Gemma2,
+            name: Some(format!("{} with random weights", self.name())),
+            hidden,
+            layers: (0..layers).map(kind).collect(),
+            heads,
+            kv_heads,
+            head_dim,
+            intermediate,
+            vocab,
+            query_pre_attn_scalar: head_dim as f64,
+            attn_softcap: Some(50.0),
+            final_softcap: Some(30.0),
+            rms_eps: 1e-6,
+            norm_offset: 0.0,
+            rope_local: rope,
+            rope_global: rope,
+            max_position,
+            tie: true,
+            bos: Some(2),
+            eos: vec![1],
+        }
+    }
+}
+
+/// A GGUF file of random weights, not written yet.
+pub struct Random {
+    header: Vec<u8>,
+    tensors: Vec<Plan>,
+    seed: u64,
+}
+
+impl Random {
+    /// Matrices in `format`, with the exceptions of [`quantize`](super::quantize): a tied embedding has 6 bits at least.
+    /// The vocabulary is made of placeholders, so that llama.cpp loads the file.
+    ///
+    /// # Errors
+    /// As [`quantize`](super::quantize), for a configuration that GGUF cannot express.
+    pub fn new(config: &Config, format: Format, seed: u64) -> Result<Self> {
+        let mut metadata = metadata(config, Path::new(""), format)?;
+        metadata.extend(placeholders(config));
+        let tensors = plans(config, format);
+        let header = writer::header(&metadata, &tensors).map_err(candle_core::Error::from)?;
+        Ok(Self { header, tensors, seed })
+    }
+
+    /// Size of the file.
+    pub fn bytes(&self) -> u64 {
+        self.header.len() as u64 + writer::body_bytes(&self.tensors)
+    }
+
+    /// Writes the file. The same seed gives the same bytes.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn write(&self, out: &mut impl Write) -> Result<Summary> {
+        let io = candle_core::Error::from;
+        let mut summary = Summary { bytes: self.bytes(), formats: BTreeMap::new(), parameters: 0 };
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut pools = BTreeMap::new();
+        out.write_all(&self.header).map_err(io)?;
+        for tensor in &self.tensors {
+            *summary.formats.entry(tensor.format.name()).or_default() += 1;
+            summary.parameters += tensor.numbers() as u64;
+            if let [width] = tensor.shape[..] {
+                // Norms multiply by numbers around 1.
+                let norm = normal(&mut rng, width).into_iter().flat_map(|x| (1.0 + x).to_le_bytes());
+                out.write_all(&norm.collect::<Vec<u8>>()).map_err(io)?;
+            } else {
+                let pool = match pools.entry(tensor.format) {
+                    std::collections::btree_map::Entry::Occupied(pool) => pool.into_mut(),
+                    std::collections::btree_map::Entry::Vacant(place) => {
+                        place.insert(Pool::new(tensor.format, &mut rng)?)
+                    }
+                };
+                let row_bytes = (tensor.bytes() / tensor.shape[0] as u64) as usize;
+                let mut row = vec![0; row_bytes];
+                for _ in 0..tensor.shape[0] {
+                    pool.fill(&mut row, &mut rng);
+                    out.write_all(&row).map_err(io)?;
+                }
+            }
+            writer::pad(out, tensor).map_err(io)?;
+        }
+        Ok(summary)
+    }
+}
+
+/// Blocks to draw from.
+struct Pool {
+    bytes: Vec<u8>,
+    /// Bytes that are drawn together: a block, or 32 plain numbers.
+    unit: usize,
+}
+
+impl Pool {
+    fn new(format: Format, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let values = Tensor::from_vec(normal(rng, POOL), POOL, &Device::Cpu)?;
+        let bytes = QTensor::quantize(&values, format.ggml())?.data()?.into_owned();
+        let unit = format.block_bytes() * 32usize.div_ceil(format.block_len());
+        Ok(Self { bytes, unit })
+    }
+
+    fn fill(&self, out: &mut [u8], rng: &mut ChaCha8Rng) {
+        let units = self.bytes.len() / self.unit;
+        for out in out.chunks_mut(self.unit) {
+            let start = rng.next_u32() as usize % units * self.unit;
+            out.copy_from_slice(&self.bytes[start..start + out.len()]);
+        }
+    }
+}
+
+/// Normal numbers of standard deviation [`STD`] (Box and Muller 1958).
+fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+    let one = |_| {
+        let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
+        STD * radius * (std::f32::consts::TAU * rng.random::<f32>()).cos()
+    };
+    (0..count).map(one).collect()
+}
+
+/// The tensors of a tied Gemma 2 in the order of llama.cpp's converter.
+fn plans(c: &Config, format: Format) -> Vec<Plan> {
+    let (hidden, heads, kv) = (c.hidden, c.heads * c.head_dim, c.kv_heads * c.head_dim);
+    let vector = |name: String| Plan { name, shape: vec![hidden], format: Format::F32 };
+    let matrix = |name: String, rows: usize, width: usize| {
+        let is_embedding = name == "token_embd.weight";
+        Plan { name, shape: vec![rows, width], format: choose(format, width, is_embedding) }
+    };
+    let mut plans = vec![matrix("token_embd.weight".into(), c.vocab, hidden)];
+    for layer in 0..c.num_layers() {
+        let name = |part: &str| format!("blk.{layer}.{part}.weight");
+        plans.extend(
+            ["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"].map(|part| vector(name(part))),
+        );
+        plans.extend(
+            [
+                ("attn_q", heads, hidden),
+                ("attn_k", kv, hidden),
+                ("attn_v", kv, hidden),
+                ("attn_output", hidden, heads),
+                ("ffn_gate", c.intermediate, hidden),
+                ("ffn_up", c.intermediate, hidden),
+                ("ffn_down", hidden, c.intermediate),
+            ]
+            .map(|(part, rows, width)| matrix(name(part), rows, width)),
+        );
+    }
+    plans.push(vector("output_norm.weight".into()));
+    plans
+}
+
+/// A SentencePiece vocabulary of this size: Gemma's four controls, the bytes, and numbered words.
+fn placeholders(config: &Config) -> Vec<(String, Value)> {
+    /// `llama_token_type` of llama.h.
+    const NORMAL: i32 = 1;
+    const CONTROL: i32 = 3;
+    const BYTE: i32 = 6;
+    let piece = |id: usize| match id {
+        0..4 => (["<pad>", "<eos>", "<bos>", "<unk>"][id].to_owned(), CONTROL),
+        4..260 => (format!("<0x{:02X}>", id - 4), BYTE),
+        _ => (format!("▁{id}"), NORMAL),
+    };
+    let (tokens, kinds): (Vec<_>, Vec<_>) =
+        (0..config.vocab).map(piece).map(|(text, kind)| (Value::String(text), Value::I32(kind))).unzip();
+    let scores = (0..config.vocab).map(|id| Value::F32(-(id as f32))).collect();
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    vec![
+        (key("model"), Value::String("llama".into())),
+        (key("tokens"), Value::Array(tokens)),
+        (key("scores"), Value::Array(scores)),
+        (key("token_type"), Value::Array(kinds)),
+        (key("bos_token_id"), Value::U32(2)),
+        (key("eos_token_id"), Value::U32(1)),
+        (key("unknown_token_id"), Value::U32(3)),
+        (key("padding_token_id"), Value::U32(0)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Gemma, LoadOptions, Weights};
+
+    #[test]
+    fn the_file_is_a_model_of_that_shape() {
+        let mut config = Shape::Tiny.config();
+        config.rms_eps = f64::from(1e-6f32); // as the file stores it
+        for format in [Format::Q4_0, Format::Q8_0, Format::Q4K, Format::F16, Format::F32] {
+            let random = Random::new(&config, format, 1).unwrap();
+            let mut file = Vec::new();
+            let summary = random.write(&mut file).unwrap();
+            assert_eq!(summary.bytes, file.len() as u64);
+            let weights = Weights::from_gguf_bytes(file, "random").unwrap();
+            assert_eq!(weights.config(), &config);
+            let mut values = vec![0.0; 512 * 256];
+            let matrix = weights.matrix("blk.1.ffn_gate.weight", 512, 256).unwrap();
+            assert_eq!(matrix.format(), format);
+            matrix.dequantize(0..512, &mut values);
+            let square: f32 = values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32;
+            assert!((square.sqrt() / STD - 1.0).abs() < 0.05, "{format:?} {}", square.sqrt());
+            let model = Gemma::new(config.clone(), &weights, LoadOptions::default()).unwrap();
+            let logits = model.forward(&[[2, 5, 300]], &mut model.new_cache(1)).unwrap();
+            assert!(logits.to_vec2::<f32>().unwrap()[0].iter().all(|x| x.is_finite()));
+        }
+    }
+}
