@@ -5,10 +5,14 @@
 //! - few rows (a decode step): reading the weights is all the time, so they are read once, in place, and multiplied as
 //!   they stand: floats in f32, quantised blocks against activations quantised to 8 bits by candle's integer kernels.
 //!
-//! The integer kernels round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
+//! A matrix in [panels](super::panels) is multiplied by our own integer kernels, whatever the number of rows. All integer
+//! kernels round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
 
 use super::dot::{dot_bf16, dot_f32, dot_values};
 use super::format::{Block, blocks, bytes_of, with_blocks};
+use super::int8::Int8Row;
+use super::matrix::Store;
+use super::panels::{LANES, Panels};
 use super::q5::dot_q5_0_q8_0;
 use super::{Format, Matrix};
 use candle_core::quantized::k_quants::{BlockQ5_0, GgmlType};
@@ -73,17 +77,36 @@ impl MatMul {
         assert_eq!(xs.len(), m * cols, "activations are not whole rows");
         assert_eq!(out.len(), m * rows, "outputs are not whole rows");
         let columns = Columns::new(out, rows);
-        if m >= TILE_FROM_ROWS {
+        if let (Store::Panels(panels), false) = (self.matrix.store(), self.exact) {
+            self.panels(panels, xs, &columns);
+        } else if m >= TILE_FROM_ROWS {
             self.tiles(xs, &columns);
         } else if m > 0 {
             self.rows(xs, &columns);
         }
     }
 
+    /// A matrix in panels: each panel is read once from memory and multiplied by all rows while it is in the cache.
+    fn panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
+        let xs: Vec<Int8Row> = xs.par_chunks(self.matrix.cols()).map(Int8Row::new).collect();
+        self.in_parallel(|range| {
+            let mut sums = [[0f32; LANES]; PASS];
+            for index in range.start / LANES..range.end / LANES {
+                for (pass, xs) in xs.chunks(PASS).enumerate() {
+                    let sums = &mut sums[..xs.len()];
+                    integer_panel(panels, index, xs, sums);
+                    for (i, sums) in sums.iter().enumerate() {
+                        out.set_run(pass * PASS + i, index * LANES, sums);
+                    }
+                }
+            }
+        });
+    }
+
     /// Many rows: convert a tile of weight rows to f32, multiply, next tile. Tiles go to the threads.
     fn tiles(&self, xs: &[f32], out: &Columns<'_>) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
-        let tile = (TILE_NUMBERS / cols).clamp(8, 256);
+        let tile = (TILE_NUMBERS / cols).clamp(8, 256).next_multiple_of(self.matrix.rows_together());
         let tiles = rows.div_ceil(tile);
         (0..tiles).into_par_iter().for_each_init(Vec::new, |buffer: &mut Vec<f32>, t| {
             let range = t * tile..((t + 1) * tile).min(rows);
@@ -125,12 +148,15 @@ impl MatMul {
 
     /// Each row is converted to f32 once for all the activations' rows.
     fn converted_rows(&self, xs: &[f32], out: &Columns<'_>) {
+        let (cols, together) = (self.matrix.cols(), self.matrix.rows_together());
         self.in_parallel(|range| {
-            let mut row = vec![0f32; self.matrix.cols()];
-            for r in range {
-                self.matrix.dequantize(r..r + 1, &mut row);
-                for (i, x) in xs.chunks_exact(row.len()).enumerate() {
-                    out.set(i, r, dot_values(&row, x));
+            let mut rows = vec![0f32; together * cols];
+            for first in range.step_by(together) {
+                self.matrix.dequantize(first..first + together, &mut rows);
+                for (r, row) in rows.chunks_exact(cols).enumerate() {
+                    for (i, x) in xs.chunks_exact(cols).enumerate() {
+                        out.set(i, first + r, dot_values(row, x));
+                    }
                 }
             }
         });
@@ -168,12 +194,35 @@ impl MatMul {
         let least = (MIN_BYTES_PER_TASK / self.matrix.row_bytes().max(1)).max(1);
         // A few ranges a thread even out what the threads do not get done at the same speed.
         let step = rows.div_ceil(4 * rayon::current_num_threads()).max(least);
+        let step = step.next_multiple_of(self.matrix.rows_together());
         if step >= rows {
             return work(0..rows);
         }
         let ranges = rows.div_ceil(step);
         (0..ranges).into_par_iter().for_each(|t| work(t * step..((t + 1) * step).min(rows)));
     }
+}
+
+/// Rows of activations that one pass over a panel serves.
+#[cfg(target_arch = "x86_64")]
+const PASS: usize = super::vnni::ROWS;
+#[cfg(not(target_arch = "x86_64"))]
+const PASS: usize = 1;
+
+/// Whether this processor has integer kernels for matrices in panels.
+pub(super) fn has_integer_kernels() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return super::vnni::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The sums of one panel for each row of activations.
+fn integer_panel(panels: &Panels, index: usize, xs: &[Int8Row], sums: &mut [[f32; LANES]]) {
+    #[cfg(target_arch = "x86_64")]
+    super::vnni::panel(panels, index, xs, sums);
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("no matrix is put into panels here: {panels:?} {index} {} {}", xs.len(), sums.len());
 }
 
 /// Whether candle's integer kernel takes rows of this format and length: the formats with a minimum read blocks in pairs.
@@ -209,6 +258,13 @@ impl<'a> Columns<'a> {
         assert!(i < self.m && r < self.rows);
         // SAFETY: the index is below m·rows, the length of the slice, as just asserted.
         unsafe { self.out.add(i * self.rows + r).write(value) }
+    }
+
+    /// Writes outputs `r` and following of activation row `i`.
+    fn set_run(&self, i: usize, r: usize, values: &[f32]) {
+        assert!(i < self.m && r + values.len() <= self.rows);
+        // SAFETY: the run ends inside the slice, as just asserted; it does not overlap `values`, which is borrowed.
+        unsafe { self.out.add(i * self.rows + r).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
     }
 
     /// Writes the outputs `range` of all activation rows: `xs` `[m, cols]` times the transpose of `tile`
@@ -253,23 +309,24 @@ mod tests {
     use candle_core::{Device, Tensor};
     use std::sync::Arc;
 
-    const ROWS: usize = 37;
+    /// One that is whole panels and one that is not.
+    const ROWS: [usize; 2] = [48, 37];
     const COLS: usize = 512;
 
     fn values(n: usize, seed: f32) -> Vec<f32> {
         (0..n).map(|i| ((i as f32 + seed) * 0.618).sin() * ((i % 13) as f32 - 5.0) * 0.1).collect()
     }
 
-    fn stored(format: Format, weights: &[f32]) -> Matrix {
-        let w = Tensor::from_slice(weights, (ROWS, COLS), &Device::Cpu).unwrap();
+    fn stored(format: Format, weights: &[f32], rows: usize) -> Matrix {
+        let w = Tensor::from_slice(&weights[..rows * COLS], (rows, COLS), &Device::Cpu).unwrap();
         let data = QTensor::quantize(&w, format.ggml()).unwrap().data().unwrap().into_owned();
         let len = data.len();
-        Matrix::new(Bytes::new(Arc::new(data), 0..len).unwrap(), format, ROWS, COLS).unwrap()
+        Matrix::new(Bytes::new(Arc::new(data), 0..len).unwrap(), format, rows, COLS).unwrap()
     }
 
     fn naive(matrix: &Matrix, xs: &[f32]) -> Vec<f32> {
-        let mut w = vec![0f32; ROWS * COLS];
-        matrix.dequantize(0..ROWS, &mut w);
+        let mut w = vec![0f32; matrix.rows() * COLS];
+        matrix.dequantize(0..matrix.rows(), &mut w);
         let mut out = Vec::new();
         for x in xs.chunks_exact(COLS) {
             for row in w.chunks_exact(COLS) {
@@ -287,8 +344,8 @@ mod tests {
     /// the integer kernels within what rounding the activations to 8 bits allows.
     #[test]
     fn every_format_equals_the_naive_product() {
-        let weights = values(ROWS * COLS, 1.0);
-        for format in [
+        let weights = values(ROWS[0] * COLS, 1.0);
+        let formats = [
             Format::F32,
             Format::F16,
             Format::BF16,
@@ -303,19 +360,30 @@ mod tests {
             Format::Q5K,
             Format::Q6K,
             Format::Q8K,
-        ] {
-            let matrix = stored(format, &weights);
+        ];
+        for (format, rows) in formats.into_iter().flat_map(|format| ROWS.map(|rows| (format, rows))) {
+            let matrix = stored(format, &weights, rows);
+            let in_panels = matrix.in_panels(|_| {});
             for m in [1, 3, TILE_FROM_ROWS, 21] {
                 let xs = values(m * COLS, 2.0);
                 let want = naive(&matrix, &xs);
                 let scale = want.iter().fold(0f32, |a, b| a.max(b.abs()));
-                for exact in [true, false] {
-                    let mut out = vec![f32::NAN; m * ROWS];
+                for (matrix, exact) in [&Some(matrix.clone()), &in_panels]
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|m| [(m, true), (m, false)])
+                {
+                    let mut out = vec![f32::NAN; m * rows];
                     MatMul { matrix: matrix.clone(), exact }.run(&xs, &mut out);
-                    let rounded = !exact && format.is_quantized() && m < TILE_FROM_ROWS;
+                    let panels = matches!(matrix.store(), Store::Panels(_));
+                    let rounded = !exact && format.is_quantized() && (panels || m < TILE_FROM_ROWS);
                     let allowed = if rounded { 0.02 } else { 1e-5 };
                     let found = largest_difference(&out, &want) / scale;
-                    assert!(found < allowed, "{} m={m} exact={exact}: {found}", format.name());
+                    assert!(
+                        found < allowed,
+                        "{} m={m} exact={exact} panels={panels}: {found}",
+                        format.name()
+                    );
                 }
             }
         }

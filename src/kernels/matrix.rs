@@ -1,6 +1,7 @@
-//! A matrix whose rows stay in mapped pages.
+//! A matrix whose rows stay in mapped pages, or lie in panels.
 
 use super::Format;
+use super::panels::{LANES, Panels};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -67,14 +68,23 @@ pub enum MatrixError {
     },
 }
 
-/// A matrix of `rows` × `cols` numbers in a storage format, row after row without gaps.
+/// A matrix of `rows` × `cols` numbers in a storage format.
 #[derive(Debug, Clone)]
 pub struct Matrix {
-    bytes: Bytes,
+    store: Store,
     format: Format,
     rows: usize,
     cols: usize,
     row_bytes: usize,
+}
+
+/// Where the numbers are.
+#[derive(Debug, Clone)]
+pub(super) enum Store {
+    /// Row after row without gaps, as in the file.
+    Rows(Bytes),
+    /// Reordered for the integer kernels.
+    Panels(Arc<Panels>),
 }
 
 impl Matrix {
@@ -98,7 +108,7 @@ impl Matrix {
         if !bytes.as_slice().as_ptr().addr().is_multiple_of(alignment) {
             return Err(MatrixError::Misaligned { format: name, alignment });
         }
-        Ok(Self { bytes, format, rows, cols, row_bytes })
+        Ok(Self { store: Store::Rows(bytes), format, rows, cols, row_bytes })
     }
 
     /// Number of rows: the outputs of a linear layer, or the entries of a table.
@@ -116,24 +126,57 @@ impl Matrix {
         self.format
     }
 
-    /// All bytes, row after row.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_slice()
+    /// The same matrix in the order of the integer kernels, as a copy, if this processor has them and they take the format
+    /// and the shape. `read` hears of each range of [`Self::bytes`] that is not needed any more.
+    pub fn in_panels(&self, read: impl FnMut(Range<usize>)) -> Option<Self> {
+        let Store::Rows(bytes) = &self.store else { return None };
+        if !super::matmul::has_integer_kernels() {
+            return None;
+        }
+        let panels = Panels::new(bytes.as_slice(), self.format, self.rows, self.cols, read)?;
+        Some(Self { store: Store::Panels(Arc::new(panels)), ..self.clone() })
     }
 
-    /// The bytes of some rows.
-    pub(crate) fn rows_bytes(&self, rows: Range<usize>) -> &[u8] {
-        &self.bytes.as_slice()[rows.start * self.row_bytes..rows.end * self.row_bytes]
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// All bytes, row after row; none of a matrix in panels.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.store {
+            Store::Rows(bytes) => bytes.as_slice(),
+            Store::Panels(_) => &[],
+        }
+    }
+
+    /// The bytes of some rows of a matrix that is not in panels.
+    pub(super) fn rows_bytes(&self, rows: Range<usize>) -> &[u8] {
+        &self.bytes()[rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
 
     /// Bytes of a row.
-    pub(crate) fn row_bytes(&self) -> usize {
+    pub(super) fn row_bytes(&self) -> usize {
         self.row_bytes
+    }
+
+    /// Rows that are best converted together.
+    pub(super) fn rows_together(&self) -> usize {
+        match &self.store {
+            Store::Rows(_) => 1,
+            Store::Panels(_) => LANES,
+        }
     }
 
     /// Converts `rows` to f32 into `out`, which holds exactly those rows.
     pub fn dequantize(&self, rows: Range<usize>, out: &mut [f32]) {
-        self.format.dequantize(self.rows_bytes(rows), out);
+        match &self.store {
+            Store::Rows(_) => self.format.dequantize(self.rows_bytes(rows), out),
+            Store::Panels(panels) => {
+                for (row, out) in rows.zip(out.chunks_exact_mut(self.cols)) {
+                    panels.dequantize_row(row, out);
+                }
+            }
+        }
     }
 
     /// Converts the rows that `ids` names to f32, one after the other: `[ids.len(), cols]`. `None` where an id has no row.

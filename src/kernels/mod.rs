@@ -3,17 +3,22 @@
 //!
 //! Nothing here knows what a model is. A [`Matrix`] is a rectangle of numbers in some storage [`Format`]; the
 //! kernels read it a row or a tile at a time, so the matrix never exists in f32 as a whole and the resident memory is
-//! that of the file.
+//! that of the file. Where the processor has integer products of its own (AVX-512 VNNI), quantised matrices are reordered into
+//! [`panels`] once, which then take the place of the file's pages.
 
 pub mod dense;
 pub mod dot;
 pub mod elementwise;
 pub mod format;
+pub mod int8;
 pub mod matmul;
 pub mod matrix;
+pub mod panels;
 pub mod pointwise;
 mod q5;
 pub mod scan;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 pub use format::Format;
 pub use matmul::MatMul;

@@ -5,12 +5,13 @@ use crate::kernels::{MatMul, Matrix};
 use candle_core::quantized::{QMatMul, QStorage, QTensor};
 use candle_core::{D, DType, Device, Module, Tensor};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// `xs · Wᵀ` without a bias, W `[out, in]`.
 #[derive(Debug, Clone)]
 pub enum Linear {
-    /// On the CPU, in the file's pages and format; f32 activations. No gradient.
+    /// On the CPU, in the file's pages or in panels; f32 activations. No gradient.
     Stored(MatMul),
     /// A tensor on any device, in the dtype of the activations; differentiable.
     Dense(Tensor),
@@ -19,13 +20,22 @@ pub enum Linear {
 }
 
 impl Linear {
-    /// Places a stored matrix on a device: in its pages on the CPU, as a tensor of `dtype` or as quantised blocks elsewhere.
+    /// Places a stored matrix on a device: on the CPU in its pages or, if rounding is allowed and there are kernels for it,
+    /// reordered; elsewhere as a tensor of `dtype` or as quantised blocks. `read` hears of each range of the matrix's bytes
+    /// that was copied.
     ///
     /// # Errors
     /// What the device says.
-    pub fn place(matrix: Matrix, device: &Device, dtype: DType, exact: bool) -> Result<Self> {
+    pub fn place(
+        matrix: Matrix,
+        device: &Device,
+        dtype: DType,
+        exact: bool,
+        read: impl FnMut(Range<usize>),
+    ) -> Result<Self> {
         if device.is_cpu() {
-            return Ok(Self::Stored(MatMul { matrix, exact }));
+            let panels = if exact { None } else { matrix.in_panels(read) };
+            return Ok(Self::Stored(MatMul { matrix: panels.unwrap_or(matrix), exact }));
         }
         let shape = (matrix.rows(), matrix.cols());
         if matrix.format().is_quantized() {

@@ -31,8 +31,10 @@ impl Stored<'_> {
 
 impl Source for Stored<'_> {
     fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear> {
-        let matrix = self.weights.matrix(&self.name(name), out, inp)?;
-        Linear::place(matrix, self.device, self.dtype, self.exact)
+        let name = self.name(name);
+        let matrix = self.weights.matrix(&name, out, inp)?;
+        // What was copied need not stay in memory twice.
+        Linear::place(matrix, self.device, self.dtype, self.exact, |read| self.weights.release(&name, read))
     }
 
     fn embedding(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding> {

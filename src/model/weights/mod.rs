@@ -10,6 +10,7 @@ use gguf::TensorInfo;
 use memmap2::Mmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +32,31 @@ pub enum Container {
     Gguf,
 }
 
-/// A file's bytes: mapped, or part of the program.
-type FileBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// A file's bytes.
+#[derive(Clone)]
+enum FileBytes {
+    /// A file in the file system.
+    Mapped(Arc<Mmap>),
+    /// Part of the program, or made in memory.
+    InMemory(Arc<dyn AsRef<[u8]> + Send + Sync>),
+}
+
+impl FileBytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::InMemory(bytes) => (**bytes).as_ref(),
+        }
+    }
+
+    /// For [`Bytes`], which keep the file open.
+    fn owner(&self) -> Arc<dyn AsRef<[u8]> + Send + Sync> {
+        match self {
+            Self::Mapped(map) => Arc::clone(map) as _,
+            Self::InMemory(bytes) => Arc::clone(bytes),
+        }
+    }
+}
 
 /// The tensors of a model, by their names in the file.
 pub struct Weights {
@@ -72,7 +96,7 @@ impl Weights {
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
-        Self::of_gguf(map(path)?, path)
+        Self::of_gguf(FileBytes::Mapped(map(path)?), path)
     }
 
     /// A GGUF file that is part of the program or was made in memory; `name` stands for its path in errors.
@@ -80,11 +104,11 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_gguf_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static, name: &str) -> Result<Self> {
-        Self::of_gguf(Arc::new(bytes), Path::new(name))
+        Self::of_gguf(FileBytes::InMemory(Arc::new(bytes)), Path::new(name))
     }
 
     fn of_gguf(file: FileBytes, path: &Path) -> Result<Self> {
-        let header = gguf::Header::parse((*file).as_ref(), path)?;
+        let header = gguf::Header::parse(file.as_slice(), path)?;
         let config = Config::from_gguf(&header)?;
         let tensors = header.tensors().iter().map(|(n, t)| (n.clone(), (0, t.clone()))).collect();
         Ok(Self { path: path.into(), container: Container::Gguf, config, files: vec![file], tensors })
@@ -114,13 +138,13 @@ impl Weights {
         for name in shard_names(path)? {
             let file = path.join(name);
             let map = map(&file)?;
-            for (name, info) in safetensors::tensors((*map).as_ref(), &file)? {
+            for (name, info) in safetensors::tensors(&map, &file)? {
                 if tensors.insert(name.clone(), (files.len(), info)).is_some() {
                     let reason = format!("tensor {name:?} is in two files");
                     return Err(Error::Corrupt { path: path.into(), reason });
                 }
             }
-            files.push(map);
+            files.push(FileBytes::Mapped(map));
         }
         Ok(Self { path: path.into(), container: Container::Safetensors, config, files, tensors })
     }
@@ -147,13 +171,13 @@ impl Weights {
 
     /// Bytes of the mapped files.
     pub fn file_bytes(&self) -> u64 {
-        self.files.iter().map(|file| (**file).as_ref().len() as u64).sum()
+        self.files.iter().map(|file| file.as_slice().len() as u64).sum()
     }
 
     /// The stored bytes of a tensor.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         let (file, info) = self.tensors.get(name)?;
-        (*self.files[*file]).as_ref().get(info.start..info.start + info.len)
+        self.files[*file].as_slice().get(info.start..info.start + info.len)
     }
 
     /// A two-dimensional tensor of exactly this shape, in place.
@@ -188,8 +212,18 @@ impl Weights {
             let (expected, found) = (shape.to_vec(), info.shape.clone());
             return Err(Error::Shape { name: name.into(), expected, found });
         }
-        let bytes = Bytes::new(self.files[*file].clone(), info.start..info.start + info.len);
+        let bytes = Bytes::new(self.files[*file].owner(), info.start..info.start + info.len);
         Ok((bytes.ok_or_else(missing)?, info.format))
+    }
+
+    /// Says that the bytes `part` of a tensor are not needed for now, so that their pages need not stay in memory. They
+    /// come back from the file when they are read again.
+    pub(super) fn release(&self, name: &str, part: Range<usize>) {
+        let Some((file, info)) = self.tensors.get(name) else { return };
+        let FileBytes::Mapped(map) = &self.files[*file] else { return };
+        if part.end <= info.len {
+            drop_pages(map, info.start + part.start..info.start + part.end);
+        }
     }
 
     /// Reads every tensor's pages into memory, so that the first step of the model does not wait for the disk.
@@ -214,7 +248,7 @@ impl Weights {
 
 /// Maps a file for reading.
 #[expect(unsafe_code, reason = "maps a file")]
-fn map(path: &Path) -> Result<FileBytes> {
+fn map(path: &Path) -> Result<Arc<Mmap>> {
     let io = |source| Error::Io { path: path.into(), source };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
@@ -225,6 +259,19 @@ fn map(path: &Path) -> Result<FileBytes> {
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     Ok(Arc::new(map))
 }
+
+/// Gives the memory of a part of a map back; where the system cannot, it stays.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "advises the system on a map")]
+fn drop_pages(map: &Mmap, range: Range<usize>) {
+    let advice = memmap2::UncheckedAdvice::DontNeed;
+    // SAFETY: the map is read-only, so no page of it differs from the file and a page that is dropped is read from the
+    // file again; slices of the map stay valid and keep their content.
+    let _ = unsafe { map.unchecked_advise_range(advice, range.start, range.len()) };
+}
+
+#[cfg(not(unix))]
+fn drop_pages(_: &Mmap, _: Range<usize>) {}
 
 /// A file's text, or `None` where there is no such file.
 fn read_if_there(path: &Path) -> Result<Option<String>> {

@@ -1,0 +1,427 @@
+//! Quantised matrices in the order in which the integer kernels read them.
+//!
+//! A panel is 16 rows side by side, so that one vector register holds the same four inputs of all 16 and their sums
+//! need no adding up across lanes. For each group of inputs that share a scale, a panel has first the scales of its 16
+//! rows, then the numbers, four inputs at a time (a quad): byte 4r + j of a 64-byte vector is input j of row r. Numbers are
+//! stored without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes.
+//!
+//! | format | scales of a group of inputs | numbers of the group |
+//! |---|---|---|
+//! | `q8_0` | 32 inputs: f16 | 8 vectors, one a quad; zero is 128 |
+//! | `q4_0` | 32 inputs: f16 | 4 vectors: quad v in the low, quad 4 + v in the high nibble; zero is 8 |
+//! | `q4_k` | 256 inputs: f16 scale, f16 minimum, and for each 32 a u8 factor of either | as `q4_0`, no zero |
+//! | `q6_k` | 256 inputs: f16 scale, and for each 16 an i8 factor | for each 16: 2 vectors of nibbles, quad v and quad 2 + v; 1 vector of upper bits, 2 a quad; zero is 32 |
+//!
+//! All scales of a panel come first, then all its numbers, so that vectors start at multiples of 64 bytes. A panel has
+//! the bytes that its rows had, but for 3 % more in `q4_k`, whose 6-bit factors become bytes.
+
+use super::Format;
+use half::f16;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows of a panel: the 32-bit lanes of a vector.
+pub const LANES: usize = 16;
+/// Bytes of a vector.
+pub(super) const VECTOR: usize = 64;
+
+/// A matrix in panels.
+pub struct Panels {
+    memory: Aligned,
+    format: Format,
+    rows: usize,
+    cols: usize,
+    shape: Shape,
+}
+
+/// What one panel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    /// Vectors of scales.
+    scales: usize,
+    /// Vectors of numbers.
+    numbers: usize,
+}
+
+impl Shape {
+    fn of(format: Format, cols: usize) -> Option<Self> {
+        let (group, scales, numbers) = match format {
+            Format::Q8_0 => (32, 32, 8),
+            Format::Q4_0 => (32, 32, 4),
+            Format::Q4K => (256, 64 + 8 * 32, 8 * 4),
+            Format::Q6K => (256, 32 + 16 * 16, 16 * 3),
+            _ => return None,
+        };
+        if cols == 0 || !cols.is_multiple_of(group) {
+            return None;
+        }
+        let groups = cols / group;
+        Some(Self { scales: (groups * scales).div_ceil(VECTOR), numbers: groups * numbers })
+    }
+
+    fn bytes(self) -> usize {
+        (self.scales + self.numbers) * VECTOR
+    }
+}
+
+impl std::fmt::Debug for Panels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Panels({} x {} of {})", self.rows, self.cols, self.format.name())
+    }
+}
+
+impl Panels {
+    /// Reorders a matrix whose rows lie one after the other in `bytes`. `None` where the format has no panels, or the
+    /// shape is not whole panels. `read` hears of each range of `bytes` that is not needed any more.
+    pub fn new(
+        bytes: &[u8],
+        format: Format,
+        rows: usize,
+        cols: usize,
+        mut read: impl FnMut(Range<usize>),
+    ) -> Option<Self> {
+        /// Bytes that are reordered between two calls of `read`.
+        const PART: usize = 16 << 20;
+        let shape = Shape::of(format, cols)?;
+        let row_bytes = format.bytes_of(cols)?;
+        if rows == 0 || !rows.is_multiple_of(LANES) || bytes.len() != rows * row_bytes {
+            return None;
+        }
+        let mut memory = Aligned::zeroed(rows / LANES * shape.bytes());
+        let together = (PART / (LANES * row_bytes)).max(1);
+        let mut start = 0;
+        for panels in memory.bytes_mut().chunks_mut(together * shape.bytes()) {
+            let end = start + panels.len() / shape.bytes() * LANES * row_bytes;
+            panels
+                .par_chunks_mut(shape.bytes())
+                .zip(bytes[start..end].par_chunks(LANES * row_bytes))
+                .for_each(|(panel, rows)| pack(panel, rows, format, shape));
+            read(start..end);
+            start = end;
+        }
+        Some(Self { memory, format, rows, cols, shape })
+    }
+
+    /// The storage format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers in a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes of a panel.
+    pub fn panel_bytes(&self) -> usize {
+        self.shape.bytes()
+    }
+
+    /// Scales and numbers of a panel.
+    pub(super) fn panel(&self, index: usize) -> (&[u8], &[u8]) {
+        let panel = &self.memory.bytes()[index * self.shape.bytes()..(index + 1) * self.shape.bytes()];
+        panel.split_at(self.shape.scales * VECTOR)
+    }
+
+    /// Converts a row to f32: the same numbers as [`Format::dequantize`] gives for the row.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        let (scales, numbers) = self.panel(row / LANES);
+        let lane = row % LANES;
+        match self.format {
+            Format::Q8_0 => q8_0::unpack(scales, numbers, lane, out),
+            Format::Q4_0 => q4_0::unpack(scales, numbers, lane, out),
+            Format::Q4K => q4_k::unpack(scales, numbers, lane, out),
+            _ => q6_k::unpack(scales, numbers, lane, out),
+        }
+    }
+}
+
+/// Fills a panel from its rows.
+fn pack(panel: &mut [u8], rows: &[u8], format: Format, shape: Shape) {
+    let (scales, numbers) = panel.split_at_mut(shape.scales * VECTOR);
+    for (lane, row) in rows.chunks_exact(rows.len() / LANES).enumerate() {
+        match format {
+            Format::Q8_0 => q8_0::pack(row, lane, scales, numbers),
+            Format::Q4_0 => q4_0::pack(row, lane, scales, numbers),
+            Format::Q4K => q4_k::pack(row, lane, scales, numbers),
+            _ => q6_k::pack(row, lane, scales, numbers),
+        }
+    }
+}
+
+/// Zeroed bytes at an address that is a multiple of 64. The system gives their pages as they are written, so that a large
+/// matrix does not take twice its memory while it is copied.
+struct Aligned {
+    words: Vec<u64>,
+    /// The first word that is used.
+    first: usize,
+    len: usize,
+}
+
+impl Aligned {
+    fn zeroed(len: usize) -> Self {
+        const WORD: usize = size_of::<u64>();
+        // Room for the words that alignment skips.
+        let words = vec![0_u64; len.div_ceil(WORD) + VECTOR / WORD - 1];
+        let first = words.as_ptr().align_offset(VECTOR);
+        Self { words, first, len }
+    }
+}
+
+#[expect(unsafe_code, reason = "words are bytes")]
+impl Aligned {
+    fn bytes(&self) -> &[u8] {
+        let words = &self.words[self.first..];
+        debug_assert!(words.as_ptr().addr().is_multiple_of(VECTOR) && self.len <= size_of_val(words));
+        // SAFETY: `zeroed` made room for `len` bytes from `first` on, for at most 7 words are skipped; all are
+        // initialised, and any bytes are a valid u64.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), self.len) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let words = &mut self.words[self.first..];
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+fn half_at(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// Where quad `quad` of a row lies in its vector.
+fn quad_byte(lane: usize, input: usize) -> usize {
+    4 * lane + input % 4
+}
+
+mod q8_0 {
+    use super::{LANES, VECTOR, half_at, quad_byte};
+
+    /// A block of the file: f16 scale, 32 signed bytes.
+    const BLOCK: usize = 34;
+
+    pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
+        for (b, block) in row.chunks_exact(BLOCK).enumerate() {
+            let at = (b * LANES + lane) * 2;
+            scales[at..at + 2].copy_from_slice(&block[..2]);
+            let numbers = &mut numbers[b * 8 * VECTOR..][..8 * VECTOR];
+            for (i, &q) in block[2..].iter().enumerate() {
+                numbers[i / 4 * VECTOR + quad_byte(lane, i)] = q ^ 128;
+            }
+        }
+    }
+
+    pub(super) fn unpack(scales: &[u8], numbers: &[u8], lane: usize, out: &mut [f32]) {
+        for (b, out) in out.chunks_exact_mut(32).enumerate() {
+            let d = half_at(scales, (b * LANES + lane) * 2);
+            let numbers = &numbers[b * 8 * VECTOR..];
+            for (i, o) in out.iter_mut().enumerate() {
+                let q = (numbers[i / 4 * VECTOR + quad_byte(lane, i)] ^ 128) as i8;
+                *o = f32::from(q) * d;
+            }
+        }
+    }
+}
+
+/// Nibbles of 32 inputs in 4 vectors: input i of a row is in the low half of its byte for i < 16, else in the high one.
+fn nibble(lane: usize, i: usize) -> (usize, u32) {
+    (i % 16 / 4 * VECTOR + quad_byte(lane, i), if i < 16 { 0 } else { 4 })
+}
+
+mod q4_0 {
+    use super::{LANES, VECTOR, half_at, nibble};
+
+    /// A block of the file: f16 scale, 16 bytes with input i in the low half of byte i and input 16 + i in the high one.
+    const BLOCK: usize = 18;
+
+    pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
+        for (b, block) in row.chunks_exact(BLOCK).enumerate() {
+            let at = (b * LANES + lane) * 2;
+            scales[at..at + 2].copy_from_slice(&block[..2]);
+            let numbers = &mut numbers[b * 4 * VECTOR..][..4 * VECTOR];
+            for (i, &q) in block[2..].iter().enumerate() {
+                numbers[nibble(lane, i).0] = q;
+            }
+        }
+    }
+
+    pub(super) fn unpack(scales: &[u8], numbers: &[u8], lane: usize, out: &mut [f32]) {
+        for (b, out) in out.chunks_exact_mut(32).enumerate() {
+            let d = half_at(scales, (b * LANES + lane) * 2);
+            let numbers = &numbers[b * 4 * VECTOR..];
+            for (i, o) in out.iter_mut().enumerate() {
+                let (byte, shift) = nibble(lane, i);
+                *o = ((numbers[byte] >> shift & 15) as i32 - 8) as f32 * d;
+            }
+        }
+    }
+}
+
+pub(super) mod q4_k {
+    use super::{LANES, VECTOR, half_at, nibble};
+
+    /// A block of the file: f16 scale, f16 minimum, 12 bytes of 6-bit factors, 128 bytes of nibbles.
+    const BLOCK: usize = 144;
+    /// Bytes of scales of 256 inputs: scale and minimum of each row, then 8 times the factors of both.
+    pub(in super::super) const SCALES: usize = 64 + 8 * 2 * LANES;
+
+    /// The factors of scale and minimum of group `j`; `get_scale_min_k4` of ggml-quants.c.
+    fn factors(packed: &[u8], j: usize) -> (u8, u8) {
+        if j < 4 {
+            (packed[j] & 63, packed[j + 4] & 63)
+        } else {
+            ((packed[j + 4] & 15) | (packed[j - 4] >> 6 << 4), (packed[j + 4] >> 4) | (packed[j] >> 6 << 4))
+        }
+    }
+
+    pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
+        for (b, block) in row.chunks_exact(BLOCK).enumerate() {
+            let scales = &mut scales[b * SCALES..][..SCALES];
+            scales[2 * lane..2 * lane + 2].copy_from_slice(&block[..2]);
+            scales[32 + 2 * lane..32 + 2 * lane + 2].copy_from_slice(&block[2..4]);
+            for j in 0..8 {
+                let (scale, minimum) = factors(&block[4..16], j);
+                scales[64 + 2 * LANES * j + lane] = scale;
+                scales[64 + 2 * LANES * j + LANES + lane] = minimum;
+                // Two groups share 32 bytes of the file.
+                let bytes = &block[16 + j / 2 * 32..][..32];
+                let numbers = &mut numbers[(b * 8 + j) * 4 * VECTOR..][..4 * VECTOR];
+                for (i, &byte) in bytes.iter().enumerate() {
+                    let q = byte >> (4 * (j % 2)) & 15;
+                    let (at, shift) = nibble(lane, i);
+                    numbers[at] |= q << shift;
+                }
+            }
+        }
+    }
+
+    pub(super) fn unpack(scales: &[u8], numbers: &[u8], lane: usize, out: &mut [f32]) {
+        for (g, out) in out.chunks_exact_mut(32).enumerate() {
+            let (b, j) = (g / 8, g % 8);
+            let scales = &scales[b * SCALES..];
+            let d = half_at(scales, 2 * lane) * f32::from(scales[64 + 2 * LANES * j + lane]);
+            let m = half_at(scales, 32 + 2 * lane) * f32::from(scales[64 + 2 * LANES * j + LANES + lane]);
+            let numbers = &numbers[g * 4 * VECTOR..];
+            for (i, o) in out.iter_mut().enumerate() {
+                let (byte, shift) = nibble(lane, i);
+                *o = d * f32::from(numbers[byte] >> shift & 15) - m;
+            }
+        }
+    }
+}
+
+pub(super) mod q6_k {
+    use super::{LANES, VECTOR, half_at, quad_byte};
+
+    /// A block of the file: 128 bytes of lower halves, 64 bytes of upper bits, 16 i8 factors, f16 scale.
+    const BLOCK: usize = 210;
+    /// Bytes of scales of 256 inputs: the scale of each row, then 16 times the factors.
+    pub(in super::super) const SCALES: usize = 32 + 16 * LANES;
+
+    /// Input `i` of a block, 0 to 63; `dequantize_row_q6_K` of ggml-quants.c.
+    fn number(block: &[u8], i: usize) -> u8 {
+        let (half, part, l) = (i / 128, i % 128 / 32, i % 32);
+        let low = block[half * 64 + part % 2 * 32 + l] >> (part / 2 * 4) & 15;
+        let high = block[128 + half * 32 + l] >> (2 * part) & 3;
+        low | high << 4
+    }
+
+    /// Where input `i` of 16 lies: its nibble's byte and shift, its upper bits' byte and shift.
+    fn place(lane: usize, i: usize) -> (usize, u32, usize, u32) {
+        let (quad, byte) = (i / 4, quad_byte(lane, i));
+        (quad % 2 * VECTOR + byte, (quad / 2 * 4) as u32, 2 * VECTOR + byte, 2 * quad as u32)
+    }
+
+    pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
+        for (b, block) in row.chunks_exact(BLOCK).enumerate() {
+            let scales = &mut scales[b * SCALES..][..SCALES];
+            scales[2 * lane..2 * lane + 2].copy_from_slice(&block[208..210]);
+            for j in 0..16 {
+                scales[32 + LANES * j + lane] = block[192 + j];
+                let numbers = &mut numbers[(b * 16 + j) * 3 * VECTOR..][..3 * VECTOR];
+                for i in 0..16 {
+                    let q = number(block, 16 * j + i);
+                    let (low, low_shift, high, high_shift) = place(lane, i);
+                    numbers[low] |= (q & 15) << low_shift;
+                    numbers[high] |= q >> 4 << high_shift;
+                }
+            }
+        }
+    }
+
+    pub(super) fn unpack(scales: &[u8], numbers: &[u8], lane: usize, out: &mut [f32]) {
+        for (g, out) in out.chunks_exact_mut(16).enumerate() {
+            let scales = &scales[g / 16 * SCALES..];
+            let d = half_at(scales, 2 * lane);
+            let factor = f32::from(scales[32 + LANES * (g % 16) + lane] as i8);
+            let numbers = &numbers[g * 3 * VECTOR..];
+            for (i, o) in out.iter_mut().enumerate() {
+                let (low, low_shift, high, high_shift) = place(lane, i);
+                let q = numbers[low] >> low_shift & 15 | (numbers[high] >> high_shift & 3) << 4;
+                *o = d * factor * (i32::from(q) - 32) as f32;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::kernels::{Bytes, Matrix};
+    use std::sync::Arc;
+
+    pub(in super::super) const FORMATS: [Format; 4] = [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::Q6K];
+
+    /// Blocks of any bits but for their f16 scales, which are finite.
+    pub(in super::super) fn matrix(format: Format, rows: usize, cols: usize) -> Matrix {
+        let mut bytes: Vec<u8> = (0..format.bytes_of(cols).unwrap() * rows)
+            .map(|i| ((i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8)
+            .collect();
+        let halves: &[usize] = match format {
+            Format::Q4K => &[0, 2],
+            Format::Q6K => &[208],
+            _ => &[0],
+        };
+        for (b, block) in bytes.chunks_exact_mut(format.block_bytes()).enumerate() {
+            for &at in halves {
+                let scale = f16::from_f32(((b % 17) as f32 - 8.0) * 0.01);
+                block[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+            }
+        }
+        let len = bytes.len();
+        Matrix::new(Bytes::new(Arc::new(bytes), 0..len).unwrap(), format, rows, cols).unwrap()
+    }
+
+    /// Bit for bit, so that a packed matrix is the same matrix.
+    #[test]
+    fn a_row_of_a_panel_is_the_row() {
+        for format in FORMATS {
+            let (rows, cols) = (32, 512);
+            let matrix = matrix(format, rows, cols);
+            let panels = Panels::new(matrix.bytes(), format, rows, cols, |_| {}).unwrap();
+            let (mut want, mut got) = (vec![0f32; cols], vec![0f32; cols]);
+            for row in 0..rows {
+                matrix.dequantize(row..row + 1, &mut want);
+                panels.dequantize_row(row, &mut got);
+                assert_eq!(got, want, "{} row {row}", format.name());
+            }
+            let per_weight =
+                panels.panel_bytes() as f64 / matrix.bytes().len() as f64 * (rows / LANES) as f64;
+            assert!(per_weight < 1.04, "{}: {per_weight}", format.name());
+        }
+    }
+
+    #[test]
+    fn other_shapes_have_no_panels() {
+        let q8 = matrix(Format::Q8_0, 16, 64);
+        assert!(Panels::new(q8.bytes(), Format::Q8_0, 16, 64, |_| {}).is_some());
+        let odd = matrix(Format::Q8_0, 17, 64);
+        assert!(Panels::new(odd.bytes(), Format::Q8_0, 17, 64, |_| {}).is_none());
+        assert!(Panels::new(&[0; 16 * 4 * 64], Format::F32, 16, 64, |_| {}).is_none());
+    }
+}

@@ -1,0 +1,357 @@
+//! Products of [`Panels`] and 8-bit activations with AVX-512 VNNI, whose one instruction multiplies 64 unsigned by 64
+//! signed bytes and adds them up by fours: a quad of inputs for the 16 rows of a panel.
+//!
+//! For each group of inputs with one scale, sums are exact integers; only then come the scales, in f32. The zero point z
+//! of the weights costs one addition a group: Σ (w + z)·x = Σ w·x + z·Σx, and Σx is known.
+
+#![cfg(target_arch = "x86_64")]
+
+use super::Format;
+use super::int8::{BLOCK, Int8Row};
+use super::panels::{LANES, Panels, VECTOR, q4_k, q6_k};
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_loadu_si256,
+    _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_mul_ps,
+    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_ps,
+};
+
+/// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers.
+pub(super) const ROWS: usize = 8;
+/// How far ahead weights are asked for, in bytes.
+const AHEAD: usize = 4096;
+
+/// Whether the processor has the instructions.
+pub(super) fn available() -> bool {
+    std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx512bw")
+        && std::is_x86_feature_detected!("avx512vnni")
+}
+
+/// The 16 rows of panel `index` times up to [`ROWS`] rows of activations: `out[m]` is for `xs[m]`.
+///
+/// # Panics
+/// If the processor lacks the instructions, there is no such panel, or rows have another length than the matrix's.
+#[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
+pub(super) fn panel(panels: &Panels, index: usize, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
+    assert!(available(), "AVX-512 VNNI is missing");
+    assert!(xs.len() <= ROWS && out.len() == xs.len());
+    assert!(xs.iter().all(|x| x.len() == panels.cols()), "activations of another width");
+    let (scales, numbers) = panels.panel(index);
+    macro_rules! run {
+        ($kernel:ident) => {{
+            let mut done = 0;
+            while done < xs.len() {
+                // SAFETY: the processor has the instructions, and all rows have the width of the panel, as asserted;
+                // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
+                done += unsafe {
+                    match xs.len() - done {
+                        8.. => $kernel::<8>(scales, numbers, &xs[done..], &mut out[done..]),
+                        4.. => $kernel::<4>(scales, numbers, &xs[done..], &mut out[done..]),
+                        2.. => $kernel::<2>(scales, numbers, &xs[done..], &mut out[done..]),
+                        _ => $kernel::<1>(scales, numbers, &xs[done..], &mut out[done..]),
+                    }
+                };
+            }
+        }};
+    }
+    match panels.format() {
+        Format::Q8_0 => run!(q8_0),
+        Format::Q4_0 => run!(q4_0),
+        Format::Q4K => run!(q4_k),
+        _ => run!(q6_k),
+    }
+}
+
+/// Pointers into M rows of activations.
+#[derive(Clone, Copy)]
+struct Rows<const M: usize> {
+    values: [*const i8; M],
+    scales: [*const f32; M],
+    sums: [*const i32; M],
+}
+
+impl<const M: usize> Rows<M> {
+    fn new(xs: &[Int8Row]) -> Self {
+        Self {
+            values: std::array::from_fn(|m| xs[m].values.as_ptr()),
+            scales: std::array::from_fn(|m| xs[m].scales.as_ptr()),
+            sums: std::array::from_fn(|m| xs[m].sums.as_ptr()),
+        }
+    }
+}
+
+/// Defines helpers that are compiled into each kernel.
+macro_rules! inlined {
+    ($(#[$doc:meta])* fn $name:ident $(<const $m:ident: usize>)? ($($arg:ident: $type:ty),*) -> $result:ty $body:block) => {
+        $(#[$doc])*
+        #[expect(unsafe_code, reason = "reads through pointers that the kernels keep inside their slices")]
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+        unsafe fn $name $(<const $m: usize>)? ($($arg: $type),*) -> $result {
+            // SAFETY: the caller passes pointers with as many readable bytes as each load takes.
+            unsafe { $body }
+        }
+    };
+}
+
+inlined! {
+    /// Four inputs of a row of activations, from value `at` on, for all lanes.
+    fn quad(values: *const i8, at: usize) -> __m512i {
+        _mm512_set1_epi32(values.add(at).cast::<i32>().read_unaligned())
+    }
+}
+
+inlined! {
+    /// 64 bytes of weights at a multiple of 64.
+    fn vector(numbers: *const u8, index: usize) -> __m512i {
+        let at = numbers.add(index * VECTOR);
+        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
+        _mm512_load_si512(at.cast())
+    }
+}
+
+inlined! {
+    /// 16 half floats.
+    fn halves(scales: *const u8) -> __m512 {
+        _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast::<__m256i>()))
+    }
+}
+
+inlined! {
+    /// 16 unsigned bytes as floats.
+    fn unsigned(scales: *const u8) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(scales.cast::<__m128i>())))
+    }
+}
+
+inlined! {
+    /// 16 signed bytes as floats.
+    fn signed(scales: *const u8) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(scales.cast::<__m128i>())))
+    }
+}
+
+inlined! {
+    /// The lower and the upper halves of four vectors: quads 0 to 3 and 4 to 7 of 32 inputs.
+    fn nibbles(numbers: *const u8, index: usize) -> [__m512i; 8] {
+        let mask = _mm512_set1_epi8(15);
+        let mut quads = [mask; 8];
+        let mut v = 0;
+        while v < 4 {
+            let both = vector(numbers, index + v);
+            quads[v] = _mm512_and_si512(both, mask);
+            quads[4 + v] = _mm512_and_si512(_mm512_srli_epi16::<4>(both), mask);
+            v += 1;
+        }
+        quads
+    }
+}
+
+inlined! {
+    /// Σ over 8 quads, starting from `sum`; two chains, since each instruction waits for the one before.
+    fn dot8(quads: &[__m512i; 8], values: *const i8, at: usize, sum: i32) -> __m512i {
+        let mut even = _mm512_set1_epi32(sum);
+        let mut odd = _mm512_set1_epi32(0);
+        let mut q = 0;
+        while q < 8 {
+            even = _mm512_dpbusd_epi32(even, quads[q], quad(values, at + 4 * q));
+            odd = _mm512_dpbusd_epi32(odd, quads[q + 1], quad(values, at + 4 * q + 4));
+            q += 2;
+        }
+        std::arch::x86_64::_mm512_add_epi32(even, odd)
+    }
+}
+
+/// Defines a kernel: the checks that make its pointers safe, then its body for M rows.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $scale_bytes:expr, $number_vectors:expr, $group:expr,
+     |$scales:ident, $numbers:ident, $rows:ident, $groups:ident, $acc:ident| $body:block) => {
+        $(#[$doc])*
+        ///
+        /// Returns M, the rows of activations that were served.
+        ///
+        /// # Safety
+        /// The processor has AVX-512 F, BW and VNNI, `numbers` starts at a multiple of 64, and each of the first M rows
+        /// is as long as the others.
+        #[expect(unsafe_code, reason = "a kernel for one instruction set")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+        unsafe fn $name<const M: usize>(
+            scales: &[u8],
+            numbers: &[u8],
+            xs: &[Int8Row],
+            out: &mut [[f32; LANES]],
+        ) -> usize {
+            let $groups = xs[0].len() / $group;
+            assert!(scales.len() >= $groups * $scale_bytes && numbers.len() == $groups * $number_vectors * VECTOR);
+            assert!(xs.len() >= M && out.len() >= M);
+            let $rows = Rows::<M>::new(xs);
+            let ($scales, $numbers) = (scales.as_ptr(), numbers.as_ptr());
+            let mut $acc = [_mm512_setzero_ps(); M];
+            // SAFETY: group g reads scales from g·scale_bytes and vectors from g·number_vectors on, which end inside
+            // the slices, as asserted; a row has `group` values, group/32 scales and group/16 sums for each group.
+            unsafe { $body }
+            for (out, acc) in out.iter_mut().zip($acc) {
+                // SAFETY: 16 floats.
+                unsafe { _mm512_storeu_ps(out.as_mut_ptr(), acc) };
+            }
+            M
+        }
+    };
+}
+
+kernel! {
+    /// See [`super::panels`].
+    q8_0, 32, 8, BLOCK, |scales, numbers, rows, groups, acc| {
+        for b in 0..groups {
+            let scale = halves(scales.add(32 * b));
+            let mut quads = [_mm512_set1_epi8(0); 8];
+            let mut q = 0;
+            while q < 8 {
+                quads[q] = vector(numbers, 8 * b + q);
+                q += 1;
+            }
+            let mut m = 0;
+            while m < M {
+                let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
+                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, -128 * sum));
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(b)));
+                acc[m] = _mm512_fmadd_ps(dot, scale, acc[m]);
+                m += 1;
+            }
+        }
+    }
+}
+
+kernel! {
+    /// See [`super::panels`].
+    q4_0, 32, 4, BLOCK, |scales, numbers, rows, groups, acc| {
+        for b in 0..groups {
+            let scale = halves(scales.add(32 * b));
+            let quads = nibbles(numbers, 4 * b);
+            let mut m = 0;
+            while m < M {
+                let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
+                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, -8 * sum));
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(b)));
+                acc[m] = _mm512_fmadd_ps(dot, scale, acc[m]);
+                m += 1;
+            }
+        }
+    }
+}
+
+kernel! {
+    /// See [`super::panels`].
+    q4_k, q4_k::SCALES, 32, 256, |scales, numbers, rows, groups, acc| {
+        for g in 0..groups {
+            let scales = scales.add(q4_k::SCALES * g);
+            let (scale, minimum) = (halves(scales), halves(scales.add(32)));
+            for j in 0..8 {
+                let factors = scales.add(64 + 2 * LANES * j);
+                let scale = _mm512_mul_ps(scale, unsigned(factors));
+                let minimum = _mm512_mul_ps(minimum, unsigned(factors.add(LANES)));
+                let b = 8 * g + j;
+                let quads = nibbles(numbers, 4 * b);
+                let mut m = 0;
+                while m < M {
+                    let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
+                    let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, 0));
+                    let x_scale = *rows.scales[m].add(b);
+                    acc[m] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(x_scale)), acc[m]);
+                    acc[m] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(x_scale * sum as f32), acc[m]);
+                    m += 1;
+                }
+            }
+        }
+    }
+}
+
+kernel! {
+    /// See [`super::panels`].
+    q6_k, q6_k::SCALES, 48, 256, |scales, numbers, rows, groups, acc| {
+        let low = _mm512_set1_epi8(15);
+        let (first, second) = (_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0C));
+        let (third, fourth) = (_mm512_set1_epi8(0x30), _mm512_set1_epi8(0xC0_u8 as i8));
+        for g in 0..groups {
+            let scales = scales.add(q6_k::SCALES * g);
+            let scale = halves(scales);
+            for j in 0..16 {
+                let scale = _mm512_mul_ps(scale, signed(scales.add(32 + LANES * j)));
+                // 16 inputs: half of a block of activations.
+                let h = 16 * g + j;
+                let (a, b, high) = (vector(numbers, 3 * h), vector(numbers, 3 * h + 1), vector(numbers, 3 * h + 2));
+                let quads = [
+                    _mm512_or_si512(_mm512_and_si512(a, low), _mm512_slli_epi16::<4>(_mm512_and_si512(high, first))),
+                    _mm512_or_si512(_mm512_and_si512(b, low), _mm512_slli_epi16::<2>(_mm512_and_si512(high, second))),
+                    _mm512_or_si512(
+                        _mm512_and_si512(_mm512_srli_epi16::<4>(a), low),
+                        _mm512_and_si512(high, third),
+                    ),
+                    _mm512_or_si512(
+                        _mm512_and_si512(_mm512_srli_epi16::<4>(b), low),
+                        _mm512_srli_epi16::<2>(_mm512_and_si512(high, fourth)),
+                    ),
+                ];
+                let mut m = 0;
+                while m < M {
+                    let mut dot = _mm512_set1_epi32(-32 * *rows.sums[m].add(h));
+                    let mut q = 0;
+                    while q < 4 {
+                        dot = _mm512_dpbusd_epi32(dot, quads[q], quad(rows.values[m], 16 * h + 4 * q));
+                        q += 1;
+                    }
+                    let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(h / 2)));
+                    acc[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, acc[m]);
+                    m += 1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::panels::tests::{FORMATS, matrix};
+    use super::*;
+
+    /// Against the dequantised weights times the rounded activations in f64, for every number of rows up to a pass.
+    #[test]
+    fn equals_the_product_of_what_is_stored() {
+        if !available() {
+            return;
+        }
+        let (rows, cols) = (32, 512);
+        for format in FORMATS {
+            let matrix = matrix(format, rows, cols);
+            let panels = Panels::new(matrix.bytes(), format, rows, cols, |_| {}).unwrap();
+            let mut weights = vec![0f32; rows * cols];
+            matrix.dequantize(0..rows, &mut weights);
+            for m in 1..=ROWS {
+                let xs: Vec<Int8Row> = (0..m)
+                    .map(|m| {
+                        let x: Vec<f32> =
+                            (0..cols).map(|i| ((i * (m + 3)) as f32 * 0.37).sin() * 3.0).collect();
+                        Int8Row::new(&x)
+                    })
+                    .collect();
+                for index in 0..rows / LANES {
+                    let mut out = vec![[f32::NAN; LANES]; m];
+                    panel(&panels, index, &xs, &mut out);
+                    for (out, x) in out.iter().zip(&xs) {
+                        for (lane, got) in out.iter().enumerate() {
+                            let row = &weights[(index * LANES + lane) * cols..][..cols];
+                            let terms = row.iter().enumerate().map(|(i, w)| {
+                                f64::from(*w) * f64::from(x.values[i]) * f64::from(x.scales[i / BLOCK])
+                            });
+                            let size: f64 = terms.clone().map(f64::abs).sum();
+                            let error = (f64::from(*got) - terms.sum::<f64>()).abs() / size;
+                            assert!(error < 1e-6, "{} m {m} row {lane}: {error}", format.name());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
