@@ -1,4 +1,4 @@
-//! Loops of training over rows of numbers, compiled anew for each instruction set.
+//! Loops over rows of numbers, of inference and of training, compiled anew for each instruction set.
 //!
 //! `exp` and what is made of it are polynomials without a branch, so that the compiler works on a whole vector register
 //! of them at once; the library's functions are called number by number.
@@ -129,6 +129,24 @@ fn sum_by(len: usize, at: impl Fn(usize) -> f32) -> f32 {
     sum
 }
 
+/// Σ a·b, in a fixed order of its own: two registers of partial sums, as one would wait for itself.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 2 * LANES];
+    let (a, a_tail) = a.as_chunks::<{ 2 * LANES }>();
+    let (b, b_tail) = b.as_chunks::<{ 2 * LANES }>();
+    for (a, b) in a.iter().zip(b) {
+        for l in 0..2 * LANES {
+            lanes[l] = a[l].mul_add(b[l], lanes[l]);
+        }
+    }
+    let mut sum = lanes.iter().sum::<f32>();
+    for (a, b) in a_tail.iter().zip(b_tail) {
+        sum += a * b;
+    }
+    sum
+}
+
 #[inline(always)]
 fn max_of(xs: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -243,6 +261,33 @@ for_each_target! {
         let inverse = 1.0 / sum;
         for x in scores.iter_mut() {
             *x *= inverse;
+        }
+    }
+
+    /// Scores of one key head's queries q `[group, dim]` with keys k, rows of `dim` numbers `stride` apart:
+    /// `scores` `[group, positions]` gets q · kᵀ. Each key is read once.
+    pub fn attention_scores(scores: &mut [f32], q: &[f32], k: &[f32], stride: usize, dim: usize) {
+        let positions = scores.len() / (q.len() / dim);
+        for j in 0..positions {
+            let key = &k[j * stride..j * stride + dim];
+            for (g, q) in q.chunks_exact(dim).enumerate() {
+                scores[g * positions + j] = dot(q, key);
+            }
+        }
+    }
+
+    /// What [`attention_scores`] is for: `out` `[group, dim]` is increased by weights `[group, positions]` times values v,
+    /// rows of `dim` numbers `stride` apart. Each value is read once.
+    pub fn attention_mix(out: &mut [f32], weights: &[f32], v: &[f32], stride: usize, dim: usize) {
+        let positions = weights.len() / (out.len() / dim);
+        for j in 0..positions {
+            let value = &v[j * stride..j * stride + dim];
+            for (g, out) in out.chunks_exact_mut(dim).enumerate() {
+                let weight = weights[g * positions + j];
+                for (o, x) in out.iter_mut().zip(value) {
+                    *o = x.mul_add(weight, *o);
+                }
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! that of the file. Where the processor has integer products of its own (AVX-512 VNNI), quantised matrices are reordered into
 //! [`panels`] once, which then take the place of the file's pages.
 
+pub mod attention;
 pub mod dense;
 pub mod dot;
 pub mod elementwise;
@@ -20,7 +21,8 @@ pub mod scan;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
+pub use attention::DecodeAttention;
 pub use format::Format;
 pub use matmul::MatMul;
 pub use matrix::{Bytes, Matrix, MatrixError};
-pub use pointwise::{MaskedSoftmax, SoftCap};
+pub use pointwise::{GatedGelu, MaskedSoftmax, SoftCap};

@@ -1,7 +1,8 @@
-//! What lies between two matrix products of attention, in place: one pass over scores that are already in the cache,
-//! no mask in memory, and no work on keys that a query does not see.
+//! What lies between two matrix products, in one pass over numbers that are already in the cache: of attention without a
+//! mask in memory and without work on keys that a query does not see, of the feed-forward layer, and the last soft cap.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result};
+use super::elementwise::{attention_row, gated_gelu_row};
+use candle_core::{CpuStorage, CustomOp2, InplaceOp1, Layout, Result, Shape};
 use rayon::prelude::*;
 
 /// Numbers that one task works on at least.
@@ -47,28 +48,10 @@ impl InplaceOp1 for MaskedSoftmax {
             let start = self.window.map_or(0, |w| end.saturating_sub(w));
             row[..start].fill(0.0);
             row[end..].fill(0.0);
-            self.row(&mut row[start..end]);
+            // A NaN must not be lost: it makes the sum, and with it the row, NaN.
+            attention_row(&mut row[start..end], self.softcap.unwrap_or(0.0));
         });
         Ok(())
-    }
-}
-
-impl MaskedSoftmax {
-    fn row(self, seen: &mut [f32]) {
-        if let Some(cap) = self.softcap {
-            SoftCap(cap).apply(seen);
-        }
-        // A NaN must not be lost: it makes the sum, and with it the row, NaN.
-        let largest = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0f32;
-        for x in seen.iter_mut() {
-            *x = (*x - largest).exp();
-            sum += *x;
-        }
-        let factor = 1.0 / sum;
-        for x in seen {
-            *x *= factor;
-        }
     }
 }
 
@@ -94,6 +77,42 @@ impl SoftCap {
         for x in numbers {
             *x = self.of(*x);
         }
+    }
+}
+
+/// gelu(gate) · up with the tanh form of gelu, number by number: the middle of the gated feed-forward layer.
+#[derive(Debug, Clone, Copy)]
+pub struct GatedGelu;
+
+impl CustomOp2 for GatedGelu {
+    fn name(&self) -> &'static str {
+        "gated-gelu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        gate: &CpuStorage,
+        gate_layout: &Layout,
+        up: &CpuStorage,
+        up_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (Some(of_gate), Some(of_up)) = (gate_layout.contiguous_offsets(), up_layout.contiguous_offsets())
+        else {
+            candle_core::bail!(
+                "gated-gelu: numbers must be contiguous, found {gate_layout:?} and {up_layout:?}"
+            )
+        };
+        if gate_layout.shape() != up_layout.shape() {
+            candle_core::bail!("gated-gelu: {:?} and {:?} differ", gate_layout.shape(), up_layout.shape())
+        }
+        let gate = &gate.as_slice::<f32>()?[of_gate.0..of_gate.1];
+        let up = &up.as_slice::<f32>()?[of_up.0..of_up.1];
+        let mut out = vec![0f32; gate.len()];
+        out.par_chunks_mut(MIN_NUMBERS_PER_TASK)
+            .zip(gate.par_chunks(MIN_NUMBERS_PER_TASK))
+            .zip(up.par_chunks(MIN_NUMBERS_PER_TASK))
+            .for_each(|((out, gate), up)| gated_gelu_row(out, gate, up));
+        Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
     }
 }
 

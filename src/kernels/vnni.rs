@@ -5,6 +5,7 @@
 //! of the weights costs one addition a group: Σ (w + z)·x = Σ w·x + z·Σx, and Σx is known.
 
 #![cfg(target_arch = "x86_64")]
+#![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
 
 use super::Format;
 use super::int8::{BLOCK, Int8Row};

@@ -2,10 +2,10 @@
 
 use super::error::Result;
 use super::kv_cache::LayerCache;
-use super::linear::Linear;
+use super::linear::{Linear, takes_kernels};
 use super::norm::RmsNorm;
 use super::rope::Angles;
-use crate::kernels::MaskedSoftmax;
+use crate::kernels::{DecodeAttention, MaskedSoftmax};
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops;
 
@@ -74,9 +74,13 @@ impl Attention {
         // Query heads that share a key head become further rows of it, so that keys are not repeated.
         let group = heads / kv_heads;
         let q = (q * self.scale)?.reshape((batch, kv_heads, group * len, dim))?;
+        let softcap = self.softcap.map(|c| c as f32);
+        if len == 1 && takes_kernels(&q) && self.window.is_none_or(|w| k.dims()[2] <= w) {
+            let ys = q.apply_op3_no_bwd(&k, &v, &DecodeAttention { softcap })?;
+            return self.o.forward(&ys.reshape((batch, 1, heads * dim))?);
+        }
         let scores = q.matmul(&k.t()?)?;
-        let weights = if scores.device().is_cpu() && scores.dtype() == DType::F32 && !scores.track_op() {
-            let softcap = self.softcap.map(|c| c as f32);
+        let weights = if takes_kernels(&scores) {
             scores.inplace_op1(&MaskedSoftmax { softcap, queries: len, window: self.window })?;
             scores
         } else {

@@ -78,6 +78,11 @@ impl Linear {
     }
 }
 
+/// Whether the CPU's kernels may take a tensor: they compute in f32 and have no gradient.
+pub(super) fn takes_kernels(xs: &Tensor) -> bool {
+    xs.device().is_cpu() && xs.dtype() == DType::F32 && !xs.track_op()
+}
+
 /// The embedding, `[vocab, hidden]`.
 #[derive(Debug, Clone)]
 pub enum Embedding {

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::error::{Error, Result};
+use super::linear::takes_kernels;
 use crate::kernels::SoftCap;
 use crate::sample::Logits;
 use candle_core::{CpuStorage, Device, Storage, Tensor};
@@ -33,7 +34,7 @@ impl RawLogits {
     /// What the device says.
     pub fn capped(self) -> Result<Tensor> {
         let Some(cap) = self.cap else { return Ok(self.values) };
-        if self.values.device().is_cpu() && !self.values.track_op() {
+        if takes_kernels(&self.values) {
             self.values.inplace_op1(&SoftCap(cap as f32))?;
             return Ok(self.values);
         }

@@ -1,7 +1,8 @@
 //! The gated feed-forward layer.
 
 use super::error::Result;
-use super::linear::Linear;
+use super::linear::{Linear, takes_kernels};
+use crate::kernels::GatedGelu;
 use candle_core::Tensor;
 
 /// down(gelu(gate(x)) · up(x)), with the tanh form of gelu.
@@ -21,8 +22,13 @@ impl Mlp {
     /// # Errors
     /// Activations of another width.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        // candle's `gelu` is the tanh form; `gelu_erf` is the exact one.
-        let gate = self.gate.forward(xs)?.gelu()?;
-        self.down.forward(&(gate * self.up.forward(xs)?)?)
+        let (gate, up) = (self.gate.forward(xs)?, self.up.forward(xs)?);
+        let middle = if takes_kernels(&gate) {
+            gate.apply_op2_no_bwd(&up, &GatedGelu)?
+        } else {
+            // candle's `gelu` is the tanh form; `gelu_erf` is the exact one.
+            (gate.gelu()? * up)?
+        };
+        self.down.forward(&middle)
     }
 }

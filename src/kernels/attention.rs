@@ -1,0 +1,142 @@
+//! Attention of a decode step: one query a head, straight off the cache.
+
+use super::elementwise::{attention_mix, attention_row, attention_scores};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
+use rayon::prelude::*;
+
+/// Below this many numbers of keys for a thread, starting it costs more than it gains.
+const MIN_NUMBERS_PER_TASK: usize = 64 * 1024;
+
+/// softmax(soft cap(q · kᵀ)) · v for queries `[batch, kv_heads, group, head_dim]`, which are scaled already, and keys and
+/// values `[batch, kv_heads, positions, head_dim]`, all of which each query sees. f32, without a gradient.
+///
+/// Positions may lie in a larger buffer: only the last dimension need be without gaps. Keys and values are read once,
+/// for all query heads that share them.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeAttention {
+    /// Scores x become cap · tanh(x / cap).
+    pub softcap: Option<f32>,
+}
+
+/// One of the three tensors: its numbers and where they lie.
+struct View<'a> {
+    numbers: &'a [f32],
+    /// Of batch, head and row.
+    strides: [usize; 3],
+}
+
+impl<'a> View<'a> {
+    fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<(Self, [usize; 4])> {
+        let &[batch, heads, rows, dim] = layout.dims() else {
+            candle_core::bail!("decode-attention: expected four dimensions, found {:?}", layout.dims())
+        };
+        let &[of_batch, of_head, of_row, 1] = layout.stride() else {
+            candle_core::bail!("decode-attention: heads must be without gaps, found {layout:?}")
+        };
+        let numbers = &storage.as_slice::<f32>()?[layout.start_offset()..];
+        Ok((Self { numbers, strides: [of_batch, of_head, of_row] }, [batch, heads, rows, dim]))
+    }
+
+    /// The rows of a head, from the first to the end of the last.
+    fn head(&self, batch: usize, head: usize, rows: usize, dim: usize) -> &'a [f32] {
+        let start = batch * self.strides[0] + head * self.strides[1];
+        &self.numbers[start..start + (rows - 1) * self.strides[2] + dim]
+    }
+}
+
+impl CustomOp3 for DecodeAttention {
+    fn name(&self) -> &'static str {
+        "decode-attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((q, of_q), (k, of_k), (v, of_v)) =
+            (View::new(q, q_layout)?, View::new(k, k_layout)?, View::new(v, v_layout)?);
+        let [batch, heads, group, dim] = of_q;
+        let positions = of_k[2];
+        if of_k != of_v || of_k != [batch, heads, positions, dim] || positions == 0 || group == 0 || dim == 0
+        {
+            candle_core::bail!(
+                "decode-attention: queries {of_q:?} do not fit keys {of_k:?} and values {of_v:?}"
+            )
+        }
+        if q.strides[2] != dim {
+            candle_core::bail!("decode-attention: queries of a head must be without gaps, found {q_layout:?}")
+        }
+        let mut out = vec![0f32; batch * heads * group * dim];
+        let at_least = MIN_NUMBERS_PER_TASK.div_ceil(positions * dim);
+        out.par_chunks_mut(group * dim).with_min_len(at_least).enumerate().for_each_init(
+            Vec::new,
+            |weights: &mut Vec<f32>, (index, out)| {
+                let (b, h) = (index / heads, index % heads);
+                weights.resize(group * positions, 0.0);
+                let q = q.head(b, h, group, dim);
+                let (k, v) = (k.head(b, h, positions, dim), v.head(b, h, positions, dim));
+                attention_scores(weights, q, k, k_layout.stride()[2], dim);
+                for weights in weights.chunks_exact_mut(positions) {
+                    attention_row(weights, self.softcap.unwrap_or(0.0));
+                }
+                attention_mix(out, weights, v, v_layout.stride()[2], dim);
+            },
+        );
+        Ok((CpuStorage::F32(out), Shape::from((batch, heads, group, dim))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{D, Device, Tensor};
+    use candle_nn::ops::softmax;
+
+    /// Against candle's operations, with keys and values inside larger buffers, as a cache has them.
+    #[test]
+    fn equals_the_definition() {
+        let dev = Device::Cpu;
+        let numbers = |dims: (usize, usize, usize, usize), seed: f32| {
+            let n = dims.0 * dims.1 * dims.2 * dims.3;
+            let values: Vec<f32> = (0..n).map(|i| ((i as f32 + seed) * 0.713).sin() * 2.0).collect();
+            Tensor::from_vec(values, dims, &dev).unwrap()
+        };
+        for (group, dim, positions) in [(1, 64, 1), (2, 64, 33), (4, 40, 70)] {
+            let q = numbers((2, 3, group, dim), 0.0);
+            let [k, v] =
+                [1.0, 2.0].map(|seed| numbers((2, 3, 80, dim), seed).narrow(2, 0, positions).unwrap());
+            for softcap in [None, Some(5.0)] {
+                let got = q.apply_op3_no_bwd(&k, &v, &DecodeAttention { softcap }).unwrap();
+                let mut scores = q.matmul(&k.t().unwrap().contiguous().unwrap()).unwrap();
+                if let Some(cap) = softcap {
+                    let cap = f64::from(cap);
+                    scores = ((scores / cap).unwrap().tanh().unwrap() * cap).unwrap();
+                }
+                let want = softmax(&scores, D::Minus1).unwrap().matmul(&v.contiguous().unwrap()).unwrap();
+                let error =
+                    (got - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+                assert!(
+                    error < 1e-5,
+                    "group {group} dim {dim} positions {positions} cap {softcap:?}: {error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let zeros = |dims: (usize, usize, usize, usize)| {
+            Tensor::zeros(dims, candle_core::DType::F32, &Device::Cpu).unwrap()
+        };
+        let (q, k) = (zeros((1, 2, 2, 8)), zeros((1, 2, 5, 8)));
+        let op = DecodeAttention { softcap: None };
+        assert!(q.apply_op3_no_bwd(&k, &zeros((1, 2, 4, 8)), &op).is_err());
+        assert!(q.apply_op3_no_bwd(&zeros((1, 1, 5, 8)), &zeros((1, 1, 5, 8)), &op).is_err());
+        assert!(q.apply_op3_no_bwd(&k.t().unwrap(), &k.t().unwrap(), &op).is_err());
+    }
+}
