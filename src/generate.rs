@@ -1,6 +1,9 @@
 //! The loop: prompt ids in, an iterator of tokens out. Knows no text.
+//!
+//! A batch is a list of caches of one sequence each, so its texts may be of any lengths, come and go.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use wmdetect::scheme::{PositionKind, Watermark};
 
@@ -36,12 +39,21 @@ pub enum FinishReason {
     Interrupted,
 }
 
-/// One step of one response.
+/// One step of one response. Requests and their responses are counted from 0.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Event {
+    /// The model has read the prompt of a request.
+    Started {
+        /// Which request.
+        request: usize,
+        /// How long it took.
+        prefill: Duration,
+    },
     /// The next token of a response.
     Token {
-        /// Which response, from 0.
+        /// Which request.
+        request: usize,
+        /// Which response to it.
         sequence: usize,
         /// The token.
         id: u32,
@@ -50,7 +62,9 @@ pub enum Event {
     },
     /// A response is complete.
     Finished {
-        /// Which response.
+        /// Which request.
+        request: usize,
+        /// Which response to it.
         sequence: usize,
         /// Why.
         reason: FinishReason,
@@ -75,66 +89,78 @@ pub enum GenerateError {
     NoSequences,
 }
 
-/// A running generation: an iterator of [`Event`]s, in rounds of one token for each response that is not complete.
+impl Request {
+    /// Whether `model` can answer it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, model: &Gemma) -> Result<(), GenerateError> {
+        self.sampling.check(self.watermark.is_some())?;
+        if self.prompt.is_empty() {
+            return Err(GenerateError::EmptyPrompt);
+        }
+        if self.sequences == 0 {
+            return Err(GenerateError::NoSequences);
+        }
+        let limit = model.config().max_position;
+        if self.prompt.len() > limit {
+            return Err(model::Error::Context { needed: self.prompt.len(), limit }.into());
+        }
+        Ok(())
+    }
+}
+
+/// A running generation: an iterator of [`Event`]s, in rounds of one token for each response that has begun and is not
+/// complete. They share each pass over the weights; where one ends, the next request takes its place.
 pub struct Generation<'m> {
     model: &'m Gemma,
-    cache: Cache,
-    request: Request,
-    /// The responses that are not complete, in the order of the cache's rows.
+    requests: Vec<Request>,
+    /// The first request that has not begun.
+    next: usize,
+    /// Responses that share a pass at most, but for those to one request.
+    together: usize,
+    /// The responses that have begun and are not complete.
     rows: Vec<Row>,
-    /// What to feed next: the prompt, then the last token of each row.
-    prefilled: bool,
     events: VecDeque<Event>,
     failed: bool,
     sampler: Sampler,
 }
 
 struct Row {
+    request: usize,
     sequence: usize,
     tokens: Vec<u32>,
     /// The distinct tokens of prompt and response, sorted; empty without a repeat penalty.
     seen: Vec<u32>,
     mark: Mark,
     draw: Draw,
+    cache: Cache,
     finished: bool,
 }
 
 impl<'m> Generation<'m> {
-    /// Checks the request; the model runs when the first event is asked for.
+    /// The responses to one request; the model runs when the first event is asked for.
+    ///
+    /// # Errors
+    /// As [`Request::check`].
     pub fn new(model: &'m Gemma, request: Request) -> Result<Self, GenerateError> {
-        request.sampling.check(request.watermark.is_some())?;
-        if request.prompt.is_empty() {
-            return Err(GenerateError::EmptyPrompt);
-        }
-        if request.sequences == 0 {
-            return Err(GenerateError::NoSequences);
-        }
-        let limit = model.config().max_position;
-        if request.prompt.len() > limit {
-            return Err(model::Error::Context { needed: request.prompt.len(), limit }.into());
-        }
-        let mut seen = Vec::new();
-        if request.sampling.repeat_penalty != 1.0 {
-            seen.clone_from(&request.prompt);
-            seen.sort_unstable();
-            seen.dedup();
-        }
-        let rows = (0..request.sequences)
-            .map(|sequence| Row {
-                sequence,
-                tokens: Vec::new(),
-                seen: seen.clone(),
-                mark: Mark::start(request.watermark.as_ref(), &request.prompt),
-                draw: Draw::new(request.sampling.seed, sequence as u64),
-                finished: false,
-            })
-            .collect();
+        Self::batch(model, vec![request], 1)
+    }
+
+    /// The responses to several requests, of which `together` share the passes over the weights: a request begins when
+    /// there is room for all its responses, or nothing else to do. A text does not depend on its company, but for the
+    /// last bits of sums of floats.
+    ///
+    /// # Errors
+    /// As [`Request::check`], of the first request that the model cannot answer.
+    pub fn batch(model: &'m Gemma, requests: Vec<Request>, together: usize) -> Result<Self, GenerateError> {
+        requests.iter().try_for_each(|request| request.check(model))?;
         Ok(Self {
             model,
-            cache: model.new_cache(1),
-            request,
-            rows,
-            prefilled: false,
+            requests,
+            next: 0,
+            together,
+            rows: Vec::new(),
             events: VecDeque::new(),
             failed: false,
             sampler: Sampler::default(),
@@ -142,79 +168,99 @@ impl<'m> Generation<'m> {
     }
 
     /// Ends a response early, for instance because a stop string came; no further event of it follows.
-    pub fn finish(&mut self, sequence: usize) {
+    pub fn finish(&mut self, request: usize, sequence: usize) {
         for row in &mut self.rows {
-            row.finished |= row.sequence == sequence;
+            row.finished |= (row.request, row.sequence) == (request, sequence);
         }
-        self.events.retain(|event| match event {
-            Event::Token { sequence: s, .. } | Event::Finished { sequence: s, .. } => *s != sequence,
+        self.events.retain(|event| match *event {
+            Event::Started { .. } => true,
+            Event::Token { request: r, sequence: s, .. }
+            | Event::Finished { request: r, sequence: s, .. } => (r, s) != (request, sequence),
         });
     }
 
-    /// One pass over the weights and one draw for each response that is not complete.
+    /// Begins the requests that there is room for; else one pass over the weights and one draw for each response.
     fn round(&mut self) -> Result<(), GenerateError> {
-        if self.request.max_tokens == 0 {
-            let rows = std::mem::take(&mut self.rows);
-            self.events.extend(
-                rows.iter()
-                    .filter(|row| !row.finished)
-                    .map(|row| Event::Finished { sequence: row.sequence, reason: FinishReason::Length }),
-            );
+        self.rows.retain(|row| !row.finished);
+        let begun = self.next;
+        while let Some(request) = self.requests.get(self.next) {
+            if !self.rows.is_empty() && self.rows.len() + request.sequences > self.together {
+                break;
+            }
+            self.begin()?;
+        }
+        if self.next > begun || self.rows.is_empty() {
             return Ok(());
         }
-        let first = !self.prefilled;
-        let logits = if first {
-            let logits = self.model.forward_raw(&[&self.request.prompt], &mut self.cache)?;
-            self.prefilled = true;
-            self.rows.retain(|row| !row.finished);
-            if self.rows.is_empty() {
-                return Ok(());
-            }
-            self.cache.expand(self.rows.len())?;
-            logits
-        } else {
-            let keep: Vec<usize> = (0..self.rows.len()).filter(|&row| !self.rows[row].finished).collect();
-            if keep.len() < self.rows.len() {
-                self.rows.retain(|row| !row.finished);
-                if self.rows.is_empty() {
-                    return Ok(());
-                }
-                self.cache.keep_rows(&keep)?;
-            }
-            let last: Vec<[u32; 1]> =
-                self.rows.iter().filter_map(|row| row.tokens.last().map(|&id| [id])).collect();
-            self.model.forward_raw(&last, &mut self.cache)?
-        };
-        // All responses draw their first token from what the model said of the one prompt.
-        logits.read(|logits| {
-            (0..self.rows.len()).try_for_each(|row| self.draw(row, logits.row(if first { 0 } else { row })))
-        })
+        let last: Vec<u32> = self.rows.iter().filter_map(|row| row.tokens.last().copied()).collect();
+        let mut caches: Vec<&mut Cache> = self.rows.iter_mut().map(|row| &mut row.cache).collect();
+        let logits = self.model.step(&last, &mut caches)?;
+        logits.read(|logits| (0..self.rows.len()).try_for_each(|row| self.draw(row, logits.row(row))))
+    }
+
+    /// Reads the next request's prompt and draws the first token of each response to it.
+    fn begin(&mut self) -> Result<(), GenerateError> {
+        let (index, request) = (self.next, &self.requests[self.next]);
+        self.next += 1;
+        let sequences = request.sequences;
+        if request.max_tokens == 0 {
+            let reason = FinishReason::Length;
+            self.events.push_back(Event::Started { request: index, prefill: Duration::ZERO });
+            let finished = |sequence| Event::Finished { request: index, sequence, reason };
+            self.events.extend((0..sequences).map(finished));
+            return Ok(());
+        }
+        let start = Instant::now();
+        let mut cache = self.model.new_cache(1);
+        let logits = self.model.forward_raw(&[&request.prompt], &mut cache)?;
+        let mut seen = Vec::new();
+        if request.sampling.repeat_penalty != 1.0 {
+            seen.clone_from(&request.prompt);
+            seen.sort_unstable();
+            seen.dedup();
+        }
+        let first = self.rows.len();
+        for sequence in 0..sequences {
+            self.rows.push(Row {
+                request: index,
+                sequence,
+                tokens: Vec::new(),
+                seen: seen.clone(),
+                mark: Mark::start(request.watermark.as_ref(), &request.prompt),
+                draw: Draw::new(request.sampling.seed, sequence as u64),
+                cache: cache.fork()?,
+                finished: false,
+            });
+        }
+        self.events.push_back(Event::Started { request: index, prefill: start.elapsed() });
+        logits.read(|logits| (first..self.rows.len()).try_for_each(|row| self.draw(row, logits.row(0))))
     }
 
     /// Draws the next token of a row.
     fn draw(&mut self, row: usize, logits: Logits<'_>) -> Result<(), GenerateError> {
-        let context_is_full = self.cache.len() >= self.model.config().max_position;
         let row = &mut self.rows[row];
-        let candidates = self.sampler.distribution(&self.request.sampling, logits, &row.seen)?;
+        let Request { sampling, stop_ids, max_tokens, .. } = &self.requests[row.request];
+        let context_is_full = row.cache.len() >= self.model.config().max_position;
+        let candidates = self.sampler.distribution(sampling, logits, &row.seen)?;
         let position = row.mark.apply(candidates);
         let id = row.draw.token(candidates);
-        let sequence = row.sequence;
-        if self.request.stop_ids.contains(&id) {
+        let (request, sequence) = (row.request, row.sequence);
+        if stop_ids.contains(&id) {
             row.finished = true;
-            self.events.push_back(Event::Finished { sequence, reason: FinishReason::Stop });
+            self.events.push_back(Event::Finished { request, sequence, reason: FinishReason::Stop });
             return Ok(());
         }
         row.mark.push(id);
         row.tokens.push(id);
-        if self.request.sampling.repeat_penalty != 1.0
+        if sampling.repeat_penalty != 1.0
             && let Err(place) = row.seen.binary_search(&id)
         {
             row.seen.insert(place, id);
         }
-        self.events.push_back(Event::Token { sequence, id, position });
-        if row.tokens.len() >= self.request.max_tokens || context_is_full {
+        self.events.push_back(Event::Token { request, sequence, id, position });
+        if row.tokens.len() >= *max_tokens || context_is_full {
             row.finished = true;
-            self.events.push_back(Event::Finished { sequence, reason: FinishReason::Length });
+            self.events.push_back(Event::Finished { request, sequence, reason: FinishReason::Length });
         }
         Ok(())
     }
@@ -228,7 +274,7 @@ impl Iterator for Generation<'_> {
             if let Some(event) = self.events.pop_front() {
                 return Some(Ok(event));
             }
-            if self.rows.iter().all(|row| row.finished) {
+            if self.next == self.requests.len() && self.rows.iter().all(|row| row.finished) {
                 return None;
             }
             if let Err(error) = self.round() {

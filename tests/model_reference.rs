@@ -204,6 +204,36 @@ fn each_usual_mistake_is_noticed() {
     }
 }
 
+/// Past the ring's end as well, which each sequence reaches at a time of its own.
+#[test]
+fn sequences_of_any_lengths_step_together() {
+    for name in ["gemma2-bf16", "gemma3-bf16"] {
+        let model = load(name);
+        let ids = reference(name).ids;
+        let prompts = [&ids[..3], &ids[10..50], &ids[20..29]];
+        let read = |prompt: &&[u32]| {
+            let mut cache = model.new_cache(1);
+            model.forward(&[prompt], &mut cache).unwrap();
+            cache
+        };
+        let mut alone: Vec<Cache> = prompts.iter().map(read).collect();
+        let mut together: Vec<Cache> = alone.iter().map(|cache| cache.fork().unwrap()).collect();
+        for step in 0..12 {
+            let tokens = [ids[step], ids[step + 1], ids[step + 2]];
+            let mut caches: Vec<&mut Cache> = together.iter_mut().collect();
+            let logits =
+                model.step(&tokens, &mut caches).unwrap().capped().unwrap().to_vec2::<f32>().unwrap();
+            for ((token, cache), logits) in tokens.iter().zip(&mut alone).zip(&logits) {
+                let one = model.forward(&[[*token]], cache).unwrap().to_vec2::<f32>().unwrap();
+                let error = one[0].iter().zip(logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(error < TOLERANCE, "{name} step {step}: {error}");
+            }
+        }
+        assert!(model.step(&[1, 2], &mut [&mut together[0]]).is_err());
+        assert!(model.step(&[1], &mut [&mut model.new_cache(2)]).is_err());
+    }
+}
+
 #[test]
 fn a_batch_is_its_sequences_and_rows_can_go_and_multiply() {
     let model = load("gemma2-bf16");

@@ -107,6 +107,30 @@ fn stop_strings_and_prompt_sources() {
     assert_eq!(cut[0].finish_reason, "stop");
 }
 
+/// In the order of the prompts, whatever ends first, each with the text that it has alone.
+#[test]
+fn prompts_share_passes_and_keep_their_texts() {
+    let (dir, _) = with_key();
+    let prompts = ["the sea", "", "the old man went down to the river", "a", "and"];
+    let lines: Vec<String> =
+        prompts.iter().map(|prompt| serde_json::json!({ "prompt": prompt }).to_string()).collect();
+    std::fs::write(dir.path().join("p.jsonl"), lines.join("\n")).unwrap();
+    let generate = |args: &[&str]| {
+        let common =
+            ["generate", "--key", "k.bin", "--model", MODEL, "--json", "--max-tokens", "30", "-n", "2"];
+        reports(&run(dir.path(), &[&common[..], args].concat()))
+    };
+    let together = generate(&["--prompts", "p.jsonl", "--seed", "40", "--batch", "5"]);
+    assert_eq!(together.len(), 10);
+    for (i, prompt) in prompts.iter().enumerate() {
+        let alone = generate(&["--prompt", prompt, "--seed", &(40 + i).to_string(), "--batch", "1"]);
+        for (a, b) in alone.iter().zip(&together[2 * i..]) {
+            assert_eq!((&a.prompt_tokens, &a.tokens, &a.text), (&b.prompt_tokens, &b.tokens, &b.text));
+            assert_eq!(a.watermark.marked_tokens, b.watermark.marked_tokens);
+        }
+    }
+}
+
 #[test]
 fn a_bad_line_of_prompts_is_a_row() {
     let (dir, _) = with_key();

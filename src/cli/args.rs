@@ -187,9 +187,12 @@ pub(crate) struct GenerateArgs {
     /// A file of JSON lines, each {"prompt": "..."}: one text (or -n texts) for each line
     #[arg(long, group = "source")]
     pub prompts: Option<PathBuf>,
-    /// Texts for each prompt; they share the passes over the weights
+    /// Texts for each prompt
     #[arg(short, default_value_t = 1)]
     pub n: usize,
+    /// Texts that share the passes over the weights, if there are several
+    #[arg(long, default_value_t = 8, value_name = "TEXTS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
     /// Put the prompt into Gemma's chat template
     #[arg(long)]
     pub chat: bool,

@@ -1,85 +1,27 @@
 //! `wmgen generate`.
 
+mod report;
+
+use std::collections::VecDeque;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use wmdetect::scheme::{Key, PositionKind, Watermark};
 use wmgen::generate::{Event, FinishReason, Generation, Request};
 use wmgen::sample::Sampling;
 use wmgen::text::{Chat, Role, StopMatcher, StreamDecoder, Turn, plain_prompt, stop_ids};
 
+use self::report::{ErrorReport, Report, Timing};
 use super::args::GenerateArgs;
 use super::model::Loaded;
-use super::{keys, print, read_text, say};
-
-/// One text: what `--json` prints, and the receipt that a verifier reads.
-#[derive(Serialize)]
-struct Report {
-    schema_version: u32,
-    text: String,
-    /// Ids of the text.
-    tokens: Vec<u32>,
-    /// Ids of the prompt.
-    prompt_tokens: Vec<u32>,
-    finish_reason: FinishReason,
-    watermark: WatermarkReport,
-    sampling: SamplingReport,
-    model: ModelReport,
-    timing: Timing,
-}
-
-/// What was done, counted while it was done.
-#[derive(Serialize)]
-struct WatermarkReport {
-    applied: bool,
-    scheme: Option<&'static str>,
-    key_id: Option<String>,
-    ngram_len: Option<usize>,
-    depth: Option<usize>,
-    marked_tokens: usize,
-    repeated_contexts: usize,
-}
-
-#[derive(Serialize)]
-struct SamplingReport {
-    temperature: f64,
-    top_k: usize,
-    top_p: f64,
-    repeat_penalty: f32,
-    seed: u64,
-}
-
-#[derive(Serialize)]
-struct ModelReport {
-    name: String,
-    fingerprint: Option<String>,
-    dtype: &'static str,
-    softcap: bool,
-}
-
-/// Times of one prompt, which its texts share.
-#[derive(Serialize, Clone, Copy)]
-#[allow(clippy::struct_field_names)] // the unit is part of a JSON field's name
-struct Timing {
-    prefill_s: f64,
-    decode_s: f64,
-    tokens_per_s: Option<f64>,
-}
-
-/// A row for a prompt that failed.
-#[derive(Serialize)]
-struct ErrorReport {
-    schema_version: u32,
-    input: String,
-    error: String,
-}
+use super::{keys, print, print_json, read_text, say};
 
 #[derive(Deserialize)]
 struct PromptLine {
@@ -119,79 +61,41 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     })
     .context("cannot listen for Ctrl-C")?;
 
-    let job = Job { args, key: key.as_ref(), sampling, loaded: &loaded, stop: &stop };
-    let mut receipt = Vec::new();
-    let mut failed = false;
+    let job = Job { args, key: key.as_ref(), sampling, loaded: &loaded };
     let single = prompts.len() == 1 && args.prompts.is_none();
-    for (index, prompt) in prompts.iter().enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let reports = match prompt.as_ref().map_err(Clone::clone).and_then(|prompt| {
-            job.generate(prompt, index as u64, single && args.n == 1 && !args.json).map_err(Failure::from)
-        }) {
-            Ok(reports) => reports,
-            Err(Failure::Fatal(error)) => return Err(error),
-            Err(Failure::Input(error)) if single => bail!("{error}"),
-            Err(Failure::Input(error)) => {
-                failed = true;
-                let row = ErrorReport { schema_version: 1, input: format!("line {}", index + 1), error };
-                if args.json {
-                    super::print_json(&row)?;
-                } else {
-                    say(&format!("error: {}: {}", row.input, row.error));
-                }
-                continue;
-            }
-        };
-        for report in reports {
-            let line = serde_json::to_string(&report)?;
-            if args.json {
-                print(format!("{line}\n").as_bytes())?;
-            } else if !(single && args.n == 1) {
-                print(format!("{}\n", report.text).as_bytes())?;
-            }
-            receipt.push(line);
-        }
+    let requests: Vec<Result<Request, String>> = prompts
+        .into_iter()
+        .enumerate()
+        .map(|(index, prompt)| job.request(&prompt?, index as u64).map_err(|error| format!("{error:#}")))
+        .collect();
+    if single && let [Err(error)] = &requests[..] {
+        bail!("{error}");
     }
+    let mut output = Output {
+        args,
+        stream: single && args.n == 1 && !args.json,
+        single,
+        receipt: Vec::new(),
+        failed: false,
+    };
+    job.generate(requests, &stop, &mut output)?;
     if let Some(path) = &args.receipt {
-        write_receipt(path, &receipt)?;
+        write_receipt(path, &output.receipt)?;
     }
-    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
-}
-
-/// What went wrong with one prompt: its own fault, or the end of everything.
-enum Failure {
-    Input(String),
-    Fatal(anyhow::Error),
-}
-
-impl Clone for Failure {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Input(text) => Self::Input(text.clone()),
-            Self::Fatal(error) => Self::Input(format!("{error:#}")),
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        if super::is_broken_pipe(&error) { Self::Fatal(error) } else { Self::Input(format!("{error:#}")) }
-    }
+    Ok(ExitCode::from(u8::from(output.failed)))
 }
 
 /// The prompts; with `--prompts` a line that does not parse is an entry of its own.
-fn prompts(args: &GenerateArgs) -> Result<Vec<Result<String, Failure>>> {
+fn prompts(args: &GenerateArgs) -> Result<Vec<Result<String, String>>> {
     if let Some(path) = &args.prompts {
         let text = read_text(path)?;
         return Ok(text
             .lines()
             .filter(|line| !line.trim().is_empty())
             .map(|line| {
-                serde_json::from_str::<PromptLine>(line).map(|line| line.prompt).map_err(|error| {
-                    Failure::Input(format!("expected a JSON object such as {{\"prompt\": \"…\"}}: {error}"))
-                })
+                serde_json::from_str::<PromptLine>(line)
+                    .map(|line| line.prompt)
+                    .map_err(|error| format!("expected a JSON object such as {{\"prompt\": \"…\"}}: {error}"))
             })
             .collect());
     }
@@ -209,11 +113,10 @@ struct Job<'a> {
     key: Option<&'a Key>,
     sampling: Sampling,
     loaded: &'a Loaded,
-    stop: &'a AtomicBool,
 }
 
 /// A text while it grows.
-struct Growing<'a> {
+struct Draft<'a> {
     text: String,
     tokens: Vec<u32>,
     marked: usize,
@@ -223,140 +126,228 @@ struct Growing<'a> {
     finished: Option<FinishReason>,
 }
 
-impl Job<'_> {
-    /// Generates the texts for one prompt; with `stream`, the first one goes to standard output as it grows.
+/// The texts for one prompt while they grow.
+struct Answer<'a> {
+    prompt: Vec<u32>,
+    sampling: Sampling,
+    texts: Vec<Draft<'a>>,
+    prefill: Duration,
+    /// When the first token came and when the last one did; none before.
+    decode: Option<(Instant, Instant)>,
+}
+
+impl Answer<'_> {
+    fn is_complete(&self) -> bool {
+        self.texts.iter().all(|text| text.finished.is_some())
+    }
+}
+
+impl<'a> Job<'a> {
+    /// What to generate for a prompt.
     ///
     /// Each prompt has a seed of its own, counted up from the one asked for: with one seed for all, the draws of all
     /// texts would be correlated position by position.
-    fn generate(&self, prompt: &str, index: u64, stream: bool) -> Result<Vec<Report>> {
-        let sampling = Sampling { seed: self.sampling.seed.wrapping_add(index), ..self.sampling };
-        let tokenizer = &self.loaded.tokenizer;
-        let prompt_tokens = if self.args.chat {
+    fn request(&self, prompt: &str, index: u64) -> Result<Request> {
+        let Loaded { model, tokenizer, .. } = self.loaded;
+        let prompt = if self.args.chat {
             Chat::new(tokenizer)?.prompt(&[Turn { role: Role::User, text: prompt.to_owned() }])?
         } else {
             plain_prompt(tokenizer, prompt)?
         };
         let mut stop_ids = stop_ids(tokenizer);
-        stop_ids.extend(&self.loaded.model.config().eos);
+        stop_ids.extend(&model.config().eos);
         let request = Request {
-            prompt: prompt_tokens.clone(),
+            prompt,
             sequences: self.args.n,
             max_tokens: self.args.max_tokens,
-            sampling,
+            sampling: Sampling { seed: self.sampling.seed.wrapping_add(index), ..self.sampling },
             watermark: self.key.map(|key| Watermark::new(key.prf())),
             stop_ids,
         };
-        let mut texts: Vec<Growing<'_>> = (0..self.args.n)
-            .map(|_| Growing {
-                text: String::new(),
-                tokens: Vec::new(),
-                marked: 0,
-                repeated: 0,
-                decoder: StreamDecoder::new(tokenizer),
-                stops: StopMatcher::new(self.args.stop.iter().cloned()),
-                finished: None,
-            })
-            .collect();
+        request.check(model)?;
+        Ok(request)
+    }
 
-        let start = Instant::now();
-        let mut first_token = None;
-        let mut generation = Generation::new(&self.loaded.model, request)?;
+    /// Generates the texts of all prompts and hands them to `output` in the order of the prompts, each as soon as it and
+    /// those before it are complete.
+    fn generate(
+        &self,
+        requests: Vec<Result<Request, String>>,
+        stop: &AtomicBool,
+        output: &mut Output<'_>,
+    ) -> Result<()> {
+        let mut answers: VecDeque<Result<Answer<'a>, String>> = VecDeque::new();
+        let mut possible = Vec::new();
+        // For each possible request which prompt it belongs to.
+        let mut prompt_of = Vec::new();
+        for (index, request) in requests.into_iter().enumerate() {
+            answers.push_back(request.map(|request| {
+                let answer = self.answer(&request);
+                possible.push(request);
+                prompt_of.push(index);
+                answer
+            }));
+        }
+        let mut generation = Generation::batch(&self.loaded.model, possible, self.args.batch.into())?;
+        let mut done = 0;
+        self.hand_over(&mut answers, &mut done, output)?;
         while let Some(event) = generation.next() {
-            first_token.get_or_insert_with(Instant::now);
-            match event? {
-                Event::Token { sequence, id, position } => {
-                    let growing = &mut texts[sequence];
-                    growing.tokens.push(id);
-                    match position {
-                        Some(PositionKind::Marked) => growing.marked += 1,
-                        Some(PositionKind::RepeatedContext) => growing.repeated += 1,
-                        Some(PositionKind::IncompleteContext) | None => {}
-                    }
-                    let piece = growing.decoder.push(id);
-                    let piece = growing.stops.push(&piece);
-                    growing.text.push_str(&piece);
-                    if stream {
+            let event = event?;
+            let (Event::Started { request, .. }
+            | Event::Token { request, .. }
+            | Event::Finished { request, .. }) = event;
+            let Some(Ok(answer)) = answers.get_mut(prompt_of[request] - done) else { continue };
+            let now = Instant::now();
+            match event {
+                Event::Started { prefill, .. } => {
+                    answer.prefill = prefill;
+                    answer.decode = Some((now, now));
+                }
+                Event::Token { sequence, id, position, .. } => {
+                    let text = &mut answer.texts[sequence];
+                    let piece = text.push(id, position);
+                    if output.stream {
                         print(piece.as_bytes())?;
                     }
-                    if growing.stops.stopped() {
-                        growing.finished = Some(FinishReason::Stop);
-                        generation.finish(sequence);
+                    if text.stops.stopped() {
+                        text.finished = Some(FinishReason::Stop);
+                        generation.finish(request, sequence);
                     }
                 }
-                Event::Finished { sequence, reason } => texts[sequence].finished = Some(reason),
+                Event::Finished { sequence, reason, .. } => answer.texts[sequence].finished = Some(reason),
             }
-            if self.stop.load(Ordering::Relaxed) {
+            if let Some((_, end)) = &mut answer.decode {
+                *end = now;
+            }
+            self.hand_over(&mut answers, &mut done, output)?;
+            if stop.load(Ordering::Relaxed) {
                 break;
             }
         }
-        let end = Instant::now();
-        for growing in &mut texts {
-            if !growing.stops.stopped() {
-                let mut rest = growing.decoder.finish();
-                rest = growing.stops.push(&rest);
-                rest.push_str(&growing.stops.finish());
-                growing.text.push_str(&rest);
-                if stream {
-                    print(rest.as_bytes())?;
+        // Where Ctrl-C came: what has begun, as far as it got.
+        for answer in answers.into_iter().flatten().filter(|answer| answer.decode.is_some()) {
+            self.put(answer, output)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, request: &Request) -> Answer<'a> {
+        let text = || Draft {
+            text: String::new(),
+            tokens: Vec::new(),
+            marked: 0,
+            repeated: 0,
+            decoder: StreamDecoder::new(&self.loaded.tokenizer),
+            stops: StopMatcher::new(self.args.stop.iter().cloned()),
+            finished: None,
+        };
+        Answer {
+            prompt: request.prompt.clone(),
+            sampling: request.sampling,
+            texts: (0..request.sequences).map(|_| text()).collect(),
+            prefill: Duration::ZERO,
+            decode: None,
+        }
+    }
+
+    /// Hands over what is complete at the front of `answers`; `done` counts all that were.
+    fn hand_over(
+        &self,
+        answers: &mut VecDeque<Result<Answer<'a>, String>>,
+        done: &mut usize,
+        output: &mut Output<'_>,
+    ) -> Result<()> {
+        while answers.front().is_some_and(|answer| answer.as_ref().map_or(true, Answer::is_complete)) {
+            match answers.pop_front() {
+                Some(Ok(answer)) => self.put(answer, output)?,
+                Some(Err(error)) => output.put_error(*done, error)?,
+                None => {}
+            }
+            *done += 1;
+        }
+        Ok(())
+    }
+
+    /// Hands over the texts of one prompt.
+    fn put(&self, mut answer: Answer<'a>, output: &mut Output<'_>) -> Result<()> {
+        for text in &mut answer.texts {
+            let rest = text.end();
+            if output.stream {
+                print(rest.as_bytes())?;
+                if stdout().is_terminal() {
+                    print(b"\n")?;
                 }
             }
         }
-        if stream && stdout().is_terminal() {
-            print(b"\n")?;
+        let now = Instant::now();
+        let timing = Timing::new(answer.prefill, answer.decode.unwrap_or((now, now)), &answer.texts);
+        for text in answer.texts {
+            let prompt = answer.prompt.clone();
+            output.put(&Report::new(text, prompt, self.key, answer.sampling, self.loaded, timing))?;
         }
-        let first_token = first_token.unwrap_or(end);
-        let decode_s = (end - first_token).as_secs_f64();
-        let steps: usize = texts.iter().map(|growing| growing.tokens.len().saturating_sub(1)).sum();
-        let timing = Timing {
-            prefill_s: (first_token - start).as_secs_f64(),
-            decode_s,
-            tokens_per_s: (steps > 0 && decode_s > 0.0).then(|| steps as f64 / decode_s),
-        };
-        Ok(texts
-            .into_iter()
-            .map(|growing| self.report(growing, prompt_tokens.clone(), sampling, timing))
-            .collect())
+        Ok(())
+    }
+}
+
+impl Draft<'_> {
+    /// Adds a token and returns the text that is now certain.
+    fn push(&mut self, id: u32, position: Option<PositionKind>) -> String {
+        self.tokens.push(id);
+        match position {
+            Some(PositionKind::Marked) => self.marked += 1,
+            Some(PositionKind::RepeatedContext) => self.repeated += 1,
+            Some(PositionKind::IncompleteContext) | None => {}
+        }
+        let piece = self.decoder.push(id);
+        let piece = self.stops.push(&piece);
+        self.text.push_str(&piece);
+        piece
     }
 
-    fn report(
-        &self,
-        growing: Growing<'_>,
-        prompt_tokens: Vec<u32>,
-        sampling: Sampling,
-        timing: Timing,
-    ) -> Report {
-        let scheme = self.key.map(Key::scheme);
-        let model = &self.loaded.model;
-        Report {
-            schema_version: 1,
-            text: growing.text,
-            tokens: growing.tokens,
-            prompt_tokens,
-            finish_reason: growing.finished.unwrap_or(FinishReason::Interrupted),
-            watermark: WatermarkReport {
-                applied: growing.marked > 0,
-                scheme: scheme.map(wmdetect::scheme::Scheme::name),
-                key_id: self.key.map(Key::id),
-                ngram_len: scheme.map(wmdetect::scheme::Scheme::ngram_len),
-                depth: scheme.map(wmdetect::scheme::Scheme::depth),
-                marked_tokens: growing.marked,
-                repeated_contexts: growing.repeated,
-            },
-            sampling: SamplingReport {
-                temperature: sampling.temperature,
-                top_k: sampling.top_k,
-                top_p: sampling.top_p,
-                repeat_penalty: sampling.repeat_penalty,
-                seed: sampling.seed,
-            },
-            model: ModelReport {
-                name: self.loaded.name.clone(),
-                fingerprint: model.fingerprint().map(str::to_owned),
-                dtype: model.dtype().as_str(),
-                softcap: model.config().attn_softcap.is_some() || model.config().final_softcap.is_some(),
-            },
-            timing,
+    /// Adds what was held back, and returns it.
+    fn end(&mut self) -> String {
+        if self.stops.stopped() {
+            return String::new();
         }
+        let mut rest = self.decoder.finish();
+        rest = self.stops.push(&rest);
+        rest.push_str(&self.stops.finish());
+        self.text.push_str(&rest);
+        rest
+    }
+}
+
+/// Where texts go.
+struct Output<'a> {
+    args: &'a GenerateArgs,
+    /// The one text goes out as it grows.
+    stream: bool,
+    /// There is one prompt, and no `--prompts`.
+    single: bool,
+    receipt: Vec<String>,
+    failed: bool,
+}
+
+impl Output<'_> {
+    fn put(&mut self, report: &Report) -> Result<()> {
+        let line = serde_json::to_string(report)?;
+        if self.args.json {
+            print(format!("{line}\n").as_bytes())?;
+        } else if !(self.single && self.args.n == 1) {
+            print(format!("{}\n", report.text).as_bytes())?;
+        }
+        self.receipt.push(line);
+        Ok(())
+    }
+
+    fn put_error(&mut self, prompt: usize, error: String) -> Result<()> {
+        self.failed = true;
+        let row = ErrorReport { schema_version: 1, input: format!("line {}", prompt + 1), error };
+        if self.args.json {
+            return print_json(&row);
+        }
+        say(&format!("error: {}: {}", row.input, row.error));
+        Ok(())
     }
 }
 

@@ -38,6 +38,17 @@ pub struct Attention {
     pub window: Option<usize>,
 }
 
+/// One sequence of a step that several share.
+#[derive(Debug)]
+pub struct Sequence<'a> {
+    /// Of its next position.
+    pub angles: &'a Angles,
+    /// What the layer keeps of it.
+    pub cache: &'a mut LayerCache,
+    /// Positions that it has.
+    pub start: usize,
+}
+
 /// The masks of one pass, which layers of one kind share.
 #[derive(Debug, Default)]
 pub struct Masks(Vec<(usize, Option<usize>, Option<Tensor>)>);
@@ -57,16 +68,55 @@ impl Attention {
         cache: Option<&mut LayerCache>,
         start: usize,
     ) -> Result<Tensor> {
+        let projected = self.project(xs)?;
+        self.o.forward(&self.attend(projected, angles, masks, cache, start)?)
+    }
+
+    /// One position of each of several sequences, `[sequences, 1, hidden]` to the same; each has a length and a cache of
+    /// its own, and they share the passes over the weights.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other.
+    pub fn step(&self, xs: &Tensor, sequences: &mut [Sequence<'_>]) -> Result<Tensor> {
+        let [q, k, v] = self.project(xs)?;
+        let mut rows = Vec::with_capacity(sequences.len());
+        for (i, sequence) in sequences.iter_mut().enumerate() {
+            let own = [&q, &k, &v].map(|all| all.narrow(0, i, 1));
+            let [q, k, v] = own;
+            let cache = Some(&mut *sequence.cache);
+            let masks = &mut Masks::default();
+            rows.push(self.attend([q?, k?, v?], sequence.angles, masks, cache, sequence.start)?);
+        }
+        self.o.forward(&Tensor::cat(&rows, 0)?)
+    }
+
+    /// Queries, keys and values, `[batch, heads, positions, head_dim]` each, not yet rotated.
+    fn project(&self, xs: &Tensor) -> Result<[Tensor; 3]> {
         let (batch, len, _) = xs.dims3()?;
-        let (heads, kv_heads, dim) = (self.heads, self.kv_heads, self.head_dim);
         let split = |xs: Tensor, heads: usize, norm: Option<&RmsNorm>| -> Result<Tensor> {
-            let xs = xs.reshape((batch, len, heads, dim))?;
+            let xs = xs.reshape((batch, len, heads, self.head_dim))?;
             let xs = if let Some(norm) = norm { norm.forward(&xs)? } else { xs };
             Ok(xs.transpose(1, 2)?)
         };
-        let q = angles.apply(&split(self.q.forward(xs)?, heads, self.q_norm.as_ref())?)?;
-        let k = angles.apply(&split(self.k.forward(xs)?, kv_heads, self.k_norm.as_ref())?)?;
-        let v = split(self.v.forward(xs)?, kv_heads, None)?.contiguous()?;
+        Ok([
+            split(self.q.forward(xs)?, self.heads, self.q_norm.as_ref())?,
+            split(self.k.forward(xs)?, self.kv_heads, self.k_norm.as_ref())?,
+            split(self.v.forward(xs)?, self.kv_heads, None)?,
+        ])
+    }
+
+    /// What the queries find, `[batch, positions, heads · head_dim]`.
+    fn attend(
+        &self,
+        [q, k, v]: [Tensor; 3],
+        angles: &Angles,
+        masks: &mut Masks,
+        cache: Option<&mut LayerCache>,
+        start: usize,
+    ) -> Result<Tensor> {
+        let (heads, kv_heads, dim) = (self.heads, self.kv_heads, self.head_dim);
+        let (batch, _, len, _) = q.dims4()?;
+        let (q, k, v) = (angles.apply(&q)?, angles.apply(&k)?, v.contiguous()?);
         let (k, v) = match cache {
             Some(cache) => cache.extend(start, &k, &v)?,
             None => (k, v),
@@ -77,7 +127,7 @@ impl Attention {
         let softcap = self.softcap.map(|c| c as f32);
         if len == 1 && takes_kernels(&q) && self.window.is_none_or(|w| k.dims()[2] <= w) {
             let ys = q.apply_op3_no_bwd(&k, &v, &DecodeAttention { softcap })?;
-            return self.o.forward(&ys.reshape((batch, 1, heads * dim))?);
+            return Ok(ys.reshape((batch, 1, heads * dim))?);
         }
         let scores = q.matmul(&k.t()?)?;
         let weights = if takes_kernels(&scores) {
@@ -87,8 +137,7 @@ impl Attention {
             self.weights(scores, len, masks)?
         };
         let ys = weights.matmul(&v)?;
-        let ys = ys.reshape((batch, heads, len, dim))?.transpose(1, 2)?.reshape((batch, len, heads * dim))?;
-        self.o.forward(&ys)
+        Ok(ys.reshape((batch, heads, len, dim))?.transpose(1, 2)?.reshape((batch, len, heads * dim))?)
     }
 
     /// What [`MaskedSoftmax`] does, from candle's operations: for GPUs and for gradients.

@@ -1,10 +1,10 @@
 //! The model: token ids in, logits out.
 
-use super::attention::{Attention, Masks};
+use super::attention::{Attention, Masks, Sequence};
 use super::config::{Architecture, Config, LayerKind};
 use super::error::{Error, Result};
 use super::inspect;
-use super::kv_cache::{Cache, LayerCache};
+use super::kv_cache::Cache;
 use super::linear::{Embedding, Linear};
 use super::logits::RawLogits;
 use super::mlp::Mlp;
@@ -233,6 +233,49 @@ impl Gemma {
         Ok(RawLogits::new(self.head.forward(&last.squeeze(1)?)?.to_dtype(DType::F32)?, &self.config))
     }
 
+    /// Feeds one token to each of several sequences, which may be of different lengths and have a cache each, and returns
+    /// the logits after it, `[sequences, vocab]`, before the final soft cap. They share the passes over the weights, so
+    /// eight sequences take little longer than one.
+    ///
+    /// # Errors
+    /// Not one token for each cache, a cache of more than one sequence, a full context, an id outside the vocabulary.
+    pub fn step(&self, tokens: &[u32], caches: &mut [&mut Cache]) -> Result<RawLogits> {
+        let c = &self.config;
+        if tokens.is_empty() || tokens.len() != caches.len() || caches.iter().any(|cache| cache.batch() != 1)
+        {
+            let expected = "a token for each cache, and caches of one sequence each".into();
+            let batches: Vec<usize> = caches.iter().map(|cache| cache.batch()).collect();
+            let found = format!("{} tokens, caches of {batches:?} sequences", tokens.len());
+            return Err(Error::Batch { expected, found });
+        }
+        for (token, cache) in tokens.iter().zip(caches.iter()) {
+            self.check(&[[*token]], 1, cache.len())?;
+        }
+        let mut xs = self.embed(tokens, (tokens.len(), 1))?;
+        let angles = |rope, start| Angles::new(rope, c.head_dim, start, 1, &self.device, self.dtype);
+        let angles: Vec<[Angles; 2]> = caches
+            .iter()
+            .map(|cache| Ok([angles(c.rope_local, cache.len)?, angles(c.rope_global, cache.len)?]))
+            .collect::<Result<_>>()?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let of_kind = usize::from(layer.kind == LayerKind::Global);
+            let mut sequences: Vec<Sequence<'_>> = caches
+                .iter_mut()
+                .zip(&angles)
+                .map(|(cache, angles)| {
+                    let start = cache.len;
+                    Sequence { angles: &angles[of_kind], cache: &mut cache.layers[i], start }
+                })
+                .collect();
+            xs = layer.around(&xs, |xs| layer.attention.step(xs, &mut sequences))?;
+        }
+        for cache in caches {
+            cache.len += 1;
+        }
+        let last = self.norm.forward(&xs)?.squeeze(1)?;
+        Ok(RawLogits::new(self.head.forward(&last)?.to_dtype(DType::F32)?, c))
+    }
+
     /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
     /// 4 · vocab bytes a token; see [`Self::visit_logits`]. Texts are scored with this, so it never rounds activations
     /// ([`LoadOptions::exact`]).
@@ -325,6 +368,15 @@ impl Gemma {
         Ok(())
     }
 
+    /// The residual stream at its start, `[batch, positions, hidden]`.
+    fn embed(&self, ids: &[u32], (batch, len): (usize, usize)) -> Result<Tensor> {
+        let xs = self.embedding.forward(ids, &self.device, self.dtype)?;
+        // The reference rounds the factor to the compute dtype.
+        let factor = (self.config.hidden as f64).sqrt() as f32;
+        let factor = Tensor::new(&[factor], &self.device)?.to_dtype(self.dtype)?;
+        Ok(xs.broadcast_mul(&factor)?.reshape((batch, len, self.config.hidden))?)
+    }
+
     /// Runs the layers over the tokens `range` of each row, which stand at positions from `start` on.
     fn chunk<R: AsRef<[u32]>>(
         &self,
@@ -336,10 +388,7 @@ impl Gemma {
         let c = &self.config;
         let (batch, len) = (rows.len(), range.len());
         let ids: Vec<u32> = rows.iter().flat_map(|r| r.as_ref()[range.clone()].iter().copied()).collect();
-        let xs = self.embedding.forward(&ids, &self.device, self.dtype)?;
-        // The reference rounds the factor to the compute dtype.
-        let factor = Tensor::new(&[(c.hidden as f64).sqrt() as f32], &self.device)?.to_dtype(self.dtype)?;
-        let mut xs = xs.broadcast_mul(&factor)?.reshape((batch, len, c.hidden))?;
+        let mut xs = self.embed(&ids, (batch, len))?;
         let angles =
             |rope| -> Result<Angles> { Angles::new(rope, c.head_dim, start, len, &self.device, self.dtype) };
         let (local, global) = (angles(c.rope_local)?, angles(c.rope_global)?);
@@ -347,7 +396,7 @@ impl Gemma {
         for (i, layer) in self.layers.iter().enumerate() {
             let angles = if layer.kind == LayerKind::Global { &global } else { &local };
             let cache = cache.as_mut().map(|c| &mut c.layers[i]);
-            xs = layer.forward(&xs, angles, &mut masks, cache, start)?;
+            xs = layer.around(&xs, |xs| layer.attention.forward(xs, angles, &mut masks, cache, start))?;
         }
         self.norm.forward(&xs)
     }
@@ -359,15 +408,9 @@ impl Gemma {
 }
 
 impl Layer {
-    fn forward(
-        &self,
-        xs: &Tensor,
-        angles: &Angles,
-        masks: &mut Masks,
-        cache: Option<&mut LayerCache>,
-        start: usize,
-    ) -> Result<Tensor> {
-        let ys = self.attention.forward(&self.input_norm.forward(xs)?, angles, masks, cache, start)?;
+    /// The layer around its attention.
+    fn around(&self, xs: &Tensor, attention: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let ys = attention(&self.input_norm.forward(xs)?)?;
         let xs = (xs + self.post_attention_norm.forward(&ys)?)?;
         let ys = self.mlp.forward(&self.pre_mlp_norm.forward(&xs)?)?;
         Ok((&xs + self.post_mlp_norm.forward(&ys)?)?)

@@ -217,6 +217,16 @@ impl Cache {
         Ok(())
     }
 
+    /// A copy with buffers of its own, so that a prompt read once serves several answers. (A clone shares them.)
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn fork(&self) -> Result<Self> {
+        let mut copy = self.clone();
+        copy.keep_rows(&(0..self.batch).collect::<Vec<_>>())?;
+        Ok(copy)
+    }
+
     /// Makes `n` sequences of each: a prompt read once serves n answers. Row r becomes rows r·n to r·n + n − 1.
     ///
     /// # Errors
