@@ -3,7 +3,7 @@
 //! `cargo run --release --example ratio_null -- MODEL DOCS.jsonl DOCUMENTS TOKENS KEYS`
 //!
 //! Of each of DOCUMENTS texts (field `text`, spread over the file) the first TOKENS tokens are read once with the model, at
-//! temperature 1 and top-k 100; then KEYS fresh keys judge them by the mixture that `wmgen verify` uses. Ville's inequality
+//! temperature 1 and top-k 100; then KEYS fresh keys judge them by the mixture that `wmgen verify` uses without a prompt. Ville's inequality
 //! promises P(max E ≥ 1/a) ≤ a for each a.
 
 use std::error::Error;

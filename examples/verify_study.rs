@@ -4,14 +4,13 @@
 //!
 //! CORPUS is what `marked_corpus` writes. MODE is `ids` (token ids, prompt known), `text` (the text cut into tokens again,
 //! prompt withheld), or an edit of that text's words and its percentage, such as `delete-10`, `replace-20`, `insert-30`.
-//! The first TEXTS texts are read, the first TOKENS tokens of each; texts that OUT already has in this mode are skipped. A row has, after each
-//! number of tokens in [`LENGTHS`] that the text reaches, log₁₀ p = −log₁₀ sup E for each temperature of the grid alone and
-//! for the mixture over all (`mixed`), and log₁₀ of the plain product of ratios at the text's own temperature. With
-//! RANDOM_KEYS the p-value by rank among that many keys is added for its own temperature.
+//! The first TEXTS texts are read, the first TOKENS tokens of each; texts that OUT already has in this mode are skipped. A row has what
+//! the key says of each token at each temperature of the grid, from which `wmdetect`'s example `verify_table` computes the
+//! statistics. With RANDOM_KEYS it has the rank among that many keys too, at the text's own temperature, after each number
+//! of tokens in [`LENGTHS`] that the text reaches.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::error::Error;
-use std::f64::consts::LN_10;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
@@ -21,14 +20,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
 use wmdetect::scheme::Key;
-use wmdetect::statistics::exact::{ExactRatio, Grid, NextTokens};
+use wmdetect::statistics::exact::{ExactRatio, NextTokens, TokenRatios};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Gemma, LoadOptions};
 use wmgen::sample::Sampling;
 use wmgen::text::stop_ids;
 use wmgen::verify::{Reader, TEMPERATURES};
 
-/// Tokens after which the statistics are noted.
+/// Tokens after which the rank is noted.
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
 
 #[derive(Deserialize)]
@@ -49,13 +48,15 @@ struct Row<'a> {
     mode: &'a str,
     /// Of the whole text.
     tokens: usize,
-    lengths: Vec<usize>,
-    /// Scored tokens at each length.
-    scored: Vec<usize>,
-    /// By temperature of the verifier, or `mixed`; one entry a length.
-    log10_p: BTreeMap<String, Vec<f64>>,
-    /// log₁₀ of the product of ratios, at the text's own temperature.
-    log10_product: Vec<f64>,
+    temperatures: [f64; TEMPERATURES.len()],
+    /// For each token read whether it counts.
+    scored: Vec<bool>,
+    /// ln of each token's text-only ratio, 0 where it does not count.
+    ln_text: Vec<f64>,
+    /// For each temperature ln LR of each token, 0 where it does not count.
+    ln_ratios: Vec<Vec<f64>>,
+    /// For each temperature −ln p of each token, none where it is no candidate.
+    surprisals: Vec<Vec<Option<f64>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rank_p: Vec<f64>,
 }
@@ -116,45 +117,43 @@ fn main() -> Result<(), Box<dyn Error>> {
         ids.truncate(limit);
         let own =
             TEMPERATURES.iter().position(|&t| t == text.temperature).ok_or("temperature not in the grid")?;
-        let mut alone: Vec<ExactRatio> =
-            TEMPERATURES.iter().map(|_| ExactRatio::new(&prf, prompt, 1)).collect();
-        if random_keys > 0 {
-            let with = alone[own].clone().with_monte_carlo(random_keys, prompt, &ids);
-            alone[own] = with;
-        }
-        let mut mixed = ExactRatio::new(&prf, prompt, TEMPERATURES.len());
-        let unedited = Grid::unedited(prf.scheme().context_len());
-        let mut product = ExactRatio::with_grid(&prf, prompt, 1, unedited);
-        let mut row = Row {
+        let mut running = ExactRatio::new(&prf, prompt, TEMPERATURES.len());
+        let mut ranked = (random_keys > 0)
+            .then(|| ExactRatio::new(&prf, prompt, 1).with_monte_carlo(random_keys, prompt, &ids));
+        let mut rank_p = Vec::new();
+        reader.for_each(prompt, &ids, &mut |t, next| {
+            running.push(ids[t], next);
+            if let Some(ranked) = &mut ranked {
+                ranked.push(ids[t], &next[own..=own]);
+                if LENGTHS.contains(&(t + 1)) {
+                    rank_p.extend(ranked.monte_carlo().map(|rank| rank.p));
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        let evidence = running.finish();
+        let ratio = |setting: usize| {
+            let of_token = move |ratios: &TokenRatios| ratios.model[setting].ln_ratio;
+            evidence.tokens.iter().map(|token| token.as_ref().map_or(0.0, of_token)).collect()
+        };
+        let finite = |surprisals: &Vec<f64>| surprisals.iter().map(|&x| x.is_finite().then_some(x)).collect();
+        let row = Row {
             id: &text.id,
             key_label: &text.key_label,
             temperature: text.temperature,
             mode,
             tokens: all_tokens,
-            lengths: Vec::new(),
-            scored: Vec::new(),
-            log10_p: BTreeMap::new(),
-            log10_product: Vec::new(),
-            rank_p: Vec::new(),
+            temperatures: TEMPERATURES,
+            scored: evidence.tokens.iter().map(Option::is_some).collect(),
+            ln_text: evidence
+                .tokens
+                .iter()
+                .map(|token| token.as_ref().map_or(0.0, |token| token.text.ln()))
+                .collect(),
+            ln_ratios: (0..TEMPERATURES.len()).map(ratio).collect(),
+            surprisals: evidence.surprisals.iter().map(finite).collect(),
+            rank_p,
         };
-        reader.for_each(prompt, &ids, &mut |t, next| {
-            for (one, next) in alone.iter_mut().zip(next) {
-                one.push(ids[t], std::slice::from_ref(next));
-            }
-            mixed.push(ids[t], next);
-            product.push(ids[t], &next[own..=own]);
-            if LENGTHS.contains(&(t + 1)) {
-                row.lengths.push(t + 1);
-                row.scored.push(mixed.scored_tokens());
-                for (one, temperature) in alone.iter().zip(TEMPERATURES) {
-                    row.log10_p.entry(temperature.to_string()).or_default().push(-one.ln_sup() / LN_10);
-                }
-                row.log10_p.entry("mixed".into()).or_default().push(-mixed.ln_sup() / LN_10);
-                row.log10_product.push(product.ln_e() / LN_10);
-                row.rank_p.extend(alone[own].monte_carlo().map(|rank| rank.p));
-            }
-            ControlFlow::Continue(())
-        })?;
         writeln!(out, "{}", serde_json::to_string(&row)?)?;
     }
     Ok(())

@@ -3,29 +3,83 @@
 //! `cargo run --release -p wmdetect --example verify_table -- ROWS.jsonl…`
 //!
 //! For each file, temperature of the verifier and number of tokens: the share of texts with p at most 1 %, 0.1 % and
-//! 1e-6, with Wilson's 95 % intervals over texts. `own` is the temperature that the text was written at.
+//! 1e-6, with Wilson's 95 % intervals over texts. `own` is the temperature that the text was written at, `without doubt` the
+//! same statistic if the model were right everywhere, `E alone` without the share of the text-only p-value, `text only` that
+//! p-value by itself.
 
 mod support;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::f64::consts::LN_10;
 use std::io::Write;
 
 use serde::Deserialize;
+use wmdetect::scheme::DEFAULT_NGRAM_LEN;
+use wmdetect::statistics::Profile;
+use wmdetect::statistics::exact::{Doubt, Grid, ModelRatio, TokenRatios};
+use wmdetect::statistics::llr::lattice;
 
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
+/// Tokens after which the statistics are looked at, as in the study.
+const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
 
 #[derive(Deserialize)]
 struct Row {
     temperature: f64,
     mode: String,
-    lengths: Vec<usize>,
-    scored: Vec<usize>,
-    log10_p: BTreeMap<String, Vec<f64>>,
-    /// None for −∞.
-    log10_product: Vec<Option<f64>>,
+    temperatures: Vec<f64>,
+    scored: Vec<bool>,
+    ln_text: Vec<f64>,
+    ln_ratios: Vec<Vec<f64>>,
+    surprisals: Vec<Vec<Option<f64>>>,
     #[serde(default)]
     rank_p: Vec<f64>,
+}
+
+impl Row {
+    /// The lengths that the text reaches.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let tokens = self.scored.len();
+        LENGTHS.into_iter().filter(move |&length| length <= tokens)
+    }
+
+    fn scored_in(&self, length: usize) -> usize {
+        self.scored[..length].iter().filter(|&&scored| scored).count()
+    }
+
+    /// What the key says of each token under these of the temperatures.
+    fn tokens(&self, settings: &[usize]) -> Vec<Option<TokenRatios>> {
+        let model = |t: usize, setting: usize| {
+            self.surprisals[setting][t].map_or(ModelRatio::NO_CANDIDATE, |surprisal| ModelRatio {
+                p: (-surprisal).exp(),
+                ln_ratio: self.ln_ratios[setting][t],
+            })
+        };
+        let ratios = |t: usize| TokenRatios {
+            model: settings.iter().map(|&setting| model(t, setting)).collect(),
+            text: self.ln_text[t].exp(),
+        };
+        (0..self.scored.len()).map(|t| self.scored[t].then(|| ratios(t))).collect()
+    }
+
+    /// ln E after each token, under these of the temperatures.
+    fn ln_e(&self, settings: &[usize], grid: &Grid) -> Vec<f64> {
+        let tokens = self.tokens(settings);
+        grid.ln_e(settings.len(), tokens.iter().map(Option::as_ref))
+    }
+
+    /// log₁₀ of the text-only p-value of the first `length` tokens.
+    fn log10_p_text(&self, length: usize) -> f64 {
+        let score = |t: usize| if self.scored[t] { i64::from(lattice(self.ln_text[t].exp())) } else { 0 };
+        let (tokens, sum) = (self.scored_in(length) as u64, (0..length).map(score).sum());
+        if tokens == 0 { 0.0 } else { Profile::pooled().null().tail(tokens, sum) / LN_10 }
+    }
+}
+
+/// log₁₀ of 1 / max E up to `length`.
+fn log10_p(ln_e: &[f64], length: usize) -> f64 {
+    -ln_e[..length].iter().copied().fold(0.0, f64::max) / LN_10
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,32 +89,64 @@ fn main() -> Result<(), Box<dyn Error>> {
         "| T | input | verified at | tokens | scored | texts | 1 % | 0.1 % | 1e-6 | median log10 p |"
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
+    let context_len = DEFAULT_NGRAM_LEN - 1;
     for file in std::env::args().skip(1) {
         let rows: Vec<Row> =
             std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         let Some(first) = rows.first() else { continue };
-        let own = first.temperature.to_string();
+        let own = first
+            .temperatures
+            .iter()
+            .position(|&temperature| temperature == first.temperature)
+            .ok_or("the temperature of the text is none that it was read at")?;
+        let prompted = first.mode == "ids";
+        let grid = if prompted { Grid::new(context_len) } else { Grid::without_prompt(context_len) };
+        let trusting = grid.clone().with_doubts(vec![(1.0, Doubt::NONE)]);
+        let all: Vec<usize> = (0..first.temperatures.len()).collect();
         // For each verifier and length the log10 p and the scored tokens of every text.
         let mut cells: BTreeMap<(String, usize), Vec<(f64, usize)>> = BTreeMap::new();
         for row in &rows {
-            let mut add = |name: String, values: &[f64]| {
-                for ((&length, &value), &scored) in row.lengths.iter().zip(values).zip(&row.scored) {
-                    cells.entry((name.clone(), length)).or_default().push((value, scored));
+            let mut add = |name: &str, log10_p: &dyn Fn(usize, usize) -> f64| {
+                for (index, length) in row.lengths().enumerate() {
+                    let cell = cells.entry((name.into(), length)).or_default();
+                    cell.push((log10_p(index, length), row.scored_in(length)));
                 }
             };
-            for (name, values) in &row.log10_p {
-                add(if *name == own { format!("{name} (own)") } else { name.clone() }, values);
+            // Without the prompt the text-only p-value has half of the level, as in `wmgen verify`.
+            let with_text = |log10_p: f64, length: usize| {
+                if prompted {
+                    log10_p
+                } else {
+                    (log10_p.min(row.log10_p_text(length)) + 2_f64.log10()).min(0.0)
+                }
+            };
+            let mut test = |name: &str, settings: &[usize], grid: &Grid, combined: bool| {
+                let ln_e = row.ln_e(settings, grid);
+                add(name, &|_, length| {
+                    let log10_p = log10_p(&ln_e, length);
+                    if combined { with_text(log10_p, length) } else { log10_p }
+                });
+            };
+            for &setting in &all {
+                let temperature = row.temperatures[setting].to_string();
+                test(if setting == own { "own" } else { &temperature }, &[setting], &grid, true);
             }
-            let product: Vec<f64> =
-                row.log10_product.iter().map(|log10| -log10.unwrap_or(0.0).max(0.0)).collect();
-            add("own, plain product at its end".into(), &product);
-            let rank: Vec<f64> = row.rank_p.iter().map(|p| p.log10()).collect();
-            add("own, rank among random keys".into(), &rank);
+            test("mixed", &all, &grid, true);
+            test("mixed, E alone", &all, &grid, false);
+            test("own, without doubt", &[own], &trusting, false);
+            test("mixed, without doubt", &all, &trusting, false);
+            let product = row.ln_e(&[own], &Grid::unedited(context_len));
+            add("own, plain product at its end", &|_, length| -product[length - 1].max(0.0) / LN_10);
+            add("text only", &|_, length| row.log10_p_text(length));
+            if !row.rank_p.is_empty() {
+                add("own, rank among random keys", &|index, _| row.rank_p[index].log10());
+            }
         }
         for ((name, length), mut p) in cells {
             p.sort_by(|a, b| a.0.total_cmp(&b.0));
             let scored = p.iter().map(|p| p.1).sum::<usize>() as f64 / p.len() as f64;
-            write!(out, "| {own} | {} | {name} | {length} | {scored:.1} | {} |", first.mode, p.len())?;
+            let (temperature, mode) = (first.temperature, &first.mode);
+            write!(out, "| {temperature} | {mode} | {name} | {length} | {scored:.1} | {} |", p.len())?;
             for level in LEVELS {
                 let found = p.iter().filter(|p| p.0 <= level.log10() + 1e-12).count();
                 let (low, high) = support::wilson(found, p.len());

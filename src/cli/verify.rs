@@ -280,7 +280,7 @@ impl Job<'_> {
             ));
         }
         let candidate = |t: usize| evidence.surprisals.iter().any(|surprisals| surprisals[t].is_finite());
-        let read = evidence.scored.len();
+        let read = evidence.tokens.len();
         let strange = (0..read).filter(|&t| !candidate(t)).count();
         if 2 * strange > read {
             warnings.push(format!(
@@ -288,7 +288,7 @@ impl Job<'_> {
                  prompt, --top-k and --top-p"
             ));
         }
-        let repeated = (scheme.context_len()..read).filter(|&t| !evidence.scored[t] && candidate(t)).count();
+        let repeated = (scheme.context_len()..read).filter(|&t| evidence.tokens[t].is_none()).count();
         if 2 * repeated > read {
             warnings.push(format!("{repeated} of {read} tokens repeat an earlier context and do not count"));
         }
@@ -330,11 +330,13 @@ impl Job<'_> {
             tokenizer: offsets.map(|_| self.loaded.tokenizer.name().to_owned()),
             prompt_tokens: prompt_tokens as u64,
             tokens: tokens as u64,
-            read_tokens: evidence.scored.len() as u64,
+            read_tokens: evidence.tokens.len() as u64,
             scored_tokens: evidence.scored_tokens() as u64,
             detector: VerifyDetector::ExactRatio,
             ln_e: evidence.ln_sup,
             ln_ceiling: evidence.ln_ceiling,
+            log10_p_text: evidence.text_only.map(|p| p.log10),
+            power: evidence.power(self.args.fpr).unwrap_or_default(),
             p_value: p.p(),
             log10_p: p.log10,
             p_kind: p.kind,
@@ -389,6 +391,10 @@ fn for_people(report: &VerifyReport) -> String {
     let _ = write!(text, "; ln e-value {:.1}, at most {:.1}", report.ln_e, report.ln_ceiling);
     if report.random_keys > 0 {
         let _ = write!(text, "; rank among {} random keys", report.random_keys);
+    }
+    if report.verdict != Verdict::Watermarked {
+        let (power, fpr) = (report.power, report.fpr);
+        let _ = write!(text, "\n  a marked text like this would reach {fpr} with probability {power:.2}");
     }
     let _ = write!(
         text,

@@ -28,7 +28,7 @@ pub struct VerifyReport {
     pub tokens: u64,
     /// Those that were read: all, unless reading ended early.
     pub read_tokens: u64,
-    /// Those that count: complete context, not seen before in prompt and text, and a candidate of the model.
+    /// Those that count: complete context, not seen before in prompt and text.
     pub scored_tokens: u64,
     /// The statistic.
     pub detector: VerifyDetector,
@@ -36,11 +36,14 @@ pub struct VerifyReport {
     pub ln_e: f64,
     /// The most that it could have become under any key.
     pub ln_ceiling: f64,
-    /// The p-value that decides: e^−`ln_e`, or the rank among random keys; never below the smallest normal `f64`.
+    /// log₁₀ p of the text-only likelihood ratio, where the prompt is not known and the whole text was read; else null.
+    pub log10_p_text: Option<f64>,
+    /// The p-value that decides: e^−`ln_e`; without the prompt twice the lesser of that and the text-only p-value; or the
+    /// rank among random keys. Never below the smallest normal `f64`.
     pub p_value: f64,
     /// log₁₀ of it.
     pub log10_p: f64,
-    /// What it promises: `conservative` for e^−`ln_e`, `exact` for the rank, `approximate` for a compatible scheme.
+    /// What it promises: `conservative`, `exact` for the rank, `approximate` for a compatible scheme.
     pub p_kind: PKind,
     /// How many random keys the text was judged under as well; 0 without `--monte-carlo`.
     pub random_keys: u64,
@@ -48,7 +51,9 @@ pub struct VerifyReport {
     pub monte_carlo_p: Option<f64>,
     /// The level that the verdict holds p against.
     pub fpr: f64,
-    /// The verdict; `too_short` if no key could have reached `fpr`.
+    /// The share of simulated marked texts with the same distributions that reach `fpr`.
+    pub power: f64,
+    /// The verdict; `too_short` if that share is below 0.9.
     pub verdict: Verdict,
     /// How the text was taken to be sampled.
     pub sampling: VerifySampling,

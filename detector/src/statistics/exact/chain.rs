@@ -5,8 +5,11 @@
 //! the alternative is a hidden chain: a state "marked", whose tokens count with LR, states "k tokens since the last edit"
 //! for k ≤ H, and a state "written by somebody else", whose tokens count with factor 1. For any transition matrix A with
 //! rows that sum to 1, α_t = (α_{t−1} A) ∘ factor has E\[Σ α_t | past\] = Σ α_{t−1}: a martingale like the product itself.
-//! So is any mixture of chains with fixed weights.
+//! So is any mixture of chains with fixed weights. In place of LR a chain may take any factor of mean 1, such as those of
+//! [`doubt`](super::doubt); each chain is mixed with each of them.
 
+use super::doubt::Doubt;
+use super::ratio::TokenRatios;
 use crate::scheme::DEFAULT_NGRAM_LEN;
 
 /// One hidden chain.
@@ -20,12 +23,18 @@ pub struct Chain {
     pub enter: f64,
 }
 
-/// Chains with their weights, for a context length.
+/// Chains and doubts with their weights, for a context length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     chains: Vec<(f64, Chain)>,
+    doubts: Vec<(f64, Doubt)>,
     context_len: usize,
 }
+
+/// Doubts where the prompt is known.
+const PROMPTED: [(f64, Doubt); 2] = [(0.75, Doubt::NONE), (0.25, Doubt { level: 0.03 })];
+/// Doubts where it is not. The power is flat about these numbers.
+const UNPROMPTED: [(f64, Doubt); 2] = [(0.2, Doubt::NONE), (0.8, Doubt { level: 0.1 })];
 
 /// States of a chain: 0 ..= H tokens since the last edit, then marked, then foreign.
 pub(super) const fn states(context_len: usize) -> usize {
@@ -80,7 +89,8 @@ impl Chain {
 
 impl Grid {
     /// Ten chains: three quarters of the weight on edits at rates 0.3 %, 3 %, 12 % and 30 %, one quarter on marked
-    /// passages of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %.
+    /// passages of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %. For a text whose
+    /// prompt is known: three quarters on a model that is right everywhere, one quarter on one in doubt at level 0.03.
     pub fn new(context_len: usize) -> Self {
         let edits = [(0.4, 0.003), (0.2, 0.03), (0.2, 0.12), (0.2, 0.3)];
         let mut chains: Vec<(f64, Chain)> =
@@ -90,12 +100,23 @@ impl Grid {
                 chains.push((0.25 / 6.0, Chain { edit, leave, enter }));
             }
         }
-        Self { chains, context_len }
+        Self { chains, doubts: PROMPTED.to_vec(), context_len }
     }
 
-    /// The plain product of the ratios: for a text that is known to be as it was generated.
+    /// The same chains for a text whose prompt is not known: one fifth on a model that is right everywhere, four fifths on
+    /// one in doubt at level 0.1.
+    pub fn without_prompt(context_len: usize) -> Self {
+        Self::new(context_len).with_doubts(UNPROMPTED.to_vec())
+    }
+
+    /// The plain product of the ratios: for a text that is known to be as it was generated, by this model.
     pub fn unedited(context_len: usize) -> Self {
-        Self { chains: vec![(1.0, Chain::edits(0.0))], context_len }
+        Self { chains: vec![(1.0, Chain::edits(0.0))], doubts: vec![(1.0, Doubt::NONE)], context_len }
+    }
+
+    /// The same chains under other doubts, whose weights add up to 1.
+    pub fn with_doubts(self, doubts: Vec<(f64, Doubt)>) -> Self {
+        Self { doubts, ..self }
     }
 
     /// Tokens of a context, H.
@@ -108,20 +129,44 @@ impl Grid {
         &self.chains
     }
 
+    /// Weights and doubts.
+    pub fn doubts(&self) -> &[(f64, Doubt)] {
+        &self.doubts
+    }
+
+    /// ln E after each token of a text whose ratios under `settings` ≥ 1 sampling settings are known; none for a token
+    /// that does not count.
+    ///
+    /// # Panics
+    /// If a token has not one ratio a setting.
+    pub fn ln_e<'a>(
+        &self,
+        settings: usize,
+        tokens: impl IntoIterator<Item = Option<&'a TokenRatios>>,
+    ) -> Vec<f64> {
+        let mut mixture = Mixture::new(self, settings);
+        let one = |ratios| {
+            mixture.step(self, ratios);
+            mixture.ln_e()
+        };
+        tokens.into_iter().map(one).collect()
+    }
+
     /// For each token the probability that it is marked, given the whole text, if the text is marked at all in a way
     /// that the chains know: forward and backward over each chain, weighted by what each explains. A description for a
     /// heat map, not a p-value.
     ///
-    /// `ln_ratios` has one list for each setting, one entry a token, 0 where a token does not count.
-    pub fn marked_probability(&self, ln_ratios: &[Vec<f64>]) -> Vec<f64> {
-        let tokens = ln_ratios.first().map_or(0, Vec::len);
+    /// `hypotheses` are the settings and doubts: a weight each, and ln of the factor of each token, 0 where it does not
+    /// count.
+    pub(super) fn marked_probability(&self, hypotheses: &[(f64, Vec<f64>)]) -> Vec<f64> {
+        let tokens = hypotheses.first().map_or(0, |(_, factors)| factors.len());
         let mut sum = vec![0.0; tokens];
         // `sum` carries the factor e^{−most}, `weight` is the sum of the weights with it.
         let (mut most, mut weight) = (f64::NEG_INFINITY, 0.0);
-        for ratios in ln_ratios {
+        for (share, factors) in hypotheses {
             for (prior, chain) in &self.chains {
-                let (ln, posterior) = self.posterior(chain, ratios);
-                let ln = ln + prior.ln();
+                let (ln, posterior) = self.posterior(chain, factors);
+                let ln = ln + (prior * share).ln();
                 if ln > most {
                     let scale = (most - ln).exp();
                     for sum in &mut sum {
@@ -141,14 +186,14 @@ impl Grid {
     }
 
     /// ln of the chain's e-value at the end, and P(marked | text, chain) for each token.
-    fn posterior(&self, chain: &Chain, ln_ratios: &[f64]) -> (f64, Vec<f64>) {
+    fn posterior(&self, chain: &Chain, ln_factors: &[f64]) -> (f64, Vec<f64>) {
         let states = states(self.context_len);
         let marked = states - 2;
-        let mut alphas = vec![0.0; states * ln_ratios.len()];
+        let mut alphas = vec![0.0; states * ln_factors.len()];
         let mut alpha = vec![0.0; states];
         chain.start(&mut alpha);
         let mut total = 0.0;
-        for (&ln, row) in ln_ratios.iter().zip(alphas.chunks_exact_mut(states)) {
+        for (&ln, row) in ln_factors.iter().zip(alphas.chunks_exact_mut(states)) {
             alpha[marked] *= ln.exp();
             let sum: f64 = alpha.iter().sum();
             total += sum.ln();
@@ -159,11 +204,11 @@ impl Grid {
             chain.advance(&mut alpha);
         }
         let mut beta = vec![1.0; states];
-        let mut posterior = vec![0.0; ln_ratios.len()];
+        let mut posterior = vec![0.0; ln_factors.len()];
         for (t, row) in alphas.chunks_exact(states).enumerate().rev() {
             let all: f64 = row.iter().zip(&beta).map(|(a, b)| a * b).sum();
             posterior[t] = row[marked] * beta[marked] / all;
-            beta[marked] *= ln_ratios[t].exp();
+            beta[marked] *= ln_factors[t].exp();
             chain.retreat(&mut beta);
             let most = beta.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
             for b in &mut beta {
@@ -181,10 +226,10 @@ impl Default for Grid {
     }
 }
 
-/// The running e-value E of a mixture over settings and chains.
+/// The running e-value E of a mixture over settings, doubts and chains.
 #[derive(Clone, Debug)]
 pub(super) struct Mixture {
-    /// Prior weight × α for each setting, chain and state, all times e^{−`ln_scale`}; their sum is E.
+    /// Prior weight × α for each setting, doubt, chain and state, all times e^{−`ln_scale`}; their sum is E.
     alpha: Vec<f64>,
     ln_scale: f64,
     ln_sup: f64,
@@ -195,32 +240,42 @@ pub(super) struct Mixture {
 impl Mixture {
     pub(super) fn new(grid: &Grid, settings: usize) -> Self {
         let states = states(grid.context_len);
-        let mut alpha = vec![0.0; settings * grid.chains.len() * states];
+        let mut alpha = vec![0.0; settings * grid.doubts.len() * grid.chains.len() * states];
         let mut rows = alpha.chunks_exact_mut(states);
-        for _ in 0..settings {
+        for (share, _) in (0..settings).flat_map(|_| &grid.doubts) {
             for ((weight, chain), row) in grid.chains.iter().zip(&mut rows) {
                 chain.start(row);
                 for a in row {
-                    *a *= weight / settings as f64;
+                    *a *= weight * share / settings as f64;
                 }
             }
         }
         Self { alpha, ln_scale: 0.0, ln_sup: 0.0, ln_e: 0.0, fresh: true }
     }
 
-    /// Goes on by one token, which has these ratios under the settings.
-    pub(super) fn step(&mut self, grid: &Grid, ln_ratios: &[f64]) {
+    /// Goes on by one token; `ratios` is none where it does not count.
+    ///
+    /// # Panics
+    /// If it has not one ratio a setting.
+    pub(super) fn step(&mut self, grid: &Grid, ratios: Option<&TokenRatios>) {
         let states = states(grid.context_len);
         let marked = states - 2;
+        let hypothesis = grid.chains.len() * states;
+        if let Some(ratios) = ratios {
+            let settings = self.alpha.len() / (hypothesis * grid.doubts.len());
+            assert_eq!(ratios.model.len(), settings, "one ratio a setting");
+        }
         let mut sum = 0.0;
-        let mut rows = self.alpha.chunks_exact_mut(states);
-        for ln in ln_ratios {
-            let ratio = ln.exp();
-            for ((_, chain), row) in grid.chains.iter().zip(&mut rows) {
+        for (index, rows) in self.alpha.chunks_exact_mut(hypothesis).enumerate() {
+            let factor = ratios.map_or(1.0, |ratios| {
+                let (setting, doubt) = (index / grid.doubts.len(), index % grid.doubts.len());
+                grid.doubts[doubt].1.factor(ratios.model[setting], ratios.text)
+            });
+            for ((_, chain), row) in grid.chains.iter().zip(rows.chunks_exact_mut(states)) {
                 if !self.fresh {
                     chain.advance(row);
                 }
-                row[marked] *= ratio;
+                row[marked] *= factor;
                 sum += row.iter().sum::<f64>();
             }
         }

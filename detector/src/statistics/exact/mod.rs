@@ -15,18 +15,25 @@
 //! |---|---|
 //! | [`ratio`] | the factor of one token |
 //! | [`chain`] | the mixture over hidden chains that keeps edits from destroying the evidence |
+//! | [`doubt`] | the mixture with the text-only ratio that keeps a wrong p from destroying it |
 //! | [`running`] | the running e-value of a text |
+//! | `monte_carlo` | the same text under random keys |
+//! | `marked` | marked texts like this one: would the mark have been found? |
 //! | `passages` | where in the text the mark is |
 //!
 //! Where p comes from is the caller's: see [`NextTokens`].
 
 pub mod chain;
+pub mod doubt;
+mod marked;
 mod monte_carlo;
 mod passages;
 pub mod ratio;
 pub mod running;
 
 pub use chain::Grid;
+pub use doubt::Doubt;
+pub use ratio::{ModelRatio, TokenRatios};
 pub use running::{Evidence, ExactRatio};
 
 use std::ops::ControlFlow;
@@ -56,7 +63,7 @@ pub trait NextTokens {
 /// What to do beyond the running e-value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
-    /// Read no further once 1/E is at most this; the p-value stays valid.
+    /// Read no further once the p-value by E is at most this; it stays valid.
     pub stop_at: Option<f64>,
     /// How many random keys R the text is judged under, for the sharper p-value (1 + #{sup Eᵣ ≥ sup E}) / (R + 1).
     /// Not together with `stop_at`, which is then ignored: where to stop would depend on the key.
@@ -64,6 +71,9 @@ pub struct Options {
     /// The plain product of the ratios ([`Grid::unedited`]), for a text that is known to be as it was generated.
     pub unedited: bool,
 }
+
+/// Marked texts that are simulated for each sampling setting, so that a power of 0.9 is known to within 0.03.
+const MARKED_TEXTS: usize = 100;
 
 /// The evidence that `ids`, the response to `prompt` (empty if unknown), was marked under `prf`.
 ///
@@ -77,20 +87,29 @@ pub fn verify<N: NextTokens>(
     options: Options,
 ) -> Result<Evidence, N::Error> {
     let context_len = prf.scheme().context_len();
-    let grid = if options.unedited { Grid::unedited(context_len) } else { Grid::new(context_len) };
-    let mut running = ExactRatio::with_grid(prf, prompt, model.settings(), grid);
+    let settings = model.settings();
+    let mut running = if options.unedited {
+        ExactRatio::with_grid(prf, prompt, settings, Grid::unedited(context_len))
+    } else {
+        ExactRatio::new(prf, prompt, settings)
+    };
+    running = running.with_marked_texts(MARKED_TEXTS);
     if options.monte_carlo > 0 {
         running = running.with_monte_carlo(options.monte_carlo, prompt, ids);
     }
     let enough = match options.stop_at {
-        Some(p) if options.monte_carlo == 0 => -p.ln(),
+        Some(p) if options.monte_carlo == 0 => -(p * running.share()).ln(),
         _ => f64::INFINITY,
     };
     model.for_each(prompt, ids, &mut |t, next| {
         running.push(ids[t], next);
         if running.ln_sup() >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    Ok(running.finish())
+    let mut evidence = running.finish();
+    if evidence.tokens.len() < ids.len() {
+        evidence.text_only = None;
+    }
+    Ok(evidence)
 }
 
 #[cfg(test)]

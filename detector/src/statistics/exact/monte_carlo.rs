@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::chain::{Grid, Mixture};
 use super::ratio::{Position, Scratch};
 use crate::scheme::GBits;
+use crate::statistics::mixture::Mixture as EntropyClasses;
 
 /// R copies of the running e-value, each under g-values of its own.
 ///
@@ -37,17 +38,16 @@ impl RandomKeys {
         grid: &Grid,
         position: Option<&Position>,
         depth: usize,
+        classes: &EntropyClasses,
         scratch: &mut Scratch,
-        ln_ratios: &mut [f64],
     ) {
         for mixture in &mut self.mixtures {
-            ln_ratios.fill(0.0);
-            if let Some(position) = position {
+            let ratios = position.map(|position| {
                 self.g.clear();
                 self.g.extend(position.tokens.iter().map(|_| GBits(split_mix(&mut self.state))));
-                position.ln_ratios(&self.g, depth, scratch, ln_ratios);
-            }
-            mixture.step(grid, ln_ratios);
+                position.ratios(&self.g, depth, classes, scratch)
+            });
+            mixture.step(grid, ratios.as_ref());
         }
     }
 
@@ -65,7 +65,7 @@ impl RandomKeys {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-fn split_mix(state: &mut u64) -> u64 {
+pub(super) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

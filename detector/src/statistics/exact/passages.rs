@@ -11,13 +11,13 @@ impl Evidence {
     /// The passages that carry the mark, at family-wise error `fpr`: among unmarked texts at most that share has any.
     ///
     /// A window's `start` and `end` count the tokens read; the first scored token's context is included. Its `track` is
-    /// the setting. The distributions must have come from the tokens before alone, as those of a language model do.
+    /// the setting; each is scanned under each doubt. The distributions must have come from the tokens before alone, as those of a language model do.
     pub fn passages(&self, fpr: f64) -> Vec<Window> {
-        let places: Vec<usize> = (0..self.scored.len()).filter(|&t| self.scored[t]).collect();
-        let factors: Vec<Vec<f64>> = self
-            .ln_ratios
-            .iter()
-            .map(|ratios| places.iter().map(|&t| (EDITS + (1.0 - EDITS) * ratios[t].exp()).ln()).collect())
+        let places: Vec<usize> = (0..self.tokens.len()).filter(|&t| self.tokens[t].is_some()).collect();
+        let doubts = self.grid.doubts();
+        let factors: Vec<Vec<f64>> = (0..self.surprisals.len())
+            .flat_map(|setting| doubts.iter().map(move |&(_, doubt)| self.ln_factors(setting, doubt)))
+            .map(|ln| places.iter().map(|&t| (EDITS + (1.0 - EDITS) * ln[t].exp()).ln()).collect())
             .collect();
         let tracks: Vec<Track<'_>> =
             factors.iter().map(|ln_lr| Track { ln_lr, bound: StartBound::VILLE }).collect();
@@ -27,7 +27,7 @@ impl Evidence {
             .map(|window| {
                 let start = places[window.start].saturating_sub(self.grid.context_len()).max(before);
                 before = places[window.end - 1] + 1;
-                Window { start, end: before, ..window }
+                Window { start, end: before, track: window.track / doubts.len(), ..window }
             })
             .collect()
     }

@@ -3,10 +3,11 @@
 use std::f64::consts::LN_2;
 
 use crate::scheme::{Distribution, GBits};
+use crate::statistics::mixture::Mixture as EntropyClasses;
 
 /// Candidates below this probability are left out: they change nothing that can be measured, and p may be anything
 /// that does not depend on the key.
-const NEGLIGIBLE: f64 = 1e-10;
+pub(super) const NEGLIGIBLE: f64 = 1e-10;
 /// ln of the least ratio. A ratio of 0 would be an end without return, which rounding must not decide.
 const LEAST: f64 = -700.0;
 
@@ -45,10 +46,28 @@ pub fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> f64 {
     (ln + ratio.ln()).max(LEAST)
 }
 
+/// What the key says of a token through the model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ModelRatio {
+    /// The token's probability under the model; 0 if it is no candidate.
+    pub p: f64,
+    /// ln LR; 0 if it is no candidate.
+    pub ln_ratio: f64,
+}
+
+/// What the key says of a token that counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRatios {
+    /// Under each sampling setting.
+    pub model: Vec<ModelRatio>,
+    /// The text-only likelihood ratio of its own g-bits, see [`mixture`](crate::statistics::mixture).
+    pub text: f64,
+}
+
 /// One token and its candidates under each sampling setting.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Position {
-    /// The candidates of all settings together.
+    /// The token itself, then the other candidates of all settings together.
     pub tokens: Vec<u32>,
     settings: Vec<Candidates>,
 }
@@ -62,6 +81,8 @@ struct Candidates {
     p: Vec<f64>,
     /// Which one is the text's token.
     own: usize,
+    /// Its probability.
+    own_p: f64,
 }
 
 /// Memory that is used again from token to token.
@@ -74,10 +95,11 @@ pub(super) struct Scratch {
 impl Position {
     /// From the distributions of the settings, of which only those that hold `token` count.
     pub(super) fn new(token: u32, next: &[Distribution]) -> Self {
-        let mut position = Self::default();
+        let mut position = Self { tokens: vec![token], settings: Vec::new() };
         for distribution in next {
             let mut candidates = Candidates::default();
-            if probability(distribution, token).is_some() {
+            if let Some(own_p) = probability(distribution, token) {
+                candidates.own_p = own_p;
                 let all = distribution.tokens().iter().zip(distribution.probabilities());
                 for (i, (&candidate, &p)) in all.enumerate() {
                     if p < NEGLIGIBLE && (candidate != token || p == 0.0) {
@@ -96,30 +118,42 @@ impl Position {
     }
 
     /// The place of a candidate in `tokens`. Settings that share their candidates have them at like places, so the
-    /// search begins at `hint`.
+    /// search begins at `hint` and the place after it.
     fn place(&mut self, token: u32, hint: usize) -> u32 {
-        let found = match self.tokens.get(hint) {
-            Some(&at) if at == token => Some(hint),
-            _ => self.tokens.iter().position(|&at| at == token),
-        };
+        let near = |place: usize| (self.tokens.get(place) == Some(&token)).then_some(place);
+        let found =
+            near(hint).or_else(|| near(hint + 1)).or_else(|| self.tokens.iter().position(|&at| at == token));
         found.unwrap_or_else(|| {
             self.tokens.push(token);
             self.tokens.len() - 1
         }) as u32
     }
 
-    /// ln LR under each setting, 0 where the token is no candidate; `g` has one entry for each of `tokens`.
-    pub(super) fn ln_ratios(&self, g: &[GBits], depth: usize, scratch: &mut Scratch, out: &mut [f64]) {
-        for (candidates, out) in self.settings.iter().zip(out) {
-            *out = 0.0;
-            if !candidates.p.is_empty() {
-                scratch.p.clone_from(&candidates.p);
-                scratch.g.clear();
-                scratch.g.extend(candidates.places.iter().map(|&place| g[place as usize]));
-                *out = ln_ratio(&mut scratch.p, &scratch.g, depth, candidates.own);
+    /// The ratios under g-values `g`, one entry for each of `tokens`, with `classes` for the text alone.
+    pub(super) fn ratios(
+        &self,
+        g: &[GBits],
+        depth: usize,
+        classes: &EntropyClasses,
+        scratch: &mut Scratch,
+    ) -> TokenRatios {
+        let model = |candidates: &Candidates| {
+            if candidates.p.is_empty() {
+                return ModelRatio::NO_CANDIDATE;
             }
-        }
+            scratch.p.clone_from(&candidates.p);
+            scratch.g.clear();
+            scratch.g.extend(candidates.places.iter().map(|&place| g[place as usize]));
+            let ln_ratio = ln_ratio(&mut scratch.p, &scratch.g, depth, candidates.own);
+            ModelRatio { p: candidates.own_p, ln_ratio }
+        };
+        TokenRatios { model: self.settings.iter().map(model).collect(), text: classes.likelihood_ratio(g[0]) }
     }
+}
+
+impl ModelRatio {
+    /// Of a token that the model would not have drawn.
+    pub const NO_CANDIDATE: Self = Self { p: 0.0, ln_ratio: 0.0 };
 }
 
 /// The probability of `token`, if it is positive.

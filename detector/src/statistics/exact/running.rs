@@ -1,12 +1,18 @@
 //! The running e-value of a text.
 
+use std::cmp::Ordering;
 use std::f64::consts::LN_10;
 
 use super::chain::{Grid, Mixture};
+use super::doubt::Doubt;
+use super::marked::MarkedTexts;
 use super::monte_carlo::RandomKeys;
-use super::ratio::{Position, Scratch, ceiling, probability};
-use crate::scheme::{ContextTracker, Distribution, PositionKind, Prf};
-use crate::statistics::{PKind, PValue};
+use super::ratio::{ModelRatio, Position, Scratch, TokenRatios, ceiling, probability};
+use crate::scheme::{ContextTracker, Distribution, GBits, PositionKind, Prf};
+use crate::statistics::llr::lattice;
+use crate::statistics::mixture::{MAX_DEPTH, Mixture as EntropyClasses};
+use crate::statistics::power::POWER;
+use crate::statistics::{PKind, PValue, Profile};
 use crate::verdict::Verdict;
 
 /// Follows a text token by token and keeps the e-value; [`super::verify`] drives it with a model.
@@ -17,35 +23,44 @@ pub struct ExactRatio {
     tracker: ContextTracker,
     mixture: Mixture,
     random: Option<RandomKeys>,
-    ln_ratios: Vec<Vec<f64>>,
+    marked: Option<MarkedTexts>,
+    /// What a marked token looks like to whoever has no model.
+    classes: EntropyClasses,
+    /// Sum of the text-only lattice scores, where the text-only p-value takes its share of the level.
+    text_sum: Option<i64>,
+    tokens: Vec<Option<TokenRatios>>,
     surprisals: Vec<Vec<f64>>,
-    scored: Vec<bool>,
-    /// Sum over the scored tokens of what any key could have reached, for each setting.
+    /// Sum over the scored tokens of what any key could have reached, for each setting and doubt.
     ceilings: Vec<f64>,
     scratch: Scratch,
-    row: Vec<f64>,
 }
 
 /// What the model and the key say of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    /// For each setting ln LR of each token read; 0 where it does not count.
-    pub ln_ratios: Vec<Vec<f64>>,
+    /// What the key says of each token read; none where the token does not count, because its context is incomplete or
+    /// came up before.
+    pub tokens: Vec<Option<TokenRatios>>,
     /// For each setting −ln p of each token read, in nats; infinite where it is no candidate.
     pub surprisals: Vec<Vec<f64>>,
-    /// For each token read whether it counts: its context is complete and fresh, and some setting has it among its
-    /// candidates.
-    pub scored: Vec<bool>,
     /// ln E over all tokens read.
     pub ln_e: f64,
-    /// ln of the greatest E on the way, at least 0; the p-value is e to the minus this.
+    /// ln of the greatest E on the way, at least 0.
     pub ln_sup: f64,
+    /// The share of a level that 1 / sup E has: 1, or 1/2 where the prompt is not known and the text-only p-value has
+    /// the rest.
+    pub share: f64,
+    /// The exact p-value of the text-only likelihood ratio under the profile `pooled`; none where it has no share, or where
+    /// reading stopped early, since where it did depends on the key.
+    pub text_only: Option<PValue>,
     /// The most that ln E could have become under any key.
     pub ln_ceiling: f64,
     /// The share of each setting in E.
     pub shares: Vec<f64>,
     /// The rank among random keys.
     pub monte_carlo: Option<MonteCarlo>,
+    /// For each setting ln sup E of marked texts that were drawn from the same distributions, where that was asked for.
+    pub marked_texts: Option<Vec<Vec<f64>>>,
     /// The chains that were mixed.
     pub grid: Grid,
     /// Whether the scheme's g-values are not quite independent coins, so that no p-value is more than approximate.
@@ -62,9 +77,16 @@ pub struct MonteCarlo {
 }
 
 impl ExactRatio {
-    /// For a response to `prompt` (empty if unknown) under `settings` ≥ 1 sampling settings, with [`Grid::new`].
+    /// For a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]; or, where `prompt` is empty
+    /// because it is not known, with [`Grid::without_prompt`] and half of the level for the text-only p-value.
     pub fn new(prf: &Prf, prompt: &[u32], settings: usize) -> Self {
-        Self::with_grid(prf, prompt, settings, Grid::new(prf.scheme().context_len()))
+        let context_len = prf.scheme().context_len();
+        if prompt.is_empty() {
+            let grid = Grid::without_prompt(context_len);
+            Self { text_sum: Some(0), ..Self::with_grid(prf, prompt, settings, grid) }
+        } else {
+            Self::with_grid(prf, prompt, settings, Grid::new(context_len))
+        }
     }
 
     /// With other chains. The choice must not depend on the key.
@@ -74,14 +96,15 @@ impl ExactRatio {
             prf: prf.clone(),
             tracker: ContextTracker::complete(prf.scheme().context_len(), prompt),
             mixture: Mixture::new(&grid, settings),
-            grid,
             random: None,
-            ln_ratios: vec![Vec::new(); settings],
+            marked: None,
+            classes: Profile::pooled().mixture().truncated(prf.scheme().depth().min(MAX_DEPTH)),
+            text_sum: None,
+            tokens: Vec::new(),
             surprisals: vec![Vec::new(); settings],
-            scored: Vec::new(),
-            ceilings: vec![0.0; settings],
+            ceilings: vec![0.0; settings * grid.doubts().len()],
             scratch: Scratch::default(),
-            row: vec![0.0; settings],
+            grid,
         }
     }
 
@@ -92,8 +115,15 @@ impl ExactRatio {
         self
     }
 
+    /// Draws `texts` marked texts for each setting from the same distributions as well, so that a verdict knows whether
+    /// the mark would have been found; costs about `texts` times the arithmetic, not the model.
+    pub fn with_marked_texts(mut self, texts: usize) -> Self {
+        self.marked = Some(MarkedTexts::new(texts, &self.grid, self.settings()));
+        self
+    }
+
     fn settings(&self) -> usize {
-        self.ln_ratios.len()
+        self.surprisals.len()
     }
 
     /// Goes on by one token; `next` has its distribution under each setting.
@@ -103,39 +133,48 @@ impl ExactRatio {
     pub fn push(&mut self, token: u32, next: &[Distribution]) {
         assert_eq!(next.len(), self.settings(), "one distribution a setting");
         let depth = self.prf.scheme().depth();
-        let position = (self.tracker.next_position() == PositionKind::Marked)
-            .then(|| Position::new(token, next))
-            .filter(|position| !position.tokens.is_empty());
-        self.row.fill(0.0);
-        if let Some(position) = &position {
+        let position =
+            (self.tracker.next_position() == PositionKind::Marked).then(|| Position::new(token, next));
+        let ratios = position.as_ref().map(|position| {
             let keyed = self.prf.context(self.tracker.context());
             let g: Vec<_> = position.tokens.iter().map(|&candidate| keyed.g_bits(candidate)).collect();
-            position.ln_ratios(&g, depth, &mut self.scratch, &mut self.row);
+            position.ratios(&g, depth, &self.classes, &mut self.scratch)
+        });
+        for (surprisals, distribution) in self.surprisals.iter_mut().zip(next) {
+            surprisals.push(probability(distribution, token).map_or(f64::INFINITY, |p| -p.ln()));
         }
-        for (setting, distribution) in next.iter().enumerate() {
-            let p = probability(distribution, token);
-            self.surprisals[setting].push(p.map_or(f64::INFINITY, |p| -p.ln()));
-            self.ln_ratios[setting].push(self.row[setting]);
-            if let (Some(p), true) = (p, position.is_some()) {
-                self.ceilings[setting] += ceiling(p, depth);
+        if let Some(ratios) = &ratios {
+            if let Some(sum) = &mut self.text_sum {
+                *sum += i64::from(lattice(ratios.text));
+            }
+            let doubts = self.grid.doubts();
+            // No g-bits have a higher text-only ratio than all ones.
+            let text = self.classes.likelihood_ratio(GBits(u64::MAX));
+            for (index, sum) in self.ceilings.iter_mut().enumerate() {
+                let p = ratios.model[index / doubts.len()].p;
+                let model = ModelRatio { p, ln_ratio: if p > 0.0 { ceiling(p, depth) } else { 0.0 } };
+                *sum += doubts[index % doubts.len()].1.factor(model, text).ln().max(0.0);
             }
         }
-        self.scored.push(position.is_some());
-        self.mixture.step(&self.grid, &self.row);
+        self.mixture.step(&self.grid, ratios.as_ref());
         if let Some(random) = &mut self.random {
-            random.step(&self.grid, position.as_ref(), depth, &mut self.scratch, &mut self.row);
+            random.step(&self.grid, position.as_ref(), depth, &self.classes, &mut self.scratch);
         }
+        if let Some(marked) = &mut self.marked {
+            marked.step(&self.grid, position.is_some().then_some(next), depth, &self.classes);
+        }
+        self.tokens.push(ratios);
         self.tracker.push(token);
     }
 
     /// Tokens read.
     pub fn tokens(&self) -> usize {
-        self.scored.len()
+        self.tokens.len()
     }
 
     /// Tokens that count so far.
     pub fn scored_tokens(&self) -> usize {
-        self.scored.iter().filter(|&&scored| scored).count()
+        self.tokens.iter().flatten().count()
     }
 
     /// ln E of the text so far.
@@ -154,17 +193,36 @@ impl ExactRatio {
         Some(MonteCarlo { keys: random.len(), p: random.p_value(self.ln_sup()) })
     }
 
+    /// The share of a level that 1 / sup E has, see [`Evidence::share`].
+    pub fn share(&self) -> f64 {
+        if self.text_sum.is_some() { 0.5 } else { 1.0 }
+    }
+
+    /// The text-only p-value of the tokens so far, where it has a share.
+    fn text_only(&self) -> Option<PValue> {
+        let (sum, tokens) = (self.text_sum?, self.scored_tokens() as u64);
+        let scheme = self.prf.scheme();
+        let ln = if tokens == 0 {
+            0.0
+        } else {
+            Profile::pooled().for_depth(scheme.depth()).null().tail(tokens, sum)
+        };
+        Some(PValue::from_ln(ln, kind(scheme.is_compat(), PKind::Exact)))
+    }
+
     /// The result.
     pub fn finish(self) -> Evidence {
         Evidence {
             ln_e: self.ln_e(),
+            share: self.share(),
+            text_only: self.text_only(),
             ln_sup: self.ln_sup(),
             ln_ceiling: self.ceilings.iter().copied().fold(0.0, f64::max),
             shares: self.mixture.shares(self.settings()),
             monte_carlo: self.monte_carlo(),
-            ln_ratios: self.ln_ratios,
+            marked_texts: self.marked.map(|marked| marked.ln_sups()),
+            tokens: self.tokens,
             surprisals: self.surprisals,
-            scored: self.scored,
             grid: self.grid,
             approximate: self.prf.scheme().is_compat(),
         }
@@ -174,12 +232,14 @@ impl ExactRatio {
 impl Evidence {
     /// Tokens that count.
     pub fn scored_tokens(&self) -> usize {
-        self.scored.iter().filter(|&&scored| scored).count()
+        self.tokens.iter().flatten().count()
     }
 
-    /// min(1, 1 / sup E), a bound.
+    /// min(1, 1 / (share · sup E)), or if it is less the text-only p-value divided by its share (Bonferroni).
     pub fn p_value(&self) -> PValue {
-        PValue::from_ln(-self.ln_sup, self.kind(PKind::Conservative))
+        let ratio = -self.ln_sup - self.share.ln();
+        let text = self.text_only.map_or(0.0, |p| p.log10 * LN_10 - (1.0 - self.share).ln());
+        PValue::from_ln(ratio.min(text), self.kind(PKind::Conservative))
     }
 
     /// The p-value that decides: the rank among random keys where that was asked for, else [`Self::p_value`].
@@ -190,15 +250,39 @@ impl Evidence {
         })
     }
 
-    fn kind(&self, kind: PKind) -> PKind {
-        if self.approximate { PKind::Approximate } else { kind }
+    fn kind(&self, exact: PKind) -> PKind {
+        kind(self.approximate, exact)
     }
 
-    /// `too_short` where no key whatever could have brought 1/E to `fpr`, so that its absence says nothing.
+    /// The setting that makes the text likeliest: the fewest tokens that it would not have drawn, then the least
+    /// surprisal. It does not look at the key.
+    fn likeliest_setting(&self) -> usize {
+        let cost = |setting: &usize| {
+            let surprisals = &self.surprisals[*setting];
+            let finite = surprisals.iter().filter(|x| x.is_finite());
+            (surprisals.len() - finite.clone().count(), finite.sum::<f64>())
+        };
+        let settings = 0..self.surprisals.len();
+        settings.min_by(|a, b| cost(a).partial_cmp(&cost(b)).unwrap_or(Ordering::Equal)).unwrap_or(0)
+    }
+
+    /// The share of simulated marked texts for which sup E alone reaches `fpr`, drawn from the distributions of the likeliest setting
+    /// at the same positions; none if no texts were simulated. It supposes that model, prompt and settings are right, and
+    /// that nothing was edited.
+    pub fn power(&self, fpr: f64) -> Option<f64> {
+        let texts = self.marked_texts.as_ref()?.get(self.likeliest_setting())?;
+        let found = texts.iter().filter(|&&ln_sup| -ln_sup <= (fpr * self.share).ln()).count();
+        Some(found as f64 / texts.len().max(1) as f64)
+    }
+
+    /// `too_short` where a marked text with the same distributions would be found with probability below [`POWER`], or
+    /// where no key whatever could have brought 1/E to `fpr`: the mark's absence then says nothing.
     pub fn verdict(&self, fpr: f64) -> Verdict {
         if self.deciding().reaches(fpr) {
             Verdict::Watermarked
-        } else if self.ln_ceiling < -fpr.ln() {
+        } else if self.ln_ceiling < -(fpr * self.share).ln()
+            || self.power(fpr).is_some_and(|power| power < POWER)
+        {
             Verdict::TooShort
         } else {
             Verdict::NotDetected
@@ -210,8 +294,26 @@ impl Evidence {
         self.ln_ceiling / LN_10
     }
 
-    /// For each token read the probability that it is marked, see [`Grid::marked_probability`].
-    pub fn marked_probability(&self) -> Vec<f64> {
-        self.grid.marked_probability(&self.ln_ratios)
+    /// ln of each token's factor under a setting and a doubt; 0 where it does not count.
+    pub(super) fn ln_factors(&self, setting: usize, doubt: Doubt) -> Vec<f64> {
+        let factor = |ratios: &TokenRatios| doubt.factor(ratios.model[setting], ratios.text).ln();
+        self.tokens.iter().map(|ratios| ratios.as_ref().map_or(0.0, factor)).collect()
     }
+
+    /// For each token read the probability that it is marked, given the whole text, if it is marked at all: a description
+    /// for a heat map, not a p-value.
+    pub fn marked_probability(&self) -> Vec<f64> {
+        let settings = 0..self.surprisals.len();
+        let hypotheses: Vec<(f64, Vec<f64>)> = settings
+            .flat_map(|setting| {
+                self.grid.doubts().iter().map(move |&(share, doubt)| (share, self.ln_factors(setting, doubt)))
+            })
+            .collect();
+        self.grid.marked_probability(&hypotheses)
+    }
+}
+
+/// What a p-value promises: no more than `approximate` where the g-values are not quite independent coins.
+fn kind(approximate: bool, kind: PKind) -> PKind {
+    if approximate { PKind::Approximate } else { kind }
 }

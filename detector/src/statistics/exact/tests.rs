@@ -1,9 +1,14 @@
 //! The theory, on cases small enough to enumerate, and by simulation.
 
+use std::f64::consts::{LN_2, LN_10};
+
 use super::chain::Mixture;
 use super::ratio::{Position, Scratch, ceiling, ln_ratio};
 use super::*;
-use crate::scheme::{GBits, Key, Scheme, Secret, Watermark};
+use crate::scheme::{GBits, Key, Scheme, Secret, TextGValues, Watermark};
+use crate::statistics::Llr;
+use crate::statistics::Profile;
+use crate::statistics::mixture::Mixture as EntropyClasses;
 use crate::verdict::Verdict;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -85,16 +90,52 @@ fn settings_with_other_candidates_share_the_g_values() {
     let b = Distribution::from_probabilities(vec![9, 5], vec![0.6, 0.4]).unwrap();
     let c = Distribution::from_probabilities(vec![2], vec![1.0]).unwrap();
     let position = Position::new(9, &[a, b, c]);
-    assert_eq!(position.tokens, [5, 9, 2]);
-    let g = [GBits(0b01), GBits(0b11), GBits(0b10)];
-    let mut found = [f64::NAN; 3];
-    position.ln_ratios(&g, 2, &mut Scratch::default(), &mut found);
+    assert_eq!(position.tokens, [9, 5, 2]);
+    let g = [GBits(0b11), GBits(0b01), GBits(0b10)];
+    let found = position.ratios(&g, 2, &classes(), &mut Scratch::default());
     let expected = [
-        ln_ratio(&mut [0.5, 0.3, 0.2], &g, 2, 1),
-        ln_ratio(&mut [0.6, 0.4], &[g[1], g[0]], 2, 0),
-        0.0, // token 9 is no candidate
+        ModelRatio { p: 0.3, ln_ratio: ln_ratio(&mut [0.5, 0.3, 0.2], &[g[1], g[0], g[2]], 2, 1) },
+        ModelRatio { p: 0.6, ln_ratio: ln_ratio(&mut [0.6, 0.4], &g[..2], 2, 0) },
+        ModelRatio::NO_CANDIDATE,
     ];
-    assert_eq!(found, expected);
+    assert_eq!(found.model, expected);
+    assert_eq!(found.text, classes().likelihood_ratio(g[0]));
+}
+
+/// Two classes of two layers.
+fn classes() -> EntropyClasses {
+    EntropyClasses::from_real(&[0.75, 0.25], &[vec![0.1, 0.05], vec![0.9, 0.8]]).unwrap()
+}
+
+/// What a pattern of two bits a candidate says of `own`, under the model and under one that does not have it.
+fn ratios_of_pattern(p: &[f64], pattern: u64, own: usize) -> TokenRatios {
+    let known = ModelRatio { p: p[own], ln_ratio: ln_of_pattern(p, pattern, 2, own) };
+    let text = classes().likelihood_ratio(GBits(pattern >> (2 * own) & 3));
+    TokenRatios { model: vec![known, ModelRatio::NO_CANDIDATE], text }
+}
+
+/// Under every doubt, and for a token that is no candidate, where the text-only ratio stands alone.
+#[test]
+fn the_mean_of_a_doubtful_factor_is_one() {
+    for p in [&[0.7, 0.2, 0.1][..], &[0.999, 0.0005, 0.0005], &[0.6, 0.4]] {
+        let patterns = 1_u64 << (2 * p.len());
+        for doubt in [Doubt::NONE, Doubt { level: 0.01 }, Doubt { level: 0.1 }, Doubt { level: 30.0 }] {
+            for own in 0..p.len() {
+                let mut means = [0.0; 2];
+                for pattern in 0..patterns {
+                    let ratios = ratios_of_pattern(p, pattern, own);
+                    for (mean, &model) in means.iter_mut().zip(&ratios.model) {
+                        *mean += doubt.factor(model, ratios.text) / patterns as f64;
+                    }
+                }
+                for mean in means {
+                    assert!((mean - 1.0).abs() < 1e-12, "{p:?}, {doubt:?}, token {own}: {mean}");
+                }
+            }
+        }
+    }
+    let text = |doubt: Doubt| doubt.factor(ModelRatio::NO_CANDIDATE, 3.0);
+    assert_eq!([text(Doubt::NONE), text(Doubt { level: 0.01 })], [1.0, 3.0]);
 }
 
 /// Three tokens with two layers: all 2^18 outcomes of fair bits, and every running value.
@@ -102,24 +143,30 @@ fn settings_with_other_candidates_share_the_g_values() {
 fn every_chain_has_mean_one_at_every_token() {
     let p = [[0.5, 0.3, 0.2], [0.9, 0.06, 0.04], [0.05, 0.9, 0.05]];
     let own = [1, 0, 2];
-    let ratios: Vec<Vec<f64>> =
-        (0..3).map(|t| (0..64).map(|g| ln_of_pattern(&p[t], g, 2, own[t])).collect()).collect();
-    for grid in [Grid::new(1), Grid::new(4), Grid::unedited(2)] {
+    // The second setting has no such candidate at the second token.
+    let ratios = |t: usize, pattern: u64| {
+        let mut ratios = ratios_of_pattern(&p[t], pattern, own[t]);
+        if t != 1 {
+            ratios.model[1] = ratios.model[0];
+        }
+        ratios
+    };
+    let ratios: Vec<Vec<TokenRatios>> = (0..3).map(|t| (0..64).map(|g| ratios(t, g)).collect()).collect();
+    for grid in [Grid::new(1), Grid::without_prompt(4), Grid::unedited(2)] {
         let mut means = [0.0; 3];
         for a in 0..64 {
             for b in 0..64 {
                 let mut two = Mixture::new(&grid, 2);
-                // The second setting has no such candidate at the second token.
-                two.step(&grid, &[ratios[0][a], ratios[0][a]]);
+                two.step(&grid, Some(&ratios[0][a]));
                 means[0] += two.ln_e().exp() / f64::from(64 * 64);
-                two.step(&grid, &[ratios[1][b], 0.0]);
+                two.step(&grid, Some(&ratios[1][b]));
                 means[1] += two.ln_e().exp() / f64::from(64 * 64);
                 if a % 8 == 0 {
                     // The third mean is conditional on what came before.
                     let mean: f64 = (0..64)
                         .map(|c| {
                             let mut three = two.clone();
-                            three.step(&grid, &[ratios[2][c], ratios[2][c]]);
+                            three.step(&grid, Some(&ratios[2][c]));
                             three.ln_e().exp()
                         })
                         .sum::<f64>()
@@ -136,8 +183,11 @@ fn every_chain_has_mean_one_at_every_token() {
 
 #[test]
 fn the_weights_of_the_grid_sum_to_one() {
-    let sum: f64 = Grid::new(4).chains().iter().map(|chain| chain.0).sum();
-    assert!((sum - 1.0).abs() < 1e-15);
+    for grid in [Grid::new(4), Grid::without_prompt(4), Grid::unedited(4)] {
+        let chains: f64 = grid.chains().iter().map(|chain| chain.0).sum();
+        let doubts: f64 = grid.doubts().iter().map(|doubt| doubt.0).sum();
+        assert!((chains - 1.0).abs() < 1e-15 && (doubts - 1.0).abs() < 1e-15);
+    }
     assert_eq!(Grid::new(4).chains().len(), 10);
 }
 
@@ -152,7 +202,7 @@ fn a_context_counts_once_even_with_another_token() {
         running.push(id, &[distribution(&[0.2; 9])]);
     }
     let scored: String =
-        running.finish().scored.iter().map(|&scored| if scored { '1' } else { '0' }).collect();
+        running.finish().tokens.iter().map(|token| if token.is_some() { '1' } else { '0' }).collect();
     // Position 9 has the context (1, 2, 3, 4) of position 4.
     assert_eq!(scored, "000011111011");
 }
@@ -231,8 +281,11 @@ fn villes_bound_and_the_rank_hold_for_unmarked_texts() {
     let (mut twenty, mut hundred, mut ranks) = (0, 0, 0);
     for seed in 0..TEXTS {
         let ids = Toy { settings: 1 }.text(None, 40, seed);
-        let options = Options { monte_carlo: 19, ..Options::default() };
-        let evidence = evidence(&ids, &key(seed + 1000), 2, options);
+        let mut running = ExactRatio::new(&key(seed + 1000).prf(), &[], 2).with_monte_carlo(19, &[], &ids);
+        for (t, &id) in ids.iter().enumerate() {
+            running.push(id, &Toy { settings: 2 }.next(&ids[..t]));
+        }
+        let evidence = running.finish();
         twenty += u64::from(evidence.ln_sup >= 20_f64.ln());
         hundred += u64::from(evidence.ln_sup >= 100_f64.ln());
         ranks += u64::from(evidence.monte_carlo.unwrap().p <= 0.1);
@@ -253,7 +306,59 @@ fn a_marked_text_is_found_where_the_text_alone_says_little() {
     assert!(evidence.p_value().log10 < text_only - 3.0, "{} {text_only}", evidence.p_value().log10);
     assert_eq!(evidence.verdict(0.001), Verdict::Watermarked);
     assert!(evidence.ln_sup <= evidence.ln_ceiling && evidence.shares[0] > 0.9, "{evidence:?}");
-    assert_eq!(evidence.scored.len(), 40);
+    assert_eq!(evidence.tokens.len(), 40);
+}
+
+/// The reader's p is that of another text, as without the prompt: the model alone is fooled, and the tokens' own g-bits
+/// are seen all the same.
+#[test]
+fn a_wrong_model_does_not_hide_what_the_text_says() {
+    let key = key(5);
+    let ids = Toy { settings: 1 }.text(Some(&key), 200, 2);
+    let context_len = key.scheme().context_len();
+    let ln_sup = |grid: Grid| {
+        let mut running = ExactRatio::with_grid(&key.prf(), &[], 1, grid);
+        for (t, &id) in ids.iter().enumerate() {
+            running.push(id, &Toy { settings: 1 }.next(&ids[..t / 2]));
+        }
+        running.ln_sup()
+    };
+    let without = ln_sup(Grid::new(context_len).with_doubts(vec![(1.0, Doubt::NONE)]));
+    let with = ln_sup(Grid::without_prompt(context_len));
+    assert!(with > 100.0 && with > 3.0 * without, "{without} {with}");
+}
+
+/// Without the prompt, and only for a text that was read to its end.
+#[test]
+fn the_text_alone_has_half_of_the_level() {
+    let key = key(5);
+    let ids = Toy { settings: 1 }.text(Some(&key), 12, 2);
+    let whole = evidence(&ids, &key, 1, Options::default());
+    let llr = Llr::new(Profile::pooled().clone().into());
+    let (tokens, sum) = llr.sum(TextGValues::new(&key.prf(), &[], &ids).scored());
+    assert_eq!(whole.text_only, llr.p_value(tokens, sum));
+    let by_ratio = (-whole.ln_sup + LN_2) / LN_10;
+    let by_text = whole.text_only.unwrap().log10 + 2_f64.log10();
+    assert!((whole.p_value().log10 - by_ratio.min(by_text)).abs() < 1e-12, "{by_ratio} {by_text}");
+    let stopped = evidence(&ids, &key, 1, Options { stop_at: Some(0.05), ..Options::default() });
+    assert!(stopped.tokens.len() < 12 && stopped.text_only.is_none());
+    assert!((stopped.p_value().log10 - (LN_2 - stopped.ln_sup) / LN_10).abs() < 1e-12);
+    assert!(stopped.p_value().reaches(0.05));
+
+    let mut prompted = ExactRatio::new(&key.prf(), &[3, 1], 1);
+    prompted.push(ids[0], &Toy { settings: 1 }.next(&[]));
+    let prompted = prompted.finish();
+    assert_eq!((prompted.share, prompted.text_only), (1.0, None));
+}
+
+/// What was kept of each token gives the running value again.
+#[test]
+fn recorded_ratios_give_the_same_evidence() {
+    let key = key(5);
+    let ids = Toy { settings: 1 }.text(Some(&key), 40, 2);
+    let evidence = evidence(&ids, &key, 2, Options::default());
+    let again = evidence.grid.ln_e(2, evidence.tokens.iter().map(Option::as_ref));
+    assert_eq!((again.len(), again[39]), (40, evidence.ln_e));
 }
 
 #[test]
@@ -286,7 +391,7 @@ fn the_plain_product_is_sharper_on_a_text_without_edits() {
     let key = key(5);
     let ids = Toy { settings: 1 }.text(Some(&key), 40, 2);
     let product = evidence(&ids, &key, 1, Options { unedited: true, ..Options::default() });
-    let sum: f64 = product.ln_ratios[0].iter().sum();
+    let sum: f64 = product.tokens.iter().flatten().map(|token| token.model[0].ln_ratio).sum();
     assert!((product.ln_e - sum).abs() < 1e-9);
     assert!(product.ln_sup > evidence(&ids, &key, 1, Options::default()).ln_sup);
 }
@@ -297,23 +402,44 @@ fn reading_stops_early_only_where_that_is_valid() {
     let ids = Toy { settings: 1 }.text(Some(&key), 60, 5);
     let stop_at = Some(1e-3);
     let early = evidence(&ids, &key, 1, Options { stop_at, ..Options::default() });
-    assert!(early.scored.len() < 60 && early.p_value().reaches(1e-3));
+    assert!(early.tokens.len() < 60 && early.p_value().reaches(1e-3));
     let ranked = evidence(&ids, &key, 1, Options { stop_at, monte_carlo: 9, unedited: false });
-    assert_eq!(ranked.scored.len(), 60);
+    assert_eq!(ranked.tokens.len(), 60);
     assert_eq!(ranked.deciding().log10, 0.1_f64.log10());
 }
 
 #[test]
 fn too_short_is_what_no_key_could_reach() {
-    // Certain tokens carry nothing, however many.
-    let mut running = ExactRatio::new(&key(8).prf(), &[], 1);
+    // Certain tokens carry nothing, however many, if the model is right.
+    let mut running = ExactRatio::with_grid(&key(8).prf(), &[], 1, Grid::unedited(4));
     for id in 0..200 {
         running.push(id, &[Distribution::from_probabilities(vec![id], vec![1.0]).unwrap()]);
     }
     let certain = running.finish();
     assert_eq!((certain.scored_tokens(), certain.ln_ceiling), (196, 0.0));
     assert_eq!(certain.verdict(0.001), Verdict::TooShort);
-    // A wrong key on text that could have carried a mark.
+    // A wrong key on text that could have carried a mark, and on a text that could have but would seldom.
     let ids = Toy { settings: 1 }.text(None, 60, 5);
-    assert_eq!(evidence(&ids, &key(9), 1, Options::default()).verdict(0.001), Verdict::NotDetected);
+    let long = evidence(&ids, &key(9), 1, Options::default());
+    assert_eq!((long.verdict(0.001), long.power(0.001)), (Verdict::NotDetected, Some(1.0)));
+    let short = evidence(&ids[..8], &key(9), 1, Options::default());
+    let power = short.power(0.001).unwrap();
+    assert!(short.ln_ceiling > 1000_f64.ln() && power < 0.9, "{power}");
+    assert_eq!(short.verdict(0.001), Verdict::TooShort);
+}
+
+/// The simulated power is the share of marked texts that are found.
+#[test]
+fn the_power_is_that_of_marked_texts() {
+    const TEXTS: u64 = 200;
+    let (mut found, mut expected) = (0.0, 0.0);
+    for seed in 0..TEXTS {
+        let key = key(seed);
+        let ids = Toy { settings: 1 }.text(Some(&key), 9, seed);
+        let evidence = evidence(&ids, &key, 1, Options::default());
+        found += f64::from(u8::from(evidence.p_value().reaches(1e-3))) / TEXTS as f64;
+        expected += evidence.power(1e-3).unwrap() / TEXTS as f64;
+    }
+    // Three standard errors.
+    assert!((0.2..0.9).contains(&found) && (found - expected).abs() < 0.11, "{found} {expected}");
 }
