@@ -219,7 +219,11 @@ fn tokenizer_json(args: &TrainArgs, text: &str) -> Result<String> {
         let paragraphs: Vec<&str> = corpus::documents(text).into_iter().flatten().collect();
         tokenizer::train(&paragraphs, args.vocab)?
     };
-    std::fs::write(&place, &json).with_context(|| format!("cannot write {}", place.display()))?;
+    // Whole or not at all: --resume takes what it finds.
+    let temporary = place.with_extension("json.new");
+    std::fs::write(&temporary, &json)
+        .and_then(|()| std::fs::rename(&temporary, &place))
+        .with_context(|| format!("cannot write {}", place.display()))?;
     Ok(json)
 }
 

@@ -6,6 +6,7 @@
 
 use super::error::{Error, Result};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::{AddedToken, Trainer};
@@ -44,14 +45,20 @@ pub fn train(paragraphs: &[&str], size: usize) -> Result<String> {
     }
     let total: u64 = counts.values().sum();
     let common = counts.values().filter(|count| **count * RARE >= total).count();
+    // The characters are chosen here, ties by code point: the library leaves ties to the order of a hash map.
+    let mut characters: Vec<(char, u64)> =
+        counts.into_iter().filter(|(c, _)| !matches!(*c, ' ' | '\n' | SPACE)).collect();
+    characters.sort_by_key(|(_, count)| Reverse(*count));
+    characters.truncate(common.min(size - FIXED - 34));
+    let alphabet: HashSet<char> = characters.iter().map(|(c, _)| *c).chain(['\n', SPACE]).collect();
     let fixed = CONTROL.iter().map(|name| (*name).to_owned()).chain((0..=255u8).map(byte_piece));
     let mut trainer = BpeTrainer::builder()
         .vocab_size(size)
         .min_frequency(MIN_COUNT)
         .show_progress(false)
         .special_tokens(fixed.map(|name| AddedToken::from(name, true)).collect())
-        .initial_alphabet(HashSet::from(['\n', SPACE]))
-        .limit_alphabet((common + 2).min(size - FIXED - 32))
+        .limit_alphabet(alphabet.len())
+        .initial_alphabet(alphabet)
         .max_token_length(Some(MAX_PIECE))
         .build();
     trainer.feed(paragraphs.iter(), |text| Ok(words(text))).map_err(failed)?;
@@ -177,6 +184,15 @@ mod tests {
         let cut = |text| words(text).join("|");
         assert_eq!(cut("\"Well,\" he didn't say--1871."), "\"|Well|,\"|▁he|▁didn|'t|▁say|--|1|8|7|1|.");
         assert_eq!(cut("a  b '\n"), "a|▁|▁b|▁'|\n");
+    }
+
+    #[test]
+    fn characters_that_do_not_fit_are_the_last_of_the_rarest() {
+        let letters: String = ('\u{c0}'..='\u{d6}').chain('A'..='Z').collect();
+        let json: Value = serde_json::from_str(&train(&[letters.as_str(); 4], FIXED + 64).unwrap()).unwrap();
+        let piece = |c: char| json["model"]["vocab"].get(c.to_string()).is_some();
+        assert!(('A'..='Z').chain('\u{c0}'..='\u{c3}').all(piece));
+        assert!(!('\u{c4}'..='\u{d6}').any(piece));
     }
 
     #[test]
