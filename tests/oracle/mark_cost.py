@@ -5,7 +5,7 @@ Usage: python mark_cost.py prompts TEXT OUT.jsonl
        python mark_cost.py detected SCORES.jsonl CALIBRATE.json OUT.json
 
 `prompts` cuts 100 openings of paragraphs from the documents that `wmgen train` held out, at even distances: the first
-words of a paragraph, 40 to 80 bytes.
+words of a paragraph, 40 to 80 bytes, not all in capitals.
 
 `score` takes what `wmgen generate --prompts PROMPTS.jsonl --json` wrote, once with --key and once with --no-watermark,
 otherwise with the same options. The peer sees prompt and text as one; the tokens of the text are scored. A prompt
@@ -36,7 +36,8 @@ def opening(paragraph):
             break
         words.append(word)
     text = " ".join(words)
-    return text if SHORTEST <= len(text.encode()) and text != paragraph else None
+    fits = SHORTEST <= len(text.encode()) and text != paragraph
+    return text if fits and text != text.upper() else None
 
 
 def make_prompts(args):

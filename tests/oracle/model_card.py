@@ -1,20 +1,21 @@
 """Writes the default model's card from the files that the other scripts wrote.
 
 Usage: python model_card.py MODEL KN.json HELD_OUT.json UNMARKED.jsonl PROMPTS.jsonl MODEL.gguf COMMAND OUT.md
-           [--mark MARK.json ...] [--detected DETECTED.json] [--llama LLAMA.json ...]
+           [--note NOTE] [--mark MARK.json ...] [--detected DETECTED.json] [--llama LLAMA.json ...]
   MODEL      the directory that `wmgen train` wrote
   KN         of kneser_ney.py
   HELD_OUT   of held_out_peer.py, of MODEL.gguf
   UNMARKED   of `wmgen generate --no-watermark --json` on PROMPTS; every tenth text, from the first, is a sample
   COMMAND    the command that trained the model, as the card shall say it
+  NOTE       what else there is to say of the training
   MARK       of mark_cost.py score
   DETECTED   of mark_cost.py detected
   LLAMA      of llama_greedy.py
 """
 
 import argparse
+import hashlib
 import json
-import math
 from pathlib import Path
 
 
@@ -45,6 +46,7 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--mark", action="append", default=[])
     parser.add_argument("--detected")
+    parser.add_argument("--note", default="")
     parser.add_argument("--llama", action="append", default=[])
     args = parser.parse_args()
     training, config = read(f"{args.model}/training.json"), read(f"{args.model}/config.json")
@@ -65,6 +67,7 @@ tests and for demonstrations.
 | | |
 |---|---|
 | file | GGUF, Q8_0 (norms f32), {size / 2**20:.2f} MiB, tokenizer inside |
+| SHA-256 | `{hashlib.sha256(Path(args.gguf).read_bytes()).hexdigest()}` |
 | architecture | Gemma 2: hidden {config['hidden_size']}, {config['num_hidden_layers']} layers (local of {config['sliding_window']} positions and global in turn), {config['num_attention_heads']} heads of {config['head_dim']}, {config['num_key_value_heads']} key-value heads, feed-forward {config['intermediate_size']}, soft caps {config['attn_logit_softcapping']:g} and {config['final_logit_softcapping']:g}, tied embedding |
 | vocabulary | {config['vocab_size']:,} pieces, byte-pair encoding with byte fallback, learned from the same text |
 | context | {settings['context']} tokens |
@@ -84,7 +87,7 @@ rcdm-uga/Gutenberg_Text. {(training['train_bytes'] + training['held_out_bytes'])
 ```
 
 {training['steps']:,} steps of {settings['batch']} rows of {settings['context']} tokens: {training['tokens'] / 1e6:.1f} million tokens, {training['epochs']:.2f} times the training text, in {training['seconds'] / 3600:.1f} hours on 2 CPU
-cores that it shared. AdamW (decay {settings['optimizer']['weight_decay']:g}), learning rate {settings['learning_rate']:g} after {settings['warmup']} steps, then a cosine to {settings['learning_rate'] * settings['floor']:g}; seed {settings['seed']}, float32.
+cores that it shared. AdamW (decay {settings['optimizer']['weight_decay']:g}), learning rate {settings['learning_rate']:g} after {settings['warmup']} steps, then a cosine to {settings['learning_rate'] * settings['floor']:g}; seed {settings['seed']}, float32.{' ' + args.note if args.note else ''}
 
 ![Loss](loss.svg)
 
@@ -112,6 +115,7 @@ For scale, a public model on the same {same['bytes'] / 1e3:.0f} kB ({len(same['r
 It was trained on trillions of tokens; these books, long in the public domain, are probably among them.
 """]
 
+    items = []
     if args.detected or args.mark:
         parts.append(f"""## Marked text
 
@@ -121,23 +125,28 @@ It was trained on trillions of tokens; these books, long in the public domain, a
     if args.detected:
         d = read(args.detected)
         low, high = d["unmarked_interval"]
-        parts.append(f"""- Detected from the text alone at a false-positive rate of 1e-3: {d['detected_1e-3']} of {d['texts']}; at 1e-6: {d['detected_1e-6']} of {d['texts']}. Largest p-value: {d['largest_p']:.1e}.
+        items.append(f"""- Detected from the text alone at a false-positive rate of 1e-3: {d['detected_1e-3']} of {d['texts']}; at 1e-6: {d['detected_1e-6']} of {d['texts']}. Largest p-value: {d['largest_p']:.1e}.
 - Unmarked texts under {d['keys']} random keys at 1e-3: {d['unmarked_flagged']} of {d['unmarked_trials']:,}, {d['unmarked_rate']:.5f} (95 % over keys: {low:.5f} to {high:.5f}).
 """)
     for path in args.mark:
         m = read(path)
         d, r = m["difference_nats_a_token"], m["perplexity_ratio"]
-        parts.append(f"""- Perplexity of the texts under {m['peer']}: marked {m['marked']['perplexity']:.1f}, unmarked {m['unmarked']['perplexity']:.1f}. Paired difference
+        items.append(f"""- Perplexity of the texts under {m['peer']}: marked {m['marked']['perplexity']:.1f}, unmarked {m['unmarked']['perplexity']:.1f}. Paired difference
   {signed(d['mean'])} nats a token (95 %: {signed(d['interval'][0])} to {signed(d['interval'][1])}), a factor of {r['mean']:.3f} ({r['interval'][0]:.3f} to {r['interval'][1]:.3f}).
 """)
 
+    parts += ["".join(items)] if items else []
+
     if args.llama:
         parts.append("## In llama.cpp\n")
+        items = []
         for path in args.llama:
             m = read(path)
             gaps = [abs(p["gap_llama_cpp"]) for p in m["parted"] if p["gap_llama_cpp"] is not None]
             parted = f"; where they part, the two tokens are at most {max(gaps):.3f} nats apart" if gaps else ""
-            parts.append(f"- `{m['model']}`: {m['same_texts']} of {m['prompts']} greedy texts are the same{parted}. The prompts' ids are the same for {m['same_prompt_ids']}.\n")
+            items.append(f"- `{m['model']}`: {m['same_texts']} of {m['prompts']} greedy texts are the same{parted}. The prompts' ids are the same for {m['same_prompt_ids']}.\n")
+
+        parts.append("".join(items))
 
     parts.append(f"""## Samples
 
