@@ -51,6 +51,16 @@ pub struct Numbers {
 
 /// The key in the file's metadata.
 const STATE: &str = "state";
+/// Where the metadata has the bits of the state's numbers: JSON's decimals may come back with another last bit.
+const BITS: &str = "bits";
+
+impl State {
+    /// The numbers that steps have computed.
+    fn numbers(&mut self) -> impl Iterator<Item = &mut f64> {
+        let points = self.points.iter_mut().flat_map(|p| [&mut p.loss, &mut p.held_out, &mut p.rate]);
+        [&mut self.running.0, &mut self.seconds].into_iter().chain(points)
+    }
+}
 
 /// Writes a checkpoint atomically.
 ///
@@ -62,6 +72,8 @@ pub fn write(path: &Path, state: &State, numbers: &Numbers) -> Result<()> {
         reason: format!("cannot be written: {e}"),
     };
     let json = serde_json::to_string(state).map_err(|e| damaged(&e))?;
+    let bits: Vec<u64> = state.clone().numbers().map(|n| n.to_bits()).collect();
+    let bits = serde_json::to_string(&bits).map_err(|e| damaged(&e))?;
     let bytes = [&numbers.params, &numbers.mean, &numbers.square].map(|values| to_bytes(values));
     let mut views = Vec::new();
     for (name, bytes) in ["params", "mean", "square"].into_iter().zip(&bytes) {
@@ -70,7 +82,7 @@ pub fn write(path: &Path, state: &State, numbers: &Numbers) -> Result<()> {
             TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(|e| damaged(&e))?,
         ));
     }
-    let metadata = HashMap::from([(STATE.to_owned(), json)]);
+    let metadata = HashMap::from([(STATE.to_owned(), json), (BITS.to_owned(), bits)]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(|e| damaged(&e))?;
     write_atomically(path, &file)
 }
@@ -83,12 +95,23 @@ pub fn read(path: &Path) -> Result<(State, Numbers)> {
     let file = fs::read(path).map_err(Error::read(path))?;
     let damaged = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| damaged(format!("is damaged: {e}")))?;
-    let state = metadata.metadata().as_ref().and_then(|m| m.get(STATE));
-    let state = state.ok_or_else(|| damaged("is no checkpoint of a training run".into()))?;
-    let state: State =
+    let entry = |key| metadata.metadata().as_ref().and_then(|m| m.get(key));
+    let state = entry(STATE).ok_or_else(|| damaged("is no checkpoint of a training run".into()))?;
+    let mut state: State =
         serde_json::from_str(state).map_err(|e| damaged(format!("has a state of another version: {e}")))?;
     if state.schema_version != 1 {
         return Err(damaged(format!("has version {}, expected 1", state.schema_version)));
+    }
+    if let Some(bits) = entry(BITS) {
+        let bits: Vec<u64> =
+            serde_json::from_str(bits).map_err(|e| damaged(format!("has damaged numbers: {e}")))?;
+        let expected = state.numbers().count();
+        if bits.len() != expected {
+            return Err(damaged(format!("has {} numbers in its state, expected {expected}", bits.len())));
+        }
+        for (number, bits) in state.numbers().zip(bits) {
+            *number = f64::from_bits(bits);
+        }
     }
     let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(format!("is damaged: {e}")))?;
     let numbers = |name: &str| match tensors.tensor(name) {
@@ -124,4 +147,34 @@ pub(super) fn to_bytes(values: &[f32]) -> Vec<u8> {
 
 fn from_bytes(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_bit_for_bit() {
+        let points = (1..200u32).map(|i| {
+            let x = f64::from(i);
+            Point { step: 1, tokens: 2, loss: x.sqrt(), held_out: x.ln() + 1.0, rate: 0.003 / x }
+        });
+        let state = State {
+            schema_version: 1,
+            config: serde_json::json!({}),
+            settings: Settings::default(),
+            data: String::new(),
+            step: 7,
+            epoch: 0,
+            next: 3,
+            running: (245.890_531_590_208_45, 50),
+            seconds: 41.497_072_886,
+            points: points.collect(),
+        };
+        let numbers = Numbers { params: vec![0.1], mean: vec![0.2], square: vec![0.3] };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        write(&path, &state, &numbers).unwrap();
+        assert_eq!(read(&path).unwrap(), (state, numbers));
+    }
 }
