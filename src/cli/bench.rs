@@ -105,7 +105,7 @@ fn open(args: &BenchArgs) -> Result<Weights> {
     };
     let shape = shape.shape();
     let random = Random::new(&shape.config(), args.quant.format(), args.seed)?;
-    say(&format!("making {:.2} GB of random weights ...", random.bytes() as f64 / 1e9));
+    say(&format!("making {:.1} MB of random weights ...", random.bytes() as f64 / 1e6));
     if let Some(path) = &args.write_gguf {
         write_whole(&random, path).with_context(|| format!("cannot write {}", path.display()))?;
         return Ok(Weights::open(path)?);
@@ -308,11 +308,11 @@ fn text(report: &BenchReport) -> String {
     let of = |s: &Spread| format!("{:.2} ({:.2}–{:.2})", s.median, s.min, s.max);
     let _ = writeln!(
         out,
-        "{} {}: {:.2} billion parameters, {:.2} GB; {} threads, {} repetitions, median (least–greatest)",
+        "{} {}: {:.1} million parameters, {:.1} MB; {} threads, {} repetitions, median (least–greatest)",
         m.name,
         m.format,
-        m.parameters as f64 / 1e9,
-        m.weight_bytes as f64 / 1e9,
+        m.parameters as f64 / 1e6,
+        m.weight_bytes as f64 / 1e6,
         report.threads,
         report.repetitions
     );
@@ -327,7 +327,7 @@ fn text(report: &BenchReport) -> String {
         let _ = writeln!(out, "  prefill {:<14} {} tokens/s", report.prefill_tokens, of(&d.prefill));
         let _ = writeln!(
             out,
-            "  decode {:<15} {} tokens/s, {:.0} % of the bound",
+            "  decode {:<15} {} tokens/s, {:.1} % of the bound",
             report.decode_tokens,
             of(&d.decode),
             100.0 * d.share_of_bound
@@ -342,7 +342,7 @@ fn text(report: &BenchReport) -> String {
         );
     }
     if let Some(bytes) = report.peak_resident_bytes {
-        let _ = writeln!(out, "peak resident: {:.2} GB", bytes as f64 / 1e9);
+        let _ = writeln!(out, "peak resident: {:.1} MB", bytes as f64 / 1e6);
     }
     out
 }

@@ -138,18 +138,23 @@ impl Distribution {
         self.normalise();
     }
 
-    /// The tournament as it is defined.
+    /// The tournament as it is defined, a pass a layer: it multiplies by the factors of the layer before and sums for
+    /// its own. No branch depends on a g-value, which none could foresee.
     fn layer_by_layer(&mut self, g: &[GBits], depth: usize, leaves: u32) {
+        let mut factor = [1.0, 1.0];
         for layer in 0..depth {
+            let before = layer.saturating_sub(1);
             let (mut zeros, mut total) = (0.0, 0.0);
-            for (p, g) in self.probabilities.iter().zip(g) {
-                total += p;
-                zeros += if g.layer(layer) == 0 { *p } else { 0.0 };
-            }
-            let factors = factors(zeros, total, leaves);
             for (p, g) in self.probabilities.iter_mut().zip(g) {
-                *p *= factors[g.layer(layer) as usize];
+                *p *= factor[g.layer(before) as usize];
+                total += *p;
+                let all_if_zero = g.layer(layer).wrapping_sub(1);
+                zeros += f64::from_bits(p.to_bits() & all_if_zero);
             }
+            factor = factors(zeros, total, leaves);
+        }
+        for (p, g) in self.probabilities.iter_mut().zip(g) {
+            *p *= factor[g.layer(depth.saturating_sub(1)) as usize];
         }
     }
 
