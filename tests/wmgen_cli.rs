@@ -293,18 +293,22 @@ fn bench_measures_random_weights() {
     let dir = tempfile::tempdir().unwrap();
     let args =
         ["bench", "--shape", "tiny", "--quant", "q8_0", "--prefill", "8", "--decode", "8", "--depth", "0,70"];
-    let more = ["--repetitions", "2", "--write-gguf", "r.gguf", "--json"];
+    let more = ["--batch", "1,3", "--repetitions", "2", "--write-gguf", "r.gguf", "--json"];
     let report: wmdetect::report::bench::BenchReport =
         serde_json::from_str(&ok(&run(dir.path(), &[&args[..], &more].concat()))).unwrap();
     assert_eq!((report.model.format.as_str(), report.model.random, report.depths.len()), ("q8_0", true, 2));
-    assert!(
-        report.depths.iter().all(|d| d.decode.min > 0.0 && d.mark_microseconds > 0.0 && d.prefill.max > 0.0)
-    );
+    for depth in report.depths {
+        assert!(depth.prefill.min > 0.0);
+        let sequences: Vec<u64> = depth.decode.iter().map(|run| run.sequences).collect();
+        assert_eq!(sequences, [1, 3]);
+        assert!(depth.decode.iter().all(|run| run.plain.min > 0.0 && run.mark_microseconds > 0.0));
+    }
     let file = std::fs::metadata(dir.path().join("r.gguf")).unwrap().len();
     assert!(file > report.model.weight_bytes);
     let again = ["bench", "--model", "r.gguf", "--prefill", "8", "--decode", "8", "--repetitions", "1"];
     assert!(ok(&run(dir.path(), &again)).contains("tokens/s"));
     refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--depth", "505"]), "512");
+    refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--batch", "1,0"]), "--batch");
     refused(&run(dir.path(), &["bench"]), "--shape");
 }
 

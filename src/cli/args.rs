@@ -471,6 +471,9 @@ pub(crate) struct BenchArgs {
     /// Positions that are in the cache before each run; several with commas
     #[arg(long, value_delimiter = ',', default_value = "0", value_name = "TOKENS")]
     pub depth: Vec<usize>,
+    /// Sequences that decode together; several numbers with commas
+    #[arg(long, value_delimiter = ',', default_value = "1", value_name = "SEQUENCES")]
+    pub batch: Vec<usize>,
     /// Runs of each kind, after one that does not count
     #[arg(long, default_value_t = 5)]
     pub repetitions: usize,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
@@ -12,7 +12,7 @@ use rand_chacha::ChaCha12Rng;
 use rayon::prelude::*;
 use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::report::bench::{
-    BenchDepth, BenchModel, BenchRead, BenchReport, BenchSampling, BenchWatermark, Spread,
+    BenchDecode, BenchDepth, BenchModel, BenchRead, BenchReport, BenchSampling, BenchWatermark, Spread,
 };
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, PositionKind, Watermark};
 use wmgen::model::{Cache, Gemma, LoadOptions, Weights};
@@ -31,9 +31,13 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
         seed: args.seed,
     };
     sampling.check(true)?;
-    for (name, value) in
-        [("prefill", args.prefill), ("decode", args.decode), ("repetitions", args.repetitions)]
-    {
+    let least_batch = args.batch.iter().copied().min().unwrap_or(0);
+    for (name, value) in [
+        ("prefill", args.prefill),
+        ("decode", args.decode),
+        ("repetitions", args.repetitions),
+        ("batch", least_batch),
+    ] {
         ensure!(value > 0, "--{name} is 0, expected at least 1");
     }
     model::set_threads(args.threads)?;
@@ -191,13 +195,39 @@ struct Bench<'a> {
     random: ChaCha12Rng,
 }
 
-/// One decode run.
-struct Decoded {
-    tokens_per_second: f64,
-    /// Of each token.
-    sampling: Vec<Duration>,
-    /// Of each marked position.
-    mark: Vec<Duration>,
+/// Runs of one kind: some sequences together.
+#[derive(Default)]
+struct Runs {
+    /// Tokens a second.
+    plain: Vec<f64>,
+    marked: Vec<f64>,
+    /// Seconds of each token of the marked runs.
+    sampling: Vec<f64>,
+    /// Seconds of each marked position.
+    mark: Vec<f64>,
+}
+
+impl Runs {
+    fn report(&self, sequences: usize, bound: f64) -> BenchDecode {
+        let (plain, marked) = (Spread::of(&self.plain), Spread::of(&self.marked));
+        let mark = Spread::of(&self.mark).median;
+        BenchDecode {
+            sequences: sequences as u64,
+            plain,
+            marked,
+            share_of_bound: plain.median / sequences as f64 / bound,
+            sampling_microseconds: Spread::of(&self.sampling).median * 1e6,
+            mark_microseconds: mark * 1e6,
+            mark_share: mark * marked.median,
+        }
+    }
+}
+
+/// A sequence that grows.
+struct Sequence {
+    token: u32,
+    mark: Mark,
+    draw: Draw,
 }
 
 impl Bench<'_> {
@@ -207,48 +237,35 @@ impl Bench<'_> {
         (0..count).map(|_| self.random.random_range(0..vocab)).collect()
     }
 
-    /// Everything at one depth. The three kinds of runs take turns, so that what else the machine does meets all.
+    /// Everything at one depth. The kinds of runs take turns, so that what else the machine does meets all.
     fn at(&mut self, depth: usize, bound: f64) -> Result<BenchDepth> {
         let mut cache = self.model.new_cache(1);
         let before = self.tokens(depth);
-        let (mut prefill, mut plain, mut marked) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut sampling, mut mark) = (Vec::new(), Vec::new());
+        let mut prefill = Vec::new();
+        let mut runs: Vec<(usize, Runs)> = self.args.batch.iter().map(|n| (*n, Runs::default())).collect();
         for repetition in 0..=self.args.repetitions {
             self.fill(&before, &mut cache)?;
             let prompt = self.tokens(self.args.prefill);
             let start = Instant::now();
             self.model.forward_raw(&[&prompt], &mut cache)?;
             let rate = prompt.len() as f64 / start.elapsed().as_secs_f64();
-            // Whichever comes first of the two, every other time.
-            let mut runs = [false, true];
-            runs.rotate_left(repetition % 2);
-            for with_mark in runs {
-                self.fill(&before, &mut cache)?;
-                let run = self.decode(&mut cache, with_mark)?;
-                if repetition > 0 {
-                    (if with_mark { &mut marked } else { &mut plain }).push(run.tokens_per_second);
-                    if with_mark {
-                        sampling.extend(run.sampling.iter().map(Duration::as_secs_f64));
-                        mark.extend(run.mark.iter().map(Duration::as_secs_f64));
-                    }
-                }
-            }
             if repetition > 0 {
                 prefill.push(rate);
             }
+            for (sequences, runs) in &mut runs {
+                // Whichever comes first of the two, every other time.
+                let mut order = [false, true];
+                order.rotate_left(repetition % 2);
+                for with_mark in order {
+                    self.fill(&before, &mut cache)?;
+                    let mut unused = Runs::default();
+                    let runs = if repetition > 0 { &mut *runs } else { &mut unused };
+                    self.decode(&mut cache, *sequences, with_mark, runs)?;
+                }
+            }
         }
-        let (decode, decode_marked) = (Spread::of(&plain), Spread::of(&marked));
-        let mark = Spread::of(&mark).median;
-        Ok(BenchDepth {
-            depth: depth as u64,
-            prefill: Spread::of(&prefill),
-            decode,
-            decode_marked,
-            share_of_bound: decode.median / bound,
-            sampling_microseconds: Spread::of(&sampling).median * 1e6,
-            mark_microseconds: mark * 1e6,
-            mark_share: mark * decode_marked.median,
-        })
+        let decode = runs.iter().map(|(sequences, runs)| runs.report(*sequences, bound)).collect();
+        Ok(BenchDepth { depth: depth as u64, prefill: Spread::of(&prefill), decode })
     }
 
     /// Leaves the tokens of `before` in the cache, and nothing else.
@@ -262,36 +279,46 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// What `wmgen generate` does for a token, `--decode` times.
-    fn decode(&mut self, cache: &mut Cache, with_mark: bool) -> Result<Decoded> {
-        let watermark = self.watermark.clone();
-        let mut mark = Mark::start(with_mark.then_some(&watermark), &[]);
-        let mut draw = Draw::new(self.sampling.seed, 0);
-        let mut decoded = Decoded { tokens_per_second: 0.0, sampling: Vec::new(), mark: Vec::new() };
-        let mut token = self.tokens(1)[0];
+    /// What `wmgen generate` does for a token of each of `count` sequences, `--decode` times; all begin where `cache` is.
+    fn decode(&mut self, cache: &mut Cache, count: usize, with_mark: bool, runs: &mut Runs) -> Result<()> {
+        let mut others = (1..count).map(|_| cache.fork()).collect::<Result<Vec<Cache>, _>>()?;
+        let mut caches: Vec<&mut Cache> = std::iter::once(cache).chain(&mut others).collect();
+        let watermark = with_mark.then_some(&self.watermark);
+        let marks: Vec<Mark> = (0..count).map(|_| Mark::start(watermark, &[])).collect();
+        let first = self.tokens(count);
+        let mut sequences: Vec<Sequence> = (0u64..)
+            .zip(first)
+            .zip(marks)
+            .map(|((i, token), mark)| Sequence { token, mark, draw: Draw::new(self.sampling.seed, i) })
+            .collect();
         let start = Instant::now();
         for _ in 0..self.args.decode {
-            let logits = self.model.forward_raw(&[[token]], cache)?;
+            let tokens: Vec<u32> = sequences.iter().map(|sequence| sequence.token).collect();
+            let logits = self.model.step(&tokens, &mut caches)?;
             logits.read(|rows| -> Result<(), anyhow::Error> {
-                let begin = Instant::now();
-                let candidates = self.sampler.distribution(&self.sampling, rows.row(0), &[])?;
-                let sampled = begin.elapsed();
-                let begin = Instant::now();
-                let position = mark.apply(candidates);
-                let marked = begin.elapsed();
-                let begin = Instant::now();
-                token = draw.token(candidates);
-                decoded.sampling.push(sampled + begin.elapsed());
-                let begin = Instant::now();
-                mark.push(token);
-                if position == Some(PositionKind::Marked) {
-                    decoded.mark.push(marked + begin.elapsed());
+                for (i, sequence) in sequences.iter_mut().enumerate() {
+                    let begin = Instant::now();
+                    let candidates = self.sampler.distribution(&self.sampling, rows.row(i), &[])?;
+                    let shaped = Instant::now();
+                    let position = sequence.mark.apply(candidates);
+                    let marked = Instant::now();
+                    sequence.token = sequence.draw.token(candidates);
+                    let drawn = Instant::now();
+                    sequence.mark.push(sequence.token);
+                    let end = Instant::now();
+                    if with_mark {
+                        runs.sampling.push(((shaped - begin) + (drawn - marked)).as_secs_f64());
+                    }
+                    if position == Some(PositionKind::Marked) {
+                        runs.mark.push(((marked - shaped) + (end - drawn)).as_secs_f64());
+                    }
                 }
                 Ok(())
             })?;
         }
-        decoded.tokens_per_second = self.args.decode as f64 / start.elapsed().as_secs_f64();
-        Ok(decoded)
+        let rate = (count * self.args.decode) as f64 / start.elapsed().as_secs_f64();
+        (if with_mark { &mut runs.marked } else { &mut runs.plain }).push(rate);
+        Ok(())
     }
 }
 
@@ -324,22 +351,25 @@ fn text(report: &BenchReport) -> String {
     );
     for d in &report.depths {
         let _ = writeln!(out, "depth {}", d.depth);
-        let _ = writeln!(out, "  prefill {:<14} {} tokens/s", report.prefill_tokens, of(&d.prefill));
-        let _ = writeln!(
-            out,
-            "  decode {:<15} {} tokens/s, {:.1} % of the bound",
-            report.decode_tokens,
-            of(&d.decode),
-            100.0 * d.share_of_bound
-        );
-        let _ = writeln!(out, "  decode, marked         {} tokens/s", of(&d.decode_marked));
-        let _ = writeln!(
-            out,
-            "  of a token: sampling {:.1} µs, mark {:.1} µs ({:.3} %)",
-            d.sampling_microseconds,
-            d.mark_microseconds,
-            100.0 * d.mark_share
-        );
+        let _ = writeln!(out, "  prefill of {}: {} tokens/s", report.prefill_tokens, of(&d.prefill));
+        for run in &d.decode {
+            let _ = writeln!(
+                out,
+                "  decode of {} x {}: {} tokens/s, {:.1} % of the bound; marked: {} tokens/s",
+                run.sequences,
+                report.decode_tokens,
+                of(&run.plain),
+                100.0 * run.share_of_bound,
+                of(&run.marked)
+            );
+            let _ = writeln!(
+                out,
+                "    of a token: sampling {:.1} µs, mark {:.1} µs ({:.3} %)",
+                run.sampling_microseconds,
+                run.mark_microseconds,
+                100.0 * run.mark_share
+            );
+        }
     }
     if let Some(bytes) = report.peak_resident_bytes {
         let _ = writeln!(out, "peak resident: {:.1} MB", bytes as f64 / 1e6);

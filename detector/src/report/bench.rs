@@ -115,16 +115,26 @@ pub struct BenchDepth {
     pub depth: u64,
     /// Prompt tokens a second.
     pub prefill: Spread,
-    /// Tokens a second without a mark, sampling included.
-    pub decode: Spread,
+    /// One entry for each number of sequences asked for.
+    pub decode: Vec<BenchDecode>,
+}
+
+/// Decoding of some sequences together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchDecode {
+    /// Sequences that share each pass over the weights.
+    pub sequences: u64,
+    /// Tokens a second of all sequences without a mark, sampling included.
+    pub plain: Spread,
     /// Tokens a second with it.
-    pub decode_marked: Spread,
-    /// Share of the bound that decoding without a mark reaches, by the medians.
+    pub marked: Spread,
+    /// Share of the bound that decoding without a mark reaches, by the medians: of steps a second.
     pub share_of_bound: f64,
     /// Microseconds of a token's sampling, from logits to a distribution and the draw; median over the marked runs.
     pub sampling_microseconds: f64,
     /// Microseconds of a token's mark: hashes, tournament, and keeping the history; median over marked positions.
     pub mark_microseconds: f64,
-    /// The mark's share of a step, by the medians.
+    /// The mark's share of the time, by the medians.
     pub mark_share: f64,
 }
