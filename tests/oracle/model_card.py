@@ -1,7 +1,7 @@
 """Writes the default model's card from the files that the other scripts wrote.
 
 Usage: python model_card.py MODEL KN.json HELD_OUT.json UNMARKED.jsonl PROMPTS.jsonl MODEL.gguf COMMAND OUT.md
-           [--note NOTE] [--mark MARK.json ...] [--detected DETECTED.json] [--llama LLAMA.json ...]
+           [--note NOTE] [--mark MARK.json ...] [--detected DETECTED.json] [--transformers DIFFERENCE] [--llama LLAMA.json ...]
   MODEL      the directory that `wmgen train` wrote
   KN         of kneser_ney.py
   HELD_OUT   of held_out_peer.py, of MODEL.gguf
@@ -10,6 +10,7 @@ Usage: python model_card.py MODEL KN.json HELD_OUT.json UNMARKED.jsonl PROMPTS.j
   NOTE       what else there is to say of the training
   MARK       of mark_cost.py score
   DETECTED   of mark_cost.py detected
+  DIFFERENCE what trained.py printed as the largest
   LLAMA      of llama_greedy.py
 """
 
@@ -36,7 +37,7 @@ def quoted(text):
     return "\n".join(("> " + line + "\\" if line else ">") for line in escaped.split("\n")).rstrip("\\")
 
 
-def signed(value, digits=3):
+def signed(value, digits=4):
     return f"{value:+.{digits}f}"
 
 
@@ -46,6 +47,7 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--mark", action="append", default=[])
     parser.add_argument("--detected")
+    parser.add_argument("--transformers")
     parser.add_argument("--note", default="")
     parser.add_argument("--llama", action="append", default=[])
     args = parser.parse_args()
@@ -138,13 +140,15 @@ It was trained on trillions of tokens; these books, long in the public domain, a
     parts += ["".join(items)] if items else []
 
     if args.llama:
-        parts.append("## In llama.cpp\n")
+        parts.append("## In other programs\n")
         items = []
+        if args.transformers:
+            items.append(f"- `transformers` on the directory: log-probabilities of {settings['context']} tokens differ by at most {args.transformers} nats.\n")
         for path in args.llama:
             m = read(path)
             gaps = [abs(p["gap_llama_cpp"]) for p in m["parted"] if p["gap_llama_cpp"] is not None]
-            parted = f"; where they part, the two tokens are at most {max(gaps):.3f} nats apart" if gaps else ""
-            items.append(f"- `{m['model']}`: {m['same_texts']} of {m['prompts']} greedy texts are the same{parted}. The prompts' ids are the same for {m['same_prompt_ids']}.\n")
+            parted = f"; where they part, the two tokens are at most {max(gaps):.1g} nats apart" if gaps else ""
+            items.append(f"- llama.cpp on `{m['model']}`: {m['same_texts']} of {m['prompts']} greedy texts of 60 tokens are the same{parted}. The ids of {m['same_prompt_ids']} prompts are the same.\n")
 
         parts.append("".join(items))
 
@@ -160,7 +164,7 @@ Unmarked, unedited, temperature {sampling['temperature']:g}, top-k {sampling['to
     parts.append("""## Limits
 
 - English as it was a hundred years ago, with that time's views of people and of the world. Names and places come from the books.
-- It holds a sentence together, sometimes a paragraph; it has no plot, no facts and no arithmetic, and it can repeat itself.
+- Many sentences hold together, few paragraphs do. It invents words, knows no facts and no arithmetic, and can repeat itself.
 - No chat, no instructions, no safety training. Nothing but English prose was in the training text.
 - The mark of so unpredictable a model is found sooner than that of a large one at the same temperature: results here
   say little about real models. See [docs/results.md](../../docs/results.md) for those.
