@@ -60,14 +60,8 @@ impl Detector {
             let sums = group
                 .into_iter()
                 .map(|key| {
-                    let prf = &self.keys[key].prf;
-                    let sum = ngrams
-                        .iter()
-                        .map(|ngram| {
-                            let (context, token) = ngram.split_at(ngram_len - 1);
-                            token_sum.of(prf.context(context).g_bits(token[0]))
-                        })
-                        .sum();
+                    let mut hash = self.keys[key].prf.ngrams();
+                    let sum = ngrams.iter().map(|ngram| token_sum.of(hash.g_bits(ngram))).sum();
                     (key, sum)
                 })
                 .collect();

@@ -140,11 +140,18 @@ impl Tally {
 
     /// Counts `values`, of whose positions `ignored` were taken out.
     fn add(&mut self, values: &TextGValues, ignored: u64, statistic: &Statistic) {
-        self.sum += statistic.sum(values.scored());
-        self.reference_sum += statistic.sum(values.reference_scored());
+        let same = values.scored == values.reference_mask;
+        let sum = statistic.sum(values.scored());
+        self.sum += sum;
+        self.reference_sum += if same { sum } else { statistic.sum(values.reference_scored()) };
         self.reference_ln += statistic.ln_ratio(values.reference_scored());
-        self.counts.add(&LayerCounts::new(values.depth, values.scored()));
-        self.reference.add(&LayerCounts::new(values.depth, values.reference_scored()));
+        let counts = LayerCounts::new(values.depth, values.scored());
+        self.counts.add(&counts);
+        self.reference.add(&if same {
+            counts
+        } else {
+            LayerCounts::new(values.depth, values.reference_scored())
+        });
         self.positions += values.g.len() as u64 - ignored;
         self.ignored += ignored;
     }
@@ -395,11 +402,21 @@ impl Detector {
 
     /// Scores the token ids of the response to a known prompt, as [`score_with_prompt`](Self::score_with_prompt).
     pub fn score_tokens_with_prompt(&self, prompt: &[u32], ids: &[u32]) -> Report {
-        let outcomes = self.keys.iter().map(|entry| (entry, self.outcome(entry, prompt, ids)));
+        // The g-values of the last key; a detector with one key needs no others.
+        let mut last = None;
+        let outcomes = self.keys.iter().map(|entry| {
+            let (outcome, values) = self.outcome(entry, prompt, ids);
+            last = Some((entry, values));
+            (entry, outcome)
+        });
         let mut report = self.report(ids.len() as u64, outcomes);
-        if let Some(entry) = self.keys.iter().find(|entry| entry.id == report.key_id) {
-            report.spans = self.spans(entry, &self.values(entry, prompt, ids));
-        }
+        report.spans = match last {
+            Some((entry, values)) if entry.id == report.key_id => self.spans(entry, &values),
+            _ => match self.keys.iter().find(|entry| entry.id == report.key_id) {
+                Some(entry) => self.spans(entry, &self.values(entry, prompt, ids)),
+                None => Vec::new(),
+            },
+        };
         report
     }
 
@@ -489,12 +506,12 @@ impl Detector {
         values
     }
 
-    fn outcome(&self, entry: &Entry, prompt: &[u32], ids: &[u32]) -> Outcome {
+    fn outcome(&self, entry: &Entry, prompt: &[u32], ids: &[u32]) -> (Outcome, TextGValues) {
         let mut values = TextGValues::new(&entry.prf, prompt, ids);
         let mut tally = Tally::new(values.depth);
         let ignored = self.leave_out(ids, &mut values);
         tally.add(&values, ignored, &entry.plan.statistic);
-        self.outcome_of(entry, &tally)
+        (self.outcome_of(entry, &tally), values)
     }
 
     fn outcome_of(&self, entry: &Entry, tally: &Tally) -> Outcome {

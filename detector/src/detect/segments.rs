@@ -9,7 +9,8 @@ use super::DetectError;
 use super::{Detector, Entry, p_kind};
 use crate::report::{SCHEMA_VERSION, SegmentsReport, Span};
 use crate::scheme::{GBits, TextGValues};
-use crate::statistics::llr::STEP;
+use crate::statistics::llr::{CELL_SHIFT, STEP, lattice};
+use crate::statistics::mixture::RatioTable;
 use crate::statistics::segments::{StartBound, Track, scan, start_bound};
 use crate::statistics::{PKind, PValue, Profile};
 
@@ -30,6 +31,7 @@ const ENUMERATED: usize = 18;
 /// A profile of the scan.
 struct Scanner {
     profile: Profile,
+    ratios: RatioTable,
     /// Added to each token's score, in half lattice steps: 1 where E[LR] stays at most 1 with it. The lattice rounds
     /// down, which costs half a step a token, a tenth of the evidence at temperature 0.5.
     shift: i32,
@@ -39,8 +41,9 @@ struct Scanner {
 impl Scanner {
     /// With the null law, if it is `known`.
     fn new(profile: Profile, known: bool) -> Self {
+        let ratios = RatioTable::new(profile.mixture());
         if !known {
-            return Self { profile, shift: 0, bound: StartBound::VILLE };
+            return Self { profile, ratios, shift: 0, bound: StartBound::VILLE };
         }
         let law = |shift: i32| -> Vec<(i64, f64)> {
             let null = profile.null();
@@ -49,12 +52,17 @@ impl Scanner {
         let mean: f64 = law(1).iter().map(|&(s, p)| p * (s as f64 * HALF_STEP).exp()).sum();
         let shift = i32::from(mean <= 1.0 - 1e-9);
         let bound = start_bound(&law(shift), HALF_STEP, LEVEL);
-        Self { profile, shift, bound }
+        Self { profile, ratios, shift, bound }
+    }
+
+    /// [`Profile::score`].
+    fn score(&self, g: GBits) -> i32 {
+        lattice(self.ratios.likelihood_ratio(g, CELL_SHIFT))
     }
 
     /// ln LR, with E[LR] ≤ 1 under the null.
     fn ln_lr(&self, g: GBits) -> f64 {
-        f64::from(2 * self.profile.score(g) + self.shift) * HALF_STEP
+        f64::from(2 * self.score(g) + self.shift) * HALF_STEP
     }
 }
 
@@ -172,6 +180,23 @@ pub(super) fn locate(spans: &mut [Span], offsets: &[Range<usize>]) {
             && let (Some(first), Some(last)) = (tokens.first(), tokens.last())
         {
             span.bytes = Some([first.start as u64, last.end as u64]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scanners_score_as_their_profiles() {
+        for depth in [1, 8, 9, 18, 30] {
+            for scanner in scanners(depth) {
+                for i in 0..2_000_u64 {
+                    let g = GBits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15) & (u64::MAX >> (64 - depth)));
+                    assert_eq!(scanner.score(g), scanner.profile.score(g), "{depth} {g:?}");
+                }
+            }
         }
     }
 }

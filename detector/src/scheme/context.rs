@@ -9,6 +9,7 @@
 //! `context_history_size` contexts as history, and the prompt plays no part.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use sha2::{Digest, Sha256};
 
@@ -71,7 +72,7 @@ impl ContextTracker {
             window: Vec::with_capacity(context_len),
             context_len,
             generated: 0,
-            history: History::Complete(Seen { exact: HashSet::new(), limit, filter: None }),
+            history: History::Complete(Seen { exact: HashSet::default(), limit, filter: None }),
         };
         for &token in prompt {
             tracker.push(token);
@@ -140,7 +141,7 @@ impl ContextTracker {
 /// The contexts of a text so far.
 #[derive(Clone, Debug)]
 struct Seen {
-    exact: HashSet<u128>,
+    exact: HashSet<u128, RandomFactors>,
     /// How many of them `exact` may hold.
     limit: usize,
     /// The others.
@@ -162,6 +163,54 @@ impl Seen {
         }
         self.filter.get_or_insert_default().insert(id);
         true
+    }
+}
+
+/// Hashes a context by multiplications with random factors, so that nobody can write a text whose contexts collide.
+#[derive(Clone, Debug)]
+struct RandomFactors([u64; 2]);
+
+impl Default for RandomFactors {
+    fn default() -> Self {
+        // The standard library's seeds come from the system's randomness.
+        let random = RandomState::new();
+        Self([0_u8, 1].map(|which| random.hash_one(which)))
+    }
+}
+
+impl BuildHasher for RandomFactors {
+    type Hasher = ContextHasher;
+
+    fn build_hasher(&self) -> ContextHasher {
+        ContextHasher { factors: self.0, hash: 0 }
+    }
+}
+
+/// See [`RandomFactors`].
+struct ContextHasher {
+    factors: [u64; 2],
+    hash: u64,
+}
+
+impl Hasher for ContextHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u128(byte.into());
+        }
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        let fold = |a: u64, b: u64| {
+            let product = u128::from(a) * u128::from(b);
+            product as u64 ^ (product >> 64) as u64
+        };
+        let [first, second] = self.factors;
+        let low = fold(id as u64 ^ first, second);
+        self.hash = fold(low ^ self.hash ^ (id >> 64) as u64, first.rotate_left(32) | 1);
+    }
+
+    fn finish(&self) -> u64 {
+        self.hash
     }
 }
 

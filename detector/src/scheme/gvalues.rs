@@ -132,6 +132,19 @@ impl GValueStream {
         let mut g = Vec::with_capacity(count);
         let mut scored = Vec::with_capacity(count);
         let mut reference_mask = Vec::with_capacity(count);
+        if !self.prf.scheme().is_compat() {
+            let mut ngrams = self.prf.ngrams();
+            g.extend(piece.ids.windows(context_len + 1).take(count).map(|ngram| ngrams.g_bits(ngram)));
+            scored.clone_from(&piece.fresh);
+            reference_mask.clone_from(&piece.fresh);
+            return TextGValues {
+                first: piece.first,
+                depth: self.prf.scheme().depth(),
+                g,
+                scored,
+                reference_mask,
+            };
+        }
         for (window, &fresh) in piece.ids.windows(context_len + 1).zip(&piece.fresh) {
             let (context, token) = (&window[..context_len], window[context_len]);
             let keyed = self.prf.context(context);

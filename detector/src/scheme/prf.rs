@@ -85,6 +85,56 @@ impl Prf {
     }
 }
 
+/// A keyed function for many n-grams one after the other: what a detector reads, where a sampler asks for many tokens in
+/// one context.
+pub(crate) struct Ngrams<'a> {
+    prf: &'a Prf,
+    /// The padded message key ‖ n-gram of SHA-256, where it is one block. It is written over, not made anew, for each
+    /// n-gram, and wiped in the end.
+    block: Option<Zeroizing<[u8; 64]>>,
+}
+
+impl Prf {
+    /// The n-grams of this function.
+    pub(crate) fn ngrams(&self) -> Ngrams<'_> {
+        let len = 32 + 4 * self.scheme().ngram_len();
+        let block = match &self.0.state {
+            // One byte 0x80 and eight of length have to follow.
+            State::Sha256 { block_key } if len + 9 <= 64 => {
+                let mut block = Zeroizing::new([0; 64]);
+                block[..32].copy_from_slice(block_key);
+                block[len] = 0x80;
+                block[56..].copy_from_slice(&(8 * len as u64).to_be_bytes());
+                Some(block)
+            }
+            _ => None,
+        };
+        Ngrams { prf: self, block }
+    }
+}
+
+impl Ngrams<'_> {
+    /// The g-values of the last token of `ngram` after the others.
+    ///
+    /// # Panics
+    /// If the n-gram is shorter or longer than the scheme's.
+    pub(crate) fn g_bits(&mut self, ngram: &[u32]) -> GBits {
+        let scheme = self.prf.scheme();
+        let Some(block) = &mut self.block else {
+            let (&token, context) = ngram.split_last().expect("an n-gram");
+            return self.prf.context(context).g_bits(token);
+        };
+        assert_eq!(ngram.len(), scheme.ngram_len(), "an n-gram of {}", scheme.name());
+        for (bytes, token) in block[32..].chunks_exact_mut(4).zip(ngram) {
+            bytes.copy_from_slice(&token.to_le_bytes());
+        }
+        let mut state = SHA256_START;
+        compress256(&mut state, std::slice::from_ref(&**block));
+        let word = u64::from(state[0].swap_bytes()) | u64::from(state[1].swap_bytes()) << 32;
+        GBits(word & (u64::MAX >> (64 - scheme.depth())))
+    }
+}
+
 /// A keyed function with its context fixed, ready for any number of candidate tokens.
 pub struct KeyedContext<'a> {
     prf: &'a Inner,
@@ -315,9 +365,11 @@ mod tests {
         ) {
             let prf = key(depth, ngram_len, secret).prf();
             let text = TextGValues::new(&prf, &[], &ids);
+            let mut ngrams = prf.ngrams();
             for (i, g) in text.g.iter().enumerate() {
                 let t = text.first + i;
                 prop_assert_eq!(*g, prf.context(&ids[i..t]).g_bits(ids[t]));
+                prop_assert_eq!(*g, ngrams.g_bits(&ids[i..=t]));
             }
             prop_assert_eq!(text.g.len(), ids.len().saturating_sub(usize::from(ngram_len) - 1));
         }

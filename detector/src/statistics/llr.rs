@@ -8,7 +8,7 @@
 //! - LR takes `+` and `*` in one order, and the edges' logarithms are far from multiples of h (a test), so that every
 //!   machine gets the same integer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::profile::Profile;
 use super::{PKind, PValue};
@@ -18,14 +18,21 @@ use crate::scheme::gvalues::GBits;
 pub const POINTS_A_NAT: i32 = 32;
 
 /// Bits of an `f64` that a cell does not look at.
-pub(super) const CELL_SHIFT: u32 = 44;
+pub(crate) const CELL_SHIFT: u32 = 44;
 
 /// h: the size of a lattice unit in nats.
 pub const STEP: f64 = 1.0 / POINTS_A_NAT as f64;
 
 /// The lattice point of a likelihood ratio.
 pub fn lattice(ratio: f64) -> i32 {
-    lattice_of_cell(ratio.to_bits() >> CELL_SHIFT)
+    /// The cells from 2^−32 to 2^32.
+    const FIRST: u64 = (1023 - 32) << (52 - CELL_SHIFT);
+    const COUNT: u64 = 64 << (52 - CELL_SHIFT);
+    static POINTS: OnceLock<Vec<i32>> = OnceLock::new();
+    let points = POINTS.get_or_init(|| (FIRST..FIRST + COUNT).map(lattice_of_cell).collect());
+    let cell = ratio.to_bits() >> CELL_SHIFT;
+    let index = cell.checked_sub(FIRST).and_then(|index| points.get(index as usize));
+    index.copied().unwrap_or_else(|| lattice_of_cell(cell))
 }
 
 /// The lattice point of all likelihood ratios whose first 20 bits are `cell`.

@@ -30,6 +30,7 @@ pub mod mean;
 pub mod mixture;
 pub mod null;
 pub mod power;
+mod power_table;
 pub mod profile;
 pub mod segments;
 pub mod table_null;
@@ -58,17 +59,45 @@ pub struct LayerCounts {
     ones: Vec<u64>,
 }
 
+/// The bits of a byte as the bytes of a word.
+const SPREAD: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut bit = 0;
+        while bit < 8 {
+            table[byte] |= (byte as u64 >> bit & 1) << (8 * bit);
+            bit += 1;
+        }
+        byte += 1;
+    }
+    table
+};
+
 impl LayerCounts {
     /// Counts over the g-bits of the scored tokens; bits at `depth` and above are ignored.
     pub fn new(depth: usize, scored: impl IntoIterator<Item = GBits>) -> Self {
-        let mut counts = Self { tokens: 0, ones: vec![0; depth] };
+        let (mut tokens, mut ones) = (0, vec![0; depth]);
+        // Eight layers to a word, a byte each; a byte can count 255 tokens.
+        let mut sums = [0_u64; 8];
+        let used = depth.div_ceil(8).min(8);
+        let mut flush = |sums: &mut [u64; 8]| {
+            for (ones, sum) in ones.chunks_mut(8).zip(sums) {
+                ones.iter_mut().zip(sum.to_le_bytes()).for_each(|(ones, byte)| *ones += u64::from(byte));
+                *sum = 0;
+            }
+        };
         for g in scored {
-            counts.tokens += 1;
-            for (l, ones) in counts.ones.iter_mut().enumerate() {
-                *ones += (g.0 >> l) & 1;
+            for (sum, byte) in sums[..used].iter_mut().zip(g.0.to_le_bytes()) {
+                *sum += SPREAD[usize::from(byte)];
+            }
+            tokens += 1;
+            if tokens % 255 == 0 {
+                flush(&mut sums);
             }
         }
-        counts
+        flush(&mut sums);
+        Self { tokens, ones }
     }
 
     /// Adds the counts of another part of the text, of the same depth.
@@ -221,6 +250,13 @@ mod tests {
         assert_eq!(counts.tokens(), 3);
         assert_eq!(counts.ones(), [1, 0, 2]);
         assert_eq!(LayerCounts::new(64, [GBits(u64::MAX)]).ones(), [1; 64]);
+        for (depth, tokens) in [(1, 255), (30, 256), (33, 1000), (64, 511)] {
+            let g = |t: u64| GBits(t.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ t << 7);
+            let counts = LayerCounts::new(depth, (0..tokens).map(g));
+            let ones = |l: usize| (0..tokens).map(|t| g(t).layer(l)).sum::<u64>();
+            assert_eq!(counts.ones(), (0..depth).map(ones).collect::<Vec<_>>());
+            assert_eq!(counts.tokens(), tokens);
+        }
     }
 
     #[test]

@@ -98,7 +98,12 @@ pub struct Lattice {
     /// For each cell a lower bound of Σ_l sin²(a_l ω/2) in it. Away from 0 the sum has further valleys, for depth
     /// 30 down to 0.69 near ω = 8π/9 (where |φ| = 0.70^n): they cannot be left out for n below some hundreds.
     spread: Vec<f64>,
+    /// The cells with the least bounds, in ascending order of them: for many tokens there is no need to look at others.
+    narrow: Vec<u32>,
 }
+
+/// Cells that [`Lattice`] keeps in order.
+const NARROW: usize = 512;
 
 /// Nodes where |φ| < e^{−CUT} are left out, and that much is added to the sum.
 const CUT: f64 = 60.0;
@@ -112,13 +117,15 @@ impl Lattice {
         let slack = weights.len() as f64 / 100.0;
         let cells = (PI * total as f64 / (4.0 * slack)).ceil();
         let cell = PI / cells;
-        Self {
-            weights: weights.to_vec(),
-            total,
-            largest,
-            cell,
-            spread: spread(weights, cell, cells as usize, slack),
+        let spread = spread(weights, cell, cells as usize, slack);
+        let mut narrow: Vec<u32> = (0..spread.len() as u32).collect();
+        let by_bound = |a: &u32, b: &u32| spread[*a as usize].total_cmp(&spread[*b as usize]);
+        if narrow.len() > NARROW {
+            narrow.select_nth_unstable_by(NARROW - 1, by_bound);
+            narrow.truncate(NARROW);
         }
+        narrow.sort_unstable_by(by_bound);
+        Self { weights: weights.to_vec(), total, largest, cell, spread, narrow }
     }
 
     /// The weights a_l.
@@ -171,42 +178,125 @@ impl Lattice {
         let gap = -(-theta).exp_m1();
         let ratio = (-theta).exp();
         let mut sum = 1.0 / gap;
-        let mut k = 1;
-        for (i, &bound) in self.spread.iter().enumerate() {
-            let end = (((i + 1) as f64 * self.cell / step).ceil() as u64).clamp(k, nodes / 2 + 1);
-            if bound < enough {
-                for omega in (k..end).map(|k| k as f64 * step) {
-                    let Some((magnitude, phase)) = characteristic(&layers, n, omega) else { continue };
-                    let phase = phase - omega * offset;
-                    let half = (omega / 2.0).sin();
-                    let (re, im) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
-                    sum += 2.0 * magnitude * (phase.cos() * re + phase.sin() * im) / (re * re + im * im);
+        let mut add = |omega: f64, magnitude: f64, phase: f64| {
+            let half = (omega / 2.0).sin();
+            let (re, im) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
+            sum += 2.0 * magnitude * (phase.cos() * re + phase.sin() * im) / (re * re + im * im);
+        };
+        let mut rotations = Rotations::new(&layers, n, w, nodes);
+        for i in self.cells_below(enough) {
+            let edge = |i: usize| ((i as f64 * self.cell / step).ceil() as u64).clamp(1, nodes / 2 + 1);
+            for k in edge(i)..edge(i + 1) {
+                let omega = k as f64 * step;
+                if n <= FEW_TOKENS {
+                    if let Some((magnitude, phase)) = rotations.at(k) {
+                        add(omega, magnitude, phase);
+                    }
+                } else if let Some((magnitude, phase)) = characteristic(&layers, n, omega) {
+                    add(omega, magnitude, phase - omega * offset);
                 }
             }
-            k = end;
         }
         let sum = sum / nodes as f64 + (-CUT).exp() / gap;
         // Rounding cannot bring the sum to zero; if it ever did, the Chernoff bound is still valid.
         if sum > 0.0 && sum < 1.0 { scale + sum.ln() } else { scale }
     }
 
+    /// The cells whose bound is below `enough`, in ascending order.
+    fn cells_below(&self, enough: f64) -> Vec<usize> {
+        let below = |i: usize| self.spread[i] < enough;
+        let count = self.narrow.partition_point(|&i| below(i as usize));
+        if count == self.narrow.len() {
+            return (0..self.spread.len()).filter(|&i| below(i)).collect();
+        }
+        let mut cells: Vec<usize> = self.narrow[..count].iter().map(|&i| i as usize).collect();
+        cells.sort_unstable();
+        cells
+    }
+
     /// θ with tilted mean top − `missing`, but at least 1/σ: the nodes needed grow as 1/θ.
     fn tilt(&self, n: f64, missing: f64) -> f64 {
         let weights = self.weights.iter().map(|&a| f64::from(a));
-        let least = weights.clone().fold(f64::INFINITY, f64::min);
-        let short = |theta: f64| n * weights.clone().map(|a| a / (1.0 + (theta * a).exp())).sum::<f64>();
-        // At this θ, `short` ≤ n Σ a e^{−θ least} = missing.
-        let (mut low, mut high) = (0.0, (n * self.total as f64 / missing).ln() / least);
+        let mut theta = 0.0;
+        // n Σ a / (1 + e^{θa}) falls and is convex, so Newton's steps from the left never pass the solution.
         for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            if short(middle) > missing {
-                low = middle;
-            } else {
-                high = middle;
+            let (mut short, mut slope) = (0.0, 0.0);
+            for a in weights.clone() {
+                let one = 1.0 / (1.0 + (theta * a).exp());
+                short += a * one;
+                slope += a * a * one * (1.0 - one);
+            }
+            let step = (n * short - missing) / (n * slope);
+            theta += step;
+            if step.abs() <= 1e-9 * theta.abs() || !theta.is_finite() {
+                break;
             }
         }
-        let sigma = 0.5 * (n * weights.clone().map(|a| a * a).sum::<f64>()).sqrt();
-        low.max(1.0 / sigma)
+        let sigma = 0.5 * (n * weights.map(|a| a * a).sum::<f64>()).sqrt();
+        // Any θ > 0 gives the same p; far from the saddle point more digits cancel.
+        if theta.is_finite() { theta.max(1.0 / sigma) } else { 1.0 / sigma }
+    }
+}
+
+/// Up to so many tokens φ is computed by rotations: the rounding of the phase, some 1e-15, counts n-fold.
+const FEW_TOKENS: f64 = 2048.0;
+
+/// Nodes after which the rotations start anew, so that rounding does not add up.
+const FRESH: u64 = 16;
+
+/// φ at neighbouring nodes, by one rotation a layer and node where [`characteristic`] takes sines.
+///
+/// φ(ω) = Π (q_l + p_l e^{i a_l ω}), φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ may be known up
+/// to turns only, and ωw = 2π k w / N is reduced in integers.
+struct Rotations<'a> {
+    layers: &'a [Layer],
+    n: f64,
+    w: u64,
+    nodes: u64,
+    step: f64,
+    floor: f64,
+    /// e^{i a_l ω} at the last node, and e^{i a_l step}.
+    at: Vec<[f64; 4]>,
+    last: u64,
+    since: u64,
+}
+
+impl<'a> Rotations<'a> {
+    fn new(layers: &'a [Layer], n: f64, w: f64, nodes: u64) -> Self {
+        let step = TAU / nodes as f64;
+        let at = layers.iter().map(|layer| {
+            let (sin, cos) = (layer.a * step).sin_cos();
+            [1.0, 0.0, cos, sin]
+        });
+        let floor = (-2.0 * CUT / n).exp();
+        Self { layers, n, w: w as u64, nodes, step, floor, at: at.collect(), last: 0, since: 0 }
+    }
+
+    /// |φ|^n and the argument of φ^n e^{−iωw} at node `k`; `None` if |φ|^n < e^{−[`CUT`]}.
+    fn at(&mut self, k: u64) -> Option<(f64, f64)> {
+        if k == self.last + 1 && self.since < FRESH {
+            self.since += 1;
+            for [x, y, cos, sin] in &mut self.at {
+                (*x, *y) = (*x * *cos - *y * *sin, *x * *sin + *y * *cos);
+            }
+        } else {
+            self.since = 0;
+            for ([x, y, _, _], layer) in self.at.iter_mut().zip(self.layers) {
+                (*y, *x) = (layer.a * (k as f64 * self.step)).sin_cos();
+            }
+        }
+        self.last = k;
+        let (mut re, mut im) = (1.0, 0.0);
+        for ([x, y, _, _], layer) in self.at.iter().zip(self.layers) {
+            let (a, b) = (layer.zero + layer.one * x, layer.one * y);
+            (re, im) = (re * a - im * b, re * b + im * a);
+        }
+        let square: f64 = re * re + im * im;
+        if square < self.floor {
+            return None;
+        }
+        let turn = (u128::from(k) * u128::from(self.w) % u128::from(self.nodes)) as f64 * self.step;
+        Some((square.powf(self.n / 2.0), self.n * im.atan2(re) - turn))
     }
 }
 

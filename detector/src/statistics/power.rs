@@ -6,8 +6,10 @@
 
 use super::mixture::{Mixture, PSI_UNITS, WEIGHT_UNITS};
 use super::null::{self, Lattice};
+use super::power_table;
 use super::profile::{Profile, REFERENCE};
 use super::table_null::TableNull;
+use super::weighted_mean::weights;
 
 /// The probability with which a marked text of n* tokens is found.
 pub const POWER: f64 = 0.9;
@@ -86,6 +88,10 @@ impl Test<'_> {
 
 /// n* of the mean at level `alpha` for keys of `depth` layers.
 pub fn mean(alpha: f64, depth: usize) -> u64 {
+    power_table::look_up(&power_table::MEAN, alpha, depth).unwrap_or_else(|| search_mean(alpha, depth))
+}
+
+fn search_mean(alpha: f64, depth: usize) -> u64 {
     let marked = linear_law(&vec![1; depth]);
     Test { null: &|n, x| null::binomial(n * depth as u64, x.max(0) as u64), marked: &marked }
         .required_tokens(alpha)
@@ -93,6 +99,13 @@ pub fn mean(alpha: f64, depth: usize) -> u64 {
 
 /// n* of the weighted mean with this null law.
 pub fn weighted_mean(alpha: f64, lattice: &Lattice) -> u64 {
+    let depth = lattice.weights().len();
+    power_table::look_up(&power_table::WEIGHTED_MEAN, alpha, depth)
+        .filter(|_| lattice.weights() == weights(depth))
+        .unwrap_or_else(|| search_weighted_mean(alpha, lattice))
+}
+
+fn search_weighted_mean(alpha: f64, lattice: &Lattice) -> u64 {
     let marked = linear_law(lattice.weights());
     // The exact tail of a few tokens takes long, since their sum is far from normal: start where n* will be.
     let guess = mean(alpha, lattice.weights().len());
@@ -131,7 +144,6 @@ fn linear_law(weights: &[u32]) -> TableNull {
 
 #[cfg(test)]
 mod tests {
-    use super::super::weighted_mean::weights;
     use super::*;
 
     #[test]
@@ -142,6 +154,40 @@ mod tests {
             .map(|alpha| [mean(alpha, 30), weighted_mean(alpha, &lattice), llr(alpha, Profile::pooled())])
             .collect();
         assert_eq!(table, [[69, 54, 54], [99, 79, 78], [186, 150, 148]]);
+    }
+
+    /// Recomputes some entries of the table. They change with the profile [`REFERENCE`]; the table is printed by
+    /// `cargo test -p wmdetect --lib power::tests::print_table -- --ignored --nocapture`.
+    #[test]
+    fn the_table_is_what_the_search_finds() {
+        for (alpha, depth) in [(1e-3, 30), (1e-2, 30), (5e-2, 12), (1e-6, 20), (1e-4, 3), (1e-5, 1)] {
+            let lattice = Lattice::new(&weights(depth));
+            assert_eq!(mean(alpha, depth), search_mean(alpha, depth), "{alpha} {depth}");
+            assert_eq!(
+                weighted_mean(alpha, &lattice),
+                search_weighted_mean(alpha, &lattice),
+                "{alpha} {depth}"
+            );
+        }
+        // Not in the table.
+        assert_eq!(power_table::look_up(&power_table::MEAN, 0.002, 30), None);
+        assert_eq!(power_table::look_up(&power_table::MEAN, 0.001, 33), None);
+        assert_eq!(power_table::look_up(&power_table::MEAN, 0.001, 0), None);
+    }
+
+    #[test]
+    #[ignore = "prints power_table.rs; takes a minute"]
+    #[allow(clippy::print_stdout, reason = "the table is what it is for")]
+    fn print_table() {
+        for depth in 1..=power_table::DEPTHS {
+            let lattice = Lattice::new(&weights(depth));
+            let row = |search: &dyn Fn(f64) -> u64| power_table::LEVELS.map(search);
+            println!(
+                "{depth} {:?} {:?}",
+                row(&|alpha| search_mean(alpha, depth)),
+                row(&|alpha| search_weighted_mean(alpha, &lattice))
+            );
+        }
     }
 
     /// One fair coin against one that always shows 1: n* = ⌈log₂ 1/a⌉.
