@@ -14,9 +14,11 @@
 //! ```
 
 pub mod blocks;
+mod compiled;
 mod error;
 pub mod gguf;
 mod json;
+mod mmap;
 pub mod normalise;
 mod pieces;
 mod utf8;
@@ -24,15 +26,19 @@ mod vocabulary;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
 
 pub use error::TextError;
 pub use pieces::{TokenKind, TokenizerFingerprint};
 pub use utf8::Utf8Stream;
 
+use compiled::cache::{Cache, WORTH_IT};
+use compiled::{Compiled, Key};
 use gguf::Metadata;
 use pieces::Pieces;
 use vocabulary::{Parts, Problem};
@@ -60,81 +66,141 @@ pub struct Encoded {
 /// are asked for by [`bos`](Self::bos) or [`control_id`](Self::control_id) and put between the ids by whoever means
 /// them.
 pub struct Tokenizer {
+    engine: Engine,
+    /// What the file calls itself, or where it lies.
+    file_name: String,
+    /// The vocabulary's own name, if it is known, once somebody asks.
+    known: OnceLock<Option<&'static str>>,
+}
+
+enum Engine {
+    Compiled(Box<Compiled>),
+    Library(Box<Library>),
+}
+
+/// A tokenizer that only the `tokenizers` library can do.
+struct Library {
     inner: tokenizers::Tokenizer,
     pieces: Pieces,
     bos: Option<u32>,
     eos: Option<u32>,
-    /// What the file calls itself, or where it lies.
-    file_name: String,
     fingerprint: OnceLock<TokenizerFingerprint>,
 }
 
 impl Tokenizer {
     /// Reads a tokenizer.json, the tokenizer.json in a directory, or the tokenizer inside a GGUF file.
     ///
+    /// Vocabularies of Gemma's kind are kept in compiled form in the user's cache directory (`$XDG_CACHE_HOME/wmdetect`
+    /// or `~/.cache/wmdetect`; `WMDETECT_CACHE` names another, and none if it is empty), so that they open in
+    /// milliseconds the next time. What cannot be written there is done without.
+    ///
     /// # Errors
     /// [`TextError`], with the path, if there is none, it is damaged, or it is of a kind that is not supported.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TextError> {
-        let path = path.as_ref();
+        Self::open_with(path.as_ref(), Cache::of_the_user().as_ref())
+    }
+
+    fn open_with(path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
         let read = |source| TextError::Read { path: path.to_owned(), source };
         if path.is_dir() {
             let file = path.join("tokenizer.json");
             return if file.is_file() {
-                Self::open(file)
+                Self::open_with(&file, cache)
             } else {
                 Err(TextError::NoTokenizer { path: path.to_owned() })
             };
         }
         let mut file = File::open(path).map_err(read)?;
-        let len = file.metadata().map_err(read)?.len();
+        let meta = file.metadata().map_err(read)?;
+        // What cannot be read twice cannot be looked up either.
+        let cache = cache.filter(|_| meta.is_file() && meta.len() >= WORTH_IT);
         let mut start = Vec::new();
         (&mut file).take(64).read_to_end(&mut start).map_err(read)?;
         if start.starts_with(b"GGUF") {
-            let input = BufReader::with_capacity(1 << 16, start.as_slice().chain(file));
-            return Self::from_gguf(input, len, path);
+            return Self::open_gguf(file, start, meta.len(), path, cache);
         }
         // A byte order mark is not JSON, but it is not another kind of file either: serde_json names it.
         if start.trim_ascii_start().first() != Some(&b'{') && !start.starts_with(b"\xEF\xBB\xBF") {
             let found = format!("'{}'", start.iter().take(8).copied().collect::<Vec<_>>().escape_ascii());
             return Err(TextError::Unrecognised { path: path.to_owned(), found });
         }
+        if let Some(cache) = cache {
+            let mut hashing = Hashing::new(start.as_slice().chain(&mut file));
+            io::copy(&mut hashing, &mut io::sink()).map_err(read)?;
+            if let Some(compiled) = cache.load(&hashing.key()) {
+                return Ok(Self::with(Engine::Compiled(Box::new(compiled)), place_name(path)));
+            }
+            file.rewind().map_err(read)?;
+            start.clear();
+        }
         file.read_to_end(&mut start).map_err(read)?;
         let inner = tokenizers::Tokenizer::from_bytes(&start).map_err(|error| TextError::Json {
             path: path.to_owned(),
             message: json::short(&error.to_string()),
         })?;
-        Ok(Self::new(json::build(inner)?, place_name(path)))
+        let source = cache.map(|cache| (cache, Sha256::digest(&start).into()));
+        Ok(Self::new(json::build(inner)?, place_name(path), source))
     }
 
-    fn from_gguf(input: impl Read, len: u64, path: &Path) -> Result<Self, TextError> {
+    fn open_gguf(
+        file: File,
+        start: Vec<u8>,
+        len: u64,
+        path: &Path,
+        cache: Option<&Cache>,
+    ) -> Result<Self, TextError> {
         let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
-        let metadata = Metadata::read(input, len, vocabulary::is_needed).map_err(gguf)?;
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let mut input = Hashing::new(start.as_slice().chain(&mut file));
+        if let Some(cache) = cache {
+            // All of the metadata goes through the hash; only the name is kept.
+            let metadata = Metadata::read(&mut input, len, |key| key == NAME).map_err(gguf)?;
+            if let Some(compiled) = cache.load(&input.key()) {
+                let file_name = name_in(&metadata, path).map_err(gguf)?;
+                return Ok(Self::with(Engine::Compiled(Box::new(compiled)), file_name));
+            }
+            file.rewind().map_err(|source| TextError::Read { path: path.to_owned(), source })?;
+            input = Hashing::new([].as_slice().chain(&mut file));
+        }
+        let metadata = Metadata::read(&mut input, len, vocabulary::is_needed).map_err(gguf)?;
         let parts = vocabulary::build(&metadata).map_err(|problem| match problem {
             Problem::Gguf(source) => gguf(source),
             Problem::Text(error) => error,
         })?;
-        let name = metadata.string("general.name").map_err(gguf)?;
-        Ok(Self::new(parts, name.map_or_else(|| place_name(path), str::to_owned)))
+        let name = name_in(&metadata, path).map_err(gguf)?;
+        Ok(Self::new(parts, name, cache.map(|cache| (cache, input.key()))))
     }
 
-    fn new(parts: Parts, file_name: String) -> Self {
-        let Parts { mut inner, pieces, bos, eos } = parts;
+    /// Compiles the tokenizer if that can be done, for the cache too if there is one and a hash of the source.
+    fn new(mut parts: Parts, file_name: String, source: Option<(&Cache, Key)>) -> Self {
         // "Encode" them as the text that they are, that is, do not look for them.
-        inner.set_encode_special_tokens(true);
-        Self { inner, pieces, bos, eos, file_name, fingerprint: OnceLock::new() }
+        parts.inner.set_encode_special_tokens(true);
+        let key = source.map_or_else(Key::default, |source| source.1);
+        let engine = if let Some(compiled) = compiled::compile(&parts, &key) {
+            if let Some((cache, key)) = source {
+                cache.save(&key, &compiled);
+            }
+            Engine::Compiled(Box::new(compiled))
+        } else {
+            let Parts { inner, pieces, bos, eos } = parts;
+            Engine::Library(Box::new(Library { inner, pieces, bos, eos, fingerprint: OnceLock::new() }))
+        };
+        Self::with(engine, file_name)
+    }
+
+    fn with(engine: Engine, file_name: String) -> Self {
+        Self { engine, file_name, known: OnceLock::new() }
     }
 
     /// Cuts a text into tokens. No control token is added or recognised.
     ///
     /// # Errors
-    /// [`TextError::Encode`] if the pipeline fails, which no supported vocabulary does.
+    /// [`TextError::Encode`] if the pipeline fails, which no supported vocabulary does on a text below 4 GiB.
     pub fn encode(&self, text: &str) -> Result<Encoded, TextError> {
-        let encoding = self
-            .inner
-            .encode(text, false)
-            .map_err(|error| TextError::Encode { message: error.to_string() })?;
-        let offsets = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
-        Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets })
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.encode(text),
+            Engine::Library(library) => encode_with(&library.inner, text),
+        }
     }
 
     /// The text of `ids`, without control tokens and unknown ids. Bytes that form no character become U+FFFD; see
@@ -151,49 +217,117 @@ impl Tokenizer {
     /// The bytes that a token stands for; none for control tokens and for ids outside the vocabulary. They need not
     /// be UTF-8: a byte token is one byte.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
-        self.pieces.bytes(id)
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.token_bytes(id),
+            Engine::Library(library) => library.pieces.bytes(id),
+        }
     }
 
     /// What a token is for.
     pub fn token_kind(&self, id: u32) -> TokenKind {
-        self.pieces.kind(id)
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.token_kind(id),
+            Engine::Library(library) => library.pieces.kind(id),
+        }
     }
 
     /// The token in front of every text, if the model was trained with one.
     pub fn bos(&self) -> Option<u32> {
-        self.bos
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.bos(),
+            Engine::Library(library) => library.bos,
+        }
     }
 
     /// The token that ends a text, if the vocabulary has one.
     pub fn eos(&self) -> Option<u32> {
-        self.eos
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.eos(),
+            Engine::Library(library) => library.eos,
+        }
     }
 
     /// The control token with this name, such as `<end_of_turn>`.
     pub fn control_id(&self, name: &str) -> Option<u32> {
-        self.pieces.control_id(name)
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.control_id(name),
+            Engine::Library(library) => library.pieces.control_id(name),
+        }
     }
 
     /// The token that is spelled like this in the vocabulary (a space as `▁` or `Ġ`).
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token).or_else(|| self.control_id(token))
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.token_to_id(token),
+            Engine::Library(library) => {
+                library.inner.token_to_id(token).or_else(|| library.pieces.control_id(token))
+            }
+        }
     }
 
     /// One more than the largest id. The model's head may have more rows (padding) or fewer (Gemma 3's tokenizer.json
     /// lists an image token beyond the text model's vocabulary).
     pub fn vocab_size(&self) -> usize {
-        self.pieces.len()
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.vocab_size(),
+            Engine::Library(library) => library.pieces.len(),
+        }
     }
 
     /// A name for people: the vocabulary's own if it is known, else the file's.
     pub fn name(&self) -> &str {
-        let fingerprint = self.fingerprint().to_string();
-        KNOWN.iter().find(|known| known.0 == fingerprint).map_or(self.file_name.as_str(), |known| known.1)
+        let known = self.known.get_or_init(|| {
+            let fingerprint = self.fingerprint().to_string();
+            KNOWN.iter().find(|known| known.0 == fingerprint).map(|known| known.1)
+        });
+        known.unwrap_or(&self.file_name)
     }
 
     /// Which vocabulary it is, whatever file it was read from.
     pub fn fingerprint(&self) -> TokenizerFingerprint {
-        *self.fingerprint.get_or_init(|| self.pieces.fingerprint())
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.fingerprint(),
+            Engine::Library(library) => *library.fingerprint.get_or_init(|| library.pieces.fingerprint()),
+        }
+    }
+}
+
+/// The key of a GGUF file's name.
+const NAME: &str = "general.name";
+
+fn name_in(metadata: &Metadata, path: &Path) -> Result<String, gguf::GgufError> {
+    Ok(metadata.string(NAME)?.map_or_else(|| place_name(path), str::to_owned))
+}
+
+fn encode_with(inner: &tokenizers::Tokenizer, text: &str) -> Result<Encoded, TextError> {
+    let encoding =
+        inner.encode(text, false).map_err(|error| TextError::Encode { message: error.to_string() })?;
+    let offsets = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+    Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets })
+}
+
+/// A reader that hashes what goes through it.
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R> Hashing<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hash: Sha256::new() }
+    }
+
+    /// SHA-256 of what has been read.
+    fn key(&self) -> Key {
+        self.hash.clone().finalize().into()
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        Ok(read)
     }
 }
 

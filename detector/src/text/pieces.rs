@@ -145,6 +145,13 @@ impl Pieces {
         self.control.get(name).copied()
     }
 
+    /// Name and id of each control token, by id.
+    pub(super) fn controls(&self) -> Vec<(&str, u32)> {
+        let mut all: Vec<_> = self.control.iter().map(|(name, &id)| (name.as_str(), id)).collect();
+        all.sort_unstable_by_key(|&(_, id)| id);
+        all
+    }
+
     /// The kind of `id`; [`TokenKind::Unused`] beyond the table.
     pub(super) fn kind(&self, id: u32) -> TokenKind {
         self.kinds.get(id as usize).copied().unwrap_or(TokenKind::Unused)

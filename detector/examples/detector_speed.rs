@@ -1,0 +1,191 @@
+//! How fast the detector is, beside the `tokenizers` library where it takes the library's place.
+//!
+//! ```sh
+//! cargo run --release -p wmdetect --example detector_speed -- tokenizer.json text.txt [target/release/wmdetect]
+//! ```
+//!
+//! Needs some megabytes of plain text. Everything runs on one core, in rounds that take turns; the figures are medians
+//! over the rounds with the least and the largest in brackets, of
+//! the time that the thread had a processor where the system tells that. With the program's path the last row is the time from
+//! start to exit of `wmdetect score` on a file of 1 kB. One JSON object a row.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
+
+use std::hint::black_box;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use wmdetect::detect::{Detector, Keyring};
+use wmdetect::scheme::Key;
+use wmdetect::text::Tokenizer;
+use wmdetect::text::normalise::Normaliser;
+
+const ROUNDS: usize = 7;
+/// Bytes of text a round, at least.
+const ROUND_BYTES: usize = 1 << 20;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [tokenizer, text, program @ ..] = &args[..] else {
+        eprintln!("usage: detector_speed TOKENIZER.json TEXT [WMDETECT]");
+        return ExitCode::from(2);
+    };
+    let text = String::from_utf8_lossy(&std::fs::read(text).expect("a readable text")).into_owned();
+    assert!(text.len() >= 2 * ROUND_BYTES, "expected 2 MiB of text or more, found {} bytes", text.len());
+    let seconds = time(|| Tokenizer::open(tokenizer).expect("a tokenizer"));
+    println!("{{\"what\": \"open the tokenizer\", \"seconds\": {seconds:.4}}}");
+    let detector =
+        || Detector::new(key(0), Tokenizer::open(tokenizer).expect("a tokenizer")).expect("an unbound key");
+    let detector = detector();
+    let mut library = tokenizers::Tokenizer::from_file(tokenizer).expect("a tokenizer");
+    library.set_encode_special_tokens(true);
+    library.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+
+    tokens_to_score(&detector, &text);
+    tokenizing(&text, &Tokenizer::open(tokenizer).expect("a tokenizer"), &library);
+    text_to_score(&detector, &library, &text);
+    attribution(&detector, &text);
+    if let [program] = program {
+        process(program, tokenizer, &text);
+    }
+    ExitCode::SUCCESS
+}
+
+fn key(number: u16) -> Key {
+    let mut bytes = [7; 32];
+    bytes[..2].copy_from_slice(&number.to_le_bytes());
+    Key::from_bytes(&bytes, "speed").expect("32 bytes are a key")
+}
+
+/// Seconds of this thread on a processor where Linux tells, so that other programs count little; else by the clock.
+fn time<R>(work: impl FnOnce() -> R) -> f64 {
+    let (start, used) = (Instant::now(), processor_nanoseconds());
+    black_box(work());
+    match (used, processor_nanoseconds()) {
+        (Some(before), Some(after)) => (after - before) as f64 / 1e9,
+        _ => start.elapsed().as_secs_f64(),
+    }
+}
+
+fn processor_nanoseconds() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
+}
+
+/// Median, least and largest.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let digits = |value: f64| if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.3}") };
+    let [least, median, largest] = [0, values.len() / 2, values.len() - 1].map(|i| digits(values[i]));
+    format!("\"median\": {median}, \"range\": [{least}, {largest}]")
+}
+
+/// Pieces of about `len` bytes, whole characters.
+fn documents(text: &str, len: usize, total: usize) -> Vec<&str> {
+    let (mut documents, mut start) = (Vec::new(), 0);
+    while start + len <= text.len() && documents.len() * len < total {
+        let end = (0..=start + len).rev().find(|&end| text.is_char_boundary(end)).expect("0 is one");
+        documents.push(&text[start..end]);
+        start = end;
+    }
+    documents
+}
+
+fn tokens_to_score(detector: &Detector, text: &str) {
+    let (encoded, _) = detector.encode_bytes(&text.as_bytes()[..2 * ROUND_BYTES]).expect("tokens");
+    for len in [64, 256, 1024, 8192, 131_072] {
+        let documents: Vec<&[u32]> = encoded.ids.chunks_exact(len).collect();
+        let count = (documents.len() * len) as f64;
+        let rates = (0..ROUNDS).map(|_| {
+            let seconds = time(|| documents.iter().map(|ids| detector.score_tokens(ids).tokens).sum::<u64>());
+            count / seconds / 1e6
+        });
+        println!(
+            "{{\"what\": \"tokens to score\", \"tokens a document\": {len}, \"unit\": \"million tokens a second\", {}}}",
+            spread(rates.collect())
+        );
+    }
+}
+
+fn tokenizing(text: &str, ours: &Tokenizer, library: &tokenizers::Tokenizer) {
+    let documents = documents(text, 10_000, ROUND_BYTES);
+    let bytes: usize = documents.iter().map(|text| text.len()).sum();
+    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let a =
+            time(|| documents.iter().map(|text| ours.encode(text).expect("tokens").ids.len()).sum::<usize>());
+        let b = time(|| {
+            documents.iter().map(|text| library.encode(*text, false).expect("tokens").len()).sum::<usize>()
+        });
+        rates.push(bytes as f64 / a / 1e6);
+        ratios.push(b / a);
+    }
+    println!("{{\"what\": \"text to tokens, 10 kB\", \"unit\": \"MB a second\", {}}}", spread(rates));
+    println!("{{\"what\": \"text to tokens, 10 kB\", \"unit\": \"times tokenizers\", {}}}", spread(ratios));
+}
+
+fn text_to_score(detector: &Detector, library: &tokenizers::Tokenizer, text: &str) {
+    for len in [1_000, 10_000, 100_000, 1_000_000] {
+        let documents = documents(text, len, ROUND_BYTES);
+        let bytes: usize = documents.iter().map(|text| text.len()).sum();
+        let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let a = time(|| {
+                let scored = |text: &&str| detector.score_bytes(text.as_bytes()).expect("a report").tokens;
+                documents.iter().map(scored).sum::<u64>()
+            });
+            let b = time(|| {
+                let scored = |text: &&str| {
+                    let text = Normaliser::default().apply_bytes(text.as_bytes());
+                    let encoding = library.encode(text.text(), false).expect("tokens");
+                    detector.score_tokens(encoding.get_ids()).tokens
+                };
+                documents.iter().map(scored).sum::<u64>()
+            });
+            rates.push(bytes as f64 / a / 1e6);
+            ratios.push(b / a);
+        }
+        println!(
+            "{{\"what\": \"text to score\", \"bytes a document\": {len}, \"unit\": \"MB a second\", {}}}",
+            spread(rates)
+        );
+        println!(
+            "{{\"what\": \"text to score\", \"bytes a document\": {len}, \"unit\": \"times tokenizers\", {}}}",
+            spread(ratios)
+        );
+    }
+}
+
+fn attribution(detector: &Detector, text: &str) {
+    let (encoded, _) = detector.encode_bytes(&text.as_bytes()[..4000]).expect("tokens");
+    let ids = &encoded.ids[..400];
+    let ring = Keyring::new((0..10_000).map(key).collect()).expect("different keys");
+    let ring = Detector::for_keyring(ring);
+    let seconds = (0..ROUNDS).map(|_| time(|| ring.attribute_tokens(ids)));
+    println!(
+        "{{\"what\": \"attribution, 400 tokens, 10,000 keys\", \"unit\": \"seconds\", {}}}",
+        spread(seconds.collect())
+    );
+}
+
+fn process(program: &str, tokenizer: &str, text: &str) {
+    let dir = std::env::temp_dir().join(format!("wmdetect-speed-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let (key_file, text_file) = (dir.join("k.bin"), dir.join("text.txt"));
+    key(0).write(&key_file, true).expect("a key file");
+    std::fs::write(&text_file, documents(text, 1000, 1)[0]).expect("a text");
+    let run = || {
+        let mut command = Command::new(program);
+        command.args(["score", "--json", "--tokenizer", tokenizer, "--key"]).arg(&key_file).arg(&text_file);
+        let start = Instant::now();
+        black_box(command.stdout(Stdio::null()).status().expect("the program"));
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    // The first fills the cache.
+    run();
+    let milliseconds = (0..3 * ROUNDS).map(|_| run()).collect();
+    println!(
+        "{{\"what\": \"wmdetect score, 1 kB, start to exit\", \"unit\": \"milliseconds\", {}}}",
+        spread(milliseconds)
+    );
+    let _ = std::fs::remove_dir_all(&dir);
+}

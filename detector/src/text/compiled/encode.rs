@@ -1,0 +1,357 @@
+//! From text to tokens over the compiled tables, token for token as `tokenizers` does it:
+//!
+//! 1. added tokens are cut out of the text, the leftmost first and of several at one place the longest; a control
+//!    token is found in the same way, so that no other is found across it, but stays text;
+//! 2. spaces become `▁`, and the added tokens that are looked for after that are cut out;
+//! 3. what is between them is one problem of byte-pair encoding: each character is a token, or one for each of its
+//!    bytes if the vocabulary does not have it; then of all neighbours that can be merged those with the least rank
+//!    are, the leftmost first, until none can.
+//!
+//! Step 3 is the work, and is split further. **A cut where no merge reaches across changes nothing.** Every token that
+//! a merge makes is spelled by the characters that it covers, since no byte token takes part in a merge ([`build`]
+//! sees to that). So where two neighbouring characters follow each other in no token that a merge makes, no merge ever
+//! covers both; whether a merge is possible depends on its two tokens alone, so the merges on one side never depend on
+//! the other side, and the order in which the two sides take turns does not matter. In Gemma's vocabularies that is the
+//! case between words (`▁` only starts a piece, but for one in Gemma 3), before most punctuation, and almost everywhere
+//! in scripts that they hardly know.
+//!
+//! The pieces between cuts are short and come again and again: most are tokens themselves, of which the table knows
+//! whether they are their own encoding; others are remembered.
+//!
+//! [`build`]: super::build
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+
+use super::trie::{BLOCK, PASSED_OVER, Trie};
+use super::{Encoded, NONE, View, hash};
+
+/// Characters up to which the next merge is looked for among all pairs.
+const FEW: usize = 32;
+
+/// Memory that calls pass on to each other.
+#[derive(Default)]
+pub(super) struct Scratch {
+    words: Vec<Word>,
+    nodes: Vec<Node>,
+    queue: BinaryHeap<Reverse<u64>>,
+    symbols: Vec<Symbol>,
+}
+
+/// A token and the bytes that it covers, from the start of what is being encoded.
+#[derive(Clone, Copy)]
+pub(super) struct Symbol {
+    pub(super) id: u32,
+    start: u32,
+    end: u32,
+}
+
+pub(super) fn encode(view: &View<'_>, scratch: &mut Scratch, text: &str) -> Encoded {
+    let text = text.as_bytes();
+    // English has four or five bytes a token.
+    let capacity = text.len() / 4 + 8;
+    let mut out = Encoded { ids: Vec::with_capacity(capacity), offsets: Vec::with_capacity(capacity) };
+    let mut encoder = Encoder { view, scratch, text, out: &mut out };
+    cut(view.added, false, text, 0..text.len(), |id, range| match id {
+        Some(id) => encoder.push(id, range),
+        None => cut(view.normalised, true, text, range, |id, range| match id {
+            Some(id) => encoder.push(id, range),
+            None => encoder.segments(range),
+        }),
+    });
+    out
+}
+
+/// The tokens of `bytes`, which are whole characters, as step 3 gives them without any short cut.
+pub(super) fn merged<'s>(view: &View<'_>, scratch: &'s mut Scratch, bytes: &[u8]) -> &'s [Symbol] {
+    if !few(view, scratch, bytes) {
+        many(view, scratch, bytes);
+    }
+    &scratch.symbols
+}
+
+/// Calls `each` with the added tokens in `range` of `text` and with what is between them.
+fn cut(
+    trie: Trie<'_>,
+    spaces: bool,
+    text: &[u8],
+    range: Range<usize>,
+    mut each: impl FnMut(Option<u32>, Range<usize>),
+) {
+    let (mut from, mut at) = (range.start, range.start);
+    if trie.is_empty() {
+        at = range.end;
+    }
+    while at < range.end {
+        let found =
+            if trie.starts_with(text[at]) { trie.longest(&text[at..range.end], spaces) } else { None };
+        match found {
+            None => at += 1,
+            Some((len, PASSED_OVER)) => at += len,
+            Some((len, id)) => {
+                if from < at {
+                    each(None, from..at);
+                }
+                each(Some(id), at..at + len);
+                at += len;
+                from = at;
+            }
+        }
+    }
+    if from < range.end {
+        each(None, from..range.end);
+    }
+}
+
+struct Encoder<'e, 'v> {
+    view: &'e View<'v>,
+    scratch: &'e mut Scratch,
+    text: &'e [u8],
+    out: &'e mut Encoded,
+}
+
+impl Encoder<'_, '_> {
+    fn push(&mut self, id: u32, range: Range<usize>) {
+        self.out.ids.push(id);
+        self.out.offsets.push(range);
+    }
+
+    /// Cuts `range` where no token reaches across.
+    fn segments(&mut self, range: Range<usize>) {
+        let mut start = range.start;
+        let (mut last, len) = character(self.text, start);
+        let mut at = start + len;
+        while at < range.end {
+            let (next, len) = character(self.text, at);
+            if !self.view.may_join(last, next) {
+                self.segment(start..at);
+                start = at;
+            }
+            last = next;
+            at += len;
+        }
+        self.segment(start..range.end);
+    }
+
+    fn segment(&mut self, range: Range<usize>) {
+        let bytes = &self.text[range.clone()];
+        if let &[byte] = bytes {
+            let id = self.view.char(byte.into());
+            if id != NONE {
+                return self.push(id, range);
+            }
+        }
+        let hash = hash(bytes);
+        // A piece has a space where the text may have `▁`; then the bytes differ, and merging is right as always.
+        if let Some((id, true)) = self.view.piece_of_hash(bytes, hash) {
+            return self.push(id, range);
+        }
+        let slot = (hash >> 32) as usize % WORDS;
+        if bytes.len() <= WORD_LEN {
+            if self.scratch.words.is_empty() {
+                self.scratch.words.resize(WORDS, Word::default());
+            }
+            let word = &self.scratch.words[slot];
+            if word.is(bytes) {
+                let mut start = range.start;
+                for (&id, &len) in word.ids.iter().zip(&word.lens).take(word.count.into()) {
+                    let end = start + usize::from(len);
+                    self.out.ids.push(id);
+                    self.out.offsets.push(start..end);
+                    start = end;
+                }
+                return;
+            }
+        }
+        let simple = few(self.view, self.scratch, bytes);
+        if !simple {
+            many(self.view, self.scratch, bytes);
+        }
+        let symbols = &self.scratch.symbols;
+        self.out.ids.extend(symbols.iter().map(|symbol| symbol.id));
+        self.out.offsets.extend(
+            symbols
+                .iter()
+                .map(|symbol| range.start + symbol.start as usize..range.start + symbol.end as usize),
+        );
+        if simple && bytes.len() <= WORD_LEN && symbols.len() <= WORD_TOKENS {
+            self.scratch.words[slot] = Word::new(bytes, symbols);
+        }
+    }
+}
+
+/// The character at `at` of UTF-8 text, and its length; `▁` is a space.
+fn character(text: &[u8], at: usize) -> (u32, usize) {
+    let first = u32::from(text[at]);
+    let rest = |i: usize| u32::from(text[at + i]) & 0x3F;
+    match first {
+        0..0x80 => (first, 1),
+        0x80..0xE0 => ((first & 0x1F) << 6 | rest(1), 2),
+        0xE0..0xF0 if text[at..at + 3] == BLOCK => (0x20, 3),
+        0xE0..0xF0 => ((first & 0xF) << 12 | rest(1) << 6 | rest(2), 3),
+        _ => ((first & 7) << 18 | rest(1) << 12 | rest(2) << 6 | rest(3), 4),
+    }
+}
+
+/// Encodes a few characters, all of which are tokens; false, with nothing done, if there are more or others.
+fn few(view: &View<'_>, scratch: &mut Scratch, bytes: &[u8]) -> bool {
+    let (mut ids, mut ends, mut ranks) = ([0; FEW], [0_u32; FEW], [NONE; FEW]);
+    let (mut n, mut at) = (0, 0);
+    while at < bytes.len() {
+        let (c, len) = character(bytes, at);
+        let id = view.char(c);
+        if n == FEW || id == NONE {
+            return false;
+        }
+        at += len;
+        (ids[n], ends[n]) = (id, at as u32);
+        n += 1;
+    }
+    for i in 1..n {
+        ranks[i - 1] = view.rank(ids[i - 1], ids[i]);
+    }
+    loop {
+        let mut best = (NONE, 0);
+        for (i, &rank) in ranks[..n.saturating_sub(1)].iter().enumerate() {
+            if rank < best.0 {
+                best = (rank, i);
+            }
+        }
+        let (rank, i) = best;
+        if rank == NONE {
+            break;
+        }
+        ids.copy_within(i + 2..n, i + 1);
+        ends.copy_within(i + 1..n, i);
+        ranks.copy_within(i + 1..n, i);
+        n -= 1;
+        ids[i] = view.merged[rank as usize];
+        if i > 0 {
+            ranks[i - 1] = view.rank(ids[i - 1], ids[i]);
+        }
+        ranks[i] = if i + 1 < n { view.rank(ids[i], ids[i + 1]) } else { NONE };
+    }
+    scratch.symbols.clear();
+    let mut start = 0;
+    for (&id, &end) in ids.iter().zip(&ends).take(n) {
+        scratch.symbols.push(Symbol { id, start, end });
+        start = end;
+    }
+    true
+}
+
+/// A token in a list of them.
+#[derive(Clone, Copy)]
+struct Node {
+    symbol: Symbol,
+    prev: u32,
+    next: u32,
+    /// Rank of the merge with the next, [`NONE`] if there is none or the node is no more.
+    rank: u32,
+}
+
+/// Encodes any number of characters, n of them in time n log n.
+fn many(view: &View<'_>, scratch: &mut Scratch, bytes: &[u8]) {
+    let Scratch { nodes, queue, symbols, .. } = scratch;
+    nodes.clear();
+    let mut at = 0;
+    while at < bytes.len() {
+        let (c, len) = character(bytes, at);
+        let (start, end) = (at as u32, (at + len) as u32);
+        let id = view.char(c);
+        let mut push = |id| {
+            let i = nodes.len() as u32;
+            let symbol = Symbol { id, start, end };
+            nodes.push(Node { symbol, prev: i.wrapping_sub(1), next: i + 1, rank: NONE });
+        };
+        if id == NONE {
+            // `build` has seen that each byte has a token.
+            bytes[at..at + len].iter().for_each(|&byte| push(view.byte_ids[usize::from(byte)]));
+        } else {
+            push(id);
+        }
+        at += len;
+    }
+    let n = nodes.len();
+    for i in 1..n {
+        nodes[i - 1].rank = view.rank(nodes[i - 1].symbol.id, nodes[i].symbol.id);
+    }
+    // By rank, and among equals from left to right.
+    let entry = |rank: u32, i: usize| Reverse(u64::from(rank) << 32 | i as u64);
+    let mut entries = std::mem::take(queue).into_vec();
+    entries.clear();
+    entries.extend(
+        nodes.iter().enumerate().filter(|(_, node)| node.rank != NONE).map(|(i, node)| entry(node.rank, i)),
+    );
+    *queue = BinaryHeap::from(entries);
+    while let Some(Reverse(top)) = queue.pop() {
+        let (rank, i) = ((top >> 32) as u32, top as u32 as usize);
+        // The pair may be gone, or another by now; ranks are of one pair each.
+        if nodes[i].rank != rank {
+            continue;
+        }
+        let gone = nodes[i].next as usize;
+        let after = nodes[gone].next as usize;
+        nodes[i].symbol.id = view.merged[rank as usize];
+        nodes[i].symbol.end = nodes[gone].symbol.end;
+        nodes[i].next = after as u32;
+        nodes[gone].rank = NONE;
+        nodes[i].rank = NONE;
+        let mut pairs = [None, None];
+        if after < n {
+            nodes[after].prev = i as u32;
+            pairs[0] = Some((i, after));
+        }
+        let before = nodes[i].prev as usize;
+        if before < n {
+            pairs[1] = Some((before, i));
+        }
+        for (left, right) in pairs.into_iter().flatten() {
+            let rank = view.rank(nodes[left].symbol.id, nodes[right].symbol.id);
+            nodes[left].rank = rank;
+            if rank != NONE {
+                queue.push(entry(rank, left));
+            }
+        }
+    }
+    symbols.clear();
+    let mut i = 0;
+    while let Some(node) = nodes.get(i) {
+        symbols.push(node.symbol);
+        i = node.next as usize;
+    }
+}
+
+/// Words that are remembered, a power of two.
+const WORDS: usize = 1 << 12;
+/// The longest word that is, in bytes.
+const WORD_LEN: usize = 24;
+/// The most tokens that it may have.
+const WORD_TOKENS: usize = 6;
+
+/// What a word is encoded as.
+#[derive(Clone, Copy, Default)]
+struct Word {
+    ids: [u32; WORD_TOKENS],
+    bytes: [u8; WORD_LEN],
+    lens: [u8; WORD_TOKENS],
+    len: u8,
+    count: u8,
+}
+
+impl Word {
+    fn new(bytes: &[u8], symbols: &[Symbol]) -> Self {
+        let mut word = Self { len: bytes.len() as u8, count: symbols.len() as u8, ..Self::default() };
+        word.bytes[..bytes.len()].copy_from_slice(bytes);
+        for (i, symbol) in symbols.iter().enumerate() {
+            word.ids[i] = symbol.id;
+            word.lens[i] = (symbol.end - symbol.start) as u8;
+        }
+        word
+    }
+
+    fn is(&self, bytes: &[u8]) -> bool {
+        self.bytes[..self.len.into()] == *bytes
+    }
+}

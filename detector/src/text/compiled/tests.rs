@@ -1,0 +1,275 @@
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::super::vocabulary::Parts;
+use super::super::{Engine, Tokenizer, encode_with, json};
+use super::cache::Cache;
+use super::*;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tokenizer").join(name)
+}
+
+fn parts() -> Parts {
+    let mut inner = tokenizers::Tokenizer::from_file(fixture("tokenizer.json")).unwrap();
+    inner.set_encode_special_tokens(true);
+    json::build(inner).unwrap()
+}
+
+fn gguf_parts() -> Parts {
+    use super::super::{gguf::Metadata, vocabulary};
+    let bytes = std::fs::read(fixture("tokenizer.gguf")).unwrap();
+    let metadata = Metadata::read(bytes.as_slice(), bytes.len() as u64, vocabulary::is_needed).unwrap();
+    let mut parts = vocabulary::build(&metadata).unwrap();
+    parts.inner.set_encode_special_tokens(true);
+    parts
+}
+
+/// Both fixtures' vocabularies, and one in which merges cross everything, with a normalised added token.
+fn all() -> Vec<(Parts, Compiled)> {
+    let tight = r#"{
+        "version": "1.0", "truncation": null, "padding": null, "pre_tokenizer": null, "post_processor": null,
+        "added_tokens": [
+            {"id": 300, "content": "b c", "single_word": false, "lstrip": false, "rstrip": false,
+             "normalized": true, "special": false},
+            {"id": 301, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,
+             "normalized": false, "special": true},
+            {"id": 302, "content": "s>a", "single_word": false, "lstrip": false, "rstrip": false,
+             "normalized": false, "special": false}],
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
+            "vocab": {VOCAB},
+            "merges": [["a", "a"], ["a", "▁"], ["aa", "aa"], ["b", "a"], ["é", "a"], ["a", "b"], ["aa", "a"],
+                       ["▁", "b"], ["a▁", "a▁"]]}
+    }"#;
+    let mut vocab: Vec<String> = (0..256).map(|byte| format!("\"<0x{byte:02X}>\": {byte}")).collect();
+    let pieces = ["a", "b", "▁", "é", "aa", "a▁", "aaaa", "ba", "éa", "ab", "aaa", "▁b", "a▁a▁"];
+    vocab.extend(pieces.iter().enumerate().map(|(i, piece)| format!("\"{piece}\": {}", 256 + i)));
+    let tight = tight.replace("VOCAB", &vocab.join(", "));
+    let mut inner = tokenizers::Tokenizer::from_bytes(tight).unwrap();
+    inner.set_encode_special_tokens(true);
+    [parts(), gguf_parts(), json::build(inner).unwrap()]
+        .into_iter()
+        .map(|parts| {
+            let compiled = compile(&parts, &[7; 32]).unwrap();
+            (parts, compiled)
+        })
+        .collect()
+}
+
+fn check(text: &str) -> Result<(), TestCaseError> {
+    thread_local!(static ALL: Vec<(Parts, Compiled)> = all());
+    ALL.with(|all| {
+        for (i, (parts, compiled)) in all.iter().enumerate() {
+            let expected = encode_with(&parts.inner, text).unwrap();
+            prop_assert_eq!(compiled.encode(text).unwrap(), expected, "{} {:?}", i, text);
+        }
+        Ok(())
+    })
+}
+
+/// Texts of what can go wrong: added tokens and what looks like them, both spellings of a space, runs, characters
+/// without a token.
+fn text() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        "[abcs<>é \n]{0,12}",
+        "[a-z ]{0,12}",
+        "(a|aa|a |▁|é){0,20}",
+        "[ ▁]{1,9}",
+        "[\n\t\r]{1,9}",
+        "\\PC{0,6}",
+        any::<char>().prop_map(String::from),
+        ("[ab ]", 1..80_usize).prop_map(|(run, len)| run.repeat(len)),
+        Just("<table></table>".to_owned()),
+        Just("<start_of_turn>user".to_owned()),
+        Just("<end_of_turn".to_owned()),
+        Just("<s>a".to_owned()),
+        Just("b c".to_owned()),
+        Just("<0x41><bos>".to_owned()),
+        Just("👩‍👩‍👧🇪🇺 नमस्ते Привет 你好 مرحبا".to_owned()),
+    ];
+    proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #[test]
+    fn tokens_and_offsets_are_those_of_the_library(text in text()) {
+        check(&text)?;
+    }
+}
+
+#[test]
+fn long_runs_and_corners() {
+    for text in [
+        "",
+        " ",
+        "▁",
+        "▁▁",
+        " ▁",
+        "<bos>",
+        "<b<bos>os>",
+        "<s>a",
+        "<<s>a>",
+        "b c",
+        "b▁c",
+        "\u{10FFFF}\u{0}a",
+        "\n\n\n\n\n\n\n",
+        "the the the",
+    ] {
+        check(text).unwrap();
+    }
+    for part in ["a", " ", "▁", "é", "\n", "😀", "ab", "aab ", "the "] {
+        check(&part.repeat(3000)).unwrap();
+    }
+}
+
+/// A run of one character must not take time quadratic in its length.
+#[test]
+fn a_million_of_one_character() {
+    for (_, compiled) in all() {
+        for part in ["a", "▁"] {
+            assert!(!compiled.encode(&part.repeat(1 << 20)).unwrap().ids.is_empty());
+        }
+    }
+}
+
+#[test]
+fn tables_know_what_the_pieces_know() {
+    for (parts, compiled) in all() {
+        assert_eq!(compiled.vocab_size(), parts.pieces.len());
+        assert_eq!(compiled.fingerprint(), parts.pieces.fingerprint());
+        assert_eq!((compiled.bos(), compiled.eos()), (parts.bos, parts.eos));
+        for id in 0..compiled.vocab_size() as u32 + 2 {
+            assert_eq!(compiled.token_bytes(id), parts.pieces.bytes(id), "{id}");
+            assert_eq!(compiled.token_kind(id), parts.pieces.kind(id), "{id}");
+        }
+        for (name, id) in parts.inner.get_vocab(true) {
+            assert_eq!(compiled.token_to_id(&name), Some(id), "{name:?}");
+        }
+        for (name, id) in parts.pieces.controls() {
+            assert_eq!((compiled.control_id(name), compiled.token_to_id(name)), (Some(id), Some(id)));
+        }
+        assert_eq!((compiled.token_to_id("no such piece"), compiled.control_id("the")), (None, None));
+    }
+}
+
+/// What the tables cannot do goes through the library.
+#[test]
+fn other_kinds_are_left_to_the_library() {
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixture("tokenizer.json")).unwrap()).unwrap();
+    let compiles = |json: &serde_json::Value| {
+        let inner = tokenizers::Tokenizer::from_bytes(serde_json::to_vec(json).unwrap()).unwrap();
+        compile(&json::build(inner).unwrap(), &Key::default()).is_some()
+    };
+    assert!(compiles(&json));
+    for (path, value) in [
+        ("/normalizer", serde_json::json!({"type": "NFC"})),
+        ("/normalizer/content", "_".into()),
+        ("/pre_tokenizer/invert", true.into()),
+        ("/pre_tokenizer", serde_json::json!({"type": "Whitespace"})),
+        ("/model/byte_fallback", false.into()),
+        ("/model/ignore_merges", true.into()),
+        ("/model/dropout", 0.5.into()),
+        ("/added_tokens/6/lstrip", true.into()),
+    ] {
+        let mut other = json.clone();
+        *other.pointer_mut(path).unwrap() = value;
+        assert!(!compiles(&other), "{path}");
+    }
+    let mut other = json.clone();
+    let vocab = other["model"]["vocab"].as_object_mut().unwrap();
+    let id = vocab.remove("<0xC3>").unwrap();
+    vocab.insert("<another>".to_owned(), id);
+    assert!(!compiles(&other), "a byte without a token");
+}
+
+fn is_mapped(tokenizer: &Tokenizer) -> bool {
+    matches!(&tokenizer.engine, Engine::Compiled(compiled) if compiled.store.is_mapped())
+}
+
+/// A copy of the fixture that is large enough for the cache.
+fn large(dir: &Path) -> PathBuf {
+    let path = dir.join("tokenizer.json");
+    let mut json = std::fs::read(fixture("tokenizer.json")).unwrap();
+    json.resize(json.len() + cache::WORTH_IT as usize, b' ');
+    std::fs::write(&path, json).unwrap();
+    path
+}
+
+#[test]
+fn the_cache_is_used_and_never_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = large(dir.path());
+    let place = dir.path().join("a/b");
+    let cache = Cache::at(place.clone());
+    let open = || Tokenizer::open_with(&path, Some(&cache)).unwrap();
+    let first = open();
+    assert!(!is_mapped(&first));
+    let files = || std::fs::read_dir(&place).unwrap().map(|f| f.unwrap().path()).collect::<Vec<_>>();
+    let [file] = &files()[..] else { panic!("one file, complete") };
+    let good = std::fs::read(file).unwrap();
+    let text = "the quick <table> naïve ▁▁  café\n\n😀";
+    let second = open();
+    assert!(is_mapped(&second));
+    assert_eq!(second.encode(text).unwrap(), first.encode(text).unwrap());
+    assert_eq!((second.name(), second.fingerprint()), (first.name(), first.fingerprint()));
+    drop(second);
+
+    // Each kind of damage is seen, and repaired. (A mapped file is never changed in place: rename over it.)
+    for at in [0, 8, 16, 24, 40, 70, good.len() / 2, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        std::fs::write(file, bad).unwrap();
+        assert!(!is_mapped(&open()), "byte {at}");
+        assert!(std::fs::read(file).unwrap() == good, "byte {at}");
+    }
+    for len in [0, 7, 8, 200, good.len() / 2, good.len() - 8] {
+        std::fs::write(file, &good[..len]).unwrap();
+        assert!(!is_mapped(&open()), "{len} bytes");
+        assert!(std::fs::read(file).unwrap() == good, "{len} bytes");
+    }
+    // Somebody else's vocabulary under our name.
+    let other = compile(&gguf_parts(), &[1; 32]).unwrap();
+    std::fs::write(file, other.store.bytes()).unwrap();
+    assert!(!is_mapped(&open()));
+    assert_eq!(files().len(), 1);
+
+    // A change of the tokenizer is another key, even with the old time.
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let changed = std::fs::read_to_string(&path).unwrap().replacen("\"<table>\"", "\"<tabla>\"", 1);
+    std::fs::write(&path, changed).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert!(!is_mapped(&open()));
+    assert_eq!(files().len(), 2);
+
+    // No cache, and one that cannot be written.
+    assert!(!is_mapped(&Tokenizer::open_with(&path, None).unwrap()));
+    let nowhere = Cache::at(path.join("under a file"));
+    assert!(!is_mapped(&Tokenizer::open_with(&path, Some(&nowhere)).unwrap()));
+}
+
+#[test]
+fn writers_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = large(dir.path());
+    let cache = Cache::at(dir.path().join("cache"));
+    let expected = Tokenizer::open_with(&path, None).unwrap().encode("the old man\n\nsaw").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    let tokenizer = Tokenizer::open_with(&path, Some(&cache)).unwrap();
+                    assert_eq!(tokenizer.encode("the old man\n\nsaw").unwrap(), expected);
+                }
+            });
+        }
+    });
+    assert!(is_mapped(&Tokenizer::open_with(&path, Some(&cache)).unwrap()));
+    assert_eq!(std::fs::read_dir(dir.path().join("cache")).unwrap().count(), 1);
+}

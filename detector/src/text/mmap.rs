@@ -1,0 +1,28 @@
+//! Read-only memory maps.
+#![allow(unsafe_code, reason = "a file that is mapped can be changed by others; see `Mapped::new`")]
+
+use std::fs::File;
+use std::io;
+
+/// A file's content as memory, aligned to a page.
+#[derive(Debug)]
+pub(super) struct Mapped(memmap2::Mmap);
+
+impl Mapped {
+    /// Maps all of `file`, which must be one that nobody writes to while it is mapped.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn new(file: &File) -> io::Result<Self> {
+        // SAFETY: the map is read-only and private to this process. It is sound as long as the file does not change
+        // under it. The only files mapped are those of the vocabulary cache: they are written under another name and
+        // renamed when complete, never opened for writing again, and lie in a directory that only its owner can
+        // write to. A process of the same user that overwrites one in place could do anything else to us as well.
+        let map = unsafe { memmap2::Mmap::map(file) }?;
+        Ok(Self(map))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
