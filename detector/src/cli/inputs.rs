@@ -31,17 +31,19 @@ pub(super) fn for_each(
     args: &InputArgs,
     mut each: impl FnMut(&str, Result<Content, String>) -> Result<()>,
 ) -> Result<()> {
-    for_each_source(args, |name, source| {
-        let content = source.and_then(|source| match source {
-            Source::Content(content) => Ok(content),
-            Source::Long(mut input) => {
-                let mut bytes = Vec::new();
-                input.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-                Ok(Content::Text(bytes))
-            }
-        });
-        each(name, content)
-    })
+    for_each_source(args, |name, source| each(name, source.and_then(in_memory)))
+}
+
+/// All of a text, however long.
+pub(super) fn in_memory(source: Source<'_>) -> Result<Content, String> {
+    match source {
+        Source::Content(content) => Ok(content),
+        Source::Long(mut input) => {
+            let mut bytes = Vec::new();
+            input.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+            Ok(Content::Text(bytes))
+        }
+    }
 }
 
 /// Calls `each` with the name and the content of every text, or with what is wrong with it, in order and as soon as

@@ -5,6 +5,7 @@ mod attribute;
 mod calibrate;
 mod gvalues;
 mod inputs;
+mod parallel;
 mod score;
 mod segments;
 mod train;
@@ -24,7 +25,7 @@ use wmdetect::statistics::Profile;
 use wmdetect::text::Tokenizer;
 
 use args::{Cli, Command, InputArgs};
-use inputs::Content;
+use inputs::{Content, Source};
 
 /// Runs the program on the process's arguments.
 ///
@@ -103,27 +104,29 @@ fn for_input(mut detector: Detector, input: &InputArgs, ignore: Option<&PathBuf>
     }
 }
 
-/// Prints what `judge` says of each text as soon as it says it, as JSON or `for_people`; a text that fails is a row of
-/// its own. `found` tells for the exit code whether a report found something.
-fn print_each<R: serde::Serialize>(
+/// Prints what `judge` says of each text as soon as it and those before are judged, as JSON or `for_people`; a text
+/// that fails is a row of its own. `found` tells for the exit code whether a report found something.
+fn print_each<R: serde::Serialize + Send>(
     input: &InputArgs,
     json: bool,
     exit_code: bool,
-    judge: impl Fn(&str, Content) -> Result<R, DetectError>,
-    found: impl Fn(&R) -> bool,
-    for_people: impl Fn(&R) -> String,
+    judge: impl Fn(&str, Content) -> Result<R, DetectError> + Sync,
+    found: impl Fn(&R) -> bool + Sync,
+    for_people: impl Fn(&R) -> String + Sync,
 ) -> Result<ExitCode> {
     let (mut failed, mut any) = (false, false);
-    inputs::for_each(input, |name, content| {
-        match content.and_then(|content| judge(name, content).map_err(|error| error.to_string())) {
-            Ok(report) => {
-                any |= found(&report);
-                if json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
-            }
-            Err(error) => {
-                failed = true;
-                print_error(name, error, json)
-            }
+    let judge = |name: &str, source: Result<Source<'_>, String>| {
+        let content = source.and_then(inputs::in_memory)?;
+        judge(name, content).map_err(|error| error.to_string())
+    };
+    parallel::judge_each(input, judge, |name, result| match result {
+        Ok(report) => {
+            any |= found(&report);
+            if json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
+        }
+        Err(error) => {
+            failed = true;
+            print_error(name, error, json)
         }
     })?;
     Ok(verdict_code(failed, exit_code && !any))

@@ -12,9 +12,10 @@ use wmdetect::statistics::{Bayesian, DetectorKind, PValue};
 use wmdetect::verdict::Verdict;
 
 use super::args::ScoreArgs;
-use super::inputs::{self, Content, Source};
+use super::inputs::{Content, Source};
 use super::{
-    for_input, open_profile, print, print_error, print_json, read_key, read_keyring, say, verdict_code, view,
+    for_input, open_profile, parallel, print, print_error, print_json, read_key, read_keyring, say,
+    verdict_code, view,
 };
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
@@ -34,8 +35,11 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let colours = view::colours(args.color);
     let mut scored_texts = Vec::new();
     let (mut failed, mut found) = (false, false);
-    inputs::for_each_source(&args.input, |name, content| {
-        match scored(&detector, content, args.view || args.html.is_some()) {
+    let shown = args.view || args.html.is_some();
+    parallel::judge_each(
+        &args.input,
+        |_, content| scored(&detector, content, shown),
+        |name, scored| match scored {
             Ok(mut scored) => {
                 let Scored::Text { bytes, explanation } = &mut scored else { return Ok(()) };
                 explanation.report.input = name.into();
@@ -63,8 +67,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
                 }
                 print_error(name, error, args.json)
             }
-        }
-    })?;
+        },
+    )?;
     if let Some(path) = &args.html {
         std::fs::write(path, html::score(&scored_texts))
             .with_context(|| format!("cannot write the page {}", path.display()))?;
