@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -68,12 +69,18 @@ def main():
             process = start(directory)
             try:
                 process.wait(draw.uniform(0, seconds))
-                break
+                if killed:
+                    break
+                # It was quicker than the run left alone, and ended before its first kill: once more.
+                shutil.rmtree(directory)
+                process = start(directory)
+                time.sleep(draw.uniform(0, seconds / 2))
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                killed.append(step(directory))
-        assert start(directory).wait() == 0
+                pass
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed.append(step(directory))
+        assert killed and start(directory).wait() == 0
         runs.append({"killed_at_step": killed, "same": outcome(directory) == alone})
         print(runs[-1], flush=True)
     report = {"schema_version": 1, "options": " ".join(OPTIONS), "alone": alone, "runs": runs,
