@@ -44,6 +44,8 @@ struct Report<'a> {
     perplexity: f64,
     bits_per_byte: f64,
     points: &'a [Point],
+    /// Where --steps was changed on the way: the step, and --steps before.
+    changes: &'a [(u64, u64)],
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
@@ -189,6 +191,7 @@ fn report(run: &Trainer<'_>, config: &Config, settings: &Settings, data: &Data, 
         perplexity: held_out.exp(),
         bits_per_byte: held_out / std::f64::consts::LN_2 / bytes_a_token,
         points: run.points(),
+        changes: run.changes(),
     };
     let path = dir.join("training.json");
     let mut json = serde_json::to_vec_pretty(&report)?;

@@ -36,6 +36,9 @@ pub struct State {
     pub seconds: f64,
     /// The curve so far.
     pub points: Vec<Point>,
+    /// How often the length was changed: the step from which on, and `settings.steps` before. Empty in most runs.
+    #[serde(default)]
+    pub changes: Vec<(u64, u64)>,
 }
 
 /// Parameters and the optimiser's moments, each the run of [`super::parameters::Table`].
@@ -170,6 +173,7 @@ mod tests {
             running: (245.890_531_590_208_45, 50),
             seconds: 41.497_072_886,
             points: points.collect(),
+            changes: vec![(3, 9)],
         };
         let numbers = Numbers { params: vec![0.1], mean: vec![0.2], square: vec![0.3] };
         let dir = tempfile::tempdir().unwrap();

@@ -55,6 +55,7 @@ pub struct Trainer<'a> {
     step: u64,
     running: (f64, u64),
     points: Vec<Point>,
+    changes: Vec<(u64, u64)>,
     /// Seconds of training, checkpoints and measurements included; counted by the caller.
     pub seconds: f64,
 }
@@ -71,10 +72,12 @@ impl<'a> Trainer<'a> {
         Self::build(config, settings, data, device, Numbers { params, mean, square }, (0, 0))
     }
 
-    /// A run from where a checkpoint left it.
+    /// A run from where a checkpoint left it. Its length may be another one: the learning rate goes on as if it had been
+    /// so from the start, and [`Self::changes`] remembers.
     ///
     /// # Errors
-    /// As [`Self::new`]; a checkpoint that cannot be read, or of other settings, another model or other data.
+    /// As [`Self::new`]; a checkpoint that cannot be read, or of other settings, another model or other data, or that is
+    /// beyond the end.
     pub fn resume(
         path: &Path,
         config: &Config,
@@ -87,9 +90,12 @@ impl<'a> Trainer<'a> {
         if state.config != export::config_json(config) {
             return Err(differs("is of a model of another configuration".into()));
         }
-        if state.settings != *settings {
+        if (Settings { steps: settings.steps, ..state.settings }) != *settings {
             let reason = format!("is of other settings: {:?}, not {settings:?}", state.settings);
             return Err(differs(reason));
+        }
+        if state.step > settings.steps {
+            return Err(differs(format!("is of step {}, beyond the last, {}", state.step, settings.steps)));
         }
         let len = Table::new(config).len();
         if [&numbers.params, &numbers.mean, &numbers.square].iter().any(|n| n.len() != len) {
@@ -102,6 +108,10 @@ impl<'a> Trainer<'a> {
         run.step = state.step;
         run.running = state.running;
         run.points = state.points;
+        run.changes = state.changes;
+        if state.settings.steps != settings.steps {
+            run.changes.push((state.step, state.settings.steps));
+        }
         run.seconds = state.seconds;
         Ok(run)
     }
@@ -147,6 +157,7 @@ impl<'a> Trainer<'a> {
             step: 0,
             running: (0.0, 0),
             points: Vec::new(),
+            changes: Vec::new(),
             seconds: 0.0,
         })
     }
@@ -164,6 +175,11 @@ impl<'a> Trainer<'a> {
     /// The curve so far.
     pub fn points(&self) -> &[Point] {
         &self.points
+    }
+
+    /// How often the length was changed: the step from which on, and the number of steps before.
+    pub fn changes(&self) -> &[(u64, u64)] {
+        &self.changes
     }
 
     /// The parameters, in the order of [`Table`].
@@ -299,6 +315,7 @@ impl<'a> Trainer<'a> {
             running: self.running,
             seconds: self.seconds,
             points: self.points.clone(),
+            changes: self.changes.clone(),
         };
         checkpoint::write(path, &state, &self.numbers)
     }
@@ -428,6 +445,17 @@ mod tests {
             assert_eq!(run.points(), whole.points(), "killed after {kill}");
             assert_eq!(run.params(), whole.params());
         }
+        // Another length goes on from there, and is remembered; the rate that follows is that of the new length.
+        let longer = Settings { steps: 30, ..settings };
+        let mut run = Trainer::resume(&path, &config, &longer, &data, &Device::Cpu).unwrap();
+        assert_eq!(run.changes(), [(run.step_count(), 26)]);
+        let rate = run.step().unwrap().rate;
+        assert_eq!(
+            rate,
+            learning_rate(run.step_count() - 1, 30, settings.warmup, settings.learning_rate, settings.floor)
+        );
+        let short = Settings { steps: 3, ..settings };
+        assert!(Trainer::resume(&path, &config, &short, &data, &Device::Cpu).is_err());
         // Other settings, other data, damage.
         let other = Settings { seed: 2, ..settings };
         assert!(Trainer::resume(&path, &config, &other, &data, &Device::Cpu).is_err());
