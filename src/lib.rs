@@ -3,8 +3,10 @@
 //! The data path is the file list: [`model`] turns token ids into logits, [`sample`] turns logits into a marked draw,
 //! [`generate`] runs the two in a loop, [`text`] turns text into ids and ids into text, and [`verify`] reads a text again to
 //! find the mark with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the
-//! detector shares. [`train`] makes a model of your own from plain text, and [`quantize`] makes a GGUF file of it.
+//! detector shares. [`train`] makes a model of your own from plain text, [`quantize`] makes a GGUF file of it, and
+//! [`default_model`] is one that was made so.
 
+pub mod default_model;
 pub mod generate;
 pub mod kernels;
 pub mod model;

@@ -172,7 +172,7 @@ fn refusals_say_what_to_do() {
     let (dir, _) = with_key();
     let generate = |args: &[&str]| run(dir.path(), &[&["generate"], args].concat());
     refused(&generate(&["--model", MODEL]), "--no-watermark");
-    refused(&generate(&["--key", "k.bin"]), "--model");
+    refused(&generate(&["--key", "k.bin"]), "wmgen-default");
     refused(&generate(&["--key", "none.bin", "--model", MODEL]), "wmgen keygen");
     refused(&generate(&["--key", "k.bin", "--model", "nowhere"]), "no model at nowhere");
     refused(&generate(&["--key", "k.bin", "--model", "google/none"]), "hf download");
@@ -316,9 +316,19 @@ fn bench_measures_random_weights() {
 fn help_is_reviewed() {
     let dir = tempfile::tempdir().unwrap();
     let mut help = String::new();
-    for command in
-        ["", "keygen", "key", "generate", "verify", "perplexity", "inspect", "train", "quantize", "bench"]
-    {
+    for command in [
+        "",
+        "demo",
+        "keygen",
+        "key",
+        "generate",
+        "verify",
+        "perplexity",
+        "inspect",
+        "train",
+        "quantize",
+        "bench",
+    ] {
         let args: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
         help.extend(["$ wmgen ", &args.join(" "), "\n", &ok(&run(dir.path(), &args)), "\n"]);
     }

@@ -6,6 +6,8 @@
 //! "A marked text" needs an assumption about how much of the mark a token carries: [`power`](crate::statistics::power)
 //! has it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What a p-value means at the false positive rate that was asked for.
@@ -46,6 +48,17 @@ impl Verdict {
             Self::NotDetected => "not_detected",
             Self::TooShort => "too_short",
         }
+    }
+}
+
+/// In words, for people.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Watermarked => "watermarked",
+            Self::NotDetected => "not detected",
+            Self::TooShort => "too short to tell",
+        })
     }
 }
 

@@ -120,8 +120,11 @@ fn keys_are_found_and_refused() {
     assert!(place.run("score ids --tokens --fpr 2").code(2).errors().contains("between 0 and 1"));
     place.run("score ids --tokens --key k.bin --keyring ring").code(2);
     place.run("score").code(2);
+    // Without any, the default model's, which is said.
     std::fs::remove_file(place.path("tokenizer.json")).unwrap();
-    assert!(place.run("score text").code(2).errors().contains("--tokenizer"));
+    let report = place.run("score text --json").code(0).report();
+    assert_eq!(report.tokenizer.as_deref(), Some(wmdetect::text::DEFAULT_MODEL));
+    assert!(report.warnings[0].contains(wmdetect::text::DEFAULT_MODEL), "{:?}", report.warnings);
     std::fs::remove_file(place.path("k.bin")).unwrap();
     assert!(place.run("score ids --tokens").code(2).errors().contains("WMDETECT_KEY"));
     let output = Command::new(env!("CARGO_BIN_EXE_wmdetect"))

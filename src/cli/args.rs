@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wmgen::sample::Sampling;
 
 /// Writes text with Gemma 2 and marks it invisibly; `wmdetect` finds the mark again
 #[derive(Parser, Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// See it work: one prompt continued with and without the mark, and what the detector says of both
+    Demo(DemoArgs),
     /// Make a new watermark key
     Keygen(KeygenArgs),
     /// Look at, derive, import and export keys
@@ -43,6 +46,40 @@ pub(crate) enum Command {
         /// The directory; it must exist
         dir: PathBuf,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Mark with this key instead of a new one
+    #[arg(long)]
+    pub key: Option<PathBuf>,
+    /// What both texts continue
+    #[arg(long, default_value = "The old lighthouse")]
+    pub prompt: String,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Length of each text at most
+    #[arg(long, default_value_t = 120)]
+    pub max_tokens: usize,
+    /// Seed of the draws; from the system if not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Write what is shown as a page, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Colour the words by their evidence
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto)]
+    pub color: ColorArg,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ColorArg {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also into a pipe
+    Always,
+    /// No
+    Never,
 }
 
 #[derive(Args, Debug)]
@@ -125,7 +162,8 @@ pub(crate) enum CompatScheme {
 
 #[derive(Args, Debug)]
 pub(crate) struct ModelArgs {
-    /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
+    /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the small
+    /// one that ships with wmgen]
     #[arg(long)]
     pub model: Option<String>,
     /// Another tokenizer than the model's: a tokenizer.json, a directory that holds one, or a GGUF file
@@ -200,16 +238,16 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = 256)]
     pub max_tokens: usize,
     /// 1 is the model's own distribution, less is more predictable
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = Sampling::default().temperature)]
     pub temperature: f64,
     /// Draw among this many most likely tokens; 0 is all
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = Sampling::default().top_k)]
     pub top_k: usize,
     /// Draw among the most likely tokens with this much probability together
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = Sampling::default().top_p)]
     pub top_p: f64,
     /// Make tokens that came up before less likely; 1 does nothing
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = Sampling::default().repeat_penalty)]
     pub repeat_penalty: f32,
     /// End a text before this string; may be given several times
     #[arg(long)]
@@ -252,10 +290,10 @@ pub(crate) struct VerifyArgs {
     #[arg(long, conflicts_with = "receipt")]
     pub temperature: Option<f64>,
     /// They were drawn among this many most likely tokens; 0 is all
-    #[arg(long, default_value_t = 100, conflicts_with = "receipt")]
+    #[arg(long, default_value_t = Sampling::default().top_k, conflicts_with = "receipt")]
     pub top_k: usize,
     /// They were drawn among the most likely tokens with this much probability together
-    #[arg(long, default_value_t = 1.0, conflicts_with = "receipt")]
+    #[arg(long, default_value_t = Sampling::default().top_p, conflicts_with = "receipt")]
     pub top_p: f64,
     /// The files hold JSON arrays of token ids, one a file or one a line
     #[arg(long)]
@@ -293,8 +331,9 @@ pub(crate) struct PerplexityArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
-    /// A Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
-    pub model: String,
+    /// A Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the model that ships
+    /// with wmgen]
+    pub model: Option<String>,
     /// As one JSON object
     #[arg(long)]
     pub json: bool,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
-use wmgen::model::Summary;
+use wmgen::default_model;
 
 use super::args::InspectArgs;
 use super::{model, print, print_json};
@@ -41,11 +41,11 @@ struct FormatReport {
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
-    let summary = Summary::open(model::locate(&args.model)?)?;
+    let summary = model::Place::of(args.model.as_deref())?.summary()?;
     let c = &summary.config;
     let report = Report {
         schema_version: 1,
-        model: args.model.clone(),
+        model: args.model.clone().unwrap_or_else(|| default_model::NAME.into()),
         architecture: c.architecture.name(),
         fingerprint: summary.fingerprint.clone(),
         parameters: summary.parameters,

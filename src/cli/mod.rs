@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod demo;
 mod generate;
 mod inspect;
 mod keys;
@@ -38,6 +39,7 @@ pub(crate) fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Demo(args) => demo::run(&args)?,
         Command::Keygen(args) => keys::keygen(&args)?,
         Command::Key(command) => keys::key(&command)?,
         Command::Generate(args) => return generate::run(&args),

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use indicatif::{ProgressBar, ProgressStyle};
 use wmdetect::text::Tokenizer;
-use wmgen::model::{Gemma, LoadOptions};
+use wmgen::default_model;
+use wmgen::model::{Gemma, LoadOptions, Summary};
 
 use super::args::{DtypeArg, ModelArgs};
 
@@ -18,7 +19,51 @@ pub(super) struct Loaded {
     pub name: String,
 }
 
-/// The place of a model: a path, or a hub id in the local cache.
+/// Where a model comes from.
+pub(super) enum Place {
+    /// It ships with the program.
+    Default,
+    /// A directory or a file.
+    Path(PathBuf),
+}
+
+impl Place {
+    /// The place of `--model`; without it the default model.
+    pub(super) fn of(model: Option<&str>) -> Result<Self> {
+        model.map_or(Ok(Self::Default), |model| locate(model).map(Self::Path))
+    }
+
+    pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
+        match self {
+            Self::Default => Ok(Tokenizer::of_default_model()),
+            Self::Path(path) => Ok(Tokenizer::open(path)?),
+        }
+    }
+
+    pub(super) fn summary(&self) -> Result<Summary> {
+        Ok(match self {
+            Self::Default => Summary::of(&default_model::weights()?),
+            Self::Path(path) => Summary::open(path)?,
+        })
+    }
+
+    fn load(&self, options: LoadOptions<'_>) -> Result<Gemma> {
+        Ok(match self {
+            Self::Default => default_model::load(options)?,
+            Self::Path(path) => Gemma::load(path, options)?,
+        })
+    }
+
+    /// The last part of the path; a model's name unless it was asked for by another.
+    fn name(&self) -> String {
+        match self {
+            Self::Default => default_model::NAME.into(),
+            Self::Path(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into(),
+        }
+    }
+}
+
+/// The path of a model: as it is, or a hub id's in the local cache.
 pub(super) fn locate(model: &str) -> Result<PathBuf> {
     let path = Path::new(model);
     if path.exists() {
@@ -48,30 +93,18 @@ pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
 }
 
 impl ModelArgs {
-    /// Where the model lies.
-    fn path(&self) -> Result<PathBuf> {
-        match &self.model {
-            Some(model) => locate(model),
-            None => bail!(
-                "no model: this release ships none, so pass --model with a Hugging Face directory, a GGUF file or a \
-                 hub id; docs/real-models.md shows where to get one"
-            ),
-        }
-    }
-
     /// The tokenizer alone: the cheap part, so mistakes show before gigabytes are read.
     pub(super) fn open_tokenizer(&self) -> Result<Tokenizer> {
-        let path = match &self.tokenizer {
-            Some(path) => path.clone(),
-            None => self.path()?,
-        };
-        Ok(Tokenizer::open(path)?)
+        match &self.tokenizer {
+            Some(path) => Ok(Tokenizer::open(path)?),
+            None => Place::of(self.model.as_deref())?.tokenizer(),
+        }
     }
 
     /// Loads the model, with a progress bar on a terminal.
     pub(super) fn load(&self, tokenizer: Tokenizer) -> Result<Loaded> {
         set_threads(self.threads)?;
-        let path = self.path()?;
+        let place = Place::of(self.model.as_deref())?;
         let device = self.device.open()?;
         let dtype = self.dtype.map(|dtype| match dtype {
             DtypeArg::F32 => DType::F32,
@@ -89,16 +122,12 @@ impl ModelArgs {
             }) as Box<dyn FnMut(_)>
         });
         let options = LoadOptions { device, dtype, softcap: !self.no_softcap, exact: false, progress };
-        let model = Gemma::load(&path, options)?;
+        let model = place.load(options)?;
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        let name =
-            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
-        Ok(Loaded {
-            model,
-            tokenizer,
-            name: self.model.clone().filter(|m| !Path::new(m).exists()).unwrap_or(name),
-        })
+        // A hub id is a better name than its commit's directory.
+        let name = self.model.clone().filter(|model| !Path::new(model).exists());
+        Ok(Loaded { model, tokenizer, name: name.unwrap_or_else(|| place.name()) })
     }
 }

@@ -376,13 +376,8 @@ fn describe(name: &str, fingerprint: Option<&str>) -> String {
 
 /// A report in a few lines: the verdict first.
 fn for_people(report: &VerifyReport) -> String {
-    let verdict = match report.verdict {
-        Verdict::Watermarked => "watermarked",
-        Verdict::NotDetected => "not detected",
-        Verdict::TooShort => "too short to tell",
-    };
     let p = PValue { log10: report.log10_p, kind: report.p_kind };
-    let mut text = format!("{}: {verdict} (p = {p})", report.input);
+    let mut text = format!("{}: {} (p = {p})", report.input, report.verdict);
     // Writing to a string cannot fail.
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     if report.read_tokens < report.tokens {

@@ -34,6 +34,13 @@ pub struct Sampling {
     pub seed: u64,
 }
 
+impl Default for Sampling {
+    /// The model's own distribution over its 100 most likely tokens.
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 100, top_p: 1.0, repeat_penalty: 1.0, seed: 0 }
+    }
+}
+
 /// Why there is no next token.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]

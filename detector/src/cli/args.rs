@@ -211,7 +211,7 @@ pub(crate) struct InputArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// What splits the texts: a tokenizer.json, a directory that holds one, or a GGUF file
-    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json]
+    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json, or the one of wmgen's default model]
     #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
     /// The input is not text but token ids: a JSON array, or one array a line
@@ -293,7 +293,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// What splits the texts: a tokenizer.json, a directory that holds one, or a GGUF file
-    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json]
+    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json, or the one of wmgen's default model]
     #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
     /// The lines hold no text but token ids, in the field tokens

@@ -10,7 +10,6 @@ mod score;
 mod segments;
 mod train;
 mod train_bayesian;
-mod view;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -194,8 +193,7 @@ fn warn_of_permissions(key: &Path) {
 }
 
 impl InputArgs {
-    /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`. Token ids need none, but one
-    /// that is given must belong to the key.
+    /// The tokenizer that splits the texts. Token ids need none, but one that is given must belong to the key.
     fn open_tokenizer(&self) -> Result<Option<Tokenizer>> {
         if self.tokens && self.tokenizer.is_none() {
             return Ok(None);
@@ -204,14 +202,12 @@ impl InputArgs {
     }
 }
 
-/// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`.
+/// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default model's.
 fn open_tokenizer(given: Option<&PathBuf>) -> Result<Tokenizer> {
-    let path = given_or_default(given, "WMDETECT_TOKENIZER", "tokenizer.json").context(
-        "no tokenizer: texts are split by the tokenizer of the model that wrote them; pass --tokenizer with its \
-         tokenizer.json, a directory that holds one, or a GGUF file, set WMDETECT_TOKENIZER to such a path, or \
-         pass token ids with --tokens",
-    )?;
-    Ok(Tokenizer::open(path)?)
+    match given_or_default(given, "WMDETECT_TOKENIZER", "tokenizer.json") {
+        Some(path) => Ok(Tokenizer::open(path)?),
+        None => Ok(Tokenizer::of_default_model()),
+    }
 }
 
 /// The path that was given, else the one in `variable`, else `default` if there is such a file.

@@ -7,15 +7,15 @@ use anyhow::{Context, Result};
 use wmdetect::detect::explain::Explanation;
 use wmdetect::detect::{Detector, StreamOptions};
 use wmdetect::report::html::{self, Scored};
-use wmdetect::report::{ErrorRow, Report, SCHEMA_VERSION};
+use wmdetect::report::{ErrorRow, Report, SCHEMA_VERSION, terminal};
 use wmdetect::statistics::{Bayesian, DetectorKind, PValue};
 use wmdetect::verdict::Verdict;
 
-use super::args::ScoreArgs;
+use super::args::{ColorChoice, ScoreArgs};
 use super::inputs::{Content, Source};
 use super::{
     for_input, open_profile, parallel, print, print_error, print_json, read_key, read_keyring, say,
-    verdict_code, view,
+    verdict_code,
 };
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
@@ -32,7 +32,11 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     };
     let detector = for_input(detector.fpr(args.fpr)?, &args.input, args.ignore.as_ref())?;
 
-    let colours = view::colours(args.color);
+    let colours = match args.color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => terminal::colours_are_welcome(),
+    };
     let mut scored_texts = Vec::new();
     let (mut failed, mut found) = (false, false);
     let shown = args.view || args.html.is_some();
@@ -51,7 +55,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
                     print(for_people(report).as_bytes())?;
                 }
                 if args.view && !explanation.tokens.is_empty() {
-                    print(view::view(bytes.as_deref(), explanation, colours).as_bytes())?;
+                    print(terminal::view(bytes.as_deref(), explanation, colours).as_bytes())?;
                 }
                 if args.html.is_some() {
                     scored_texts.push(scored);
@@ -99,12 +103,7 @@ fn scored(detector: &Detector, content: Result<Source<'_>, String>, shown: bool)
 
 /// A report in a few lines: the verdict first.
 fn for_people(report: &Report) -> String {
-    let verdict = match report.verdict {
-        Verdict::Watermarked => "watermarked",
-        Verdict::NotDetected => "not detected",
-        Verdict::TooShort => "too short to tell",
-    };
-    let mut text = format!("{}: {verdict}", report.input);
+    let mut text = format!("{}: {}", report.input, report.verdict);
     // Writing to a string cannot fail.
     if let Some(log10) = report.log10_p {
         let _ = write!(text, " (p = {})", PValue { log10, kind: report.p_kind });

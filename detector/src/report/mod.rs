@@ -6,6 +6,7 @@ mod calibration;
 mod changes;
 pub mod html;
 mod segments;
+pub mod terminal;
 pub mod verify;
 
 use serde::{Deserialize, Serialize};

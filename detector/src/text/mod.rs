@@ -15,6 +15,7 @@
 
 pub mod blocks;
 mod compiled;
+mod default_tokenizer;
 mod error;
 pub mod gguf;
 mod json;
@@ -33,6 +34,7 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+pub use default_tokenizer::DEFAULT_MODEL;
 pub use error::TextError;
 pub use pieces::{TokenKind, TokenizerFingerprint};
 pub use utf8::Utf8Stream;
@@ -44,7 +46,8 @@ use pieces::Pieces;
 use vocabulary::{Parts, Problem};
 
 /// Names of vocabularies that are known whatever file they come from.
-const KNOWN: [(&str, &str); 2] = [
+const KNOWN: [(&str, &str); 3] = [
+    ("9154acd0ff2da18d1f1a5d60def37ae0d88aae330c25127c1ddcf3b0cbd7ded9", DEFAULT_MODEL),
     ("413263ae3a3ddeb00192b96a3fe6c5ef8def2d07a366ef4adef489202c46832e", "gemma-2"),
     ("ece761fefbb2179579fd7bd411d6bf8bab479d60b99d9c6652b1cb6feaa29709", "gemma-3"),
 ];
@@ -134,11 +137,16 @@ impl Tokenizer {
             start.clear();
         }
         file.read_to_end(&mut start).map_err(read)?;
-        let inner = tokenizers::Tokenizer::from_bytes(&start).map_err(|error| TextError::Json {
+        Self::from_json(&start, path, cache)
+    }
+
+    /// The tokenizer that the content of a tokenizer.json describes; `path` is where it lies, for names and errors.
+    fn from_json(json: &[u8], path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
+        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| TextError::Json {
             path: path.to_owned(),
             message: json::short(&error.to_string()),
         })?;
-        let source = cache.map(|cache| (cache, Sha256::digest(&start).into()));
+        let source = cache.map(|cache| (cache, Sha256::digest(json).into()));
         Ok(Self::new(json::build(inner)?, place_name(path), source))
     }
 

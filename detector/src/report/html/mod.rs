@@ -3,6 +3,7 @@
 //! Everything that comes from outside (texts, names, warnings) goes through `Escaped`.
 
 mod calibration;
+mod comparison;
 mod score;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 use std::fmt;
 
 pub use calibration::calibration;
+pub use comparison::{Column, comparison};
 pub use score::{Scored, score, sentence};
 
 /// Writing to a string cannot fail; this keeps that in one place.

@@ -49,9 +49,9 @@ fn contents(body: &mut String, texts: &[Scored]) {
         let (input, verdict, p) = match text {
             Scored::Text { explanation, .. } => {
                 let report = &explanation.report;
-                (&report.input, verdict_name(report.verdict), shown_p(report))
+                (&report.input, report.verdict.to_string(), shown_p(report))
             }
-            Scored::Failed(row) => (&row.input, "could not be read", String::new()),
+            Scored::Failed(row) => (&row.input, "could not be read".into(), String::new()),
         };
         put!(
             body,
@@ -63,15 +63,7 @@ fn contents(body: &mut String, texts: &[Scored]) {
     body.push_str("</table></div>\n");
 }
 
-fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Watermarked => "watermarked",
-        Verdict::NotDetected => "not detected",
-        Verdict::TooShort => "too short to tell",
-    }
-}
-
-fn shown_p(report: &Report) -> String {
+pub(super) fn shown_p(report: &Report) -> String {
     report.log10_p.map_or_else(String::new, |log10| PValue { log10, kind: report.p_kind }.to_string())
 }
 
@@ -132,6 +124,11 @@ fn one(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     }
     body.push_str("<h3>Where the evidence is</h3>\n");
     legend(body, explanation);
+    coloured(body, bytes, explanation);
+}
+
+/// The text, or the token ids where there is none, in the colours of the legend.
+pub(super) fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     body.push_str("<div class=\"text\">");
     match bytes {
         Some(bytes) => text(body, bytes, explanation),
@@ -140,7 +137,7 @@ fn one(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     body.push_str("</div>\n");
 }
 
-fn legend(body: &mut String, explanation: &Explanation) {
+pub(super) fn legend(body: &mut String, explanation: &Explanation) {
     body.push_str("<p class=\"legend\">With its neighbours, a word is ");
     for (i, (name, _)) in LEVELS.iter().enumerate() {
         put!(body, "<span class=\"e{}\">{name}</span> ", i + 1);
@@ -214,7 +211,7 @@ fn ids(body: &mut String, explanation: &Explanation) {
     runs.end();
 }
 
-fn meaning(body: &mut String) {
+pub(super) fn meaning(body: &mut String) {
     body.push_str(
         "<section>\n<h2>What this means, and what it does not</h2>\n\
          <p><strong>Watermarked</strong> means that the text, or a part of it, was written with this key's mark, \

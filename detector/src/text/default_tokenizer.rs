@@ -1,0 +1,32 @@
+//! The tokenizer of the model that ships with `wmgen`, so that its texts need no file to be scored.
+
+use std::path::Path;
+
+use super::Tokenizer;
+
+/// What the model and its tokenizer are called.
+pub const DEFAULT_MODEL: &str = "wmgen-default";
+
+impl Tokenizer {
+    /// The tokenizer of the default model of `wmgen`, which is part of the program.
+    pub fn of_default_model() -> Self {
+        Self::from_json(include_bytes!("default_tokenizer.json"), Path::new(DEFAULT_MODEL), None)
+            .expect("the built-in tokenizer is well-formed, as a test shows")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_whole_and_has_a_name() {
+        let tokenizer = Tokenizer::of_default_model();
+        assert_eq!(tokenizer.name(), DEFAULT_MODEL);
+        assert_eq!(tokenizer.vocab_size(), 6144);
+        let text = "The old lighthouse — naïve, 1799, 🦀\n\n  two  spaces";
+        let encoded = tokenizer.encode(text).unwrap();
+        assert_eq!(tokenizer.decode(&encoded.ids), text);
+        assert!(encoded.ids.len() < text.len(), "words are pieces, not bytes");
+    }
+}

@@ -1,0 +1,227 @@
+//! `wmgen demo`: the whole idea at a glance.
+
+mod columns;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use rand::Rng;
+use wmdetect::detect::Detector;
+use wmdetect::detect::explain::Explanation;
+use wmdetect::report::html::{self, Column};
+use wmdetect::report::terminal;
+use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, Watermark};
+use wmdetect::statistics::PValue;
+use wmgen::generate::{Event, Generation, Request};
+use wmgen::sample::Sampling;
+use wmgen::text::{plain_prompt, stop_ids};
+
+use super::args::{ColorArg, DemoArgs};
+use super::model::Loaded;
+use super::{keys, print, say};
+
+/// One of the two texts, and what the detector says of it.
+struct Shown {
+    heading: &'static str,
+    text: String,
+    explanation: Explanation,
+}
+
+pub(super) fn run(args: &DemoArgs) -> Result<()> {
+    let tokenizer = args.model.open_tokenizer()?;
+    let key = match &args.key {
+        Some(path) => keys::read(path)?,
+        None => {
+            Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?.with_tokenizer(Some(keys::binding(&tokenizer)))
+        }
+    };
+    keys::check_binding(&key, &tokenizer)?;
+    let loaded = args.model.load(tokenizer)?;
+    // The same draws for both: what differs is the mark.
+    let seed = args.seed.unwrap_or_else(|| rand::rng().random());
+    let start = Instant::now();
+    let marked = continued(args, &loaded, Some(&key), seed)?;
+    let unmarked = continued(args, &loaded, None, seed)?;
+    let seconds = start.elapsed().as_secs_f64();
+
+    let folder = Folder::create()?;
+    let key_path = match &args.key {
+        Some(path) => path.clone(),
+        None => folder.key(&key)?,
+    };
+    let marked_path = folder.text("marked.txt", &marked)?;
+    folder.text("unmarked.txt", &unmarked)?;
+
+    let whose = if args.key.is_some() { format!("key {}", key.id()) } else { "a new key".into() };
+    let intro = format!(
+        "{} continued one prompt twice, with the mark of {whose} and without ({seconds:.1} s). Then the detector read both \
+         texts, knowing the key but not how they were made.",
+        loaded.name
+    );
+    let detector = Detector::new(key, Arc::new(loaded.tokenizer))?;
+    let shown = [("with the mark", marked), ("without", unmarked)].map(|(heading, text)| {
+        detector.explain(&text).map(|explanation| Shown { heading, text, explanation })
+    });
+    let [marked, unmarked] = shown;
+    let shown = [marked?, unmarked?];
+    let commands = commands(args, &key_path, &marked_path);
+
+    if let Some(path) = &args.html {
+        let columns = shown.each_ref().map(|shown| Column {
+            heading: shown.heading,
+            text: &shown.text,
+            explanation: &shown.explanation,
+        });
+        let page = html::comparison("Marked and unmarked", &intro, &args.prompt, &columns, &commands);
+        std::fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))?;
+    }
+    let colours = match args.color {
+        ColorArg::Always => true,
+        ColorArg::Never => false,
+        ColorArg::Auto => terminal::colours_are_welcome(),
+    };
+    print(for_people(args, &intro, &shown, &commands, colours).as_bytes())?;
+    if let Some(path) = &args.html {
+        say(&format!("the page is {}", path.display()));
+    }
+    folder.keep();
+    Ok(())
+}
+
+/// The prompt's continuation, as `wmgen generate` writes it by default.
+fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> Result<String> {
+    let Loaded { model, tokenizer, .. } = loaded;
+    let mut stop_ids = stop_ids(tokenizer);
+    stop_ids.extend(&model.config().eos);
+    let request = Request {
+        prompt: plain_prompt(tokenizer, &args.prompt)?,
+        sequences: 1,
+        max_tokens: args.max_tokens,
+        sampling: Sampling { seed, ..Sampling::default() },
+        watermark: key.map(|key| Watermark::new(key.prf())),
+        stop_ids,
+    };
+    let mut ids = Vec::new();
+    for event in Generation::new(model, request)? {
+        if let Event::Token { id, .. } = event? {
+            ids.push(id);
+        }
+    }
+    Ok(tokenizer.decode(&ids))
+}
+
+/// What to try next, with the paths of this run.
+fn commands(args: &DemoArgs, key: &Path, marked: &Path) -> String {
+    // Started by cargo, the programs are not on the path.
+    let (wmgen, wmdetect) = if std::env::var_os("CARGO").is_some() {
+        ("cargo run --release --", "cargo run --release -p wmdetect --")
+    } else {
+        ("wmgen", "wmdetect")
+    };
+    let (key, marked) = (quoted(&key.display().to_string()), quoted(&marked.display().to_string()));
+    let flag = |flag: &str| {
+        args.model.model.as_deref().map_or(String::new(), |model| format!(" {flag} {}", quoted(model)))
+    };
+    let (model, tokenizer) = (flag("--model"), flag("--tokenizer"));
+    format!(
+        "{wmdetect} score {marked} --key {key}{tokenizer}\n\
+         {wmdetect} score {marked} --key {key}{tokenizer} --view --html report.html\n\
+         {wmgen} generate --key {key}{model} --prompt \"Once upon a time\" > more.txt\n\
+         {wmgen} verify {marked} --key {key}{model}\n\
+         {wmgen} --help\n"
+    )
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+fn for_people(args: &DemoArgs, intro: &str, shown: &[Shown; 2], commands: &str, colours: bool) -> String {
+    let layout = columns::Layout::for_terminal();
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "\n{}", layout.paragraph(intro));
+    if !args.prompt.is_empty() {
+        let _ = writeln!(out, "\n{}", layout.paragraph(&format!("\"{} …\"", args.prompt)));
+    }
+    out.push('\n');
+    let heading = |shown: &Shown| shown.heading.to_uppercase();
+    layout.beside(&mut out, shown.each_ref().map(|shown| columns::plain(&heading(shown))), colours);
+    layout.rule(&mut out);
+    let text = |shown: &Shown| terminal::runs(Some(shown.text.as_bytes()), &shown.explanation);
+    layout.beside(&mut out, shown.each_ref().map(text), colours);
+    layout.rule(&mut out);
+    layout.beside(&mut out, shown.each_ref().map(|shown| columns::plain(&verdict(shown))), colours);
+    let _ = writeln!(out, "\n{}", terminal::legend(colours));
+    for shown in shown {
+        for warning in &shown.explanation.report.warnings {
+            let _ = writeln!(out, "warning ({}): {warning}", shown.heading);
+        }
+    }
+    let _ = writeln!(out, "Try next (the folder is yours to delete):\n");
+    for command in commands.lines() {
+        let _ = writeln!(out, "  {command}");
+    }
+    out
+}
+
+fn verdict(shown: &Shown) -> String {
+    let report = &shown.explanation.report;
+    let p = report
+        .log10_p
+        .map_or(String::new(), |log10| format!(", p = {}", PValue { log10, kind: report.p_kind }));
+    format!(
+        "{}{p}\n{}\n{} of {} tokens count.",
+        report.verdict,
+        html::sentence(report),
+        report.scored_tokens,
+        report.tokens
+    )
+}
+
+/// A folder of this run among the temporary files. What fails leaves none behind.
+struct Folder {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    fn create() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("wmgen-demo-{:08x}", rand::rng().random::<u32>()));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Self { path, keep: false })
+    }
+
+    fn key(&self, key: &Key) -> Result<PathBuf> {
+        let path = self.path.join("k.bin");
+        key.write(&path, false)?;
+        Ok(path)
+    }
+
+    fn text(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep {
+            // Where it cannot be removed, the error that brought us here matters more.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The model that ships with the program: a small Gemma 2 that this toolkit trained, so that everything can be tried
+//! on a machine without weights and without a network. `MODEL_CARD.md` says what it is and how to make it again; its
+//! tokenizer is [`Tokenizer::of_default_model`](wmdetect::text::Tokenizer::of_default_model).
+
+use crate::model::weights::Weights;
+use crate::model::{Gemma, LoadOptions, Result};
+
+/// What the model is called in receipts and reports.
+pub const NAME: &str = wmdetect::text::DEFAULT_MODEL;
+
+/// The file is read in place, as if mapped, and tensors in a mapped file start at aligned addresses.
+#[repr(C, align(64))]
+struct Aligned<B: ?Sized>(B);
+
+static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("default.gguf"));
+
+/// The model as a GGUF file, which llama.cpp reads too.
+pub fn gguf() -> &'static [u8] {
+    &FILE.0
+}
+
+/// Its tensors.
+///
+/// # Errors
+/// None that a release has: a test opens them.
+pub fn weights() -> Result<Weights> {
+    Weights::from_gguf_bytes(gguf(), NAME)
+}
+
+/// Loads it.
+///
+/// # Errors
+/// What `options` ask for and the device cannot do.
+pub fn load(options: LoadOptions<'_>) -> Result<Gemma> {
+    let weights = weights()?;
+    Gemma::new(weights.config().clone(), &weights, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wmdetect::text::Tokenizer;
+
+    /// The detector has a tokenizer.json and the model's file a tokenizer of its own: they must cut every text alike.
+    #[test]
+    fn the_detector_has_this_models_tokenizer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("default.gguf");
+        std::fs::write(&path, gguf()).unwrap();
+        let (inside, built_in) = (Tokenizer::open(path).unwrap(), Tokenizer::of_default_model());
+        assert_eq!(inside.fingerprint(), built_in.fingerprint());
+        assert_eq!(inside.name(), NAME);
+        let text = include_str!("../../docs/threat-model.md");
+        assert_eq!(inside.encode(text).unwrap(), built_in.encode(text).unwrap());
+    }
+
+    #[test]
+    fn local_and_global_layers_differ_within_its_context() {
+        let weights = weights().unwrap();
+        let config = weights.config();
+        assert!(gguf().len() < 8 << 20);
+        assert_eq!(config.vocab, Tokenizer::of_default_model().vocab_size());
+        assert!(config.max_position >= 512 && config.window().unwrap() < config.max_position);
+        assert!(config.attn_softcap.is_some() && config.final_softcap.is_some());
+    }
+}
