@@ -411,9 +411,9 @@ impl Detector {
         });
         let mut report = self.report(ids.len() as u64, outcomes);
         report.spans = match last {
-            Some((entry, values)) if entry.id == report.key_id => self.spans(entry, &values),
+            Some((entry, values)) if entry.id == report.key_id => self.spans(entry, &values, ids),
             _ => match self.keys.iter().find(|entry| entry.id == report.key_id) {
-                Some(entry) => self.spans(entry, &self.values(entry, prompt, ids)),
+                Some(entry) => self.spans(entry, &self.values(entry, prompt, ids), ids),
                 None => Vec::new(),
             },
         };

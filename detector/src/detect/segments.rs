@@ -1,5 +1,6 @@
 //! Where in a text the mark is.
 
+use std::collections::HashMap;
 #[cfg(feature = "text")]
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -112,7 +113,7 @@ impl Detector {
         for entry in &self.keys {
             let values = self.values(entry, &[], ids);
             scored_tokens = scored_tokens.max(values.scored().count() as u64);
-            segments.extend(self.spans(entry, &values));
+            segments.extend(self.spans(entry, &values, ids));
         }
         segments.sort_by_key(|span| span.tokens);
         let approximate = self.keys.iter().any(|entry| entry.prf.scheme().is_compat());
@@ -131,8 +132,8 @@ impl Detector {
         }
     }
 
-    /// The passages that one key of the detector finds, at the detector's rate divided by the number of its keys.
-    pub(super) fn spans(&self, entry: &Entry, values: &TextGValues) -> Vec<Span> {
+    /// The passages of `ids` that one key of the detector finds, at the detector's rate divided by the number of its keys.
+    pub(super) fn spans(&self, entry: &Entry, values: &TextGValues, ids: &[u32]) -> Vec<Span> {
         let tries = self.keys.len();
         let scanners = scanners(values.depth);
         let scored: Vec<_> = (0..values.g.len()).filter(|&i| values.scored[i]).collect();
@@ -167,7 +168,36 @@ impl Detector {
                 key_id: entry.id.clone(),
             });
         }
+        follow_loops(&mut spans, values, ids);
         spans
+    }
+}
+
+/// Lets a passage that runs into a loop end where the loop ends: tokens that follow it, do not count because their context
+/// has come up before, and have it from inside the passage, are the passage once more. They add nothing to its evidence, and
+/// p stays what it is.
+fn follow_loops(spans: &mut [Span], values: &TextGValues, ids: &[u32]) {
+    if spans.is_empty() || values.first == 0 {
+        return;
+    }
+    let mut first_of = HashMap::new();
+    for (i, context) in ids.windows(values.first).enumerate() {
+        first_of.entry(context).or_insert(i as u64 + values.first as u64);
+    }
+    let next: Vec<u64> = spans.iter().skip(1).map(|span| span.tokens[0]).chain([ids.len() as u64]).collect();
+    for (span, next) in spans.iter_mut().zip(next) {
+        let [start, end] = span.tokens;
+        let repeats = |t: u64| {
+            let t = t as usize;
+            let context = &ids[t - values.first..t];
+            !values.scored[t - values.first]
+                && first_of.get(context).is_some_and(|&first| start < first && first < end)
+        };
+        // Where the last token of a round meets the first, contexts are new once.
+        let seam = values.first as u64;
+        while let Some(t) = (span.tokens[1]..next.min(span.tokens[1] + seam + 1)).find(|&t| repeats(t)) {
+            span.tokens[1] = t + 1;
+        }
     }
 }
 

@@ -175,3 +175,21 @@ fn segments_are_found_where_they_are() {
     assert_eq!(Detector::for_tokens(key(2)).segments_of_tokens(&ids).segments, []);
     assert_eq!(detector.segments_of_tokens(&[1, 2]).segments, []);
 }
+
+#[test]
+fn a_passage_that_loops_ends_with_its_loop() {
+    let passage = marked(&key(1), 104);
+    let looped = [&passage[..], &passage[84..].repeat(10)].concat();
+    let ids: Vec<u32> = (0..600).chain(looped).chain(600_000..600_500).collect();
+    let detector = Detector::for_tokens(key(1));
+    let span = &detector.segments_of_tokens(&ids).segments[0];
+    assert!(span.tokens[0].abs_diff(600) <= 8 && span.tokens[1].abs_diff(904) <= 4, "{span:?}");
+    let once: Vec<u32> = (0..600).chain(passage).chain(600_000..600_500).collect();
+    let plain = &detector.segments_of_tokens(&once).segments[0];
+    assert!(span.scored_tokens.abs_diff(plain.scored_tokens) <= 4, "a loop is no evidence: {span:?}");
+    // What somebody else wrote before and after is not the passage, though it repeats itself.
+    let ids: Vec<u32> =
+        (0..40).cycle().take(600).chain(once[600..704].to_vec()).chain((0..40).cycle().take(300)).collect();
+    let span = &detector.segments_of_tokens(&ids).segments[0];
+    assert!(span.tokens[0].abs_diff(600) <= 8 && span.tokens[1].abs_diff(704) <= 8, "{span:?}");
+}
