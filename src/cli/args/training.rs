@@ -1,0 +1,152 @@
+//! Arguments of the commands that make models.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::DeviceArg;
+
+#[derive(Args, Debug)]
+pub(crate) struct TrainArgs {
+    /// Plain text, one paragraph a line; `<|endofdoc|>` on a line of its own, or else blank lines, between documents
+    #[arg(required = true)]
+    pub text: Vec<PathBuf>,
+    /// The directory for the model, the run and its curve
+    #[arg(long)]
+    pub output: PathBuf,
+    /// Go on with the run that is in the directory, if there is one
+    #[arg(long)]
+    pub resume: bool,
+    /// A tokenizer.json, or a directory with one; without it, a vocabulary is learned from the text
+    #[arg(long)]
+    pub tokenizer: Option<PathBuf>,
+    /// Entries of the vocabulary that is learned
+    #[arg(long, default_value_t = 6144)]
+    pub vocab: usize,
+    /// A config.json of the model, instead of the sizes below
+    #[arg(long, conflicts_with_all = ["hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "window"])]
+    pub config: Option<PathBuf>,
+    /// Width of the residual stream
+    #[arg(long, default_value_t = 256)]
+    pub hidden: usize,
+    /// Layers; local and global ones alternate
+    #[arg(long, default_value_t = 8)]
+    pub layers: usize,
+    /// Query heads
+    #[arg(long, default_value_t = 4)]
+    pub heads: usize,
+    /// Key and value heads
+    #[arg(long, default_value_t = 2)]
+    pub kv_heads: usize,
+    /// Width of a head
+    #[arg(long, default_value_t = 64)]
+    pub head_dim: usize,
+    /// Width of the feed-forward layer
+    #[arg(long, default_value_t = 768)]
+    pub intermediate: usize,
+    /// Positions that a local layer sees
+    #[arg(long, default_value_t = 128)]
+    pub window: usize,
+    /// Tokens of a row, and positions of the model
+    #[arg(long, default_value_t = 512)]
+    pub context: usize,
+    /// Steps of the whole run; the learning rate falls towards the last
+    #[arg(long)]
+    pub steps: u64,
+    /// Rows of a step
+    #[arg(long, default_value_t = 16)]
+    pub batch: usize,
+    /// Rows that one thread works on at a time
+    #[arg(long, default_value_t = 4)]
+    pub micro_batch: usize,
+    /// Largest learning rate
+    #[arg(long, default_value_t = 3e-3)]
+    pub learning_rate: f64,
+    /// What the learning rate falls to, as a share of the largest
+    #[arg(long, default_value_t = 0.1)]
+    pub final_rate: f64,
+    /// Steps of the rise to the largest learning rate
+    #[arg(long, default_value_t = 100)]
+    pub warmup: u64,
+    /// Weight decay of matrices
+    #[arg(long, default_value_t = 0.1)]
+    pub weight_decay: f32,
+    /// Decay of the mean square of gradients
+    #[arg(long, default_value_t = 0.95)]
+    pub beta2: f32,
+    /// Longest gradient; longer ones are scaled to it
+    #[arg(long, default_value_t = 1.0)]
+    pub clip: f32,
+    /// Standard deviation of the first parameters
+    #[arg(long, default_value_t = 0.02)]
+    pub init_std: f32,
+    /// Seed of the first parameters and of the order of the text
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Steps between two measurements of the held-out loss
+    #[arg(long, default_value_t = 100)]
+    pub eval_every: u64,
+    /// Held-out rows of a measurement; the last one takes all
+    #[arg(long, default_value_t = 64)]
+    pub eval_rows: usize,
+    /// Minutes between two checkpoints
+    #[arg(long, default_value_t = 5.0)]
+    pub checkpoint_minutes: f64,
+    /// Where to compute; the CPU has gradients of its own for Gemma 2
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+    /// Threads to compute with; all cores if not given
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// A Hugging Face directory with config.json, safetensors and tokenizer.json
+    pub model: String,
+    /// The GGUF file to write
+    pub output: PathBuf,
+    /// How matrices are stored; norms stay in f32, and a tied embedding gets 6 bits at least
+    #[arg(long = "type", value_enum, default_value_t = FormatArg::Q8_0)]
+    pub format: FormatArg,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum FormatArg {
+    /// As trained
+    F32,
+    /// 16-bit floats
+    F16,
+    /// 16-bit brain floats
+    Bf16,
+    /// 8.5 bits a number
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 6.6 bits a number
+    #[value(name = "q6_k")]
+    Q6K,
+    /// 5.5 bits a number
+    #[value(name = "q5_k")]
+    Q5K,
+    /// 4.5 bits a number
+    #[value(name = "q4_k")]
+    Q4K,
+    /// 3.4 bits a number
+    #[value(name = "q3_k")]
+    Q3K,
+    /// 2.6 bits a number
+    #[value(name = "q2_k")]
+    Q2K,
+    /// 6 bits a number
+    #[value(name = "q5_1")]
+    Q5_1,
+    /// 5.5 bits a number, in blocks of 32
+    #[value(name = "q5_0")]
+    Q5_0,
+    /// 5 bits a number
+    #[value(name = "q4_1")]
+    Q4_1,
+    /// 4.5 bits a number, in blocks of 32
+    #[value(name = "q4_0")]
+    Q4_0,
+}
