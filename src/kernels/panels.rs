@@ -1,22 +1,24 @@
 //! Quantised matrices in the order in which the integer kernels read them.
 //!
 //! A panel is 16 rows side by side, so that one vector register holds the same four inputs of all 16 and their sums
-//! need no adding up across lanes. For each group of inputs that share a scale, a panel has first the scales of its 16
-//! rows, then the numbers, four inputs at a time (a quad): byte 4r + j of a 64-byte vector is input j of row r. Numbers are
-//! stored without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes.
+//! need no adding up across lanes. It is a run of groups of inputs. A group has first the scales of its 16 rows, then the
+//! numbers, four inputs at a time (a quad): byte 4r + j of a 64-byte vector is input j of row r. Numbers are stored
+//! without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes.
 //!
-//! | format | scales of a group of inputs | numbers of the group |
-//! |---|---|---|
-//! | `q8_0` | 32 inputs: f16 | 8 vectors, one a quad; zero is 128 |
-//! | `q4_0` | 32 inputs: f16 | 4 vectors: quad v in the low, quad 4 + v in the high nibble; zero is 8 |
-//! | `q4_k` | 256 inputs: f16 scale, f16 minimum, and for each 32 a u8 factor of either | as `q4_0`, no zero |
-//! | `q6_k` | 256 inputs: f16 scale, and for each 16 an i8 factor | for each 16: 2 vectors of nibbles, quad v and quad 2 + v; 1 vector of upper bits, 2 a quad; zero is 32 |
+//! | format | inputs of a group | vectors of scales | vectors of numbers |
+//! |---|---|---|---|
+//! | `q8_0` | 2 x 32 | 1: f16 of the first 32 inputs, f16 of the second | 16, one a quad; zero is 128 |
+//! | `q4_0` | 2 x 32 | 1, as `q8_0` | for each 32 inputs 4: quad v in the low, quad 4 + v in the high nibble; zero is 8 |
+//! | `q4_k` | 8 x 32 | 5: f16 scale, f16 minimum, for each 32 inputs a u8 factor of either | 32, as `q4_0`, no zero |
+//! | `q6_k` | 16 x 16 | 5: f16 scale, for each 16 inputs an i8 factor, 32 bytes unused | for each 16 inputs 3: two of nibbles, quad v and quad 2 + v; one of upper bits, 2 a quad; zero is 32 |
 //!
-//! All scales of a panel come first, then all its numbers, so that vectors start at multiples of 64 bytes. A panel has
-//! the bytes that its rows had, but for 3 % more in `q4_k`, whose 6-bit factors become bytes.
+//! So a product reads one stream of memory from end to end, at the rate at which the processor fetches ahead by itself:
+//! with the scales of a panel before all of its numbers it had half of that. A panel has the bytes that its rows had, but
+//! for 3 % more in `q4_k`, whose 6-bit factors become bytes, and 1 % in `q6_k`.
 
 use super::Format;
 use half::f16;
+use memmap2::MmapMut;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -31,35 +33,35 @@ pub struct Panels {
     format: Format,
     rows: usize,
     cols: usize,
-    shape: Shape,
+    panel_bytes: usize,
 }
 
-/// What one panel takes.
+/// What a panel is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    /// Vectors of scales.
-    scales: usize,
-    /// Vectors of numbers.
-    numbers: usize,
+pub(super) struct Shape {
+    /// Inputs of a group.
+    pub(super) inputs: usize,
+    /// Vectors of scales of a group.
+    pub(super) scales: usize,
+    /// Vectors of numbers of a group.
+    pub(super) numbers: usize,
 }
 
 impl Shape {
-    fn of(format: Format, cols: usize) -> Option<Self> {
-        let (group, scales, numbers) = match format {
-            Format::Q8_0 => (32, 32, 8),
-            Format::Q4_0 => (32, 32, 4),
-            Format::Q4K => (256, 64 + 8 * 32, 8 * 4),
-            Format::Q6K => (256, 32 + 16 * 16, 16 * 3),
+    /// `None` where the format has no panels.
+    pub(super) const fn of(format: Format) -> Option<Self> {
+        let (inputs, scales, numbers) = match format {
+            Format::Q8_0 => (64, 1, 16),
+            Format::Q4_0 => (64, 1, 8),
+            Format::Q4K => (256, 5, 32),
+            Format::Q6K => (256, 5, 48),
             _ => return None,
         };
-        if cols == 0 || !cols.is_multiple_of(group) {
-            return None;
-        }
-        let groups = cols / group;
-        Some(Self { scales: (groups * scales).div_ceil(VECTOR), numbers: groups * numbers })
+        Some(Self { inputs, scales, numbers })
     }
 
-    fn bytes(self) -> usize {
+    /// Bytes of a group.
+    pub(super) const fn bytes(self) -> usize {
         (self.scales + self.numbers) * VECTOR
     }
 }
@@ -82,24 +84,25 @@ impl Panels {
     ) -> Option<Self> {
         /// Bytes that are reordered between two calls of `read`.
         const PART: usize = 16 << 20;
-        let shape = Shape::of(format, cols)?;
+        let shape = Shape::of(format)?;
         let row_bytes = format.bytes_of(cols)?;
-        if rows == 0 || !rows.is_multiple_of(LANES) || bytes.len() != rows * row_bytes {
+        if rows == 0 || cols == 0 || !cols.is_multiple_of(shape.inputs) || !rows.is_multiple_of(LANES) || bytes.len() != rows * row_bytes {
             return None;
         }
-        let mut memory = Aligned::zeroed(rows / LANES * shape.bytes());
+        let panel_bytes = cols / shape.inputs * shape.bytes();
+        let mut memory = Aligned::zeroed(rows / LANES * panel_bytes).ok()?;
         let together = (PART / (LANES * row_bytes)).max(1);
         let mut start = 0;
-        for panels in memory.bytes_mut().chunks_mut(together * shape.bytes()) {
-            let end = start + panels.len() / shape.bytes() * LANES * row_bytes;
+        for panels in memory.bytes_mut().chunks_mut(together * panel_bytes) {
+            let end = start + panels.len() / panel_bytes * LANES * row_bytes;
             panels
-                .par_chunks_mut(shape.bytes())
+                .par_chunks_mut(panel_bytes)
                 .zip(bytes[start..end].par_chunks(LANES * row_bytes))
                 .for_each(|(panel, rows)| pack(panel, rows, format, shape));
             read(start..end);
             start = end;
         }
-        Some(Self { memory, format, rows, cols, shape })
+        Some(Self { memory, format, rows, cols, panel_bytes })
     }
 
     /// The storage format.
@@ -119,74 +122,75 @@ impl Panels {
 
     /// Bytes of a panel.
     pub fn panel_bytes(&self) -> usize {
-        self.shape.bytes()
+        self.panel_bytes
     }
 
-    /// Scales and numbers of a panel.
-    pub(super) fn panel(&self, index: usize) -> (&[u8], &[u8]) {
-        let panel = &self.memory.bytes()[index * self.shape.bytes()..(index + 1) * self.shape.bytes()];
-        panel.split_at(self.shape.scales * VECTOR)
+    /// The groups of a panel.
+    pub(super) fn panel(&self, index: usize) -> &[u8] {
+        &self.memory.bytes()[index * self.panel_bytes..(index + 1) * self.panel_bytes]
     }
 
     /// Converts a row to f32: the same numbers as [`Format::dequantize`] gives for the row.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
-        let (scales, numbers) = self.panel(row / LANES);
         let lane = row % LANES;
-        match self.format {
-            Format::Q8_0 => q8_0::unpack(scales, numbers, lane, out),
-            Format::Q4_0 => q4_0::unpack(scales, numbers, lane, out),
-            Format::Q4K => q4_k::unpack(scales, numbers, lane, out),
-            _ => q6_k::unpack(scales, numbers, lane, out),
+        let Some(shape) = Shape::of(self.format) else { return };
+        let groups = self.panel(row / LANES).chunks_exact(shape.bytes());
+        for (group, out) in groups.zip(out.chunks_exact_mut(shape.inputs)) {
+            let (scales, numbers) = group.split_at(shape.scales * VECTOR);
+            match self.format {
+                Format::Q8_0 => q8_0::unpack(scales, numbers, lane, out),
+                Format::Q4_0 => q4_0::unpack(scales, numbers, lane, out),
+                Format::Q4K => q4_k::unpack(scales, numbers, lane, out),
+                _ => q6_k::unpack(scales, numbers, lane, out),
+            }
         }
     }
 }
 
 /// Fills a panel from its rows.
 fn pack(panel: &mut [u8], rows: &[u8], format: Format, shape: Shape) {
-    let (scales, numbers) = panel.split_at_mut(shape.scales * VECTOR);
+    let group_bytes = shape.inputs / format.block_len() * format.block_bytes();
     for (lane, row) in rows.chunks_exact(rows.len() / LANES).enumerate() {
-        match format {
-            Format::Q8_0 => q8_0::pack(row, lane, scales, numbers),
-            Format::Q4_0 => q4_0::pack(row, lane, scales, numbers),
-            Format::Q4K => q4_k::pack(row, lane, scales, numbers),
-            _ => q6_k::pack(row, lane, scales, numbers),
+        for (group, row) in panel.chunks_exact_mut(shape.bytes()).zip(row.chunks_exact(group_bytes)) {
+            let (scales, numbers) = group.split_at_mut(shape.scales * VECTOR);
+            match format {
+                Format::Q8_0 => q8_0::pack(row, lane, scales, numbers),
+                Format::Q4_0 => q4_0::pack(row, lane, scales, numbers),
+                Format::Q4K => q4_k::pack(row, lane, scales, numbers),
+                _ => q6_k::pack(row, lane, scales, numbers),
+            }
         }
     }
 }
 
-/// Zeroed bytes at an address that is a multiple of 64. The system gives their pages as they are written, so that a large
-/// matrix does not take twice its memory while it is copied.
+/// Zeroed bytes at a multiple of 64, on huge pages where the system has them: with pages of 4 KiB the processor's
+/// fetching ahead ends every 4 KiB. The system gives pages as they are written, so that a large matrix does not take
+/// twice its memory while it is copied.
 struct Aligned {
-    words: Vec<u64>,
-    /// The first word that is used.
-    first: usize,
+    memory: MmapMut,
+    start: usize,
     len: usize,
 }
 
 impl Aligned {
-    fn zeroed(len: usize) -> Self {
-        const WORD: usize = size_of::<u64>();
-        // Room for the words that alignment skips.
-        let words = vec![0_u64; len.div_ceil(WORD) + VECTOR / WORD - 1];
-        let first = words.as_ptr().align_offset(VECTOR);
-        Self { words, first, len }
+    fn zeroed(len: usize) -> std::io::Result<Self> {
+        /// Bytes of a huge page, at a multiple of which they begin. What is skipped before is never touched.
+        const HUGE: usize = 2 << 20;
+        let skip = if len < HUGE { 0 } else { HUGE };
+        let memory = MmapMut::map_anon(len + skip)?;
+        let start = memory.as_ptr().addr().next_multiple_of(skip.max(VECTOR)) - memory.as_ptr().addr();
+        // Advice: where it is refused the pages are small.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise_range(memmap2::Advice::HugePage, start, len);
+        Ok(Self { memory, start, len })
     }
-}
 
-#[expect(unsafe_code, reason = "words are bytes")]
-impl Aligned {
     fn bytes(&self) -> &[u8] {
-        let words = &self.words[self.first..];
-        debug_assert!(words.as_ptr().addr().is_multiple_of(VECTOR) && self.len <= size_of_val(words));
-        // SAFETY: `zeroed` made room for `len` bytes from `first` on, for at most 7 words are skipped; all are
-        // initialised, and any bytes are a valid u64.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), self.len) }
+        &self.memory[self.start..self.start + self.len]
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        let words = &mut self.words[self.first..];
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), self.len) }
+        &mut self.memory[self.start..self.start + self.len]
     }
 }
 
@@ -262,14 +266,11 @@ mod q4_0 {
     }
 }
 
-pub(super) mod q4_k {
+mod q4_k {
     use super::{LANES, VECTOR, half_at, nibble};
 
     /// A block of the file: f16 scale, f16 minimum, 12 bytes of 6-bit factors, 128 bytes of nibbles.
     const BLOCK: usize = 144;
-    /// Bytes of scales of 256 inputs: scale and minimum of each row, then 8 times the factors of both.
-    pub(in super::super) const SCALES: usize = 64 + 8 * 2 * LANES;
-
     /// The factors of scale and minimum of group `j`; `get_scale_min_k4` of ggml-quants.c.
     fn factors(packed: &[u8], j: usize) -> (u8, u8) {
         if j < 4 {
@@ -279,34 +280,30 @@ pub(super) mod q4_k {
         }
     }
 
-    pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
-        for (b, block) in row.chunks_exact(BLOCK).enumerate() {
-            let scales = &mut scales[b * SCALES..][..SCALES];
-            scales[2 * lane..2 * lane + 2].copy_from_slice(&block[..2]);
-            scales[32 + 2 * lane..32 + 2 * lane + 2].copy_from_slice(&block[2..4]);
-            for j in 0..8 {
-                let (scale, minimum) = factors(&block[4..16], j);
-                scales[64 + 2 * LANES * j + lane] = scale;
-                scales[64 + 2 * LANES * j + LANES + lane] = minimum;
-                // Two groups share 32 bytes of the file.
-                let bytes = &block[16 + j / 2 * 32..][..32];
-                let numbers = &mut numbers[(b * 8 + j) * 4 * VECTOR..][..4 * VECTOR];
-                for (i, &byte) in bytes.iter().enumerate() {
-                    let q = byte >> (4 * (j % 2)) & 15;
-                    let (at, shift) = nibble(lane, i);
-                    numbers[at] |= q << shift;
-                }
+    pub(super) fn pack(block: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
+        debug_assert_eq!(block.len(), BLOCK);
+        scales[2 * lane..2 * lane + 2].copy_from_slice(&block[..2]);
+        scales[32 + 2 * lane..32 + 2 * lane + 2].copy_from_slice(&block[2..4]);
+        for j in 0..8 {
+            let (scale, minimum) = factors(&block[4..16], j);
+            scales[64 + 2 * LANES * j + lane] = scale;
+            scales[64 + 2 * LANES * j + LANES + lane] = minimum;
+            // Two times 32 inputs share 32 bytes of the file.
+            let bytes = &block[16 + j / 2 * 32..][..32];
+            let numbers = &mut numbers[j * 4 * VECTOR..][..4 * VECTOR];
+            for (i, &byte) in bytes.iter().enumerate() {
+                let q = byte >> (4 * (j % 2)) & 15;
+                let (at, shift) = nibble(lane, i);
+                numbers[at] |= q << shift;
             }
         }
     }
 
     pub(super) fn unpack(scales: &[u8], numbers: &[u8], lane: usize, out: &mut [f32]) {
-        for (g, out) in out.chunks_exact_mut(32).enumerate() {
-            let (b, j) = (g / 8, g % 8);
-            let scales = &scales[b * SCALES..];
+        for (j, out) in out.chunks_exact_mut(32).enumerate() {
             let d = half_at(scales, 2 * lane) * f32::from(scales[64 + 2 * LANES * j + lane]);
             let m = half_at(scales, 32 + 2 * lane) * f32::from(scales[64 + 2 * LANES * j + LANES + lane]);
-            let numbers = &numbers[g * 4 * VECTOR..];
+            let numbers = &numbers[j * 4 * VECTOR..];
             for (i, o) in out.iter_mut().enumerate() {
                 let (byte, shift) = nibble(lane, i);
                 *o = d * f32::from(numbers[byte] >> shift & 15) - m;
@@ -315,14 +312,11 @@ pub(super) mod q4_k {
     }
 }
 
-pub(super) mod q6_k {
+mod q6_k {
     use super::{LANES, VECTOR, half_at, quad_byte};
 
     /// A block of the file: 128 bytes of lower halves, 64 bytes of upper bits, 16 i8 factors, f16 scale.
     const BLOCK: usize = 210;
-    /// Bytes of scales of 256 inputs: the scale of each row, then 16 times the factors.
-    pub(in super::super) const SCALES: usize = 32 + 16 * LANES;
-
     /// Input `i` of a block, 0 to 63; `dequantize_row_q6_K` of ggml-quants.c.
     fn number(block: &[u8], i: usize) -> u8 {
         let (half, part, l) = (i / 128, i % 128 / 32, i % 32);
@@ -337,29 +331,26 @@ pub(super) mod q6_k {
         (quad % 2 * VECTOR + byte, (quad / 2 * 4) as u32, 2 * VECTOR + byte, 2 * quad as u32)
     }
 
-    pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
-        for (b, block) in row.chunks_exact(BLOCK).enumerate() {
-            let scales = &mut scales[b * SCALES..][..SCALES];
-            scales[2 * lane..2 * lane + 2].copy_from_slice(&block[208..210]);
-            for j in 0..16 {
-                scales[32 + LANES * j + lane] = block[192 + j];
-                let numbers = &mut numbers[(b * 16 + j) * 3 * VECTOR..][..3 * VECTOR];
-                for i in 0..16 {
-                    let q = number(block, 16 * j + i);
-                    let (low, low_shift, high, high_shift) = place(lane, i);
-                    numbers[low] |= (q & 15) << low_shift;
-                    numbers[high] |= q >> 4 << high_shift;
-                }
+    pub(super) fn pack(block: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
+        debug_assert_eq!(block.len(), BLOCK);
+        scales[2 * lane..2 * lane + 2].copy_from_slice(&block[208..210]);
+        for j in 0..16 {
+            scales[32 + LANES * j + lane] = block[192 + j];
+            let numbers = &mut numbers[j * 3 * VECTOR..][..3 * VECTOR];
+            for i in 0..16 {
+                let q = number(block, 16 * j + i);
+                let (low, low_shift, high, high_shift) = place(lane, i);
+                numbers[low] |= (q & 15) << low_shift;
+                numbers[high] |= q >> 4 << high_shift;
             }
         }
     }
 
     pub(super) fn unpack(scales: &[u8], numbers: &[u8], lane: usize, out: &mut [f32]) {
-        for (g, out) in out.chunks_exact_mut(16).enumerate() {
-            let scales = &scales[g / 16 * SCALES..];
-            let d = half_at(scales, 2 * lane);
-            let factor = f32::from(scales[32 + LANES * (g % 16) + lane] as i8);
-            let numbers = &numbers[g * 3 * VECTOR..];
+        let d = half_at(scales, 2 * lane);
+        for (j, out) in out.chunks_exact_mut(16).enumerate() {
+            let factor = f32::from(scales[32 + LANES * j + lane] as i8);
+            let numbers = &numbers[j * 3 * VECTOR..];
             for (i, o) in out.iter_mut().enumerate() {
                 let (low, low_shift, high, high_shift) = place(lane, i);
                 let q = numbers[low] >> low_shift & 15 | (numbers[high] >> high_shift & 3) << 4;
@@ -420,6 +411,8 @@ pub(super) mod tests {
     fn other_shapes_have_no_panels() {
         let q8 = matrix(Format::Q8_0, 16, 64);
         assert!(Panels::new(q8.bytes(), Format::Q8_0, 16, 64, |_| {}).is_some());
+        let half = matrix(Format::Q8_0, 16, 96);
+        assert!(Panels::new(half.bytes(), Format::Q8_0, 16, 96, |_| {}).is_none());
         let odd = matrix(Format::Q8_0, 17, 64);
         assert!(Panels::new(odd.bytes(), Format::Q8_0, 17, 64, |_| {}).is_none());
         assert!(Panels::new(&[0; 16 * 4 * 64], Format::F32, 16, 64, |_| {}).is_none());

@@ -9,9 +9,9 @@
 
 use super::Format;
 use super::int8::{BLOCK, Int8Row};
-use super::panels::{LANES, Panels, VECTOR, q4_k, q6_k};
+use super::panels::{LANES, Panels, Shape, VECTOR};
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_loadu_si256,
+    __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256,
     _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
     _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_mul_ps,
     _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
@@ -20,8 +20,6 @@ use std::arch::x86_64::{
 
 /// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers.
 pub(super) const ROWS: usize = 8;
-/// How far ahead weights are asked for, in bytes.
-const AHEAD: usize = 4096;
 
 /// Whether the processor has the instructions.
 pub(super) fn available() -> bool {
@@ -39,7 +37,7 @@ pub(super) fn panel(panels: &Panels, index: usize, xs: &[Int8Row], out: &mut [[f
     assert!(available(), "AVX-512 VNNI is missing");
     assert!(xs.len() <= ROWS && out.len() == xs.len());
     assert!(xs.iter().all(|x| x.len() == panels.cols()), "activations of another width");
-    let (scales, numbers) = panels.panel(index);
+    let groups = panels.panel(index);
     macro_rules! run {
         ($kernel:ident) => {{
             let mut done = 0;
@@ -48,10 +46,10 @@ pub(super) fn panel(panels: &Panels, index: usize, xs: &[Int8Row], out: &mut [[f
                 // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
                 done += unsafe {
                     match xs.len() - done {
-                        8.. => $kernel::<8>(scales, numbers, &xs[done..], &mut out[done..]),
-                        4.. => $kernel::<4>(scales, numbers, &xs[done..], &mut out[done..]),
-                        2.. => $kernel::<2>(scales, numbers, &xs[done..], &mut out[done..]),
-                        _ => $kernel::<1>(scales, numbers, &xs[done..], &mut out[done..]),
+                        8.. => $kernel::<8>(groups, &xs[done..], &mut out[done..]),
+                        4.. => $kernel::<4>(groups, &xs[done..], &mut out[done..]),
+                        2.. => $kernel::<2>(groups, &xs[done..], &mut out[done..]),
+                        _ => $kernel::<1>(groups, &xs[done..], &mut out[done..]),
                     }
                 };
             }
@@ -107,9 +105,7 @@ inlined! {
 inlined! {
     /// 64 bytes of weights at a multiple of 64.
     fn vector(numbers: *const u8, index: usize) -> __m512i {
-        let at = numbers.add(index * VECTOR);
-        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
-        _mm512_load_si512(at.cast())
+        _mm512_load_si512(numbers.add(index * VECTOR).cast())
     }
 }
 
@@ -165,34 +161,35 @@ inlined! {
     }
 }
 
-/// Defines a kernel: the checks that make its pointers safe, then its body for M rows.
+/// Defines a kernel: the checks that make its pointers safe, then its body, once a group, for M rows.
 macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $scale_bytes:expr, $number_vectors:expr, $group:expr,
-     |$scales:ident, $numbers:ident, $rows:ident, $groups:ident, $acc:ident| $body:block) => {
+    ($(#[$doc:meta])* $name:ident, $format:expr, |$scales:ident, $numbers:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
         $(#[$doc])*
         ///
         /// Returns M, the rows of activations that were served.
         ///
         /// # Safety
-        /// The processor has AVX-512 F, BW and VNNI, `numbers` starts at a multiple of 64, and each of the first M rows
-        /// is as long as the others.
+        /// The processor has AVX-512 F, BW and VNNI, `panel` starts at a multiple of 64, and each of the first M rows is
+        /// as long as the others.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-        unsafe fn $name<const M: usize>(
-            scales: &[u8],
-            numbers: &[u8],
-            xs: &[Int8Row],
-            out: &mut [[f32; LANES]],
-        ) -> usize {
-            let $groups = xs[0].len() / $group;
-            assert!(scales.len() >= $groups * $scale_bytes && numbers.len() == $groups * $number_vectors * VECTOR);
-            assert!(xs.len() >= M && out.len() >= M);
+        unsafe fn $name<const M: usize>(panel: &[u8], xs: &[Int8Row], out: &mut [[f32; LANES]]) -> usize {
+            const SHAPE: Shape = Shape::of($format).expect("a format with panels");
+            let groups = xs[0].len() / SHAPE.inputs;
+            assert!(panel.len() == groups * SHAPE.bytes() && xs.len() >= M && out.len() >= M);
             let $rows = Rows::<M>::new(xs);
-            let ($scales, $numbers) = (scales.as_ptr(), numbers.as_ptr());
+            let panel = panel.as_ptr();
             let mut $acc = [_mm512_setzero_ps(); M];
-            // SAFETY: group g reads scales from g·scale_bytes and vectors from g·number_vectors on, which end inside
-            // the slices, as asserted; a row has `group` values, group/32 scales and group/16 sums for each group.
-            unsafe { $body }
+            for $group in 0..groups {
+                // SAFETY: a group's scales and numbers end inside the slice, as asserted, and the body reads
+                // no more than their vectors; a row has `inputs` values, inputs/32 scales and inputs/16 sums for each
+                // group.
+                unsafe {
+                    let $scales = panel.add($group * SHAPE.bytes());
+                    let $numbers = $scales.add(SHAPE.scales * VECTOR);
+                    $body
+                }
+            }
             for (out, acc) in out.iter_mut().zip($acc) {
                 // SAFETY: 16 floats.
                 unsafe { _mm512_storeu_ps(out.as_mut_ptr(), acc) };
@@ -204,15 +201,17 @@ macro_rules! kernel {
 
 kernel! {
     /// See [`super::panels`].
-    q8_0, 32, 8, BLOCK, |scales, numbers, rows, groups, acc| {
-        for b in 0..groups {
-            let scale = halves(scales.add(32 * b));
+    q8_0, Format::Q8_0, |scales, numbers, group, rows, acc| {
+        let mut half = 0;
+        while half < 2 {
+            let scale = halves(scales.add(32 * half));
             let mut quads = [_mm512_set1_epi8(0); 8];
             let mut q = 0;
             while q < 8 {
-                quads[q] = vector(numbers, 8 * b + q);
+                quads[q] = vector(numbers, 8 * half + q);
                 q += 1;
             }
+            let b = 2 * group + half;
             let mut m = 0;
             while m < M {
                 let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
@@ -221,16 +220,19 @@ kernel! {
                 acc[m] = _mm512_fmadd_ps(dot, scale, acc[m]);
                 m += 1;
             }
+            half += 1;
         }
     }
 }
 
 kernel! {
     /// See [`super::panels`].
-    q4_0, 32, 4, BLOCK, |scales, numbers, rows, groups, acc| {
-        for b in 0..groups {
-            let scale = halves(scales.add(32 * b));
-            let quads = nibbles(numbers, 4 * b);
+    q4_0, Format::Q4_0, |scales, numbers, group, rows, acc| {
+        let mut half = 0;
+        while half < 2 {
+            let scale = halves(scales.add(32 * half));
+            let quads = nibbles(numbers, 4 * half);
+            let b = 2 * group + half;
             let mut m = 0;
             while m < M {
                 let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
@@ -239,75 +241,71 @@ kernel! {
                 acc[m] = _mm512_fmadd_ps(dot, scale, acc[m]);
                 m += 1;
             }
+            half += 1;
         }
     }
 }
 
 kernel! {
     /// See [`super::panels`].
-    q4_k, q4_k::SCALES, 32, 256, |scales, numbers, rows, groups, acc| {
-        for g in 0..groups {
-            let scales = scales.add(q4_k::SCALES * g);
-            let (scale, minimum) = (halves(scales), halves(scales.add(32)));
-            for j in 0..8 {
-                let factors = scales.add(64 + 2 * LANES * j);
-                let scale = _mm512_mul_ps(scale, unsigned(factors));
-                let minimum = _mm512_mul_ps(minimum, unsigned(factors.add(LANES)));
-                let b = 8 * g + j;
-                let quads = nibbles(numbers, 4 * b);
-                let mut m = 0;
-                while m < M {
-                    let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
-                    let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, 0));
-                    let x_scale = *rows.scales[m].add(b);
-                    acc[m] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(x_scale)), acc[m]);
-                    acc[m] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(x_scale * sum as f32), acc[m]);
-                    m += 1;
-                }
+    q4_k, Format::Q4K, |scales, numbers, group, rows, acc| {
+        let (scale, minimum) = (halves(scales), halves(scales.add(32)));
+        let mut j = 0;
+        while j < 8 {
+            let factors = scales.add(64 + 2 * LANES * j);
+            let scale = _mm512_mul_ps(scale, unsigned(factors));
+            let minimum = _mm512_mul_ps(minimum, unsigned(factors.add(LANES)));
+            let quads = nibbles(numbers, 4 * j);
+            let b = 8 * group + j;
+            let mut m = 0;
+            while m < M {
+                let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
+                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, 0));
+                let x_scale = *rows.scales[m].add(b);
+                acc[m] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(x_scale)), acc[m]);
+                acc[m] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(x_scale * sum as f32), acc[m]);
+                m += 1;
             }
+            j += 1;
         }
     }
 }
 
 kernel! {
     /// See [`super::panels`].
-    q6_k, q6_k::SCALES, 48, 256, |scales, numbers, rows, groups, acc| {
+    q6_k, Format::Q6K, |scales, numbers, group, rows, acc| {
         let low = _mm512_set1_epi8(15);
         let (first, second) = (_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0C));
         let (third, fourth) = (_mm512_set1_epi8(0x30), _mm512_set1_epi8(0xC0_u8 as i8));
-        for g in 0..groups {
-            let scales = scales.add(q6_k::SCALES * g);
-            let scale = halves(scales);
-            for j in 0..16 {
-                let scale = _mm512_mul_ps(scale, signed(scales.add(32 + LANES * j)));
-                // 16 inputs: half of a block of activations.
-                let h = 16 * g + j;
-                let (a, b, high) = (vector(numbers, 3 * h), vector(numbers, 3 * h + 1), vector(numbers, 3 * h + 2));
-                let quads = [
-                    _mm512_or_si512(_mm512_and_si512(a, low), _mm512_slli_epi16::<4>(_mm512_and_si512(high, first))),
-                    _mm512_or_si512(_mm512_and_si512(b, low), _mm512_slli_epi16::<2>(_mm512_and_si512(high, second))),
-                    _mm512_or_si512(
-                        _mm512_and_si512(_mm512_srli_epi16::<4>(a), low),
-                        _mm512_and_si512(high, third),
-                    ),
-                    _mm512_or_si512(
-                        _mm512_and_si512(_mm512_srli_epi16::<4>(b), low),
-                        _mm512_srli_epi16::<2>(_mm512_and_si512(high, fourth)),
-                    ),
-                ];
-                let mut m = 0;
-                while m < M {
-                    let mut dot = _mm512_set1_epi32(-32 * *rows.sums[m].add(h));
-                    let mut q = 0;
-                    while q < 4 {
-                        dot = _mm512_dpbusd_epi32(dot, quads[q], quad(rows.values[m], 16 * h + 4 * q));
-                        q += 1;
-                    }
-                    let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(h / 2)));
-                    acc[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, acc[m]);
-                    m += 1;
+        let scale = halves(scales);
+        let mut j = 0;
+        while j < 16 {
+            let scale = _mm512_mul_ps(scale, signed(scales.add(32 + LANES * j)));
+            // 16 inputs: half of a block of activations.
+            let h = 16 * group + j;
+            let (a, b, high) = (vector(numbers, 3 * j), vector(numbers, 3 * j + 1), vector(numbers, 3 * j + 2));
+            let quads = [
+                _mm512_or_si512(_mm512_and_si512(a, low), _mm512_slli_epi16::<4>(_mm512_and_si512(high, first))),
+                _mm512_or_si512(_mm512_and_si512(b, low), _mm512_slli_epi16::<2>(_mm512_and_si512(high, second))),
+                _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16::<4>(a), low), _mm512_and_si512(high, third)),
+                _mm512_or_si512(
+                    _mm512_and_si512(_mm512_srli_epi16::<4>(b), low),
+                    _mm512_srli_epi16::<2>(_mm512_and_si512(high, fourth)),
+                ),
+            ];
+            let mut m = 0;
+            while m < M {
+                let mut dot = _mm512_set1_epi32(-32 * *rows.sums[m].add(h));
+                let mut q = 0;
+                while q < 4 {
+                    dot = _mm512_dpbusd_epi32(dot, quads[q], quad(rows.values[m], 16 * h + 4 * q));
+                    q += 1;
                 }
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(h / 2)));
+                acc[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, acc[m]);
+                m += 1;
             }
+            j += 1;
         }
     }
 }
