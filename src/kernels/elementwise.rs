@@ -140,11 +140,24 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
             lanes[l] = a[l].mul_add(b[l], lanes[l]);
         }
     }
-    let mut sum = lanes.iter().sum::<f32>();
+    let mut sum = halving_sum(lanes);
     for (a, b) in a_tail.iter().zip(b_tail) {
         sum += a * b;
     }
     sum
+}
+
+/// The sum of lanes, half onto half, so that it takes five additions after each other and not 32.
+#[inline(always)]
+fn halving_sum(mut lanes: [f32; 2 * LANES]) -> f32 {
+    let mut half = LANES;
+    while half > 0 {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 #[inline(always)]
@@ -194,6 +207,16 @@ for_each_target! {
             *o = *x * r * (1.0 + *w);
         }
         r
+    }
+
+    /// RMSNorm of one row with a weight that has the 1 in it: out = x · r · weight.
+    pub fn scaled_norm_row(out: &mut [f32], xs: &[f32], weight: &[f32], eps: f32) {
+        let n = xs.len();
+        let square = sum_by(n, |i| xs[i] * xs[i]);
+        let r = 1.0 / (square / n as f32 + eps).sqrt();
+        for ((o, x), w) in out.iter_mut().zip(xs).zip(weight) {
+            *o = *x * r * *w;
+        }
     }
 
     /// As [`rms_norm_row`], added to what `out` holds.

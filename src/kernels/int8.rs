@@ -1,10 +1,12 @@
 //! Activations rounded to 8 bits, for the integer kernels.
 
+use super::elementwise::for_each_target;
+
 /// Numbers that share a scale.
 pub const BLOCK: usize = 32;
 
 /// A row of activations as signed bytes with a scale for each [`BLOCK`] of them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Int8Row {
     /// x ≈ scale · value.
     pub(super) values: Vec<i8>,
@@ -17,28 +19,19 @@ pub struct Int8Row {
 impl Int8Row {
     /// Rounds `xs`, whose length is a multiple of [`BLOCK`], to the nearest of 255 values a block.
     pub fn new(xs: &[f32]) -> Self {
+        let mut row = Self::default();
+        row.set(xs);
+        row
+    }
+
+    /// As [`Self::new`], in the place of what was there.
+    pub fn set(&mut self, xs: &[f32]) {
         debug_assert!(xs.len().is_multiple_of(BLOCK));
         let blocks = xs.len() / BLOCK;
-        let mut row = Self {
-            values: vec![0; xs.len()],
-            scales: Vec::with_capacity(blocks),
-            sums: Vec::with_capacity(2 * blocks),
-        };
-        for (block, values) in xs.chunks_exact(BLOCK).zip(row.values.chunks_exact_mut(BLOCK)) {
-            // As integers, because magnitudes order like their bits and the loop becomes vector instructions.
-            let largest = block.iter().map(|x| x.to_bits() & 0x7FFF_FFFF).max().unwrap_or(0);
-            let largest = f32::from_bits(largest);
-            let scale = if largest.is_finite() { largest / 127.0 } else { f32::NAN };
-            // A block of zeros has scale 0, and so has one so small that the inverse would overflow.
-            let inverse = if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
-            for (value, x) in values.iter_mut().zip(block) {
-                *value = (x * inverse).round_ties_even() as i8;
-            }
-            row.scales.push(scale);
-            row.sums
-                .extend(values.chunks_exact(16).map(|half| half.iter().map(|&v| i32::from(v)).sum::<i32>()));
-        }
-        row
+        self.values.resize(xs.len(), 0);
+        self.scales.resize(blocks, 0.0);
+        self.sums.resize(2 * blocks, 0);
+        round_row(&mut self.values, &mut self.scales, &mut self.sums, xs);
     }
 
     /// Length.
@@ -49,6 +42,35 @@ impl Int8Row {
     /// Whether there are no numbers.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+}
+
+for_each_target! {
+    /// Blocks of numbers to values, scales and sums of 16 values each.
+    pub fn round_row(values: &mut [i8], scales: &mut [f32], sums: &mut [i32], xs: &[f32]) {
+        /// 1.5 · 2^23: added to a small number, it leaves the nearest whole one, ties to even, in the low bits.
+        const ROUND: f32 = 12_582_912.0;
+        let (xs, values) = (xs.as_chunks::<BLOCK>().0, values.as_chunks_mut::<BLOCK>().0);
+        let sums = sums.as_chunks_mut::<2>().0;
+        for (((x, values), scale), sums) in xs.iter().zip(values).zip(scales).zip(sums) {
+            // As integers, because magnitudes order like their bits and the loop becomes vector instructions.
+            let largest = x.iter().fold(0, |most, x| (x.to_bits() & 0x7FFF_FFFF).max(most));
+            let largest = f32::from_bits(largest);
+            *scale = if largest.is_finite() { largest / 127.0 } else { f32::NAN };
+            // A block of zeros has scale 0, and so has one so small that the inverse would overflow.
+            let inverse = if *scale > f32::MIN_POSITIVE { 1.0 / *scale } else { 0.0 };
+            let mut whole = [0i32; BLOCK];
+            for (whole, x) in whole.iter_mut().zip(x) {
+                *whole = ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+            }
+            for (value, whole) in values.iter_mut().zip(&whole) {
+                *value = *whole as i8;
+            }
+            // A sum is of what is stored, whatever that is where a number is not finite.
+            for (sum, half) in sums.iter_mut().zip(values.as_chunks::<16>().0) {
+                *sum = half.iter().map(|&value| i32::from(value)).sum();
+            }
+        }
     }
 }
 

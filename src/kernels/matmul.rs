@@ -90,14 +90,11 @@ impl MatMul {
     fn panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
         let xs: Vec<Int8Row> = xs.par_chunks(self.matrix.cols()).map(Int8Row::new).collect();
         self.in_parallel(|range| {
-            let mut sums = [[0f32; LANES]; PASS];
+            let mut sums = vec![[0f32; LANES]; xs.len()];
             for index in range.start / LANES..range.end / LANES {
-                for (pass, xs) in xs.chunks(PASS).enumerate() {
-                    let sums = &mut sums[..xs.len()];
-                    integer_panel(panels, index, xs, sums);
-                    for (i, sums) in sums.iter().enumerate() {
-                        out.set_run(pass * PASS + i, index * LANES, sums);
-                    }
+                panels.multiply(index, &xs, &mut sums);
+                for (i, sums) in sums.iter().enumerate() {
+                    out.set_run(i, index * LANES, sums);
                 }
             }
         });
@@ -203,12 +200,6 @@ impl MatMul {
     }
 }
 
-/// Rows of activations that one pass over a panel serves.
-#[cfg(target_arch = "x86_64")]
-const PASS: usize = super::vnni::ROWS;
-#[cfg(not(target_arch = "x86_64"))]
-const PASS: usize = 1;
-
 /// Whether this processor has integer kernels for matrices in panels.
 pub(super) fn has_integer_kernels() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -217,12 +208,20 @@ pub(super) fn has_integer_kernels() -> bool {
     false
 }
 
-/// The sums of one panel for each row of activations.
-fn integer_panel(panels: &Panels, index: usize, xs: &[Int8Row], sums: &mut [[f32; LANES]]) {
-    #[cfg(target_arch = "x86_64")]
-    super::vnni::panel(panels, index, xs, sums);
-    #[cfg(not(target_arch = "x86_64"))]
-    unreachable!("no matrix is put into panels here: {panels:?} {index} {} {}", xs.len(), sums.len());
+impl Panels {
+    /// The 16 rows of panel `index` times rows of activations: `out[m]` is for `xs[m]`.
+    ///
+    /// # Panics
+    /// If there is no such panel, or activations have another width or number than the panel or `out`.
+    pub fn multiply(&self, index: usize, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
+        assert_eq!(xs.len(), out.len(), "an output for each row of activations");
+        #[cfg(target_arch = "x86_64")]
+        for (xs, out) in xs.chunks(super::vnni::ROWS).zip(out.chunks_mut(super::vnni::ROWS)) {
+            super::vnni::panel(self, index, xs, out);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("no matrix is put into panels here: {self:?} {index}");
+    }
 }
 
 /// Whether candle's integer kernel takes rows of this format and length: the formats with a minimum read blocks in pairs.

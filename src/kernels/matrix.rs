@@ -137,6 +137,14 @@ impl Matrix {
         Some(Self { store: Store::Panels(Arc::new(panels)), ..self.clone() })
     }
 
+    /// The panels of a matrix that is in panels.
+    pub fn panels(&self) -> Option<&Arc<Panels>> {
+        match &self.store {
+            Store::Rows(_) => None,
+            Store::Panels(panels) => Some(panels),
+        }
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }

@@ -18,11 +18,14 @@ pub mod panels;
 pub mod pointwise;
 mod q5;
 pub mod scan;
+pub mod team;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
 pub use attention::DecodeAttention;
 pub use format::Format;
+pub use int8::Int8Row;
 pub use matmul::MatMul;
 pub use matrix::{Bytes, Matrix, MatrixError};
+pub use panels::Panels;
 pub use pointwise::{GatedGelu, MaskedSoftmax, SoftCap};

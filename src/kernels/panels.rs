@@ -86,7 +86,12 @@ impl Panels {
         const PART: usize = 16 << 20;
         let shape = Shape::of(format)?;
         let row_bytes = format.bytes_of(cols)?;
-        if rows == 0 || cols == 0 || !cols.is_multiple_of(shape.inputs) || !rows.is_multiple_of(LANES) || bytes.len() != rows * row_bytes {
+        if rows == 0
+            || cols == 0
+            || !cols.is_multiple_of(shape.inputs)
+            || !rows.is_multiple_of(LANES)
+            || bytes.len() != rows * row_bytes
+        {
             return None;
         }
         let panel_bytes = cols / shape.inputs * shape.bytes();
@@ -123,6 +128,11 @@ impl Panels {
     /// Bytes of a panel.
     pub fn panel_bytes(&self) -> usize {
         self.panel_bytes
+    }
+
+    /// Bytes of all panels.
+    pub fn bytes(&self) -> usize {
+        self.memory.len
     }
 
     /// The groups of a panel.

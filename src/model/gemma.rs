@@ -2,6 +2,7 @@
 
 use super::attention::{Attention, Masks, Sequence};
 use super::config::{Architecture, Config, LayerKind};
+use super::decode::{self, Decoder, DecoderLayer};
 use super::error::{Error, Result};
 use super::inspect;
 use super::kv_cache::Cache;
@@ -14,6 +15,7 @@ use super::source::{Plain, Source, Stored};
 use super::weights::{Progress, Weights};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Rows of activations that go through the layers at once; longer prompts are cut. It bounds the memory of attention
 /// scores and of feed-forward activations, and is more than the matrix products need to run at full speed.
@@ -63,6 +65,8 @@ pub struct Gemma {
     norm: RmsNorm,
     head: Linear,
     fingerprint: Option<String>,
+    /// The same weights for [`Self::step`], where it has them in panels.
+    pub(super) decoder: Option<Arc<Decoder>>,
 }
 
 impl Gemma {
@@ -168,7 +172,10 @@ impl Gemma {
         let table = "model.embed_tokens.weight";
         let embedding = source.embedding(table, c.vocab, hidden)?;
         let head = source.linear(if c.tie { table } else { "lm_head.weight" }, c.vocab, hidden)?;
-        Ok(Self { config, device, dtype, embedding, layers, norm, head, fingerprint: None })
+        let mut model =
+            Self { config, device, dtype, embedding, layers, norm, head, fingerprint: None, decoder: None };
+        model.decoder = model.decoder()?.map(Arc::new);
+        Ok(model)
     }
 
     /// The configuration in force, after [`LoadOptions::softcap`].
@@ -201,7 +208,22 @@ impl Gemma {
             }
         }
         model.head = model.head.with_exact(exact);
+        if exact {
+            // It would round.
+            model.decoder = None;
+        }
         model
+    }
+
+    /// The weights of [`Self::step`], if all of them are in panels.
+    fn decoder(&self) -> Result<Option<Decoder>> {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let Some(layer) = layer.decoder()? else { return Ok(None) };
+            layers.push(layer);
+        }
+        let (Some(norm), Some(head)) = (self.norm.values()?, self.head.panels()) else { return Ok(None) };
+        Ok(Some(Decoder { layers, norm, head: head.clone() }))
     }
 
     /// An empty cache for `batch` sequences.
@@ -252,6 +274,9 @@ impl Gemma {
             self.check(&[[*token]], 1, cache.len())?;
         }
         let mut xs = self.embed(tokens, (tokens.len(), 1))?;
+        if let Some(logits) = self.decode(&xs, caches)? {
+            return Ok(logits);
+        }
         let angles = |rope, start| Angles::new(rope, c.head_dim, start, 1, &self.device, self.dtype);
         let angles: Vec<[Angles; 2]> = caches
             .iter()
@@ -274,6 +299,36 @@ impl Gemma {
         }
         let last = self.norm.forward(&xs)?.squeeze(1)?;
         Ok(RawLogits::new(self.head.forward(&last)?.to_dtype(DType::F32)?, c))
+    }
+
+    /// What [`Self::step`] does, by [`Decoder::step`]; `None` where the weights or a cache are not what that takes.
+    fn decode(&self, xs: &Tensor, caches: &mut [&mut Cache]) -> Result<Option<RawLogits>> {
+        let Some(decoder) = &self.decoder else { return Ok(None) };
+        let stepped = {
+            let sequences: Option<Vec<_>> = caches
+                .iter()
+                .map(|cache| {
+                    let past =
+                        cache.layers.iter().map(|layer| layer.past(cache.len)).collect::<Option<_>>()?;
+                    Some(decode::Sequence { position: cache.len, past })
+                })
+                .collect();
+            let Some(sequences) = sequences else { return Ok(None) };
+            decoder.step(&self.config, &xs.flatten_all()?.to_vec1()?, &sequences)
+        };
+        let (layers, dim) = (self.layers.len(), self.config.head_dim);
+        let of_sequence = stepped.kv.len() / (layers * caches.len());
+        for (i, kv) in stepped.kv.chunks_exact(of_sequence).enumerate() {
+            let (layer, sequence) = (i / caches.len(), i % caches.len());
+            let cache = &mut *caches[sequence];
+            let position = cache.len;
+            cache.layers[layer].push(position, kv, dim)?;
+        }
+        for cache in caches.iter_mut() {
+            cache.len += 1;
+        }
+        let logits = Tensor::from_vec(stepped.logits, (caches.len(), self.config.vocab), &self.device)?;
+        Ok(Some(RawLogits::new(logits, &self.config)))
     }
 
     /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
@@ -408,6 +463,44 @@ impl Gemma {
 }
 
 impl Layer {
+    /// The weights of a step, if all are in panels.
+    fn decoder(&self) -> Result<Option<DecoderLayer>> {
+        let head_norm = |norm: &Option<RmsNorm>| -> Result<Option<Vec<f32>>> {
+            norm.as_ref().map_or(Ok(None), RmsNorm::values)
+        };
+        let (a, m) = (&self.attention, &self.mlp);
+        let norms = (
+            self.input_norm.values()?,
+            self.post_attention_norm.values()?,
+            self.pre_mlp_norm.values()?,
+            self.post_mlp_norm.values()?,
+        );
+        let panels = [&a.q, &a.k, &a.v, &a.o, &m.gate, &m.up, &m.down].map(|linear| linear.panels().cloned());
+        let (
+            (Some(input_norm), Some(post_attention_norm), Some(pre_mlp_norm), Some(post_mlp_norm)),
+            [Some(q), Some(k), Some(v), Some(o), Some(gate), Some(up), Some(down)],
+        ) = (norms, panels)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(DecoderLayer {
+            kind: self.kind,
+            input_norm,
+            q,
+            k,
+            v,
+            o,
+            q_norm: head_norm(&a.q_norm)?,
+            k_norm: head_norm(&a.k_norm)?,
+            post_attention_norm,
+            pre_mlp_norm,
+            gate,
+            up,
+            down,
+            post_mlp_norm,
+        }))
+    }
+
     /// The layer around its attention.
     fn around(&self, xs: &Tensor, attention: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let ys = attention(&self.input_norm.forward(xs)?)?;

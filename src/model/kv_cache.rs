@@ -7,7 +7,8 @@
 
 use super::config::{Config, LayerKind};
 use super::error::{Error, Result};
-use candle_core::{Tensor, shape::Dim};
+use candle_core::{CpuStorage, D, Storage, Tensor, shape::Dim};
+use std::ops::{Deref, Range};
 
 /// Slots of a fresh buffer.
 const FIRST_CAPACITY: usize = 64;
@@ -68,6 +69,23 @@ impl LayerCache {
         }
         let stored = end.min(self.limit);
         Ok((keys.narrow(POSITIONS, 0, stored)?, values.narrow(POSITIONS, 0, stored)?))
+    }
+
+    /// What a position sees before itself; `None` where it is not kept on the CPU in f32, or is not one sequence's.
+    pub(super) fn past(&self, position: usize) -> Option<Past<'_>> {
+        let slots = if position < self.limit {
+            [0..position, 0..0]
+        } else {
+            // The slot that this position will take holds one that it does not see.
+            let slot = position % self.limit;
+            [0..slot, slot + 1..self.limit]
+        };
+        let Some((keys, values)) = &self.buffers else {
+            return (position == 0).then_some(Past { buffers: None, slots, capacity: 0, dim: 0 });
+        };
+        let dim = keys.dim(D::Minus1).ok()?;
+        let buffers = Some((Guarded::new(keys)?, Guarded::new(values)?));
+        Some(Past { buffers, slots, capacity: self.capacity, dim })
     }
 
     /// Copies `len` stored positions from `start` on into order.
@@ -139,6 +157,46 @@ impl LayerCache {
     fn bytes(&self) -> usize {
         let of = |t: &Tensor| t.elem_count() * t.dtype().size_in_bytes();
         self.buffers.as_ref().map_or(0, |(k, v)| of(k) + of(v))
+    }
+}
+
+/// A buffer's numbers, `[kv_heads, capacity, head_dim]`, while they are read.
+struct Guarded<'a>(Box<dyn Deref<Target = Storage> + Sync + 'a>);
+
+impl<'a> Guarded<'a> {
+    fn new(buffer: &'a Tensor) -> Option<Self> {
+        let (storage, layout) = buffer.storage_and_layout();
+        let whole = layout.contiguous_offsets() == Some((0, buffer.elem_count())) && buffer.dim(0).ok()? == 1;
+        (whole && matches!(&*storage, Storage::Cpu(CpuStorage::F32(_)))).then(|| Self(Box::new(storage)))
+    }
+
+    fn numbers(&self) -> &[f32] {
+        match &**self.0 {
+            Storage::Cpu(CpuStorage::F32(numbers)) => numbers,
+            _ => &[],
+        }
+    }
+}
+
+/// The keys and values that one position of one sequence sees before itself, where they lie.
+pub(super) struct Past<'a> {
+    buffers: Option<(Guarded<'a>, Guarded<'a>)>,
+    /// The slots that are seen: two runs, either of which may be empty.
+    slots: [Range<usize>; 2],
+    capacity: usize,
+    dim: usize,
+}
+
+impl Past<'_> {
+    /// Keys and values of a head, a run of positions each.
+    pub(super) fn head(&self, head: usize) -> impl Iterator<Item = (&[f32], &[f32])> + Clone {
+        self.buffers.iter().flat_map(move |(keys, values)| {
+            self.slots.iter().filter(|slots| !slots.is_empty()).map(move |slots| {
+                let first = head * self.capacity;
+                let range = (first + slots.start) * self.dim..(first + slots.end) * self.dim;
+                (&keys.numbers()[range.clone()], &values.numbers()[range])
+            })
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The linear layer and the embedding: one type each over the places that weights can be in.
 
 use super::error::{Error, Result};
-use crate::kernels::{MatMul, Matrix};
+use crate::kernels::{MatMul, Matrix, Panels};
 use candle_core::quantized::{QMatMul, QStorage, QTensor};
 use candle_core::{D, DType, Device, Module, Tensor};
 use std::borrow::Cow;
@@ -67,6 +67,14 @@ impl Linear {
             }
             Self::Quantized(w) => w.forward(&xs.to_dtype(DType::F32)?)?.to_dtype(xs.dtype())?,
         })
+    }
+
+    /// The panels of a layer that may round activations.
+    pub(super) fn panels(&self) -> Option<&Arc<Panels>> {
+        match self {
+            Self::Stored(MatMul { matrix, exact: false }) => matrix.panels(),
+            _ => None,
+        }
     }
 
     /// The same layer with the rounding of activations to 8 bits allowed or not; see [`MatMul::exact`].

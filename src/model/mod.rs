@@ -8,6 +8,7 @@
 
 pub mod attention;
 pub mod config;
+mod decode;
 pub mod error;
 pub mod gemma;
 pub mod inspect;

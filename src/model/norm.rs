@@ -28,6 +28,14 @@ impl RmsNorm {
         Ok(Self { weight, offset: 0.0, eps })
     }
 
+    /// The weight with the offset in it, if it has no gradient.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub(super) fn values(&self) -> Result<Option<Vec<f32>>> {
+        Ok(if self.weight.track_op() { None } else { Some(self.weight.to_vec1()?) })
+    }
+
     /// Normalises `[.., dim]`; the dtype stays.
     ///
     /// # Errors
