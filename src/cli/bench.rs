@@ -15,6 +15,7 @@ use wmdetect::report::bench::{
     BenchDecode, BenchDepth, BenchModel, BenchRead, BenchReport, BenchSampling, BenchWatermark, Spread,
 };
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, PositionKind, Watermark};
+use wmgen::kernels::elementwise::sum_of_words;
 use wmgen::model::{Cache, Gemma, LoadOptions, Weights};
 use wmgen::quantize::random::{Random, Shape};
 use wmgen::sample::{Draw, Mark, Sampler, Sampling};
@@ -47,8 +48,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
         let needed = depth.saturating_add(args.prefill.max(args.decode));
         ensure!(needed <= limit, "depth {depth} needs {needed} positions, the model has {limit}");
     }
-    let read = sweep(&weights, args.repetitions);
     let model = Gemma::new(weights.config().clone(), &weights, LoadOptions::default())?;
+    let read = sweep(&model.matrix_memory(), args.repetitions);
 
     let key = Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?;
     let mut bench = Bench {
@@ -154,14 +155,13 @@ fn describe(args: &BenchArgs, weights: &Weights) -> BenchModel {
     BenchModel { name, format: format.into(), random: args.shape.is_some(), parameters, weight_bytes }
 }
 
-/// Reads all weights with all threads, several times; the first time, which may wait for the disk, does not count.
-fn sweep(weights: &Weights, repetitions: usize) -> BenchRead {
+/// Reads all weights where they lie for a step, with all threads, several times; the first time, which may wait for the
+/// disk, does not count.
+fn sweep(matrices: &[&[u8]], repetitions: usize) -> BenchRead {
     /// Bytes that a thread reads at a time.
     const PART: usize = 1 << 20;
-    let names: Vec<&str> = weights.tensors().map(|(name, _)| name).collect();
-    let parts: Vec<&[u8]> =
-        names.iter().flat_map(|name| weights.bytes(name).unwrap_or_default().chunks(PART)).collect();
-    let bytes = weight_bytes(weights) as f64;
+    let parts: Vec<&[u8]> = matrices.iter().flat_map(|matrix| matrix.chunks(PART)).collect();
+    let bytes = matrices.iter().map(|matrix| matrix.len()).sum::<usize>() as f64;
     let once = || {
         let start = Instant::now();
         let sum = parts.par_iter().map(|part| sum_of_words(part)).reduce(|| 0, u64::wrapping_add);
@@ -172,18 +172,6 @@ fn sweep(weights: &Weights, repetitions: usize) -> BenchRead {
     let rates: Vec<f64> = (0..repetitions).map(|_| once()).collect();
     let gigabytes_per_second = Spread::of(&rates);
     BenchRead { gigabytes_per_second, bound: gigabytes_per_second.median * 1e9 / bytes }
-}
-
-/// Uses every whole word of the bytes, in sums that do not wait for each other.
-fn sum_of_words(bytes: &[u8]) -> u64 {
-    const LANES: usize = 32;
-    let mut sums = [0u64; LANES];
-    for line in bytes.as_chunks::<8>().0.as_chunks::<LANES>().0 {
-        for (sum, word) in sums.iter_mut().zip(line) {
-            *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
-        }
-    }
-    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
 }
 
 struct Bench<'a> {

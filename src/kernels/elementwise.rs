@@ -386,6 +386,17 @@ for_each_target! {
         }
     }
 
+    /// The wrapping sum of the whole 8-byte words: a read of the bytes that does next to nothing else.
+    pub fn sum_of_words(bytes: &[u8]) -> u64 {
+        let mut sums = [0u64; 64];
+        for line in bytes.as_chunks::<8>().0.as_chunks::<64>().0 {
+            for (sum, word) in sums.iter_mut().zip(line) {
+                *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
+            }
+        }
+        sums.iter().fold(0, |a, b| a.wrapping_add(*b))
+    }
+
     /// One step of AdamW (Loshchilov and Hutter, 2019) on a run of parameters. `rate` is the learning rate, `shrink` is
     /// 1 − rate · decay, `fix1` and `fix2` are 1/(1 − beta^t); the gradient is taken times `scale`.
     pub fn adamw_step(

@@ -92,7 +92,7 @@ impl MatMul {
         self.in_parallel(|range| {
             let mut sums = vec![[0f32; LANES]; xs.len()];
             for index in range.start / LANES..range.end / LANES {
-                panels.multiply(index, &xs, &mut sums);
+                panels.multiply(index..index + 1, &xs, &mut sums);
                 for (i, sums) in sums.iter().enumerate() {
                     out.set_run(i, index * LANES, sums);
                 }
@@ -209,18 +209,16 @@ pub(super) fn has_integer_kernels() -> bool {
 }
 
 impl Panels {
-    /// The 16 rows of panel `index` times rows of activations: `out[m]` is for `xs[m]`.
+    /// The rows of the panels `range` times rows of activations: `out[p · xs.len() + m]` is of the p-th panel of the range for
+    /// `xs[m]`.
     ///
     /// # Panics
-    /// If there is no such panel, or activations have another width or number than the panel or `out`.
-    pub fn multiply(&self, index: usize, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
-        assert_eq!(xs.len(), out.len(), "an output for each row of activations");
+    /// If there are no such panels, activations have another width, or `out` is not one for each panel and row.
+    pub fn multiply(&self, range: Range<usize>, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
-        for (xs, out) in xs.chunks(super::vnni::ROWS).zip(out.chunks_mut(super::vnni::ROWS)) {
-            super::vnni::panel(self, index, xs, out);
-        }
+        super::vnni::multiply(self, range, xs, out);
         #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("no matrix is put into panels here: {self:?} {index}");
+        unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.len(), out.len());
     }
 }
 

@@ -157,6 +157,14 @@ impl Matrix {
         }
     }
 
+    /// The memory that a product reads, in whatever order the numbers lie.
+    pub fn memory(&self) -> &[u8] {
+        match &self.store {
+            Store::Rows(bytes) => bytes.as_slice(),
+            Store::Panels(panels) => panels.panels(0..self.rows / LANES),
+        }
+    }
+
     /// The bytes of some rows of a matrix that is not in panels.
     pub(super) fn rows_bytes(&self, rows: Range<usize>) -> &[u8] {
         &self.bytes()[rows.start * self.row_bytes..rows.end * self.row_bytes]

@@ -135,16 +135,16 @@ impl Panels {
         self.memory.len
     }
 
-    /// The groups of a panel.
-    pub(super) fn panel(&self, index: usize) -> &[u8] {
-        &self.memory.bytes()[index * self.panel_bytes..(index + 1) * self.panel_bytes]
+    /// The groups of some panels.
+    pub(super) fn panels(&self, range: Range<usize>) -> &[u8] {
+        &self.memory.bytes()[range.start * self.panel_bytes..range.end * self.panel_bytes]
     }
 
     /// Converts a row to f32: the same numbers as [`Format::dequantize`] gives for the row.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         let lane = row % LANES;
         let Some(shape) = Shape::of(self.format) else { return };
-        let groups = self.panel(row / LANES).chunks_exact(shape.bytes());
+        let groups = self.panels(row / LANES..row / LANES + 1).chunks_exact(shape.bytes());
         for (group, out) in groups.zip(out.chunks_exact_mut(shape.inputs)) {
             let (scales, numbers) = group.split_at(shape.scales * VECTOR);
             match self.format {

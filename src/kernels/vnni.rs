@@ -17,6 +17,7 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi16, _mm512_srli_epi16,
     _mm512_storeu_ps,
 };
+use std::ops::Range;
 
 /// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers.
 pub(super) const ROWS: usize = 8;
@@ -28,32 +29,50 @@ pub(super) fn available() -> bool {
         && std::is_x86_feature_detected!("avx512vnni")
 }
 
-/// The 16 rows of panel `index` times up to [`ROWS`] rows of activations: `out[m]` is for `xs[m]`.
+/// The rows of the panels `range` times rows of activations: `out[p · xs.len() + m]` is of the p-th panel of the range for
+/// `xs[m]`.
 ///
 /// # Panics
-/// If the processor lacks the instructions, there is no such panel, or rows have another length than the matrix's.
+/// If the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
+/// `out` is not one for each panel and row.
 #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
-pub(super) fn panel(panels: &Panels, index: usize, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
+pub(super) fn multiply(panels: &Panels, range: Range<usize>, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
     assert!(available(), "AVX-512 VNNI is missing");
-    assert!(xs.len() <= ROWS && out.len() == xs.len());
     assert!(xs.iter().all(|x| x.len() == panels.cols()), "activations of another width");
-    let groups = panels.panel(index);
-    macro_rules! run {
-        ($kernel:ident) => {{
-            let mut done = 0;
-            while done < xs.len() {
-                // SAFETY: the processor has the instructions, and all rows have the width of the panel, as asserted;
-                // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
-                done += unsafe {
-                    match xs.len() - done {
-                        8.. => $kernel::<8>(groups, &xs[done..], &mut out[done..]),
-                        4.. => $kernel::<4>(groups, &xs[done..], &mut out[done..]),
-                        2.. => $kernel::<2>(groups, &xs[done..], &mut out[done..]),
-                        _ => $kernel::<1>(groups, &xs[done..], &mut out[done..]),
-                    }
-                };
+    assert_eq!(out.len(), range.len() * xs.len(), "an output for each panel and row");
+    /// Runs a kernel for M rows, the most that there are one for; returns M.
+    macro_rules! pass {
+        ($kernel:ident, $panels:expr, $xs:expr, $out:expr) => {
+            // SAFETY: the processor has the instructions, and all rows have the width of the panels, as asserted;
+            // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
+            unsafe {
+                match $xs.len() {
+                    8.. => $kernel::<8>($panels, $xs, $out, xs.len()),
+                    4.. => $kernel::<4>($panels, $xs, $out, xs.len()),
+                    2.. => $kernel::<2>($panels, $xs, $out, xs.len()),
+                    _ => $kernel::<1>($panels, $xs, $out, xs.len()),
+                }
             }
-        }};
+        };
+    }
+    macro_rules! run {
+        ($kernel:ident) => {
+            if matches!(xs.len(), 1 | 2 | 4 | ROWS) {
+                pass!($kernel, panels.panels(range), xs, out);
+            } else {
+                // A panel stays in the cache for all passes.
+                for (index, out) in range.zip(out.chunks_exact_mut(xs.len())) {
+                    let mut done = 0;
+                    while done < xs.len() {
+                        done +=
+                            pass!($kernel, panels.panels(index..index + 1), &xs[done..], &mut out[done..]);
+                    }
+                }
+            }
+        };
+    }
+    if xs.is_empty() {
+        return;
     }
     match panels.format() {
         Format::Q8_0 => run!(q8_0),
@@ -166,33 +185,44 @@ macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident, $format:expr, |$scales:ident, $numbers:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
         $(#[$doc])*
         ///
-        /// Returns M, the rows of activations that were served.
+        /// Multiplies panels that lie one after the other by the first M of `xs`, and writes the sums of the p-th for
+        /// row m to `out[p · stride + m]`. Returns M.
         ///
         /// # Safety
-        /// The processor has AVX-512 F, BW and VNNI, `panel` starts at a multiple of 64, and each of the first M rows is
+        /// The processor has AVX-512 F, BW and VNNI, `panels` starts at a multiple of 64, and each of the first M rows is
         /// as long as the others.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-        unsafe fn $name<const M: usize>(panel: &[u8], xs: &[Int8Row], out: &mut [[f32; LANES]]) -> usize {
+        unsafe fn $name<const M: usize>(
+            panels: &[u8],
+            xs: &[Int8Row],
+            out: &mut [[f32; LANES]],
+            stride: usize,
+        ) -> usize {
             const SHAPE: Shape = Shape::of($format).expect("a format with panels");
+            const BYTES: usize = SHAPE.bytes();
             let groups = xs[0].len() / SHAPE.inputs;
-            assert!(panel.len() == groups * SHAPE.bytes() && xs.len() >= M && out.len() >= M);
+            assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && xs.len() >= M);
             let $rows = Rows::<M>::new(xs);
-            let panel = panel.as_ptr();
-            let mut $acc = [_mm512_setzero_ps(); M];
-            for $group in 0..groups {
-                // SAFETY: a group's scales and numbers end inside the slice, as asserted, and the body reads
-                // no more than their vectors; a row has `inputs` values, inputs/32 scales and inputs/16 sums for each
-                // group.
-                unsafe {
-                    let $scales = panel.add($group * SHAPE.bytes());
-                    let $numbers = $scales.add(SHAPE.scales * VECTOR);
-                    $body
+            for (panel, out) in panels.chunks_exact(groups * BYTES).zip(out.chunks_mut(stride)) {
+                let panel = panel.as_ptr();
+                let mut $acc = [_mm512_setzero_ps(); M];
+                for $group in 0..groups {
+                    // SAFETY: a group's scales and numbers end inside the panel, and the body reads no more than
+                    // their vectors; a row has `inputs` values, inputs/32 scales and inputs/16 sums for each group.
+                    unsafe {
+                        let $scales = panel.add($group * BYTES);
+                        let $numbers = $scales.add(SHAPE.scales * VECTOR);
+                        $body
+                    }
                 }
-            }
-            for (out, acc) in out.iter_mut().zip($acc) {
-                // SAFETY: 16 floats.
-                unsafe { _mm512_storeu_ps(out.as_mut_ptr(), acc) };
+                let out = &mut out[..M];
+                let mut m = 0;
+                while m < M {
+                    // SAFETY: 16 floats.
+                    unsafe { _mm512_storeu_ps(out[m].as_mut_ptr(), $acc[m]) };
+                    m += 1;
+                }
             }
             M
         }
@@ -327,7 +357,7 @@ mod tests {
             let panels = Panels::new(matrix.bytes(), format, rows, cols, |_| {}).unwrap();
             let mut weights = vec![0f32; rows * cols];
             matrix.dequantize(0..rows, &mut weights);
-            for m in 1..=ROWS {
+            for m in 1..=ROWS + 3 {
                 let xs: Vec<Int8Row> = (0..m)
                     .map(|m| {
                         let x: Vec<f32> =
@@ -335,9 +365,9 @@ mod tests {
                         Int8Row::new(&x)
                     })
                     .collect();
-                for index in 0..rows / LANES {
-                    let mut out = vec![[f32::NAN; LANES]; m];
-                    panel(&panels, index, &xs, &mut out);
+                let mut outs = vec![[f32::NAN; LANES]; rows / LANES * m];
+                multiply(&panels, 0..rows / LANES, &xs, &mut outs);
+                for (index, out) in outs.chunks_exact(m).enumerate() {
                     for (out, x) in out.iter().zip(&xs) {
                         for (lane, got) in out.iter().enumerate() {
                             let row = &weights[(index * LANES + lane) * cols..][..cols];

@@ -152,7 +152,7 @@ struct Scratch {
     gathered: Vec<f32>,
     /// One row.
     row: Vec<f32>,
-    /// The outputs of one panel.
+    /// The outputs of a run of panels.
     sums: [Vec<[f32; LANES]>; 2],
     attention: AttentionScratch,
 }
@@ -204,12 +204,16 @@ impl Step<'_> {
         self.round_normed(&xs, &self.decoder.norm, &mut own);
         let head = &self.decoder.head;
         let mut logits = logits.lock().unwrap_or_else(PoisonError::into_inner);
-        let sums = &mut own.sums[0];
-        sums.resize(rows, [0.0; LANES]);
-        for (i, panel) in member.share(head.rows() / LANES).enumerate() {
-            head.multiply(panel, &own.rounded, sums);
-            for (logits, sums) in logits.iter_mut().zip(&*sums) {
-                logits[i * LANES..(i + 1) * LANES].copy_from_slice(sums);
+        let mut at = 0;
+        for panels in runs(member.share(head.rows() / LANES)) {
+            let sums = &mut own.sums[0];
+            sums.resize(panels.len() * rows, [0.0; LANES]);
+            head.multiply(panels, &own.rounded, sums);
+            for sums in sums.chunks_exact(rows) {
+                for (logits, sums) in logits.iter_mut().zip(sums) {
+                    logits[at..at + LANES].copy_from_slice(sums);
+                }
+                at += LANES;
             }
         }
         kv
@@ -369,14 +373,14 @@ fn product(member: &Member<'_>, matrices: &[&Arc<Panels>], own: &mut Scratch, to
     let share = member.share(counts.clone().sum());
     to.write(member, |out| {
         out.resize(share.len() * rows * LANES, 0.0);
-        let mut outs = out.as_chunks_mut::<LANES>().0.chunks_exact_mut(rows);
+        let mut rest = out.as_chunks_mut::<LANES>().0;
         let mut first = 0;
         for (panels, count) in matrices.iter().zip(counts) {
-            let end = first + count;
-            for (index, out) in (share.start.max(first)..share.end.min(end)).zip(&mut outs) {
-                panels.multiply(index - first, &own.rounded, out);
-            }
-            first = end;
+            let range = share.start.clamp(first, first + count) - first
+                ..share.end.clamp(first, first + count) - first;
+            let outs = rest.split_off_mut(..range.len() * rows).unwrap_or_default();
+            panels.multiply(range, &own.rounded, outs);
+            first += count;
         }
     });
 }
@@ -386,16 +390,24 @@ fn gated(member: &Member<'_>, layer: &DecoderLayer, own: &mut Scratch, to: &Exch
     let rows = own.rounded.len();
     let share = member.share(layer.gate.rows() / LANES);
     let [gate, up] = &mut own.sums;
-    gate.resize(rows, [0.0; LANES]);
-    up.resize(rows, [0.0; LANES]);
     to.write(member, |out| {
         out.resize(share.len() * rows * LANES, 0.0);
-        for (index, out) in share.zip(out.chunks_exact_mut(rows * LANES)) {
-            layer.gate.multiply(index, &own.rounded, gate);
-            layer.up.multiply(index, &own.rounded, up);
+        for (panels, out) in runs(share).zip(out.chunks_mut(RUN * rows * LANES)) {
+            gate.resize(panels.len() * rows, [0.0; LANES]);
+            up.resize(panels.len() * rows, [0.0; LANES]);
+            layer.gate.multiply(panels.clone(), &own.rounded, gate);
+            layer.up.multiply(panels, &own.rounded, up);
             gated_gelu_row(out, gate.as_flattened(), up.as_flattened());
         }
     });
+}
+
+/// Panels that are multiplied in one go where something is done with the outputs.
+const RUN: usize = 16;
+
+/// A share of panels in runs of [`RUN`], the last one shorter.
+fn runs(share: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    share.clone().step_by(RUN).map(move |start| start..(start + RUN).min(share.end))
 }
 
 /// The outputs of a [`product`] of `width` columns, `[rows, width]`.

@@ -226,6 +226,15 @@ impl Gemma {
         Ok(Some(Decoder { layers, norm, head: head.clone() }))
     }
 
+    /// The memory on the CPU that one step reads: all matrices, in the order in which they are read.
+    pub fn matrix_memory(&self) -> Vec<&[u8]> {
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|Layer { attention: a, mlp: m, .. }| [&a.q, &a.k, &a.v, &a.o, &m.gate, &m.up, &m.down]);
+        layers.chain([&self.head]).map(Linear::memory).collect()
+    }
+
     /// An empty cache for `batch` sequences.
     pub fn new_cache(&self, batch: usize) -> Cache {
         Cache::new(&self.config, batch)

@@ -69,6 +69,14 @@ impl Linear {
         })
     }
 
+    /// The memory that a product reads; none of a layer on another device.
+    pub(super) fn memory(&self) -> &[u8] {
+        match self {
+            Self::Stored(op) => op.matrix.memory(),
+            _ => &[],
+        }
+    }
+
     /// The panels of a layer that may round activations.
     pub(super) fn panels(&self) -> Option<&Arc<Panels>> {
         match self {
