@@ -1,13 +1,12 @@
 //! All threads on one piece of work with many short parts, such as the layers of a decode step.
 //!
 //! A parallel loop of the pool wakes threads and puts them to sleep again; a step of a 2B model has two hundred of them, and
-//! that took a fifth of its time. Here every thread of the pool runs the whole step, takes its [share](Member::share)
-//! of each product, and [waits](Member::wait) for the others where it needs what they have made. What they
-//! hand each other goes through an [`Exchange`].
+//! that took a fifth of its time. Here every thread of the pool runs the whole step, [fills](Exchange::fill) a part of
+//! each product, and [waits](Member::wait) for the others where it needs what they have made.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock};
 
 /// Turns of a waiting loop before a thread lets others run: some tens of microseconds, longer than a member is late
 /// where each has a core.
@@ -30,7 +29,7 @@ pub struct Member<'a> {
 }
 
 /// Runs `work` on up to `most` threads of the pool at the same time, once on each, and returns what they return in the
-/// order of [`Member::index`].
+/// order of their numbers.
 ///
 /// # Panics
 /// If `work` panics on any thread.
@@ -52,21 +51,6 @@ pub fn together<R: Send>(most: usize, work: impl Fn(&Member<'_>) -> R + Sync) ->
 }
 
 impl Member<'_> {
-    /// This thread's number, from 0.
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// Threads of the team.
-    pub fn size(&self) -> usize {
-        self.team.size
-    }
-
-    /// The part of `total` things that is this thread's.
-    pub fn share(&self, total: usize) -> Range<usize> {
-        share(total, self.index, self.team.size)
-    }
-
     /// Returns when all threads of the team have called it as often.
     ///
     /// # Panics
@@ -100,18 +84,49 @@ impl Drop for Member<'_> {
     }
 }
 
-/// Part `index` of `total` things divided among `size`.
-fn share(total: usize, index: usize, size: usize) -> Range<usize> {
-    index * total / size..(index + 1) * total / size
+/// Things that the threads of a team take from until none is left.
+#[derive(Debug)]
+pub struct Work {
+    total: usize,
+    next: AtomicUsize,
 }
 
-/// Numbers that each thread of a team writes a part of and all read, with a [`Member::wait`] between.
+impl Work {
+    /// `total` things.
+    pub fn new(total: usize) -> Self {
+        Self { total, next: AtomicUsize::new(0) }
+    }
+
+    /// The next things for one of `size` threads: half of its part of what is left, so that all end at the same time
+    /// though one core is slower, and at least 4, so that reading them is one stream of memory.
+    fn take(&self, size: usize) -> Option<Range<usize>> {
+        const LEAST: usize = 4;
+        let part = |start: usize| {
+            let left = self.total - start;
+            start + (left / (2 * size)).max(LEAST.min(left.div_ceil(size)))
+        };
+        let next = |start| (start < self.total).then(|| part(start));
+        let start = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(start..part(start))
+    }
+}
+
+/// Numbers that the threads of a team write together and all read, with a [`Member::wait`] between.
 ///
-/// The parts are behind locks, so that a wait that was forgotten makes wrong numbers and not a data race; they are
-/// never contended otherwise.
+/// What each thread writes is behind a lock, so that a wait that was forgotten makes wrong numbers and not a data race;
+/// the locks are never contended otherwise.
 #[derive(Debug)]
 pub struct Exchange {
-    parts: Vec<RwLock<Vec<f32>>>,
+    parts: Vec<RwLock<Part>>,
+}
+
+/// What one thread wrote.
+#[derive(Debug, Default)]
+struct Part {
+    /// Of which things, in this order.
+    runs: Vec<Range<usize>>,
+    /// As many numbers for each.
+    numbers: Vec<f32>,
 }
 
 impl Exchange {
@@ -120,21 +135,39 @@ impl Exchange {
         Self { parts: (0..size).map(|_| RwLock::default()).collect() }
     }
 
-    /// Hands a thread its part, to be written over.
-    pub fn write(&self, member: &Member<'_>, write: impl FnOnce(&mut Vec<f32>)) {
-        write(&mut self.parts[member.index()].write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Each part with the [share](Member::share) of `total` things that it belongs to.
-    pub fn read(
+    /// Takes from `work` until nothing is left: `fill` gets a run of things and room for `width` numbers for each, in which
+    /// any numbers may stand.
+    pub fn fill(
         &self,
         member: &Member<'_>,
-        total: usize,
-    ) -> impl Iterator<Item = (Range<usize>, RwLockReadGuard<'_, Vec<f32>>)> {
-        let size = member.size();
-        self.parts[..size].iter().enumerate().map(move |(index, part)| {
-            (share(total, index, size), part.read().unwrap_or_else(PoisonError::into_inner))
-        })
+        work: &Work,
+        width: usize,
+        mut fill: impl FnMut(Range<usize>, &mut [f32]),
+    ) {
+        let mut part = self.parts[member.index].write().unwrap_or_else(PoisonError::into_inner);
+        let Part { runs, numbers } = &mut *part;
+        runs.clear();
+        let mut at = 0;
+        while let Some(run) = work.take(member.team.size) {
+            let end = at + run.len() * width;
+            if numbers.len() < end {
+                numbers.resize(end, 0.0);
+            }
+            fill(run.clone(), &mut numbers[at..end]);
+            runs.push(run);
+            at = end;
+        }
+    }
+
+    /// The numbers of each thing, in any order: `read` gets its index and its `width` numbers.
+    pub fn for_each(&self, width: usize, mut read: impl FnMut(usize, &[f32])) {
+        for part in &self.parts {
+            let part = part.read().unwrap_or_else(PoisonError::into_inner);
+            let things = part.runs.iter().flat_map(Range::clone);
+            for (index, numbers) in things.zip(part.numbers.chunks_exact(width)) {
+                read(index, numbers);
+            }
+        }
     }
 }
 
@@ -142,30 +175,35 @@ impl Exchange {
 mod tests {
     use super::*;
 
-    /// Rounds of writing a part and reading all: a wait that lets a thread through early would show an old number.
+    /// Rounds of writing and reading: a wait that lets a thread through early would show an old number.
     #[test]
     fn everyone_sees_what_the_others_wrote_before_the_wait() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         let exchanges = [Exchange::new(4), Exchange::new(4)];
-        let sums = pool.install(|| {
+        let work: Vec<Work> = (0..500).map(|_| Work::new(50)).collect();
+        let seen = pool.install(|| {
             together(3, |member| {
-                let mut seen = 0.0;
-                for round in 0..500 {
+                let mut seen = 0;
+                for (round, work) in work.iter().enumerate() {
                     let exchange = &exchanges[round % 2];
-                    exchange.write(member, |part| {
-                        part.clear();
-                        part.extend(member.share(10).map(|i| (i * round) as f32));
+                    let value = |thing: usize, i: usize| (thing * round + i) as f32;
+                    exchange.fill(member, work, 2, |run, numbers| {
+                        for (thing, numbers) in run.zip(numbers.chunks_exact_mut(2)) {
+                            numbers.copy_from_slice(&[value(thing, 0), value(thing, 1)]);
+                        }
                     });
                     member.wait();
-                    for (range, part) in exchange.read(member, 10) {
-                        assert_eq!(*part, range.map(|i| (i * round) as f32).collect::<Vec<_>>());
-                        seen += part.iter().sum::<f32>();
-                    }
+                    let mut things = [false; 50];
+                    exchange.for_each(2, |thing, numbers| {
+                        assert_eq!(numbers, [value(thing, 0), value(thing, 1)]);
+                        assert!(!std::mem::replace(&mut things[thing], true));
+                    });
+                    seen += things.iter().filter(|seen| **seen).count();
                 }
                 seen
             })
         });
-        assert_eq!(sums, vec![45.0 * (499.0 * 500.0 / 2.0); 3]);
+        assert_eq!(seen, vec![500 * 50; 3]);
     }
 
     #[test]
@@ -174,7 +212,7 @@ mod tests {
         let run = std::panic::AssertUnwindSafe(|| {
             pool.install(|| {
                 together(2, |member| {
-                    assert!(member.index() == 0, "on purpose");
+                    assert!(member.index == 0, "on purpose");
                     member.wait();
                 })
             })
@@ -183,10 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_all_of_it() {
-        for (total, size) in [(0, 3), (2, 3), (7, 3), (128, 2)] {
-            let parts: Vec<usize> = (0..size).flat_map(|i| share(total, i, size)).collect();
-            assert_eq!(parts, (0..total).collect::<Vec<_>>());
+    fn work_is_taken_once_and_whole() {
+        for (total, size) in [(0, 3), (2, 3), (7, 3), (128, 2), (16_000, 16)] {
+            let work = Work::new(total);
+            let taken: Vec<Range<usize>> = std::iter::from_fn(|| work.take(size)).collect();
+            assert!(taken.iter().all(|run| run.len() <= total.div_ceil(size)));
+            assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), (0..total).collect::<Vec<_>>());
         }
     }
 }

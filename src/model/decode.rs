@@ -12,10 +12,9 @@ use crate::kernels::elementwise::{
     attention_mix, attention_row, attention_scores, gated_gelu_row, rotate_head, scaled_norm_row,
 };
 use crate::kernels::panels::LANES;
-use crate::kernels::team::{Exchange, Member, together};
+use crate::kernels::team::{Exchange, Member, Work, together};
 use crate::kernels::{Int8Row, Panels};
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Below this many bytes of weights for a thread, waiting for it costs more than it does.
 const MIN_BYTES_PER_THREAD: usize = 512 * 1024;
@@ -65,17 +64,28 @@ pub(super) struct Stepped {
 }
 
 /// What threads hand each other.
+#[derive(Debug)]
 struct Exchanges {
     qkv: Exchange,
     attended: Exchange,
     projected: Exchange,
     middle: Exchange,
+    logits: Exchange,
+}
+
+/// The products of a layer, and the (sequence, key head) pairs of its attention, to be taken.
+struct LayerWork {
+    qkv: Work,
+    attention: Work,
+    o: Work,
+    middle: Work,
+    down: Work,
 }
 
 /// Cosines and sines of a position.
 type Table = (Vec<f32>, Vec<f32>);
 
-/// A step while it runs: what does not change, and is the same for all threads.
+/// A step while it runs: what is the same for all threads.
 struct Step<'a> {
     decoder: &'a Decoder,
     config: &'a Config,
@@ -83,6 +93,8 @@ struct Step<'a> {
     /// For each sequence those of local and of global layers.
     angles: Vec<[Table; 2]>,
     exchanges: Exchanges,
+    work: Vec<LayerWork>,
+    head: Work,
 }
 
 impl Decoder {
@@ -93,25 +105,36 @@ impl Decoder {
                 .map(|base| rope::tables(base, config.head_dim, sequence.position, 1))
         };
         let threads = (self.bytes() / MIN_BYTES_PER_THREAD).clamp(1, rayon::current_num_threads());
+        let panels =
+            |matrices: &[&Arc<Panels>]| Work::new(matrices.iter().map(|panels| panels.rows() / LANES).sum());
+        let work = |l: &DecoderLayer| LayerWork {
+            qkv: panels(&[&l.q, &l.k, &l.v]),
+            attention: Work::new(sequences.len() * config.kv_heads),
+            o: panels(&[&l.o]),
+            middle: panels(&[&l.gate]),
+            down: panels(&[&l.down]),
+        };
+        let exchange = || Exchange::new(threads);
         let step = Step {
             decoder: self,
             config,
             sequences,
             angles: sequences.iter().map(angles).collect(),
             exchanges: Exchanges {
-                qkv: Exchange::new(threads),
-                attended: Exchange::new(threads),
-                projected: Exchange::new(threads),
-                middle: Exchange::new(threads),
+                qkv: exchange(),
+                attended: exchange(),
+                projected: exchange(),
+                middle: exchange(),
+                logits: exchange(),
             },
+            work: self.layers.iter().map(work).collect(),
+            head: panels(&[&self.head]),
         };
-        let vocab = self.head.rows();
-        let mut logits = vec![0f32; sequences.len() * vocab];
-        let kv = {
-            let outputs = divide(&mut logits, vocab, threads);
-            together(threads, |member| step.run(member, xs.to_vec(), &outputs[member.index()]))
-        };
-        Stepped { logits, kv: step.in_order(&kv) }
+        let mut kv = together(threads, |member| step.run(member, xs.to_vec()));
+        let mut logits = Vec::new();
+        gather(&step.exchanges.logits, self.head.rows(), sequences.len(), &mut logits);
+        // All threads have read the same.
+        Stepped { logits, kv: kv.swap_remove(0) }
     }
 
     fn bytes(&self) -> usize {
@@ -123,24 +146,6 @@ impl Decoder {
         };
         self.head.bytes() + self.layers.iter().map(layer).sum::<usize>()
     }
-}
-
-/// A thread's columns of each row of an output.
-type Columns<'a> = Mutex<Vec<&'a mut [f32]>>;
-
-/// Divides the columns of `out` `[rows, width]` among `threads`, whole panels each.
-fn divide(out: &mut [f32], width: usize, threads: usize) -> Vec<Columns<'_>> {
-    let mut parts: Vec<Vec<&mut [f32]>> = (0..threads).map(|_| Vec::new()).collect();
-    for mut row in out.chunks_exact_mut(width) {
-        for (index, part) in parts.iter_mut().enumerate() {
-            let panels = width / LANES;
-            let len = ((index + 1) * panels / threads - index * panels / threads) * LANES;
-            let (mine, rest) = row.split_at_mut(len);
-            part.push(mine);
-            row = rest;
-        }
-    }
-    parts.into_iter().map(Mutex::new).collect()
 }
 
 /// A thread's own numbers.
@@ -164,58 +169,44 @@ struct AttentionScratch {
 }
 
 impl Step<'_> {
-    /// One thread's share of the step. Returns keys and values of its attention tasks, layer by layer.
-    fn run(&self, member: &Member<'_>, mut xs: Vec<f32>, logits: &Columns<'_>) -> Vec<f32> {
+    /// What one thread does of the step. Returns the keys and values of the new position, as [`Stepped::kv`].
+    fn run(&self, member: &Member<'_>, mut xs: Vec<f32>) -> Vec<f32> {
         let rows = self.sequences.len();
-        let hidden = self.config.hidden;
+        let c = self.config;
         let (mut own, mut kv) = (Scratch::default(), Vec::new());
         own.rounded.resize_with(rows, Int8Row::default);
-        let Exchanges { qkv, projected, middle, .. } = &self.exchanges;
-        for (index, layer) in self.decoder.layers.iter().enumerate() {
+        let Exchanges { qkv, projected, middle, logits, .. } = &self.exchanges;
+        for (index, (layer, work)) in self.decoder.layers.iter().zip(&self.work).enumerate() {
             self.round_normed(&xs, &layer.input_norm, &mut own);
-            let parts = [&layer.q, &layer.k, &layer.v];
-            product(member, &parts, &mut own, qkv);
+            product(member, &work.qkv, &[&layer.q, &layer.k, &layer.v], &own.rounded, qkv);
             member.wait();
 
-            gather(member, qkv, parts.iter().map(|p| p.rows()).sum(), rows, &mut own.gathered);
-            self.attend(member, index, layer, &mut own, &mut kv);
+            gather(qkv, (c.heads + 2 * c.kv_heads) * c.head_dim, rows, &mut own.gathered);
+            self.attend(member, &work.attention, index, layer, &mut own);
             member.wait();
 
-            self.gather_attended(member, &mut own.gathered);
+            self.gather_attended(&mut own.gathered, &mut kv);
             round(&own.gathered, &mut own.rounded);
-            product(member, &[&layer.o], &mut own, projected);
+            product(member, &work.o, &[&layer.o], &own.rounded, projected);
             member.wait();
 
-            gather(member, projected, hidden, rows, &mut own.gathered);
+            gather(projected, c.hidden, rows, &mut own.gathered);
             self.add_normed(&mut xs, &layer.post_attention_norm, &mut own);
             self.round_normed(&xs, &layer.pre_mlp_norm, &mut own);
-            gated(member, layer, &mut own, middle);
+            gated(member, &work.middle, layer, &mut own, middle);
             member.wait();
 
-            gather(member, middle, layer.gate.rows(), rows, &mut own.gathered);
+            gather(middle, c.intermediate, rows, &mut own.gathered);
             round(&own.gathered, &mut own.rounded);
             // Everyone has read attention's output before the wait above.
-            product(member, &[&layer.down], &mut own, projected);
+            product(member, &work.down, &[&layer.down], &own.rounded, projected);
             member.wait();
 
-            gather(member, projected, hidden, rows, &mut own.gathered);
+            gather(projected, c.hidden, rows, &mut own.gathered);
             self.add_normed(&mut xs, &layer.post_mlp_norm, &mut own);
         }
         self.round_normed(&xs, &self.decoder.norm, &mut own);
-        let head = &self.decoder.head;
-        let mut logits = logits.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut at = 0;
-        for panels in runs(member.share(head.rows() / LANES)) {
-            let sums = &mut own.sums[0];
-            sums.resize(panels.len() * rows, [0.0; LANES]);
-            head.multiply(panels, &own.rounded, sums);
-            for sums in sums.chunks_exact(rows) {
-                for (logits, sums) in logits.iter_mut().zip(sums) {
-                    logits[at..at + LANES].copy_from_slice(sums);
-                }
-                at += LANES;
-            }
-        }
+        product(member, &self.head, &[&self.decoder.head], &own.rounded, logits);
         kv
     }
 
@@ -240,26 +231,30 @@ impl Step<'_> {
         }
     }
 
-    /// Attention of this thread's (sequence, key head) pairs, from gathered queries, keys and values.
+    /// Numbers of a (sequence, key head) pair: what its query heads found, its key, its value.
+    fn pair_width(&self) -> usize {
+        (self.config.heads / self.config.kv_heads + 2) * self.config.head_dim
+    }
+
+    /// Attention of (sequence, key head) pairs, from gathered queries, keys and values.
     fn attend(
         &self,
         member: &Member<'_>,
+        work: &Work,
         index: usize,
         layer: &DecoderLayer,
         own: &mut Scratch,
-        kv: &mut Vec<f32>,
     ) {
         let c = self.config;
         let (dim, group) = (c.head_dim, c.heads / c.kv_heads);
         let width = (c.heads + 2 * c.kv_heads) * dim;
         let global = usize::from(layer.kind == LayerKind::Global);
         let scale = c.query_pre_attn_scalar.powf(-0.5) as f32;
-        let tasks = member.share(self.sequences.len() * c.kv_heads);
-        self.exchanges.attended.write(member, |out| {
-            out.clear();
-            out.resize(tasks.len() * group * dim, 0.0);
-            for (task, out) in tasks.zip(out.chunks_exact_mut(group * dim)) {
-                let (s, head) = (task / c.kv_heads, task % c.kv_heads);
+        let softcap = c.attn_softcap.map_or(0.0, |cap| cap as f32);
+        let pair_width = self.pair_width();
+        self.exchanges.attended.fill(member, work, pair_width, |pairs, out| {
+            for (pair, out) in pairs.zip(out.chunks_exact_mut(pair_width)) {
+                let (s, head) = (pair / c.kv_heads, pair % c.kv_heads);
                 let row = &mut own.gathered[s * width..(s + 1) * width];
                 let (q, rest) = row.split_at_mut(c.heads * dim);
                 let (k, v) = rest.split_at_mut(c.kv_heads * dim);
@@ -275,11 +270,11 @@ impl Step<'_> {
                 }
                 self.norm_head(k, layer.k_norm.as_deref(), &mut own.row);
                 rotate_head(k, cos, sin);
-                kv.extend_from_slice(k);
-                kv.extend_from_slice(v);
+                let (found, kv) = out.split_at_mut(group * dim);
+                kv[..dim].copy_from_slice(k);
+                kv[dim..].copy_from_slice(v);
                 let past = self.sequences[s].past[index].head(head);
-                let softcap = c.attn_softcap.map_or(0.0, |cap| cap as f32);
-                attend_head(out, q, past.chain([(&*k, v)]), dim, softcap, &mut own.attention);
+                attend_head(found, q, past.chain([(&*k, v)]), dim, softcap, &mut own.attention);
             }
         });
     }
@@ -293,26 +288,19 @@ impl Step<'_> {
         }
     }
 
-    /// Attention's output from the order of tasks, which is that of sequences and heads.
-    fn gather_attended(&self, member: &Member<'_>, out: &mut Vec<f32>) {
-        out.clear();
-        let tasks = self.sequences.len() * self.config.kv_heads;
-        for (_, part) in self.exchanges.attended.read(member, tasks) {
-            out.extend_from_slice(&part);
-        }
-    }
-
-    /// The threads' keys and values, each layer by layer, as layers, sequences and heads.
-    fn in_order(&self, threads: &[Vec<f32>]) -> Vec<f32> {
-        let layers = self.decoder.layers.len();
-        let mut out = Vec::with_capacity(threads.iter().map(Vec::len).sum());
-        for layer in 0..layers {
-            for part in threads {
-                let len = part.len() / layers;
-                out.extend_from_slice(&part[layer * len..(layer + 1) * len]);
-            }
-        }
-        out
+    /// What queries found, `[sequences, heads · head_dim]`, which is the order of pairs, into `out`; keys and values
+    /// at the end of `kv`.
+    fn gather_attended(&self, out: &mut Vec<f32>, kv: &mut Vec<f32>) {
+        let (width, of_kv) = (self.pair_width(), 2 * self.config.head_dim);
+        let pairs = self.sequences.len() * self.config.kv_heads;
+        let start = kv.len();
+        out.resize(pairs * (width - of_kv), 0.0);
+        kv.resize(start + pairs * of_kv, 0.0);
+        self.exchanges.attended.for_each(width, |pair, numbers| {
+            let (found, pushed) = numbers.split_at(width - of_kv);
+            out[pair * found.len()..][..found.len()].copy_from_slice(found);
+            kv[start + pair * of_kv..][..of_kv].copy_from_slice(pushed);
+        });
     }
 }
 
@@ -365,62 +353,42 @@ fn round(xs: &[f32], rounded: &mut [Int8Row]) {
     }
 }
 
-/// This thread's share of the panels of `matrices`, one after the other, times the rounded rows: a panel's
-/// outputs for all rows, then the next panel's.
-fn product(member: &Member<'_>, matrices: &[&Arc<Panels>], own: &mut Scratch, to: &Exchange) {
-    let rows = own.rounded.len();
-    let counts = matrices.iter().map(|panels| panels.rows() / LANES);
-    let share = member.share(counts.clone().sum());
-    to.write(member, |out| {
-        out.resize(share.len() * rows * LANES, 0.0);
+/// The panels of `matrices`, one after the other, times the rounded rows: of each panel the outputs for all rows.
+fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], rounded: &[Int8Row], to: &Exchange) {
+    to.fill(member, work, rounded.len() * LANES, |run, out| {
         let mut rest = out.as_chunks_mut::<LANES>().0;
         let mut first = 0;
-        for (panels, count) in matrices.iter().zip(counts) {
-            let range = share.start.clamp(first, first + count) - first
-                ..share.end.clamp(first, first + count) - first;
-            let outs = rest.split_off_mut(..range.len() * rows).unwrap_or_default();
-            panels.multiply(range, &own.rounded, outs);
-            first += count;
+        for panels in matrices {
+            let end = first + panels.rows() / LANES;
+            let range = run.start.clamp(first, end) - first..run.end.clamp(first, end) - first;
+            let outs = rest.split_off_mut(..range.len() * rounded.len()).unwrap_or_default();
+            panels.multiply(range, rounded, outs);
+            first = end;
         }
     });
 }
 
 /// As [`product`], gelu(gate) · up.
-fn gated(member: &Member<'_>, layer: &DecoderLayer, own: &mut Scratch, to: &Exchange) {
+fn gated(member: &Member<'_>, work: &Work, layer: &DecoderLayer, own: &mut Scratch, to: &Exchange) {
     let rows = own.rounded.len();
-    let share = member.share(layer.gate.rows() / LANES);
     let [gate, up] = &mut own.sums;
-    to.write(member, |out| {
-        out.resize(share.len() * rows * LANES, 0.0);
-        for (panels, out) in runs(share).zip(out.chunks_mut(RUN * rows * LANES)) {
-            gate.resize(panels.len() * rows, [0.0; LANES]);
-            up.resize(panels.len() * rows, [0.0; LANES]);
-            layer.gate.multiply(panels.clone(), &own.rounded, gate);
-            layer.up.multiply(panels, &own.rounded, up);
-            gated_gelu_row(out, gate.as_flattened(), up.as_flattened());
-        }
+    to.fill(member, work, rows * LANES, |run, out| {
+        gate.resize(run.len() * rows, [0.0; LANES]);
+        up.resize(run.len() * rows, [0.0; LANES]);
+        layer.gate.multiply(run.clone(), &own.rounded, gate);
+        layer.up.multiply(run, &own.rounded, up);
+        gated_gelu_row(out, gate.as_flattened(), up.as_flattened());
     });
 }
 
-/// Panels that are multiplied in one go where something is done with the outputs.
-const RUN: usize = 16;
-
-/// A share of panels in runs of [`RUN`], the last one shorter.
-fn runs(share: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    share.clone().step_by(RUN).map(move |start| start..(start + RUN).min(share.end))
-}
-
 /// The outputs of a [`product`] of `width` columns, `[rows, width]`.
-fn gather(member: &Member<'_>, from: &Exchange, width: usize, rows: usize, out: &mut Vec<f32>) {
+fn gather(from: &Exchange, width: usize, rows: usize, out: &mut Vec<f32>) {
     out.resize(rows * width, 0.0);
-    for (share, part) in from.read(member, width / LANES) {
-        let at = |panel: usize| -> Range<usize> { panel * LANES..(panel + 1) * LANES };
-        for (panel, outputs) in share.zip(part.chunks_exact(rows * LANES)) {
-            for (row, outputs) in out.chunks_exact_mut(width).zip(outputs.chunks_exact(LANES)) {
-                row[at(panel)].copy_from_slice(outputs);
-            }
+    from.for_each(rows * LANES, |panel, outputs| {
+        for (row, outputs) in out.chunks_exact_mut(width).zip(outputs.chunks_exact(LANES)) {
+            row[panel * LANES..(panel + 1) * LANES].copy_from_slice(outputs);
         }
-    }
+    });
 }
 
 impl LayerCache {
