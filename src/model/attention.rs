@@ -36,6 +36,8 @@ pub struct Attention {
     pub softcap: Option<f64>,
     /// Positions that a query sees, itself included; all before it where not given.
     pub window: Option<usize>,
+    /// How a cache keeps keys and values.
+    pub cache_dtype: DType,
 }
 
 /// One sequence of a step that several share.
@@ -118,7 +120,7 @@ impl Attention {
         let (batch, _, len, _) = q.dims4()?;
         let (q, k, v) = (angles.apply(&q)?, angles.apply(&k)?, v.contiguous()?);
         let (k, v) = match cache {
-            Some(cache) => cache.extend(start, &k, &v)?,
+            Some(cache) => cache.extend(start, &k, &v, self.cache_dtype)?,
             None => (k, v),
         };
         // Query heads that share a key head become further rows of it, so that keys are not repeated.

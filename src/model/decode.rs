@@ -6,14 +6,15 @@
 //! for itself, which takes less than handing it over. Attention is divided by sequence and key head.
 
 use super::config::{Config, LayerKind};
-use super::kv_cache::{LayerCache, Past};
+use super::kv_cache::Past;
 use super::rope;
 use crate::kernels::elementwise::{
-    attention_mix, attention_row, attention_scores, gated_gelu_row, rotate_head, scaled_norm_row,
+    attention_mix_bf16, attention_row, attention_scores_bf16, gated_gelu_row, rotate_head, scaled_norm_row,
 };
 use crate::kernels::panels::LANES;
 use crate::kernels::team::{Exchange, Member, Work, together};
 use crate::kernels::{Int8Row, Panels};
+use half::bf16;
 use std::sync::Arc;
 
 /// Below this many bytes of weights for a thread, waiting for it costs more than it does.
@@ -157,6 +158,8 @@ struct Scratch {
     gathered: Vec<f32>,
     /// One row.
     row: Vec<f32>,
+    /// Key and value of the new position.
+    kept: Vec<bf16>,
     /// The outputs of a run of panels.
     sums: [Vec<[f32; LANES]>; 2],
     attention: AttentionScratch,
@@ -273,8 +276,12 @@ impl Step<'_> {
                 let (found, kv) = out.split_at_mut(group * dim);
                 kv[..dim].copy_from_slice(k);
                 kv[dim..].copy_from_slice(v);
+                // As the cache will have them.
+                own.kept.clear();
+                own.kept.extend(kv.iter().map(|x| bf16::from_f32(*x)));
                 let past = self.sequences[s].past[index].head(head);
-                attend_head(found, q, past.chain([(&*k, v)]), dim, softcap, &mut own.attention);
+                let runs = past.chain([own.kept.split_at(dim)]);
+                attend_head(found, q, runs, dim, softcap, &mut own.attention);
             }
         });
     }
@@ -308,7 +315,7 @@ impl Step<'_> {
 fn attend_head<'a>(
     out: &mut [f32],
     q: &[f32],
-    runs: impl Iterator<Item = (&'a [f32], &'a [f32])> + Clone,
+    runs: impl Iterator<Item = (&'a [bf16], &'a [bf16])> + Clone,
     dim: usize,
     softcap: f32,
     own: &mut AttentionScratch,
@@ -324,7 +331,7 @@ fn attend_head<'a>(
     });
     for ((k, _), place) in runs.clone().zip(places.clone()) {
         part.resize(group * place.len(), 0.0);
-        attention_scores(part, q, k, dim, dim);
+        attention_scores_bf16(part, q, k, dim);
         if place.is_empty() {
             continue;
         }
@@ -341,7 +348,7 @@ fn attend_head<'a>(
         for scores in scores.chunks_exact(positions) {
             part.extend_from_slice(&scores[place.clone()]);
         }
-        attention_mix(out, part, v, dim, dim);
+        attention_mix_bf16(out, part, v, dim);
     }
 }
 
@@ -389,22 +396,6 @@ fn gather(from: &Exchange, width: usize, rows: usize, out: &mut Vec<f32>) {
             row[panel * LANES..(panel + 1) * LANES].copy_from_slice(outputs);
         }
     });
-}
-
-impl LayerCache {
-    /// Adds the keys and values of one position; see [`LayerCache::extend`].
-    pub(super) fn push(&mut self, position: usize, kv: &[f32], dim: usize) -> super::Result<()> {
-        use candle_core::{Device, Tensor};
-        let pick = |which: usize| -> super::Result<Tensor> {
-            let heads = kv.chunks_exact(2 * dim);
-            let count = heads.len();
-            let values: Vec<f32> =
-                heads.flat_map(|head| head[which * dim..(which + 1) * dim].iter().copied()).collect();
-            Ok(Tensor::from_vec(values, (1, count, 1, dim), &Device::Cpu)?)
-        };
-        self.extend(position, &pick(0)?, &pick(1)?)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

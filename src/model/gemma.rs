@@ -152,6 +152,7 @@ impl Gemma {
                 scale: c.query_pre_attn_scalar.powf(-0.5),
                 softcap: c.attn_softcap,
                 window: kind.window(),
+                cache_dtype: dtype,
             };
             let mlp = Mlp {
                 gate: linear("mlp.gate_proj", c.intermediate, hidden)?,
@@ -175,6 +176,9 @@ impl Gemma {
         let mut model =
             Self { config, device, dtype, embedding, layers, norm, head, fingerprint: None, decoder: None };
         model.decoder = model.decoder()?.map(Arc::new);
+        if model.decoder.is_some() {
+            model.keep_as(DType::BF16);
+        }
         Ok(model)
     }
 
@@ -211,8 +215,16 @@ impl Gemma {
         if exact {
             // It would round.
             model.decoder = None;
+            model.keep_as(self.dtype);
         }
         model
+    }
+
+    /// Sets how caches keep keys and values.
+    fn keep_as(&mut self, dtype: DType) {
+        for layer in &mut self.layers {
+            layer.attention.cache_dtype = dtype;
+        }
     }
 
     /// The weights of [`Self::step`], if all of them are in panels.

@@ -4,10 +4,14 @@
 //! W, in a ring: position p lies in slot p mod W. A decode step writes its slot and then attends over the ring as it lies:
 //! after W positions each slot holds a key that the query sees, and attention does not ask for an order, since the
 //! rotation by position is already in the keys.
+//!
+//! A model that rounds activations for its quantised weights keeps them in bf16, the dtype that Gemma was trained
+//! in: attention over a long text reads half the memory. All others keep them in the dtype that they compute in.
 
 use super::config::{Config, LayerKind};
 use super::error::{Error, Result};
-use candle_core::{CpuStorage, D, Storage, Tensor, shape::Dim};
+use candle_core::{CpuStorage, D, DType, Device, Storage, Tensor, shape::Dim};
+use half::bf16;
 use std::ops::{Deref, Range};
 
 /// Slots of a fresh buffer.
@@ -37,9 +41,40 @@ impl LayerCache {
     /// and then the new ones; which of them a query sees is the mask's business. For one position a full ring is
     /// returned as it lies.
     ///
+    /// A cache that is empty keeps them as `stored`, others as before; they come back in the dtype of `k`.
+    ///
     /// # Errors
-    /// Shapes or dtypes other than before.
-    pub fn extend(&mut self, start: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// Shapes other than before.
+    pub fn extend(
+        &mut self,
+        start: usize,
+        k: &Tensor,
+        v: &Tensor,
+        stored: DType,
+    ) -> Result<(Tensor, Tensor)> {
+        let computed = k.dtype();
+        let stored = self.buffers.as_ref().map_or(stored, |(keys, _)| keys.dtype());
+        let (keys, values) = self.extend_stored(start, &k.to_dtype(stored)?, &v.to_dtype(stored)?)?;
+        Ok((keys.to_dtype(computed)?, values.to_dtype(computed)?))
+    }
+
+    /// Adds the keys and values of one position of one sequence, `[kv_heads, 2, head_dim]`, in bf16.
+    ///
+    /// # Errors
+    /// Shapes other than before.
+    pub(super) fn push(&mut self, position: usize, kv: &[f32], dim: usize) -> Result<()> {
+        let pick = |which: usize| -> Result<Tensor> {
+            let heads = kv.chunks_exact(2 * dim);
+            let shape = (1, heads.len(), 1, dim);
+            let values = heads.flat_map(|head| &head[which * dim..(which + 1) * dim]);
+            Ok(Tensor::from_vec(values.map(|x| bf16::from_f32(*x)).collect::<Vec<_>>(), shape, &Device::Cpu)?)
+        };
+        self.extend_stored(position, &pick(0)?, &pick(1)?)?;
+        Ok(())
+    }
+
+    /// As [`Self::extend`], in the dtype of the buffers.
+    fn extend_stored(&mut self, start: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let len = POSITIONS.to_index(k.shape(), "kv-cache").and_then(|d| k.dim(d))?;
         let end = start + len;
         // Read before anything is overwritten.
@@ -71,7 +106,7 @@ impl LayerCache {
         Ok((keys.narrow(POSITIONS, 0, stored)?, values.narrow(POSITIONS, 0, stored)?))
     }
 
-    /// What a position sees before itself; `None` where it is not kept on the CPU in f32, or is not one sequence's.
+    /// What a position sees before itself; `None` where it is not kept on the CPU in bf16, or is not one sequence's.
     pub(super) fn past(&self, position: usize) -> Option<Past<'_>> {
         let slots = if position < self.limit {
             [0..position, 0..0]
@@ -167,12 +202,12 @@ impl<'a> Guarded<'a> {
     fn new(buffer: &'a Tensor) -> Option<Self> {
         let (storage, layout) = buffer.storage_and_layout();
         let whole = layout.contiguous_offsets() == Some((0, buffer.elem_count())) && buffer.dim(0).ok()? == 1;
-        (whole && matches!(&*storage, Storage::Cpu(CpuStorage::F32(_)))).then(|| Self(Box::new(storage)))
+        (whole && matches!(&*storage, Storage::Cpu(CpuStorage::BF16(_)))).then(|| Self(Box::new(storage)))
     }
 
-    fn numbers(&self) -> &[f32] {
+    fn numbers(&self) -> &[bf16] {
         match &**self.0 {
-            Storage::Cpu(CpuStorage::F32(numbers)) => numbers,
+            Storage::Cpu(CpuStorage::BF16(numbers)) => numbers,
             _ => &[],
         }
     }
@@ -189,7 +224,7 @@ pub(super) struct Past<'a> {
 
 impl Past<'_> {
     /// Keys and values of a head, a run of positions each.
-    pub(super) fn head(&self, head: usize) -> impl Iterator<Item = (&[f32], &[f32])> + Clone {
+    pub(super) fn head(&self, head: usize) -> impl Iterator<Item = (&[bf16], &[bf16])> + Clone {
         self.buffers.iter().flat_map(move |(keys, values)| {
             self.slots.iter().filter(|slots| !slots.is_empty()).map(move |slots| {
                 let first = head * self.capacity;
