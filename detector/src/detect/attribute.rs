@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::DetectError;
 use super::{Detector, Statistic, p_kind};
 use crate::report::{Attribution, KeyReport, SCHEMA_VERSION};
+use crate::scheme::Ngrams;
 use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, TokenSum, attribute};
 use crate::statistics::{DetectorKind, PKind};
 use crate::verdict::Verdict;
@@ -51,18 +52,18 @@ impl Detector {
             rest = others;
             let values = self.values(&self.keys[first], &[], ids);
             let ngram_len = scheme.ngram_len();
-            let ngrams: Vec<&[u32]> = ids
+            let scored = ids
                 .windows(ngram_len)
                 .zip(&values.scored)
-                .filter_map(|(ngram, &scored)| scored.then_some(ngram))
-                .collect();
+                .filter_map(|(ngram, &scored)| scored.then_some(ngram));
+            let ngrams = Ngrams::new(ngram_len, scored);
+            let mut g = Vec::new();
             let token_sum = TokenSum::new(scheme.depth());
             let sums = group
                 .into_iter()
                 .map(|key| {
-                    let mut hash = self.keys[key].prf.ngrams();
-                    let sum = ngrams.iter().map(|ngram| token_sum.of(hash.g_bits(ngram))).sum();
-                    (key, sum)
+                    self.keys[key].prf.g_bits_of(&ngrams, &mut g);
+                    (key, g.iter().map(|&g| token_sum.of(g)).sum())
                 })
                 .collect();
             let tokens = ngrams.len() as u64;

@@ -1,6 +1,7 @@
 //! The g-values of a finished text, and which of its positions count.
 
 use super::context::{ReferenceHistory, SeenStates};
+use super::message::Ngrams;
 use super::{ContextTracker, PositionKind, Prf};
 
 /// The g-values of one (context, token): bit l is layer l, layer 0 the least significant; higher bits are 0.
@@ -133,8 +134,8 @@ impl GValueStream {
         let mut scored = Vec::with_capacity(count);
         let mut reference_mask = Vec::with_capacity(count);
         if !self.prf.scheme().is_compat() {
-            let mut ngrams = self.prf.ngrams();
-            g.extend(piece.ids.windows(context_len + 1).take(count).map(|ngram| ngrams.g_bits(ngram)));
+            let ngrams = piece.ids.windows(context_len + 1).take(count);
+            self.prf.g_bits_of(&Ngrams::new(context_len + 1, ngrams), &mut g);
             scored.clone_from(&piece.fresh);
             reference_mask.clone_from(&piece.fresh);
             return TextGValues {

@@ -13,6 +13,7 @@
 //! | [`KeyError`] | what can be wrong with a key |
 //! | [`key_file`] | the `k.bin` container and the reference libraries' JSON |
 //! | [`prf`] | the one keyed function: (key, context, token) → g-values |
+//! | `message`, `lanes` | the messages that `synthid-sha256` hashes, and many hashes at a time |
 //! | [`context`] | which positions are marked and scored |
 //! | [`gvalues`] | the g-values of a finished text |
 //! | [`tournament`] | the sampling side: a candidate distribution under the mark |
@@ -25,6 +26,8 @@ pub mod gvalues;
 pub mod key;
 mod key_error;
 pub mod key_file;
+mod lanes;
+mod message;
 pub mod prf;
 pub mod tournament;
 
@@ -32,6 +35,7 @@ pub use context::{ContextTracker, PositionKind};
 pub use gvalues::{ContextStream, GBits, GValueStream, Piece, TextGValues};
 pub use key::{Key, SamplingTable, Scheme, Secret, TokenizerBinding};
 pub use key_error::KeyError;
+pub(crate) use message::Ngrams;
 pub use prf::{KeyedContext, Prf};
 pub use tournament::{Distribution, DistributionError, Marking, Watermark};
 

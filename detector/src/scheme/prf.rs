@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::message::{Ngrams, OpenMessage};
 use super::{GBits, Key, SamplingTable, Scheme};
 
 /// Multiplier of the reference's linear congruential hash (newlib's and musl's).
@@ -83,55 +83,31 @@ impl Prf {
         };
         KeyedContext { prf: &self.0, state }
     }
-}
 
-/// A keyed function for many n-grams one after the other: what a detector reads, where a sampler asks for many tokens in
-/// one context.
-pub(crate) struct Ngrams<'a> {
-    prf: &'a Prf,
-    /// The padded message key ‖ n-gram of SHA-256, where it is one block. It is written over, not made anew, for each
-    /// n-gram, and wiped in the end.
-    block: Option<Zeroizing<[u8; 64]>>,
-}
-
-impl Prf {
-    /// The n-grams of this function.
-    pub(crate) fn ngrams(&self) -> Ngrams<'_> {
-        let len = 32 + 4 * self.scheme().ngram_len();
-        let block = match &self.0.state {
-            // One byte 0x80 and eight of length have to follow.
-            State::Sha256 { block_key } if len + 9 <= 64 => {
-                let mut block = Zeroizing::new([0; 64]);
-                block[..32].copy_from_slice(block_key);
-                block[len] = 0x80;
-                block[56..].copy_from_slice(&(8 * len as u64).to_be_bytes());
-                Some(block)
-            }
-            _ => None,
-        };
-        Ngrams { prf: self, block }
+    /// Replaces `g` by the g-values of the last token of each of `ngrams` after the others: what a detector asks for,
+    /// where a sampler asks for many tokens in one context.
+    ///
+    /// # Panics
+    /// If an n-gram is shorter or longer than the scheme's.
+    pub(crate) fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
+        let len = self.scheme().ngram_len();
+        assert!(
+            ngrams.iter().all(|ngram| ngram.len() == len),
+            "n-grams of {} have {len} tokens",
+            self.scheme().name()
+        );
+        if let State::Sha256 { block_key } = &self.0.state {
+            return ngrams.g_bits(block_key, g, self.0.mask());
+        }
+        g.clear();
+        g.extend(ngrams.iter().map(|ngram| self.context(&ngram[..len - 1]).g_bits(ngram[len - 1])));
     }
 }
 
-impl Ngrams<'_> {
-    /// The g-values of the last token of `ngram` after the others.
-    ///
-    /// # Panics
-    /// If the n-gram is shorter or longer than the scheme's.
-    pub(crate) fn g_bits(&mut self, ngram: &[u32]) -> GBits {
-        let scheme = self.prf.scheme();
-        let Some(block) = &mut self.block else {
-            let (&token, context) = ngram.split_last().expect("an n-gram");
-            return self.prf.context(context).g_bits(token);
-        };
-        assert_eq!(ngram.len(), scheme.ngram_len(), "an n-gram of {}", scheme.name());
-        for (bytes, token) in block[32..].chunks_exact_mut(4).zip(ngram) {
-            bytes.copy_from_slice(&token.to_le_bytes());
-        }
-        let mut state = SHA256_START;
-        compress256(&mut state, std::slice::from_ref(&**block));
-        let word = u64::from(state[0].swap_bytes()) | u64::from(state[1].swap_bytes()) << 32;
-        GBits(word & (u64::MAX >> (64 - scheme.depth())))
+impl Inner {
+    /// A one for each layer.
+    fn mask(&self) -> u64 {
+        u64::MAX >> (64 - self.scheme.depth())
     }
 }
 
@@ -144,58 +120,6 @@ pub struct KeyedContext<'a> {
 enum ContextState {
     Sha256(OpenMessage),
     Lcg(i64),
-}
-
-/// The initial state of SHA-256 (FIPS 180-4, section 5.3.3).
-const SHA256_START: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-
-/// The padded message key ‖ context ‖ token of SHA-256, all of it but the token. With contexts of up to four tokens it is
-/// one block, so a candidate costs one compression and nothing else.
-struct OpenMessage {
-    /// SHA-256's state after the blocks before the token's.
-    state: [u32; 8],
-    /// The block that holds the token, and the next one where the padding runs into it.
-    blocks: Zeroizing<[[u8; 64]; 2]>,
-    /// How many of the two there are.
-    count: usize,
-    /// Where in the first block the token goes; a multiple of 4.
-    at: usize,
-}
-
-impl OpenMessage {
-    fn new(key: &[u8; 32], context: &[u32]) -> Self {
-        /// What follows a message: the byte 0x80 and its length in bits, 64-bit big-endian, with zeros between.
-        const PADDING: usize = 9;
-        let mut state = SHA256_START;
-        let mut blocks = Zeroizing::new([[0; 64]; 2]);
-        blocks[0][..32].copy_from_slice(key);
-        let mut at = 32;
-        for token in context {
-            blocks[0][at..at + 4].copy_from_slice(&token.to_le_bytes());
-            at += 4;
-            if at == 64 {
-                compress256(&mut state, &blocks[..1]);
-                blocks[0] = [0; 64];
-                at = 0;
-            }
-        }
-        let bits = 8 * (32 + 4 * (context.len() as u64 + 1));
-        let count = (at + 4 + PADDING).div_ceil(64);
-        let flat = blocks.as_flattened_mut();
-        flat[at + 4] = 0x80;
-        flat[64 * count - 8..64 * count].copy_from_slice(&bits.to_be_bytes());
-        Self { state, blocks, count, at }
-    }
-
-    /// The first eight bytes of the hash with `token` in its place, read as a little-endian number.
-    fn hash(&self, blocks: &mut [[u8; 64]; 2], token: u32) -> u64 {
-        blocks[0][self.at..self.at + 4].copy_from_slice(&token.to_le_bytes());
-        let mut state = self.state;
-        compress256(&mut state, &blocks[..self.count]);
-        // The digest is the state's words in big-endian order.
-        u64::from(state[0].swap_bytes()) | u64::from(state[1].swap_bytes()) << 32
-    }
 }
 
 impl KeyedContext<'_> {
@@ -211,11 +135,7 @@ impl KeyedContext<'_> {
         let each = g.iter_mut().zip(tokens);
         match (&self.prf.state, &self.state) {
             (State::Sha256 { .. }, ContextState::Sha256(message)) => {
-                let mask = u64::MAX >> (64 - self.prf.scheme.depth());
-                let mut blocks = message.blocks.clone();
-                for (g, &token) in each {
-                    *g = GBits(message.hash(&mut blocks, token) & mask);
-                }
+                message.g_bits_of(tokens, g, self.prf.mask());
             }
             (State::Hf { keys, table }, ContextState::Lcg(context)) => {
                 let size = table.len() as i64;
@@ -365,11 +285,15 @@ mod tests {
         ) {
             let prf = key(depth, ngram_len, secret).prf();
             let text = TextGValues::new(&prf, &[], &ids);
-            let mut ngrams = prf.ngrams();
+            let mut ngrams = Vec::new();
+            prf.g_bits_of(&Ngrams::new(ngram_len.into(), ids.windows(ngram_len.into())), &mut ngrams);
+            let mut candidates = vec![GBits(0); ids.len()];
             for (i, g) in text.g.iter().enumerate() {
                 let t = text.first + i;
                 prop_assert_eq!(*g, prf.context(&ids[i..t]).g_bits(ids[t]));
-                prop_assert_eq!(*g, ngrams.g_bits(&ids[i..=t]));
+                prop_assert_eq!(*g, ngrams[i]);
+                prf.context(&ids[i..t]).g_bits_of(&ids, &mut candidates);
+                prop_assert_eq!(*g, candidates[t]);
             }
             prop_assert_eq!(text.g.len(), ids.len().saturating_sub(usize::from(ngram_len) - 1));
         }
