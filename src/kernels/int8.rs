@@ -12,8 +12,12 @@ pub struct Int8Row {
     pub(super) values: Vec<i8>,
     /// One a block. NaN where a number of the block is not finite, so that it is not lost.
     pub(super) scales: Vec<f32>,
-    /// Sums of 16 values each: what the zero points of the weights contribute.
-    pub(super) sums: Vec<i32>,
+    /// What the zero points of weights contribute to integer sums: −8 Σ of a block's values, for a zero of 8.
+    pub(super) minus_8: Vec<i32>,
+    /// −32 Σ of the values of each half of a block, for a zero of 32.
+    pub(super) minus_32: Vec<i32>,
+    /// scale · Σ of a block's values: what minima of the weights are multiplied by.
+    pub(super) scaled_sums: Vec<f32>,
 }
 
 impl Int8Row {
@@ -30,8 +34,16 @@ impl Int8Row {
         let blocks = xs.len() / BLOCK;
         self.values.resize(xs.len(), 0);
         self.scales.resize(blocks, 0.0);
-        self.sums.resize(2 * blocks, 0);
-        round_row(&mut self.values, &mut self.scales, &mut self.sums, xs);
+        self.minus_8.resize(blocks, 0);
+        self.minus_32.resize(2 * blocks, 0);
+        self.scaled_sums.resize(blocks, 0.0);
+        round_row(&mut self.values, &mut self.scales, &mut self.minus_32, xs);
+        let halves = self.minus_32.as_chunks::<2>().0;
+        let blocks = self.minus_8.iter_mut().zip(&mut self.scaled_sums).zip(&self.scales);
+        for (((minus_8, scaled_sum), scale), [a, b]) in blocks.zip(halves) {
+            *minus_8 = (a + b) / 4;
+            *scaled_sum = scale * ((a + b) / -32) as f32;
+        }
     }
 
     /// Length.
@@ -46,13 +58,13 @@ impl Int8Row {
 }
 
 for_each_target! {
-    /// Blocks of numbers to values, scales and sums of 16 values each.
-    pub fn round_row(values: &mut [i8], scales: &mut [f32], sums: &mut [i32], xs: &[f32]) {
+    /// Blocks of numbers to values, scales and −32 times the sums of 16 values each.
+    pub fn round_row(values: &mut [i8], scales: &mut [f32], minus_32: &mut [i32], xs: &[f32]) {
         /// 1.5 · 2^23: added to a small number, it leaves the nearest whole one, ties to even, in the low bits.
         const ROUND: f32 = 12_582_912.0;
         let (xs, values) = (xs.as_chunks::<BLOCK>().0, values.as_chunks_mut::<BLOCK>().0);
-        let sums = sums.as_chunks_mut::<2>().0;
-        for (((x, values), scale), sums) in xs.iter().zip(values).zip(scales).zip(sums) {
+        let minus_32 = minus_32.as_chunks_mut::<2>().0;
+        for (((x, values), scale), minus_32) in xs.iter().zip(values).zip(scales).zip(minus_32) {
             // As integers, because magnitudes order like their bits and the loop becomes vector instructions.
             let largest = x.iter().fold(0, |most, x| (x.to_bits() & 0x7FFF_FFFF).max(most));
             let largest = f32::from_bits(largest);
@@ -67,8 +79,8 @@ for_each_target! {
                 *value = *whole as i8;
             }
             // A sum is of what is stored, whatever that is where a number is not finite.
-            for (sum, half) in sums.iter_mut().zip(values.as_chunks::<16>().0) {
-                *sum = half.iter().map(|&value| i32::from(value)).sum();
+            for (minus_32, half) in minus_32.iter_mut().zip(values.as_chunks::<16>().0) {
+                *minus_32 = -32 * half.iter().map(|&value| i32::from(value)).sum::<i32>();
             }
         }
     }
@@ -88,7 +100,11 @@ mod tests {
             assert!((back - x).abs() <= row.scales[i / BLOCK] * 0.5001, "{i}: {back} {x}");
         }
         let sum = |part: &[i8]| part.iter().map(|&v| i32::from(v)).sum::<i32>();
-        assert_eq!(row.sums, row.values.chunks(16).map(sum).collect::<Vec<_>>());
+        assert_eq!(row.minus_32, row.values.chunks(16).map(|half| -32 * sum(half)).collect::<Vec<_>>());
+        assert_eq!(row.minus_8, row.values.chunks(32).map(|block| -8 * sum(block)).collect::<Vec<_>>());
+        for (block, values) in row.values.chunks(32).enumerate() {
+            assert_eq!(row.scaled_sums[block], row.scales[block] * sum(values) as f32);
+        }
         assert!(row.values.contains(&127) || row.values.contains(&-127));
     }
 

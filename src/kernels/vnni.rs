@@ -14,8 +14,8 @@ use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_and_si512,
     _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
     _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi16, _mm512_srli_epi16,
-    _mm512_storeu_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi16, _mm512_slli_epi32,
+    _mm512_srli_epi16, _mm512_storeu_ps,
 };
 use std::ops::Range;
 
@@ -87,7 +87,9 @@ pub(super) fn multiply(panels: &Panels, range: Range<usize>, xs: &[Int8Row], out
 struct Rows<const M: usize> {
     values: [*const i8; M],
     scales: [*const f32; M],
-    sums: [*const i32; M],
+    minus_8: [*const i32; M],
+    minus_32: [*const i32; M],
+    scaled_sums: [*const f32; M],
 }
 
 impl<const M: usize> Rows<M> {
@@ -95,7 +97,9 @@ impl<const M: usize> Rows<M> {
         Self {
             values: std::array::from_fn(|m| xs[m].values.as_ptr()),
             scales: std::array::from_fn(|m| xs[m].scales.as_ptr()),
-            sums: std::array::from_fn(|m| xs[m].sums.as_ptr()),
+            minus_8: std::array::from_fn(|m| xs[m].minus_8.as_ptr()),
+            minus_32: std::array::from_fn(|m| xs[m].minus_32.as_ptr()),
+            scaled_sums: std::array::from_fn(|m| xs[m].scaled_sums.as_ptr()),
         }
     }
 }
@@ -166,9 +170,9 @@ inlined! {
 }
 
 inlined! {
-    /// Σ over 8 quads, starting from `sum`; two chains, since each instruction waits for the one before.
-    fn dot8(quads: &[__m512i; 8], values: *const i8, at: usize, sum: i32) -> __m512i {
-        let mut even = _mm512_set1_epi32(sum);
+    /// Σ over 8 quads, starting from `start`; two chains, since each instruction waits for the one before.
+    fn dot8(quads: &[__m512i; 8], values: *const i8, at: usize, start: __m512i) -> __m512i {
+        let mut even = start;
         let mut odd = _mm512_set1_epi32(0);
         let mut q = 0;
         while q < 8 {
@@ -209,7 +213,8 @@ macro_rules! kernel {
                 let mut $acc = [_mm512_setzero_ps(); M];
                 for $group in 0..groups {
                     // SAFETY: a group's scales and numbers end inside the panel, and the body reads no more than
-                    // their vectors; a row has `inputs` values, inputs/32 scales and inputs/16 sums for each group.
+                    // their vectors; a row has `inputs` values, and its other lists one
+                    // number for each 32 or 16 of them.
                     unsafe {
                         let $scales = panel.add($group * BYTES);
                         let $numbers = $scales.add(SHAPE.scales * VECTOR);
@@ -244,8 +249,8 @@ kernel! {
             let b = 2 * group + half;
             let mut m = 0;
             while m < M {
-                let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
-                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, -128 * sum));
+                let start = _mm512_slli_epi32::<4>(_mm512_set1_epi32(*rows.minus_8[m].add(b)));
+                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, start));
                 let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(b)));
                 acc[m] = _mm512_fmadd_ps(dot, scale, acc[m]);
                 m += 1;
@@ -265,8 +270,8 @@ kernel! {
             let b = 2 * group + half;
             let mut m = 0;
             while m < M {
-                let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
-                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, -8 * sum));
+                let start = _mm512_set1_epi32(*rows.minus_8[m].add(b));
+                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, start));
                 let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(b)));
                 acc[m] = _mm512_fmadd_ps(dot, scale, acc[m]);
                 m += 1;
@@ -279,24 +284,29 @@ kernel! {
 kernel! {
     /// See [`super::panels`].
     q4_k, Format::Q4K, |scales, numbers, group, rows, acc| {
-        let (scale, minimum) = (halves(scales), halves(scales.add(32)));
+        let (mut sum, mut below) = ([_mm512_setzero_ps(); M], [_mm512_setzero_ps(); M]);
         let mut j = 0;
         while j < 8 {
             let factors = scales.add(64 + 2 * LANES * j);
-            let scale = _mm512_mul_ps(scale, unsigned(factors));
-            let minimum = _mm512_mul_ps(minimum, unsigned(factors.add(LANES)));
+            let (scale, minimum) = (unsigned(factors), unsigned(factors.add(LANES)));
             let quads = nibbles(numbers, 4 * j);
             let b = 8 * group + j;
             let mut m = 0;
             while m < M {
-                let sum = *rows.sums[m].add(2 * b) + *rows.sums[m].add(2 * b + 1);
-                let dot = _mm512_cvtepi32_ps(dot8(&quads, rows.values[m], BLOCK * b, 0));
-                let x_scale = *rows.scales[m].add(b);
-                acc[m] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(x_scale)), acc[m]);
-                acc[m] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(x_scale * sum as f32), acc[m]);
+                let dot = dot8(&quads, rows.values[m], BLOCK * b, _mm512_set1_epi32(0));
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*rows.scales[m].add(b)));
+                sum[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sum[m]);
+                below[m] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(*rows.scaled_sums[m].add(b)), below[m]);
                 m += 1;
             }
             j += 1;
+        }
+        let (scale, minimum) = (halves(scales), halves(scales.add(32)));
+        let mut m = 0;
+        while m < M {
+            acc[m] = _mm512_fmadd_ps(sum[m], scale, acc[m]);
+            acc[m] = _mm512_fnmadd_ps(below[m], minimum, acc[m]);
+            m += 1;
         }
     }
 }
@@ -325,7 +335,7 @@ kernel! {
             ];
             let mut m = 0;
             while m < M {
-                let mut dot = _mm512_set1_epi32(-32 * *rows.sums[m].add(h));
+                let mut dot = _mm512_set1_epi32(*rows.minus_32[m].add(h));
                 let mut q = 0;
                 while q < 4 {
                     dot = _mm512_dpbusd_epi32(dot, quads[q], quad(rows.values[m], 16 * h + 4 * q));
