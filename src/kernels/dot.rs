@@ -49,6 +49,22 @@ fn load_bf16(b: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)
 }
 
+/// Without the library's conversion, which asks for the processor's instruction number by number.
+#[inline(always)]
+fn load_f16(b: [u8; 2]) -> f32 {
+    /// What the exponents of the two formats differ by: 2^(127 − 15).
+    const SCALE: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    let bits = u32::from(u16::from_le_bytes(b));
+    let magnitude = (bits & 0x7FFF) << 13;
+    // The highest exponent is that of infinities and NaN in both formats.
+    let value = if bits & 0x7C00 == 0x7C00 {
+        f32::from_bits(magnitude | 0x7F80_0000)
+    } else {
+        f32::from_bits(magnitude) * SCALE
+    };
+    f32::from_bits(value.to_bits() | (bits & 0x8000) << 16)
+}
+
 #[inline(always)]
 fn load_value(v: f32) -> f32 {
     v
@@ -85,6 +101,10 @@ dot!(
     dot_bf16, dot_bf16_avx2, &[u8], two_bytes, load_bf16
 );
 dot!(
+    /// Dot product of a row of little-endian f16 with `xs`, of the same length, in f32.
+    dot_f16, dot_f16_avx2, &[u8], two_bytes, load_f16
+);
+dot!(
     /// Dot product of two rows of the same length.
     dot_values, dot_values_avx2, &[f32], as_is, load_value
 );
@@ -92,7 +112,7 @@ dot!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::bf16;
+    use half::{bf16, f16};
 
     #[test]
     fn equals_the_plain_sum_at_every_length() {
@@ -101,15 +121,28 @@ mod tests {
             let x: Vec<f32> = (0..n).map(|i| (i as f32 * 0.11).cos()).collect();
             let want: f64 = w.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
             let f: Vec<u8> = w.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let h: Vec<u8> = w.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
             let b: Vec<u8> = w.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
             for got in [
                 dot_f32(&f, &x),
+                dot_f16(&h, &x),
                 dot_bf16(&b, &x),
                 dot_values(&w, &x),
                 dot_body::<_, false>(&w, &x, load_value),
             ] {
                 assert!((f64::from(got) - want).abs() < 1e-4, "{n}: {got} {want}");
             }
+        }
+    }
+
+    #[test]
+    fn every_half_float_is_read_as_it_is() {
+        for bits in 0..=u16::MAX {
+            let (got, want) = (load_f16(bits.to_le_bytes()), f16::from_bits(bits).to_f32());
+            assert!(
+                got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
+                "{bits:04x}: {got} {want}"
+            );
         }
     }
 }

@@ -8,7 +8,7 @@
 //! A matrix in [panels](super::panels) is multiplied by our own integer kernels, whatever the number of rows. All integer
 //! kernels round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
 
-use super::dot::{dot_bf16, dot_f32, dot_values};
+use super::dot::{dot_bf16, dot_f16, dot_f32, dot_values};
 use super::format::{Block, blocks, bytes_of, with_blocks};
 use super::int8::Int8Row;
 use super::matrix::Store;
@@ -118,6 +118,7 @@ impl MatMul {
         let cols = self.matrix.cols();
         match self.matrix.format() {
             Format::F32 => self.float_rows(xs, out, dot_f32),
+            Format::F16 => self.float_rows(xs, out, dot_f16),
             Format::BF16 => self.float_rows(xs, out, dot_bf16),
             format if self.exact || !integer_kernel_takes(format, cols) => self.converted_rows(xs, out),
             Format::Q5_0 => self.integer_rows::<BlockQ5_0>(xs, out, |n, row, x| {
@@ -203,7 +204,7 @@ impl MatMul {
 /// Whether this processor has integer kernels for matrices in panels.
 pub(super) fn has_integer_kernels() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return super::vnni::available();
+    return super::product::Level::best().is_some();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
@@ -216,7 +217,11 @@ impl Panels {
     /// If there are no such panels, activations have another width, or `out` is not one for each panel and row.
     pub fn multiply(&self, range: Range<usize>, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
-        super::vnni::multiply(self, range, xs, out);
+        {
+            use super::product::{Level, multiply};
+            let level = Level::best().expect("matrices are put into panels where there are kernels for them");
+            multiply(level, self, range, xs, out);
+        }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.len(), out.len());
     }
@@ -225,7 +230,6 @@ impl Panels {
 /// Whether candle's integer kernel takes rows of this format and length: the formats with a minimum read blocks in pairs.
 fn integer_kernel_takes(format: Format, cols: usize) -> bool {
     match format {
-        Format::F16 => false,
         Format::Q4_1 | Format::Q5_0 | Format::Q5_1 => cols.is_multiple_of(2 * format.block_len()),
         _ => format.is_quantized(),
     }

@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows what a model is. A [`Matrix`] is a rectangle of numbers in some storage [`Format`]; the
 //! kernels read it a row or a tile at a time, so the matrix never exists in f32 as a whole and the resident memory is
-//! that of the file. Where the processor has integer products of its own (AVX-512 VNNI), quantised matrices are reordered into
+//! that of the file. Where the processor has the instructions for it (AVX-512 VNNI or AVX2), quantised matrices are reordered into
 //! [`panels`] once, which then take the place of the file's pages.
 
 pub mod attention;
@@ -16,11 +16,11 @@ pub mod matmul;
 pub mod matrix;
 pub mod panels;
 pub mod pointwise;
+#[cfg(target_arch = "x86_64")]
+pub mod product;
 mod q5;
 pub mod scan;
 pub mod team;
-#[cfg(target_arch = "x86_64")]
-mod vnni;
 
 pub use attention::DecodeAttention;
 pub use format::Format;

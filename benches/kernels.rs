@@ -1,0 +1,67 @@
+//! Products of one and of eight rows of activations with a stored matrix of Gemma 2 2B's feed-forward layer, on one thread:
+//! our kernels of each instruction set beside candle's on the same rows.
+//!
+//! `RAYON_NUM_THREADS=1 cargo bench --bench kernels`
+
+#![allow(missing_docs)] // criterion's macros
+
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use wmgen::kernels::{Bytes, Format, MatMul, Matrix};
+
+const ROWS: usize = 9216;
+const COLS: usize = 2304;
+
+/// Blocks of any bits but for their f16 scales, which are finite.
+fn matrix(format: Format) -> Matrix {
+    let block = format.block_bytes();
+    let len = ROWS * COLS / format.block_len() * block;
+    let mut bytes: Vec<u8> =
+        (0..len).map(|i| ((i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8).collect();
+    let halves: &[usize] = match format {
+        Format::Q4K => &[0, 2],
+        Format::Q6K => &[208],
+        _ => &[0],
+    };
+    for block in bytes.chunks_exact_mut(block) {
+        for &at in halves {
+            // 0x1C is 2^-8 as the upper byte of a half float.
+            block[at..at + 2].copy_from_slice(&[0, 0x1C]);
+        }
+    }
+    let bytes = Bytes::new(Arc::new(bytes), 0..len).expect("all of them");
+    Matrix::new(bytes, format, ROWS, COLS).expect("a matrix")
+}
+
+fn products(c: &mut Criterion) {
+    for format in [Format::Q4_0, Format::Q4K, Format::Q6K, Format::Q8_0] {
+        let stored = matrix(format);
+        for rows in [1, 8] {
+            let mut group = c.benchmark_group(format!("{} x {rows}", format.name()));
+            group.throughput(Throughput::Bytes(stored.bytes().len() as u64)).sample_size(20);
+            let xs: Vec<f32> = (0..rows * COLS).map(|i| (i as f32 * 0.37).sin()).collect();
+            let mut out = vec![0f32; rows * ROWS];
+            let candle = MatMul { matrix: stored.clone(), exact: false };
+            group.bench_function(BenchmarkId::from_parameter("candle"), |b| {
+                b.iter(|| candle.run(&xs, &mut out));
+            });
+            #[cfg(target_arch = "x86_64")]
+            if let Some(panels) = stored.in_panels(|_| ()).as_ref().and_then(Matrix::panels) {
+                use wmgen::kernels::Int8Row;
+                use wmgen::kernels::panels::LANES;
+                use wmgen::kernels::product::{Level, multiply};
+                let xs: Vec<Int8Row> = xs.chunks_exact(COLS).map(Int8Row::new).collect();
+                let mut out = vec![[0f32; LANES]; rows * ROWS / LANES];
+                for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+                    group.bench_function(BenchmarkId::from_parameter(format!("{level:?}")), |b| {
+                        b.iter(|| multiply(level, panels, 0..ROWS / LANES, &xs, &mut out));
+                    });
+                }
+            }
+        }
+    }
+}
+
+criterion_group!(benches, products);
+criterion_main!(benches);

@@ -1,0 +1,408 @@
+//! Products of [`Panels`] and 8-bit activations by the processor's integer instructions.
+//!
+//! For each group of inputs with one scale, sums are exact integers; only then come the scales, in f32. A zero point z of
+//! the weights costs one number a group: Σ (w + z)·x = Σ w·x + z·Σx, and z·Σx is known.
+//!
+//! The kernels are written once, in terms of a few operations on the numbers of a vector, and compiled for each instruction
+//! set that has these: [`vnni`] (AVX-512 VNNI, whose one instruction multiplies 64 unsigned by 64 signed bytes and adds
+//! them up by fours) and [`avx2`]. Where the processor has neither, nothing is put into panels, and candle's kernels run.
+
+#![cfg(target_arch = "x86_64")]
+
+mod avx2;
+mod vnni;
+
+use super::int8::{BLOCK, Int8Row};
+use super::panels::{LANES, Panels};
+use std::ops::Range;
+
+/// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
+const ROWS: usize = 8;
+
+/// The instruction sets that there are kernels for, the fastest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// AVX-512 with VNNI.
+    Vnni,
+    /// AVX2 with FMA and half floats.
+    Avx2,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Vnni, Self::Avx2];
+
+    /// Whether this processor has the instructions.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Vnni => {
+                std::is_x86_feature_detected!("avx512f")
+                    && std::is_x86_feature_detected!("avx512bw")
+                    && std::is_x86_feature_detected!("avx512vnni")
+            }
+            Self::Avx2 => {
+                std::is_x86_feature_detected!("avx2")
+                    && std::is_x86_feature_detected!("fma")
+                    && std::is_x86_feature_detected!("f16c")
+            }
+        }
+    }
+
+    /// The fastest that this processor has.
+    pub fn best() -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.is_available())
+    }
+}
+
+/// The rows of the panels `range` times rows of activations: `out[p · xs.len() + m]` is of the p-th panel of the range for
+/// `xs[m]`.
+///
+/// # Panics
+/// If the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
+/// `out` is not one for each panel and row.
+pub fn multiply(
+    level: Level,
+    panels: &Panels,
+    range: Range<usize>,
+    xs: &[Int8Row],
+    out: &mut [[f32; LANES]],
+) {
+    assert!(level.is_available(), "{level:?} is missing");
+    assert!(xs.iter().all(|x| x.len() == panels.cols()), "activations of another width");
+    assert_eq!(out.len(), range.len() * xs.len(), "an output for each panel and row");
+    if xs.is_empty() {
+        return;
+    }
+    match level {
+        Level::Vnni => vnni::run(panels, range, xs, out),
+        Level::Avx2 => avx2::run(panels, range, xs, out),
+    }
+}
+
+/// Pointers into M rows of activations.
+#[derive(Clone, Copy)]
+struct Rows<const M: usize> {
+    values: [*const i8; M],
+    scales: [*const f32; M],
+    minus_8: [*const i32; M],
+    minus_32: [*const i32; M],
+    scaled_sums: [*const f32; M],
+}
+
+impl<const M: usize> Rows<M> {
+    fn new(xs: &[Int8Row]) -> Self {
+        Self {
+            values: std::array::from_fn(|m| xs[m].values.as_ptr()),
+            scales: std::array::from_fn(|m| xs[m].scales.as_ptr()),
+            minus_8: std::array::from_fn(|m| xs[m].minus_8.as_ptr()),
+            minus_32: std::array::from_fn(|m| xs[m].minus_32.as_ptr()),
+            scaled_sums: std::array::from_fn(|m| xs[m].scaled_sums.as_ptr()),
+        }
+    }
+}
+
+/// Defines operations of an instruction set: inlined, compiled for it, and unsafe only for what they read and write.
+macro_rules! operations {
+    ($features:literal: $(
+        $(#[$doc:meta])*
+        fn $name:ident $(<const $n:ident: $n_type:ty>)? ($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block
+    )*) => {
+        $(
+            $(#[$doc])*
+            #[expect(unsafe_code, reason = "an operation for one instruction set, which may read or write through a pointer")]
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn $name $(<const $n: $n_type>)? ($($arg: $type),*) $(-> $result)? {
+                // SAFETY: the caller passes pointers to as many bytes as the operation reads or writes.
+                #[allow(unused_unsafe, reason = "some only compute")]
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+/// Defines a kernel: the checks that make its pointers safe, then its body, once a group, for M rows.
+macro_rules! kernel {
+    ($features:literal, $name:ident, $format:expr,
+     |$scales:ident, $numbers:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
+        /// See [`panels`](crate::kernels::panels).
+        ///
+        /// Multiplies panels that lie one after the other by the first M of `xs`, and writes the sums of the p-th for
+        /// row m to `out[p · stride + m]`. Returns M.
+        ///
+        /// # Safety
+        /// The processor has the instructions, `panels` starts at a multiple of 64, and each of the first M rows is as
+        /// long as the others.
+        #[expect(unsafe_code, reason = "a kernel for one instruction set")]
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const M: usize>(
+            panels: &[u8],
+            xs: &[Int8Row],
+            out: &mut [[f32; LANES]],
+            stride: usize,
+        ) -> usize {
+            const SHAPE: Shape = Shape::of($format).expect("a format with panels");
+            const BYTES: usize = SHAPE.bytes();
+            let groups = xs[0].len() / SHAPE.inputs;
+            assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && xs.len() >= M);
+            let $rows = Rows::<M>::new(xs);
+            for (panel, out) in panels.chunks_exact(groups * BYTES).zip(out.chunks_mut(stride)) {
+                let panel = panel.as_ptr();
+                let out = &mut out[..M];
+                // SAFETY: a group's scales and numbers end inside the panel, and the body reads no more than their
+                // vectors; a row has `inputs` values, and its other lists one number for each 32 or 16 of them. An
+                // output is 16 floats.
+                unsafe {
+                    let mut $acc = [zero(); M];
+                    for $group in 0..groups {
+                        let $scales = panel.add($group * BYTES);
+                        let $numbers = $scales.add(SHAPE.scales * VECTOR);
+                        $body
+                    }
+                    let mut m = 0;
+                    while m < M {
+                        store(out[m].as_mut_ptr(), $acc[m]);
+                        m += 1;
+                    }
+                }
+            }
+            M
+        }
+    };
+}
+
+/// Defines the kernels of all formats from the operations in scope, and `run`, which picks one.
+macro_rules! kernels {
+    ($features:literal) => {
+        use super::super::Format;
+        use super::super::panels::{Panels, Shape, VECTOR};
+        use super::{BLOCK, Int8Row, LANES, ROWS, Rows, kernel};
+        use std::ops::Range;
+
+        /// See [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
+        #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
+        pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
+            /// Runs a kernel for M rows, the most that there are one for; returns M.
+            macro_rules! pass {
+                                ($kernel:ident, $panels:expr, $xs:expr, $out:expr) => {
+                                    // SAFETY: the processor has the instructions, and all rows have the width of the panels;
+                                    // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
+                                    unsafe {
+                                        match $xs.len() {
+                                            8.. => $kernel::<8>($panels, $xs, $out, xs.len()),
+                                            4.. => $kernel::<4>($panels, $xs, $out, xs.len()),
+                                            2.. => $kernel::<2>($panels, $xs, $out, xs.len()),
+                                            _ => $kernel::<1>($panels, $xs, $out, xs.len()),
+                                        }
+                                    }
+                                };
+                            }
+            macro_rules! passes {
+                ($kernel:ident) => {
+                    if matches!(xs.len(), 1 | 2 | 4 | ROWS) {
+                        pass!($kernel, panels.panels(range), xs, out);
+                    } else {
+                        // A panel stays in the cache for all passes.
+                        for (index, out) in range.zip(out.chunks_exact_mut(xs.len())) {
+                            let mut done = 0;
+                            while done < xs.len() {
+                                let (xs, out) = (&xs[done..], &mut out[done..]);
+                                done += pass!($kernel, panels.panels(index..index + 1), xs, out);
+                            }
+                        }
+                    }
+                };
+            }
+            match panels.format() {
+                Format::Q8_0 => passes!(q8_0),
+                Format::Q4_0 => passes!(q4_0),
+                Format::Q4K => passes!(q4_k),
+                _ => passes!(q6_k),
+            }
+        }
+
+        super::operations! { $features:
+            /// The lower and the upper halves of four vectors: quads 0 to 3 and 4 to 7 of 32 inputs.
+            fn nibbles(numbers: *const u8) -> [Bytes; 8] {
+                let mask = splat_byte(15);
+                let mut quads = [mask; 8];
+                let mut v = 0;
+                while v < 4 {
+                    let both = load(numbers.add(v * VECTOR));
+                    quads[v] = and(both, mask);
+                    quads[4 + v] = and(shift_right::<4>(both), mask);
+                    v += 1;
+                }
+                quads
+            }
+
+            /// Σ over 8 quads of weights below 128, starting from `start`; two chains, since each product waits for the one
+            /// before.
+            fn dot8(quads: &[Bytes; 8], values: *const i8, start: Ints) -> Ints {
+                let (mut even, mut odd) = (start, ints(0));
+                let mut q = 0;
+                while q < 8 {
+                    even = dot(even, quads[q], quad(values.add(4 * q)));
+                    odd = dot(odd, quads[q + 1], quad(values.add(4 * q + 4)));
+                    q += 2;
+                }
+                add(even, odd)
+            }
+        }
+
+        kernel! { $features, q8_0, Format::Q8_0, |scales, numbers, group, rows, acc| {
+            let mut half = 0;
+            while half < 2 {
+                let scale = halves(scales.add(32 * half));
+                let mut quads = [splat_byte(0); 8];
+                let mut q = 0;
+                while q < 8 {
+                    quads[q] = load(numbers.add((8 * half + q) * VECTOR));
+                    q += 1;
+                }
+                let b = 2 * group + half;
+                let mut m = 0;
+                while m < M {
+                    let values = rows.values[m].add(BLOCK * b);
+                    let (mut even, mut odd) = (start_128(*rows.minus_8[m].add(b)), ints(0));
+                    let mut q = 0;
+                    while q < 8 {
+                        even = dot_128(even, quads[q], quad(values.add(4 * q)));
+                        odd = dot_128(odd, quads[q + 1], quad(values.add(4 * q + 4)));
+                        q += 2;
+                    }
+                    let scale = mul(scale, splat(*rows.scales[m].add(b)));
+                    acc[m] = fmadd(floats(add(even, odd)), scale, acc[m]);
+                    m += 1;
+                }
+                half += 1;
+            }
+        } }
+
+        kernel! { $features, q4_0, Format::Q4_0, |scales, numbers, group, rows, acc| {
+            let mut half = 0;
+            while half < 2 {
+                let scale = halves(scales.add(32 * half));
+                let quads = nibbles(numbers.add(4 * half * VECTOR));
+                let b = 2 * group + half;
+                let mut m = 0;
+                while m < M {
+                    let start = ints(*rows.minus_8[m].add(b));
+                    let sum = floats(dot8(&quads, rows.values[m].add(BLOCK * b), start));
+                    acc[m] = fmadd(sum, mul(scale, splat(*rows.scales[m].add(b))), acc[m]);
+                    m += 1;
+                }
+                half += 1;
+            }
+        } }
+
+        kernel! { $features, q4_k, Format::Q4K, |scales, numbers, group, rows, acc| {
+            let (mut sum, mut below) = ([zero(); M], [zero(); M]);
+            let mut j = 0;
+            while j < 8 {
+                let factors = scales.add(64 + 2 * LANES * j);
+                let (scale, minimum) = (unsigned(factors), unsigned(factors.add(LANES)));
+                let quads = nibbles(numbers.add(4 * j * VECTOR));
+                let b = 8 * group + j;
+                let mut m = 0;
+                while m < M {
+                    let dot = floats(dot8(&quads, rows.values[m].add(BLOCK * b), ints(0)));
+                    sum[m] = fmadd(dot, mul(scale, splat(*rows.scales[m].add(b))), sum[m]);
+                    below[m] = fmadd(minimum, splat(*rows.scaled_sums[m].add(b)), below[m]);
+                    m += 1;
+                }
+                j += 1;
+            }
+            let (scale, minimum) = (halves(scales), halves(scales.add(32)));
+            let mut m = 0;
+            while m < M {
+                acc[m] = fnmadd(below[m], minimum, fmadd(sum[m], scale, acc[m]));
+                m += 1;
+            }
+        } }
+
+        kernel! { $features, q6_k, Format::Q6K, |scales, numbers, group, rows, acc| {
+            let low = splat_byte(15);
+            let (first, second) = (splat_byte(0x03), splat_byte(0x0C));
+            let (third, fourth) = (splat_byte(0x30), splat_byte(0xC0));
+            let scale = halves(scales);
+            let mut j = 0;
+            while j < 16 {
+                let scale = mul(scale, signed(scales.add(32 + LANES * j)));
+                // 16 inputs: half of a block of activations.
+                let h = 16 * group + j;
+                let numbers = numbers.add(3 * j * VECTOR);
+                let (a, b, high) = (load(numbers), load(numbers.add(VECTOR)), load(numbers.add(2 * VECTOR)));
+                let quads = [
+                    or(and(a, low), shift_left::<4>(and(high, first))),
+                    or(and(b, low), shift_left::<2>(and(high, second))),
+                    or(and(shift_right::<4>(a), low), and(high, third)),
+                    or(and(shift_right::<4>(b), low), shift_right::<2>(and(high, fourth))),
+                ];
+                let mut m = 0;
+                while m < M {
+                    let values = rows.values[m].add(16 * h);
+                    let mut sum = ints(*rows.minus_32[m].add(h));
+                    let mut q = 0;
+                    while q < 4 {
+                        sum = dot(sum, quads[q], quad(values.add(4 * q)));
+                        q += 1;
+                    }
+                    acc[m] = fmadd(floats(sum), mul(scale, splat(*rows.scales[m].add(h / 2))), acc[m]);
+                    m += 1;
+                }
+                j += 1;
+            }
+        } }
+    };
+}
+
+use {kernel, kernels, operations};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::panels::tests::{FORMATS, matrix};
+
+    /// Against the dequantised weights times the rounded activations in f64, for every number of rows up to a pass.
+    #[test]
+    fn equals_the_product_of_what_is_stored() {
+        let (rows, cols) = (32, 512);
+        for format in FORMATS {
+            let matrix = matrix(format, rows, cols);
+            let panels = Panels::new(matrix.bytes(), format, rows, cols, |_| {}).unwrap();
+            let mut weights = vec![0f32; rows * cols];
+            matrix.dequantize(0..rows, &mut weights);
+            for m in 1..=ROWS + 3 {
+                let xs: Vec<Int8Row> = (0..m)
+                    .map(|m| {
+                        let x: Vec<f32> =
+                            (0..cols).map(|i| ((i * (m + 3)) as f32 * 0.37).sin() * 3.0).collect();
+                        Int8Row::new(&x)
+                    })
+                    .collect();
+                for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+                    let mut outs = vec![[f32::NAN; LANES]; rows / LANES * m];
+                    multiply(level, &panels, 0..rows / LANES, &xs, &mut outs);
+                    for (index, out) in outs.chunks_exact(m).enumerate() {
+                        for (out, x) in out.iter().zip(&xs) {
+                            for (lane, got) in out.iter().enumerate() {
+                                let row = &weights[(index * LANES + lane) * cols..][..cols];
+                                let terms = row.iter().enumerate().map(|(i, w)| {
+                                    f64::from(*w) * f64::from(x.values[i]) * f64::from(x.scales[i / BLOCK])
+                                });
+                                let size: f64 = terms.clone().map(f64::abs).sum();
+                                let error = (f64::from(*got) - terms.sum::<f64>()).abs() / size;
+                                assert!(
+                                    error < 1e-6,
+                                    "{level:?} {} m {m} row {lane}: {error}",
+                                    format.name()
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

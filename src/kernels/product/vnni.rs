@@ -1,0 +1,61 @@
+//! The operations in AVX-512 with VNNI: a vector is one register.
+
+#![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
+
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_epi32,
+    _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_mul_ps,
+    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps,
+};
+
+/// 64 bytes.
+type Bytes = __m512i;
+/// 16 integers.
+type Ints = __m512i;
+/// 16 floats.
+type Floats = __m512;
+
+super::operations! { "avx512f,avx512bw,avx512vnni":
+    /// 64 bytes of weights at a multiple of 64.
+    fn load(numbers: *const u8) -> Bytes { _mm512_load_si512(numbers.cast()) }
+    /// Four inputs for all lanes.
+    fn quad(values: *const i8) -> Bytes { _mm512_set1_epi32(values.cast::<i32>().read_unaligned()) }
+    fn splat_byte(byte: u8) -> Bytes { _mm512_set1_epi8(byte as i8) }
+    fn and(a: Bytes, b: Bytes) -> Bytes { _mm512_and_si512(a, b) }
+    fn or(a: Bytes, b: Bytes) -> Bytes { _mm512_or_si512(a, b) }
+    /// Of pairs of bytes.
+    fn shift_right<const BITS: u32>(a: Bytes) -> Bytes { _mm512_srli_epi16::<BITS>(a) }
+    /// Of pairs of bytes.
+    fn shift_left<const BITS: u32>(a: Bytes) -> Bytes { _mm512_slli_epi16::<BITS>(a) }
+    fn ints(x: i32) -> Ints { _mm512_set1_epi32(x) }
+    fn add(a: Ints, b: Ints) -> Ints { _mm512_add_epi32(a, b) }
+    /// sum + Σ of four weights · inputs a lane.
+    fn dot(sum: Ints, weights: Bytes, inputs: Bytes) -> Ints { _mm512_dpbusd_epi32(sum, weights, inputs) }
+    /// What [`dot_128`] starts from: −128 Σ of the inputs, of which −8 Σ is known.
+    fn start_128(minus_8: i32) -> Ints { _mm512_slli_epi32::<4>(_mm512_set1_epi32(minus_8)) }
+    /// As [`dot`], for weights of any size with a zero of 128.
+    fn dot_128(sum: Ints, weights: Bytes, inputs: Bytes) -> Ints { _mm512_dpbusd_epi32(sum, weights, inputs) }
+    fn floats(x: Ints) -> Floats { _mm512_cvtepi32_ps(x) }
+    fn zero() -> Floats { _mm512_setzero_ps() }
+    fn splat(x: f32) -> Floats { _mm512_set1_ps(x) }
+    fn mul(a: Floats, b: Floats) -> Floats { _mm512_mul_ps(a, b) }
+    /// a · b + c.
+    fn fmadd(a: Floats, b: Floats, c: Floats) -> Floats { _mm512_fmadd_ps(a, b, c) }
+    /// c − a · b.
+    fn fnmadd(a: Floats, b: Floats, c: Floats) -> Floats { _mm512_fnmadd_ps(a, b, c) }
+    /// 16 half floats.
+    fn halves(at: *const u8) -> Floats { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast::<__m256i>())) }
+    /// 16 unsigned bytes.
+    fn unsigned(at: *const u8) -> Floats {
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast::<__m128i>())))
+    }
+    /// 16 signed bytes.
+    fn signed(at: *const u8) -> Floats {
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast::<__m128i>())))
+    }
+    fn store(at: *mut f32, x: Floats) { _mm512_storeu_ps(at, x) }
+}
+
+super::kernels! { "avx512f,avx512bw,avx512vnni" }
