@@ -109,7 +109,7 @@ fn open(args: &BenchArgs) -> Result<Weights> {
         return Ok(Weights::open(model::locate(args.model.as_deref().unwrap_or_default())?)?);
     };
     let shape = shape.shape();
-    let random = Random::new(&shape.config(), args.quant.format(), args.seed)?;
+    let random = Random::new(&shape.config(), args.quant.mixture(), args.seed)?;
     say(&format!("making {:.1} MB of random weights ...", random.bytes() as f64 / 1e6));
     if let Some(path) = &args.write_gguf {
         write_whole(&random, path).with_context(|| format!("cannot write {}", path.display()))?;

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use wmgen::kernels::Format;
-use wmgen::quantize;
+use wmgen::quantize::{self, Mixture};
 
 use super::args::{FormatArg, QuantizeArgs};
 use super::{model, say};
 
 pub(super) fn run(args: &QuantizeArgs) -> Result<()> {
-    let summary = quantize::quantize(&model::locate(&args.model)?, &args.output, args.format.format())?;
+    let summary = quantize::quantize(&model::locate(&args.model)?, &args.output, args.format.mixture())?;
     let formats: Vec<String> =
         summary.formats.iter().map(|(name, tensors)| format!("{name} ({tensors})")).collect();
     say(&format!(
@@ -22,8 +22,9 @@ pub(super) fn run(args: &QuantizeArgs) -> Result<()> {
 }
 
 impl FormatArg {
-    pub(super) fn format(self) -> Format {
-        match self {
+    pub(super) fn mixture(self) -> Mixture {
+        Mixture::One(match self {
+            Self::Q4KM => return Mixture::Q4KM,
             Self::F32 => Format::F32,
             Self::F16 => Format::F16,
             Self::Bf16 => Format::BF16,
@@ -37,6 +38,6 @@ impl FormatArg {
             Self::Q5_0 => Format::Q5_0,
             Self::Q4_1 => Format::Q4_1,
             Self::Q4_0 => Format::Q4_0,
-        }
+        })
     }
 }

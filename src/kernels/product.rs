@@ -184,19 +184,19 @@ macro_rules! kernels {
         pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
             /// Runs a kernel for M rows, the most that there are one for; returns M.
             macro_rules! pass {
-                                ($kernel:ident, $panels:expr, $xs:expr, $out:expr) => {
-                                    // SAFETY: the processor has the instructions, and all rows have the width of the panels;
-                                    // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
-                                    unsafe {
-                                        match $xs.len() {
-                                            8.. => $kernel::<8>($panels, $xs, $out, xs.len()),
-                                            4.. => $kernel::<4>($panels, $xs, $out, xs.len()),
-                                            2.. => $kernel::<2>($panels, $xs, $out, xs.len()),
-                                            _ => $kernel::<1>($panels, $xs, $out, xs.len()),
-                                        }
-                                    }
-                                };
-                            }
+                                                ($kernel:ident, $panels:expr, $xs:expr, $out:expr) => {
+                                                    // SAFETY: the processor has the instructions, and all rows have the width of the panels;
+                                                    // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
+                                                    unsafe {
+                                                        match $xs.len() {
+                                                            8.. => $kernel::<8>($panels, $xs, $out, xs.len()),
+                                                            4.. => $kernel::<4>($panels, $xs, $out, xs.len()),
+                                                            2.. => $kernel::<2>($panels, $xs, $out, xs.len()),
+                                                            _ => $kernel::<1>($panels, $xs, $out, xs.len()),
+                                                        }
+                                                    }
+                                                };
+                                            }
             macro_rules! passes {
                 ($kernel:ident) => {
                     if matches!(xs.len(), 1 | 2 | 4 | ROWS) {

@@ -4,9 +4,12 @@
 //! GGUF has no key for some settings; readers fill them in. A configuration whose settings are not what a reader would
 //! fill in is refused, because the file would be another model.
 
+mod mixture;
 pub mod random;
 mod tokenizer;
 mod writer;
+
+pub use mixture::Mixture;
 
 use crate::kernels::Format;
 use crate::model::weights::Container;
@@ -77,21 +80,20 @@ pub struct Summary {
     pub parameters: u64,
 }
 
-/// Writes the model of a Hugging Face directory to `out`, matrices in `format`, norms in f32.
+/// Writes the model of a Hugging Face directory to `out`, matrices as `mixture` says, norms in f32.
 ///
-/// As in llama.cpp, a tied embedding, which is the head as well, gets 6 bits at least (`q6_k`, or `q8_0` where its width
-/// is no multiple of 256); a matrix whose width is no multiple of the format's block stays in f16. The file is written
-/// beside its place, checked by reading its tokenizer back, and renamed.
+/// The file is written beside its place, checked by reading its tokenizer back, and renamed.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn quantize(dir: &Path, out: &Path, format: Format) -> Result<Summary> {
+pub fn quantize(dir: &Path, out: &Path, mixture: impl Into<Mixture>) -> Result<Summary> {
+    let mixture = mixture.into();
     let weights = Weights::open(dir)?;
     if weights.container() == Container::Gguf {
         return Err(Error::AlreadyGguf { path: dir.into() });
     }
     let config = weights.config();
-    let mut metadata = metadata(config, dir, format)?;
+    let mut metadata = metadata(config, dir, mixture)?;
     metadata.extend(tokenizer::metadata(&dir.join("tokenizer.json"), config)?);
 
     let mut tensors: Vec<(String, QTensor)> = Vec::new();
@@ -101,7 +103,7 @@ pub fn quantize(dir: &Path, out: &Path, format: Format) -> Result<Summary> {
             continue;
         }
         let format = match info.shape.as_slice() {
-            [_, width] => choose(format, *width, config.tie && name == "model.embed_tokens.weight"),
+            [_, width] => mixture.format(&gguf_name(name), *width, config),
             _ => Format::F32,
         };
         let mut values = vec![0f32; info.shape.iter().product()];
@@ -139,47 +141,8 @@ pub fn quantize(dir: &Path, out: &Path, format: Format) -> Result<Summary> {
     Ok(summary)
 }
 
-/// The format of a matrix of this width.
-fn choose(format: Format, width: usize, is_tied_embedding: bool) -> Format {
-    let few_bits = matches!(
-        format,
-        Format::Q4_0
-            | Format::Q4_1
-            | Format::Q5_0
-            | Format::Q5_1
-            | Format::Q2K
-            | Format::Q3K
-            | Format::Q4K
-            | Format::Q5K
-    );
-    let mut format = format;
-    if is_tied_embedding && few_bits {
-        format = if width.is_multiple_of(256) { Format::Q6K } else { Format::Q8_0 };
-    }
-    if width.is_multiple_of(format.ggml().block_size()) { format } else { Format::F16 }
-}
-
-/// llama.cpp's number of a file's predominant format (`llama_ftype`).
-fn file_type(format: Format) -> u32 {
-    match format {
-        Format::F32 => 0,
-        Format::F16 => 1,
-        Format::Q4_0 => 2,
-        Format::Q4_1 => 3,
-        Format::Q8_0 | Format::Q8K => 7,
-        Format::Q5_0 => 8,
-        Format::Q5_1 => 9,
-        Format::Q2K => 10,
-        Format::Q3K => 12,
-        Format::Q4K => 15,
-        Format::Q5K => 17,
-        Format::Q6K => 18,
-        Format::BF16 => 32,
-    }
-}
-
 /// The metadata of the model itself, or why GGUF cannot express it.
-fn metadata(config: &Config, dir: &Path, format: Format) -> Result<Vec<(String, Value)>> {
+fn metadata(config: &Config, dir: &Path, mixture: Mixture) -> Result<Vec<(String, Value)>> {
     let c = config;
     check_expressible(c)?;
     let gemma3 = c.architecture == Architecture::Gemma3;
@@ -193,7 +156,7 @@ fn metadata(config: &Config, dir: &Path, format: Format) -> Result<Vec<(String, 
         ("general.architecture".to_owned(), Value::String(architecture.into())),
         ("general.type".to_owned(), Value::String("model".into())),
         ("general.name".to_owned(), Value::String(c.name.clone().unwrap_or_else(place))),
-        ("general.file_type".to_owned(), Value::U32(file_type(format))),
+        ("general.file_type".to_owned(), Value::U32(mixture.file_type())),
         ("general.quantization_version".to_owned(), Value::U32(2)),
     ];
     let mut add = |key: &str, value: Value| out.push((format!("{architecture}.{key}"), value));

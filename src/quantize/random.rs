@@ -4,7 +4,7 @@
 //! make as to write.
 
 use super::writer::{self, Plan};
-use super::{Result, Summary, choose, metadata};
+use super::{Mixture, Result, Summary, metadata};
 use crate::kernels::Format;
 use crate::model::{Architecture, Config, LayerKind};
 use candle_core::quantized::QTensor;
@@ -86,15 +86,16 @@ pub struct Random {
 }
 
 impl Random {
-    /// Matrices in `format`, with the exceptions of [`quantize`](super::quantize): a tied embedding has 6 bits at least.
+    /// Matrices as `mixture` says.
     /// The vocabulary is made of placeholders, so that llama.cpp loads the file.
     ///
     /// # Errors
     /// As [`quantize`](super::quantize), for a configuration that GGUF cannot express.
-    pub fn new(config: &Config, format: Format, seed: u64) -> Result<Self> {
-        let mut metadata = metadata(config, Path::new(""), format)?;
+    pub fn new(config: &Config, mixture: impl Into<Mixture>, seed: u64) -> Result<Self> {
+        let mixture = mixture.into();
+        let mut metadata = metadata(config, Path::new(""), mixture)?;
         metadata.extend(placeholders(config));
-        let tensors = plans(config, format);
+        let tensors = plans(config, mixture);
         let header = writer::header(&metadata, &tensors).map_err(candle_core::Error::from)?;
         Ok(Self { header, tensors, seed })
     }
@@ -175,12 +176,12 @@ fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
 }
 
 /// The tensors of a tied Gemma 2 in the order of llama.cpp's converter.
-fn plans(c: &Config, format: Format) -> Vec<Plan> {
+fn plans(c: &Config, mixture: Mixture) -> Vec<Plan> {
     let (hidden, heads, kv) = (c.hidden, c.heads * c.head_dim, c.kv_heads * c.head_dim);
     let vector = |name: String| Plan { name, shape: vec![hidden], format: Format::F32 };
     let matrix = |name: String, rows: usize, width: usize| {
-        let is_embedding = name == "token_embd.weight";
-        Plan { name, shape: vec![rows, width], format: choose(format, width, is_embedding) }
+        let format = mixture.format(&name, width, c);
+        Plan { name, shape: vec![rows, width], format }
     };
     let mut plans = vec![matrix("token_embd.weight".into(), c.vocab, hidden)];
     for layer in 0..c.num_layers() {

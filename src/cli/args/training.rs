@@ -128,6 +128,9 @@ pub(crate) enum FormatArg {
     /// 5.5 bits a number
     #[value(name = "q5_k")]
     Q5K,
+    /// 4.5 bits a number, 6.6 in half of the layers' values and down projections, as llama.cpp has it
+    #[value(name = "q4_k_m")]
+    Q4KM,
     /// 4.5 bits a number
     #[value(name = "q4_k")]
     Q4K,
