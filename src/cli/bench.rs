@@ -227,12 +227,14 @@ impl Bench<'_> {
 
     /// Everything at one depth. The kinds of runs take turns, so that what else the machine does meets all.
     fn at(&mut self, depth: usize, bound: f64) -> Result<BenchDepth> {
-        let mut cache = self.model.new_cache(1);
-        let before = self.tokens(depth);
+        let mut before = self.model.new_cache(1);
+        if depth > 0 {
+            self.model.forward_raw(&[self.tokens(depth)], &mut before)?;
+        }
         let mut prefill = Vec::new();
         let mut runs: Vec<(usize, Runs)> = self.args.batch.iter().map(|n| (*n, Runs::default())).collect();
         for repetition in 0..=self.args.repetitions {
-            self.fill(&before, &mut cache)?;
+            let mut cache = before.fork()?;
             let prompt = self.tokens(self.args.prefill);
             let start = Instant::now();
             self.model.forward_raw(&[&prompt], &mut cache)?;
@@ -245,10 +247,9 @@ impl Bench<'_> {
                 let mut order = [false, true];
                 order.rotate_left(repetition % 2);
                 for with_mark in order {
-                    self.fill(&before, &mut cache)?;
                     let mut unused = Runs::default();
                     let runs = if repetition > 0 { &mut *runs } else { &mut unused };
-                    self.decode(&mut cache, *sequences, with_mark, runs)?;
+                    self.decode(&before, *sequences, with_mark, runs)?;
                 }
             }
         }
@@ -256,21 +257,10 @@ impl Bench<'_> {
         Ok(BenchDepth { depth: depth as u64, prefill: Spread::of(&prefill), decode })
     }
 
-    /// Leaves the tokens of `before` in the cache, and nothing else.
-    fn fill(&self, before: &[u32], cache: &mut Cache) -> Result<()> {
-        if !cache.rewind(before.len()) {
-            cache.reset();
-            if !before.is_empty() {
-                self.model.forward_raw(&[before], cache)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What `wmgen generate` does for a token of each of `count` sequences, `--decode` times; all begin where `cache` is.
-    fn decode(&mut self, cache: &mut Cache, count: usize, with_mark: bool, runs: &mut Runs) -> Result<()> {
-        let mut others = (1..count).map(|_| cache.fork()).collect::<Result<Vec<Cache>, _>>()?;
-        let mut caches: Vec<&mut Cache> = std::iter::once(cache).chain(&mut others).collect();
+    /// What `wmgen generate` does for a token of each of `count` sequences, `--decode` times; all begin where `before` ends.
+    fn decode(&mut self, before: &Cache, count: usize, with_mark: bool, runs: &mut Runs) -> Result<()> {
+        let mut forks = (0..count).map(|_| before.fork()).collect::<Result<Vec<Cache>, _>>()?;
+        let mut caches: Vec<&mut Cache> = forks.iter_mut().collect();
         let watermark = with_mark.then_some(&self.watermark);
         let marks: Vec<Mark> = (0..count).map(|_| Mark::start(watermark, &[])).collect();
         let first = self.tokens(count);

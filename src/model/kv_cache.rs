@@ -280,16 +280,6 @@ impl Cache {
         self.len = 0;
     }
 
-    /// Forgets the positions from `len` on, if all before are still there: none of the local layers' rings may have
-    /// written over the other end. Tells whether it did; if not, nothing has changed.
-    pub fn rewind(&mut self, len: usize) -> bool {
-        let possible = len <= self.len && self.layers.iter().all(|layer| self.len <= layer.limit);
-        if possible {
-            self.len = len;
-        }
-        possible
-    }
-
     /// Keeps the sequences that `rows` names, in that order; a row named twice is copied.
     ///
     /// # Errors
