@@ -5,8 +5,6 @@
 
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
-use half::bf16;
-
 /// Defines a function three times, for AVX-512, for AVX2 with FMA and for whatever the target has; picks at run time.
 macro_rules! for_each_target {
     ($($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
@@ -112,7 +110,7 @@ fn tanh(x: f32) -> f32 {
 }
 
 /// Lanes of independent partial results.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// The sum, in a fixed order of its own.
 #[inline(always)]
@@ -129,84 +127,6 @@ fn sum_by(len: usize, at: impl Fn(usize) -> f32) -> f32 {
         sum += at(i);
     }
     sum
-}
-
-/// A number as the cache stores it.
-trait Stored: Copy {
-    fn value(self) -> f32;
-}
-
-impl Stored for f32 {
-    #[inline(always)]
-    fn value(self) -> f32 {
-        self
-    }
-}
-
-impl Stored for bf16 {
-    /// The bits of a bf16 are the upper half of the f32's.
-    #[inline(always)]
-    fn value(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-}
-
-/// Σ a·b, in a fixed order of its own: two registers of partial sums, as one would wait for itself.
-#[inline(always)]
-fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
-    let mut lanes = [0f32; 2 * LANES];
-    let (a, a_tail) = a.as_chunks::<{ 2 * LANES }>();
-    let (b, b_tail) = b.as_chunks::<{ 2 * LANES }>();
-    for (a, b) in a.iter().zip(b) {
-        for l in 0..2 * LANES {
-            lanes[l] = a[l].mul_add(b[l].value(), lanes[l]);
-        }
-    }
-    let mut sum = halving_sum(lanes);
-    for (a, b) in a_tail.iter().zip(b_tail) {
-        sum += a * b.value();
-    }
-    sum
-}
-
-/// See [`attention_scores`].
-#[inline(always)]
-fn scores_of<E: Stored>(scores: &mut [f32], q: &[f32], k: &[E], stride: usize, dim: usize) {
-    let positions = scores.len() / (q.len() / dim);
-    for j in 0..positions {
-        let key = &k[j * stride..j * stride + dim];
-        for (g, q) in q.chunks_exact(dim).enumerate() {
-            scores[g * positions + j] = dot(q, key);
-        }
-    }
-}
-
-/// See [`attention_mix`].
-#[inline(always)]
-fn mix_of<E: Stored>(out: &mut [f32], weights: &[f32], v: &[E], stride: usize, dim: usize) {
-    let positions = weights.len() / (out.len() / dim);
-    for j in 0..positions {
-        let value = &v[j * stride..j * stride + dim];
-        for (g, out) in out.chunks_exact_mut(dim).enumerate() {
-            let weight = weights[g * positions + j];
-            for (o, x) in out.iter_mut().zip(value) {
-                *o = x.value().mul_add(weight, *o);
-            }
-        }
-    }
-}
-
-/// The sum of lanes, half onto half, so that it takes five additions after each other and not 32.
-#[inline(always)]
-fn halving_sum(mut lanes: [f32; 2 * LANES]) -> f32 {
-    let mut half = LANES;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 #[inline(always)]
@@ -334,28 +254,6 @@ for_each_target! {
         for x in scores.iter_mut() {
             *x *= inverse;
         }
-    }
-
-    /// Scores of one key head's queries q `[group, dim]` with keys k, rows of `dim` numbers `stride` apart:
-    /// `scores` `[group, positions]` gets q · kᵀ. Each key is read once.
-    pub fn attention_scores(scores: &mut [f32], q: &[f32], k: &[f32], stride: usize, dim: usize) {
-        scores_of(scores, q, k, stride, dim);
-    }
-
-    /// What [`attention_scores`] is for: `out` `[group, dim]` is increased by weights `[group, positions]` times values v,
-    /// rows of `dim` numbers `stride` apart. Each value is read once.
-    pub fn attention_mix(out: &mut [f32], weights: &[f32], v: &[f32], stride: usize, dim: usize) {
-        mix_of(out, weights, v, stride, dim);
-    }
-
-    /// As [`attention_scores`], for keys without gaps.
-    pub fn attention_scores_bf16(scores: &mut [f32], q: &[f32], k: &[bf16], dim: usize) {
-        scores_of(scores, q, k, dim, dim);
-    }
-
-    /// As [`attention_mix`], for values without gaps.
-    pub fn attention_mix_bf16(out: &mut [f32], weights: &[f32], v: &[bf16], dim: usize) {
-        mix_of(out, weights, v, dim, dim);
     }
 
     /// As [`attention_row`]; `slope` gets the derivative of the soft cap.

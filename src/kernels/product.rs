@@ -4,8 +4,8 @@
 //! the weights costs one number a group: Σ (w + z)·x = Σ w·x + z·Σx, and z·Σx is known.
 //!
 //! The kernels are written once, in terms of a few operations on the numbers of a vector, and compiled for each instruction
-//! set that has these: [`vnni`] (AVX-512 VNNI, whose one instruction multiplies 64 unsigned by 64 signed bytes and adds
-//! them up by fours) and [`avx2`]. Where the processor has neither, nothing is put into panels, and candle's kernels run.
+//! set that has these: AVX-512 VNNI (whose one instruction multiplies 64 unsigned by 64 signed bytes and adds
+//! them up by fours) and AVX2. Where the processor has neither, nothing is put into panels, and candle's kernels run.
 
 #![cfg(target_arch = "x86_64")]
 

@@ -8,9 +8,8 @@
 use super::config::{Config, LayerKind};
 use super::kv_cache::Past;
 use super::rope;
-use crate::kernels::elementwise::{
-    attention_mix_bf16, attention_row, attention_scores_bf16, gated_gelu_row, rotate_head, scaled_norm_row,
-};
+use crate::kernels::attention::{attention_mix_bf16, attention_scores_bf16};
+use crate::kernels::elementwise::{attention_row, gated_gelu_row, rotate_head, scaled_norm_row};
 use crate::kernels::panels::LANES;
 use crate::kernels::team::{Exchange, Member, Work, together};
 use crate::kernels::{Int8Row, Panels};

@@ -1,8 +1,8 @@
 //! The model: token ids in, logits out.
 
-use super::attention::{Attention, Masks, Sequence};
+use super::attention::{Attention, Masks};
 use super::config::{Architecture, Config, LayerKind};
-use super::decode::{self, Decoder, DecoderLayer};
+use super::decode::Decoder;
 use super::error::{Error, Result};
 use super::inspect;
 use super::kv_cache::Cache;
@@ -44,26 +44,26 @@ impl Default for LoadOptions<'_> {
 
 /// One transformer block; four norms.
 #[derive(Debug, Clone)]
-struct Layer {
-    kind: LayerKind,
-    input_norm: RmsNorm,
-    attention: Attention,
-    post_attention_norm: RmsNorm,
-    pre_mlp_norm: RmsNorm,
-    mlp: Mlp,
-    post_mlp_norm: RmsNorm,
+pub(super) struct Layer {
+    pub(super) kind: LayerKind,
+    pub(super) input_norm: RmsNorm,
+    pub(super) attention: Attention,
+    pub(super) post_attention_norm: RmsNorm,
+    pub(super) pre_mlp_norm: RmsNorm,
+    pub(super) mlp: Mlp,
+    pub(super) post_mlp_norm: RmsNorm,
 }
 
 /// A Gemma 2 or Gemma 3 text model. Clones share the weights.
 #[derive(Debug, Clone)]
 pub struct Gemma {
-    config: Config,
-    device: Device,
-    dtype: DType,
+    pub(super) config: Config,
+    pub(super) device: Device,
+    pub(super) dtype: DType,
     embedding: Embedding,
-    layers: Vec<Layer>,
-    norm: RmsNorm,
-    head: Linear,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: RmsNorm,
+    pub(super) head: Linear,
     fingerprint: Option<String>,
     /// The same weights for [`Self::step`], where it has them in panels.
     pub(super) decoder: Option<Arc<Decoder>>,
@@ -227,17 +227,6 @@ impl Gemma {
         }
     }
 
-    /// The weights of [`Self::step`], if all of them are in panels.
-    fn decoder(&self) -> Result<Option<Decoder>> {
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            let Some(layer) = layer.decoder()? else { return Ok(None) };
-            layers.push(layer);
-        }
-        let (Some(norm), Some(head)) = (self.norm.values()?, self.head.panels()) else { return Ok(None) };
-        Ok(Some(Decoder { layers, norm, head: head.clone() }))
-    }
-
     /// The memory on the CPU that one step reads: all matrices, in the order in which they are read.
     pub fn matrix_memory(&self) -> Vec<&[u8]> {
         let layers = self
@@ -274,82 +263,6 @@ impl Gemma {
         // `visit_hidden` refuses empty rows, so there has been a last one.
         let last = last.ok_or_else(|| Error::Batch { expected: "tokens".into(), found: "none".into() })?;
         Ok(RawLogits::new(self.head.forward(&last.squeeze(1)?)?.to_dtype(DType::F32)?, &self.config))
-    }
-
-    /// Feeds one token to each of several sequences, which may be of different lengths and have a cache each, and returns
-    /// the logits after it, `[sequences, vocab]`, before the final soft cap. They share the passes over the weights, so
-    /// eight sequences take little longer than one.
-    ///
-    /// # Errors
-    /// Not one token for each cache, a cache of more than one sequence, a full context, an id outside the vocabulary.
-    pub fn step(&self, tokens: &[u32], caches: &mut [&mut Cache]) -> Result<RawLogits> {
-        let c = &self.config;
-        if tokens.is_empty() || tokens.len() != caches.len() || caches.iter().any(|cache| cache.batch() != 1)
-        {
-            let expected = "a token for each cache, and caches of one sequence each".into();
-            let batches: Vec<usize> = caches.iter().map(|cache| cache.batch()).collect();
-            let found = format!("{} tokens, caches of {batches:?} sequences", tokens.len());
-            return Err(Error::Batch { expected, found });
-        }
-        for (token, cache) in tokens.iter().zip(caches.iter()) {
-            self.check(&[[*token]], 1, cache.len())?;
-        }
-        let mut xs = self.embed(tokens, (tokens.len(), 1))?;
-        if let Some(logits) = self.decode(&xs, caches)? {
-            return Ok(logits);
-        }
-        let angles = |rope, start| Angles::new(rope, c.head_dim, start, 1, &self.device, self.dtype);
-        let angles: Vec<[Angles; 2]> = caches
-            .iter()
-            .map(|cache| Ok([angles(c.rope_local, cache.len)?, angles(c.rope_global, cache.len)?]))
-            .collect::<Result<_>>()?;
-        for (i, layer) in self.layers.iter().enumerate() {
-            let of_kind = usize::from(layer.kind == LayerKind::Global);
-            let mut sequences: Vec<Sequence<'_>> = caches
-                .iter_mut()
-                .zip(&angles)
-                .map(|(cache, angles)| {
-                    let start = cache.len;
-                    Sequence { angles: &angles[of_kind], cache: &mut cache.layers[i], start }
-                })
-                .collect();
-            xs = layer.around(&xs, |xs| layer.attention.step(xs, &mut sequences))?;
-        }
-        for cache in caches {
-            cache.len += 1;
-        }
-        let last = self.norm.forward(&xs)?.squeeze(1)?;
-        Ok(RawLogits::new(self.head.forward(&last)?.to_dtype(DType::F32)?, c))
-    }
-
-    /// What [`Self::step`] does, by [`Decoder::step`]; `None` where the weights or a cache are not what that takes.
-    fn decode(&self, xs: &Tensor, caches: &mut [&mut Cache]) -> Result<Option<RawLogits>> {
-        let Some(decoder) = &self.decoder else { return Ok(None) };
-        let stepped = {
-            let sequences: Option<Vec<_>> = caches
-                .iter()
-                .map(|cache| {
-                    let past =
-                        cache.layers.iter().map(|layer| layer.past(cache.len)).collect::<Option<_>>()?;
-                    Some(decode::Sequence { position: cache.len, past })
-                })
-                .collect();
-            let Some(sequences) = sequences else { return Ok(None) };
-            decoder.step(&self.config, &xs.flatten_all()?.to_vec1()?, &sequences)
-        };
-        let (layers, dim) = (self.layers.len(), self.config.head_dim);
-        let of_sequence = stepped.kv.len() / (layers * caches.len());
-        for (i, kv) in stepped.kv.chunks_exact(of_sequence).enumerate() {
-            let (layer, sequence) = (i / caches.len(), i % caches.len());
-            let cache = &mut *caches[sequence];
-            let position = cache.len;
-            cache.layers[layer].push(position, kv, dim)?;
-        }
-        for cache in caches.iter_mut() {
-            cache.len += 1;
-        }
-        let logits = Tensor::from_vec(stepped.logits, (caches.len(), self.config.vocab), &self.device)?;
-        Ok(Some(RawLogits::new(logits, &self.config)))
     }
 
     /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
@@ -403,7 +316,7 @@ impl Gemma {
     }
 
     /// Length of the rows, if they are all of one length that fits.
-    fn check<R: AsRef<[u32]>>(&self, rows: &[R], batch: usize, start: usize) -> Result<usize> {
+    pub(super) fn check<R: AsRef<[u32]>>(&self, rows: &[R], batch: usize, start: usize) -> Result<usize> {
         let len = rows.first().map_or(0, |r| r.as_ref().len());
         if rows.len() != batch || len == 0 || rows.iter().any(|r| r.as_ref().len() != len) {
             let lengths: Vec<_> = rows.iter().map(|r| r.as_ref().len()).collect();
@@ -445,7 +358,7 @@ impl Gemma {
     }
 
     /// The residual stream at its start, `[batch, positions, hidden]`.
-    fn embed(&self, ids: &[u32], (batch, len): (usize, usize)) -> Result<Tensor> {
+    pub(super) fn embed(&self, ids: &[u32], (batch, len): (usize, usize)) -> Result<Tensor> {
         let xs = self.embedding.forward(ids, &self.device, self.dtype)?;
         // The reference rounds the factor to the compute dtype.
         let factor = (self.config.hidden as f64).sqrt() as f32;
@@ -484,46 +397,12 @@ impl Gemma {
 }
 
 impl Layer {
-    /// The weights of a step, if all are in panels.
-    fn decoder(&self) -> Result<Option<DecoderLayer>> {
-        let head_norm = |norm: &Option<RmsNorm>| -> Result<Option<Vec<f32>>> {
-            norm.as_ref().map_or(Ok(None), RmsNorm::values)
-        };
-        let (a, m) = (&self.attention, &self.mlp);
-        let norms = (
-            self.input_norm.values()?,
-            self.post_attention_norm.values()?,
-            self.pre_mlp_norm.values()?,
-            self.post_mlp_norm.values()?,
-        );
-        let panels = [&a.q, &a.k, &a.v, &a.o, &m.gate, &m.up, &m.down].map(|linear| linear.panels().cloned());
-        let (
-            (Some(input_norm), Some(post_attention_norm), Some(pre_mlp_norm), Some(post_mlp_norm)),
-            [Some(q), Some(k), Some(v), Some(o), Some(gate), Some(up), Some(down)],
-        ) = (norms, panels)
-        else {
-            return Ok(None);
-        };
-        Ok(Some(DecoderLayer {
-            kind: self.kind,
-            input_norm,
-            q,
-            k,
-            v,
-            o,
-            q_norm: head_norm(&a.q_norm)?,
-            k_norm: head_norm(&a.k_norm)?,
-            post_attention_norm,
-            pre_mlp_norm,
-            gate,
-            up,
-            down,
-            post_mlp_norm,
-        }))
-    }
-
     /// The layer around its attention.
-    fn around(&self, xs: &Tensor, attention: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    pub(super) fn around(
+        &self,
+        xs: &Tensor,
+        attention: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let ys = attention(&self.input_norm.forward(xs)?)?;
         let xs = (xs + self.post_attention_norm.forward(&ys)?)?;
         let ys = self.mlp.forward(&self.pre_mlp_norm.forward(&xs)?)?;

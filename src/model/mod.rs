@@ -19,6 +19,7 @@ pub mod mlp;
 pub mod norm;
 pub mod rope;
 mod source;
+mod step;
 pub mod weights;
 
 pub use config::{Architecture, Config, LayerKind};
