@@ -47,6 +47,9 @@ fn for_people(report: &SegmentsReport) -> String {
         }
         let p = PValue { log10: span.log10_p, kind: report.p_kind };
         let _ = write!(text, ": p = {p}, key {}, profile {}", span.key_id, span.profile);
+        if span.scored_tokens == 0 {
+            text.push_str(", repeats another passage");
+        }
     }
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     for warning in &report.warnings {

@@ -19,6 +19,7 @@ mod error;
 pub mod explain;
 mod ignore;
 mod keyring;
+mod reach;
 mod segments;
 mod statistic;
 #[cfg(feature = "text")]

@@ -1,12 +1,12 @@
 //! Where in a text the mark is.
 
-use std::collections::HashMap;
 #[cfg(feature = "text")]
 use std::ops::Range;
 use std::sync::OnceLock;
 
 #[cfg(feature = "text")]
 use super::DetectError;
+use super::reach::reach;
 use super::{Detector, Entry, p_kind};
 use crate::report::{SCHEMA_VERSION, SegmentsReport, Span};
 use crate::scheme::{GBits, TextGValues};
@@ -18,6 +18,9 @@ use crate::statistics::{PKind, PValue, Profile};
 /// The profiles of the scan, each for texts of one temperature: a profile for temperature 1 is evidence against text at
 /// 0.5, and one for both is weak at either.
 const PROFILES: [&str; 4] = ["t1.0", "t0.7", "t0.5", "t0.35"];
+
+/// Which of them says how far a passage reaches: its ends are less certain text than its middle.
+const REACH: usize = 2;
 
 /// The least score, in nats, for which [`start_bound`]'s factor is computed; thresholds are above it.
 const LEVEL: f64 = 5.0;
@@ -168,36 +171,11 @@ impl Detector {
                 key_id: entry.id.clone(),
             });
         }
-        follow_loops(&mut spans, values, ids);
-        spans
-    }
-}
-
-/// Lets a passage that runs into a loop end where the loop ends: tokens that follow it, do not count because their context
-/// has come up before, and have it from inside the passage, are the passage once more. They add nothing to its evidence, and
-/// p stays what it is.
-fn follow_loops(spans: &mut [Span], values: &TextGValues, ids: &[u32]) {
-    if spans.is_empty() || values.first == 0 {
-        return;
-    }
-    let mut first_of = HashMap::new();
-    for (i, context) in ids.windows(values.first).enumerate() {
-        first_of.entry(context).or_insert(i as u64 + values.first as u64);
-    }
-    let next: Vec<u64> = spans.iter().skip(1).map(|span| span.tokens[0]).chain([ids.len() as u64]).collect();
-    for (span, next) in spans.iter_mut().zip(next) {
-        let [start, end] = span.tokens;
-        let repeats = |t: u64| {
-            let t = t as usize;
-            let context = &ids[t - values.first..t];
-            !values.scored[t - values.first]
-                && first_of.get(context).is_some_and(|&first| start < first && first < end)
-        };
-        // Where the last token of a round meets the first, contexts are new once.
-        let seam = values.first as u64;
-        while let Some(t) = (span.tokens[1]..next.min(span.tokens[1] + seam + 1)).find(|&t| repeats(t)) {
-            span.tokens[1] = t + 1;
+        let mut evidence = vec![0.0; ids.len()];
+        for (&i, &ln_lr) in scored.iter().zip(&ln_lr[REACH]) {
+            evidence[i + values.first] = ln_lr;
         }
+        reach(spans, ids, &evidence, values.first)
     }
 }
 

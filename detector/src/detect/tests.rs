@@ -177,6 +177,24 @@ fn segments_are_found_where_they_are() {
 }
 
 #[test]
+fn a_repetition_of_a_passage_is_a_passage() {
+    let passage = marked(&key(1), 104);
+    let quote =
+        |tokens: usize| [&passage[40..40 + tokens], &(700_000..700_300).collect::<Vec<u32>>()].concat();
+    let ids: Vec<u32> =
+        (0..600).chain(passage.clone()).chain(600_000..600_500).chain(quote(40)).chain(0..200).collect();
+    let detector = Detector::for_tokens(key(1));
+    let spans = detector.segments_of_tokens(&ids).segments;
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    let [from, to] = spans[1].tokens;
+    assert!(from.abs_diff(1204) <= 8 && to.abs_diff(1244) <= 8, "{spans:?}");
+    assert_eq!((spans[1].scored_tokens, spans[1].score, spans[1].p_value), (0, 0.0, spans[0].p_value));
+    // A few words are none.
+    let ids: Vec<u32> = (0..600).chain(passage.clone()).chain(600_000..600_500).chain(quote(12)).collect();
+    assert_eq!(detector.segments_of_tokens(&ids).segments.len(), 1);
+}
+
+#[test]
 fn a_passage_that_loops_ends_with_its_loop() {
     let passage = marked(&key(1), 104);
     let looped = [&passage[..], &passage[84..].repeat(10)].concat();

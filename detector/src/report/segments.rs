@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::Changes;
 use crate::statistics::PKind;
 
-/// A passage that carries a key's mark: with family-wise error `fpr`, every one that is reported meets marked text.
+/// A passage that carries a key's mark: with family-wise error `fpr`, every one that is reported meets marked text or
+/// repeats one that does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Span {
@@ -13,11 +14,12 @@ pub struct Span {
     pub bytes: Option<[u64; 2]>,
     /// First token and the one after the last, counted from 0, the context of the first scored token included.
     pub tokens: [u64; 2],
-    /// Those of them that count.
+    /// Those of them that count; 0 for a repetition of another passage.
     pub scored_tokens: u64,
-    /// ln of the likelihood ratio over the passage.
+    /// ln of the likelihood ratio over them.
     pub score: f64,
-    /// p of the passage, corrected for all windows, profiles and keys; never below the smallest normal `f64`.
+    /// p of the passage, or of the one that it repeats, corrected for all windows, profiles and keys; never below the
+    /// smallest normal `f64`.
     pub p_value: f64,
     /// log₁₀ of it.
     pub log10_p: f64,

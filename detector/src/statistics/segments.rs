@@ -18,8 +18,14 @@
 //! **The factor K.** Any window contains one that begins at its lowest partial sum: from there the sum stays above 0
 //! until it reaches x. Where the law of ln LR is known, and the same for every token, the probability of that is at most
 //! K e^−x, K = E[LR_1 … LR_τ; the sum reaches `level` before it falls to 0], for every x ≥ `level` (the product is a
-//! supermartingale). So D n K e^−x bounds the whole, with K around 0.1 and not 1 ([`start_bound`]). Where the law is not
+//! supermartingale). So D n K e^−x bounds the whole, with K around 0.4 and not 1 ([`start_bound`]). Where the law is not
 //! known, K = 1.
+//!
+//! **The number N of starts.** Not every token can start such a window: take the windows of one profile that lie in unmarked
+//! text, and all unmarked tokens one after the other, with W_t = max(0, W_{t−1} + ln LR_t). The first window that W
+//! completes starts where W was 0 last. That it is 0 after t tokens depends on those, that the sum then reaches x before it
+//! falls to 0 on later ones, so the probability of both is at most P(W_t = 0) K e^−x, and N = Σ P(W_t = 0) takes the place
+//! of n: 0.24 to 0.64 of it.
 
 /// The likelihood ratios of one profile (or temperature) along a text.
 #[derive(Clone, Copy, Debug)]
@@ -30,18 +36,28 @@ pub struct Track<'a> {
     pub bound: StartBound,
 }
 
-/// P(a window that starts at a given token is reported at score x) ≤ `factor` · e^−x for x ≥ `level`.
+/// P(a window that starts at a given token is reported at score x) ≤ `factor` · e^−x for x ≥ `level`; and how many tokens
+/// may start one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StartBound {
     /// K, in (0, 1].
     pub factor: f64,
+    /// N ≤ `share` · n + `extra`.
+    pub share: f64,
+    /// See `share`.
+    pub extra: f64,
     /// The least score, in nats, for which K holds.
     pub level: f64,
 }
 
 impl StartBound {
     /// Ville's inequality, for any likelihood ratios.
-    pub const VILLE: Self = Self { factor: 1.0, level: 0.0 };
+    pub const VILLE: Self = Self { factor: 1.0, share: 1.0, extra: 0.0, level: 0.0 };
+
+    /// N K for a text of `n` scored tokens.
+    fn starts(&self, n: usize) -> f64 {
+        (self.share * n as f64 + self.extra).min(n as f64) * self.factor
+    }
 }
 
 /// A marked passage.
@@ -67,7 +83,7 @@ pub fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
         return Vec::new();
     }
     let ln_starts: Vec<f64> =
-        tracks.iter().map(|track| ((tracks.len() * n) as f64 * track.bound.factor).ln()).collect();
+        tracks.iter().map(|track| (tracks.len() as f64 * track.bound.starts(n)).ln()).collect();
     let costs: Vec<f64> =
         tracks.iter().zip(&ln_starts).map(|(track, ln)| (ln - fpr.ln()).max(track.bound.level)).collect();
 
@@ -142,6 +158,9 @@ struct Found {
 /// With the tilted law q(s) = P(s) e^(s · step), K = Σ_s q(s) v(s), where v(s) is the q-probability to reach `level`
 /// from s before 0 or below: 1 at `level` and above, 0 at 0 and below, and between them the solution of
 /// v(s) = Σ_d q(d) v(s + d), a linear system with a diagonally dominant matrix.
+///
+/// P(W_t = 0) falls with t, so after the first [`FOLLOWED`] tokens its last value stands for the rest. W is followed below
+/// `level` and set to 0 where it would pass it; that makes it smaller for good, and P(W_t = 0) larger.
 pub fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
     let states = (level / step).ceil().max(1.0) as usize;
     let tilted: Vec<(i64, f64)> = law.iter().map(|&(s, p)| (s, p * (s as f64 * step).exp())).collect();
@@ -182,7 +201,33 @@ pub fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
     let factor = reached(0) + tilted.iter().map(|&(s, q)| q * within(s)).sum::<f64>();
     // Rounding in the solution is below 1e-12; what is added covers it. NaN, from a law that is none, gives 1.
     let factor = factor + 1e-9;
-    StartBound { factor: if factor < 1.0 { factor } else { 1.0 }, level: states as f64 * step }
+    let at_zero = at_zero(law, states);
+    let share = at_zero[FOLLOWED].min(1.0);
+    let extra = at_zero[..FOLLOWED].iter().map(|p| p - share).sum::<f64>().max(0.0);
+    StartBound { factor: if factor < 1.0 { factor } else { 1.0 }, share, extra, level: states as f64 * step }
+}
+
+/// Tokens over which [`start_bound`] follows W.
+const FOLLOWED: usize = 16;
+
+/// P(W_t = 0) for t from 0 to [`FOLLOWED`], for the W that is set to 0 at `states`.
+fn at_zero(law: &[(i64, f64)], states: usize) -> [f64; FOLLOWED + 1] {
+    let mut mass = vec![0.0; states];
+    mass[0] = 1.0;
+    let mut at_zero = [1.0; FOLLOWED + 1];
+    for p in &mut at_zero[1..] {
+        let mut next = vec![0.0; states];
+        for (from, &mass) in mass.iter().enumerate().filter(|(_, mass)| **mass > 0.0) {
+            for &(s, p) in law {
+                let to = usize::try_from(from as i64 + s).ok().filter(|&to| to < states);
+                next[to.unwrap_or(0)] += mass * p;
+            }
+        }
+        mass = next;
+        // Rounding; a law that is none gives 1.
+        *p = if mass[0] < 1.0 { mass[0] + 1e-9 } else { 1.0 };
+    }
+    at_zero
 }
 
 #[cfg(test)]

@@ -154,6 +154,19 @@ fn start_bound_is_gamblers_ruin() {
     }
 }
 
+/// W of the same walk is 0 with probability 1 − 1/3 in the long run, and after two steps with 9/16 + 3/16.
+#[test]
+fn starts_are_where_the_walk_is_at_zero() {
+    let law = [(1, 0.25), (-1, 0.75)];
+    let at_zero = at_zero(&law, 30);
+    assert!((at_zero[1] - 0.75).abs() < 1e-8 && (at_zero[2] - 0.75).abs() < 1e-8, "{at_zero:?}");
+    assert!((at_zero[FOLLOWED] - 2.0 / 3.0).abs() < 3e-3 && at_zero[FOLLOWED] > 2.0 / 3.0, "{at_zero:?}");
+    let bound = start_bound(&law, 3f64.ln(), 20.0);
+    assert!(bound.starts(3) <= 3.0 * bound.factor);
+    let exact: f64 = at_zero[..12].iter().sum::<f64>() * bound.factor;
+    assert!((exact..exact * 1.001).contains(&bound.starts(12)), "{} for {exact}", bound.starts(12));
+}
+
 /// Unmarked texts: the share with any window stays under the level, and K brings it closer to it than Ville does.
 #[test]
 fn family_wise_error_holds() {
