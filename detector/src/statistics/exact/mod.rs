@@ -65,7 +65,7 @@ pub trait NextTokens {
 pub struct Options {
     /// Read no further once the p-value by E is at most this; it stays valid.
     pub stop_at: Option<f64>,
-    /// How many random keys R the text is judged under, for the sharper p-value (1 + #{sup Eᵣ ≥ sup E}) / (R + 1).
+    /// How many random keys R the text is judged under, for the sharper p-value (1 + #{Eᵣ ≥ E}) / (R + 1).
     /// Not together with `stop_at`, which is then ignored: where to stop would depend on the key.
     pub monte_carlo: usize,
     /// The plain product of the ratios ([`Grid::unedited`]), for a text that is known to be as it was generated.

@@ -3,18 +3,24 @@
 use sha2::{Digest, Sha256};
 
 use super::chain::{Grid, Mixture};
-use super::ratio::{Position, Scratch};
+use super::doubt::Doubt;
+use super::ratio::{Position, Scratch, TokenRatios};
 use crate::scheme::GBits;
 use crate::statistics::mixture::Mixture as EntropyClasses;
 
-/// R copies of the running e-value, each under g-values of its own.
+/// R copies of the running e-value, each under g-values of its own, beside that of the key.
 ///
 /// Under the null hypothesis the key's e-value and the R others are exchangeable given the text: the distributions, the
 /// mask and the grid are functions of the text, and the g-values at fresh contexts are independent fair bits for all of
-/// them. So the rank is uniform, and (1 + #{sup Eᵣ ≥ sup E}) / (R + 1) is a p-value, exact up to ties. The generator's
+/// them. So the rank is uniform, and (1 + #{Eᵣ ≥ E}) / (R + 1) is a p-value, exact up to ties. The generator's
 /// seed comes from the text, never from the key.
+///
+/// E is the value after the last token, and where the prompt is known no chain doubts the model: a rank needs neither the
+/// maximum, which is there for a bound at all times, nor a doubt whose share costs the key what it costs the others.
 #[derive(Clone, Debug)]
 pub(super) struct RandomKeys {
+    grid: Grid,
+    own: Mixture,
     mixtures: Vec<Mixture>,
     state: u64,
     g: Vec<GBits>,
@@ -22,6 +28,8 @@ pub(super) struct RandomKeys {
 
 impl RandomKeys {
     pub(super) fn new(keys: usize, grid: &Grid, settings: usize, prompt: &[u32], ids: &[u32]) -> Self {
+        let grid = grid.clone();
+        let grid = if prompt.is_empty() { grid } else { grid.with_doubts(vec![(1.0, Doubt::NONE)]) };
         let mut hash = Sha256::new_with_prefix(b"wmdetect/random-keys/");
         hash.update((prompt.len() as u64).to_le_bytes());
         for id in prompt.iter().chain(ids) {
@@ -29,33 +37,35 @@ impl RandomKeys {
         }
         let digest: [u8; 32] = hash.finalize().into();
         let state = u64::from_le_bytes(digest[..8].try_into().expect("8 of 32 bytes"));
-        Self { mixtures: vec![Mixture::new(grid, settings); keys], state, g: Vec::new() }
+        let own = Mixture::new(&grid, settings);
+        Self { mixtures: vec![own.clone(); keys], own, grid, state, g: Vec::new() }
     }
 
-    /// Goes on by one token; `position` is none where the token does not count.
+    /// Goes on by one token, of which the key says `own`; both are none where the token does not count.
     pub(super) fn step(
         &mut self,
-        grid: &Grid,
+        own: Option<&TokenRatios>,
         position: Option<&Position>,
         depth: usize,
         classes: &EntropyClasses,
         scratch: &mut Scratch,
     ) {
+        self.own.step(&self.grid, own);
         for mixture in &mut self.mixtures {
             let ratios = position.map(|position| {
                 self.g.clear();
                 self.g.extend(position.tokens.iter().map(|_| GBits(split_mix(&mut self.state))));
                 position.ratios(&self.g, depth, classes, scratch)
             });
-            mixture.step(grid, ratios.as_ref());
+            mixture.step(&self.grid, ratios.as_ref());
         }
     }
 
-    /// The p-value of a text whose own ln sup E is `ln_sup`.
-    pub(super) fn p_value(&self, ln_sup: f64) -> f64 {
+    /// The p-value.
+    pub(super) fn p_value(&self) -> f64 {
         // Rounding must not rank a tie against the null hypothesis.
-        let tie = ln_sup - 1e-9 * ln_sup.abs();
-        let as_high = self.mixtures.iter().filter(|mixture| mixture.ln_sup() >= tie).count();
+        let tie = self.own.ln_e() - 1e-9 * self.own.ln_e().abs();
+        let as_high = self.mixtures.iter().filter(|mixture| mixture.ln_e() >= tie).count();
         (1 + as_high) as f64 / (1 + self.mixtures.len()) as f64
     }
 

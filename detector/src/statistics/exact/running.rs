@@ -72,7 +72,7 @@ pub struct Evidence {
 pub struct MonteCarlo {
     /// Random keys R.
     pub keys: usize,
-    /// (1 + those with at least the key's evidence) / (R + 1).
+    /// (1 + those with at least the key's E after the last token) / (R + 1).
     pub p: f64,
 }
 
@@ -158,7 +158,7 @@ impl ExactRatio {
         }
         self.mixture.step(&self.grid, ratios.as_ref());
         if let Some(random) = &mut self.random {
-            random.step(&self.grid, position.as_ref(), depth, &self.classes, &mut self.scratch);
+            random.step(ratios.as_ref(), position.as_ref(), depth, &self.classes, &mut self.scratch);
         }
         if let Some(marked) = &mut self.marked {
             marked.step(&self.grid, position.is_some().then_some(next), depth, &self.classes);
@@ -190,7 +190,7 @@ impl ExactRatio {
     /// The rank among random keys so far, if they were asked for.
     pub fn monte_carlo(&self) -> Option<MonteCarlo> {
         let random = self.random.as_ref()?;
-        Some(MonteCarlo { keys: random.len(), p: random.p_value(self.ln_sup()) })
+        Some(MonteCarlo { keys: random.len(), p: random.p_value() })
     }
 
     /// The share of a level that 1 / sup E has, see [`Evidence::share`].
