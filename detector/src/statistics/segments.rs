@@ -159,7 +159,7 @@ struct Found {
 /// from s before 0 or below: 1 at `level` and above, 0 at 0 and below, and between them the solution of
 /// v(s) = Σ_d q(d) v(s + d), a linear system with a diagonally dominant matrix.
 ///
-/// P(W_t = 0) falls with t, so after the first [`FOLLOWED`] tokens its last value stands for the rest. W is followed below
+/// P(W_t = 0) falls with t, so after the first `FOLLOWED` tokens its last value stands for the rest. W is followed below
 /// `level` and set to 0 where it would pass it; that makes it smaller for good, and P(W_t = 0) larger.
 pub fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
     let states = (level / step).ceil().max(1.0) as usize;
