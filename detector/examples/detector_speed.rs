@@ -2,7 +2,11 @@
 //!
 //! ```sh
 //! cargo run --release -p wmdetect --example detector_speed -- tokenizer.json text.txt [target/release/wmdetect]
+//! cargo run --release -p wmdetect --example detector_speed -- --scaling tokenizer.json text.txt
 //! ```
+//!
+//! With `--scaling` it measures how the time of `score` and `segments` grows with the length of the text, from 1,000 to a
+//! million tokens, and prints the slope of log time over log length; that needs 5 MB of text.
 //!
 //! Needs some megabytes of plain text. Everything runs on one core, in rounds that take turns; the figures are medians
 //! over the rounds with the least and the largest in brackets, of
@@ -26,8 +30,12 @@ const ROUND_BYTES: usize = 1 << 20;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [tokenizer, text, program @ ..] = &args[..] else {
-        eprintln!("usage: detector_speed TOKENIZER.json TEXT [WMDETECT]");
+    let (scaling, files) = match &args[..] {
+        [flag, files @ ..] if flag == "--scaling" => (true, files),
+        files => (false, files),
+    };
+    let [tokenizer, text, program @ ..] = files else {
+        eprintln!("usage: detector_speed [--scaling] TOKENIZER.json TEXT [WMDETECT]");
         return ExitCode::from(2);
     };
     let text = String::from_utf8_lossy(&std::fs::read(text).expect("a readable text")).into_owned();
@@ -37,6 +45,10 @@ fn main() -> ExitCode {
     let detector =
         || Detector::new(key(0), Tokenizer::open(tokenizer).expect("a tokenizer")).expect("an unbound key");
     let detector = detector();
+    if scaling {
+        growth(&detector, &text);
+        return ExitCode::SUCCESS;
+    }
     let mut library = tokenizers::Tokenizer::from_file(tokenizer).expect("a tokenizer");
     library.set_encode_special_tokens(true);
     library.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
@@ -57,14 +69,19 @@ fn key(number: u16) -> Key {
     Key::from_bytes(&bytes, "speed").expect("32 bytes are a key")
 }
 
-/// Seconds of this thread on a processor where Linux tells, so that other programs count little; else by the clock.
-fn time<R>(work: impl FnOnce() -> R) -> f64 {
-    let (start, used) = (Instant::now(), processor_nanoseconds());
-    black_box(work());
-    match (used, processor_nanoseconds()) {
+/// Seconds that `work` takes, a mean over enough runs: of this thread on a processor where Linux tells, so that other
+/// programs count little; else by the clock. Linux counts in steps of some milliseconds.
+fn time<R>(mut work: impl FnMut() -> R) -> f64 {
+    let (start, used, mut runs) = (Instant::now(), processor_nanoseconds(), 0);
+    while runs == 0 || start.elapsed().as_secs_f64() < 0.15 {
+        black_box(work());
+        runs += 1;
+    }
+    let seconds = match (used, processor_nanoseconds()) {
         (Some(before), Some(after)) => (after - before) as f64 / 1e9,
         _ => start.elapsed().as_secs_f64(),
-    }
+    };
+    seconds / f64::from(runs)
 }
 
 fn processor_nanoseconds() -> Option<u64> {
@@ -165,6 +182,64 @@ fn attribution(detector: &Detector, text: &str) {
         "{{\"what\": \"attribution, 400 tokens, 10,000 keys\", \"unit\": \"seconds\", {}}}",
         spread(seconds.collect())
     );
+}
+
+/// Time against length, in text and in marked tokens.
+fn growth(detector: &Detector, text: &str) {
+    const LENGTHS: [usize; 6] = [1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000];
+    let (encoded, _) = detector.encode_bytes(text.as_bytes()).expect("tokens");
+    assert!(encoded.ids.len() >= LENGTHS[5], "expected 5 MB of text, found {} tokens", encoded.ids.len());
+    let text = |len: usize| &text.as_bytes()[..encoded.offsets[len - 1].end];
+    let marked = marked_tokens(LENGTHS[5]);
+    slope("score, text", &LENGTHS, |len| detector.score_bytes(text(len)).expect("a report").spans.len());
+    slope("segments, text", &LENGTHS, |len| {
+        detector.segments_bytes(text(len)).expect("a report").segments.len()
+    });
+    slope("score, marked tokens", &LENGTHS, |len| detector.score_tokens(&marked[..len]).spans.len());
+    slope("segments, marked tokens", &LENGTHS, |len| {
+        detector.segments_of_tokens(&marked[..len]).segments.len()
+    });
+}
+
+/// Random ids, each the one of two whose first layers have more ones.
+fn marked_tokens(len: usize) -> Vec<u32> {
+    let prf = key(0).prf();
+    let mut ids: Vec<u32> = (0..4).collect();
+    let mut state = 1_u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 46) as u32
+    };
+    while ids.len() < len {
+        let context = prf.context(&ids[ids.len() - 4..]);
+        let ones = |token: &u32| (context.g_bits(*token).0 & 0x3FF).count_ones();
+        ids.push([draw(), draw()].into_iter().max_by_key(ones).expect("two"));
+    }
+    ids
+}
+
+fn slope(what: &str, lengths: &[usize], work: impl Fn(usize) -> usize) {
+    let points: Vec<(f64, f64)> = lengths
+        .iter()
+        .map(|&len| {
+            let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| time(|| work(len))).collect();
+            rounds.sort_by(f64::total_cmp);
+            let seconds = rounds[ROUNDS / 2];
+            println!(
+                "{{\"what\": \"{what}\", \"tokens\": {len}, \"unit\": \"microseconds\", \"median\": {:.1}, \"range\": [{:.1}, {:.1}]}}",
+                seconds * 1e6,
+                rounds[0] * 1e6,
+                rounds[ROUNDS - 1] * 1e6
+            );
+            ((len as f64).ln(), seconds.ln())
+        })
+        .collect();
+    let n = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / n, y + point.1 / n));
+    let (up, across) = points
+        .iter()
+        .fold((0.0, 0.0), |(up, across), p| (up + (p.0 - x) * (p.1 - y), across + (p.0 - x) * (p.0 - x)));
+    println!("{{\"what\": \"{what}\", \"exponent\": {:.3}}}", up / across);
 }
 
 fn process(program: &str, tokenizer: &str, text: &str) {

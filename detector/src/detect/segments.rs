@@ -10,14 +10,14 @@ use super::reach::reach;
 use super::{Detector, Entry, p_kind};
 use crate::report::{SCHEMA_VERSION, SegmentsReport, Span};
 use crate::scheme::{GBits, TextGValues};
-use crate::statistics::llr::{CELL_SHIFT, STEP, lattice};
-use crate::statistics::mixture::RatioTable;
-use crate::statistics::segments::{StartBound, Track, scan, start_bound};
+use crate::statistics::llr::STEP;
+use crate::statistics::mixture::{LatticeTable, TRACKS};
+use crate::statistics::segments::{StartBound, Thresholds, Track, scan, start_bound};
 use crate::statistics::{PKind, PValue, Profile};
 
 /// The profiles of the scan, each for texts of one temperature: a profile for temperature 1 is evidence against text at
 /// 0.5, and one for both is weak at either.
-const PROFILES: [&str; 4] = ["t1.0", "t0.7", "t0.5", "t0.35"];
+const PROFILES: [&str; TRACKS] = ["t1.0", "t0.7", "t0.5", "t0.35"];
 
 /// Which of them says how far a passage reaches: its ends are less certain text than its middle.
 const REACH: usize = 2;
@@ -35,7 +35,6 @@ const ENUMERATED: usize = 18;
 /// A profile of the scan.
 struct Scanner {
     profile: Profile,
-    ratios: RatioTable,
     /// Added to each token's score, in half lattice steps: 1 where E[LR] stays at most 1 with it. The lattice rounds
     /// down, which costs half a step a token, a tenth of the evidence at temperature 0.5.
     shift: i32,
@@ -45,9 +44,8 @@ struct Scanner {
 impl Scanner {
     /// With the null law, if it is `known`.
     fn new(profile: Profile, known: bool) -> Self {
-        let ratios = RatioTable::new(profile.mixture());
         if !known {
-            return Self { profile, ratios, shift: 0, bound: StartBound::VILLE };
+            return Self { profile, shift: 0, bound: StartBound::VILLE };
         }
         let law = |shift: i32| -> Vec<(i64, f64)> {
             let null = profile.null();
@@ -56,31 +54,66 @@ impl Scanner {
         let mean: f64 = law(1).iter().map(|&(s, p)| p * (s as f64 * HALF_STEP).exp()).sum();
         let shift = i32::from(mean <= 1.0 - 1e-9);
         let bound = start_bound(&law(shift), HALF_STEP, LEVEL);
-        Self { profile, ratios, shift, bound }
+        Self { profile, shift, bound }
+    }
+}
+
+/// The profiles for keys of one depth.
+struct Scanners {
+    each: Vec<Scanner>,
+    table: LatticeTable,
+    shifts: [i32; TRACKS],
+}
+
+impl Scanners {
+    fn new(depth: usize) -> Self {
+        let scanner = |full: &Profile| {
+            Scanner::new(full.for_depth(depth), depth >= full.depth() || depth <= ENUMERATED)
+        };
+        let each: Vec<Scanner> =
+            PROFILES.iter().filter_map(|name| Profile::named(name)).map(scanner).collect();
+        let table = LatticeTable::new(each.iter().map(|scanner| scanner.profile.mixture().clone()).collect());
+        let mut shifts = [0; TRACKS];
+        shifts.iter_mut().zip(&each).for_each(|(shift, scanner)| *shift = scanner.shift);
+        Self { each, table, shifts }
     }
 
-    /// [`Profile::score`].
-    fn score(&self, g: GBits) -> i32 {
-        lattice(self.ratios.likelihood_ratio(g, CELL_SHIFT))
+    /// ln LR of each profile in half lattice steps, with E[LR] ≤ 1 under the null.
+    fn half_steps(&self, g: GBits) -> [i32; TRACKS] {
+        let mut steps = self.table.points(g);
+        steps.iter_mut().zip(self.shifts).for_each(|(step, shift)| *step = 2 * *step + shift);
+        steps
     }
 
-    /// ln LR, with E[LR] ≤ 1 under the null.
-    fn ln_lr(&self, g: GBits) -> f64 {
-        f64::from(2 * self.score(g) + self.shift) * HALF_STEP
+    /// Whether [`scan`] finds anything in `n` tokens at family-wise error `fpr`: whether the largest sum over a window of
+    /// any profile passes what a window costs. One pass that keeps nothing, and most texts need no other.
+    fn finds(&self, scored: impl Iterator<Item = GBits>, n: u64, fpr: f64) -> bool {
+        let thresholds = Thresholds::new(self.each.iter().map(|scanner| scanner.bound), n, fpr);
+        // The sums are integers; one above the largest possible is for tracks that are not there.
+        let mut limits = [i64::MAX; TRACKS];
+        let costs = thresholds.costs().iter().map(|cost| (cost / HALF_STEP).floor() as i64);
+        limits.iter_mut().zip(costs).for_each(|(limit, cost)| *limit = cost);
+        let mut sums = [0_i64; TRACKS];
+        for g in scored {
+            let mut above = false;
+            for ((sum, step), limit) in sums.iter_mut().zip(self.half_steps(g)).zip(limits) {
+                *sum = (*sum).max(0) + i64::from(step);
+                above |= *sum > limit;
+            }
+            if above {
+                return true;
+            }
+        }
+        false
     }
 }
 
 /// The profiles for `depth` layers.
-fn scanners(depth: usize) -> &'static [Scanner] {
+fn scanners(depth: usize) -> &'static Scanners {
     const MAX: usize = 30;
-    static SCANNERS: [OnceLock<Vec<Scanner>>; MAX + 1] = [const { OnceLock::new() }; MAX + 1];
+    static SCANNERS: [OnceLock<Scanners>; MAX + 1] = [const { OnceLock::new() }; MAX + 1];
     let depth = depth.min(MAX);
-    SCANNERS[depth].get_or_init(|| {
-        let scanner = |full: &Profile| {
-            Scanner::new(full.for_depth(depth), depth >= full.depth() || depth <= ENUMERATED)
-        };
-        PROFILES.iter().filter_map(|name| Profile::named(name)).map(scanner).collect()
-    })
+    SCANNERS[depth].get_or_init(|| Scanners::new(depth))
 }
 
 impl Detector {
@@ -138,19 +171,27 @@ impl Detector {
     /// The passages of `ids` that one key of the detector finds, at the detector's rate divided by the number of its keys.
     pub(super) fn spans(&self, entry: &Entry, values: &TextGValues, ids: &[u32]) -> Vec<Span> {
         let tries = self.keys.len();
+        let fpr = self.fpr / tries as f64;
         let scanners = scanners(values.depth);
+        let n = values.scored.iter().map(|&scored| u64::from(scored)).sum();
+        if !scanners.finds(values.scored(), n, fpr) {
+            return Vec::new();
+        }
         let scored: Vec<_> = (0..values.g.len()).filter(|&i| values.scored[i]).collect();
-        let ln_lr: Vec<Vec<f64>> = scanners
-            .iter()
-            .map(|scanner| scored.iter().map(|&i| scanner.ln_lr(values.g[i])).collect())
-            .collect();
+        let mut ln_lr = vec![Vec::with_capacity(scored.len()); scanners.each.len()];
+        for &i in &scored {
+            for (ln_lr, step) in ln_lr.iter_mut().zip(scanners.half_steps(values.g[i])) {
+                ln_lr.push(f64::from(step) * HALF_STEP);
+            }
+        }
         let tracks: Vec<_> = scanners
+            .each
             .iter()
             .zip(&ln_lr)
             .map(|(scanner, ln_lr)| Track { ln_lr, bound: scanner.bound })
             .collect();
         let mut spans: Vec<Span> = Vec::new();
-        for window in scan(&tracks, self.fpr / tries as f64) {
+        for window in scan(&tracks, fpr) {
             let kind = match p_kind(&entry.prf) {
                 PKind::Exact => PKind::Conservative,
                 kind => kind,
@@ -167,7 +208,7 @@ impl Detector {
                 score: window.score,
                 p_value: p.p(),
                 log10_p: p.log10,
-                profile: scanners[window.track].profile.name().to_owned(),
+                profile: scanners.each[window.track].profile.name().to_owned(),
                 key_id: entry.id.clone(),
             });
         }
@@ -196,15 +237,58 @@ pub(super) fn locate(spans: &mut [Span], offsets: &[Range<usize>]) {
 mod tests {
     use super::*;
 
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn random(mut state: u64) -> impl FnMut() -> u64 {
+        move || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+    }
+
     #[test]
     fn the_scanners_score_as_their_profiles() {
+        let mut next = random(1);
         for depth in [1, 8, 9, 18, 30] {
-            for scanner in scanners(depth) {
-                for i in 0..2_000_u64 {
-                    let g = GBits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15) & (u64::MAX >> (64 - depth)));
-                    assert_eq!(scanner.score(g), scanner.profile.score(g), "{depth} {g:?}");
+            let scanners = scanners(depth);
+            assert_eq!(scanners.each.len(), PROFILES.len());
+            for _ in 0..2_000 {
+                let g = GBits(next() & (u64::MAX >> (64 - depth)));
+                for (scanner, step) in scanners.each.iter().zip(scanners.half_steps(g)) {
+                    assert_eq!(step, 2 * scanner.profile.score(g) + scanner.shift, "{depth} {g:?}");
                 }
             }
         }
+    }
+
+    /// The short pass says "nothing" exactly where the scan finds nothing.
+    #[test]
+    fn the_short_pass_decides_as_the_scan() {
+        let mut next = random(2);
+        let scanners = scanners(30);
+        let mut found = [0, 0];
+        for round in 0..400_u64 {
+            let n = 1 + next() % 200;
+            // Ones where either of two bits is: some texts pass, some do not.
+            let marked = round % 3 * 20;
+            let g: Vec<GBits> =
+                (0..n).map(|t| GBits((next() | if t < marked { next() } else { 0 }) >> 34)).collect();
+            let ln_lr: Vec<Vec<f64>> = (0..scanners.each.len())
+                .map(|k| g.iter().map(|&g| f64::from(scanners.half_steps(g)[k]) * HALF_STEP).collect())
+                .collect();
+            let tracks: Vec<_> = scanners
+                .each
+                .iter()
+                .zip(&ln_lr)
+                .map(|(scanner, ln_lr)| Track { ln_lr, bound: scanner.bound })
+                .collect();
+            for fpr in [0.5, 0.01, 1e-6] {
+                let passes = !scan(&tracks, fpr).is_empty();
+                assert_eq!(scanners.finds(g.iter().copied(), n, fpr), passes, "{round} {fpr}");
+                found[usize::from(passes)] += 1;
+            }
+        }
+        assert!(found.iter().all(|&count| count > 100), "{found:?}");
     }
 }

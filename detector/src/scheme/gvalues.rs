@@ -1,6 +1,6 @@
 //! The g-values of a finished text, and which of its positions count.
 
-use super::context::{ReferenceHistory, SeenStates};
+use super::context::{ReferenceHistory, SeenStates, fresh_contexts};
 use super::message::Ngrams;
 use super::{ContextTracker, PositionKind, Prf};
 
@@ -42,8 +42,7 @@ impl TextGValues {
     /// Computes the g-values of `ids`. With a `prompt`, its contexts count as seen, as they did when the answer was
     /// generated.
     pub fn new(prf: &Prf, prompt: &[u32], ids: &[u32]) -> Self {
-        let mut contexts = ContextStream::new(prf.scheme().context_len(), prompt);
-        GValueStream::new(prf).push(&contexts.push(ids))
+        GValueStream::new(prf).push(&Piece::whole(prf.scheme().context_len(), prompt, ids))
     }
 
     /// The g-values that a p-value may count.
@@ -76,6 +75,16 @@ pub struct Piece {
     pub first: usize,
     /// For each position from `first` on, whether its context is new.
     pub fresh: Vec<bool>,
+}
+
+impl Piece {
+    /// A text that is one piece.
+    fn whole(context_len: usize, prompt: &[u32], ids: &[u32]) -> Self {
+        match fresh_contexts(context_len, prompt, ids) {
+            Some(fresh) => Self { ids: ids.to_vec(), first: context_len, fresh },
+            None => ContextStream::new(context_len, prompt).push(ids),
+        }
+    }
 }
 
 impl ContextStream {

@@ -11,6 +11,7 @@
 //! Weights and ψ are multiples of powers of two, so that a profile is read as it was written; a product is taken in
 //! one order with `+` and `*` alone, so that LR is the same `f64` on every machine.
 
+use super::llr::{CELL_SHIFT, lattice};
 use crate::scheme::gvalues::GBits;
 
 /// Most classes of a mixture.
@@ -201,40 +202,117 @@ impl Mixture {
     }
 }
 
-/// The products of a mixture over eight layers at a time, for all patterns of their bits: four look-ups a token in place
-/// of a product over all layers. As it is taken in another order it is rounded differently, see
-/// [`likelihood_ratio`](Self::likelihood_ratio).
+/// The products of up to [`TRACKS`] mixtures over eight layers at a time, for all patterns of their bits: four look-ups a
+/// token for all of them in place of a product over all layers for each.
+///
+/// They are in single precision, and only the cell of LR on the lattice is taken from them. Where another rounding could
+/// be in another cell, [`Mixture::likelihood_ratio`] decides.
 #[derive(Clone, Debug)]
-pub(crate) struct RatioTable {
-    mixture: Mixture,
-    chunks: Vec<[Lanes; 256]>,
+pub(crate) struct LatticeTable {
+    mixtures: Vec<Mixture>,
+    /// Classes of the mixture that has most.
+    classes: usize,
+    /// For each chunk of eight layers, each pattern and each class, one number a mixture.
+    products: Vec<[f32; TRACKS]>,
+    /// The lattice points of the cells from 2^−32 to 2^32, which no likelihood ratio leaves.
+    cells: Vec<i16>,
 }
 
-/// Units in the last place by which two orders of the product may differ at most: both have at most 31 products and 8
-/// sums of positive numbers. (Smaller numbers than normal ones do not occur: 2^−30 times the least weight.)
-const MARGIN: u64 = 1 << 7;
+/// Mixtures of a [`LatticeTable`].
+pub(crate) const TRACKS: usize = 4;
 
-impl RatioTable {
-    pub(crate) fn new(mixture: &Mixture) -> Self {
-        let chunks = mixture.factors.chunks(8).enumerate().map(|(i, factors)| {
-            let start = if i == 0 { mixture.start } else { [1.0; MAX_CLASSES] };
-            std::array::from_fn(|bits| product(start, factors, bits as u64))
-        });
-        Self { mixture: mixture.clone(), chunks: chunks.collect() }
-    }
+/// Chunks of eight layers.
+const CHUNKS: usize = MAX_DEPTH.div_ceil(8);
 
-    /// A number that lies in the same interval between multiples of 2^`shift` of the bits of an f64 as
-    /// [`Mixture::likelihood_ratio`].
-    pub(crate) fn likelihood_ratio(&self, g: GBits, shift: u32) -> f64 {
-        let bytes = g.0.to_le_bytes();
-        let mut lanes = self.chunks[0][usize::from(bytes[0])];
-        for (chunk, &byte) in self.chunks[1..].iter().zip(&bytes[1..]) {
-            lanes.iter_mut().zip(&chunk[usize::from(byte)]).for_each(|(lane, factor)| *lane *= factor);
+/// Units in the last place of single precision by which a sum may be off: each of up to eight terms is a product of four
+/// rounded numbers. (Smaller numbers than normal ones do not occur: 2^−30 times the least weight.)
+const MARGIN: u32 = 1 << 4;
+
+/// Bits of an `f32` that a cell does not look at.
+const SHIFT: u32 = CELL_SHIFT - 29;
+
+/// The cell of 2^−32.
+const FIRST_CELL: u32 = (127 - 32) << (23 - SHIFT);
+
+impl LatticeTable {
+    /// For at most [`TRACKS`] mixtures.
+    pub(crate) fn new(mixtures: Vec<Mixture>) -> Self {
+        debug_assert!(mixtures.len() <= TRACKS);
+        let classes = mixtures.iter().map(Mixture::classes).max().unwrap_or(1);
+        let mut products = vec![[0.0; TRACKS]; CHUNKS * 256 * classes];
+        for (track, mixture) in mixtures.iter().enumerate() {
+            for chunk in 0..CHUNKS {
+                let factors = mixture.factors.chunks(8).nth(chunk).unwrap_or_default();
+                let start = if chunk == 0 { mixture.start } else { [1.0; MAX_CLASSES] };
+                for bits in 0..256 {
+                    let lanes = product(start, factors, bits as u64);
+                    let rows = &mut products[(chunk * 256 + bits) * classes..][..classes];
+                    rows.iter_mut().zip(lanes).for_each(|(row, lane)| row[track] = lane as f32);
+                }
+            }
         }
-        let ratio: f64 = lanes.iter().sum();
-        let low = ratio.to_bits() & ((1 << shift) - 1);
-        if low < MARGIN || low >= (1 << shift) - MARGIN { self.mixture.likelihood_ratio(g) } else { ratio }
+        // Where there is no mixture: a ratio that lies in the middle of a cell, so that nobody asks for it.
+        for row in products.chunks_exact_mut(classes).take(CHUNKS * 256).enumerate() {
+            row.1[0][mixtures.len()..].fill(if row.0 < 256 { 1.01 } else { 1.0 });
+        }
+        let cell = |index: u32| f32::from_bits((FIRST_CELL + index) << SHIFT);
+        let cells = (0..64 << (23 - SHIFT)).map(|index| lattice(f64::from(cell(index))) as i16).collect();
+        Self { mixtures, classes, products, cells }
     }
+
+    /// The lattice points of the likelihood ratios of `g`, one a mixture.
+    pub(crate) fn points(&self, g: GBits) -> [i32; TRACKS] {
+        // What most profiles have is worth a loop that is unrolled.
+        let ratios = match self.classes {
+            2 => self.ratios::<2>(g),
+            4 => self.ratios::<4>(g),
+            _ => self.ratios::<MAX_CLASSES>(g),
+        };
+        let mut near = false;
+        for ratio in ratios {
+            near |= is_near_edge(ratio);
+        }
+        if near { self.careful_points(g, ratios) } else { ratios.map(|ratio| self.point(ratio)) }
+    }
+
+    fn point(&self, ratio: f32) -> i32 {
+        let cell = (ratio.to_bits() >> SHIFT).wrapping_sub(FIRST_CELL);
+        self.cells.get(cell as usize).map_or_else(|| lattice(f64::from(ratio)), |&point| point.into())
+    }
+
+    #[cold]
+    fn careful_points(&self, g: GBits, ratios: [f32; TRACKS]) -> [i32; TRACKS] {
+        let mut points = ratios.map(|ratio| self.point(ratio));
+        for ((point, mixture), ratio) in points.iter_mut().zip(&self.mixtures).zip(ratios) {
+            if is_near_edge(ratio) {
+                *point = lattice(mixture.likelihood_ratio(g));
+            }
+        }
+        points
+    }
+
+    fn ratios<const CLASSES: usize>(&self, g: GBits) -> [f32; TRACKS] {
+        let bytes = g.0.to_le_bytes();
+        let row = |chunk: usize| {
+            let at = (chunk * 256 + usize::from(bytes[chunk])) * self.classes;
+            &self.products[at..at + self.classes]
+        };
+        let [first, second, third, fourth] = [row(0), row(1), row(2), row(3)];
+        let mut sums = [0.0; TRACKS];
+        for class in 0..CLASSES.min(self.classes) {
+            let (a, b, c, d) = (first[class], second[class], third[class], fourth[class]);
+            for track in 0..TRACKS {
+                sums[track] += a[track] * b[track] * (c[track] * d[track]);
+            }
+        }
+        sums
+    }
+}
+
+/// Whether another rounding of `ratio` could lie in another cell.
+fn is_near_edge(ratio: f32) -> bool {
+    let low = ratio.to_bits() & ((1 << SHIFT) - 1);
+    low.wrapping_sub(MARGIN) >= (1 << SHIFT) - 2 * MARGIN
 }
 
 fn product(mut lanes: Lanes, factors: &[[Lanes; 2]], bits: u64) -> Lanes {
@@ -270,15 +348,25 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_in_the_same_cell() {
-        let psi = |seed: u16| (0..29_u16).map(|l| (seed * (l + 3) * 37) % (PSI_UNITS + 1)).collect();
-        let mixture = Mixture::new(vec![WEIGHT_UNITS / 2, WEIGHT_UNITS / 2], vec![psi(1), psi(5)]).unwrap();
-        let table = RatioTable::new(&mixture);
-        for i in 0..20_000_u64 {
-            let g = GBits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 34);
-            for shift in [10, 44] {
-                let [fast, exact] = [table.likelihood_ratio(g, shift), mixture.likelihood_ratio(g)];
-                assert_eq!(fast.to_bits() >> shift, exact.to_bits() >> shift, "{g:?} {shift}");
+    fn the_table_has_the_same_lattice_points() {
+        let psi =
+            |seed: u16, depth: u16| (0..depth).map(|l| (seed * (l + 3) * 37) % (PSI_UNITS + 1)).collect();
+        let third = WEIGHT_UNITS / 3;
+        let mixtures = vec![
+            Mixture::new(vec![WEIGHT_UNITS / 2, WEIGHT_UNITS / 2], vec![psi(1, 29), psi(5, 29)]).unwrap(),
+            Mixture::new(vec![WEIGHT_UNITS], vec![psi(7, 30)]).unwrap(),
+            Mixture::new(
+                vec![third, third, WEIGHT_UNITS - 2 * third],
+                vec![psi(2, 8), vec![PSI_UNITS; 8], psi(3, 8)],
+            )
+            .unwrap(),
+        ];
+        let table = LatticeTable::new(mixtures.clone());
+        for i in 0..100_000_u64 {
+            let g = GBits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32);
+            let points = table.points(g);
+            for (mixture, point) in mixtures.iter().zip(points) {
+                assert_eq!(point, lattice(mixture.likelihood_ratio(g)), "{g:?}");
             }
         }
     }

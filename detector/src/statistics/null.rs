@@ -5,7 +5,13 @@
 //! add as a bound, so that truncation can only make p larger. (For p above 1/2 they return one minus the other
 //! tail, where the same holds of that tail.)
 
+mod inversion;
+
 use std::f64::consts::{LN_2, PI, TAU};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use inversion::Inversion;
 
 /// ln P(X ≥ x) for X ~ Binomial(coins, 1/2); −∞ for x > coins.
 ///
@@ -85,7 +91,8 @@ fn deviance(x: f64, mean: f64) -> f64 {
 /// M(θ) φ(ω) / (1 − e^{−θ−iω}), where M is the moment generating function and φ the characteristic function of the
 /// tilted law. Inverting it with N equally spaced nodes gives Σ_j A(w + jN): P(W ≥ w) and further terms that are
 /// all ≥ 0, so p is overstated, never understated. θ is the saddle point (tilted mean = w), where the nodes'
-/// values hardly cancel, and N is such that the further terms are around 1e-13 of p.
+/// values hardly cancel, but no less than 3/σ: N grows as 1/θ, and there the values cancel to a hundredth at most. N is
+/// such that the further terms are around 1e-15 of p.
 #[derive(Clone, Debug)]
 pub struct Lattice {
     weights: Vec<u32>,
@@ -93,31 +100,38 @@ pub struct Lattice {
     total: u64,
     /// Largest a_l.
     largest: f64,
-    /// Width of the cells that `spread` divides 0 ≤ ω ≤ π into.
+    /// Width of the cells that `spread` divides π / max(a) ≤ ω ≤ π into.
     cell: f64,
     /// For each cell a lower bound of Σ_l sin²(a_l ω/2) in it. Away from 0 the sum has further valleys, for depth
     /// 30 down to 0.69 near ω = 8π/9 (where |φ| = 0.70^n): they cannot be left out for n below some hundreds.
     spread: Vec<f64>,
     /// The cells with the least bounds, in ascending order of them: for many tokens there is no need to look at others.
     narrow: Vec<u32>,
+    /// For each n of [`LISTED`] the inversion that serves all w up to three σ or so above the mean, once one is asked for.
+    lists: Vec<OnceLock<Box<Inversion>>>,
 }
 
 /// Cells that [`Lattice`] keeps in order.
 const NARROW: usize = 512;
 
-/// Nodes where |φ| < e^{−CUT} are left out, and that much is added to the sum.
-const CUT: f64 = 60.0;
+/// The least θσ.
+const LEAST_TILT: f64 = 3.0;
+
+/// Numbers of tokens for which nodes are kept. Fewer have thousands of nodes; more take longer to hash than to invert.
+const LISTED: Range<u64> = 16..2049;
 
 impl Lattice {
-    /// For positive weights. Takes about a millisecond at depth 30: make one and keep it.
+    /// For positive weights. Takes half a millisecond at depth 30: make one and keep it.
     pub fn new(weights: &[u32]) -> Self {
         let total: u64 = weights.iter().map(|&a| u64::from(a)).sum();
         let largest = f64::from(weights.iter().copied().max().unwrap_or(1));
-        // The sum's slope is at most Σ a_l / 2, so in a cell it is this much below its value in the middle.
-        let slack = weights.len() as f64 / 100.0;
-        let cells = (PI * total as f64 / (4.0 * slack)).ceil();
-        let cell = PI / cells;
-        let spread = spread(weights, cell, cells as usize, slack);
+        // The curvature of Σ sin²(a ω/2) is at most Σ a²/2; over half a cell it may make this much.
+        let slack = 0.05;
+        let quarter = weights.iter().map(|&a| f64::from(a) * f64::from(a)).sum::<f64>() / 4.0;
+        let range = PI - PI / largest;
+        let cells = (range * (quarter / slack).sqrt() / 2.0).ceil();
+        let cell = if cells > 0.0 { range / cells } else { 0.0 };
+        let spread = spread(weights, PI / largest, cell, cells as usize, slack);
         let mut narrow: Vec<u32> = (0..spread.len() as u32).collect();
         let by_bound = |a: &u32, b: &u32| spread[*a as usize].total_cmp(&spread[*b as usize]);
         if narrow.len() > NARROW {
@@ -125,7 +139,8 @@ impl Lattice {
             narrow.truncate(NARROW);
         }
         narrow.sort_unstable_by(by_bound);
-        Self { weights: weights.to_vec(), total, largest, cell, spread, narrow }
+        let lists = LISTED.map(|_| OnceLock::new()).collect();
+        Self { weights: weights.to_vec(), total, largest, cell, spread, narrow, lists }
     }
 
     /// The weights a_l.
@@ -151,73 +166,72 @@ impl Lattice {
             // W and top − W have the same law.
             (-self.tail(n, top - w + 1).exp()).ln_1p()
         } else {
-            self.upper(n as f64, top as f64, w as f64)
+            self.upper(n, w)
         }
     }
 
     /// [`Lattice::tail`] for top/2 < w < top.
-    fn upper(&self, n: f64, top: f64, w: f64) -> f64 {
-        let theta = self.tilt(n, top - w);
-        let layers: Vec<Layer> = self.weights.iter().map(|&a| Layer::new(f64::from(a), theta)).collect();
-        let sigma = (n * layers.iter().map(|y| y.a * y.a * y.variance).sum::<f64>()).sqrt();
-        // w minus the tilted mean.
-        let offset = n * layers.iter().map(|y| y.a * y.zero).sum::<f64>() - (top - w);
-        // ln M(θ) − θ w, from the middle, where nothing cancels. It bounds ln p (Chernoff).
-        let scale =
-            n * layers.iter().map(|y| ln_cosh(theta * y.a / 2.0)).sum::<f64>() - theta * (w - top / 2.0);
-
-        // Terms with w + jN < 0 are below e^{−45}; those with w + jN > top are 0.
-        let nodes = (64.0 / theta).max(24.0 * sigma + 40.0 * self.largest).min(w + 45.0 / theta).ceil();
-        // Odd, so that every node but 0 has a conjugate.
-        let nodes = nodes as u64 | 1;
-        let step = TAU / nodes as f64;
-        // |φ|² = Π (1 − 4 v_l sin²(a_l ω/2))^n, so ln |φ| ≤ −2 n min(v) Σ sin²(a_l ω/2).
-        let least_variance = layers.iter().map(|y| y.variance).fold(f64::INFINITY, f64::min);
-        let enough = CUT / (2.0 * n * least_variance);
-
-        let gap = -(-theta).exp_m1();
-        let ratio = (-theta).exp();
-        let mut sum = 1.0 / gap;
-        let mut add = |omega: f64, magnitude: f64, phase: f64| {
-            let half = (omega / 2.0).sin();
-            let (re, im) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
-            sum += 2.0 * magnitude * (phase.cos() * re + phase.sin() * im) / (re * re + im * im);
-        };
-        let mut rotations = Rotations::new(&layers, n, w, nodes);
-        for i in self.cells_below(enough) {
-            let edge = |i: usize| ((i as f64 * self.cell / step).ceil() as u64).clamp(1, nodes / 2 + 1);
-            for k in edge(i)..edge(i + 1) {
-                let omega = k as f64 * step;
-                if n <= FEW_TOKENS {
-                    if let Some((magnitude, phase)) = rotations.at(k) {
-                        add(omega, magnitude, phase);
-                    }
-                } else if let Some((magnitude, phase)) = characteristic(&layers, n, omega) {
-                    add(omega, magnitude, phase - omega * offset);
-                }
+    fn upper(&self, n: u64, w: u64) -> f64 {
+        if let Some(list) = n.checked_sub(LISTED.start).and_then(|i| self.lists.get(i as usize)) {
+            let list = list.get_or_init(|| {
+                let theta = self.least_tilt(n);
+                // The tilted mean, rounded down, and no less than the middle.
+                let limit = (self.tilted_mean(theta) * n as f64) as u64;
+                Box::new(Inversion::new(
+                    self,
+                    n,
+                    limit.clamp(self.max(n) / 2 + 1, self.max(n) - 1),
+                    theta,
+                    true,
+                ))
+            });
+            if w <= list.limit() {
+                return list.ln_tail(w);
             }
         }
-        let sum = sum / nodes as f64 + (-CUT).exp() / gap;
-        // Rounding cannot bring the sum to zero; if it ever did, the Chernoff bound is still valid.
-        if sum > 0.0 && sum < 1.0 { scale + sum.ln() } else { scale }
+        Inversion::new(self, n, w, self.tilt(n, w), false).ln_tail(w)
+    }
+
+    /// Where the first cell begins.
+    fn start(&self) -> f64 {
+        PI / self.largest
     }
 
     /// The cells whose bound is below `enough`, in ascending order.
-    fn cells_below(&self, enough: f64) -> Vec<usize> {
+    fn cells_below(&self, enough: f64) -> impl Iterator<Item = Range<f64>> {
         let below = |i: usize| self.spread[i] < enough;
         let count = self.narrow.partition_point(|&i| below(i as usize));
-        if count == self.narrow.len() {
-            return (0..self.spread.len()).filter(|&i| below(i)).collect();
-        }
-        let mut cells: Vec<usize> = self.narrow[..count].iter().map(|&i| i as usize).collect();
-        cells.sort_unstable();
-        cells
+        let cells: Vec<usize> = if count == self.narrow.len() {
+            (0..self.spread.len()).filter(|&i| below(i)).collect()
+        } else {
+            let mut cells: Vec<usize> = self.narrow[..count].iter().map(|&i| i as usize).collect();
+            cells.sort_unstable();
+            cells
+        };
+        let edge = |i: usize| {
+            // Rounding must not leave out the last node.
+            if i == self.spread.len() { 2.0 * PI } else { self.start() + i as f64 * self.cell }
+        };
+        cells.into_iter().map(move |i| edge(i)..edge(i + 1))
     }
 
-    /// θ with tilted mean top − `missing`, but at least 1/σ: the nodes needed grow as 1/θ.
-    fn tilt(&self, n: f64, missing: f64) -> f64 {
+    /// The mean of a token's Σ a_l g_l under the tilt `theta`.
+    fn tilted_mean(&self, theta: f64) -> f64 {
+        self.weights.iter().map(|&a| f64::from(a)).map(|a| a / (1.0 + (-theta * a).exp())).sum()
+    }
+
+    /// The θ below which the nodes would become too many.
+    fn least_tilt(&self, n: u64) -> f64 {
+        let squares: f64 = self.weights.iter().map(|&a| f64::from(a) * f64::from(a)).sum();
+        LEAST_TILT / (0.5 * (n as f64 * squares).sqrt())
+    }
+
+    /// θ with tilted mean `w`, but no less than [`least_tilt`](Self::least_tilt).
+    fn tilt(&self, n: u64, w: u64) -> f64 {
+        let (missing, n_real) = ((self.max(n) - w) as f64, n as f64);
         let weights = self.weights.iter().map(|&a| f64::from(a));
-        let mut theta = 0.0;
+        let least = self.least_tilt(n);
+        let mut theta = least;
         // n Σ a / (1 + e^{θa}) falls and is convex, so Newton's steps from the left never pass the solution.
         for _ in 0..60 {
             let (mut short, mut slope) = (0.0, 0.0);
@@ -226,134 +240,40 @@ impl Lattice {
                 short += a * one;
                 slope += a * a * one * (1.0 - one);
             }
-            let step = (n * short - missing) / (n * slope);
+            let step = (n_real * short - missing) / (n_real * slope);
+            // The solution lies to the left of where the search begins.
+            if theta == least && step <= 0.0 {
+                break;
+            }
             theta += step;
             if step.abs() <= 1e-9 * theta.abs() || !theta.is_finite() {
                 break;
             }
         }
-        let sigma = 0.5 * (n * weights.map(|a| a * a).sum::<f64>()).sqrt();
         // Any θ > 0 gives the same p; far from the saddle point more digits cancel.
-        if theta.is_finite() { theta.max(1.0 / sigma) } else { 1.0 / sigma }
+        if theta.is_finite() { theta.max(least) } else { least }
     }
 }
 
-/// Up to so many tokens φ is computed by rotations: the rounding of the phase, some 1e-15, counts n-fold.
-const FEW_TOKENS: f64 = 2048.0;
-
-/// Nodes after which the rotations start anew, so that rounding does not add up.
-const FRESH: u64 = 16;
-
-/// φ at neighbouring nodes, by one rotation a layer and node where [`characteristic`] takes sines.
-///
-/// φ(ω) = Π (q_l + p_l e^{i a_l ω}), φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ may be known up
-/// to turns only, and ωw = 2π k w / N is reduced in integers.
-struct Rotations<'a> {
-    layers: &'a [Layer],
-    n: f64,
-    w: u64,
-    nodes: u64,
-    step: f64,
-    floor: f64,
-    /// e^{i a_l ω} at the last node, and e^{i a_l step}.
-    at: Vec<[f64; 4]>,
-    last: u64,
-    since: u64,
-}
-
-impl<'a> Rotations<'a> {
-    fn new(layers: &'a [Layer], n: f64, w: f64, nodes: u64) -> Self {
-        let step = TAU / nodes as f64;
-        let at = layers.iter().map(|layer| {
-            let (sin, cos) = (layer.a * step).sin_cos();
-            [1.0, 0.0, cos, sin]
-        });
-        let floor = (-2.0 * CUT / n).exp();
-        Self { layers, n, w: w as u64, nodes, step, floor, at: at.collect(), last: 0, since: 0 }
-    }
-
-    /// |φ|^n and the argument of φ^n e^{−iωw} at node `k`; `None` if |φ|^n < e^{−[`CUT`]}.
-    fn at(&mut self, k: u64) -> Option<(f64, f64)> {
-        if k == self.last + 1 && self.since < FRESH {
-            self.since += 1;
-            for [x, y, cos, sin] in &mut self.at {
-                (*x, *y) = (*x * *cos - *y * *sin, *x * *sin + *y * *cos);
-            }
-        } else {
-            self.since = 0;
-            for ([x, y, _, _], layer) in self.at.iter_mut().zip(self.layers) {
-                (*y, *x) = (layer.a * (k as f64 * self.step)).sin_cos();
-            }
-        }
-        self.last = k;
-        let (mut re, mut im) = (1.0, 0.0);
-        for ([x, y, _, _], layer) in self.at.iter().zip(self.layers) {
-            let (a, b) = (layer.zero + layer.one * x, layer.one * y);
-            (re, im) = (re * a - im * b, re * b + im * a);
-        }
-        let square: f64 = re * re + im * im;
-        if square < self.floor {
-            return None;
-        }
-        let turn = (u128::from(k) * u128::from(self.w) % u128::from(self.nodes)) as f64 * self.step;
-        Some((square.powf(self.n / 2.0), self.n * im.atan2(re) - turn))
-    }
-}
-
-/// One layer's g-bit under the tilted law.
-struct Layer {
-    a: f64,
-    /// P(g = 1).
-    one: f64,
-    /// P(g = 0).
-    zero: f64,
-    /// `one` · `zero`.
-    variance: f64,
-}
-
-impl Layer {
-    fn new(a: f64, theta: f64) -> Self {
-        let odds = (-theta * a).exp();
-        let (one, zero) = (1.0 / (1.0 + odds), odds / (1.0 + odds));
-        Self { a, one, zero, variance: one * zero }
-    }
-}
-
-/// |φ| and arg φ at `omega`, for n tokens and centred at the mean; `None` if |φ| < e^{−[`CUT`]}.
-fn characteristic(layers: &[Layer], n: f64, omega: f64) -> Option<(f64, f64)> {
-    let floor = (-2.0 * CUT / n).exp();
-    let mut square = 1.0;
-    for layer in layers {
-        let half = (0.5 * layer.a * omega).sin();
-        square *= 1.0 - 4.0 * layer.variance * half * half;
-        if square < floor {
-            return None;
-        }
-    }
-    let phase: f64 = layers
-        .iter()
-        .map(|layer| {
-            let x = layer.a * omega;
-            let half = (0.5 * x).sin();
-            (layer.one * x.sin()).atan2(1.0 - 2.0 * layer.one * half * half) - layer.one * x
-        })
-        .sum();
-    Some((square.powf(n / 2.0), n * phase))
-}
-
-/// Σ_l sin²(a_l ω/2) = (m − Σ_l cos(a_l ω))/2 in the middle of each cell, less `slack`.
-fn spread(weights: &[u32], cell: f64, cells: usize, slack: f64) -> Vec<f64> {
-    let mut cosines = vec![0.0; cells];
-    for &a in weights {
-        // One rotation a step instead of one cosine.
-        let (sin, cos) = (f64::from(a) * cell).sin_cos();
-        let (mut y, mut x) = (f64::from(a) * cell / 2.0).sin_cos();
-        for sum in &mut cosines {
-            *sum += x;
+/// A lower bound of Σ_l sin²(a_l ω/2) in each of `cells` cells from ω = `start` on: the value f = (m − Σ cos(a_l ω))/2 in
+/// the middle, less |f'| times half a cell, less `slack` for the curvature.
+fn spread(weights: &[u32], start: f64, cell: f64, cells: usize, slack: f64) -> Vec<f64> {
+    let mut sums = vec![[0.0; 2]; cells];
+    for a in weights.iter().map(|&a| f64::from(a)) {
+        // One rotation a step instead of a sine and a cosine.
+        let (sin, cos) = (a * cell).sin_cos();
+        let (mut y, mut x) = (a * (start + cell / 2.0)).sin_cos();
+        for [cosines, slope] in &mut sums {
+            *cosines += x;
+            *slope += a * y;
             (x, y) = (x * cos - y * sin, x * sin + y * cos);
         }
     }
-    cosines.into_iter().map(|sum| (weights.len() as f64 - sum) / 2.0 - slack).collect()
+    // Rounding is below 1e-9.
+    let bound = |[cosines, slope]: [f64; 2]| {
+        (weights.len() as f64 - cosines) / 2.0 - (slope / 2.0).abs() * cell / 2.0 - slack - 1e-9
+    };
+    sums.into_iter().map(bound).collect()
 }
 
 /// ln cosh x, exact to rounding for small and for large x.

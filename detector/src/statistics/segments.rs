@@ -82,10 +82,8 @@ pub fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
     if n == 0 {
         return Vec::new();
     }
-    let ln_starts: Vec<f64> =
-        tracks.iter().map(|track| (tracks.len() as f64 * track.bound.starts(n)).ln()).collect();
-    let costs: Vec<f64> =
-        tracks.iter().zip(&ln_starts).map(|(track, ln)| (ln - fpr.ln()).max(track.bound.level)).collect();
+    let Thresholds { ln_starts, costs } =
+        Thresholds::new(tracks.iter().map(|track| track.bound), n as u64, fpr);
 
     let mut found: Vec<Found> = Vec::new();
     // The best total with no window open, and the last of its windows.
@@ -133,6 +131,34 @@ pub fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
         touch
     });
     windows
+}
+
+/// What a window of each track has to reach.
+#[derive(Clone, Debug)]
+pub struct Thresholds {
+    /// ln(D N K): with it a score is ln p.
+    ln_starts: Vec<f64>,
+    /// c: a window is reported only if some window's Σ ln LR is above it.
+    costs: Vec<f64>,
+}
+
+impl Thresholds {
+    /// For the tracks with these bounds on texts of `n` scored tokens, at family-wise error `fpr`.
+    pub fn new(bounds: impl IntoIterator<Item = StartBound>, n: u64, fpr: f64) -> Self {
+        let bounds: Vec<StartBound> = bounds.into_iter().collect();
+        let tracks = bounds.len() as f64;
+        let ln_starts: Vec<f64> =
+            bounds.iter().map(|bound| (tracks * bound.starts(n as usize)).ln()).collect();
+        let costs =
+            bounds.iter().zip(&ln_starts).map(|(bound, ln)| (ln - fpr.ln()).max(bound.level)).collect();
+        Self { ln_starts, costs }
+    }
+
+    /// For each track the sum above which a window is reported. [`scan`] finds nothing if and only if no window of any
+    /// track has a larger one.
+    pub fn costs(&self) -> &[f64] {
+        &self.costs
+    }
 }
 
 /// A window of one track that is not closed yet.

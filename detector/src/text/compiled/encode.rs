@@ -24,8 +24,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::trie::{BLOCK, PASSED_OVER, Trie};
-use super::{Encoded, NONE, View, hash};
+use super::trie::{BLOCK as SPACE, PASSED_OVER, Trie};
+use super::{Encoded, GOLDEN, NONE, View};
 
 /// Characters up to which the next merge is looked for among all pairs.
 const FEW: usize = 32;
@@ -52,7 +52,11 @@ pub(super) fn encode(view: &View<'_>, scratch: &mut Scratch, text: &str) -> Enco
     // English has four or five bytes a token.
     let capacity = text.len() / 4 + 8;
     let mut out = Encoded { ids: Vec::with_capacity(capacity), offsets: Vec::with_capacity(capacity) };
-    let mut encoder = Encoder { view, scratch, text, out: &mut out };
+    if scratch.words.is_empty() {
+        scratch.words.resize(WORDS, Word::default());
+    }
+    let (batch, keys) = (std::array::from_fn(|_| 0..0), [None; BATCH]);
+    let mut encoder = Encoder { view, scratch, text, out: &mut out, batch, waiting: 0, keys };
     cut(view.added, false, text, 0..text.len(), |id, range| match id {
         Some(id) => encoder.push(id, range),
         None => cut(view.normalised, true, text, range, |id, range| match id {
@@ -80,13 +84,9 @@ fn cut(
     mut each: impl FnMut(Option<u32>, Range<usize>),
 ) {
     let (mut from, mut at) = (range.start, range.start);
-    if trie.is_empty() {
-        at = range.end;
-    }
-    while at < range.end {
-        let found =
-            if trie.starts_with(text[at]) { trie.longest(&text[at..range.end], spaces) } else { None };
-        match found {
+    while let Some(skip) = trie.find_start(&text[at..range.end]) {
+        at += skip;
+        match trie.longest(&text[at..range.end], spaces) {
             None => at += 1,
             Some((len, PASSED_OVER)) => at += len,
             Some((len, id)) => {
@@ -109,6 +109,11 @@ struct Encoder<'e, 'v> {
     scratch: &'e mut Scratch,
     text: &'e [u8],
     out: &'e mut Encoded,
+    /// Segments that wait to be looked up together, and how many there are.
+    batch: [Range<usize>; BATCH],
+    waiting: usize,
+    /// Their keys and places among the words.
+    keys: [Option<(WordKey, usize)>; BATCH],
 }
 
 impl Encoder<'_, '_> {
@@ -119,41 +124,83 @@ impl Encoder<'_, '_> {
 
     /// Cuts `range` where no token reaches across.
     fn segments(&mut self, range: Range<usize>) {
+        let (text, view) = (self.text, self.view);
+        let ascii: Option<&[u64; 256]> = view.ascii_pairs.try_into().ok();
         let mut start = range.start;
-        let (mut last, len) = character(self.text, start);
+        let (mut last, len) = character(text, start);
         let mut at = start + len;
-        while at < range.end {
-            let (next, len) = character(self.text, at);
-            if !self.view.may_join(last, next) {
-                self.segment(start..at);
-                start = at;
+        // Up to here a character at a time.
+        let mut slowly = at;
+        while let Some(&byte) = text[..range.end].get(at) {
+            if at >= slowly {
+                // Many at a time, so that nothing has to be guessed about the lengths of words.
+                if let Some(ascii) = ascii
+                    && last < 0x80
+                    && let Some(block) = text[at..range.end].first_chunk::<BLOCK>()
+                    && block.is_ascii()
+                {
+                    let mut cuts = 0_u32;
+                    for (i, &byte) in block.iter().enumerate() {
+                        let next = u32::from(byte);
+                        let joins = ascii[(last << 1 | next >> 6) as usize & 255] >> (next & 63) & 1;
+                        cuts |= (joins as u32 ^ 1) << i;
+                        last = next;
+                    }
+                    while cuts != 0 {
+                        start = self.cut_at(start, at + cuts.trailing_zeros() as usize);
+                        cuts &= cuts - 1;
+                    }
+                    at += BLOCK;
+                    continue;
+                }
+                slowly = at + BLOCK;
+            }
+            let (next, len) = if byte < 0x80 { (byte.into(), 1) } else { character(text, at) };
+            if !view.may_join(last, next) {
+                start = self.cut_at(start, at);
             }
             last = next;
             at += len;
         }
-        self.segment(start..range.end);
+        self.cut_at(start, range.end);
+        self.encode_batch();
     }
 
-    fn segment(&mut self, range: Range<usize>) {
-        let bytes = &self.text[range.clone()];
-        if let &[byte] = bytes {
-            let id = self.view.char(byte.into());
-            if id != NONE {
-                return self.push(id, range);
+    /// Adds a segment to the batch; its end is where the next one starts.
+    fn cut_at(&mut self, start: usize, end: usize) -> usize {
+        self.batch[self.waiting] = start..end;
+        self.waiting += 1;
+        if self.waiting == BATCH {
+            self.encode_batch();
+        }
+        end
+    }
+
+    /// Encodes the segments that wait.
+    fn encode_batch(&mut self) {
+        let count = std::mem::take(&mut self.waiting);
+        let mut touched = 0;
+        for i in 0..count {
+            let range = self.batch[i].clone();
+            self.keys[i] = WordKey::new(self.text, range).map(|key| (key, key.slot()));
+            // All places are read before any is needed: the waits for memory overlap.
+            if let Some((_, slot)) = self.keys[i] {
+                touched |= self.scratch.words[slot].count;
             }
         }
-        let hash = hash(bytes);
-        // A piece has a space where the text may have `▁`; then the bytes differ, and merging is right as always.
-        if let Some((id, true)) = self.view.piece_of_hash(bytes, hash) {
-            return self.push(id, range);
+        std::hint::black_box(touched);
+        for i in 0..count {
+            self.segment(self.batch[i].clone(), self.keys[i]);
         }
-        let slot = (hash >> 32) as usize % WORDS;
-        if bytes.len() <= WORD_LEN {
-            if self.scratch.words.is_empty() {
-                self.scratch.words.resize(WORDS, Word::default());
-            }
+    }
+
+    fn segment(&mut self, range: Range<usize>, key: Option<(WordKey, usize)>) {
+        if let Some((key, slot)) = key {
             let word = &self.scratch.words[slot];
-            if word.is(bytes) {
+            if word.key == key {
+                if word.count == 1 {
+                    return self.push(word.ids[0], range);
+                }
                 let mut start = range.start;
                 for (&id, &len) in word.ids.iter().zip(&word.lens).take(word.count.into()) {
                     let end = start + usize::from(len);
@@ -163,6 +210,29 @@ impl Encoder<'_, '_> {
                 }
                 return;
             }
+        }
+        self.new_segment(range, key);
+    }
+
+    /// A segment that is not remembered.
+    fn new_segment(&mut self, range: Range<usize>, key: Option<(WordKey, usize)>) {
+        let bytes = &self.text[range.clone()];
+        if let &[byte] = bytes {
+            let id = self.view.char(byte.into());
+            if let Some((key, slot)) = key
+                && id != NONE
+            {
+                self.scratch.words[slot] = Word::new(key, &[Symbol { id, start: 0, end: 1 }]);
+                return self.push(id, range);
+            }
+        }
+        // A piece has a space where the text may have `▁`; then the bytes differ, and merging is right as always.
+        if let Some((id, true)) = self.view.piece(bytes) {
+            if let Some((key, slot)) = key {
+                let symbols = [Symbol { id, start: 0, end: bytes.len() as u32 }];
+                self.scratch.words[slot] = Word::new(key, &symbols);
+            }
+            return self.push(id, range);
         }
         let simple = few(self.view, self.scratch, bytes);
         if !simple {
@@ -175,8 +245,11 @@ impl Encoder<'_, '_> {
                 .iter()
                 .map(|symbol| range.start + symbol.start as usize..range.start + symbol.end as usize),
         );
-        if simple && bytes.len() <= WORD_LEN && symbols.len() <= WORD_TOKENS {
-            self.scratch.words[slot] = Word::new(bytes, symbols);
+        if let Some((key, slot)) = key
+            && simple
+            && symbols.len() <= WORD_TOKENS
+        {
+            self.scratch.words[slot] = Word::new(key, symbols);
         }
     }
 }
@@ -188,7 +261,7 @@ fn character(text: &[u8], at: usize) -> (u32, usize) {
     match first {
         0..0x80 => (first, 1),
         0x80..0xE0 => ((first & 0x1F) << 6 | rest(1), 2),
-        0xE0..0xF0 if text[at..at + 3] == BLOCK => (0x20, 3),
+        0xE0..0xF0 if text[at..at + 3] == SPACE => (0x20, 3),
         0xE0..0xF0 => ((first & 0xF) << 12 | rest(1) << 6 | rest(2), 3),
         _ => ((first & 7) << 18 | rest(1) << 12 | rest(2) << 6 | rest(3), 4),
     }
@@ -323,35 +396,86 @@ fn many(view: &View<'_>, scratch: &mut Scratch, bytes: &[u8]) {
     }
 }
 
-/// Words that are remembered, a power of two.
-const WORDS: usize = 1 << 12;
+/// Words that are remembered, a power of two: a megabyte, so that a language's common words keep their places.
+const WORDS: usize = 1 << 14;
+/// Segments that are looked up together.
+const BATCH: usize = 32;
+/// ASCII characters that are cut together.
+const BLOCK: usize = u32::BITS as usize;
 /// The longest word that is, in bytes.
 const WORD_LEN: usize = 24;
 /// The most tokens that it may have.
 const WORD_TOKENS: usize = 6;
 
-/// What a word is encoded as.
+/// What a word is encoded as, a cache line of it. The vocabulary's own tables are some megabytes; common words are found
+/// here without a look into them.
 #[derive(Clone, Copy, Default)]
+#[repr(align(64))]
 struct Word {
+    key: WordKey,
     ids: [u32; WORD_TOKENS],
-    bytes: [u8; WORD_LEN],
     lens: [u8; WORD_TOKENS],
-    len: u8,
     count: u8,
 }
 
+/// The bytes of a word of at most [`WORD_LEN`] bytes, filled up with zeros, and their number, which no unused word has.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct WordKey {
+    words: [u64; WORD_LEN / 8],
+    len: u8,
+}
+
+impl WordKey {
+    /// Of `range` of `text`; none for more than [`WORD_LEN`] bytes. No branch depends on the length of a word, which
+    /// nobody can foresee.
+    fn new(text: &[u8], range: Range<usize>) -> Option<Self> {
+        /// For each length the bits of each word that are the word's.
+        const MASKS: [[u64; WORD_LEN / 8]; WORD_LEN + 1] = {
+            let mut masks = [[0; WORD_LEN / 8]; WORD_LEN + 1];
+            let mut len = 0;
+            while len <= WORD_LEN {
+                let mut byte = 0;
+                while byte < len {
+                    masks[len][byte / 8] |= 0xFF << (byte % 8 * 8);
+                    byte += 1;
+                }
+                len += 1;
+            }
+            masks
+        };
+        let len = range.len();
+        let masks = MASKS.get(len)?;
+        let words = if let Some(block) = text[range.start..].first_chunk::<WORD_LEN>() {
+            std::array::from_fn(|i| word(block, i) & masks[i])
+        } else {
+            // At the end of the text.
+            let mut block = [0; WORD_LEN];
+            block[..len].copy_from_slice(&text[range]);
+            std::array::from_fn(|i| word(&block, i))
+        };
+        Some(Self { words, len: len as u8 })
+    }
+
+    fn slot(&self) -> usize {
+        let [first, second, third] = self.words;
+        let product = u128::from(first ^ GOLDEN)
+            * u128::from(second.rotate_left(24) ^ third.rotate_left(48) ^ 0xD6E8_FEB8_6659_FD93);
+        ((product as u64 ^ (product >> 64) as u64) >> 32) as usize % WORDS
+    }
+}
+
+/// The `i`-th eight bytes of `block`.
+fn word(block: &[u8; WORD_LEN], i: usize) -> u64 {
+    u64::from_le_bytes(block[8 * i..8 * i + 8].try_into().expect("8 bytes"))
+}
+
 impl Word {
-    fn new(bytes: &[u8], symbols: &[Symbol]) -> Self {
-        let mut word = Self { len: bytes.len() as u8, count: symbols.len() as u8, ..Self::default() };
-        word.bytes[..bytes.len()].copy_from_slice(bytes);
+    fn new(key: WordKey, symbols: &[Symbol]) -> Self {
+        let mut word = Self { key, count: symbols.len() as u8, ..Self::default() };
         for (i, symbol) in symbols.iter().enumerate() {
             word.ids[i] = symbol.id;
             word.lens[i] = (symbol.end - symbol.start) as u8;
         }
         word
-    }
-
-    fn is(&self, bytes: &[u8]) -> bool {
-        self.bytes[..self.len.into()] == *bytes
     }
 }

@@ -247,10 +247,7 @@ impl<'a> View<'a> {
 
     /// The token with these bytes, and whether it is what they are encoded as.
     fn piece(&self, bytes: &[u8]) -> Option<(u32, bool)> {
-        self.piece_of_hash(bytes, hash(bytes))
-    }
-
-    fn piece_of_hash(&self, bytes: &[u8], hash: u64) -> Option<(u32, bool)> {
+        let hash = hash(bytes);
         let mask = self.pieces.len() - 1;
         let mut slot = hash as usize & mask;
         loop {

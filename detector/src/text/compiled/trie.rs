@@ -23,13 +23,14 @@ pub(super) struct Trie<'a> {
 }
 
 impl Trie<'_> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Whether a string starts with `byte`.
-    pub(super) fn starts_with(&self, byte: u8) -> bool {
-        self.first.get(usize::from(byte)).is_some_and(|&first| first != 0)
+    /// Index of the first byte of `text` that a string starts with.
+    pub(super) fn find_start(&self, text: &[u8]) -> Option<usize> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        // Known to have 256 entries, it needs no check of bounds.
+        let first: &[u8; 256] = self.first.try_into().ok()?;
+        text.iter().position(|&byte| first[usize::from(byte)] != 0)
     }
 
     fn child(&self, node: usize, byte: u8) -> Option<usize> {
@@ -117,6 +118,7 @@ mod tests {
         }
         assert_eq!(trie.longest("▁ x".as_bytes(), true), Some((5, 5)));
         assert_eq!(trie.longest("▁ x".as_bytes(), false), None);
-        assert!(trie.starts_with(b'<') && trie.starts_with(BLOCK[0]) && !trie.starts_with(b'a'));
+        assert_eq!(trie.find_start(b"ab<a"), Some(2));
+        assert_eq!([trie.find_start(&BLOCK), trie.find_start(b"abc")], [Some(0), None]);
     }
 }

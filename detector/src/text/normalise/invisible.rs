@@ -13,6 +13,7 @@ use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
 use super::Changes;
 use super::map::Pass;
+use super::plain::plain_prefix;
 
 const ZWNJ: char = '\u{200C}';
 const ZWJ: char = '\u{200D}';
@@ -21,7 +22,7 @@ const BLACK_FLAG: char = '\u{1F3F4}';
 const CANCEL_TAG: char = '\u{E007F}';
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     ZeroWidth,
     SoftHyphen,
     Bidi,
@@ -31,7 +32,7 @@ enum Kind {
 }
 
 /// What sort of invisible character `c` is; none if it can be seen or is white space.
-fn kind(c: char) -> Option<Kind> {
+pub(super) fn kind(c: char) -> Option<Kind> {
     Some(match c {
         '\t'..='\r' | ' '..='~' | '\u{85}' => return None,
         '\0'..='\u{9F}' => Kind::Control,
@@ -61,7 +62,18 @@ pub(super) fn strip(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     let mut next = Next { text, visible: None, base: None };
     // End of a flag's tags that were found to be complete.
     let mut flag_end = 0;
-    for (pos, c) in text.char_indices() {
+    let mut next_pos = 0;
+    while let Some(mut c) = text[next_pos..].chars().next() {
+        if c.is_ascii() {
+            // Of a run of plain characters only the last one has a say in what follows.
+            let run = &text[next_pos..][..plain_prefix(&text[next_pos..])];
+            if let Some(last) = run.chars().next_back() {
+                next_pos += run.len() - last.len_utf8();
+                c = last;
+            }
+        }
+        let pos = next_pos;
+        next_pos += c.len_utf8();
         let Some(kind) = kind(c) else {
             kept.visible(c);
             continue;

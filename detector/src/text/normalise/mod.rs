@@ -29,6 +29,7 @@ mod confusables;
 mod invisible;
 mod map;
 mod markup;
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -120,6 +121,11 @@ impl Normaliser {
             Some(Markup::Html) => text.step(markup::html),
             Some(Markup::Markdown) => text.step(markup::markdown),
             None => {}
+        }
+        // Most texts are of characters that neither of the two steps looks at twice.
+        let plain = !self.fold_confusables && plain::plain_prefix(&text.text) == text.text.len();
+        if plain {
+            return text;
         }
         if self.form != Form::None {
             text.step(invisible::strip);

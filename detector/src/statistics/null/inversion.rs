@@ -1,0 +1,247 @@
+//! The tail of a tilted lattice sum from a few nodes of its characteristic function.
+//!
+//! What depends on the number of tokens and the tilt alone is a list of complex numbers, one a node; the value w only
+//! turns them. So the tails of all unmarked texts of n tokens come from one list, at a sine and a cosine a node.
+
+use std::f64::consts::{PI, TAU};
+
+use super::{Lattice, ln_cosh};
+
+/// What is neglected may be e^−ACCURACY of p.
+const ACCURACY: f64 = 36.0;
+
+/// Up to so many tokens φ is computed by rotations: the rounding of the phase, some 1e-15, counts n-fold.
+const FEW_TOKENS: u64 = 2048;
+
+/// The same for a list that serves many values: far below the tilted mean the terms cancel, up to 100-fold.
+const FEW_TOKENS_IN_LIST: u64 = 128;
+
+/// Nodes after which the rotations start anew, so that rounding does not add up.
+const FRESH: u64 = 16;
+
+/// The transform of the tilted tail for n tokens, ready to be inverted.
+#[derive(Clone, Debug)]
+pub(super) struct Inversion {
+    theta: f64,
+    /// ln M(θ) − θ · `middle`.
+    cumulant: f64,
+    /// n Σ a_l / 2.
+    middle: f64,
+    /// The largest w for which N is large enough.
+    limit: u64,
+    /// N.
+    nodes: u64,
+    /// 1 / (1 − e^{−θ}): the term of node 0.
+    zero: f64,
+    /// A bound of the terms that are left out.
+    omitted: f64,
+    terms: Vec<Term>,
+}
+
+/// φ^n e^{−iω · limit} / (1 − e^{−θ−iω}) at ω = 2π k / N.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    k: u64,
+    re: f64,
+    im: f64,
+}
+
+impl Inversion {
+    /// For the value `w` of `n` tokens, top/2 < w < top, or for all in top/2 < w' ≤ `w`, with the tilt `theta`.
+    pub(super) fn new(lattice: &Lattice, n: u64, w: u64, theta: f64, list: bool) -> Self {
+        let (real, value, top) = (n as f64, w as f64, lattice.max(n) as f64);
+        let layers: Vec<Layer> = lattice.weights.iter().map(|&a| Layer::new(f64::from(a), theta)).collect();
+        let sigma = (real * layers.iter().map(|y| y.a * y.a * y.variance).sum::<f64>()).sqrt();
+        // ln M(θ) − θ w, from the middle, where nothing cancels. It bounds ln p (Chernoff).
+        let middle = top / 2.0;
+        let cumulant = real * layers.iter().map(|y| ln_cosh(theta * y.a / 2.0)).sum::<f64>();
+        let scale = cumulant - theta * (value - middle);
+
+        let gap = -(-theta).exp_m1();
+        let ratio = (-theta).exp();
+        let nodes = nodes(theta, sigma, scale, lattice.largest).min(value + 45.0 / theta).ceil();
+        // Odd, so that every node but 0 has a conjugate.
+        let nodes = nodes as u64 | 1;
+        let step = TAU / nodes as f64;
+
+        // p is about e^scale / (1 + λ √(2π)), λ = θσ, and no less than e^scale times a hundredth for small λ.
+        let cut = ACCURACY - gap.ln() + (theta * sigma / 3.0).ln().max(0.0);
+        let mut terms = Vec::new();
+        let mut add = |k: u64, magnitude: f64, phase: f64| {
+            let omega = k as f64 * step;
+            let half = (omega / 2.0).sin();
+            // 1 − e^{−θ−iω}
+            let (x, y) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
+            let (sin, cos) = phase.sin_cos();
+            let size = magnitude / (x * x + y * y);
+            terms.push(Term { k, re: size * (cos * x + sin * y), im: size * (sin * x - cos * y) });
+        };
+        // w minus the tilted mean.
+        let offset = real * layers.iter().map(|y| y.a * y.zero).sum::<f64>() - (top - value);
+        let few = n <= if list { FEW_TOKENS_IN_LIST } else { FEW_TOKENS };
+        let mut rotations = few.then(|| Rotations::new(&layers, real, w, nodes, cut));
+        let mut at = |k: u64| {
+            let value = if let Some(rotations) = &mut rotations {
+                rotations.at(k)
+            } else {
+                let omega = k as f64 * step;
+                let centred = characteristic(&layers, real, omega, cut);
+                centred.map(|(magnitude, phase)| (magnitude, phase - omega * offset))
+            };
+            value.map(|(magnitude, phase)| add(k, magnitude, phase)).is_some()
+        };
+        // Up to ω = π / max a every factor of |φ| falls.
+        let first = ((lattice.start() / step) as u64).min(nodes / 2);
+        let mut k = 1;
+        while k <= first && at(k) {
+            k += 1;
+        }
+        // |φ|² = Π (1 − 4 v_l sin²(a_l ω/2))^n, so ln |φ| ≤ −2 n min(v) Σ sin²(a_l ω/2).
+        let least_variance = layers.iter().map(|y| y.variance).fold(f64::INFINITY, f64::min);
+        for omega in lattice.cells_below(cut / (2.0 * real * least_variance)) {
+            let edge = |omega: f64| ((omega / step).ceil() as u64).clamp(first + 1, nodes / 2 + 1);
+            let end = if omega.end >= PI { nodes / 2 + 1 } else { edge(omega.end) };
+            for k in edge(omega.start)..end {
+                at(k);
+            }
+        }
+        let omitted = (-cut).exp() / gap;
+        Self { theta, cumulant, middle, limit: w, nodes, zero: 1.0 / gap, omitted, terms }
+    }
+
+    /// The largest value that [`ln_tail`](Self::ln_tail) is for.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// ln P(W ≥ w) for top/2 < w ≤ `limit`.
+    pub(super) fn ln_tail(&self, w: u64) -> f64 {
+        let scale = self.cumulant - self.theta * (w as f64 - self.middle);
+        // ω (w − limit) = 2π k (w − limit) / N, reduced in integers: both factors are below N.
+        let below = (self.limit - w) % self.nodes;
+        let step = TAU / self.nodes as f64;
+        let sum: f64 = if below == 0 {
+            self.terms.iter().map(|term| term.re).sum()
+        } else {
+            let turned = self.terms.iter().map(|term| {
+                // Both are below 2^32: only lists look at other values than `limit`.
+                let k = term.k * below % self.nodes;
+                let (sin, cos) = (k as f64 * step).sin_cos();
+                term.re * cos - term.im * sin
+            });
+            turned.sum()
+        };
+        let sum = (self.zero + 2.0 * sum) / self.nodes as f64 + self.omitted;
+        // Rounding cannot bring the sum to zero; if it ever did, the Chernoff bound is still valid.
+        if sum > 0.0 && sum < 1.0 { scale + sum.ln() } else { scale }
+    }
+}
+
+/// N for which the further terms of the sum are below about e^−[`ACCURACY`] of p ≈ e^`scale` / (2 + 2.5 λ), λ = θσ.
+///
+/// Against A(w) the term A(w − N) is at most e^{−θN} / p. In units of the tilted law it is also at most
+/// Q(W < w − cN) + e^{−θ(1 − c)N}, where with N = 12 σ and c = 3/4 the first is a deviation of nine σ. The term
+/// A(w + N) is at most Q(W ≥ w + N), by Bernstein's inequality below e^−38 at N = 8.8 σ + 40 max(a).
+fn nodes(theta: f64, sigma: f64, scale: f64, largest: f64) -> f64 {
+    let lambda = theta * sigma;
+    let below = (ACCURACY + ((2.0 + 2.5 * lambda).ln() - scale).max(1.0)) / theta;
+    let below = if lambda >= 12.0 { below.min(12.0 * sigma + 40.0 * largest) } else { below };
+    below.max(8.8 * sigma + 40.0 * largest)
+}
+
+/// φ at neighbouring nodes, by one rotation a layer and node where [`characteristic`] takes sines.
+///
+/// φ(ω) = Π (q_l + p_l e^{i a_l ω}), φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ may be known up
+/// to turns only, and ωw = 2π k w / N is reduced in integers.
+struct Rotations<'a> {
+    layers: &'a [Layer],
+    n: f64,
+    w: u64,
+    nodes: u64,
+    step: f64,
+    floor: f64,
+    /// e^{i a_l ω} at the last node, and e^{i a_l step}.
+    at: Vec<[f64; 4]>,
+    last: u64,
+    since: u64,
+}
+
+impl<'a> Rotations<'a> {
+    fn new(layers: &'a [Layer], n: f64, w: u64, nodes: u64, cut: f64) -> Self {
+        let step = TAU / nodes as f64;
+        let at = layers.iter().map(|layer| {
+            let (sin, cos) = (layer.a * step).sin_cos();
+            [1.0, 0.0, cos, sin]
+        });
+        let floor = (-2.0 * cut / n).exp();
+        Self { layers, n, w, nodes, step, floor, at: at.collect(), last: 0, since: 0 }
+    }
+
+    /// |φ|^n and the argument of φ^n e^{−iωw} at node `k`; `None` if |φ|^n < e^{−cut}.
+    fn at(&mut self, k: u64) -> Option<(f64, f64)> {
+        if k == self.last + 1 && self.since < FRESH {
+            self.since += 1;
+            for [x, y, cos, sin] in &mut self.at {
+                (*x, *y) = (*x * *cos - *y * *sin, *x * *sin + *y * *cos);
+            }
+        } else {
+            self.since = 0;
+            for ([x, y, _, _], layer) in self.at.iter_mut().zip(self.layers) {
+                (*y, *x) = (layer.a * (k as f64 * self.step)).sin_cos();
+            }
+        }
+        self.last = k;
+        let (mut re, mut im) = (1.0, 0.0);
+        for ([x, y, _, _], layer) in self.at.iter().zip(self.layers) {
+            let (a, b) = (layer.zero + layer.one * x, layer.one * y);
+            (re, im) = (re * a - im * b, re * b + im * a);
+        }
+        let square: f64 = re * re + im * im;
+        if square < self.floor {
+            return None;
+        }
+        let turn = (u128::from(k) * u128::from(self.w) % u128::from(self.nodes)) as f64 * self.step;
+        Some((square.powf(self.n / 2.0), self.n * im.atan2(re) - turn))
+    }
+}
+
+/// One layer's g-bit under the tilted law.
+struct Layer {
+    a: f64,
+    /// P(g = 1).
+    one: f64,
+    /// P(g = 0).
+    zero: f64,
+    /// `one` · `zero`.
+    variance: f64,
+}
+
+impl Layer {
+    fn new(a: f64, theta: f64) -> Self {
+        let odds = (-theta * a).exp();
+        let (one, zero) = (1.0 / (1.0 + odds), odds / (1.0 + odds));
+        Self { a, one, zero, variance: one * zero }
+    }
+}
+
+/// |φ| and arg φ at `omega`, for n tokens and centred at the mean; `None` if |φ| < e^{−cut}.
+fn characteristic(layers: &[Layer], n: f64, omega: f64, cut: f64) -> Option<(f64, f64)> {
+    let floor = (-2.0 * cut / n).exp();
+    let mut square = 1.0;
+    for layer in layers {
+        let half = (0.5 * layer.a * omega).sin();
+        square *= 1.0 - 4.0 * layer.variance * half * half;
+        if square < floor {
+            return None;
+        }
+    }
+    let phase: f64 = layers
+        .iter()
+        .map(|layer| {
+            let x = layer.a * omega;
+            let half = (0.5 * x).sin();
+            (layer.one * x.sin()).atan2(1.0 - 2.0 * layer.one * half * half) - layer.one * x
+        })
+        .sum();
+    Some((square.powf(n / 2.0), n * phase))
+}
