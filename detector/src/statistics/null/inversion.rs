@@ -245,3 +245,29 @@ fn characteristic(layers: &[Layer], n: f64, omega: f64, cut: f64) -> Option<(f64
         .sum();
     Some((square.powf(n / 2.0), n * phase))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::weighted_mean::weights;
+    use super::*;
+
+    /// Any tilt gives the same tail, and a list the same as an inversion for one value: different nodes, one law.
+    #[test]
+    fn tilts_and_lists_agree() {
+        let null = Lattice::new(&weights(30));
+        let squares: f64 = weights(30).iter().map(|&a| f64::from(a) * f64::from(a)).sum();
+        for n in [16, 60, 129, 700, 2048, 5000] {
+            let sigma = 0.5 * (n as f64 * squares).sqrt();
+            for z in [1e-3, 0.4, 1.0, 2.0, 2.8, 3.2, 8.0] {
+                let w = null.max(n) / 2 + 1 + (z * sigma) as u64;
+                let found = null.tail(n, w);
+                for theta in [z.max(2.0) * 0.8 / sigma, z.max(2.0) * 1.2 / sigma] {
+                    for list in [false, true] {
+                        let other = Inversion::new(&null, n, w, theta, list).ln_tail(w);
+                        assert!((found - other).abs() < 2e-11, "{n} {z} {theta}: {found} and {other}");
+                    }
+                }
+            }
+        }
+    }
+}
