@@ -20,6 +20,7 @@ pub mod pointwise;
 pub mod product;
 mod q5;
 pub mod scan;
+pub mod soft_cap;
 pub mod team;
 
 pub use attention::DecodeAttention;
@@ -28,4 +29,5 @@ pub use int8::Int8Row;
 pub use matmul::MatMul;
 pub use matrix::{Bytes, Matrix, MatrixError};
 pub use panels::Panels;
-pub use pointwise::{GatedGelu, MaskedSoftmax, SoftCap};
+pub use pointwise::{GatedGelu, MaskedSoftmax};
+pub use soft_cap::SoftCap;

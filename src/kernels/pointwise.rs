@@ -1,6 +1,7 @@
 //! What lies between two matrix products, in one pass over numbers that are already in the cache: of attention without a
 //! mask in memory and without work on keys that a query does not see, of the feed-forward layer, and the last soft cap.
 
+use super::SoftCap;
 use super::elementwise::{attention_row, gated_gelu_row};
 use candle_core::{CpuStorage, CustomOp2, InplaceOp1, Layout, Result, Shape};
 use rayon::prelude::*;
@@ -21,10 +22,6 @@ pub struct MaskedSoftmax {
     /// The window of a local layer.
     pub window: Option<usize>,
 }
-
-/// Numbers x become cap · tanh(x / cap).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SoftCap(pub f32);
 
 impl InplaceOp1 for MaskedSoftmax {
     fn name(&self) -> &'static str {
@@ -64,19 +61,6 @@ impl InplaceOp1 for SoftCap {
         let numbers = contiguous(storage, layout, self.name())?;
         numbers.par_chunks_mut(MIN_NUMBERS_PER_TASK).for_each(|chunk| self.apply(chunk));
         Ok(())
-    }
-}
-
-impl SoftCap {
-    /// The capped value of one number; all others come from here.
-    pub fn of(self, x: f32) -> f32 {
-        self.0 * (x * (1.0 / self.0)).tanh()
-    }
-
-    fn apply(self, numbers: &mut [f32]) {
-        for x in numbers {
-            *x = self.of(*x);
-        }
     }
 }
 

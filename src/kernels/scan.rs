@@ -1,5 +1,7 @@
 //! A look at every logit of a step, which must not cost more than reading them.
 
+#![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
+
 use super::elementwise::for_each_target;
 
 /// Numbers of a block.
@@ -7,28 +9,80 @@ pub const BLOCK: usize = 64;
 /// Lanes of independent partial results.
 const LANES: usize = 16;
 
+/// The greater of the two; `a` if `b` is NaN.
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// The smaller of the two; `a` if `b` is NaN.
+#[inline(always)]
+fn less(a: f32, b: f32) -> f32 {
+    if b < a { b } else { a }
+}
+
 for_each_target! {
     /// The largest number of each block of [`BLOCK`] numbers of `xs`, NaN apart, into as many entries of `maxima`; true if
     /// there is a NaN. A block of nothing but NaN has −∞.
     pub fn block_maxima(maxima: &mut [f32], xs: &[f32]) -> bool {
-        let mut nan = [false; LANES];
-        for (max, block) in maxima.iter_mut().zip(xs.chunks(BLOCK)) {
+        // The largest bits of a number without its sign: beyond those of infinity only a NaN's are. A flag a lane would
+        // cost twice the time of everything else.
+        let mut bits = [0u32; LANES];
+        let (whole, rest) = xs.split_at(xs.len() / BLOCK * BLOCK);
+        for (max, block) in maxima.iter_mut().zip(whole.chunks(BLOCK)) {
             let mut lanes = [f32::NEG_INFINITY; LANES];
-            let (chunks, tail) = block.as_chunks::<LANES>();
-            for chunk in chunks {
+            for chunk in block.as_chunks::<LANES>().0 {
                 for l in 0..LANES {
                     let x = chunk[l];
-                    lanes[l] = if x > lanes[l] { x } else { lanes[l] };
-                    nan[l] |= x.is_nan();
+                    lanes[l] = greater(lanes[l], x);
+                    let b = x.to_bits() & 0x7fff_ffff;
+                    bits[l] = if b > bits[l] { b } else { bits[l] };
                 }
             }
-            for x in tail {
-                lanes[0] = if *x > lanes[0] { *x } else { lanes[0] };
-                nan[0] |= x.is_nan();
+            let mut n = LANES / 2;
+            while n > 0 {
+                for l in 0..n {
+                    lanes[l] = greater(lanes[l], lanes[l + n]);
+                }
+                n /= 2;
             }
-            *max = lanes.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
+            *max = lanes[0];
         }
-        nan.contains(&true)
+        if !rest.is_empty() {
+            maxima[whole.len() / BLOCK] = rest.iter().fold(f32::NEG_INFINITY, |max, x| greater(max, *x));
+        }
+        bits.iter().any(|b| *b > f32::INFINITY.to_bits()) || rest.iter().any(|x| x.is_nan())
+    }
+
+    /// The largest logit of candidates, NaN apart; −∞ of none.
+    pub fn largest_logit(candidates: &[(u32, f32)]) -> f32 {
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        let (chunks, tail) = candidates.as_chunks::<LANES>();
+        for chunk in chunks {
+            for l in 0..LANES {
+                lanes[l] = greater(lanes[l], chunk[l].1);
+            }
+        }
+        lanes.into_iter().chain(tail.iter().map(|entry| entry.1)).fold(f32::NEG_INFINITY, greater)
+    }
+
+    /// The smallest logit of candidates, NaN apart; ∞ of none.
+    pub fn smallest_logit(candidates: &[(u32, f32)]) -> f32 {
+        let mut lanes = [f32::INFINITY; LANES];
+        let (chunks, tail) = candidates.as_chunks::<LANES>();
+        for chunk in chunks {
+            for l in 0..LANES {
+                lanes[l] = less(lanes[l], chunk[l].1);
+            }
+        }
+        lanes.into_iter().chain(tail.iter().map(|entry| entry.1)).fold(f32::INFINITY, less)
+    }
+
+    /// Every logit becomes logit / temperature, rounded once.
+    pub fn divide_logits(candidates: &mut [(u32, f32)], temperature: f64) {
+        for entry in candidates {
+            *entry = (entry.0, (f64::from(entry.1) / temperature) as f32);
+        }
     }
 }
 
@@ -47,8 +101,20 @@ mod tests {
             let mut maxima = vec![0.0; expected.len()];
             assert!(!block_maxima(&mut maxima, &xs));
             assert_eq!(maxima, expected, "{len} numbers");
-            xs[len - 1] = f32::NAN;
-            assert!(block_maxima(&mut maxima, &xs));
+            let mut candidates: Vec<(u32, f32)> = (0..).zip(xs.iter().copied()).collect();
+            let smallest = xs.iter().copied().fold(f32::INFINITY, f32::min);
+            let largest = xs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!((smallest_logit(&candidates), largest_logit(&candidates)), (smallest, largest));
+            divide_logits(&mut candidates, 0.7);
+            assert!(xs.iter().zip(&candidates).all(|(x, c)| c.1 == (f64::from(*x) / 0.7) as f32));
+            xs[0] = f32::NEG_INFINITY;
+            xs[len / 2] = f32::INFINITY;
+            assert!(!block_maxima(&mut maxima, &xs), "infinities are numbers");
+            for at in [0, len / 2, len - 1] {
+                let was = std::mem::replace(&mut xs[at], -f32::NAN);
+                assert!(block_maxima(&mut maxima, &xs), "{len} numbers, NaN at {at}");
+                xs[at] = was;
+            }
         }
     }
 }

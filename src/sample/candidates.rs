@@ -64,8 +64,7 @@ impl Candidates {
         self.entries.clear();
         if k == 0 || k >= values.len() {
             self.entries.extend((0u32..).zip(values.iter().copied()));
-            let capped = |entry: &mut (u32, f32)| entry.1 = logits.of(entry.1);
-            self.entries.par_iter_mut().with_min_len(MIN_PER_TASK).for_each(capped);
+            self.entries.par_chunks_mut(MIN_PER_TASK).for_each(|candidates| logits.finish(candidates));
             for entry in &self.seen {
                 self.entries[entry.0 as usize] = *entry;
             }
@@ -113,9 +112,7 @@ impl Candidates {
             let least = logits.reach(kth.1);
             self.entries.retain(|entry| entry.1 >= least);
         }
-        for (_, logit) in &mut self.entries {
-            *logit = logits.of(*logit);
-        }
+        logits.finish(&mut self.entries);
     }
 
     /// Tokens and final logits.

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::candidates::by_rank;
+use crate::kernels::scan::{divide_logits, largest_logit, smallest_logit};
 
 /// The logit of a token that came up before, less likely by `penalty` (Keskar et al. 2019, as in `transformers`): a
 /// positive logit is divided by it, a negative one multiplied.
@@ -17,9 +18,7 @@ fn at_temperature(logit: f32, temperature: f64) -> f32 {
 
 /// Divides the logits by `temperature` > 0.
 pub fn temperature(candidates: &mut [(u32, f32)], temperature: f64) {
-    for (_, logit) in candidates {
-        *logit = at_temperature(*logit, temperature);
-    }
+    divide_logits(candidates, temperature);
 }
 
 /// The weight of a logit; the largest, `max`, weighs 1.
@@ -62,7 +61,7 @@ pub fn top_p_of_all(candidates: &mut Vec<(u32, f32)>, t: f64, p: f64, sums: &mut
     const CHUNK: usize = 8192;
     /// How many are sorted at first: more than most nuclei hold.
     const FIRST: usize = 1024;
-    let Some(max) = candidates.iter().map(|entry| entry.1).reduce(f32::max) else { return };
+    let max = largest_logit(candidates);
     let weight = |entry: &(u32, f32)| weight(at_temperature(entry.1, t), at_temperature(max, t));
     candidates.par_chunks(CHUNK).map(|chunk| chunk.iter().map(weight).sum()).collect_into_vec(sums);
     let enough = p * sums.iter().sum::<f64>();
@@ -89,10 +88,12 @@ pub const OMITTED: f64 = 1e-9;
 /// Drops the candidates that carry next to nothing, so that the mark need not be computed for them: those whose
 /// probability is below [`OMITTED`] over the number of candidates. Their order stays.
 pub fn without_tail(candidates: &mut Vec<(u32, f32)>) {
-    let Some(max) = candidates.iter().map(|entry| entry.1).reduce(f32::max) else { return };
+    let max = largest_logit(candidates);
     // The largest weighs 1, so a weight below OMITTED / n is a probability below that.
     let least = f64::from(max) - (candidates.len() as f64 / OMITTED).ln();
-    candidates.retain(|entry| f64::from(entry.1) >= least);
+    if f64::from(smallest_logit(candidates)) < least {
+        candidates.retain(|entry| f64::from(entry.1) >= least);
+    }
 }
 
 #[cfg(test)]

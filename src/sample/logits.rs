@@ -36,6 +36,13 @@ impl<'a> Logits<'a> {
         self.cap.map_or(value, |cap| cap.of(value))
     }
 
+    /// Makes final logits of the values of candidates.
+    pub(super) fn finish(&self, candidates: &mut [(u32, f32)]) {
+        if let Some(cap) = self.cap {
+            cap.apply_to_candidates(candidates);
+        }
+    }
+
     /// The values to compare by: the order of the final logits, but for pairs that the cap's rounding makes equal or
     /// exchanges.
     pub(super) fn uncapped(&self) -> &'a [f32] {
@@ -44,8 +51,8 @@ impl<'a> Logits<'a> {
 
     /// The least value whose final logit could be as great as that of some value from `value` on.
     pub(super) fn reach(&self, value: f32) -> f32 {
-        /// More than the rounding error of a final logit as a share of the cap: a few units of 2^-24, most of them
-        /// from the library's tanh.
+        /// More than the rounding error of a final logit as a share of the cap: a few units of 2^-24, three of them
+        /// from tanh.
         const ROUNDING: f64 = 1.0 / (1 << 20) as f64;
         let Some(SoftCap(cap)) = self.cap else { return value };
         let level = (f64::from(value) / f64::from(cap)).tanh() - 2.0 * ROUNDING;

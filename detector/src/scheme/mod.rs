@@ -22,6 +22,7 @@
 
 pub mod context;
 mod context_filter;
+mod exponential;
 pub mod gvalues;
 pub mod key;
 mod key_error;

@@ -5,6 +5,7 @@
 //! Averaged over keys the result is p again, so the mark costs no quality (Dathathri et al., theorem on
 //! non-distortion with two competitors).
 
+use super::exponential::exponentials;
 use super::prf::KeyedContext;
 use super::{ContextTracker, GBits, PositionKind, Prf};
 
@@ -86,10 +87,11 @@ impl Distribution {
         Ok(())
     }
 
-    fn softmax(&mut self, logits: impl Iterator<Item = f32> + Clone) {
-        let max = f64::from(logits.clone().fold(f32::NEG_INFINITY, f32::max));
+    fn softmax(&mut self, logits: impl Iterator<Item = f32>) {
         self.probabilities.clear();
-        self.probabilities.extend(logits.map(|logit| (f64::from(logit) - max).exp()));
+        self.probabilities.extend(logits.map(f64::from));
+        let max = largest(&self.probabilities);
+        exponentials(&mut self.probabilities, max);
         self.normalise();
     }
 
@@ -194,11 +196,39 @@ impl Distribution {
     }
 
     fn normalise(&mut self) {
-        let total: f64 = self.probabilities.iter().sum();
+        let total = sum(&self.probabilities);
         for p in &mut self.probabilities {
             *p /= total;
         }
     }
+}
+
+/// Numbers that are added or compared side by side: one after the other they would wait for each other.
+const SIDE_BY_SIDE: usize = 8;
+
+/// The sum, in an order of its own.
+fn sum(xs: &[f64]) -> f64 {
+    let mut sums = [0.0; SIDE_BY_SIDE];
+    let (chunks, rest) = xs.as_chunks::<SIDE_BY_SIDE>();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x;
+        }
+    }
+    sums.iter().chain(rest).sum()
+}
+
+/// The largest of numbers without NaN; −∞ of none.
+fn largest(xs: &[f64]) -> f64 {
+    let greater = |a: f64, b: f64| if b > a { b } else { a };
+    let mut largest = [f64::NEG_INFINITY; SIDE_BY_SIDE];
+    let (chunks, rest) = xs.as_chunks::<SIDE_BY_SIDE>();
+    for chunk in chunks {
+        for (largest, x) in largest.iter_mut().zip(chunk) {
+            *largest = greater(*largest, *x);
+        }
+    }
+    largest.iter().chain(rest).copied().fold(f64::NEG_INFINITY, greater)
 }
 
 /// From how many candidates on a pass over them costs more than one over the patterns of a group of layers.
@@ -214,12 +244,16 @@ fn factors(zeros: f64, total: f64, leaves: u32) -> [f64; 2] {
 }
 
 fn check_logits(mut entries: impl Iterator<Item = (u32, f32)> + Clone) -> Result<(), DistributionError> {
-    let positive = entries.clone().any(|(_, logit)| logit > f32::NEG_INFINITY);
-    match entries.find(|(_, logit)| logit.is_nan() || *logit == f32::INFINITY) {
-        Some((token, logit)) => Err(DistributionError::Value { token, found: logit.into() }),
-        None if positive => Ok(()),
-        None => Err(DistributionError::NoMass),
+    let (mut bad, mut positive) = (false, false);
+    for (_, logit) in entries.clone() {
+        bad |= logit.is_nan() || logit == f32::INFINITY;
+        positive |= logit > f32::NEG_INFINITY;
     }
+    if bad && let Some((token, logit)) = entries.find(|(_, logit)| logit.is_nan() || *logit == f32::INFINITY)
+    {
+        return Err(DistributionError::Value { token, found: logit.into() });
+    }
+    if positive { Ok(()) } else { Err(DistributionError::NoMass) }
 }
 
 fn check_lengths(tokens: &[u32], probabilities: usize) -> Result<(), DistributionError> {
