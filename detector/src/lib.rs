@@ -20,6 +20,7 @@
 pub mod detect;
 pub mod report;
 pub mod scheme;
+mod split_mix;
 pub mod statistics;
 #[cfg(feature = "text")]
 pub mod text;

@@ -85,6 +85,22 @@ impl Scanners {
         steps
     }
 
+    /// For each profile ln LR of each token.
+    fn ln_lr(&self, scored: impl Iterator<Item = GBits>) -> Vec<Vec<f64>> {
+        let mut ln_lr = vec![Vec::with_capacity(scored.size_hint().0); self.each.len()];
+        for g in scored {
+            for (ln_lr, step) in ln_lr.iter_mut().zip(self.half_steps(g)) {
+                ln_lr.push(f64::from(step) * HALF_STEP);
+            }
+        }
+        ln_lr
+    }
+
+    /// What [`scan`] takes, of [`ln_lr`](Self::ln_lr).
+    fn tracks<'a>(&self, ln_lr: &'a [Vec<f64>]) -> Vec<Track<'a>> {
+        self.each.iter().zip(ln_lr).map(|(scanner, ln_lr)| Track { ln_lr, bound: scanner.bound }).collect()
+    }
+
     /// Whether [`scan`] finds anything in `n` tokens at family-wise error `fpr`: whether the largest sum over a window of
     /// any profile passes what a window costs. One pass that keeps nothing, and most texts need no other.
     fn finds(&self, scored: impl Iterator<Item = GBits>, n: u64, fpr: f64) -> bool {
@@ -178,18 +194,8 @@ impl Detector {
             return Vec::new();
         }
         let scored: Vec<_> = (0..values.g.len()).filter(|&i| values.scored[i]).collect();
-        let mut ln_lr = vec![Vec::with_capacity(scored.len()); scanners.each.len()];
-        for &i in &scored {
-            for (ln_lr, step) in ln_lr.iter_mut().zip(scanners.half_steps(values.g[i])) {
-                ln_lr.push(f64::from(step) * HALF_STEP);
-            }
-        }
-        let tracks: Vec<_> = scanners
-            .each
-            .iter()
-            .zip(&ln_lr)
-            .map(|(scanner, ln_lr)| Track { ln_lr, bound: scanner.bound })
-            .collect();
+        let ln_lr = scanners.ln_lr(scored.iter().map(|&i| values.g[i]));
+        let tracks = scanners.tracks(&ln_lr);
         let mut spans: Vec<Span> = Vec::new();
         for window in scan(&tracks, fpr) {
             let kind = match p_kind(&entry.prf) {
@@ -237,14 +243,8 @@ pub(super) fn locate(spans: &mut [Span], offsets: &[Range<usize>]) {
 mod tests {
     use super::*;
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
     fn random(mut state: u64) -> impl FnMut() -> u64 {
-        move || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
+        move || crate::split_mix::next(&mut state)
     }
 
     #[test]
@@ -274,15 +274,8 @@ mod tests {
             let marked = round % 3 * 20;
             let g: Vec<GBits> =
                 (0..n).map(|t| GBits((next() | if t < marked { next() } else { 0 }) >> 34)).collect();
-            let ln_lr: Vec<Vec<f64>> = (0..scanners.each.len())
-                .map(|k| g.iter().map(|&g| f64::from(scanners.half_steps(g)[k]) * HALF_STEP).collect())
-                .collect();
-            let tracks: Vec<_> = scanners
-                .each
-                .iter()
-                .zip(&ln_lr)
-                .map(|(scanner, ln_lr)| Track { ln_lr, bound: scanner.bound })
-                .collect();
+            let ln_lr = scanners.ln_lr(g.iter().copied());
+            let tracks = scanners.tracks(&ln_lr);
             for fpr in [0.5, 0.01, 1e-6] {
                 let passes = !scan(&tracks, fpr).is_empty();
                 assert_eq!(scanners.finds(g.iter().copied(), n, fpr), passes, "{round} {fpr}");

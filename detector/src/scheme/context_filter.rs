@@ -3,6 +3,8 @@
 //! A blocked Bloom filter (Putze, Sanders, Singler 2007): each element sets a few bits of one cache line. Its hash is
 //! its own and knows no key, so which positions it drops is a fact of the text alone and p-values stay valid.
 
+use crate::split_mix::mix;
+
 /// 64-byte lines: 2^21 of them are 128 MiB.
 const LINES: usize = 1 << 21;
 /// Bits that an element sets in its line.
@@ -48,14 +50,6 @@ fn place(id: u128) -> (usize, [u64; 8]) {
         bits >>= 9;
     }
     (line as usize & (LINES - 1), mask)
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014).
-fn mix(z: u64) -> u64 {
-    let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! from the shared words alone, rounds before the first of the others and parts of the message schedule, is the same
 //! for all [`Set`]s of a call, and the compiler takes it out of the loop over them.
 //!
-//! With `text`'s map of a file the only place of the crate that needs `unsafe`: it calls code for instruction sets that
-//! the processor was asked for, and moves whole registers from and to memory.
+//! It needs `unsafe`: it calls code for instruction sets that the processor was asked for, and moves whole registers from
+//! and to memory.
 
 #[cfg(test)]
 use sha2::block_api::compress256;

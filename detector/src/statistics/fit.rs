@@ -169,14 +169,8 @@ mod tests {
             &[vec![0.05; 30], (0..30).map(|l| 0.95 - 0.02 * f64::from(l)).collect()],
         )
         .unwrap();
-        // SplitMix64 (Steele, Lea, Flood 2014).
         let mut state = 7_u64;
-        let mut uniform = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-        };
+        let mut uniform = || crate::split_mix::unit(&mut state);
         let texts: Vec<Vec<GBits>> = (0..80)
             .map(|_| {
                 (0..200)

@@ -399,14 +399,8 @@ mod tests {
         use crate::scheme::gvalues::GBits;
         const CELLS: usize = 50;
 
-        // SplitMix64 (Steele, Lea, Flood 2014).
         let mut state = 20_261_126_u64;
-        let mut next = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
+        let mut next = || crate::split_mix::next(&mut state);
         for (depth, n, texts) in [(30, 60, 2000), (5, 40, 100_000)] {
             let null = Lattice::new(&weights(depth));
             let mut known = std::collections::HashMap::new();

@@ -410,14 +410,8 @@ mod tests {
     use super::super::mixture::MAX_DEPTH;
     use super::*;
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
     fn random_bits(mut state: u64) -> impl FnMut() -> u64 {
-        move || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
+        move || crate::split_mix::next(&mut state)
     }
 
     #[test]

@@ -17,6 +17,7 @@
 
 use super::{BayesianModel, sigmoid::sigmoid};
 use crate::scheme::gvalues::GBits;
+use crate::split_mix;
 
 /// How to fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -307,16 +308,12 @@ impl Adam {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): good coins, no secret.
+/// Good coins, no secret.
 struct Coins(u64);
 
 impl Coins {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        split_mix::next(&mut self.0)
     }
 
     /// The g-values of `piece`'s text under a random key.

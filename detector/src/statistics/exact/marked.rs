@@ -1,9 +1,9 @@
 //! Marked texts with the same distributions.
 
 use super::chain::{Grid, Mixture};
-use super::monte_carlo::split_mix;
 use super::ratio::{ModelRatio, NEGLIGIBLE, TokenRatios, ln_ratio};
 use crate::scheme::{Distribution, GBits};
+use crate::split_mix;
 use crate::statistics::mixture::Mixture as EntropyClasses;
 
 /// Running e-values of simulated marked texts, for each setting.
@@ -56,11 +56,11 @@ impl MarkedTexts {
     /// The ratios of one marked draw from `before`.
     fn draw(&mut self, depth: usize, classes: &EntropyClasses) -> TokenRatios {
         self.g.clear();
-        self.g.extend(self.before.iter().map(|_| GBits(split_mix(&mut self.state))));
+        self.g.extend(self.before.iter().map(|_| GBits(split_mix::next(&mut self.state))));
         self.after.clone_from(&self.before);
         ln_ratio(&mut self.after, &self.g, depth, 0);
         let (total_before, total): (f64, f64) = (self.before.iter().sum(), self.after.iter().sum());
-        let mut left = (split_mix(&mut self.state) >> 11) as f64 / (1_u64 << 53) as f64 * total;
+        let mut left = (split_mix::next(&mut self.state) >> 11) as f64 / (1_u64 << 53) as f64 * total;
         let mut own = 0;
         for (candidate, &p) in self.after.iter().enumerate().filter(|(_, p)| **p > 0.0) {
             own = candidate;

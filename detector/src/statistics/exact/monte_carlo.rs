@@ -6,6 +6,7 @@ use super::chain::{Grid, Mixture};
 use super::doubt::Doubt;
 use super::ratio::{Position, Scratch, TokenRatios};
 use crate::scheme::GBits;
+use crate::split_mix;
 use crate::statistics::mixture::Mixture as EntropyClasses;
 
 /// R copies of the running e-value, each under g-values of its own, beside that of the key.
@@ -54,7 +55,7 @@ impl RandomKeys {
         for mixture in &mut self.mixtures {
             let ratios = position.map(|position| {
                 self.g.clear();
-                self.g.extend(position.tokens.iter().map(|_| GBits(split_mix(&mut self.state))));
+                self.g.extend(position.tokens.iter().map(|_| GBits(split_mix::next(&mut self.state))));
                 position.ratios(&self.g, depth, classes, scratch)
             });
             mixture.step(&self.grid, ratios.as_ref());
@@ -72,12 +73,4 @@ impl RandomKeys {
     pub(super) fn len(&self) -> usize {
         self.mixtures.len()
     }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(super) fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

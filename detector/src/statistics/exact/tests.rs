@@ -11,19 +11,15 @@ use crate::statistics::Profile;
 use crate::statistics::mixture::Mixture as EntropyClasses;
 use crate::verdict::Verdict;
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
 struct Random(u64);
 
 impl Random {
     fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        crate::split_mix::next(&mut self.0)
     }
 
     fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+        crate::split_mix::unit(&mut self.0)
     }
 }
 

@@ -25,10 +25,16 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use super::trie::{BLOCK as SPACE, PASSED_OVER, Trie};
-use super::{Encoded, GOLDEN, NONE, View};
+use super::words::{WORD_TOKENS, WORDS, Word, WordKey};
+use super::{Encoded, NONE, View};
 
 /// Characters up to which the next merge is looked for among all pairs.
 const FEW: usize = 32;
+
+/// Segments that are looked up together.
+const BATCH: usize = 32;
+/// ASCII characters that are cut together.
+const BLOCK: usize = u32::BITS as usize;
 
 /// Memory that calls pass on to each other.
 #[derive(Default)]
@@ -43,8 +49,8 @@ pub(super) struct Scratch {
 #[derive(Clone, Copy)]
 pub(super) struct Symbol {
     pub(super) id: u32,
-    start: u32,
-    end: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
 }
 
 pub(super) fn encode(view: &View<'_>, scratch: &mut Scratch, text: &str) -> Encoded {
@@ -393,89 +399,5 @@ fn many(view: &View<'_>, scratch: &mut Scratch, bytes: &[u8]) {
     while let Some(node) = nodes.get(i) {
         symbols.push(node.symbol);
         i = node.next as usize;
-    }
-}
-
-/// Words that are remembered, a power of two: a megabyte, so that a language's common words keep their places.
-const WORDS: usize = 1 << 14;
-/// Segments that are looked up together.
-const BATCH: usize = 32;
-/// ASCII characters that are cut together.
-const BLOCK: usize = u32::BITS as usize;
-/// The longest word that is, in bytes.
-const WORD_LEN: usize = 24;
-/// The most tokens that it may have.
-const WORD_TOKENS: usize = 6;
-
-/// What a word is encoded as, a cache line of it. The vocabulary's own tables are some megabytes; common words are found
-/// here without a look into them.
-#[derive(Clone, Copy, Default)]
-#[repr(align(64))]
-struct Word {
-    key: WordKey,
-    ids: [u32; WORD_TOKENS],
-    lens: [u8; WORD_TOKENS],
-    count: u8,
-}
-
-/// The bytes of a word of at most [`WORD_LEN`] bytes, filled up with zeros, and their number, which no unused word has.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct WordKey {
-    words: [u64; WORD_LEN / 8],
-    len: u8,
-}
-
-impl WordKey {
-    /// Of `range` of `text`; none for more than [`WORD_LEN`] bytes. No branch depends on the length of a word, which
-    /// nobody can foresee.
-    fn new(text: &[u8], range: Range<usize>) -> Option<Self> {
-        /// For each length the bits of each word that are the word's.
-        const MASKS: [[u64; WORD_LEN / 8]; WORD_LEN + 1] = {
-            let mut masks = [[0; WORD_LEN / 8]; WORD_LEN + 1];
-            let mut len = 0;
-            while len <= WORD_LEN {
-                let mut byte = 0;
-                while byte < len {
-                    masks[len][byte / 8] |= 0xFF << (byte % 8 * 8);
-                    byte += 1;
-                }
-                len += 1;
-            }
-            masks
-        };
-        let len = range.len();
-        let masks = MASKS.get(len)?;
-        let words = if let Some(block) = text[range.start..].first_chunk::<WORD_LEN>() {
-            std::array::from_fn(|i| word(block, i) & masks[i])
-        } else {
-            // At the end of the text.
-            let mut block = [0; WORD_LEN];
-            block[..len].copy_from_slice(&text[range]);
-            std::array::from_fn(|i| word(&block, i))
-        };
-        Some(Self { words, len: len as u8 })
-    }
-
-    fn slot(&self) -> usize {
-        let [first, second, third] = self.words;
-        let product = u128::from(first ^ GOLDEN)
-            * u128::from(second.rotate_left(24) ^ third.rotate_left(48) ^ 0xD6E8_FEB8_6659_FD93);
-        ((product as u64 ^ (product >> 64) as u64) >> 32) as usize % WORDS
-    }
-}
-
-/// The `i`-th eight bytes of `block`.
-fn word(block: &[u8; WORD_LEN], i: usize) -> u64 {
-    u64::from_le_bytes(block[8 * i..8 * i + 8].try_into().expect("8 bytes"))
-}
-
-impl Word {
-    fn new(key: WordKey, symbols: &[Symbol]) -> Self {
-        let mut word = Self { key, count: symbols.len() as u8, ..Self::default() };
-        for (i, symbol) in symbols.iter().enumerate() {
-            word.ids[i] = symbol.id;
-            word.lens[i] = (symbol.end - symbol.start) as u8;
-        }
-        word
     }
 }

@@ -11,6 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod words;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
