@@ -13,7 +13,7 @@ use wmdetect::verdict::Verdict;
 #[test]
 fn it_writes_what_the_detector_finds_in_the_text_alone() {
     let dir = tempfile::tempdir().unwrap();
-    ok(&run(dir.path(), &["keygen", "k.bin"]));
+    fixed_key(1).write(dir.path().join("k.bin"), false).unwrap();
     let text = ok(&run(dir.path(), &["generate", "--key", "k.bin", "--max-tokens", "120", "--seed", "5"]));
     let words = text.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).count();
     assert!(words > 40, "{text}");
@@ -23,7 +23,7 @@ fn it_writes_what_the_detector_finds_in_the_text_alone() {
     };
     let report = score("k.bin");
     assert!(report.verdict == Verdict::Watermarked && report.log10_p.unwrap() < -12.0, "{report:?}");
-    ok(&run(dir.path(), &["keygen", "other.bin"]));
+    fixed_key(2).write(dir.path().join("other.bin"), false).unwrap();
     assert!(score("other.bin").p_value.unwrap() > 1e-6);
     // Receipts name it.
     let report = reports(&run(dir.path(), &["generate", "--key", "k.bin", "--max-tokens", "5", "--json"]));

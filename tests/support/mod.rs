@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde::Deserialize;
-use wmdetect::scheme::{Key, TextGValues};
+use wmdetect::scheme::{Key, TextGValues, TokenizerBinding};
+use wmdetect::text::Tokenizer;
 
 pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
 pub const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
@@ -36,11 +37,20 @@ pub fn refused(output: &Output, needle: &str) {
     assert!(output.stdout.is_empty(), "an error prints no result");
 }
 
+/// A folder with a key for the tiny model, the same in every run: with a random one a text ends early now and then.
 pub fn with_key() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    ok(&run(dir.path(), &["keygen", "k.bin", "--model", MODEL]));
-    let key = dir.path().join("k.bin");
-    (dir, key)
+    let path = dir.path().join("k.bin");
+    let tokenizer = Tokenizer::open(MODEL).unwrap();
+    let binding =
+        TokenizerBinding { name: tokenizer.name().to_owned(), fingerprint: tokenizer.fingerprint().0 };
+    fixed_key(1).with_tokenizer(Some(binding)).write(&path, false).unwrap();
+    (dir, path)
+}
+
+/// One of 256 keys that everyone knows.
+pub fn fixed_key(number: u8) -> Key {
+    Key::from_bytes(&[number; 32], "a fixed key").unwrap()
 }
 
 /// The JSON contract: an added, renamed or missing field fails here.
