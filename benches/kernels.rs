@@ -37,7 +37,7 @@ fn matrix(format: Format) -> Matrix {
 fn products(c: &mut Criterion) {
     for format in [Format::Q4_0, Format::Q4K, Format::Q6K, Format::Q8_0] {
         let stored = matrix(format);
-        for rows in [1, 8] {
+        for rows in [1, 8, 64] {
             let mut group = c.benchmark_group(format!("{} x {rows}", format.name()));
             group.throughput(Throughput::Bytes(stored.bytes().len() as u64)).sample_size(20);
             let xs: Vec<f32> = (0..rows * COLS).map(|i| (i as f32 * 0.37).sin()).collect();
@@ -48,10 +48,10 @@ fn products(c: &mut Criterion) {
             });
             #[cfg(target_arch = "x86_64")]
             if let Some(panels) = stored.in_panels(|_| ()).as_ref().and_then(Matrix::panels) {
-                use wmgen::kernels::Int8Row;
+                use wmgen::kernels::Int8Rows;
                 use wmgen::kernels::panels::LANES;
                 use wmgen::kernels::product::{Level, multiply};
-                let xs: Vec<Int8Row> = xs.chunks_exact(COLS).map(Int8Row::new).collect();
+                let xs = Int8Rows::new(&xs, COLS);
                 let mut out = vec![[0f32; LANES]; rows * ROWS / LANES];
                 for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
                     group.bench_function(BenchmarkId::from_parameter(format!("{level:?}")), |b| {

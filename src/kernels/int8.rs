@@ -1,14 +1,17 @@
 //! Activations rounded to 8 bits, for the integer kernels.
 
 use super::elementwise::for_each_target;
+use rayon::prelude::*;
 
 /// Numbers that share a scale.
 pub const BLOCK: usize = 32;
 
-/// A row of activations as signed bytes with a scale for each [`BLOCK`] of them.
+/// Rows of activations as signed bytes with a scale for each [`BLOCK`] of them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Int8Row {
-    /// x ≈ scale · value.
+pub struct Int8Rows {
+    rows: usize,
+    cols: usize,
+    /// x ≈ scale · value, `[rows, cols]`.
     pub(super) values: Vec<i8>,
     /// One a block. NaN where a number of the block is not finite, so that it is not lost.
     pub(super) scales: Vec<f32>,
@@ -20,40 +23,89 @@ pub struct Int8Row {
     pub(super) scaled_sums: Vec<f32>,
 }
 
-impl Int8Row {
-    /// Rounds `xs`, whose length is a multiple of [`BLOCK`], to the nearest of 255 values a block.
-    pub fn new(xs: &[f32]) -> Self {
-        let mut row = Self::default();
-        row.set(xs);
-        row
+impl Int8Rows {
+    /// Rounds rows of `cols` numbers, a multiple of [`BLOCK`], to the nearest of 255 values a block.
+    pub fn new(xs: &[f32], cols: usize) -> Self {
+        let mut rows = Self::default();
+        rows.reshape(xs.len().checked_div(cols).unwrap_or(0), cols);
+        rows.each().zip(xs.par_chunks(cols.max(1))).for_each(|(row, xs)| row.set(xs));
+        rows
     }
 
-    /// As [`Self::new`], in the place of what was there.
-    pub fn set(&mut self, xs: &[f32]) {
-        debug_assert!(xs.len().is_multiple_of(BLOCK));
-        let blocks = xs.len() / BLOCK;
-        self.values.resize(xs.len(), 0);
+    /// Makes room for so many rows, in which any numbers may stand until they are [set](Self::set).
+    pub fn reshape(&mut self, rows: usize, cols: usize) {
+        debug_assert!(cols.is_multiple_of(BLOCK));
+        let blocks = rows * cols / BLOCK;
+        (self.rows, self.cols) = (rows, cols);
+        self.values.resize(rows * cols, 0);
         self.scales.resize(blocks, 0.0);
         self.minus_8.resize(blocks, 0);
         self.minus_32.resize(2 * blocks, 0);
         self.scaled_sums.resize(blocks, 0.0);
-        round_row(&mut self.values, &mut self.scales, &mut self.minus_32, xs);
-        let halves = self.minus_32.as_chunks::<2>().0;
-        let blocks = self.minus_8.iter_mut().zip(&mut self.scaled_sums).zip(&self.scales);
-        for (((minus_8, scaled_sum), scale), [a, b]) in blocks.zip(halves) {
-            *minus_8 = (a + b) / 4;
-            *scaled_sum = scale * ((a + b) / -32) as f32;
+    }
+
+    /// Rounds `xs` in the place of row `row`.
+    pub fn set(&mut self, row: usize, xs: &[f32]) {
+        let (values, blocks) = (row * self.cols, row * self.blocks());
+        let of_blocks = blocks..blocks + self.blocks();
+        RowMut {
+            values: &mut self.values[values..values + self.cols],
+            scales: &mut self.scales[of_blocks.clone()],
+            minus_8: &mut self.minus_8[of_blocks.clone()],
+            minus_32: &mut self.minus_32[2 * of_blocks.start..2 * of_blocks.end],
+            scaled_sums: &mut self.scaled_sums[of_blocks],
         }
+        .set(xs);
     }
 
-    /// Length.
-    pub fn len(&self) -> usize {
-        self.values.len()
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
-    /// Whether there are no numbers.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+    /// Numbers in a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Blocks in a row.
+    pub(super) fn blocks(&self) -> usize {
+        self.cols / BLOCK
+    }
+
+    fn each(&mut self) -> impl IndexedParallelIterator<Item = RowMut<'_>> {
+        let (cols, blocks) = (self.cols.max(1), self.blocks().max(1));
+        let values = self.values.par_chunks_mut(cols);
+        let scales = self.scales.par_chunks_mut(blocks).zip(self.scaled_sums.par_chunks_mut(blocks));
+        let zeros = self.minus_8.par_chunks_mut(blocks).zip(self.minus_32.par_chunks_mut(2 * blocks));
+        values.zip(scales).zip(zeros).map(|((values, (scales, scaled_sums)), (minus_8, minus_32))| RowMut {
+            values,
+            scales,
+            minus_8,
+            minus_32,
+            scaled_sums,
+        })
+    }
+}
+
+/// Where a row's numbers go.
+struct RowMut<'a> {
+    values: &'a mut [i8],
+    scales: &'a mut [f32],
+    minus_8: &'a mut [i32],
+    minus_32: &'a mut [i32],
+    scaled_sums: &'a mut [f32],
+}
+
+impl RowMut<'_> {
+    fn set(self, xs: &[f32]) {
+        round_row(self.values, self.scales, self.minus_32, xs);
+        let halves = self.minus_32.as_chunks::<2>().0;
+        let blocks = self.minus_8.iter_mut().zip(self.scaled_sums).zip(self.scales);
+        for (((minus_8, scaled_sum), scale), [a, b]) in blocks.zip(halves) {
+            *minus_8 = (*a + *b) / 4;
+            *scaled_sum = *scale * ((a + b) / -32) as f32;
+        }
     }
 }
 
@@ -94,7 +146,7 @@ mod tests {
     fn values_are_within_half_a_step() {
         let xs: Vec<f32> =
             (0..96).map(|i| (i as f32 * 0.7).sin() * if i < 32 { 1e-3 } else { 50.0 }).collect();
-        let row = Int8Row::new(&xs);
+        let row = Int8Rows::new(&xs, xs.len());
         for (i, x) in xs.iter().enumerate() {
             let back = f32::from(row.values[i]) * row.scales[i / BLOCK];
             assert!((back - x).abs() <= row.scales[i / BLOCK] * 0.5001, "{i}: {back} {x}");
@@ -110,12 +162,12 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros_and_what_is_not_finite_shows() {
-        let row = Int8Row::new(&[0.0; 32]);
+        let row = Int8Rows::new(&[0.0; 32], 32);
         assert_eq!((row.scales[0], row.values[0]), (0.0, 0));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut xs = [1.0; 64];
             xs[40] = bad;
-            let row = Int8Row::new(&xs);
+            let row = Int8Rows::new(&xs, xs.len());
             assert!(row.scales[0].is_finite() && row.scales[1].is_nan());
         }
     }

@@ -10,7 +10,7 @@
 
 use super::dot::{dot_bf16, dot_f16, dot_f32, dot_values};
 use super::format::{Block, blocks, bytes_of, with_blocks};
-use super::int8::Int8Row;
+use super::int8::Int8Rows;
 use super::matrix::Store;
 use super::panels::{LANES, Panels};
 use super::q5::dot_q5_0_q8_0;
@@ -88,9 +88,9 @@ impl MatMul {
 
     /// A matrix in panels: each panel is read once from memory and multiplied by all rows while it is in the cache.
     fn panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
-        let xs: Vec<Int8Row> = xs.par_chunks(self.matrix.cols()).map(Int8Row::new).collect();
+        let xs = Int8Rows::new(xs, self.matrix.cols());
         self.in_parallel(|range| {
-            let mut sums = vec![[0f32; LANES]; xs.len()];
+            let mut sums = vec![[0f32; LANES]; xs.rows()];
             for index in range.start / LANES..range.end / LANES {
                 panels.multiply(index..index + 1, &xs, &mut sums);
                 for (i, sums) in sums.iter().enumerate() {
@@ -210,12 +210,12 @@ pub(super) fn has_integer_kernels() -> bool {
 }
 
 impl Panels {
-    /// The rows of the panels `range` times rows of activations: `out[p · xs.len() + m]` is of the p-th panel of the range for
-    /// `xs[m]`.
+    /// The rows of the panels `range` times rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
+    /// row m.
     ///
     /// # Panics
     /// If there are no such panels, activations have another width, or `out` is not one for each panel and row.
-    pub fn multiply(&self, range: Range<usize>, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
+    pub fn multiply(&self, range: Range<usize>, xs: &Int8Rows, out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
         {
             use super::product::{Level, multiply};
@@ -223,7 +223,7 @@ impl Panels {
             multiply(level, self, range, xs, out);
         }
         #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.len(), out.len());
+        unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.rows(), out.len());
     }
 }
 

@@ -25,7 +25,7 @@ pub mod team;
 
 pub use attention::DecodeAttention;
 pub use format::Format;
-pub use int8::Int8Row;
+pub use int8::Int8Rows;
 pub use matmul::MatMul;
 pub use matrix::{Bytes, Matrix, MatrixError};
 pub use panels::Panels;

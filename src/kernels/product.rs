@@ -6,22 +6,30 @@
 //! The kernels are written once, in terms of a few operations on the numbers of a vector, and compiled for each instruction
 //! set that has these: AVX-512 VNNI (whose one instruction multiplies 64 unsigned by 64 signed bytes and adds
 //! them up by fours) and AVX2. Where the processor has neither, nothing is put into panels, and candle's kernels run.
+//! Many rows go through AMX, the matrix unit of newer Xeons, where there is one. All three give the same bits.
 
 #![cfg(target_arch = "x86_64")]
 
+mod amx;
 mod avx2;
 mod vnni;
 
-use super::int8::{BLOCK, Int8Row};
+use super::int8::{BLOCK, Int8Rows};
 use super::panels::{LANES, Panels};
 use std::ops::Range;
 
 /// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
 const ROWS: usize = 8;
 
+/// How far in front of what it reads a kernel for one row asks for memory, in bytes: some processors do not fetch far
+/// enough ahead by themselves.
+const AHEAD: usize = 1024;
+
 /// The instruction sets that there are kernels for, the fastest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
+    /// AMX for many rows, AVX-512 with VNNI for few.
+    Amx,
     /// AVX-512 with VNNI.
     Vnni,
     /// AVX2 with FMA and half floats.
@@ -30,11 +38,12 @@ pub enum Level {
 
 impl Level {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Vnni, Self::Avx2];
+    pub const ALL: [Self; 3] = [Self::Amx, Self::Vnni, Self::Avx2];
 
     /// Whether this processor has the instructions.
     pub fn is_available(self) -> bool {
         match self {
+            Self::Amx => amx::is_available() && Self::Vnni.is_available(),
             Self::Vnni => {
                 std::is_x86_feature_detected!("avx512f")
                     && std::is_x86_feature_detected!("avx512bw")
@@ -54,28 +63,20 @@ impl Level {
     }
 }
 
-/// The rows of the panels `range` times rows of activations: `out[p · xs.len() + m]` is of the p-th panel of the range for
-/// `xs[m]`.
+/// The rows of the panels `range` times rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
+/// row m.
 ///
 /// # Panics
 /// If the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
 /// `out` is not one for each panel and row.
-pub fn multiply(
-    level: Level,
-    panels: &Panels,
-    range: Range<usize>,
-    xs: &[Int8Row],
-    out: &mut [[f32; LANES]],
-) {
+pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &Int8Rows, out: &mut [[f32; LANES]]) {
     assert!(level.is_available(), "{level:?} is missing");
-    assert!(xs.iter().all(|x| x.len() == panels.cols()), "activations of another width");
-    assert_eq!(out.len(), range.len() * xs.len(), "an output for each panel and row");
-    if xs.is_empty() {
-        return;
-    }
+    assert_eq!(xs.cols(), panels.cols(), "activations of another width");
+    assert_eq!(out.len(), range.len() * xs.rows(), "an output for each panel and row");
     match level {
-        Level::Vnni => vnni::run(panels, range, xs, out),
-        Level::Avx2 => avx2::run(panels, range, xs, out),
+        Level::Amx if amx::takes(panels, xs.rows()) => amx::run(panels, range, xs, out),
+        Level::Amx | Level::Vnni => vnni::run(panels, range, xs, 0, out),
+        Level::Avx2 => avx2::run(panels, range, xs, 0, out),
     }
 }
 
@@ -90,13 +91,15 @@ struct Rows<const M: usize> {
 }
 
 impl<const M: usize> Rows<M> {
-    fn new(xs: &[Int8Row]) -> Self {
+    /// Of the rows from `first` on.
+    fn new(xs: &Int8Rows, first: usize) -> Self {
+        let blocks = xs.blocks();
         Self {
-            values: std::array::from_fn(|m| xs[m].values.as_ptr()),
-            scales: std::array::from_fn(|m| xs[m].scales.as_ptr()),
-            minus_8: std::array::from_fn(|m| xs[m].minus_8.as_ptr()),
-            minus_32: std::array::from_fn(|m| xs[m].minus_32.as_ptr()),
-            scaled_sums: std::array::from_fn(|m| xs[m].scaled_sums.as_ptr()),
+            values: std::array::from_fn(|m| xs.values[(first + m) * xs.cols()..].as_ptr()),
+            scales: std::array::from_fn(|m| xs.scales[(first + m) * blocks..].as_ptr()),
+            minus_8: std::array::from_fn(|m| xs.minus_8[(first + m) * blocks..].as_ptr()),
+            minus_32: std::array::from_fn(|m| xs.minus_32[2 * (first + m) * blocks..].as_ptr()),
+            scaled_sums: std::array::from_fn(|m| xs.scaled_sums[(first + m) * blocks..].as_ptr()),
         }
     }
 }
@@ -112,7 +115,7 @@ macro_rules! operations {
             #[expect(unsafe_code, reason = "an operation for one instruction set, which may read or write through a pointer")]
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn $name $(<const $n: $n_type>)? ($($arg: $type),*) $(-> $result)? {
+            pub(super) unsafe fn $name $(<const $n: $n_type>)? ($($arg: $type),*) $(-> $result)? {
                 // SAFETY: the caller passes pointers to as many bytes as the operation reads or writes.
                 #[allow(unused_unsafe, reason = "some only compute")]
                 unsafe { $body }
@@ -127,26 +130,25 @@ macro_rules! kernel {
      |$scales:ident, $numbers:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
         /// See [`panels`](crate::kernels::panels).
         ///
-        /// Multiplies panels that lie one after the other by the first M of `xs`, and writes the sums of the p-th for
-        /// row m to `out[p · stride + m]`. Returns M.
+        /// Multiplies panels that lie one after the other by M rows of `xs` from `first` on, and writes the sums of the
+        /// p-th for row m to `out[p · xs.rows() + m]`. Returns M.
         ///
         /// # Safety
-        /// The processor has the instructions, `panels` starts at a multiple of 64, and each of the first M rows is as
-        /// long as the others.
+        /// The processor has the instructions, and `panels` starts at a multiple of 64.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[target_feature(enable = $features)]
         unsafe fn $name<const M: usize>(
             panels: &[u8],
-            xs: &[Int8Row],
+            xs: &Int8Rows,
+            first: usize,
             out: &mut [[f32; LANES]],
-            stride: usize,
         ) -> usize {
             const SHAPE: Shape = Shape::of($format).expect("a format with panels");
             const BYTES: usize = SHAPE.bytes();
-            let groups = xs[0].len() / SHAPE.inputs;
-            assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && xs.len() >= M);
-            let $rows = Rows::<M>::new(xs);
-            for (panel, out) in panels.chunks_exact(groups * BYTES).zip(out.chunks_mut(stride)) {
+            let groups = xs.cols() / SHAPE.inputs;
+            assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && first + M <= xs.rows());
+            let $rows = Rows::<M>::new(xs, first);
+            for (panel, out) in panels.chunks_exact(groups * BYTES).zip(out.chunks_mut(xs.rows())) {
                 let panel = panel.as_ptr();
                 let out = &mut out[..M];
                 // SAFETY: a group's scales and numbers end inside the panel, and the body reads no more than their
@@ -156,6 +158,11 @@ macro_rules! kernel {
                     let mut $acc = [zero(); M];
                     for $group in 0..groups {
                         let $scales = panel.add($group * BYTES);
+                        let mut line = 0;
+                        while M == 1 && line < BYTES / VECTOR {
+                            fetch($scales.wrapping_add(AHEAD + line * VECTOR));
+                            line += 1;
+                        }
                         let $numbers = $scales.add(SHAPE.scales * VECTOR);
                         $body
                     }
@@ -176,38 +183,45 @@ macro_rules! kernels {
     ($features:literal) => {
         use super::super::Format;
         use super::super::panels::{Panels, Shape, VECTOR};
-        use super::{BLOCK, Int8Row, LANES, ROWS, Rows, kernel};
+        use super::{AHEAD, BLOCK, Int8Rows, LANES, ROWS, Rows, kernel};
         use std::ops::Range;
 
-        /// See [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
+        /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width, for the
+        /// rows from `from` on.
         #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
-        pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &[Int8Row], out: &mut [[f32; LANES]]) {
-            /// Runs a kernel for M rows, the most that there are one for; returns M.
+        pub(super) fn run(
+            panels: &Panels,
+            range: Range<usize>,
+            xs: &Int8Rows,
+            from: usize,
+            out: &mut [[f32; LANES]],
+        ) {
+            /// Runs a kernel for M rows from `first` on, the most that there are one for; returns M.
             macro_rules! pass {
-                                                ($kernel:ident, $panels:expr, $xs:expr, $out:expr) => {
-                                                    // SAFETY: the processor has the instructions, and all rows have the width of the panels;
-                                                    // `Panels` gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
-                                                    unsafe {
-                                                        match $xs.len() {
-                                                            8.. => $kernel::<8>($panels, $xs, $out, xs.len()),
-                                                            4.. => $kernel::<4>($panels, $xs, $out, xs.len()),
-                                                            2.. => $kernel::<2>($panels, $xs, $out, xs.len()),
-                                                            _ => $kernel::<1>($panels, $xs, $out, xs.len()),
-                                                        }
-                                                    }
-                                                };
-                                            }
+                        ($kernel:ident, $panels:expr, $first:expr, $out:expr) => {
+                            // SAFETY: the processor has the instructions, and all rows have the width of the panels; `Panels`
+                            // gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
+                            unsafe {
+                                match xs.rows() - $first {
+                                    8.. => $kernel::<8>($panels, xs, $first, $out),
+                                    4.. => $kernel::<4>($panels, xs, $first, $out),
+                                    2.. => $kernel::<2>($panels, xs, $first, $out),
+                                    _ => $kernel::<1>($panels, xs, $first, $out),
+                                }
+                            }
+                        };
+                    }
             macro_rules! passes {
                 ($kernel:ident) => {
-                    if matches!(xs.len(), 1 | 2 | 4 | ROWS) {
-                        pass!($kernel, panels.panels(range), xs, out);
+                    if matches!(xs.rows() - from, 1 | 2 | 4 | ROWS) {
+                        pass!($kernel, panels.panels(range), from, &mut out[from..]);
                     } else {
                         // A panel stays in the cache for all passes.
-                        for (index, out) in range.zip(out.chunks_exact_mut(xs.len())) {
-                            let mut done = 0;
-                            while done < xs.len() {
-                                let (xs, out) = (&xs[done..], &mut out[done..]);
-                                done += pass!($kernel, panels.panels(index..index + 1), xs, out);
+                        for (index, out) in range.zip(out.chunks_exact_mut(xs.rows().max(1))) {
+                            let mut done = from;
+                            while done < xs.rows() {
+                                let panel = panels.panels(index..index + 1);
+                                done += pass!($kernel, panel, done, &mut out[done..]);
                             }
                         }
                     }
@@ -373,23 +387,24 @@ mod tests {
             let panels = Panels::new(matrix.bytes(), format, rows, cols, |_| {}).unwrap();
             let mut weights = vec![0f32; rows * cols];
             matrix.dequantize(0..rows, &mut weights);
-            for m in 1..=ROWS + 3 {
-                let xs: Vec<Int8Row> = (0..m)
-                    .map(|m| {
-                        let x: Vec<f32> =
-                            (0..cols).map(|i| ((i * (m + 3)) as f32 * 0.37).sin() * 3.0).collect();
-                        Int8Row::new(&x)
-                    })
-                    .collect();
+            for m in (1..=ROWS + 3).chain([4 * ROWS + 3]) {
+                let xs: Vec<f32> =
+                    (0..m * cols).map(|i| ((i % cols * (i / cols + 3)) as f32 * 0.37).sin() * 3.0).collect();
+                let xs = Int8Rows::new(&xs, cols);
+                let mut of_first_level = None;
                 for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
                     let mut outs = vec![[f32::NAN; LANES]; rows / LANES * m];
                     multiply(level, &panels, 0..rows / LANES, &xs, &mut outs);
+                    let bits: Vec<u32> = outs.as_flattened().iter().map(|x| x.to_bits()).collect();
+                    let first = of_first_level.get_or_insert_with(|| bits.clone());
+                    assert_eq!(*first, bits, "{level:?} {} m {m}", format.name());
                     for (index, out) in outs.chunks_exact(m).enumerate() {
-                        for (out, x) in out.iter().zip(&xs) {
+                        for (m, out) in out.iter().enumerate() {
                             for (lane, got) in out.iter().enumerate() {
                                 let row = &weights[(index * LANES + lane) * cols..][..cols];
                                 let terms = row.iter().enumerate().map(|(i, w)| {
-                                    f64::from(*w) * f64::from(x.values[i]) * f64::from(x.scales[i / BLOCK])
+                                    let scale = xs.scales[m * xs.blocks() + i / BLOCK];
+                                    f64::from(*w) * f64::from(xs.values[m * cols + i]) * f64::from(scale)
                                 });
                                 let size: f64 = terms.clone().map(f64::abs).sum();
                                 let error = (f64::from(*got) - terms.sum::<f64>()).abs() / size;

@@ -12,7 +12,7 @@ use crate::kernels::attention::{attention_mix_bf16, attention_scores_bf16};
 use crate::kernels::elementwise::{attention_row, gated_gelu_row, rotate_head, scaled_norm_row};
 use crate::kernels::panels::LANES;
 use crate::kernels::team::{Exchange, Member, Work, together};
-use crate::kernels::{Int8Row, Panels};
+use crate::kernels::{Int8Rows, Panels};
 use half::bf16;
 use std::sync::Arc;
 
@@ -151,8 +151,8 @@ impl Decoder {
 /// A thread's own numbers.
 #[derive(Default)]
 struct Scratch {
-    /// Activations rounded to 8 bits, a row each.
-    rounded: Vec<Int8Row>,
+    /// Activations rounded to 8 bits, a row for each sequence.
+    rounded: Int8Rows,
     /// What was read from an exchange, `[sequences, width]`.
     gathered: Vec<f32>,
     /// One row.
@@ -176,7 +176,6 @@ impl Step<'_> {
         let rows = self.sequences.len();
         let c = self.config;
         let (mut own, mut kv) = (Scratch::default(), Vec::new());
-        own.rounded.resize_with(rows, Int8Row::default);
         let Exchanges { qkv, projected, middle, logits, .. } = &self.exchanges;
         for (index, (layer, work)) in self.decoder.layers.iter().zip(&self.work).enumerate() {
             self.round_normed(&xs, &layer.input_norm, &mut own);
@@ -188,7 +187,7 @@ impl Step<'_> {
             member.wait();
 
             self.gather_attended(&mut own.gathered, &mut kv);
-            round(&own.gathered, &mut own.rounded);
+            round(&own.gathered, rows, &mut own.rounded);
             product(member, &work.o, &[&layer.o], &own.rounded, projected);
             member.wait();
 
@@ -199,7 +198,7 @@ impl Step<'_> {
             member.wait();
 
             gather(middle, c.intermediate, rows, &mut own.gathered);
-            round(&own.gathered, &mut own.rounded);
+            round(&own.gathered, rows, &mut own.rounded);
             // Everyone has read attention's output before the wait above.
             product(member, &work.down, &[&layer.down], &own.rounded, projected);
             member.wait();
@@ -215,9 +214,10 @@ impl Step<'_> {
     /// The norm of each row of `xs`, rounded.
     fn round_normed(&self, xs: &[f32], weight: &[f32], own: &mut Scratch) {
         own.row.resize(weight.len(), 0.0);
-        for (x, rounded) in xs.chunks_exact(weight.len()).zip(&mut own.rounded) {
+        own.rounded.reshape(self.sequences.len(), weight.len());
+        for (row, x) in xs.chunks_exact(weight.len()).enumerate() {
             scaled_norm_row(&mut own.row, x, weight, self.config.rms_eps as f32);
-            rounded.set(&own.row);
+            own.rounded.set(row, &own.row);
         }
     }
 
@@ -351,23 +351,24 @@ fn attend_head<'a>(
     }
 }
 
-/// Rounds each row of `xs`.
-fn round(xs: &[f32], rounded: &mut [Int8Row]) {
-    let width = xs.len() / rounded.len();
-    for (x, rounded) in xs.chunks_exact(width).zip(rounded) {
-        rounded.set(x);
+/// Rounds `rows` rows.
+fn round(xs: &[f32], rows: usize, rounded: &mut Int8Rows) {
+    let width = xs.len() / rows;
+    rounded.reshape(rows, width);
+    for (row, x) in xs.chunks_exact(width).enumerate() {
+        rounded.set(row, x);
     }
 }
 
 /// The panels of `matrices`, one after the other, times the rounded rows: of each panel the outputs for all rows.
-fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], rounded: &[Int8Row], to: &Exchange) {
-    to.fill(member, work, rounded.len() * LANES, |run, out| {
+fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], rounded: &Int8Rows, to: &Exchange) {
+    to.fill(member, work, rounded.rows() * LANES, |run, out| {
         let mut rest = out.as_chunks_mut::<LANES>().0;
         let mut first = 0;
         for panels in matrices {
             let end = first + panels.rows() / LANES;
             let range = run.start.clamp(first, end) - first..run.end.clamp(first, end) - first;
-            let outs = rest.split_off_mut(..range.len() * rounded.len()).unwrap_or_default();
+            let outs = rest.split_off_mut(..range.len() * rounded.rows()).unwrap_or_default();
             panels.multiply(range, rounded, outs);
             first = end;
         }
@@ -376,7 +377,7 @@ fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], rounded:
 
 /// As [`product`], gelu(gate) · up.
 fn gated(member: &Member<'_>, work: &Work, layer: &DecoderLayer, own: &mut Scratch, to: &Exchange) {
-    let rows = own.rounded.len();
+    let rows = own.rounded.rows();
     let [gate, up] = &mut own.sums;
     to.fill(member, work, rows * LANES, |run, out| {
         gate.resize(run.len() * rows, [0.0; LANES]);
