@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows what a model is. A [`Matrix`] is a rectangle of numbers in some storage [`Format`]; the
 //! kernels read it a row or a tile at a time, so the matrix never exists in f32 as a whole and the resident memory is
-//! that of the file. Where the processor has the instructions for it (AVX-512 VNNI or AVX2), quantised matrices are reordered into
+//! that of the file. Where the processor has the instructions for it (AMX, AVX-512 VNNI or AVX2), quantised matrices are reordered into
 //! [`panels`] once, which then take the place of the file's pages.
 
 pub mod attention;
