@@ -178,12 +178,28 @@ macro_rules! kernel {
     };
 }
 
+/// Runs a kernel for M rows from `$first` on, the most that there are one for; returns M.
+macro_rules! pass {
+    ($kernel:ident, $panels:expr, $xs:expr, $first:expr, $out:expr) => {
+        // SAFETY: the processor has the instructions, and all rows have the width of the panels; `Panels` gives slices of
+        // the size that belongs to its format and width, at multiples of 64 bytes.
+        unsafe {
+            match $xs.rows() - $first {
+                8.. => $kernel::<8>($panels, $xs, $first, $out),
+                4.. => $kernel::<4>($panels, $xs, $first, $out),
+                2.. => $kernel::<2>($panels, $xs, $first, $out),
+                _ => $kernel::<1>($panels, $xs, $first, $out),
+            }
+        }
+    };
+}
+
 /// Defines the kernels of all formats from the operations in scope, and `run`, which picks one.
 macro_rules! kernels {
     ($features:literal) => {
         use super::super::Format;
         use super::super::panels::{Panels, Shape, VECTOR};
-        use super::{AHEAD, BLOCK, Int8Rows, LANES, ROWS, Rows, kernel};
+        use super::{AHEAD, BLOCK, Int8Rows, LANES, ROWS, Rows, kernel, pass};
         use std::ops::Range;
 
         /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width, for the
@@ -196,32 +212,17 @@ macro_rules! kernels {
             from: usize,
             out: &mut [[f32; LANES]],
         ) {
-            /// Runs a kernel for M rows from `first` on, the most that there are one for; returns M.
-            macro_rules! pass {
-                        ($kernel:ident, $panels:expr, $first:expr, $out:expr) => {
-                            // SAFETY: the processor has the instructions, and all rows have the width of the panels; `Panels`
-                            // gives slices of the size that belongs to its format and width, at multiples of 64 bytes.
-                            unsafe {
-                                match xs.rows() - $first {
-                                    8.. => $kernel::<8>($panels, xs, $first, $out),
-                                    4.. => $kernel::<4>($panels, xs, $first, $out),
-                                    2.. => $kernel::<2>($panels, xs, $first, $out),
-                                    _ => $kernel::<1>($panels, xs, $first, $out),
-                                }
-                            }
-                        };
-                    }
             macro_rules! passes {
                 ($kernel:ident) => {
                     if matches!(xs.rows() - from, 1 | 2 | 4 | ROWS) {
-                        pass!($kernel, panels.panels(range), from, &mut out[from..]);
+                        pass!($kernel, panels.panels(range), xs, from, &mut out[from..]);
                     } else {
                         // A panel stays in the cache for all passes.
                         for (index, out) in range.zip(out.chunks_exact_mut(xs.rows().max(1))) {
                             let mut done = from;
                             while done < xs.rows() {
                                 let panel = panels.panels(index..index + 1);
-                                done += pass!($kernel, panel, done, &mut out[done..]);
+                                done += pass!($kernel, panel, xs, done, &mut out[done..]);
                             }
                         }
                     }
@@ -371,7 +372,7 @@ macro_rules! kernels {
     };
 }
 
-use {kernel, kernels, operations};
+use {kernel, kernels, operations, pass};
 
 #[cfg(test)]
 mod tests {
