@@ -111,6 +111,11 @@ impl ModelArgs {
             DtypeArg::Bf16 => DType::BF16,
             DtypeArg::F16 => DType::F16,
         });
+        if dtype == Some(DType::F16) {
+            super::say(
+                "warning: Gemma's activations leave the range of f16, and its texts become wrong; use --dtype bf16",
+            );
+        }
         let bar = stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("loading {bar:40} {bytes}/{total_bytes}");
             ProgressBar::no_length().with_style(style.expect("the template is fixed and well-formed"))
