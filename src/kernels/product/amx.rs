@@ -6,8 +6,8 @@
 //! integer sums come back through memory and are scaled as the other kernels do it, in the same order.
 
 use super::vnni::{
-    and, floats, fmadd, fnmadd, halves, load, mul, nibbles, or, shift_left, shift_right, signed, splat,
-    splat_byte, store, unsigned, zero,
+    floats, fmadd, fnmadd, halves, load, mul, nibbles, signed, sixes, splat, splat_byte, store, unsigned,
+    zero,
 };
 use super::{BLOCK, Int8Rows, LANES};
 use crate::kernels::Format;
@@ -170,15 +170,7 @@ unsafe fn unpack(panels: &Panels, index: usize, to: &mut Unpacked) {
         unsafe {
             for (block, to_scale) in scales_to.iter_mut().enumerate() {
                 if format == Format::Q6K {
-                    let at = numbers.add(3 * block * VECTOR);
-                    let (a, b, high) = (load(at), load(at.add(VECTOR)), load(at.add(2 * VECTOR)));
-                    let low = splat_byte(15);
-                    let quads = [
-                        or(and(a, low), shift_left::<4>(and(high, splat_byte(0x03)))),
-                        or(and(b, low), shift_left::<2>(and(high, splat_byte(0x0C)))),
-                        or(and(shift_right::<4>(a), low), and(high, splat_byte(0x30))),
-                        or(and(shift_right::<4>(b), low), shift_right::<2>(and(high, splat_byte(0xC0)))),
-                    ];
+                    let quads = sixes(numbers.add(3 * block * VECTOR));
                     write(&mut lines[4 * block..4 * block + 4], &quads, 32);
                     let factor = signed(scales.add(32 + LANES * block));
                     store(to_scale.as_mut_ptr(), mul(halves(scales), factor));
