@@ -3,6 +3,7 @@
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
 use super::elementwise::{LANES, attention_row, for_each_target};
+use super::prefetch;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use half::bf16;
 use rayon::prelude::*;
@@ -114,18 +115,34 @@ impl Stored for bf16 {
     }
 }
 
-/// Σ a·b, in a fixed order of its own: two registers of partial sums, as one would wait for itself.
+/// Bytes that come into the caches together.
+const LINE: usize = 64;
+
+/// Asks for the row that will be read some rows after this one, where rows lie one after the other.
+#[inline(always)]
+fn ask_ahead<E>(row: &[E]) {
+    for line in row.chunks(LINE / size_of::<E>()) {
+        prefetch::ahead_of(line.as_ptr());
+    }
+}
+
+/// a·b + c. Made of a closure and not of a loop over lanes, which the compiler takes apart before it looks for vectors.
+#[inline(always)]
+fn lanes_fma<E: Stored>(a: &[E; LANES], b: &[f32; LANES], c: &[f32; LANES]) -> [f32; LANES] {
+    std::array::from_fn(|l| a[l].value().mul_add(b[l], c[l]))
+}
+
+/// Σ a·b, in a fixed order of its own. One register of partial sums: dot products of other keys run beside it.
 #[inline(always)]
 fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
-    let mut lanes = [0f32; 2 * LANES];
-    let (a, a_tail) = a.as_chunks::<{ 2 * LANES }>();
-    let (b, b_tail) = b.as_chunks::<{ 2 * LANES }>();
+    let mut lanes = [0f32; LANES];
+    let (a, a_tail) = a.as_chunks::<LANES>();
+    let (b, b_tail) = b.as_chunks::<LANES>();
     for (a, b) in a.iter().zip(b) {
-        for l in 0..2 * LANES {
-            lanes[l] = a[l].mul_add(b[l].value(), lanes[l]);
-        }
+        lanes = lanes_fma(b, a, &lanes);
     }
-    let mut sum = halving_sum(lanes);
+    // Sums of pairs, and pairs of pairs, would make the compiler keep the lanes in pairs.
+    let mut sum = lanes.iter().sum::<f32>();
     for (a, b) in a_tail.iter().zip(b_tail) {
         sum += a * b.value();
     }
@@ -138,38 +155,53 @@ fn scores_of<E: Stored>(scores: &mut [f32], q: &[f32], k: &[E], stride: usize, d
     let positions = scores.len() / (q.len() / dim);
     for j in 0..positions {
         let key = &k[j * stride..j * stride + dim];
+        ask_ahead(key);
         for (g, q) in q.chunks_exact(dim).enumerate() {
             scores[g * positions + j] = dot(q, key);
         }
     }
 }
 
+/// Positions that are added to an output before it is written back.
+const TOGETHER: usize = 4;
+
 /// See [`attention_mix`].
 #[inline(always)]
 fn mix_of<E: Stored>(out: &mut [f32], weights: &[f32], v: &[E], stride: usize, dim: usize) {
     let positions = weights.len() / (out.len() / dim);
-    for j in 0..positions {
-        let value = &v[j * stride..j * stride + dim];
-        for (g, out) in out.chunks_exact_mut(dim).enumerate() {
-            let weight = weights[g * positions + j];
-            for (o, x) in out.iter_mut().zip(value) {
-                *o = x.value().mul_add(weight, *o);
+    let value = |j: usize| &v[j * stride..j * stride + dim];
+    let whole = positions - positions % TOGETHER;
+    for j in (0..whole).step_by(TOGETHER) {
+        let values: [&[E]; TOGETHER] = std::array::from_fn(|i| value(j + i));
+        values.into_iter().for_each(ask_ahead);
+        let chunks = values.map(|value| value.as_chunks::<LANES>().0);
+        let tails = values.map(|value| value.as_chunks::<LANES>().1);
+        for (out, weights) in out.chunks_exact_mut(dim).zip(weights.chunks_exact(positions)) {
+            let weights: [f32; TOGETHER] = std::array::from_fn(|i| weights[j + i]);
+            let (out, out_tail) = out.as_chunks_mut::<LANES>();
+            for (c, out) in out.iter_mut().enumerate() {
+                for (chunks, weight) in chunks.iter().zip(weights) {
+                    *out = lanes_fma(&chunks[c], &[weight; LANES], out);
+                }
             }
+            for (tail, weight) in tails.iter().zip(weights) {
+                add_value(out_tail, weight, tail);
+            }
+        }
+    }
+    for j in whole..positions {
+        for (out, weights) in out.chunks_exact_mut(dim).zip(weights.chunks_exact(positions)) {
+            add_value(out, weights[j], value(j));
         }
     }
 }
 
-/// The sum of lanes, half onto half, so that it takes five additions after each other and not 32.
+/// out += weight · value.
 #[inline(always)]
-fn halving_sum(mut lanes: [f32; 2 * LANES]) -> f32 {
-    let mut half = LANES;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
-        }
-        half /= 2;
+fn add_value<E: Stored>(out: &mut [f32], weight: f32, value: &[E]) {
+    for (o, x) in out.iter_mut().zip(value) {
+        *o = x.value().mul_add(weight, *o);
     }
-    lanes[0]
 }
 
 for_each_target! {

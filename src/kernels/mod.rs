@@ -16,6 +16,7 @@ pub mod matmul;
 pub mod matrix;
 pub mod panels;
 pub mod pointwise;
+mod prefetch;
 #[cfg(target_arch = "x86_64")]
 pub mod product;
 mod q5;

@@ -21,10 +21,6 @@ use std::ops::Range;
 /// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
 const ROWS: usize = 8;
 
-/// How far in front of what it reads a kernel for one row asks for memory, in bytes: some processors do not fetch far
-/// enough ahead by themselves.
-const AHEAD: usize = 1024;
-
 /// The instruction sets that there are kernels for, the fastest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -159,8 +155,8 @@ macro_rules! kernel {
                     for $group in 0..groups {
                         let $scales = panel.add($group * BYTES);
                         let mut line = 0;
-                        while M == 1 && line < BYTES / VECTOR {
-                            fetch($scales.wrapping_add(AHEAD + line * VECTOR));
+                        while line < BYTES / VECTOR {
+                            prefetch::ahead_of($scales.wrapping_add(line * VECTOR));
                             line += 1;
                         }
                         let $numbers = $scales.add(SHAPE.scales * VECTOR);
@@ -199,7 +195,8 @@ macro_rules! kernels {
     ($features:literal) => {
         use super::super::Format;
         use super::super::panels::{Panels, Shape, VECTOR};
-        use super::{AHEAD, BLOCK, Int8Rows, LANES, ROWS, Rows, kernel, pass};
+        use super::super::prefetch;
+        use super::{BLOCK, Int8Rows, LANES, ROWS, Rows, kernel, pass};
         use std::ops::Range;
 
         /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width, for the

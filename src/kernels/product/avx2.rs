@@ -26,8 +26,6 @@ super::operations! { "avx2,fma,f16c":
     }
     /// Four inputs for all lanes.
     fn quad(values: *const i8) -> Bytes { [_mm256_set1_epi32(values.cast::<i32>().read_unaligned()); 2] }
-    /// Asks for the 64 bytes that will be read soon.
-    fn fetch(at: *const u8) { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast()) }
     fn splat_byte(byte: u8) -> Bytes { [_mm256_set1_epi8(byte as i8); 2] }
     fn and(a: Bytes, b: Bytes) -> Bytes { [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])] }
     fn or(a: Bytes, b: Bytes) -> Bytes { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }

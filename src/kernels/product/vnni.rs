@@ -22,8 +22,6 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
     fn load(numbers: *const u8) -> Bytes { _mm512_load_si512(numbers.cast()) }
     /// Four inputs for all lanes.
     fn quad(values: *const i8) -> Bytes { _mm512_set1_epi32(values.cast::<i32>().read_unaligned()) }
-    /// Asks for the 64 bytes that will be read soon.
-    fn fetch(at: *const u8) { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast()) }
     fn splat_byte(byte: u8) -> Bytes { _mm512_set1_epi8(byte as i8) }
     fn and(a: Bytes, b: Bytes) -> Bytes { _mm512_and_si512(a, b) }
     fn or(a: Bytes, b: Bytes) -> Bytes { _mm512_or_si512(a, b) }
