@@ -115,17 +115,6 @@ impl Stored for bf16 {
     }
 }
 
-/// Bytes that come into the caches together.
-const LINE: usize = 64;
-
-/// Asks for the row that will be read some rows after this one, where rows lie one after the other.
-#[inline(always)]
-fn ask_ahead<E>(row: &[E]) {
-    for line in row.chunks(LINE / size_of::<E>()) {
-        prefetch::ahead_of(line.as_ptr());
-    }
-}
-
 /// a·b + c. Made of a closure and not of a loop over lanes, which the compiler takes apart before it looks for vectors.
 #[inline(always)]
 fn lanes_fma<E: Stored>(a: &[E; LANES], b: &[f32; LANES], c: &[f32; LANES]) -> [f32; LANES] {
@@ -155,7 +144,7 @@ fn scores_of<E: Stored>(scores: &mut [f32], q: &[f32], k: &[E], stride: usize, d
     let positions = scores.len() / (q.len() / dim);
     for j in 0..positions {
         let key = &k[j * stride..j * stride + dim];
-        ask_ahead(key);
+        prefetch::row_ahead_of(key);
         for (g, q) in q.chunks_exact(dim).enumerate() {
             scores[g * positions + j] = dot(q, key);
         }
@@ -173,7 +162,7 @@ fn mix_of<E: Stored>(out: &mut [f32], weights: &[f32], v: &[E], stride: usize, d
     let whole = positions - positions % TOGETHER;
     for j in (0..whole).step_by(TOGETHER) {
         let values: [&[E]; TOGETHER] = std::array::from_fn(|i| value(j + i));
-        values.into_iter().for_each(ask_ahead);
+        values.into_iter().for_each(prefetch::row_ahead_of);
         let chunks = values.map(|value| value.as_chunks::<LANES>().0);
         let tails = values.map(|value| value.as_chunks::<LANES>().1);
         for (out, weights) in out.chunks_exact_mut(dim).zip(weights.chunks_exact(positions)) {

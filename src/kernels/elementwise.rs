@@ -5,6 +5,8 @@
 
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
+use super::prefetch;
+
 /// Defines a function three times, for AVX-512, for AVX2 with FMA and for whatever the target has; picks at run time.
 macro_rules! for_each_target {
     ($($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
@@ -332,6 +334,7 @@ for_each_target! {
     pub fn sum_of_words(bytes: &[u8]) -> u64 {
         let mut sums = [0u64; 64];
         for line in bytes.as_chunks::<8>().0.as_chunks::<64>().0 {
+            prefetch::row_ahead_of(line);
             for (sum, word) in sums.iter_mut().zip(line) {
                 *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
             }

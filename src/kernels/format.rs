@@ -121,14 +121,6 @@ pub(crate) fn blocks<T: Block>(bytes: &[u8]) -> &[T] {
     blocks
 }
 
-/// The bytes of `Q8_0` blocks, as [`blocks`] reads them.
-#[expect(unsafe_code, reason = "hands quantised activations to a kernel of our own")]
-pub(crate) fn bytes_of(blocks: &[BlockQ8_0]) -> &[u8] {
-    // SAFETY: a repr(C) struct of a half float and bytes, whose size candle asserts to be that of its fields, has no
-    // padding: every byte is initialised. The length is that of the same memory.
-    unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast(), size_of_val(blocks)) }
-}
-
 impl Format {
     /// Numbers in a block; 1 for the plain floats.
     pub fn block_len(self) -> usize {

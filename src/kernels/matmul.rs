@@ -9,13 +9,12 @@
 //! kernels round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
 
 use super::dot::{dot_bf16, dot_f16, dot_f32, dot_values};
-use super::format::{Block, blocks, bytes_of, with_blocks};
+use super::format::{Block, blocks, with_blocks};
 use super::int8::Int8Rows;
 use super::matrix::Store;
 use super::panels::{LANES, Panels};
-use super::q5::dot_q5_0_q8_0;
 use super::{Format, Matrix};
-use candle_core::quantized::k_quants::{BlockQ5_0, GgmlType};
+use candle_core::quantized::k_quants::GgmlType;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -121,9 +120,6 @@ impl MatMul {
             Format::F16 => self.float_rows(xs, out, dot_f16),
             Format::BF16 => self.float_rows(xs, out, dot_bf16),
             format if self.exact || !integer_kernel_takes(format, cols) => self.converted_rows(xs, out),
-            Format::Q5_0 => self.integer_rows::<BlockQ5_0>(xs, out, |n, row, x| {
-                dot_q5_0_q8_0(row, bytes_of(x)).unwrap_or_else(|| BlockQ5_0::vec_dot(n, blocks(row), x))
-            }),
             format => with_blocks!(
                 format,
                 T => self.integer_rows::<T>(xs, out, |n, row, x| T::vec_dot(n, blocks(row), x)),

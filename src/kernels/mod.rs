@@ -19,7 +19,6 @@ pub mod pointwise;
 mod prefetch;
 #[cfg(target_arch = "x86_64")]
 pub mod product;
-mod q5;
 pub mod scan;
 pub mod soft_cap;
 pub mod team;

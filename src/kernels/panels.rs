@@ -9,6 +9,7 @@
 //! |---|---|---|---|
 //! | `q8_0` | 2 x 32 | 1: f16 of the first 32 inputs, f16 of the second | 16, one a quad; zero is 128 |
 //! | `q4_0` | 2 x 32 | 1, as `q8_0` | for each 32 inputs 4: quad v in the low, quad 4 + v in the high nibble; zero is 8 |
+//! | `q5_0` | 2 x 32 | 1, as `q8_0` | for each 32 inputs 5: four as `q4_0`, one of fifth bits, one a quad; zero is 16 |
 //! | `q4_k` | 8 x 32 | 5: f16 scale, f16 minimum, for each 32 inputs a u8 factor of either | 32, as `q4_0`, no zero |
 //! | `q6_k` | 16 x 16 | 5: f16 scale, for each 16 inputs an i8 factor, 32 bytes unused | for each 16 inputs 3: two of nibbles, quad v and quad 2 + v; one of upper bits, 2 a quad; zero is 32 |
 //!
@@ -53,6 +54,7 @@ impl Shape {
         let (inputs, scales, numbers) = match format {
             Format::Q8_0 => (64, 1, 16),
             Format::Q4_0 => (64, 1, 8),
+            Format::Q5_0 => (64, 1, 10),
             Format::Q4K => (256, 5, 32),
             Format::Q6K => (256, 5, 48),
             _ => return None,
@@ -150,6 +152,7 @@ impl Panels {
             match self.format {
                 Format::Q8_0 => q8_0::unpack(scales, numbers, lane, out),
                 Format::Q4_0 => q4_0::unpack(scales, numbers, lane, out),
+                Format::Q5_0 => q5_0::unpack(scales, numbers, lane, out),
                 Format::Q4K => q4_k::unpack(scales, numbers, lane, out),
                 _ => q6_k::unpack(scales, numbers, lane, out),
             }
@@ -166,6 +169,7 @@ fn pack(panel: &mut [u8], rows: &[u8], format: Format, shape: Shape) {
             match format {
                 Format::Q8_0 => q8_0::pack(row, lane, scales, numbers),
                 Format::Q4_0 => q4_0::pack(row, lane, scales, numbers),
+                Format::Q5_0 => q5_0::pack(row, lane, scales, numbers),
                 Format::Q4K => q4_k::pack(row, lane, scales, numbers),
                 _ => q6_k::pack(row, lane, scales, numbers),
             }
@@ -276,6 +280,42 @@ mod q4_0 {
     }
 }
 
+mod q5_0 {
+    use super::{LANES, VECTOR, half_at, nibble, quad_byte};
+
+    /// A block of the file: f16 scale, 32 fifth bits, 16 bytes of nibbles as in `q4_0`.
+    const BLOCK: usize = 22;
+    /// Vectors of 32 inputs.
+    const VECTORS: usize = 5;
+
+    pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
+        for (b, block) in row.chunks_exact(BLOCK).enumerate() {
+            let at = (b * LANES + lane) * 2;
+            scales[at..at + 2].copy_from_slice(&block[..2]);
+            let numbers = &mut numbers[b * VECTORS * VECTOR..][..VECTORS * VECTOR];
+            for (i, &q) in block[6..].iter().enumerate() {
+                numbers[nibble(lane, i).0] = q;
+            }
+            for i in 0..32 {
+                let bit = block[2 + i / 8] >> (i % 8) & 1;
+                numbers[4 * VECTOR + quad_byte(lane, i)] |= bit << (i / 4);
+            }
+        }
+    }
+
+    pub(super) fn unpack(scales: &[u8], numbers: &[u8], lane: usize, out: &mut [f32]) {
+        for (b, out) in out.chunks_exact_mut(32).enumerate() {
+            let d = half_at(scales, (b * LANES + lane) * 2);
+            let numbers = &numbers[b * VECTORS * VECTOR..];
+            for (i, o) in out.iter_mut().enumerate() {
+                let (byte, shift) = nibble(lane, i);
+                let fifth = numbers[4 * VECTOR + quad_byte(lane, i)] >> (i / 4) & 1;
+                *o = ((numbers[byte] >> shift & 15 | fifth << 4) as i32 - 16) as f32 * d;
+            }
+        }
+    }
+}
+
 mod q4_k {
     use super::{LANES, VECTOR, half_at, nibble};
 
@@ -376,7 +416,8 @@ pub(super) mod tests {
     use crate::kernels::{Bytes, Matrix};
     use std::sync::Arc;
 
-    pub(in super::super) const FORMATS: [Format; 4] = [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::Q6K];
+    pub(in super::super) const FORMATS: [Format; 5] =
+        [Format::Q8_0, Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K];
 
     /// Blocks of any bits but for their f16 scales, which are finite.
     pub(in super::super) fn matrix(format: Format, rows: usize, cols: usize) -> Matrix {

@@ -228,6 +228,7 @@ macro_rules! kernels {
             match panels.format() {
                 Format::Q8_0 => passes!(q8_0),
                 Format::Q4_0 => passes!(q4_0),
+                Format::Q5_0 => passes!(q5_0),
                 Format::Q4K => passes!(q4_k),
                 _ => passes!(q6_k),
             }
@@ -246,6 +247,22 @@ macro_rules! kernels {
                     v += 1;
                 }
                 quads
+            }
+
+            /// The 5-bit numbers of 32 inputs, of four vectors of nibbles and one of fifth bits.
+            fn fives(numbers: *const u8) -> [Bytes; 8] {
+                let (quads, fifth) = (nibbles(numbers), load(numbers.add(4 * VECTOR)));
+                let bit = splat_byte(16);
+                [
+                    or(quads[0], and(shift_left::<4>(fifth), bit)),
+                    or(quads[1], and(shift_left::<3>(fifth), bit)),
+                    or(quads[2], and(shift_left::<2>(fifth), bit)),
+                    or(quads[3], and(shift_left::<1>(fifth), bit)),
+                    or(quads[4], and(fifth, bit)),
+                    or(quads[5], and(shift_right::<1>(fifth), bit)),
+                    or(quads[6], and(shift_right::<2>(fifth), bit)),
+                    or(quads[7], and(shift_right::<3>(fifth), bit)),
+                ]
             }
 
             /// The 6-bit numbers of 16 inputs, of two vectors of lower halves and one of upper bits.
@@ -312,6 +329,23 @@ macro_rules! kernels {
                 let mut m = 0;
                 while m < M {
                     let start = ints(*rows.minus_8[m].add(b));
+                    let sum = floats(dot8(&quads, rows.values[m].add(BLOCK * b), start));
+                    acc[m] = fmadd(sum, mul(scale, splat(*rows.scales[m].add(b))), acc[m]);
+                    m += 1;
+                }
+                half += 1;
+            }
+        } }
+
+        kernel! { $features, q5_0, Format::Q5_0, |scales, numbers, group, rows, acc| {
+            let mut half = 0;
+            while half < 2 {
+                let scale = halves(scales.add(32 * half));
+                let quads = fives(numbers.add(5 * half * VECTOR));
+                let b = 2 * group + half;
+                let mut m = 0;
+                while m < M {
+                    let start = ints(2 * *rows.minus_8[m].add(b));
                     let sum = floats(dot8(&quads, rows.values[m].add(BLOCK * b), start));
                     acc[m] = fmadd(sum, mul(scale, splat(*rows.scales[m].add(b))), acc[m]);
                     m += 1;

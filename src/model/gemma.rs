@@ -98,10 +98,11 @@ impl Gemma {
         if let Some(progress) = options.progress.as_mut() {
             weights.prefault(progress);
         }
+        // Before the matrices are copied: afterwards it would bring pages of the file back that nobody reads any more.
+        let fingerprint = inspect::fingerprint(weights);
         let mut source = Stored { weights, device: &options.device, dtype, exact: options.exact };
-        let mut model = Self::build(config, &mut source, options.device.clone(), dtype)?;
-        model.fingerprint = Some(inspect::fingerprint(weights));
-        Ok(model)
+        let model = Self::build(config, &mut source, options.device.clone(), dtype)?;
+        Ok(Self { fingerprint: Some(fingerprint), ..model })
     }
 
     /// Builds the model from plain tensors, such as variables to be trained: `get` is asked for each tensor by the name

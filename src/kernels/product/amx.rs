@@ -6,8 +6,8 @@
 //! integer sums come back through memory and are scaled as the other kernels do it, in the same order.
 
 use super::vnni::{
-    floats, fmadd, fnmadd, halves, load, mul, nibbles, signed, sixes, splat, splat_byte, store, unsigned,
-    zero,
+    fives, floats, fmadd, fnmadd, halves, load, mul, nibbles, signed, sixes, splat, splat_byte, store,
+    unsigned, zero,
 };
 use super::{BLOCK, Int8Rows, LANES};
 use crate::kernels::Format;
@@ -190,6 +190,10 @@ unsafe fn unpack(panels: &Panels, index: usize, to: &mut Unpacked) {
                     }
                     Format::Q4_0 => {
                         write(lines, &nibbles(numbers.add(4 * block * VECTOR)), 8);
+                        halves(scales.add(32 * block))
+                    }
+                    Format::Q5_0 => {
+                        write(lines, &fives(numbers.add(5 * block * VECTOR)), 16);
                         halves(scales.add(32 * block))
                     }
                     _ => {
