@@ -1,9 +1,9 @@
 //! Attention of a decode step: one query a head, straight off the cache.
 
-#![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
-use super::elementwise::{LANES, attention_row, for_each_target};
-use super::prefetch;
+use super::elementwise::{LANES, attention_row};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use half::bf16;
 use rayon::prelude::*;
@@ -101,7 +101,6 @@ trait Stored: Copy {
 }
 
 impl Stored for f32 {
-    #[inline(always)]
     fn value(self) -> f32 {
         self
     }
@@ -109,29 +108,29 @@ impl Stored for f32 {
 
 impl Stored for bf16 {
     /// The bits of a bf16 are the upper half of the f32's.
-    #[inline(always)]
     fn value(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
 }
 
-/// a·b + c. Made of a closure and not of a loop over lanes, which the compiler takes apart before it looks for vectors.
-#[inline(always)]
-fn lanes_fma<E: Stored>(a: &[E; LANES], b: &[f32; LANES], c: &[f32; LANES]) -> [f32; LANES] {
-    std::array::from_fn(|l| a[l].value().mul_add(b[l], c[l]))
-}
-
-/// Σ a·b, in a fixed order of its own. One register of partial sums: dot products of other keys run beside it.
-#[inline(always)]
+/// Σ a·b, in a fixed order of its own: two registers of partial sums, as one would wait for itself.
 fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (a, a_tail) = a.as_chunks::<LANES>();
-    let (b, b_tail) = b.as_chunks::<LANES>();
+    let mut lanes = [0f32; 2 * LANES];
+    let (a, a_tail) = a.as_chunks::<{ 2 * LANES }>();
+    let (b, b_tail) = b.as_chunks::<{ 2 * LANES }>();
     for (a, b) in a.iter().zip(b) {
-        lanes = lanes_fma(b, a, &lanes);
+        for l in 0..2 * LANES {
+            lanes[l] = a[l].mul_add(b[l].value(), lanes[l]);
+        }
     }
-    // Sums of pairs, and pairs of pairs, would make the compiler keep the lanes in pairs.
-    let mut sum = lanes.iter().sum::<f32>();
+    let (a, a_tail) = a_tail.as_chunks::<LANES>();
+    let (b, b_tail) = b_tail.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for l in 0..LANES {
+            lanes[l] = a[l].mul_add(b[l].value(), lanes[l]);
+        }
+    }
+    let mut sum = halving_sum(lanes);
     for (a, b) in a_tail.iter().zip(b_tail) {
         sum += a * b.value();
     }
@@ -139,87 +138,121 @@ fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
 }
 
 /// See [`attention_scores`].
-#[inline(always)]
 fn scores_of<E: Stored>(scores: &mut [f32], q: &[f32], k: &[E], stride: usize, dim: usize) {
     let positions = scores.len() / (q.len() / dim);
     for j in 0..positions {
         let key = &k[j * stride..j * stride + dim];
-        prefetch::row_ahead_of(key);
         for (g, q) in q.chunks_exact(dim).enumerate() {
             scores[g * positions + j] = dot(q, key);
         }
     }
 }
 
-/// Positions that are added to an output before it is written back.
-const TOGETHER: usize = 4;
-
 /// See [`attention_mix`].
-#[inline(always)]
 fn mix_of<E: Stored>(out: &mut [f32], weights: &[f32], v: &[E], stride: usize, dim: usize) {
     let positions = weights.len() / (out.len() / dim);
-    let value = |j: usize| &v[j * stride..j * stride + dim];
-    let whole = positions - positions % TOGETHER;
-    for j in (0..whole).step_by(TOGETHER) {
-        let values: [&[E]; TOGETHER] = std::array::from_fn(|i| value(j + i));
-        values.into_iter().for_each(prefetch::row_ahead_of);
-        let chunks = values.map(|value| value.as_chunks::<LANES>().0);
-        let tails = values.map(|value| value.as_chunks::<LANES>().1);
-        for (out, weights) in out.chunks_exact_mut(dim).zip(weights.chunks_exact(positions)) {
-            let weights: [f32; TOGETHER] = std::array::from_fn(|i| weights[j + i]);
-            let (out, out_tail) = out.as_chunks_mut::<LANES>();
-            for (c, out) in out.iter_mut().enumerate() {
-                for (chunks, weight) in chunks.iter().zip(weights) {
-                    *out = lanes_fma(&chunks[c], &[weight; LANES], out);
+    for j in 0..positions {
+        let value = &v[j * stride..j * stride + dim];
+        for (g, out) in out.chunks_exact_mut(dim).enumerate() {
+            let weight = weights[g * positions + j];
+            for (o, x) in out.iter_mut().zip(value) {
+                *o = x.value().mul_add(weight, *o);
+            }
+        }
+    }
+}
+
+/// The sum of lanes, half onto half, so that it takes five additions after each other and not 32.
+fn halving_sum(mut lanes: [f32; 2 * LANES]) -> f32 {
+    let mut half = LANES;
+    while half > 0 {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Defines a loop of attention: in vector registers where the processor has them and heads are whole ones.
+macro_rules! on_this_processor {
+    ($(
+        $(#[$doc:meta])*
+        pub fn $name:ident($out:ident: &mut [f32], $a:ident: &[f32], $b:ident: &[$element:ty], $stride:ident: usize,
+                           $dim:ident: usize) = $vector:ident, $plain:ident
+    )*) => {
+        $(
+            $(#[$doc])*
+            #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the build for the processor"))]
+            pub fn $name($out: &mut [f32], $a: &[f32], $b: &[$element], $stride: usize, $dim: usize) {
+                #[cfg(target_arch = "x86_64")]
+                if $dim.is_multiple_of(LANES) {
+                    use super::product::Level;
+                    match Level::best() {
+                        // SAFETY: the processor has what the loop was compiled for, as `best` has asked.
+                        Some(Level::Amx | Level::Vnni) => {
+                            return unsafe { vector::vnni::$vector($out, $a, $b, $stride, $dim) };
+                        }
+                        // SAFETY: as above.
+                        Some(Level::Avx2) => {
+                            return unsafe { vector::avx2::$vector($out, $a, $b, $stride, $dim) };
+                        }
+                        None => {}
+                    }
                 }
+                $plain($out, $a, $b, $stride, $dim);
             }
-            for (tail, weight) in tails.iter().zip(weights) {
-                add_value(out_tail, weight, tail);
-            }
-        }
-    }
-    for j in whole..positions {
-        for (out, weights) in out.chunks_exact_mut(dim).zip(weights.chunks_exact(positions)) {
-            add_value(out, weights[j], value(j));
-        }
-    }
+        )*
+    };
 }
 
-/// out += weight · value.
-#[inline(always)]
-fn add_value<E: Stored>(out: &mut [f32], weight: f32, value: &[E]) {
-    for (o, x) in out.iter_mut().zip(value) {
-        *o = x.value().mul_add(weight, *o);
-    }
-}
-
-for_each_target! {
+on_this_processor! {
     /// Scores of one key head's queries q `[group, dim]` with keys k, rows of `dim` numbers `stride` apart:
     /// `scores` `[group, positions]` gets q · kᵀ. Each key is read once.
-    pub fn attention_scores(scores: &mut [f32], q: &[f32], k: &[f32], stride: usize, dim: usize) {
-        scores_of(scores, q, k, stride, dim);
-    }
+    pub fn attention_scores(scores: &mut [f32], q: &[f32], k: &[f32], stride: usize, dim: usize) = scores, scores_of
 
     /// What [`attention_scores`] is for: `out` `[group, dim]` is increased by weights `[group, positions]` times values v,
     /// rows of `dim` numbers `stride` apart. Each value is read once.
-    pub fn attention_mix(out: &mut [f32], weights: &[f32], v: &[f32], stride: usize, dim: usize) {
-        mix_of(out, weights, v, stride, dim);
-    }
+    pub fn attention_mix(out: &mut [f32], weights: &[f32], v: &[f32], stride: usize, dim: usize) = mix, mix_of
 
-    /// As [`attention_scores`], for keys without gaps.
-    pub fn attention_scores_bf16(scores: &mut [f32], q: &[f32], k: &[bf16], dim: usize) {
-        scores_of(scores, q, k, dim, dim);
-    }
+    /// As [`attention_scores`], for keys in bf16.
+    pub fn attention_scores_bf16(scores: &mut [f32], q: &[f32], k: &[bf16], stride: usize, dim: usize) = scores_bf16, scores_of
 
-    /// As [`attention_mix`], for values without gaps.
-    pub fn attention_mix_bf16(out: &mut [f32], weights: &[f32], v: &[bf16], dim: usize) {
-        mix_of(out, weights, v, dim, dim);
-    }
+    /// As [`attention_mix`], for values in bf16.
+    pub fn attention_mix_bf16(out: &mut [f32], weights: &[f32], v: &[bf16], stride: usize, dim: usize) = mix_bf16, mix_of
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bit for bit, so that a text does not depend on the processor that wrote it.
+    #[test]
+    fn vector_registers_give_what_plain_loops_give() {
+        for (group, dim, positions) in [(1, 16, 1), (2, 64, 7), (3, 48, 9), (2, 256, 33)] {
+            let numbers =
+                |n: usize, seed: f32| -> Vec<f32> { (0..n).map(|i| (i as f32 + seed).sin() * 2.0).collect() };
+            let stride = dim + 8;
+            let [k, v] = [1.0, 2.0].map(|seed| numbers(positions * stride, seed));
+            let [k16, v16] = [&k, &v].map(|x| x.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<bf16>>());
+            let (q, weights) = (numbers(group * dim, 3.0), numbers(group * positions, 4.0));
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let mut scores = [vec![0.0; group * positions], vec![0.0; group * positions]];
+            let mut outs = [numbers(group * dim, 5.0), numbers(group * dim, 5.0)];
+            attention_scores(&mut scores[0], &q, &k, stride, dim);
+            scores_of(&mut scores[1], &q, &k, stride, dim);
+            assert_eq!(bits(&scores[0]), bits(&scores[1]), "scores {group} {dim} {positions}");
+            attention_scores_bf16(&mut scores[0], &q, &k16, stride, dim);
+            scores_of(&mut scores[1], &q, &k16, stride, dim);
+            assert_eq!(bits(&scores[0]), bits(&scores[1]), "scores of bf16 {group} {dim} {positions}");
+            attention_mix(&mut outs[0], &weights, &v, stride, dim);
+            mix_of(&mut outs[1], &weights, &v, stride, dim);
+            assert_eq!(bits(&outs[0]), bits(&outs[1]), "mix {group} {dim} {positions}");
+            attention_mix_bf16(&mut outs[0], &weights, &v16, stride, dim);
+            mix_of(&mut outs[1], &weights, &v16, stride, dim);
+            assert_eq!(bits(&outs[0]), bits(&outs[1]), "mix of bf16 {group} {dim} {positions}");
+        }
+    }
     use candle_core::{D, Device, Tensor};
     use candle_nn::ops::softmax;
 

@@ -11,8 +11,8 @@
 #![cfg(target_arch = "x86_64")]
 
 mod amx;
-mod avx2;
-mod vnni;
+pub(super) mod avx2;
+pub(super) mod vnni;
 
 use super::int8::{BLOCK, Int8Rows};
 use super::panels::{LANES, Panels};
@@ -111,7 +111,7 @@ macro_rules! operations {
             #[expect(unsafe_code, reason = "an operation for one instruction set, which may read or write through a pointer")]
             #[inline]
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn $name $(<const $n: $n_type>)? ($($arg: $type),*) $(-> $result)? {
+            pub(in crate::kernels) unsafe fn $name $(<const $n: $n_type>)? ($($arg: $type),*) $(-> $result)? {
                 // SAFETY: the caller passes pointers to as many bytes as the operation reads or writes.
                 #[allow(unused_unsafe, reason = "some only compute")]
                 unsafe { $body }

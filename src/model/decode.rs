@@ -330,7 +330,7 @@ fn attend_head<'a>(
     });
     for ((k, _), place) in runs.clone().zip(places.clone()) {
         part.resize(group * place.len(), 0.0);
-        attention_scores_bf16(part, q, k, dim);
+        attention_scores_bf16(part, q, k, dim, dim);
         if place.is_empty() {
             continue;
         }
@@ -347,7 +347,7 @@ fn attend_head<'a>(
         for scores in scores.chunks_exact(positions) {
             part.extend_from_slice(&scores[place.clone()]);
         }
-        attention_mix_bf16(out, part, v, dim);
+        attention_mix_bf16(out, part, v, dim, dim);
     }
 }
 

@@ -2,13 +2,16 @@
 
 #![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
 
+use half::bf16;
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
-    _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    __m128i, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm256_abs_epi8, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
+    _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_fnmadd_ps, _mm256_load_si256, _mm256_loadu_ps, _mm256_madd_epi16, _mm256_maddubs_epi16,
     _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi16, _mm256_srli_epi16,
-    _mm256_storeu_ps, _mm256_xor_si256,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_xor_si256,
 };
 
 /// 64 bytes.
@@ -62,6 +65,7 @@ super::operations! { "avx2,fma,f16c":
     fn zero() -> Floats { [_mm256_setzero_ps(); 2] }
     fn splat(x: f32) -> Floats { [_mm256_set1_ps(x); 2] }
     fn mul(a: Floats, b: Floats) -> Floats { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    fn plus(a: Floats, b: Floats) -> Floats { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
     /// a · b + c.
     fn fmadd(a: Floats, b: Floats, c: Floats) -> Floats {
         [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])]
@@ -86,6 +90,25 @@ super::operations! { "avx2,fma,f16c":
         let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast::<__m128i>()));
         let high = _mm256_cvtepi8_epi32(_mm_loadl_epi64(at.add(8).cast::<__m128i>()));
         floats([low, high])
+    }
+    /// 16 floats.
+    fn singles(at: *const f32) -> Floats { [_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(8))] }
+    /// 16 bf16, whose bits are the upper half of the f32's.
+    fn bf16s(at: *const bf16) -> Floats {
+        let at = at.cast::<__m128i>();
+        let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(at));
+        let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.add(1)));
+        [
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+        ]
+    }
+    /// The sum, half onto half.
+    fn sum(x: Floats) -> f32 {
+        let eight = _mm256_add_ps(x[0], x[1]);
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
     fn store(at: *mut f32, x: Floats) {
         _mm256_storeu_ps(at, x[0]);

@@ -2,11 +2,15 @@
 
 #![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
 
+use half::bf16;
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_epi32,
-    _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_mul_ps,
-    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    __m128i, __m256i, __m512, __m512i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128,
+    _mm256_extractf128_ps, _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
+    _mm512_castps_pd, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
+    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_loadu_ps,
+    _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
     _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps,
 };
 
@@ -41,6 +45,7 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
     fn zero() -> Floats { _mm512_setzero_ps() }
     fn splat(x: f32) -> Floats { _mm512_set1_ps(x) }
     fn mul(a: Floats, b: Floats) -> Floats { _mm512_mul_ps(a, b) }
+    fn plus(a: Floats, b: Floats) -> Floats { _mm512_add_ps(a, b) }
     /// a · b + c.
     fn fmadd(a: Floats, b: Floats, c: Floats) -> Floats { _mm512_fmadd_ps(a, b, c) }
     /// c − a · b.
@@ -54,6 +59,21 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
     /// 16 signed bytes.
     fn signed(at: *const u8) -> Floats {
         _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast::<__m128i>())))
+    }
+    /// 16 floats.
+    fn singles(at: *const f32) -> Floats { _mm512_loadu_ps(at) }
+    /// 16 bf16, whose bits are the upper half of the f32's.
+    fn bf16s(at: *const bf16) -> Floats {
+        let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast::<__m256i>()));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+    }
+    /// The sum, half onto half.
+    fn sum(x: Floats) -> f32 {
+        let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
+        let eight = _mm256_add_ps(_mm512_castps512_ps256(x), upper);
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
     fn store(at: *mut f32, x: Floats) { _mm512_storeu_ps(at, x) }
 }
