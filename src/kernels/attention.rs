@@ -251,6 +251,25 @@ mod tests {
             attention_mix_bf16(&mut outs[0], &weights, &v16, stride, dim);
             mix_of(&mut outs[1], &weights, &v16, stride, dim);
             assert_eq!(bits(&outs[0]), bits(&outs[1]), "mix of bf16 {group} {dim} {positions}");
+            // A processor with more than AVX2 took the other build above.
+            #[cfg(target_arch = "x86_64")]
+            if super::super::product::Level::Avx2.is_available() {
+                // What `scores_of` and `mix_of` gave last.
+                let (want, before) = (bits(&scores[1]), outs[1].clone());
+                mix_of(&mut outs[1], &weights, &v16, stride, dim);
+                let mut got = (vec![0.0; group * positions], before);
+                // SAFETY: the processor has AVX2, as just asked.
+                #[expect(unsafe_code, reason = "calls one build")]
+                unsafe {
+                    vector::avx2::scores_bf16(&mut got.0, &q, &k16, stride, dim);
+                    vector::avx2::mix_bf16(&mut got.1, &weights, &v16, stride, dim);
+                }
+                assert_eq!(
+                    (bits(&got.0), bits(&got.1)),
+                    (want, bits(&outs[1])),
+                    "AVX2 {group} {dim} {positions}"
+                );
+            }
         }
     }
     use candle_core::{D, Device, Tensor};
