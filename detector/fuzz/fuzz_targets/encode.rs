@@ -16,6 +16,9 @@ static BOTH: LazyLock<[(Tokenizer, Library); 2]> = LazyLock::new(|| {
     let library = |path: &Path| {
         let mut library = Library::from_file(path).expect("a tokenizer");
         library.set_encode_special_tokens(true);
+        // As the detector does: the tests' tokenizer asks for both.
+        library.with_truncation(None).expect("no truncation");
+        library.with_padding(None);
         library.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         library
     };
