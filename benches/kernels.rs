@@ -35,7 +35,7 @@ fn matrix(format: Format) -> Matrix {
 }
 
 fn products(c: &mut Criterion) {
-    for format in [Format::Q4_0, Format::Q4K, Format::Q6K, Format::Q8_0] {
+    for format in [Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K, Format::Q8_0] {
         let stored = matrix(format);
         for rows in [1, 8, 64] {
             let mut group = c.benchmark_group(format!("{} x {rows}", format.name()));

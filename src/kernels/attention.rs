@@ -225,6 +225,8 @@ on_this_processor! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{D, Device, Tensor};
+    use candle_nn::ops::softmax;
 
     /// Bit for bit, so that a text does not depend on the processor that wrote it.
     #[test]
@@ -272,8 +274,6 @@ mod tests {
             }
         }
     }
-    use candle_core::{D, Device, Tensor};
-    use candle_nn::ops::softmax;
 
     /// Against candle's operations, with keys and values inside larger buffers, as a cache has them.
     #[test]

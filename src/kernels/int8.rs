@@ -15,7 +15,8 @@ pub struct Int8Rows {
     pub(super) values: Vec<i8>,
     /// One a block. NaN where a number of the block is not finite, so that it is not lost.
     pub(super) scales: Vec<f32>,
-    /// What the zero points of weights contribute to integer sums: −8 Σ of a block's values, for a zero of 8.
+    /// What the zero points of weights contribute to integer sums: −8 Σ of a block's values, for a zero of 8 (or
+    /// twice that).
     pub(super) minus_8: Vec<i32>,
     /// −32 Σ of the values of each half of a block, for a zero of 32.
     pub(super) minus_32: Vec<i32>,

@@ -1,7 +1,7 @@
 //! Memory asked for before it is read.
 //!
-//! A processor fetches ahead by itself, but some not far enough, and never across the end of a 4 KiB page: on a Xeon,
-//! products of eight rows ran at two thirds of their speed without this.
+//! A processor fetches ahead by itself, but some not far enough, and as a rule not across the end of a 4 KiB page: on a
+//! Xeon, products of eight rows ran at three quarters of their speed without this.
 
 /// How far in front of what is read, in bytes. Twice as near and twice as far are slower (docs/performance.md).
 const AHEAD: usize = 2048;

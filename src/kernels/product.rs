@@ -174,6 +174,29 @@ macro_rules! kernel {
     };
 }
 
+/// Defines the kernel of a format with a scale for each 32 inputs, of which `$unpack` makes quads from so many vectors; the zero
+/// of its weights contributes `$start`.
+macro_rules! small_blocks {
+    ($features:literal, $name:ident, $format:expr, $unpack:ident of $vectors:literal, |$minus_8:ident| $start:expr) => {
+        kernel! { $features, $name, $format, |scales, numbers, group, rows, acc| {
+            let mut half = 0;
+            while half < 2 {
+                let scale = halves(scales.add(32 * half));
+                let quads = $unpack(numbers.add($vectors * half * VECTOR));
+                let b = 2 * group + half;
+                let mut m = 0;
+                while m < M {
+                    let $minus_8 = *rows.minus_8[m].add(b);
+                    let sum = floats(dot8(&quads, rows.values[m].add(BLOCK * b), ints($start)));
+                    acc[m] = fmadd(sum, mul(scale, splat(*rows.scales[m].add(b))), acc[m]);
+                    m += 1;
+                }
+                half += 1;
+            }
+        } }
+    };
+}
+
 /// Runs a kernel for M rows from `$first` on, the most that there are one for; returns M.
 macro_rules! pass {
     ($kernel:ident, $panels:expr, $xs:expr, $first:expr, $out:expr) => {
@@ -196,7 +219,7 @@ macro_rules! kernels {
         use super::super::Format;
         use super::super::panels::{Panels, Shape, VECTOR};
         use super::super::prefetch;
-        use super::{BLOCK, Int8Rows, LANES, ROWS, Rows, kernel, pass};
+        use super::{BLOCK, Int8Rows, LANES, ROWS, Rows, kernel, pass, small_blocks};
         use std::ops::Range;
 
         /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width, for the
@@ -320,39 +343,8 @@ macro_rules! kernels {
             }
         } }
 
-        kernel! { $features, q4_0, Format::Q4_0, |scales, numbers, group, rows, acc| {
-            let mut half = 0;
-            while half < 2 {
-                let scale = halves(scales.add(32 * half));
-                let quads = nibbles(numbers.add(4 * half * VECTOR));
-                let b = 2 * group + half;
-                let mut m = 0;
-                while m < M {
-                    let start = ints(*rows.minus_8[m].add(b));
-                    let sum = floats(dot8(&quads, rows.values[m].add(BLOCK * b), start));
-                    acc[m] = fmadd(sum, mul(scale, splat(*rows.scales[m].add(b))), acc[m]);
-                    m += 1;
-                }
-                half += 1;
-            }
-        } }
-
-        kernel! { $features, q5_0, Format::Q5_0, |scales, numbers, group, rows, acc| {
-            let mut half = 0;
-            while half < 2 {
-                let scale = halves(scales.add(32 * half));
-                let quads = fives(numbers.add(5 * half * VECTOR));
-                let b = 2 * group + half;
-                let mut m = 0;
-                while m < M {
-                    let start = ints(2 * *rows.minus_8[m].add(b));
-                    let sum = floats(dot8(&quads, rows.values[m].add(BLOCK * b), start));
-                    acc[m] = fmadd(sum, mul(scale, splat(*rows.scales[m].add(b))), acc[m]);
-                    m += 1;
-                }
-                half += 1;
-            }
-        } }
+        small_blocks! { $features, q4_0, Format::Q4_0, nibbles of 4, |minus_8| minus_8 }
+        small_blocks! { $features, q5_0, Format::Q5_0, fives of 5, |minus_8| 2 * minus_8 }
 
         kernel! { $features, q4_k, Format::Q4K, |scales, numbers, group, rows, acc| {
             let (mut sum, mut below) = ([zero(); M], [zero(); M]);
@@ -406,7 +398,7 @@ macro_rules! kernels {
     };
 }
 
-use {kernel, kernels, operations, pass};
+use {kernel, kernels, operations, pass, small_blocks};
 
 #[cfg(test)]
 mod tests {
