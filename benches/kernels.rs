@@ -1,5 +1,5 @@
-//! Products of one and of eight rows of activations with a stored matrix of Gemma 2 2B's feed-forward layer, on one thread:
-//! our kernels of each instruction set beside candle's on the same rows.
+//! Products of one, of eight and of a prompt's rows of activations with a stored matrix of Gemma 2 2B's feed-forward layer, on
+//! one thread: our kernels of each instruction set beside candle's on the same rows.
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench --bench kernels`
 
@@ -37,7 +37,7 @@ fn matrix(format: Format) -> Matrix {
 fn products(c: &mut Criterion) {
     for format in [Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K, Format::Q8_0] {
         let stored = matrix(format);
-        for rows in [1, 8, 64] {
+        for rows in [1, 8, 256] {
             let mut group = c.benchmark_group(format!("{} x {rows}", format.name()));
             group.throughput(Throughput::Bytes(stored.bytes().len() as u64)).sample_size(20);
             let xs: Vec<f32> = (0..rows * COLS).map(|i| (i as f32 * 0.37).sin()).collect();
@@ -48,14 +48,24 @@ fn products(c: &mut Criterion) {
             });
             #[cfg(target_arch = "x86_64")]
             if let Some(panels) = stored.in_panels(|_| ()).as_ref().and_then(Matrix::panels) {
-                use wmgen::kernels::Int8Rows;
+                use wmgen::kernels::{Activations, Int8Rows, Sums};
                 use wmgen::kernels::panels::LANES;
                 use wmgen::kernels::product::{Level, multiply};
-                let xs = Int8Rows::new(&xs, COLS);
+                let mut floats = xs;
+                let xs = Int8Rows::new(&floats, COLS);
                 let mut out = vec![[0f32; LANES]; rows * ROWS / LANES];
                 for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
                     group.bench_function(BenchmarkId::from_parameter(format!("{level:?}")), |b| {
                         b.iter(|| multiply(level, panels, 0..ROWS / LANES, &xs, &mut out));
+                    });
+                }
+                if rows > 8 {
+                    let (mut activations, mut sums) = (Activations::new(), Sums::default());
+                    activations.fill(rows, COLS, &mut floats, |_, floats, numbers| {
+                        numbers.copy_from_slice(floats);
+                    });
+                    group.bench_function(BenchmarkId::from_parameter("many rows"), |b| {
+                        b.iter(|| sums.product(&[&**panels], &activations));
                     });
                 }
             }

@@ -190,7 +190,7 @@ macro_rules! on_this_processor {
                     use super::product::Level;
                     match Level::best() {
                         // SAFETY: the processor has what the loop was compiled for, as `best` has asked.
-                        Some(Level::Amx | Level::Vnni) => {
+                        Some(Level::Vnni) => {
                             return unsafe { vector::vnni::$vector($out, $a, $b, $stride, $dim) };
                         }
                         // SAFETY: as above.

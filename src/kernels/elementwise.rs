@@ -6,6 +6,7 @@
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
 use super::prefetch;
+use half::bf16;
 
 /// Defines a function three times, for AVX-512, for AVX2 with FMA and for whatever the target has; picks at run time.
 macro_rules! for_each_target {
@@ -320,6 +321,16 @@ for_each_target! {
             let (x, y) = (*a, *b);
             *a = x * *c + y * *s;
             *b = y * *c - x * *s;
+        }
+    }
+
+    /// Numbers to the nearest bf16, ties to even; NaN stays NaN.
+    pub fn bf16_row(out: &mut [bf16], xs: &[f32]) {
+        for (out, x) in out.iter_mut().zip(xs) {
+            let bits = x.to_bits();
+            let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
+            let quiet = bits >> 16 | 0x40;
+            *out = bf16::from_bits(if x.is_nan() { quiet } else { rounded } as u16);
         }
     }
 

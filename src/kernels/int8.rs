@@ -1,7 +1,9 @@
 //! Activations rounded to 8 bits, for the integer kernels.
 
 use super::elementwise::for_each_target;
+use super::tiles::with_numbers;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Numbers that share a scale.
 pub const BLOCK: usize = 32;
@@ -31,6 +33,27 @@ impl Int8Rows {
         rows.reshape(xs.len().checked_div(cols).unwrap_or(0), cols);
         rows.each().zip(xs.par_chunks(cols.max(1))).for_each(|(row, xs)| row.set(xs));
         rows
+    }
+
+    /// Rounds `rows` rows of `cols` numbers, in strips of so many; see [`Activations::fill`](super::many_rows::Activations::fill).
+    pub(super) fn fill(
+        &mut self,
+        rows: usize,
+        cols: usize,
+        of_strip: usize,
+        beside: &mut [f32],
+        strip: impl Fn(Range<usize>, &mut [f32], &mut [f32]) + Sync,
+    ) {
+        debug_assert!(beside.len().is_multiple_of(rows));
+        self.reshape(rows, cols);
+        let beside = beside.par_chunks_mut(of_strip * beside.len() / rows);
+        self.each().chunks(of_strip).zip(beside).enumerate().for_each(|(index, (places, beside))| {
+            let start = index * of_strip;
+            with_numbers(places.len() * cols, |numbers| {
+                strip(start..start + places.len(), beside, numbers);
+                places.into_iter().zip(numbers.chunks_exact(cols)).for_each(|(place, row)| place.set(row));
+            });
+        });
     }
 
     /// Makes room for so many rows, in which any numbers may stand until they are [set](Self::set).

@@ -198,7 +198,7 @@ impl MatMul {
 }
 
 /// Whether this processor has integer kernels for matrices in panels.
-pub(super) fn has_integer_kernels() -> bool {
+pub(crate) fn has_integer_kernels() -> bool {
     #[cfg(target_arch = "x86_64")]
     return super::product::Level::best().is_some();
     #[cfg(not(target_arch = "x86_64"))]

@@ -6,11 +6,11 @@
 //! The kernels are written once, in terms of a few operations on the numbers of a vector, and compiled for each instruction
 //! set that has these: AVX-512 VNNI (whose one instruction multiplies 64 unsigned by 64 signed bytes and adds
 //! them up by fours) and AVX2. Where the processor has neither, nothing is put into panels, and candle's kernels run.
-//! Many rows go through AMX, the matrix unit of newer Xeons, where there is one. All three give the same bits.
+//! Both give the same bits. The many rows of a prompt go through AMX, the matrix unit of newer Xeons, where there is one, in bf16.
 
 #![cfg(target_arch = "x86_64")]
 
-mod amx;
+pub mod amx;
 pub(super) mod avx2;
 pub(super) mod vnni;
 
@@ -24,8 +24,6 @@ const ROWS: usize = 8;
 /// The instruction sets that there are kernels for, the fastest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// AMX for many rows, AVX-512 with VNNI for few.
-    Amx,
     /// AVX-512 with VNNI.
     Vnni,
     /// AVX2 with FMA and half floats.
@@ -34,12 +32,11 @@ pub enum Level {
 
 impl Level {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Amx, Self::Vnni, Self::Avx2];
+    pub const ALL: [Self; 2] = [Self::Vnni, Self::Avx2];
 
     /// Whether this processor has the instructions.
     pub fn is_available(self) -> bool {
         match self {
-            Self::Amx => amx::is_available() && Self::Vnni.is_available(),
             Self::Vnni => {
                 std::is_x86_feature_detected!("avx512f")
                     && std::is_x86_feature_detected!("avx512bw")
@@ -70,9 +67,8 @@ pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &Int8Row
     assert_eq!(xs.cols(), panels.cols(), "activations of another width");
     assert_eq!(out.len(), range.len() * xs.rows(), "an output for each panel and row");
     match level {
-        Level::Amx if amx::takes(panels, xs.rows()) => amx::run(panels, range, xs, out),
-        Level::Amx | Level::Vnni => vnni::run(panels, range, xs, 0, out),
-        Level::Avx2 => avx2::run(panels, range, xs, 0, out),
+        Level::Vnni => vnni::run(panels, range, xs, out),
+        Level::Avx2 => avx2::run(panels, range, xs, out),
     }
 }
 
@@ -222,24 +218,17 @@ macro_rules! kernels {
         use super::{BLOCK, Int8Rows, LANES, ROWS, Rows, kernel, pass, small_blocks};
         use std::ops::Range;
 
-        /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width, for the
-        /// rows from `from` on.
+        /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
         #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
-        pub(super) fn run(
-            panels: &Panels,
-            range: Range<usize>,
-            xs: &Int8Rows,
-            from: usize,
-            out: &mut [[f32; LANES]],
-        ) {
+        pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &Int8Rows, out: &mut [[f32; LANES]]) {
             macro_rules! passes {
                 ($kernel:ident) => {
-                    if matches!(xs.rows() - from, 1 | 2 | 4 | ROWS) {
-                        pass!($kernel, panels.panels(range), xs, from, &mut out[from..]);
+                    if matches!(xs.rows(), 1 | 2 | 4 | ROWS) {
+                        pass!($kernel, panels.panels(range), xs, 0, out);
                     } else {
                         // A panel stays in the cache for all passes.
                         for (index, out) in range.zip(out.chunks_exact_mut(xs.rows().max(1))) {
-                            let mut done = from;
+                            let mut done = 0;
                             while done < xs.rows() {
                                 let panel = panels.panels(index..index + 1);
                                 done += pass!($kernel, panel, xs, done, &mut out[done..]);

@@ -5,11 +5,11 @@
 //! output; gate and up; down. Between the waits every thread computes what all need (norms, residuals, rounding to 8 bits)
 //! for itself, which takes less than handing it over. Attention is divided by sequence and key head.
 
+use super::attend::{self, Run};
 use super::config::{Config, LayerKind};
 use super::kv_cache::Past;
 use super::rope;
-use crate::kernels::attention::{attention_mix_bf16, attention_scores_bf16};
-use crate::kernels::elementwise::{attention_row, gated_gelu_row, rotate_head, scaled_norm_row};
+use crate::kernels::elementwise::{gated_gelu_row, rotate_head, scaled_norm_row};
 use crate::kernels::panels::LANES;
 use crate::kernels::team::{Exchange, Member, Work, together};
 use crate::kernels::{Int8Rows, Panels};
@@ -161,13 +161,7 @@ struct Scratch {
     kept: Vec<bf16>,
     /// The outputs of a run of panels.
     sums: [Vec<[f32; LANES]>; 2],
-    attention: AttentionScratch,
-}
-
-#[derive(Default)]
-struct AttentionScratch {
-    scores: Vec<f32>,
-    part: Vec<f32>,
+    attention: attend::Scratch,
 }
 
 impl Step<'_> {
@@ -278,9 +272,10 @@ impl Step<'_> {
                 // As the cache will have them.
                 own.kept.clear();
                 own.kept.extend(kv.iter().map(|x| bf16::from_f32(*x)));
-                let past = self.sequences[s].past[index].head(head);
-                let runs = past.chain([own.kept.split_at(dim)]);
-                attend_head(found, q, runs, dim, softcap, &mut own.attention);
+                let past = &self.sequences[s].past[index];
+                let (keys, values) = own.kept.split_at(dim);
+                let runs = past.head(head).chain([Run { keys, values, stride: dim }]);
+                attend::attend(found, q, runs, dim, softcap, |_| 0..past.len() + 1, &mut own.attention);
             }
         });
     }
@@ -307,47 +302,6 @@ impl Step<'_> {
             out[pair * found.len()..][..found.len()].copy_from_slice(found);
             kv[start + pair * of_kv..][..of_kv].copy_from_slice(pushed);
         });
-    }
-}
-
-/// softmax(soft cap(q · kᵀ)) · v for the queries `[group, head_dim]` of a key head, over runs of keys and values.
-fn attend_head<'a>(
-    out: &mut [f32],
-    q: &[f32],
-    runs: impl Iterator<Item = (&'a [bf16], &'a [bf16])> + Clone,
-    dim: usize,
-    softcap: f32,
-    own: &mut AttentionScratch,
-) {
-    let group = q.len() / dim;
-    let positions: usize = runs.clone().map(|(k, _)| k.len() / dim).sum();
-    let AttentionScratch { scores, part } = own;
-    scores.resize(group * positions, 0.0);
-    let places = runs.clone().scan(0, |at, (k, _)| {
-        let start = *at;
-        *at += k.len() / dim;
-        Some(start..*at)
-    });
-    for ((k, _), place) in runs.clone().zip(places.clone()) {
-        part.resize(group * place.len(), 0.0);
-        attention_scores_bf16(part, q, k, dim, dim);
-        if place.is_empty() {
-            continue;
-        }
-        for (scores, part) in scores.chunks_exact_mut(positions).zip(part.chunks_exact(place.len())) {
-            scores[place.clone()].copy_from_slice(part);
-        }
-    }
-    for scores in scores.chunks_exact_mut(positions) {
-        attention_row(scores, softcap);
-    }
-    out.fill(0.0);
-    for ((_, v), place) in runs.zip(places) {
-        part.clear();
-        for scores in scores.chunks_exact(positions) {
-            part.extend_from_slice(&scores[place.clone()]);
-        }
-        attention_mix_bf16(out, part, v, dim, dim);
     }
 }
 

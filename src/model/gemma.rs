@@ -13,6 +13,7 @@ use super::norm::RmsNorm;
 use super::rope::Angles;
 use super::source::{Plain, Source, Stored};
 use super::weights::{Progress, Weights};
+use crate::kernels::Activations;
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,8 +30,9 @@ pub struct LoadOptions<'a> {
     pub dtype: Option<DType>,
     /// Apply the soft caps that the configuration has. `false` drops both: another model, for comparison.
     pub softcap: bool,
-    /// Never round activations to 8 bits for quantised weights, so that a decode step equals the same position of a
-    /// prompt; slower on quantised weights, of no effect on others.
+    /// Never round activations for quantised weights, so that a decode step equals the same position of a prompt; slower on
+    /// quantised weights, of no effect on others. (A decode step rounds to 8 bits; a prompt does, too, or to bf16 where the
+    /// processor has a matrix unit.)
     pub exact: bool,
     /// Called while the weights are read.
     pub progress: Option<Box<dyn FnMut(Progress) + 'a>>,
@@ -368,7 +370,7 @@ impl Gemma {
     }
 
     /// Runs the layers over the tokens `range` of each row, which stand at positions from `start` on.
-    fn chunk<R: AsRef<[u32]>>(
+    pub(super) fn chunk<R: AsRef<[u32]>>(
         &self,
         rows: &[R],
         range: std::ops::Range<usize>,
@@ -379,6 +381,14 @@ impl Gemma {
         let (batch, len) = (rows.len(), range.len());
         let ids: Vec<u32> = rows.iter().flat_map(|r| r.as_ref()[range.clone()].iter().copied()).collect();
         let mut xs = self.embed(&ids, (batch, len))?;
+        if let (Some(decoder), Some(cache), 2..) = (&self.decoder, &mut cache, len)
+            && batch == 1
+            && cache.layers.iter().all(|layer| layer.past(start).is_some())
+        {
+            let mut numbers = xs.flatten_all()?.to_vec1()?;
+            decoder.read(c, &mut numbers, start, &mut cache.layers, Activations::new())?;
+            return self.norm.forward(&Tensor::from_vec(numbers, xs.shape(), &self.device)?);
+        }
         let angles =
             |rope| -> Result<Angles> { Angles::new(rope, c.head_dim, start, len, &self.device, self.dtype) };
         let (local, global) = (angles(c.rope_local)?, angles(c.rope_global)?);

@@ -8,6 +8,7 @@
 //! A model that rounds activations for its quantised weights keeps them in bf16, the dtype that Gemma was trained
 //! in: attention over a long text reads half the memory. All others keep them in the dtype that they compute in.
 
+use super::attend::Run;
 use super::config::{Config, LayerKind};
 use super::error::{Error, Result};
 use candle_core::{CpuStorage, D, DType, Device, Storage, Tensor, shape::Dim};
@@ -58,18 +59,23 @@ impl LayerCache {
         Ok((keys.to_dtype(computed)?, values.to_dtype(computed)?))
     }
 
-    /// Adds the keys and values of one position of one sequence, `[kv_heads, 2, head_dim]`, in bf16.
+    /// Adds the keys and the values of positions `start` and following of one sequence, `[positions, kv_heads, head_dim]` each.
     ///
     /// # Errors
     /// Shapes other than before.
-    pub(super) fn push(&mut self, position: usize, kv: &[f32], dim: usize) -> Result<()> {
-        let pick = |which: usize| -> Result<Tensor> {
-            let heads = kv.chunks_exact(2 * dim);
-            let shape = (1, heads.len(), 1, dim);
-            let values = heads.flat_map(|head| &head[which * dim..(which + 1) * dim]);
-            Ok(Tensor::from_vec(values.map(|x| bf16::from_f32(*x)).collect::<Vec<_>>(), shape, &Device::Cpu)?)
+    pub(super) fn push(
+        &mut self,
+        start: usize,
+        keys: &[bf16],
+        values: &[bf16],
+        kv_heads: usize,
+        dim: usize,
+    ) -> Result<()> {
+        let heads_first = |numbers: &[bf16]| -> Result<Tensor> {
+            let shape = (1, numbers.len() / (kv_heads * dim), kv_heads, dim);
+            Ok(Tensor::from_slice(numbers, shape, &Device::Cpu)?.transpose(1, POSITIONS)?)
         };
-        self.extend_stored(position, &pick(0)?, &pick(1)?)?;
+        self.extend_stored(start, &heads_first(keys)?, &heads_first(values)?)?;
         Ok(())
     }
 
@@ -113,7 +119,7 @@ impl LayerCache {
         } else {
             // The slot that this position will take holds one that it does not see.
             let slot = position % self.limit;
-            [0..slot, slot + 1..self.limit]
+            [slot + 1..self.limit, 0..slot]
         };
         let Some((keys, values)) = &self.buffers else {
             return (position == 0).then_some(Past { buffers: None, slots, capacity: 0, dim: 0 });
@@ -216,20 +222,26 @@ impl<'a> Guarded<'a> {
 /// The keys and values that one position of one sequence sees before itself, where they lie.
 pub(super) struct Past<'a> {
     buffers: Option<(Guarded<'a>, Guarded<'a>)>,
-    /// The slots that are seen: two runs, either of which may be empty.
+    /// The slots that are seen, in the order of their positions: two runs, either of which may be empty.
     slots: [Range<usize>; 2],
     capacity: usize,
     dim: usize,
 }
 
 impl Past<'_> {
-    /// Keys and values of a head, a run of positions each.
-    pub(super) fn head(&self, head: usize) -> impl Iterator<Item = (&[bf16], &[bf16])> + Clone {
+    /// Number of positions.
+    pub(super) fn len(&self) -> usize {
+        self.slots.iter().map(Range::len).sum()
+    }
+
+    /// Keys and values of a head.
+    pub(super) fn head(&self, head: usize) -> impl Iterator<Item = Run<'_>> + Clone {
         self.buffers.iter().flat_map(move |(keys, values)| {
             self.slots.iter().filter(|slots| !slots.is_empty()).map(move |slots| {
                 let first = head * self.capacity;
                 let range = (first + slots.start) * self.dim..(first + slots.end) * self.dim;
-                (&keys.numbers()[range.clone()], &values.numbers()[range])
+                let (keys, values) = (&keys.numbers()[range.clone()], &values.numbers()[range]);
+                Run { keys, values, stride: self.dim }
             })
         })
     }

@@ -6,6 +6,7 @@
 //! The reference is `transformers` in f32 (`Gemma2ForCausalLM`, `Gemma3ForCausalLM`, eager attention); the tests hold
 //! every logit to it.
 
+mod attend;
 pub mod attention;
 pub mod config;
 mod decode;
@@ -17,6 +18,7 @@ pub mod linear;
 pub mod logits;
 pub mod mlp;
 pub mod norm;
+mod prompt;
 pub mod rope;
 mod source;
 mod step;

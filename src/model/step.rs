@@ -10,6 +10,7 @@ use super::logits::RawLogits;
 use super::norm::RmsNorm;
 use super::rope::Angles;
 use candle_core::{DType, Tensor};
+use half::bf16;
 
 impl Gemma {
     /// Feeds one token to each of several sequences, which may be of different lengths and have a cache each, and returns
@@ -73,13 +74,18 @@ impl Gemma {
             let Some(sequences) = sequences else { return Ok(None) };
             decoder.step(&self.config, &xs.flatten_all()?.to_vec1()?, &sequences)
         };
-        let (layers, dim) = (self.layers.len(), self.config.head_dim);
-        let of_sequence = stepped.kv.len() / (layers * caches.len());
+        let (kv_heads, dim) = (self.config.kv_heads, self.config.head_dim);
+        let of_sequence = 2 * kv_heads * dim;
         for (i, kv) in stepped.kv.chunks_exact(of_sequence).enumerate() {
             let (layer, sequence) = (i / caches.len(), i % caches.len());
             let cache = &mut *caches[sequence];
-            let position = cache.len;
-            cache.layers[layer].push(position, kv, dim)?;
+            let (mut keys, mut values) = (Vec::new(), Vec::new());
+            for head in kv.chunks_exact(2 * dim) {
+                let (key, value) = head.split_at(dim);
+                keys.extend(key.iter().map(|x| bf16::from_f32(*x)));
+                values.extend(value.iter().map(|x| bf16::from_f32(*x)));
+            }
+            cache.layers[layer].push(cache.len, &keys, &values, kv_heads, dim)?;
         }
         for cache in caches.iter_mut() {
             cache.len += 1;

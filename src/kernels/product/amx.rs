@@ -1,50 +1,44 @@
-//! Products for many rows of activations by AMX, the matrix unit of Xeons since Sapphire Rapids: one instruction multiplies
-//! a tile of 16 rows of activations by one of 16 rows of weights.
+//! Products for the many rows of a prompt by AMX, the matrix unit of Xeons since Sapphire Rapids: one instruction multiplies
+//! a tile of 16 rows of activations by one of 16 rows of weights, 32 inputs of each, all in bf16, and adds to sums in f32.
 //!
-//! A tile of weights is eight vectors of a [panel](crate::kernels::panels) as they lie there, but with a byte for each
-//! number, so a panel is unpacked once, into memory that stays in the second-level cache, and multiplied by all rows. The
-//! integer sums come back through memory and are scaled as the other kernels do it, in the same order.
+//! Weights become bf16 as they are needed, two [panels](crate::kernels::panels) and 512 inputs at a time, in memory that
+//! stays in the first-level cache. Their scales are in them, so that sums stay in the unit: in 8-bit integers they
+//! would come back through memory for each scale, once in 32 inputs, which took six times the multiplication.
 
 use super::vnni::{
-    fives, floats, fmadd, fnmadd, halves, load, mul, nibbles, signed, sixes, splat, splat_byte, store,
-    unsigned, zero,
+    fives, floats, fmadd, halves, load, mul, nibbles, signed, sixes, splat, splat_byte, unsigned,
 };
-use super::{BLOCK, Int8Rows, LANES};
+use super::{BLOCK, LANES};
 use crate::kernels::Format;
 use crate::kernels::panels::{Panels, Shape, VECTOR};
+use crate::kernels::tiles::{self, Line, Tiles};
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid_count, __m512i, _mm512_load_si512, _mm512_loadu_ps, _mm512_store_si512, _mm512_sub_epi8,
+    __cpuid_count, __m512, __m512bh, __m512i, _mm512_and_si512, _mm512_cvtne2ps_pbh,
+    _mm512_permutexvar_epi16, _mm512_set_epi16, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_srli_epi32,
+    _mm512_store_si512, _mm512_sub_ps,
 };
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Rows of activations in a tile.
-const ROWS: usize = 16;
-/// Rows whose sums are scaled together: as many as there are registers for.
-const TOGETHER: usize = 8;
-/// Tiles of sums that one step computes: half of the registers.
-const TILES: usize = 4;
-/// Blocks whose sums are scaled together, two steps: a group of the format that has minima.
-const RUN: usize = 2 * TILES;
-/// Steps whose sums are in memory: what the unit writes can be read only when it is in the cache.
-const STEPS: usize = 4;
-
-/// Whether a product of so many rows is for the unit.
-pub(super) fn takes(panels: &Panels, rows: usize) -> bool {
-    /// Below this many rows unpacking a panel costs more than the unit saves.
-    const FROM_ROWS: usize = 32;
-    rows >= FROM_ROWS && panels.cols() > TILES * BLOCK && panels.cols().is_multiple_of(TILES * BLOCK)
-}
+/// Inputs whose weights are in bf16 at a time, in tiles: with the activations of 256 rows they fit the second-level cache.
+const STEPS: usize = 64;
+/// Tiles in the longest group of a format.
+const GROUP: usize = 8;
+/// Lines of a tile, of activations as of weights.
+const LINES: usize = 16;
 
 /// Whether the processor has the unit and the system lets this process use it.
-pub(super) fn is_available() -> bool {
+pub fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
-        /// AMX-TILE and AMX-INT8 in EDX of leaf 7 (Intel's Software Developer's Manual, CPUID).
-        const AMX: u32 = 1 << 24 | 1 << 25;
-        std::is_x86_feature_detected!("avx512f") && __cpuid_count(7, 0).edx & AMX == AMX && may_use_tiles()
+        /// AMX-BF16 and AMX-TILE in EDX of leaf 7 (Intel's Software Developer's Manual, CPUID).
+        const AMX: u32 = 1 << 22 | 1 << 24;
+        super::Level::Vnni.is_available()
+            && std::is_x86_feature_detected!("avx512bf16")
+            && __cpuid_count(7, 0).edx & AMX == AMX
+            && may_use_tiles()
     })
 }
 
@@ -64,27 +58,6 @@ fn may_use_tiles() -> bool {
     false
 }
 
-/// A panel with a signed byte for each number.
-#[derive(Default)]
-struct Unpacked {
-    /// A quad each.
-    numbers: Vec<Line>,
-    /// Of the weights, for each block.
-    scales: Vec<[f32; LANES]>,
-    /// Of `q4_k`: what is subtracted, for each block, and scale and minimum that eight blocks share.
-    minima: Vec<[f32; LANES]>,
-    shared: Vec<[[f32; LANES]; 2]>,
-}
-
-/// A vector's bytes.
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line([u8; VECTOR]);
-
-/// Sums of a step's blocks, `[block, row, lane]`.
-#[repr(align(64))]
-struct Sums([[[i32; LANES]; ROWS]; TILES]);
-
 /// What `ldtilecfg` reads (Software Developer's Manual, "Intel AMX programming"): the rows of each tile and the bytes of a row.
 #[repr(C, align(64))]
 struct TileConfig {
@@ -95,269 +68,312 @@ struct TileConfig {
     rows: [u8; 16],
 }
 
-impl TileConfig {
-    /// Tiles 0 to 3 for sums, 4 and 6 for activations, 5 and 7 for weights, of blocks of `inputs`.
-    fn new(inputs: usize) -> Self {
-        let mut config =
-            Self { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
-        let (sums, activations, weights) = ((ROWS, VECTOR), (ROWS, inputs), (inputs / 4, VECTOR));
-        let tiles = [sums, sums, sums, sums, activations, weights, activations, weights];
-        for (tile, (rows, bytes)) in tiles.into_iter().enumerate() {
-            config.rows[tile] = rows as u8;
-            config.row_bytes[tile] = bytes as u16;
-        }
-        config
-    }
-}
+/// Eight tiles of 16 rows of 64 bytes.
+static TILES: TileConfig = TileConfig {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
 
-/// As [`super::multiply`], which has checked that the processor has the unit and the rows the width: whole tiles of
-/// rows here, the rest by VNNI.
+/// The rows of the panels `range` times rows of activations: `out` gets `[panels, 16 · strips, 16]`.
+///
+/// # Panics
+/// If the processor lacks the unit, there are no such panels, rows have another length than the matrix's, or `out` is not of
+/// that size.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
-pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &Int8Rows, out: &mut [[f32; LANES]]) {
+pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f32; LANES]]) {
     thread_local! {
-        static UNPACKED: RefCell<Unpacked> = RefCell::default();
+        static WEIGHTS: RefCell<[Vec<Line>; 2]> = RefCell::default();
     }
-    let whole = xs.rows() / ROWS * ROWS;
-    let config = TileConfig::new(if panels.format() == Format::Q6K { 16 } else { BLOCK });
-    UNPACKED.with_borrow_mut(|unpacked| {
-        for (index, out) in range.zip(out.chunks_exact_mut(xs.rows())) {
-            // SAFETY: the processor and the system have AMX and AVX-512 VNNI, as `is_available` said. The configuration is
-            // one that the processor takes, and 64 bytes. `Panels` gives a panel of the size that belongs to its
-            // format and width, at a multiple of 64 bytes; `unpacked` is that panel, as wide as the rows, and a tile of
-            // rows from `first` on exists.
-            unsafe {
-                unpack(panels, index, unpacked);
-                asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack, readonly));
-                for first in (0..whole).step_by(ROWS) {
-                    let out = &mut out[first..first + ROWS];
-                    match panels.format() {
-                        Format::Q6K => pass::<16, false>(unpacked, xs, first, out),
-                        Format::Q4K => pass::<BLOCK, true>(unpacked, xs, first, out),
-                        _ => pass::<BLOCK, false>(unpacked, xs, first, out),
-                    }
-                }
-                asm!("tilerelease", options(nostack, nomem));
-            }
-            super::vnni::run(panels, index..index + 1, xs, whole, out);
+    let (steps, strips) = (xs.cols() / tiles::COLS, xs.strips());
+    let rows = strips * tiles::ROWS;
+    assert!(is_available(), "no matrix unit");
+    assert_eq!(xs.cols(), panels.cols(), "activations of another width");
+    assert_eq!(out.len(), range.len() * rows, "an output for each panel and row");
+    // As many parts of one size as are needed, of whole groups.
+    let part = steps.div_ceil(steps.div_ceil(STEPS)).next_multiple_of(GROUP);
+    WEIGHTS.with_borrow_mut(|weights| {
+        for weights in weights.iter_mut() {
+            weights.resize(weights.len().max(part * LINES), Line::ZERO);
         }
+        // SAFETY: the processor and the system have the unit, as just asserted, and the configuration is one that it takes.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILES, options(nostack, readonly)) };
+        for first in (0..steps).step_by(part) {
+            let part = first..(first + part).min(steps);
+            for (pair, out) in range.clone().step_by(2).zip(out.chunks_mut(2 * rows)) {
+                let pair = pair..(pair + 2).min(range.end);
+                for (panel, weights) in pair.clone().zip(weights.iter_mut()) {
+                    // SAFETY: the processor has AVX-512 with VNNI and BF16, as `is_available` said.
+                    unsafe { unpack(panels, panel, part.clone(), weights) };
+                }
+                let mut strip = 0;
+                while strip < strips {
+                    let a = xs.lines()[(strip * steps + part.start) * LINES..].as_ptr();
+                    let c = out[strip * tiles::ROWS..].as_mut_ptr();
+                    let product = Product {
+                        a: [a, a.wrapping_add(steps * LINES)],
+                        b: [weights[0].as_ptr(), weights[1].as_ptr()],
+                        steps: part.len(),
+                        c: [c, c.wrapping_add(rows)],
+                        add: part.start > 0,
+                    };
+                    // SAFETY: the unit is configured. A strip has `steps` tiles from its start on, of which the part is some, and
+                    // the weights of each panel of the pair have been unpacked for the part. A panel has 16 outputs
+                    // for each row of a strip.
+                    unsafe {
+                        match (strips - strip, pair.len()) {
+                            (1, 1) => product.run::<1, 1>(),
+                            (1, _) => product.run::<1, 2>(),
+                            (_, 1) => product.run::<2, 1>(),
+                            _ => product.run::<2, 2>(),
+                        }
+                    }
+                    strip += 2;
+                }
+            }
+        }
+        // SAFETY: the unit is configured.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
     });
 }
 
-/// Fills `to` from a panel.
-///
-/// # Safety
-/// The processor has AVX-512 VNNI.
-#[expect(unsafe_code, reason = "a kernel for one instruction set")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn unpack(panels: &Panels, index: usize, to: &mut Unpacked) {
-    let format = panels.format();
-    let Some(shape) = Shape::of(format) else { return };
-    let groups = panels.cols() / shape.inputs;
-    let blocks = shape.inputs / if format == Format::Q6K { 16 } else { BLOCK };
-    to.numbers.resize(panels.cols() / 4, Line([0; VECTOR]));
-    to.scales.resize(groups * blocks, [0.0; LANES]);
-    if format == Format::Q4K {
-        to.minima.resize(groups * blocks, [0.0; LANES]);
-        to.shared.resize(groups, [[0.0; LANES]; 2]);
-    }
-    let panel = panels.panels(index..index + 1);
-    let places = to.numbers.chunks_exact_mut(shape.inputs / 4).zip(to.scales.chunks_exact_mut(blocks));
-    for (group, (lines, scales_to)) in places.enumerate() {
-        let bytes = &panel[group * shape.bytes()..(group + 1) * shape.bytes()];
-        let (scales, numbers) = bytes.split_at(shape.scales * VECTOR);
-        let (scales, numbers) = (scales.as_ptr(), numbers.as_ptr());
-        // SAFETY: reads the vectors of scales and numbers that the format has in a group, and writes whole lines.
+/// One or two strips of activations times one or two panels, over some inputs.
+struct Product {
+    /// Tiles of the strips.
+    a: [*const Line; 2],
+    /// Tiles of the panels.
+    b: [*const Line; 2],
+    /// Tiles that are multiplied.
+    steps: usize,
+    /// Outputs of the panels for the first strip; those for the second follow.
+    c: [*mut [f32; LANES]; 2],
+    /// To what is there.
+    add: bool,
+}
+
+/// An instruction that moves a tile from or to lines one after the other.
+macro_rules! tile {
+    ($operation:literal, $at:expr) => {
+        asm!($operation, at = in(reg) $at, line = in(reg) VECTOR, options(nostack))
+    };
+}
+
+impl Product {
+    /// # Safety
+    /// The unit is configured; strips and panels have `steps` tiles, and outputs 16 rows for each strip.
+    #[expect(unsafe_code, reason = "a kernel for one instruction set")]
+    #[inline]
+    unsafe fn run<const STRIPS: usize, const PANELS: usize>(&self) {
+        let [c0, c1] = self.c;
+        let (c2, c3) = (c0.wrapping_add(tiles::ROWS), c1.wrapping_add(tiles::ROWS));
+        // SAFETY: as the caller promises. No other code knows of the unit's registers.
         unsafe {
-            for (block, to_scale) in scales_to.iter_mut().enumerate() {
-                if format == Format::Q6K {
-                    let quads = sixes(numbers.add(3 * block * VECTOR));
-                    write(&mut lines[4 * block..4 * block + 4], &quads, 32);
-                    let factor = signed(scales.add(32 + LANES * block));
-                    store(to_scale.as_mut_ptr(), mul(halves(scales), factor));
-                    continue;
+            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
+            if self.add {
+                tile!("tileloadd tmm0, [{at} + {line}*1]", c0);
+                if PANELS == 2 {
+                    tile!("tileloadd tmm1, [{at} + {line}*1]", c1);
                 }
-                let lines = &mut lines[8 * block..8 * block + 8];
-                let scale = match format {
-                    Format::Q8_0 => {
-                        let mut quads = [splat_byte(0); 8];
-                        let mut q = 0;
-                        while q < 8 {
-                            quads[q] = load(numbers.add((8 * block + q) * VECTOR));
-                            q += 1;
-                        }
-                        write(lines, &quads, 128);
-                        halves(scales.add(32 * block))
-                    }
-                    Format::Q4_0 => {
-                        write(lines, &nibbles(numbers.add(4 * block * VECTOR)), 8);
-                        halves(scales.add(32 * block))
-                    }
-                    Format::Q5_0 => {
-                        write(lines, &fives(numbers.add(5 * block * VECTOR)), 16);
-                        halves(scales.add(32 * block))
-                    }
-                    _ => {
-                        write(lines, &nibbles(numbers.add(4 * block * VECTOR)), 0);
-                        let factors = scales.add(64 + 2 * LANES * block);
-                        store(to.minima[8 * group + block].as_mut_ptr(), unsigned(factors.add(LANES)));
-                        unsigned(factors)
-                    }
-                };
-                store(to_scale.as_mut_ptr(), scale);
+                if STRIPS == 2 {
+                    tile!("tileloadd tmm2, [{at} + {line}*1]", c2);
+                }
+                if STRIPS == 2 && PANELS == 2 {
+                    tile!("tileloadd tmm3, [{at} + {line}*1]", c3);
+                }
             }
-            if format == Format::Q4K {
-                let [scale, minimum] = &mut to.shared[group];
-                store(scale.as_mut_ptr(), halves(scales));
-                store(minimum.as_mut_ptr(), halves(scales.add(32)));
+            let mut at = 0;
+            while at < self.steps * LINES {
+                let (a, next_a) = (self.a[0].wrapping_add(at), self.a[1].wrapping_add(at));
+                let (b, next_b) = (self.b[0].wrapping_add(at), self.b[1].wrapping_add(at));
+                tile!("tileloadd tmm4, [{at} + {line}*1]", a);
+                tile!("tileloadd tmm6, [{at} + {line}*1]", b);
+                asm!("tdpbf16ps tmm0, tmm4, tmm6", options(nostack, nomem));
+                if PANELS == 2 {
+                    tile!("tileloadd tmm7, [{at} + {line}*1]", next_b);
+                    asm!("tdpbf16ps tmm1, tmm4, tmm7", options(nostack, nomem));
+                }
+                if STRIPS == 2 {
+                    tile!("tileloadd tmm5, [{at} + {line}*1]", next_a);
+                    asm!("tdpbf16ps tmm2, tmm5, tmm6", options(nostack, nomem));
+                }
+                if STRIPS == 2 && PANELS == 2 {
+                    asm!("tdpbf16ps tmm3, tmm5, tmm7", options(nostack, nomem));
+                }
+                at += LINES;
+            }
+            tile!("tilestored [{at} + {line}*1], tmm0", c0);
+            if PANELS == 2 {
+                tile!("tilestored [{at} + {line}*1], tmm1", c1);
+            }
+            if STRIPS == 2 {
+                tile!("tilestored [{at} + {line}*1], tmm2", c2);
+            }
+            if STRIPS == 2 && PANELS == 2 {
+                tile!("tilestored [{at} + {line}*1], tmm3", c3);
             }
         }
     }
 }
 
-/// Writes quads less their zero.
+/// Weights of a panel in bf16, the tiles `steps` of 32 inputs: line i of a tile has inputs 2i and 2i + 1 of each of the 16
+/// rows.
 ///
 /// # Safety
-/// The processor has AVX-512.
+/// The processor has AVX-512 VNNI and BF16; `to` has 16 lines a tile.
 #[expect(unsafe_code, reason = "a kernel for one instruction set")]
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn write(lines: &mut [Line], quads: &[__m512i], zero: u8) {
-    for (line, quad) in lines.iter_mut().zip(quads) {
-        // SAFETY: a line is 64 bytes at a multiple of 64.
-        unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), _mm512_sub_epi8(*quad, splat_byte(zero))) }
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512bf16")]
+unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [Line]) {
+    let format = panels.format();
+    let Some(shape) = Shape::of(format) else { return };
+    let of_group = shape.inputs / BLOCK;
+    assert!(to.len() >= steps.len() * LINES && steps.end * BLOCK <= panels.cols());
+    assert!(steps.start.is_multiple_of(of_group) && steps.end.is_multiple_of(of_group));
+    let bytes = &panels.panels(panel..panel + 1);
+    let order = order();
+    let mut tile = steps.start;
+    while tile < steps.end {
+        let lines = &mut to[(tile - steps.start) * LINES..][..LINES];
+        let (group, block) = (tile / of_group, tile % of_group);
+        let bytes = &bytes[group * shape.bytes()..(group + 1) * shape.bytes()];
+        let (scales, numbers) = bytes.split_at(shape.scales * VECTOR);
+        let (scales, numbers) = (scales.as_ptr(), numbers.as_ptr());
+        // SAFETY: reads the vectors of scales and numbers that the format has in a group.
+        unsafe {
+            match format {
+                Format::Q8_0 => {
+                    let scale = halves(scales.add(32 * block));
+                    let mut quads = [splat_byte(0); 8];
+                    let mut q = 0;
+                    while q < 8 {
+                        quads[q] = load(numbers.add((8 * block + q) * VECTOR));
+                        q += 1;
+                    }
+                    write(lines, &quads, scale, mul(scale, splat(-128.0)), order);
+                }
+                Format::Q4_0 => {
+                    let scale = halves(scales.add(32 * block));
+                    let quads = nibbles(numbers.add(4 * block * VECTOR));
+                    write(lines, &quads, scale, mul(scale, splat(-8.0)), order);
+                }
+                Format::Q5_0 => {
+                    let scale = halves(scales.add(32 * block));
+                    let quads = fives(numbers.add(5 * block * VECTOR));
+                    write(lines, &quads, scale, mul(scale, splat(-16.0)), order);
+                }
+                Format::Q4K => {
+                    let factors = scales.add(64 + 2 * LANES * block);
+                    let scale = mul(halves(scales), unsigned(factors));
+                    let minimum = mul(halves(scales.add(32)), unsigned(factors.add(LANES)));
+                    let quads = nibbles(numbers.add(4 * block * VECTOR));
+                    write(lines, &quads, scale, _mm512_sub_ps(_mm512_setzero_ps(), minimum), order);
+                }
+                _ => {
+                    let mut half = 0;
+                    while half < 2 {
+                        let b = 2 * block + half;
+                        let scale = mul(halves(scales), signed(scales.add(32 + LANES * b)));
+                        let quads = sixes(numbers.add(3 * b * VECTOR));
+                        write(&mut lines[8 * half..], &quads, scale, mul(scale, splat(-32.0)), order);
+                        half += 1;
+                    }
+                }
+            }
+        }
+        tile += 1;
     }
 }
 
-/// A tile of rows from `first` on times a panel, in blocks of `INPUTS`; `MINIMA` for the format that has them.
+/// The order that puts the second half of a vector's words between the first.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn order() -> __m512i {
+    _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18,
+        2, 17, 1, 16, 0,
+    )
+}
+
+/// Writes quads times a scale a row, plus what their zero comes to, two lines each.
 ///
 /// # Safety
-/// The processor has AMX and AVX-512 VNNI, tiles are configured for `INPUTS`, `panel` was unpacked from one of a format with such
-/// blocks and as many numbers in a row as `xs` has, and `xs` has that tile.
+/// The processor has AVX-512 VNNI and BF16.
 #[expect(unsafe_code, reason = "a kernel for one instruction set")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn pass<const INPUTS: usize, const MINIMA: bool>(
-    panel: &Unpacked,
-    xs: &Int8Rows,
-    first: usize,
-    out: &mut [[f32; LANES]],
-) {
-    let (cols, per_row) = (xs.cols(), xs.blocks());
-    let blocks = cols / INPUTS;
-    assert!(panel.numbers.len() == cols / 4 && panel.scales.len() == blocks && first + ROWS <= xs.rows());
-    assert!(blocks > TILES && blocks.is_multiple_of(TILES));
-    assert!(!MINIMA || panel.minima.len() == blocks && panel.shared.len() * RUN == blocks);
-    let out = &mut out[..ROWS];
-    let values = xs.values[first * cols..].as_ptr();
-    let scales = xs.scales[first * per_row..].as_ptr();
-    let scaled_sums = xs.scaled_sums[first * per_row..].as_ptr();
-    let mut sums = [const { Sums([[[0; LANES]; ROWS]; TILES]) }; STEPS];
-    // SAFETY: blocks come in steps, so tiles end inside the rows, the panel and `sums`; each of the lists has a number for
-    // each block, as asserted.
-    unsafe {
-        // Writes the sums of the step before and computes those of `step`. A tile is written when the three after it are
-        // under way: the unit would wait for its own result otherwise.
-        let multiply = |step: usize, sums: &mut [Sums; STEPS]| {
-            let to = sums[(step + STEPS - 1) % STEPS].0.as_mut_ptr();
-            if step * TILES >= blocks {
-                asm!(
-                    "tilestored [{c} + {line}*1], tmm0",
-                    "tilestored [{c} + {line}*1 + {tile}], tmm1",
-                    "tilestored [{c} + {line}*1 + 2*{tile}], tmm2",
-                    "tilestored [{c} + {line}*1 + 3*{tile}], tmm3",
-                    c = in(reg) to,
-                    line = in(reg) VECTOR,
-                    tile = const ROWS * LANES * 4,
-                    options(nostack),
-                );
-                return;
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512bf16")]
+unsafe fn write(lines: &mut [Line], quads: &[__m512i], scale: __m512, zero: __m512, order: __m512i) {
+    let byte = _mm512_set1_epi32(255);
+    assert!(lines.len() >= 2 * quads.len());
+    let mut q = 0;
+    while q < quads.len() {
+        let quad = quads[q];
+        // SAFETY: computes, and writes two lines of 64 bytes at a multiple of 64, which there are.
+        unsafe {
+            let a = fmadd(floats(_mm512_and_si512(quad, byte)), scale, zero);
+            let b = fmadd(floats(_mm512_and_si512(_mm512_srli_epi32::<8>(quad), byte)), scale, zero);
+            let c = fmadd(floats(_mm512_and_si512(_mm512_srli_epi32::<16>(quad), byte)), scale, zero);
+            let d = fmadd(floats(_mm512_srli_epi32::<24>(quad)), scale, zero);
+            let line = lines.as_mut_ptr().add(2 * q).cast::<__m512i>();
+            _mm512_store_si512(line, pairs(a, b, order));
+            _mm512_store_si512(line.add(1), pairs(c, d, order));
+        }
+        q += 1;
+    }
+}
+
+/// Numbers of a and b in bf16, one of each in turn.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[expect(unsafe_code, reason = "a vector of bf16 is one of words")]
+fn pairs(a: __m512, b: __m512, order: __m512i) -> __m512i {
+    // SAFETY: both are 64 bytes of any value.
+    let words = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a)) };
+    _mm512_permutexvar_epi16(order, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::panels::tests::{FORMATS, matrix};
+
+    /// Against weights and activations, each rounded to bf16, in f64.
+    #[test]
+    fn equals_the_product_in_bf16() {
+        if !is_available() {
+            return;
+        }
+        let rows = 80;
+        for (format, cols) in
+            FORMATS.into_iter().flat_map(|format| [(format, 512_usize), (format, 1280), (format, 640)])
+        {
+            if !cols.is_multiple_of(Shape::of(format).unwrap().inputs) {
+                continue;
             }
-            asm!(
-                "tilestored [{c} + {line}*1], tmm0",
-                "tilezero tmm0",
-                "tileloadd tmm4, [{a} + {stride}*1]",
-                "tileloadd tmm5, [{b} + {line}*1]",
-                "tdpbssd tmm0, tmm4, tmm5",
-                "tilestored [{c} + {line}*1 + {tile}], tmm1",
-                "tilezero tmm1",
-                "tileloadd tmm6, [{a} + {stride}*1 + {inputs}]",
-                "tileloadd tmm7, [{b} + {line}*1 + {weights}]",
-                "tdpbssd tmm1, tmm6, tmm7",
-                "tilestored [{c} + {line}*1 + 2*{tile}], tmm2",
-                "tilezero tmm2",
-                "tileloadd tmm4, [{a} + {stride}*1 + 2*{inputs}]",
-                "tileloadd tmm5, [{b} + {line}*1 + 2*{weights}]",
-                "tdpbssd tmm2, tmm4, tmm5",
-                "tilestored [{c} + {line}*1 + 3*{tile}], tmm3",
-                "tilezero tmm3",
-                "tileloadd tmm6, [{a} + {stride}*1 + 3*{inputs}]",
-                "tileloadd tmm7, [{b} + {line}*1 + 3*{weights}]",
-                "tdpbssd tmm3, tmm6, tmm7",
-                a = in(reg) values.add(step * TILES * INPUTS),
-                b = in(reg) panel.numbers.as_ptr().add(step * TILES * INPUTS / 4),
-                c = in(reg) to,
-                stride = in(reg) cols,
-                line = in(reg) VECTOR,
-                inputs = const INPUTS,
-                weights = const INPUTS / 4 * VECTOR,
-                tile = const ROWS * LANES * 4,
-                options(nostack),
-            );
-        };
-        multiply(0, &mut sums);
-        multiply(1, &mut sums);
-        let mut run = 0;
-        while run * RUN < blocks {
-            multiply(2 * run + 2, &mut sums);
-            if (2 * run + 2) * TILES < blocks {
-                multiply(2 * run + 3, &mut sums);
-            }
-            let mut first = 0;
-            while first < ROWS {
-                let out = &mut out[first..first + TOGETHER];
-                let mut acc = [zero(); TOGETHER];
-                let mut m = 0;
-                while run > 0 && m < TOGETHER {
-                    acc[m] = _mm512_loadu_ps(out[m].as_ptr());
-                    m += 1;
-                }
-                // A run is a group of the format that has minima.
-                let (mut inner, mut below) = ([zero(); TOGETHER], [zero(); TOGETHER]);
-                let mut tile = 0;
-                while tile < RUN && run * RUN + tile < blocks {
-                    let block = run * RUN + tile;
-                    let sums = &sums[block / TILES % STEPS].0[tile % TILES];
-                    let scale = _mm512_loadu_ps(panel.scales[block].as_ptr());
-                    let of_block = first * per_row + block * INPUTS / BLOCK;
-                    let mut m = 0;
-                    while m < TOGETHER {
-                        let dot = floats(_mm512_load_si512(sums[first + m].as_ptr().cast()));
-                        let scale = mul(scale, splat(*scales.add(of_block + m * per_row)));
-                        if MINIMA {
-                            inner[m] = fmadd(dot, scale, inner[m]);
-                            let minimum = _mm512_loadu_ps(panel.minima[block].as_ptr());
-                            below[m] =
-                                fmadd(minimum, splat(*scaled_sums.add(of_block + m * per_row)), below[m]);
-                        } else {
-                            acc[m] = fmadd(dot, scale, acc[m]);
-                        }
-                        m += 1;
+            let matrix = matrix(format, rows, cols);
+            let panels = Panels::new(matrix.bytes(), format, rows, cols, |_| {}).unwrap();
+            let mut weights = vec![0f32; rows * cols];
+            matrix.dequantize(0..rows, &mut weights);
+            for m in [2, 16, 33, 50, 64] {
+                let x = |r: usize, i: usize| ((i * (r + 3)) as f32 * 0.37).sin() * 3.0;
+                let mut xs = Tiles::default();
+                xs.fill(m, cols, &mut vec![0.0; m], |range, _, numbers| {
+                    for (r, row) in range.zip(numbers.chunks_exact_mut(cols)) {
+                        row.iter_mut().enumerate().for_each(|(i, v)| *v = x(r, i));
                     }
-                    tile += 1;
+                });
+                let padded = m.next_multiple_of(tiles::ROWS);
+                let mut out = vec![[f32::NAN; LANES]; padded * rows / LANES];
+                multiply(&panels, 0..rows / LANES, &xs, &mut out);
+                let round = |x: f32| f64::from(half::bf16::from_f32(x).to_f32());
+                for (r, w) in (0..m).flat_map(|r| (0..rows).map(move |w| (r, w))) {
+                    let got = out[w / LANES * padded + r][w % LANES];
+                    let row = weights[w * cols..(w + 1) * cols].iter().enumerate();
+                    let terms = row.map(|(i, w)| round(*w) * round(x(r, i)));
+                    let size: f64 = terms.clone().map(f64::abs).sum();
+                    let error = (f64::from(got) - terms.sum::<f64>()).abs() / size;
+                    assert!(error < 2e-6, "{} m {m} row {r}: {error}", format.name());
                 }
-                let mut m = 0;
-                while m < TOGETHER {
-                    if MINIMA {
-                        let [scale, minimum] = &panel.shared[run];
-                        let (scale, minimum) =
-                            (_mm512_loadu_ps(scale.as_ptr()), _mm512_loadu_ps(minimum.as_ptr()));
-                        acc[m] = fnmadd(below[m], minimum, fmadd(inner[m], scale, acc[m]));
-                    }
-                    store(out[m].as_mut_ptr(), acc[m]);
-                    m += 1;
-                }
-                first += TOGETHER;
             }
-            run += 1;
         }
     }
 }

@@ -1,0 +1,90 @@
+//! Attention of some queries over keys and values where they lie, in bf16: for decode steps and for prompts.
+
+use crate::kernels::attention::{attention_mix_bf16, attention_scores_bf16};
+use crate::kernels::elementwise::attention_row;
+use half::bf16;
+use std::ops::Range;
+
+/// Keys and values of some positions of a head, rows of its width each.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) keys: &'a [bf16],
+    pub(super) values: &'a [bf16],
+    /// Numbers from one row to the next.
+    pub(super) stride: usize,
+}
+
+impl Run<'_> {
+    /// Number of positions, of heads of this width.
+    fn len(&self, dim: usize) -> usize {
+        (self.keys.len() + self.stride - dim) / self.stride
+    }
+
+    /// Without the first positions.
+    fn skip(&self, positions: usize) -> Self {
+        let at = (positions * self.stride).min(self.keys.len());
+        Self { keys: &self.keys[at..], values: &self.values[at..], stride: self.stride }
+    }
+}
+
+/// Numbers that are of no use to the next call.
+#[derive(Default)]
+pub(super) struct Scratch {
+    scores: Vec<f32>,
+    part: Vec<f32>,
+}
+
+/// softmax(soft cap(q · kᵀ)) · v for the queries `[queries, dim]` of a key head, which are scaled already, to `out`, of the same
+/// shape. `seen` says which positions a query sees, counted through the runs; the first of them do not go down from
+/// query to query. No cap where `softcap` is 0.
+pub(super) fn attend<'a>(
+    out: &mut [f32],
+    q: &[f32],
+    runs: impl Iterator<Item = Run<'a>> + Clone,
+    dim: usize,
+    softcap: f32,
+    seen: impl Fn(usize) -> Range<usize>,
+    own: &mut Scratch,
+) {
+    let queries = q.len() / dim;
+    let Scratch { scores, part } = own;
+    // What no query sees is not read.
+    let first = (0..queries).map(|query| seen(query).start).min().unwrap_or(0);
+    let runs = runs.scan(first, |skip, run| {
+        let skipped = (*skip).min(run.len(dim));
+        *skip -= skipped;
+        Some(run.skip(skipped))
+    });
+    let places = runs.clone().scan(0, |at, run| {
+        let start = *at;
+        *at += run.len(dim);
+        Some(start..*at)
+    });
+    let positions = places.clone().last().map_or(0, |place| place.end);
+    scores.resize(queries * positions, 0.0);
+    for (run, place) in runs.clone().zip(places.clone()) {
+        if place.is_empty() {
+            continue;
+        }
+        part.resize(queries * place.len(), 0.0);
+        attention_scores_bf16(part, q, run.keys, run.stride, dim);
+        for (scores, part) in scores.chunks_exact_mut(positions).zip(part.chunks_exact(place.len())) {
+            scores[place.clone()].copy_from_slice(part);
+        }
+    }
+    for (query, scores) in scores.chunks_exact_mut(positions).enumerate() {
+        let Range { start, end } = seen(query);
+        let (start, end) = (start - first, end - first);
+        scores[..start].fill(0.0);
+        scores[end..].fill(0.0);
+        attention_row(&mut scores[start..end], softcap);
+    }
+    out.fill(0.0);
+    for (run, place) in runs.zip(places) {
+        part.clear();
+        for scores in scores.chunks_exact(positions) {
+            part.extend_from_slice(&scores[place.clone()]);
+        }
+        attention_mix_bf16(out, part, run.values, run.stride, dim);
+    }
+}
