@@ -48,9 +48,9 @@ fn products(c: &mut Criterion) {
             });
             #[cfg(target_arch = "x86_64")]
             if let Some(panels) = stored.in_panels(|_| ()).as_ref().and_then(Matrix::panels) {
-                use wmgen::kernels::{Activations, Int8Rows, Sums};
                 use wmgen::kernels::panels::LANES;
                 use wmgen::kernels::product::{Level, multiply};
+                use wmgen::kernels::{Activations, Int8Rows, Sums};
                 let mut floats = xs;
                 let xs = Int8Rows::new(&floats, COLS);
                 let mut out = vec![[0f32; LANES]; rows * ROWS / LANES];

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p wmdetect --example verify_table -- ROWS.jsonl…`
 //!
-//! For each file, temperature of the verifier and number of tokens: the share of texts with p at most 1 %, 0.1 % and
+//! For each file, kind of text (temperature and mode), temperature of the verifier and number of tokens: the share of texts with p at most 1 %, 0.1 % and
 //! 1e-6, with Wilson's 95 % intervals over texts. `own` is the temperature that the text was written at, `without doubt` the
 //! same statistic if the model were right everywhere, `E alone` without the share of the text-only p-value, `text only` that
 //! p-value by itself.
@@ -38,6 +38,10 @@ struct Row {
 }
 
 impl Row {
+    fn is_like(&self, other: &Self) -> bool {
+        self.temperature == other.temperature && self.mode == other.mode
+    }
+
     /// The lengths that the text reaches.
     fn lengths(&self) -> impl Iterator<Item = usize> {
         let tokens = self.scored.len();
@@ -90,9 +94,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
     let context_len = DEFAULT_NGRAM_LEN - 1;
+    // Each file's rows by kind, kinds in the order in which they come.
+    let mut kinds: Vec<Vec<Row>> = Vec::new();
     for file in std::env::args().skip(1) {
-        let rows: Vec<Row> =
-            std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let before = kinds.len();
+        for line in std::fs::read_to_string(file)?.lines() {
+            let row: Row = serde_json::from_str(line)?;
+            let same = |kind: &&mut Vec<Row>| kind.first().is_some_and(|first| first.is_like(&row));
+            match kinds[before..].iter_mut().find(same) {
+                Some(kind) => kind.push(row),
+                None => kinds.push(vec![row]),
+            }
+        }
+    }
+    for rows in kinds {
         let Some(first) = rows.first() else { continue };
         let own = first
             .temperatures
