@@ -84,10 +84,23 @@ fn mark(c: &mut Criterion) {
         group.bench_function(format!("{candidates} candidates, hashes on one thread"), |b| {
             b.iter(|| keyed.g_bits_of(unmarked.tokens(), &mut g));
         });
+        // The g-values of other contexts each time: a processor learns which way the branches of the same go.
+        let g: Vec<Vec<GBits>> = (0..32)
+            .map(|context| {
+                let mut g = vec![GBits(0); candidates];
+                keyed_by.context(&[context, 2, 3, 4]).g_bits_of(unmarked.tokens(), &mut g);
+                g
+            })
+            .collect();
+        let mut contexts = g.iter().cycle();
         group.bench_function(format!("{candidates} candidates, tournament"), |b| {
             b.iter_batched_ref(
                 || unmarked.clone(),
-                |candidates| candidates.tournament(&g, DEFAULT_DEPTH, 2),
+                |candidates| {
+                    if let Some(g) = contexts.next() {
+                        candidates.tournament(g, DEFAULT_DEPTH, 2);
+                    }
+                },
                 BatchSize::LargeInput,
             );
         });

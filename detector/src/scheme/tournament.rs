@@ -146,17 +146,26 @@ impl Distribution {
         let mut factor = [1.0, 1.0];
         for layer in 0..depth {
             let before = layer.saturating_sub(1);
-            let (mut zeros, mut total) = (0.0, 0.0);
-            for (p, g) in self.probabilities.iter_mut().zip(g) {
-                *p *= factor[g.layer(before) as usize];
-                total += *p;
-                let all_if_zero = g.layer(layer).wrapping_sub(1);
-                zeros += f64::from_bits(p.to_bits() & all_if_zero);
+            let (mut zeros, mut totals) = ([0.0; SIDE_BY_SIDE], [0.0; SIDE_BY_SIDE]);
+            let mut take = |place: usize, p: &mut f64, g: GBits| {
+                *p *= choose(factor, g.layer(before));
+                totals[place] += *p;
+                zeros[place] += choose([*p, 0.0], g.layer(layer));
+            };
+            let (chunks, rest) = self.probabilities.as_chunks_mut::<SIDE_BY_SIDE>();
+            let (g_chunks, g_rest) = g.as_chunks::<SIDE_BY_SIDE>();
+            for (p, g) in chunks.iter_mut().zip(g_chunks) {
+                for place in 0..SIDE_BY_SIDE {
+                    take(place, &mut p[place], g[place]);
+                }
             }
-            factor = factors(zeros, total, leaves);
+            for (place, (p, g)) in rest.iter_mut().zip(g_rest).enumerate() {
+                take(place, p, *g);
+            }
+            factor = factors(zeros.iter().sum(), totals.iter().sum(), leaves);
         }
         for (p, g) in self.probabilities.iter_mut().zip(g) {
-            *p *= factor[g.layer(depth.saturating_sub(1)) as usize];
+            *p *= choose(factor, g.layer(depth.saturating_sub(1)));
         }
     }
 
@@ -201,6 +210,12 @@ impl Distribution {
             *p /= total;
         }
     }
+}
+
+/// One of two finite numbers, by arithmetic: a choice by the bit becomes a branch that is wrong every other time.
+fn choose([if_zero, if_one]: [f64; 2], bit: u64) -> f64 {
+    let one = f64::from(bit as i32);
+    if_zero * (1.0 - one) + if_one * one
 }
 
 /// Numbers that are added or compared side by side: one after the other they would wait for each other.
