@@ -1,6 +1,8 @@
 //! Attention of a decode step: one query a head, straight off the cache.
 
 #[cfg(target_arch = "x86_64")]
+pub mod tiles;
+#[cfg(target_arch = "x86_64")]
 mod vector;
 
 use super::elementwise::{LANES, attention_row};

@@ -14,7 +14,7 @@ pub const COLS: usize = 32;
 /// A tile's row: 64 bytes at a multiple of 64.
 #[repr(align(64))]
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Line([bf16; COLS]);
+pub(super) struct Line(pub(super) [bf16; COLS]);
 
 impl Line {
     pub(super) const ZERO: Self = Self([bf16::ZERO; COLS]);

@@ -1,5 +1,9 @@
-//! Attention of some queries over keys and values where they lie, in bf16: for decode steps and for prompts.
+//! Attention of some queries over keys and values in bf16: where they lie, for a decode step; for a prompt on a processor with a
+//! matrix unit, in its tiles.
 
+use crate::kernels::Activations;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::attention::tiles;
 use crate::kernels::attention::{attention_mix_bf16, attention_scores_bf16};
 use crate::kernels::elementwise::attention_row;
 use half::bf16;
@@ -14,10 +18,18 @@ pub(super) struct Run<'a> {
     pub(super) stride: usize,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Number of positions, of heads of this width.
     fn len(&self, dim: usize) -> usize {
         (self.keys.len() + self.stride - dim) / self.stride
+    }
+
+    /// Key and value of each position.
+    #[cfg(target_arch = "x86_64")]
+    fn rows(self, dim: usize) -> impl Iterator<Item = (&'a [bf16], &'a [bf16])> {
+        let places =
+            (0..self.len(dim)).map(move |position| position * self.stride..position * self.stride + dim);
+        places.map(move |place| (&self.keys[place.clone()], &self.values[place]))
     }
 
     /// Without the first positions.
@@ -86,5 +98,53 @@ pub(super) fn attend<'a>(
             part.extend_from_slice(&scores[place.clone()]);
         }
         attention_mix_bf16(out, part, run.values, run.stride, dim);
+    }
+}
+
+/// Keys and values of a layer in tiles, a head each; none where the processor has no unit for them.
+#[derive(Default)]
+pub(super) struct Packed {
+    #[cfg(target_arch = "x86_64")]
+    heads: Vec<tiles::Packed>,
+}
+
+impl Packed {
+    /// Takes the keys and values of each head, if products are computed in tiles and heads are whole ones.
+    pub(super) fn pack<'a, I: Iterator<Item = Run<'a>>>(
+        &mut self,
+        activations: &Activations,
+        heads: usize,
+        dim: usize,
+        runs: impl Fn(usize) -> I,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(activations, Activations::Tiles(_)) && tiles::Packed::takes(dim) {
+            self.heads.resize_with(heads, tiles::Packed::default);
+            for (head, packed) in self.heads.iter_mut().enumerate() {
+                let rows: Vec<_> = runs(head).flat_map(|run| run.rows(dim)).collect();
+                packed.pack(dim, &rows);
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (activations, heads, dim, runs);
+    }
+
+    /// What [`attend`] does, over all that was packed of a head; false if nothing was.
+    pub(super) fn attend(
+        &self,
+        head: usize,
+        out: &mut [f32],
+        q: &[f32],
+        softcap: f32,
+        seen: impl Fn(usize) -> Range<usize>,
+    ) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(packed) = self.heads.get(head) {
+            packed.attend(out, q, softcap, seen);
+            return true;
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (head, out, q, softcap, seen);
+        false
     }
 }

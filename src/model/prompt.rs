@@ -4,7 +4,7 @@
 //! [panels](crate::kernels::panels), in strips of 16 positions. Between two products every strip goes through all that lies
 //! between them (norm, residual, attention, rounding) while it is in the cache.
 
-use super::attend::{self, Run};
+use super::attend::{self, Packed, Run};
 use super::config::{Config, LayerKind};
 use super::decode::{Decoder, DecoderLayer};
 use super::error::Result;
@@ -25,9 +25,8 @@ struct Scratch {
     strip: Vec<f32>,
     /// One row.
     row: Vec<f32>,
-    /// The queries of a key head, and what they found.
+    /// The queries of a key head.
     queries: Vec<f32>,
-    found: Vec<f32>,
     attention: attend::Scratch,
 }
 
@@ -49,6 +48,9 @@ struct Prompt<'a> {
     /// `[positions, kv_heads · head_dim]` each.
     keys: Vec<bf16>,
     values: Vec<bf16>,
+    packed: Packed,
+    /// What the queries of each key head found, `[kv_heads, positions, group · head_dim]`.
+    found: Vec<f32>,
 }
 
 impl Decoder {
@@ -79,6 +81,8 @@ impl Decoder {
             queries: vec![0.0; positions * config.heads * config.head_dim],
             keys: vec![bf16::ZERO; positions * width],
             values: vec![bf16::ZERO; positions * width],
+            packed: Packed::default(),
+            found: Vec::new(),
         };
         for (layer, cache) in self.layers.iter().zip(caches) {
             let (cos, sin) = &tables[usize::from(layer.kind == LayerKind::Global)];
@@ -185,30 +189,49 @@ impl Prompt<'_> {
         let (of_q, of_kv) = (c.heads * dim, c.kv_heads * dim);
         let softcap = c.attn_softcap.map_or(0.0, |cap| cap as f32);
         let window = layer.kind.window().unwrap_or(usize::MAX);
-        let (keys, values) = (&self.keys, &self.values);
-        self.activations.fill(self.positions, of_q, &mut self.queries, |rows, queries, out| {
+        let (keys, values, queries) = (&self.keys, &self.values, &self.queries);
+        // What a head's keys and values are up to a position of its own.
+        let runs = |head: usize, end: usize| {
+            let place = head * dim..(end - 1) * of_kv + (head + 1) * dim;
+            let own = Run { keys: &keys[place.clone()], values: &values[place], stride: of_kv };
+            past.head(head).chain([own])
+        };
+        self.packed.pack(&self.activations, c.kv_heads, dim, |head| runs(head, self.positions));
+        let packed = &self.packed;
+        let of_head = group * dim;
+        self.found.resize(self.positions * of_q, 0.0);
+        let strips =
+            self.found.par_chunks_mut(self.positions * of_head).enumerate().flat_map(|(head, found)| {
+                found
+                    .par_chunks_mut(STRIP * of_head)
+                    .enumerate()
+                    .map(move |(strip, found)| (head, strip * STRIP, found))
+            });
+        strips.for_each(|(head, start, found)| {
             SCRATCH.with_borrow_mut(|own| {
-                let Scratch { queries: own_queries, found, attention, .. } = own;
-                for head in 0..c.kv_heads {
-                    let first = head * group * dim;
-                    own_queries.clear();
-                    for row in queries.chunks_exact(of_q) {
-                        own_queries.extend_from_slice(&row[first..first + group * dim]);
-                    }
-                    let place = head * dim..(rows.end - 1) * of_kv + (head + 1) * dim;
-                    let own_run = Run { keys: &keys[place.clone()], values: &values[place], stride: of_kv };
-                    let runs = past.head(head).chain([own_run]);
-                    let seen = |query: usize| -> Range<usize> {
-                        let end = past.len() + rows.start + query / group + 1;
-                        end.saturating_sub(window)..end
-                    };
-                    found.resize(own_queries.len(), 0.0);
-                    attend::attend(found, own_queries, runs, dim, softcap, seen, attention);
-                    for (found, out) in found.chunks_exact(group * dim).zip(out.chunks_exact_mut(of_q)) {
-                        out[first..first + group * dim].copy_from_slice(found);
-                    }
+                let rows = start..start + found.len() / of_head;
+                own.queries.clear();
+                for row in queries[rows.start * of_q..rows.end * of_q].chunks_exact(of_q) {
+                    own.queries.extend_from_slice(&row[head * of_head..(head + 1) * of_head]);
+                }
+                let seen = |query: usize| -> Range<usize> {
+                    let end = past.len() + rows.start + query / group + 1;
+                    end.saturating_sub(window)..end
+                };
+                if !packed.attend(head, found, &own.queries, softcap, seen) {
+                    let runs = runs(head, rows.end);
+                    attend::attend(found, &own.queries, runs, dim, softcap, seen, &mut own.attention);
                 }
             });
+        });
+        let found = &self.found;
+        self.activations.fill(self.positions, of_q, self.xs, |rows, _, out| {
+            for (row, out) in rows.zip(out.chunks_exact_mut(of_q)) {
+                for (head, out) in out.chunks_exact_mut(of_head).enumerate() {
+                    let at = (head * self.positions + row) * of_head;
+                    out.copy_from_slice(&found[at..at + of_head]);
+                }
+            }
         });
     }
 }

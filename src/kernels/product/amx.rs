@@ -12,6 +12,7 @@ use super::{BLOCK, LANES};
 use crate::kernels::Format;
 use crate::kernels::panels::{Panels, Shape, VECTOR};
 use crate::kernels::tiles::{self, Line, Tiles};
+use half::bf16;
 use std::arch::asm;
 use std::arch::x86_64::{
     __cpuid_count, __m512, __m512bh, __m512i, _mm512_and_si512, _mm512_cvtne2ps_pbh,
@@ -89,17 +90,14 @@ pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f3
     }
     let (steps, strips) = (xs.cols() / tiles::COLS, xs.strips());
     let rows = strips * tiles::ROWS;
-    assert!(is_available(), "no matrix unit");
     assert_eq!(xs.cols(), panels.cols(), "activations of another width");
     assert_eq!(out.len(), range.len() * rows, "an output for each panel and row");
     // As many parts of one size as are needed, of whole groups.
     let part = steps.div_ceil(steps.div_ceil(STEPS)).next_multiple_of(GROUP);
-    WEIGHTS.with_borrow_mut(|weights| {
+    let mut all_parts = |weights: &mut [Vec<Line>; 2]| {
         for weights in weights.iter_mut() {
             weights.resize(weights.len().max(part * LINES), Line::ZERO);
         }
-        // SAFETY: the processor and the system have the unit, as just asserted, and the configuration is one that it takes.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILES, options(nostack, readonly)) };
         for first in (0..steps).step_by(part) {
             let part = first..(first + part).min(steps);
             for (pair, out) in range.clone().step_by(2).zip(out.chunks_mut(2 * rows)) {
@@ -110,111 +108,149 @@ pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f3
                 }
                 let mut strip = 0;
                 while strip < strips {
-                    let a = xs.lines()[(strip * steps + part.start) * LINES..].as_ptr();
-                    let c = out[strip * tiles::ROWS..].as_mut_ptr();
+                    let a = xs.lines()[(strip * steps + part.start) * LINES..].as_ptr().cast::<bf16>();
+                    let c = out[strip * tiles::ROWS..].as_mut_ptr().cast::<f32>();
+                    let tile = LINES * tiles::COLS;
                     let product = Product {
-                        a: [a, a.wrapping_add(steps * LINES)],
+                        a: [a, a.wrapping_add(steps * tile)],
+                        a_line: tiles::COLS,
+                        a_step: tile,
                         b: [weights[0].as_ptr(), weights[1].as_ptr()],
+                        b_step: LINES,
                         steps: part.len(),
-                        c: [c, c.wrapping_add(rows)],
+                        c,
+                        c_line: LANES,
+                        c_strip: tiles::ROWS * LANES,
+                        c_panel: rows * LANES,
                         add: part.start > 0,
                     };
                     // SAFETY: the unit is configured. A strip has `steps` tiles from its start on, of which the part is some, and
                     // the weights of each panel of the pair have been unpacked for the part. A panel has 16 outputs
                     // for each row of a strip.
-                    unsafe {
-                        match (strips - strip, pair.len()) {
-                            (1, 1) => product.run::<1, 1>(),
-                            (1, _) => product.run::<1, 2>(),
-                            (_, 1) => product.run::<2, 1>(),
-                            _ => product.run::<2, 2>(),
-                        }
-                    }
+                    unsafe { product.run(strips - strip, pair.len()) };
                     strip += 2;
                 }
             }
         }
-        // SAFETY: the unit is configured.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
-    });
+    };
+    configured(|| WEIGHTS.with_borrow_mut(|weights| all_parts(weights)));
 }
 
-/// One or two strips of activations times one or two panels, over some inputs.
-struct Product {
-    /// Tiles of the strips.
-    a: [*const Line; 2],
-    /// Tiles of the panels.
-    b: [*const Line; 2],
-    /// Tiles that are multiplied.
-    steps: usize,
-    /// Outputs of the panels for the first strip; those for the second follow.
-    c: [*mut [f32; LANES]; 2],
+/// One or two strips of 16 rows in bf16 times one or two tiles' width of columns, over some inputs. All distances are in numbers,
+/// of columns in lines.
+pub(in crate::kernels) struct Product {
+    /// The rows of each strip, their distance, and that from one 32 inputs to the next.
+    pub(in crate::kernels) a: [*const bf16; 2],
+    pub(in crate::kernels) a_line: usize,
+    pub(in crate::kernels) a_step: usize,
+    /// Tiles of the columns, of 16 lines, and their distance.
+    pub(in crate::kernels) b: [*const Line; 2],
+    pub(in crate::kernels) b_step: usize,
+    /// How many times 32 inputs.
+    pub(in crate::kernels) steps: usize,
+    /// Outputs, and the distances from one row, one strip and one tile of columns to the next.
+    pub(in crate::kernels) c: *mut f32,
+    pub(in crate::kernels) c_line: usize,
+    pub(in crate::kernels) c_strip: usize,
+    pub(in crate::kernels) c_panel: usize,
     /// To what is there.
-    add: bool,
+    pub(in crate::kernels) add: bool,
 }
 
-/// An instruction that moves a tile from or to lines one after the other.
+/// An instruction that moves a tile from or to lines.
 macro_rules! tile {
-    ($operation:literal, $at:expr) => {
-        asm!($operation, at = in(reg) $at, line = in(reg) VECTOR, options(nostack))
+    ($operation:literal, $at:expr, $line:expr) => {
+        asm!($operation, at = in(reg) $at, line = in(reg) $line, options(nostack))
     };
 }
 
 impl Product {
+    /// Of `strips` and `panels`, of which there may be more than two.
+    ///
     /// # Safety
-    /// The unit is configured; strips and panels have `steps` tiles, and outputs 16 rows for each strip.
+    /// The unit is [configured](configured); strips and columns have `steps` tiles, and outputs a place for each of their tiles.
+    #[expect(unsafe_code, reason = "a kernel for one instruction set")]
+    pub(in crate::kernels) unsafe fn run(&self, strips: usize, panels: usize) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match (strips, panels) {
+                (1, 1) => self.tiles::<1, 1>(),
+                (1, _) => self.tiles::<1, 2>(),
+                (_, 1) => self.tiles::<2, 1>(),
+                _ => self.tiles::<2, 2>(),
+            }
+        }
+    }
+
+    /// See [`Self::run`].
     #[expect(unsafe_code, reason = "a kernel for one instruction set")]
     #[inline]
-    unsafe fn run<const STRIPS: usize, const PANELS: usize>(&self) {
-        let [c0, c1] = self.c;
-        let (c2, c3) = (c0.wrapping_add(tiles::ROWS), c1.wrapping_add(tiles::ROWS));
+    unsafe fn tiles<const STRIPS: usize, const PANELS: usize>(&self) {
+        let (c0, c2) = (self.c, self.c.wrapping_add(self.c_strip));
+        let (c1, c3) = (c0.wrapping_add(self.c_panel), c2.wrapping_add(self.c_panel));
+        let (a_line, c_line) = (self.a_line * size_of::<bf16>(), self.c_line * size_of::<f32>());
         // SAFETY: as the caller promises. No other code knows of the unit's registers.
         unsafe {
             asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
             if self.add {
-                tile!("tileloadd tmm0, [{at} + {line}*1]", c0);
+                tile!("tileloadd tmm0, [{at} + {line}*1]", c0, c_line);
                 if PANELS == 2 {
-                    tile!("tileloadd tmm1, [{at} + {line}*1]", c1);
+                    tile!("tileloadd tmm1, [{at} + {line}*1]", c1, c_line);
                 }
                 if STRIPS == 2 {
-                    tile!("tileloadd tmm2, [{at} + {line}*1]", c2);
+                    tile!("tileloadd tmm2, [{at} + {line}*1]", c2, c_line);
                 }
                 if STRIPS == 2 && PANELS == 2 {
-                    tile!("tileloadd tmm3, [{at} + {line}*1]", c3);
+                    tile!("tileloadd tmm3, [{at} + {line}*1]", c3, c_line);
                 }
             }
-            let mut at = 0;
-            while at < self.steps * LINES {
-                let (a, next_a) = (self.a[0].wrapping_add(at), self.a[1].wrapping_add(at));
-                let (b, next_b) = (self.b[0].wrapping_add(at), self.b[1].wrapping_add(at));
-                tile!("tileloadd tmm4, [{at} + {line}*1]", a);
-                tile!("tileloadd tmm6, [{at} + {line}*1]", b);
+            let ([mut a, mut next_a], [mut b, mut next_b]) = (self.a, self.b);
+            let mut step = 0;
+            while step < self.steps {
+                tile!("tileloadd tmm4, [{at} + {line}*1]", a, a_line);
+                tile!("tileloadd tmm6, [{at} + {line}*1]", b, VECTOR);
                 asm!("tdpbf16ps tmm0, tmm4, tmm6", options(nostack, nomem));
                 if PANELS == 2 {
-                    tile!("tileloadd tmm7, [{at} + {line}*1]", next_b);
+                    tile!("tileloadd tmm7, [{at} + {line}*1]", next_b, VECTOR);
                     asm!("tdpbf16ps tmm1, tmm4, tmm7", options(nostack, nomem));
                 }
                 if STRIPS == 2 {
-                    tile!("tileloadd tmm5, [{at} + {line}*1]", next_a);
+                    tile!("tileloadd tmm5, [{at} + {line}*1]", next_a, a_line);
                     asm!("tdpbf16ps tmm2, tmm5, tmm6", options(nostack, nomem));
                 }
                 if STRIPS == 2 && PANELS == 2 {
                     asm!("tdpbf16ps tmm3, tmm5, tmm7", options(nostack, nomem));
                 }
-                at += LINES;
+                (a, next_a) = (a.wrapping_add(self.a_step), next_a.wrapping_add(self.a_step));
+                (b, next_b) = (b.wrapping_add(self.b_step), next_b.wrapping_add(self.b_step));
+                step += 1;
             }
-            tile!("tilestored [{at} + {line}*1], tmm0", c0);
+            tile!("tilestored [{at} + {line}*1], tmm0", c0, c_line);
             if PANELS == 2 {
-                tile!("tilestored [{at} + {line}*1], tmm1", c1);
+                tile!("tilestored [{at} + {line}*1], tmm1", c1, c_line);
             }
             if STRIPS == 2 {
-                tile!("tilestored [{at} + {line}*1], tmm2", c2);
+                tile!("tilestored [{at} + {line}*1], tmm2", c2, c_line);
             }
             if STRIPS == 2 && PANELS == 2 {
-                tile!("tilestored [{at} + {line}*1], tmm3", c3);
+                tile!("tilestored [{at} + {line}*1], tmm3", c3, c_line);
             }
         }
     }
+}
+
+/// Calls `work` with the unit configured.
+///
+/// # Panics
+/// If the processor lacks it.
+#[expect(unsafe_code, reason = "configures the matrix unit")]
+pub(in crate::kernels) fn configured(work: impl FnOnce()) {
+    assert!(is_available(), "no matrix unit");
+    // SAFETY: the processor and the system have the unit, as just asserted, and the configuration is one that it takes.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILES, options(nostack, readonly)) };
+    work();
+    // SAFETY: the unit is configured.
+    unsafe { asm!("tilerelease", options(nostack, nomem)) };
 }
 
 /// Weights of a panel in bf16, the tiles `steps` of 32 inputs: line i of a tile has inputs 2i and 2i + 1 of each of the 16
