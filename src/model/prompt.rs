@@ -7,7 +7,7 @@
 use super::attend::{self, Packed, Run};
 use super::config::{Config, LayerKind};
 use super::decode::{Decoder, DecoderLayer};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::kv_cache::{LayerCache, Past};
 use super::rope;
 use crate::kernels::elementwise::{bf16_row, rotate_head, scaled_norm_row};
@@ -55,11 +55,10 @@ struct Prompt<'a> {
 
 impl Decoder {
     /// Feeds the positions from `start` on of one sequence, whose embeddings `xs` `[positions, hidden]` become what the
-    /// last layer gives; `caches`, one a layer, keep them. Every cache must have a [past](LayerCache::past). `activations` says how
-    /// products round.
+    /// last layer gives; `caches`, one a layer, keep them. `activations` says how products round.
     ///
     /// # Errors
-    /// Caches of another shape.
+    /// Caches of another shape, or that have no [past](LayerCache::past) that can be read here.
     pub(super) fn read(
         &self,
         config: &Config,
@@ -89,7 +88,11 @@ impl Decoder {
             prompt.norm(&layer.input_norm);
             prompt.sums.product(&[&layer.q, &layer.k, &layer.v], &prompt.activations);
             prompt.rotate(layer, cos, sin);
-            if let Some(past) = cache.past(start) {
+            {
+                let past = cache.past(start).ok_or_else(|| Error::Batch {
+                    expected: "a cache of one sequence in bf16".into(),
+                    found: "another".into(),
+                })?;
                 prompt.attend(layer, &past);
             }
             cache.push(start, &prompt.keys, &prompt.values, config.kv_heads, config.head_dim)?;

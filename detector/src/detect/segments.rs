@@ -105,16 +105,17 @@ impl Scanners {
     /// any profile passes what a window costs. One pass that keeps nothing, and most texts need no other.
     fn finds(&self, scored: impl Iterator<Item = GBits>, n: u64, fpr: f64) -> bool {
         let thresholds = Thresholds::new(self.each.iter().map(|scanner| scanner.bound), n, fpr);
-        // The sums are integers; one above the largest possible is for tracks that are not there.
-        let mut limits = [i64::MAX; TRACKS];
-        let costs = thresholds.costs().iter().map(|cost| (cost / HALF_STEP).floor() as i64);
+        // The sums are integers. That of a profile that is not there never grows.
+        let mut limits = [i32::MAX; TRACKS];
+        let costs = thresholds.costs().iter().map(|cost| (cost / HALF_STEP).floor() as i32);
         limits.iter_mut().zip(costs).for_each(|(limit, cost)| *limit = cost);
-        let mut sums = [0_i64; TRACKS];
+        let mut sums = [0_i32; TRACKS];
         for g in scored {
             let mut above = false;
-            for ((sum, step), limit) in sums.iter_mut().zip(self.half_steps(g)).zip(limits) {
-                *sum = (*sum).max(0) + i64::from(step);
-                above |= *sum > limit;
+            let steps = self.half_steps(g);
+            for track in 0..TRACKS {
+                sums[track] = sums[track].max(0).saturating_add(steps[track]);
+                above |= sums[track] > limits[track];
             }
             if above {
                 return true;

@@ -170,6 +170,13 @@ impl<'t> Ngrams<'t> {
             sets.extend(each[..side_by_side(each.len())].chunks(LANES).map(|ngrams| {
                 let mut set = empty;
                 for (lane, ngram) in ngrams.iter().enumerate() {
+                    if let Ok(words) = <&[u32; NGRAM_WORDS]>::try_from(*ngram) {
+                        // The usual length, known to the compiler.
+                        for i in 0..NGRAM_WORDS {
+                            set[i][lane] = words[i].swap_bytes();
+                        }
+                        continue;
+                    }
                     for (row, token) in set.iter_mut().zip(*ngram) {
                         row[lane] = token.swap_bytes();
                     }

@@ -272,7 +272,15 @@ impl LatticeTable {
         for ratio in ratios {
             near |= is_near_edge(ratio);
         }
-        if near { self.careful_points(g, ratios) } else { ratios.map(|ratio| self.point(ratio)) }
+        if near {
+            return self.careful_points(g, ratios);
+        }
+        // A loop: `map` of an array is calls here.
+        let mut points = [0; TRACKS];
+        for (point, ratio) in points.iter_mut().zip(ratios) {
+            *point = self.point(ratio);
+        }
+        points
     }
 
     fn point(&self, ratio: f32) -> i32 {
