@@ -1,4 +1,4 @@
-//! Attention of a decode step: one query a head, straight off the cache.
+//! Attention of a decode step: one query a head, straight off the cache. That of a prompt by the matrix unit is in `tiles`.
 
 #[cfg(target_arch = "x86_64")]
 pub mod tiles;
