@@ -13,7 +13,7 @@ use wmgen::kernels::{Bytes, Format, MatMul, Matrix};
 const ROWS: usize = 9216;
 const COLS: usize = 2304;
 
-/// Blocks of any bits but for their f16 scales, which are finite.
+/// Blocks of any bits but for their f16 scales, which are finite. Floats are moderate numbers.
 fn matrix(format: Format) -> Matrix {
     let block = format.block_bytes();
     let len = ROWS * COLS / format.block_len() * block;
@@ -22,9 +22,15 @@ fn matrix(format: Format) -> Matrix {
     let halves: &[usize] = match format {
         Format::Q4K => &[0, 2],
         Format::Q6K => &[208],
+        Format::F16 | Format::BF16 => &[],
         _ => &[0],
     };
+    let floats = matches!(format, Format::F16 | Format::BF16);
     for block in bytes.chunks_exact_mut(block) {
+        if floats {
+            // An exponent near that of 1 in either format.
+            block[1] = block[1] & 0x83 | 0x3C;
+        }
         for &at in halves {
             // 0x1C is 2^-8 as the upper byte of a half float.
             block[at..at + 2].copy_from_slice(&[0, 0x1C]);
@@ -35,7 +41,9 @@ fn matrix(format: Format) -> Matrix {
 }
 
 fn products(c: &mut Criterion) {
-    for format in [Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K, Format::Q8_0] {
+    for format in
+        [Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K, Format::Q8_0, Format::F16, Format::BF16]
+    {
         let stored = matrix(format);
         for rows in [1, 8, 256] {
             let mut group = c.benchmark_group(format!("{} x {rows}", format.name()));
@@ -50,9 +58,9 @@ fn products(c: &mut Criterion) {
             if let Some(panels) = stored.in_panels(|_| ()).as_ref().and_then(Matrix::panels) {
                 use wmgen::kernels::panels::LANES;
                 use wmgen::kernels::product::{Level, multiply};
-                use wmgen::kernels::{Activations, Int8Rows, Sums};
+                use wmgen::kernels::{Activations, Rows, Sums};
                 let mut floats = xs;
-                let xs = Int8Rows::new(&floats, COLS);
+                let xs = Rows::new(&floats, COLS);
                 let mut out = vec![[0f32; LANES]; rows * ROWS / LANES];
                 for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
                     group.bench_function(BenchmarkId::from_parameter(format!("{level:?}")), |b| {

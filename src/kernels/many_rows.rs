@@ -1,12 +1,12 @@
 //! Products of panels and many rows of activations, such as those of a prompt.
 //!
-//! Where the processor has a matrix unit for bf16, activations and weights are rounded to that; elsewhere the integer kernels
-//! of a decode step take the rows eight at a time.
+//! Where the processor has a matrix unit for bf16, activations and weights are rounded to that; elsewhere the kernels of a decode
+//! step take the rows eight at a time.
 
 use super::elementwise::gated_gelu_row;
 use super::panels::LANES;
 use super::tiles::{self, with_numbers};
-use super::{Int8Rows, Panels, Tiles};
+use super::{Panels, Rows, Tiles};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -18,8 +18,8 @@ pub const STRIP: usize = tiles::ROWS;
 pub enum Activations {
     /// In bf16, for the matrix unit.
     Tiles(Tiles),
-    /// In 8 bits, for the integer kernels.
-    Int8(Int8Rows),
+    /// As a decode step takes them.
+    Rows(Rows),
 }
 
 impl Activations {
@@ -29,7 +29,7 @@ impl Activations {
         if super::product::amx::is_available() {
             return Self::Tiles(Tiles::default());
         }
-        Self::Int8(Int8Rows::default())
+        Self::Rows(Rows::default())
     }
 
     /// Rounds `rows` rows of `cols` numbers, on all threads: for each strip of up to [`STRIP`] rows, `strip` gets which rows they
@@ -43,7 +43,7 @@ impl Activations {
     ) {
         match self {
             Self::Tiles(tiles) => tiles.fill(rows, cols, beside, strip),
-            Self::Int8(int8) => int8.fill(rows, cols, STRIP, beside, strip),
+            Self::Rows(all) => all.fill(rows, cols, STRIP, beside, strip),
         }
     }
 
@@ -51,14 +51,14 @@ impl Activations {
     fn rows(&self) -> usize {
         match self {
             Self::Tiles(tiles) => tiles.rows(),
-            Self::Int8(rows) => rows.rows(),
+            Self::Rows(rows) => rows.rows(),
         }
     }
 
     /// The panels `range` times the rows: `[panels, rows, 16]`, where rows are filled up to whole strips.
     fn multiply(&self, panels: &Panels, range: Range<usize>, out: &mut [[f32; LANES]]) {
         match self {
-            Self::Int8(rows) => {
+            Self::Rows(rows) => {
                 let padded = out.len() / range.len();
                 for (panel, out) in range.zip(out.chunks_exact_mut(padded)) {
                     panels.multiply(panel..panel + 1, rows, &mut out[..rows.rows()]);
@@ -175,14 +175,14 @@ mod tests {
     /// Of both kinds, with a last strip that is not whole and an odd number of panels, within what rounding allows.
     #[test]
     fn products_are_those_of_the_rows() {
-        if !crate::kernels::matmul::has_integer_kernels() {
+        if !crate::kernels::matmul::has_panel_kernels() {
             return;
         }
         let [a, b] =
             [(48, Format::Q4_0), (16, Format::Q8_0)].map(|(rows, format)| matrix(format, rows, COLS));
         let panels = [&a, &b].map(|matrix| matrix.in_panels(|_| ()).unwrap());
         let [a_panels, b_panels] = panels.each_ref().map(|matrix| &**matrix.panels().unwrap());
-        for mut xs in [Activations::new(), Activations::Int8(Int8Rows::default())] {
+        for mut xs in [Activations::new(), Activations::Rows(Rows::default())] {
             let mut beside: Vec<f32> = (0..ROWS).map(|row| row as f32).collect();
             xs.fill(ROWS, COLS, &mut beside, |rows, beside, numbers| {
                 for ((row, numbers), beside) in rows.zip(numbers.chunks_exact_mut(COLS)).zip(beside) {

@@ -5,14 +5,14 @@
 //! - few rows (a decode step): reading the weights is all the time, so they are read once, in place, and multiplied as
 //!   they stand: floats in f32, quantised blocks against activations quantised to 8 bits by candle's integer kernels.
 //!
-//! A matrix in [panels](super::panels) is multiplied by our own integer kernels, whatever the number of rows. All integer
-//! kernels round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
+//! A matrix in [panels](super::panels) is multiplied by our own kernels, whatever the number of rows. All kernels for quantised
+//! blocks round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
 
 use super::dot::{dot_bf16, dot_f16, dot_f32, dot_values};
 use super::format::{Block, blocks, with_blocks};
-use super::int8::Int8Rows;
 use super::matrix::Store;
 use super::panels::{LANES, Panels};
+use super::rows::Rows;
 use super::{Format, Matrix};
 use candle_core::quantized::k_quants::GgmlType;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
@@ -76,7 +76,10 @@ impl MatMul {
         assert_eq!(xs.len(), m * cols, "activations are not whole rows");
         assert_eq!(out.len(), m * rows, "outputs are not whole rows");
         let columns = Columns::new(out, rows);
-        if let (Store::Panels(panels), false) = (self.matrix.store(), self.exact) {
+        let rounds = self.matrix.format().is_quantized();
+        if let Store::Panels(panels) = self.matrix.store()
+            && !(self.exact && rounds)
+        {
             self.panels(panels, xs, &columns);
         } else if m >= TILE_FROM_ROWS {
             self.tiles(xs, &columns);
@@ -87,7 +90,7 @@ impl MatMul {
 
     /// A matrix in panels: each panel is read once from memory and multiplied by all rows while it is in the cache.
     fn panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
-        let xs = Int8Rows::new(xs, self.matrix.cols());
+        let xs = Rows::new(xs, self.matrix.cols());
         self.in_parallel(|range| {
             let mut sums = vec![[0f32; LANES]; xs.rows()];
             for index in range.start / LANES..range.end / LANES {
@@ -197,8 +200,8 @@ impl MatMul {
     }
 }
 
-/// Whether this processor has integer kernels for matrices in panels.
-pub(crate) fn has_integer_kernels() -> bool {
+/// Whether this processor has kernels for matrices in panels.
+pub(crate) fn has_panel_kernels() -> bool {
     #[cfg(target_arch = "x86_64")]
     return super::product::Level::best().is_some();
     #[cfg(not(target_arch = "x86_64"))]
@@ -211,7 +214,7 @@ impl Panels {
     ///
     /// # Panics
     /// If there are no such panels, activations have another width, or `out` is not one for each panel and row.
-    pub fn multiply(&self, range: Range<usize>, xs: &Int8Rows, out: &mut [[f32; LANES]]) {
+    pub fn multiply(&self, range: Range<usize>, xs: &Rows, out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
         {
             use super::product::{Level, multiply};

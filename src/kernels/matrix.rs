@@ -83,7 +83,7 @@ pub struct Matrix {
 pub(super) enum Store {
     /// Row after row without gaps, as in the file.
     Rows(Bytes),
-    /// Reordered for the integer kernels.
+    /// Reordered for the kernels that take panels.
     Panels(Arc<Panels>),
 }
 
@@ -126,11 +126,11 @@ impl Matrix {
         self.format
     }
 
-    /// The same matrix in the order of the integer kernels, as a copy, if this processor has them and they take the format
-    /// and the shape. `read` hears of each range of [`Self::bytes`] that is not needed any more.
+    /// The same matrix in [panels](super::panels), as a copy, if this processor has kernels for them and they take the format and
+    /// the shape. `read` hears of each range of [`Self::bytes`] that is not needed any more.
     pub fn in_panels(&self, read: impl FnMut(Range<usize>)) -> Option<Self> {
         let Store::Rows(bytes) = &self.store else { return None };
-        if !super::matmul::has_integer_kernels() {
+        if !super::matmul::has_panel_kernels() {
             return None;
         }
         let panels = Panels::new(bytes.as_slice(), self.format, self.rows, self.cols, read)?;

@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows what a model is. A [`Matrix`] is a rectangle of numbers in some storage [`Format`]; the
 //! kernels read it a row or a tile at a time, so the matrix never exists in f32 as a whole and the resident memory is
-//! that of the file. Where the processor has the instructions for it (AVX-512 VNNI or AVX2), quantised matrices are reordered into
+//! that of the file. Where the processor has the instructions for it (AVX-512 VNNI or AVX2), matrices are reordered into
 //! [`panels`] once, which then take the place of the file's pages. [`product`] multiplies them by a few rows of activations,
 //! [`many_rows`] by those of a prompt.
 
@@ -12,7 +12,6 @@ pub mod dense;
 pub mod dot;
 pub mod elementwise;
 pub mod format;
-pub mod int8;
 pub mod many_rows;
 pub mod matmul;
 pub mod matrix;
@@ -21,6 +20,7 @@ pub mod pointwise;
 mod prefetch;
 #[cfg(target_arch = "x86_64")]
 pub mod product;
+pub mod rows;
 pub mod scan;
 pub mod soft_cap;
 pub mod team;
@@ -28,11 +28,11 @@ pub mod tiles;
 
 pub use attention::DecodeAttention;
 pub use format::Format;
-pub use int8::Int8Rows;
 pub use many_rows::{Activations, Sums};
 pub use matmul::MatMul;
 pub use matrix::{Bytes, Matrix, MatrixError};
 pub use panels::Panels;
 pub use pointwise::{GatedGelu, MaskedSoftmax};
+pub use rows::Rows;
 pub use soft_cap::SoftCap;
 pub use tiles::Tiles;

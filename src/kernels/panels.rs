@@ -1,9 +1,9 @@
-//! Quantised matrices in the order in which the integer kernels read them.
+//! Matrices in the order in which the kernels read them.
 //!
 //! A panel is 16 rows side by side, so that one vector register holds the same four inputs of all 16 and their sums
 //! need no adding up across lanes. It is a run of groups of inputs. A group has first the scales of its 16 rows, then the
 //! numbers, four inputs at a time (a quad): byte 4r + j of a 64-byte vector is input j of row r. Numbers are stored
-//! without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes.
+//! without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes. Floats stand two inputs to a vector.
 //!
 //! | format | inputs of a group | vectors of scales | vectors of numbers |
 //! |---|---|---|---|
@@ -12,6 +12,8 @@
 //! | `q5_0` | 2 x 32 | 1, as `q8_0` | for each 32 inputs 5: four as `q4_0`, one of fifth bits, one a quad; zero is 16 |
 //! | `q4_k` | 8 x 32 | 5: f16 scale, f16 minimum, for each 32 inputs a u8 factor of either | 32, as `q4_0`, no zero |
 //! | `q6_k` | 16 x 16 | 5: f16 scale, for each 16 inputs an i8 factor, 32 bytes unused | for each 16 inputs 3: two of nibbles, quad v and quad 2 + v; one of upper bits, 2 a quad; zero is 32 |
+//! | `bf16` | 32 | 0 | 16, a pair of inputs of each row in turn, as matrix units take them |
+//! | `f16` | 32 | 0 | 16, one input of all rows and then the next, as it is converted |
 //!
 //! So a product reads one stream of memory from end to end, at the rate at which the processor fetches ahead by itself:
 //! with the scales of a panel before all of its numbers it had half of that. A panel has the bytes that its rows had, but
@@ -57,6 +59,7 @@ impl Shape {
             Format::Q5_0 => (64, 1, 10),
             Format::Q4K => (256, 5, 32),
             Format::Q6K => (256, 5, 48),
+            Format::F16 | Format::BF16 => (32, 0, 16),
             _ => return None,
         };
         Some(Self { inputs, scales, numbers })
@@ -154,6 +157,7 @@ impl Panels {
                 Format::Q4_0 => q4_0::unpack(scales, numbers, lane, out),
                 Format::Q5_0 => q5_0::unpack(scales, numbers, lane, out),
                 Format::Q4K => q4_k::unpack(scales, numbers, lane, out),
+                Format::F16 | Format::BF16 => floats::unpack(numbers, self.format, lane, out),
                 _ => q6_k::unpack(scales, numbers, lane, out),
             }
         }
@@ -171,6 +175,7 @@ fn pack(panel: &mut [u8], rows: &[u8], format: Format, shape: Shape) {
                 Format::Q4_0 => q4_0::pack(row, lane, scales, numbers),
                 Format::Q5_0 => q5_0::pack(row, lane, scales, numbers),
                 Format::Q4K => q4_k::pack(row, lane, scales, numbers),
+                Format::F16 | Format::BF16 => floats::pack(row, format, lane, numbers),
                 _ => q6_k::pack(row, lane, scales, numbers),
             }
         }
@@ -215,6 +220,30 @@ fn half_at(bytes: &[u8], at: usize) -> f32 {
 /// Where quad `quad` of a row lies in its vector.
 fn quad_byte(lane: usize, input: usize) -> usize {
     4 * lane + input % 4
+}
+
+mod floats {
+    use super::{Format, VECTOR};
+
+    /// The first byte of input `i` of a group.
+    fn place(format: Format, lane: usize, i: usize) -> usize {
+        let (vector, second) = (i / 2 * VECTOR, i % 2);
+        vector + if format == Format::F16 { second * VECTOR / 2 + 2 * lane } else { 4 * lane + 2 * second }
+    }
+
+    pub(super) fn pack(row: &[u8], format: Format, lane: usize, numbers: &mut [u8]) {
+        for (i, number) in row.as_chunks::<2>().0.iter().enumerate() {
+            let at = place(format, lane, i);
+            numbers[at..at + 2].copy_from_slice(number);
+        }
+    }
+
+    pub(super) fn unpack(numbers: &[u8], format: Format, lane: usize, out: &mut [f32]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let at = place(format, lane, i);
+            format.dequantize(&numbers[at..at + 2], std::slice::from_mut(out));
+        }
+    }
 }
 
 mod q8_0 {
@@ -416,10 +445,10 @@ pub(super) mod tests {
     use crate::kernels::{Bytes, Matrix};
     use std::sync::Arc;
 
-    pub(in super::super) const FORMATS: [Format; 5] =
-        [Format::Q8_0, Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K];
+    pub(in super::super) const FORMATS: [Format; 7] =
+        [Format::Q8_0, Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K, Format::F16, Format::BF16];
 
-    /// Blocks of any bits but for their f16 scales, which are finite.
+    /// Blocks of any bits but for their f16 scales, which are finite. Floats are moderate numbers.
     pub(in super::super) fn matrix(format: Format, rows: usize, cols: usize) -> Matrix {
         let mut bytes: Vec<u8> = (0..format.bytes_of(cols).unwrap() * rows)
             .map(|i| ((i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8)
@@ -427,9 +456,15 @@ pub(super) mod tests {
         let halves: &[usize] = match format {
             Format::Q4K => &[0, 2],
             Format::Q6K => &[208],
+            Format::F16 | Format::BF16 => &[],
             _ => &[0],
         };
+        let floats = matches!(format, Format::F16 | Format::BF16);
         for (b, block) in bytes.chunks_exact_mut(format.block_bytes()).enumerate() {
+            if floats {
+                // An exponent near that of 1 in either format.
+                block[1] = block[1] & 0x83 | 0x3C;
+            }
             for &at in halves {
                 let scale = f16::from_f32(((b % 17) as f32 - 8.0) * 0.01);
                 block[at..at + 2].copy_from_slice(&scale.to_le_bytes());

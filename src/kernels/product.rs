@@ -1,7 +1,8 @@
-//! Products of [`Panels`] and 8-bit activations by the processor's integer instructions.
+//! Products of [`Panels`] and a few rows of activations by the processor's vector instructions.
 //!
-//! For each group of inputs with one scale, sums are exact integers; only then come the scales, in f32. A zero point z of
-//! the weights costs one number a group: Σ (w + z)·x = Σ w·x + z·Σx, and z·Σx is known.
+//! Of quantised weights and activations rounded to 8 bits, sums are exact integers for each group of inputs with one scale;
+//! only then come the scales, in f32. A zero point z of the weights costs one number a group: Σ (w + z)·x = Σ w·x + z·Σx, and
+//! z·Σx is known. Weights that are floats are multiplied by the activations as they are, in f32.
 //!
 //! The kernels are written once, in terms of a few operations on the numbers of a vector, and compiled for each instruction
 //! set that has these: AVX-512 VNNI (whose one instruction multiplies 64 unsigned by 64 signed bytes and adds
@@ -14,8 +15,8 @@ pub mod amx;
 pub(super) mod avx2;
 pub(super) mod vnni;
 
-use super::int8::{BLOCK, Int8Rows};
 use super::panels::{LANES, Panels};
+use super::rows::{BLOCK, Rows};
 use std::ops::Range;
 
 /// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
@@ -62,7 +63,7 @@ impl Level {
 /// # Panics
 /// If the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
 /// `out` is not one for each panel and row.
-pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &Int8Rows, out: &mut [[f32; LANES]]) {
+pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &Rows, out: &mut [[f32; LANES]]) {
     assert!(level.is_available(), "{level:?} is missing");
     assert_eq!(xs.cols(), panels.cols(), "activations of another width");
     assert_eq!(out.len(), range.len() * xs.rows(), "an output for each panel and row");
@@ -74,7 +75,8 @@ pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &Int8Row
 
 /// Pointers into M rows of activations.
 #[derive(Clone, Copy)]
-struct Rows<const M: usize> {
+struct Pointers<const M: usize> {
+    floats: [*const f32; M],
     values: [*const i8; M],
     scales: [*const f32; M],
     minus_8: [*const i32; M],
@@ -82,11 +84,12 @@ struct Rows<const M: usize> {
     scaled_sums: [*const f32; M],
 }
 
-impl<const M: usize> Rows<M> {
+impl<const M: usize> Pointers<M> {
     /// Of the rows from `first` on.
-    fn new(xs: &Int8Rows, first: usize) -> Self {
+    fn new(xs: &Rows, first: usize) -> Self {
         let blocks = xs.blocks();
         Self {
+            floats: std::array::from_fn(|m| xs.floats[(first + m) * xs.cols()..].as_ptr()),
             values: std::array::from_fn(|m| xs.values[(first + m) * xs.cols()..].as_ptr()),
             scales: std::array::from_fn(|m| xs.scales[(first + m) * blocks..].as_ptr()),
             minus_8: std::array::from_fn(|m| xs.minus_8[(first + m) * blocks..].as_ptr()),
@@ -131,7 +134,7 @@ macro_rules! kernel {
         #[target_feature(enable = $features)]
         unsafe fn $name<const M: usize>(
             panels: &[u8],
-            xs: &Int8Rows,
+            xs: &Rows,
             first: usize,
             out: &mut [[f32; LANES]],
         ) -> usize {
@@ -139,12 +142,12 @@ macro_rules! kernel {
             const BYTES: usize = SHAPE.bytes();
             let groups = xs.cols() / SHAPE.inputs;
             assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && first + M <= xs.rows());
-            let $rows = Rows::<M>::new(xs, first);
+            let $rows = Pointers::<M>::new(xs, first);
             for (panel, out) in panels.chunks_exact(groups * BYTES).zip(out.chunks_mut(xs.rows())) {
                 let panel = panel.as_ptr();
                 let out = &mut out[..M];
                 // SAFETY: a group's scales and numbers end inside the panel, and the body reads no more than their
-                // vectors; a row has `inputs` values, and its other lists one number for each 32 or 16 of them. An
+                // vectors; a row has `inputs` values and floats, and its other lists one number for each 32 or 16 of them. An
                 // output is 16 floats.
                 unsafe {
                     let mut $acc = [zero(); M];
@@ -193,6 +196,33 @@ macro_rules! small_blocks {
     };
 }
 
+/// Defines a kernel for floats, 32 inputs a group; `$unpack` gives inputs 2i and 2i + 1 of a vector.
+macro_rules! float_blocks {
+    ($features:literal, $name:ident, $format:expr, $unpack:ident) => {
+        kernel! { $features, $name, $format, |scales, numbers, group, rows, acc| {
+            // Two chains, since each sum waits for the one before.
+            let mut odd = [zero(); M];
+            let mut v = 0;
+            while v < SHAPE.numbers {
+                let [a, b] = $unpack(numbers.add(v * VECTOR));
+                let mut m = 0;
+                while m < M {
+                    let x = rows.floats[m].add(SHAPE.inputs * group + 2 * v);
+                    acc[m] = fmadd(a, splat(*x), acc[m]);
+                    odd[m] = fmadd(b, splat(*x.add(1)), odd[m]);
+                    m += 1;
+                }
+                v += 1;
+            }
+            let mut m = 0;
+            while m < M {
+                acc[m] = plus(acc[m], odd[m]);
+                m += 1;
+            }
+        } }
+    };
+}
+
 /// Runs a kernel for M rows from `$first` on, the most that there are one for; returns M.
 macro_rules! pass {
     ($kernel:ident, $panels:expr, $xs:expr, $first:expr, $out:expr) => {
@@ -215,12 +245,12 @@ macro_rules! kernels {
         use super::super::Format;
         use super::super::panels::{Panels, Shape, VECTOR};
         use super::super::prefetch;
-        use super::{BLOCK, Int8Rows, LANES, ROWS, Rows, kernel, pass, small_blocks};
+        use super::{BLOCK, LANES, Pointers, ROWS, Rows, float_blocks, kernel, pass, small_blocks};
         use std::ops::Range;
 
         /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
         #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
-        pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &Int8Rows, out: &mut [[f32; LANES]]) {
+        pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &Rows, out: &mut [[f32; LANES]]) {
             macro_rules! passes {
                 ($kernel:ident) => {
                     if matches!(xs.rows(), 1 | 2 | 4 | ROWS) {
@@ -242,6 +272,8 @@ macro_rules! kernels {
                 Format::Q4_0 => passes!(q4_0),
                 Format::Q5_0 => passes!(q5_0),
                 Format::Q4K => passes!(q4_k),
+                Format::F16 => passes!(f16),
+                Format::BF16 => passes!(bf16),
                 _ => passes!(q6_k),
             }
         }
@@ -289,6 +321,11 @@ macro_rules! kernels {
                 ]
             }
 
+            /// Two times 16 half floats.
+            fn halves2(numbers: *const u8) -> [Floats; 2] {
+                [halves(numbers), halves(numbers.add(VECTOR / 2))]
+            }
+
             /// Σ over 8 quads of weights below 128, starting from `start`; two chains, since each product waits for the one
             /// before.
             fn dot8(quads: &[Bytes; 8], values: *const i8, start: Ints) -> Ints {
@@ -302,6 +339,9 @@ macro_rules! kernels {
                 add(even, odd)
             }
         }
+
+        float_blocks! { $features, f16, Format::F16, halves2 }
+        float_blocks! { $features, bf16, Format::BF16, bf16_pair }
 
         kernel! { $features, q8_0, Format::Q8_0, |scales, numbers, group, rows, acc| {
             let mut half = 0;
@@ -387,14 +427,14 @@ macro_rules! kernels {
     };
 }
 
-use {kernel, kernels, operations, pass, small_blocks};
+use {float_blocks, kernel, kernels, operations, pass, small_blocks};
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::panels::tests::{FORMATS, matrix};
 
-    /// Against the dequantised weights times the rounded activations in f64, for every number of rows up to a pass.
+    /// Against the dequantised weights times the activations, rounded for quantised ones, in f64, for every number of rows up to a pass.
     #[test]
     fn equals_the_product_of_what_is_stored() {
         let rows = 32;
@@ -410,7 +450,7 @@ mod tests {
             for m in (1..=ROWS + 3).chain([4 * ROWS + 3]) {
                 let xs: Vec<f32> =
                     (0..m * cols).map(|i| ((i % cols * (i / cols + 3)) as f32 * 0.37).sin() * 3.0).collect();
-                let xs = Int8Rows::new(&xs, cols);
+                let xs = Rows::new(&xs, cols);
                 let mut of_first_level = None;
                 for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
                     let mut outs = vec![[f32::NAN; LANES]; rows / LANES * m];
@@ -424,7 +464,9 @@ mod tests {
                                 let row = &weights[(index * LANES + lane) * cols..][..cols];
                                 let terms = row.iter().enumerate().map(|(i, w)| {
                                     let scale = xs.scales[m * xs.blocks() + i / BLOCK];
-                                    f64::from(*w) * f64::from(xs.values[m * cols + i]) * f64::from(scale)
+                                    let rounded = f64::from(xs.values[m * cols + i]) * f64::from(scale);
+                                    let as_it_is = f64::from(xs.floats[m * cols + i]);
+                                    f64::from(*w) * if format.is_quantized() { rounded } else { as_it_is }
                                 });
                                 let size: f64 = terms.clone().map(f64::abs).sum();
                                 let error = (f64::from(*got) - terms.sum::<f64>()).abs() / size;

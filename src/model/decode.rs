@@ -12,7 +12,7 @@ use super::rope;
 use crate::kernels::elementwise::{gated_gelu_row, rotate_head, scaled_norm_row};
 use crate::kernels::panels::LANES;
 use crate::kernels::team::{Exchange, Member, Work, together};
-use crate::kernels::{Int8Rows, Panels};
+use crate::kernels::{Panels, Rows};
 use half::bf16;
 use std::sync::Arc;
 
@@ -131,8 +131,8 @@ impl Decoder {
             head: panels(&[&self.head]),
         };
         let mut kv = together(threads, |member| step.run(member, xs.to_vec()));
-        let mut logits = Vec::new();
-        gather(&step.exchanges.logits, self.head.rows(), sequences.len(), &mut logits);
+        let mut logits = vec![0.0; sequences.len() * self.head.rows()];
+        gather(&step.exchanges.logits, sequences.len(), &mut logits);
         // All threads have read the same.
         Stepped { logits, kv: kv.swap_remove(0) }
     }
@@ -151,8 +151,8 @@ impl Decoder {
 /// A thread's own numbers.
 #[derive(Default)]
 struct Scratch {
-    /// Activations rounded to 8 bits, a row for each sequence.
-    rounded: Int8Rows,
+    /// The activations of a product, a row for each sequence.
+    rows: Rows,
     /// What was read from an exchange, `[sequences, width]`.
     gathered: Vec<f32>,
     /// One row.
@@ -172,47 +172,48 @@ impl Step<'_> {
         let (mut own, mut kv) = (Scratch::default(), Vec::new());
         let Exchanges { qkv, projected, middle, logits, .. } = &self.exchanges;
         for (index, (layer, work)) in self.decoder.layers.iter().zip(&self.work).enumerate() {
-            self.round_normed(&xs, &layer.input_norm, &mut own);
-            product(member, &work.qkv, &[&layer.q, &layer.k, &layer.v], &own.rounded, qkv);
+            self.take_normed(&xs, &layer.input_norm, &mut own);
+            product(member, &work.qkv, &[&layer.q, &layer.k, &layer.v], &own.rows, qkv);
             member.wait();
 
-            gather(qkv, (c.heads + 2 * c.kv_heads) * c.head_dim, rows, &mut own.gathered);
+            own.gathered.resize(rows * (c.heads + 2 * c.kv_heads) * c.head_dim, 0.0);
+            gather(qkv, rows, &mut own.gathered);
             self.attend(member, &work.attention, index, layer, &mut own);
             member.wait();
 
-            self.gather_attended(&mut own.gathered, &mut kv);
-            round(&own.gathered, rows, &mut own.rounded);
-            product(member, &work.o, &[&layer.o], &own.rounded, projected);
+            own.rows.write(rows, c.heads * c.head_dim, |out| self.gather_attended(out, &mut kv));
+            product(member, &work.o, &[&layer.o], &own.rows, projected);
             member.wait();
 
-            gather(projected, c.hidden, rows, &mut own.gathered);
+            own.gathered.resize(rows * c.hidden, 0.0);
+            gather(projected, rows, &mut own.gathered);
             self.add_normed(&mut xs, &layer.post_attention_norm, &mut own);
-            self.round_normed(&xs, &layer.pre_mlp_norm, &mut own);
+            self.take_normed(&xs, &layer.pre_mlp_norm, &mut own);
             gated(member, &work.middle, layer, &mut own, middle);
             member.wait();
 
-            gather(middle, c.intermediate, rows, &mut own.gathered);
-            round(&own.gathered, rows, &mut own.rounded);
+            own.rows.write(rows, c.intermediate, |out| gather(middle, rows, out));
             // Everyone has read attention's output before the wait above.
-            product(member, &work.down, &[&layer.down], &own.rounded, projected);
+            product(member, &work.down, &[&layer.down], &own.rows, projected);
             member.wait();
 
-            gather(projected, c.hidden, rows, &mut own.gathered);
+            own.gathered.resize(rows * c.hidden, 0.0);
+            gather(projected, rows, &mut own.gathered);
             self.add_normed(&mut xs, &layer.post_mlp_norm, &mut own);
         }
-        self.round_normed(&xs, &self.decoder.norm, &mut own);
-        product(member, &self.head, &[&self.decoder.head], &own.rounded, logits);
+        self.take_normed(&xs, &self.decoder.norm, &mut own);
+        product(member, &self.head, &[&self.decoder.head], &own.rows, logits);
         kv
     }
 
-    /// The norm of each row of `xs`, rounded.
-    fn round_normed(&self, xs: &[f32], weight: &[f32], own: &mut Scratch) {
-        own.row.resize(weight.len(), 0.0);
-        own.rounded.reshape(self.sequences.len(), weight.len());
-        for (row, x) in xs.chunks_exact(weight.len()).enumerate() {
-            scaled_norm_row(&mut own.row, x, weight, self.config.rms_eps as f32);
-            own.rounded.set(row, &own.row);
-        }
+    /// Activations are the norm of each row of `xs`.
+    fn take_normed(&self, xs: &[f32], weight: &[f32], own: &mut Scratch) {
+        let width = weight.len();
+        own.rows.write(self.sequences.len(), width, |out| {
+            for (out, x) in out.chunks_exact_mut(width).zip(xs.chunks_exact(width)) {
+                scaled_norm_row(out, x, weight, self.config.rms_eps as f32);
+            }
+        });
     }
 
     /// Adds the norm of what was gathered to the residual stream.
@@ -291,11 +292,10 @@ impl Step<'_> {
 
     /// What queries found, `[sequences, heads · head_dim]`, which is the order of pairs, into `out`; keys and values
     /// at the end of `kv`.
-    fn gather_attended(&self, out: &mut Vec<f32>, kv: &mut Vec<f32>) {
+    fn gather_attended(&self, out: &mut [f32], kv: &mut Vec<f32>) {
         let (width, of_kv) = (self.pair_width(), 2 * self.config.head_dim);
         let pairs = self.sequences.len() * self.config.kv_heads;
         let start = kv.len();
-        out.resize(pairs * (width - of_kv), 0.0);
         kv.resize(start + pairs * of_kv, 0.0);
         self.exchanges.attended.for_each(width, |pair, numbers| {
             let (found, pushed) = numbers.split_at(width - of_kv);
@@ -305,25 +305,16 @@ impl Step<'_> {
     }
 }
 
-/// Rounds `rows` rows.
-fn round(xs: &[f32], rows: usize, rounded: &mut Int8Rows) {
-    let width = xs.len() / rows;
-    rounded.reshape(rows, width);
-    for (row, x) in xs.chunks_exact(width).enumerate() {
-        rounded.set(row, x);
-    }
-}
-
-/// The panels of `matrices`, one after the other, times the rounded rows: of each panel the outputs for all rows.
-fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], rounded: &Int8Rows, to: &Exchange) {
-    to.fill(member, work, rounded.rows() * LANES, |run, out| {
+/// The panels of `matrices`, one after the other, times the rows: of each panel the outputs for all rows.
+fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &Rows, to: &Exchange) {
+    to.fill(member, work, xs.rows() * LANES, |run, out| {
         let mut rest = out.as_chunks_mut::<LANES>().0;
         let mut first = 0;
         for panels in matrices {
             let end = first + panels.rows() / LANES;
             let range = run.start.clamp(first, end) - first..run.end.clamp(first, end) - first;
-            let outs = rest.split_off_mut(..range.len() * rounded.rows()).unwrap_or_default();
-            panels.multiply(range, rounded, outs);
+            let outs = rest.split_off_mut(..range.len() * xs.rows()).unwrap_or_default();
+            panels.multiply(range, xs, outs);
             first = end;
         }
     });
@@ -331,23 +322,25 @@ fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], rounded:
 
 /// As [`product`], gelu(gate) · up.
 fn gated(member: &Member<'_>, work: &Work, layer: &DecoderLayer, own: &mut Scratch, to: &Exchange) {
-    let rows = own.rounded.rows();
+    let rows = own.rows.rows();
     let [gate, up] = &mut own.sums;
     to.fill(member, work, rows * LANES, |run, out| {
         gate.resize(run.len() * rows, [0.0; LANES]);
         up.resize(run.len() * rows, [0.0; LANES]);
-        layer.gate.multiply(run.clone(), &own.rounded, gate);
-        layer.up.multiply(run, &own.rounded, up);
+        layer.gate.multiply(run.clone(), &own.rows, gate);
+        layer.up.multiply(run, &own.rows, up);
         gated_gelu_row(out, gate.as_flattened(), up.as_flattened());
     });
 }
 
-/// The outputs of a [`product`] of `width` columns, `[rows, width]`.
-fn gather(from: &Exchange, width: usize, rows: usize, out: &mut Vec<f32>) {
-    out.resize(rows * width, 0.0);
+/// The outputs of a [`product`], `[rows, width]`.
+fn gather(from: &Exchange, rows: usize, out: &mut [f32]) {
+    let width = out.len() / rows;
     from.for_each(rows * LANES, |panel, outputs| {
-        for (row, outputs) in out.chunks_exact_mut(width).zip(outputs.chunks_exact(LANES)) {
-            row[panel * LANES..(panel + 1) * LANES].copy_from_slice(outputs);
+        // Sixteen thousand panels of the head: iterators over the rows would take as long as the copy.
+        for row in 0..rows {
+            let at = row * width + panel * LANES;
+            out[at..at + LANES].copy_from_slice(&outputs[row * LANES..(row + 1) * LANES]);
         }
     });
 }
@@ -364,7 +357,7 @@ mod tests {
     fn equals_the_step_of_candles_operations() {
         let mut config = Shape::Tiny.config();
         config.layers = config.layers.repeat(2);
-        for format in [Format::Q8_0, Format::Q4_0, Format::Q4K] {
+        for format in [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::BF16] {
             let mut file = Vec::new();
             Random::new(&config, format, 7).unwrap().write(&mut file).unwrap();
             let weights = Weights::from_gguf_bytes(file, "random").unwrap();

@@ -30,9 +30,9 @@ pub struct LoadOptions<'a> {
     pub dtype: Option<DType>,
     /// Apply the soft caps that the configuration has. `false` drops both: another model, for comparison.
     pub softcap: bool,
-    /// Never round activations for quantised weights, so that a decode step equals the same position of a prompt; slower on
-    /// quantised weights, of no effect on others. (A decode step rounds to 8 bits; a prompt does, too, or to bf16 where the
-    /// processor has a matrix unit.)
+    /// Round nothing, so that a decode step equals the same position of a prompt; slower, but of no effect on weights in f32.
+    /// (Otherwise a decode step on quantised weights rounds activations to 8 bits; a prompt does, too, or to bf16, whatever
+    /// the weights, where the processor has a matrix unit; and keys and values are kept in bf16.)
     pub exact: bool,
     /// Called while the weights are read.
     pub progress: Option<Box<dyn FnMut(Progress) + 'a>>,

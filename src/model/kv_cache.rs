@@ -5,8 +5,8 @@
 //! after W positions each slot holds a key that the query sees, and attention does not ask for an order, since the
 //! rotation by position is already in the keys.
 //!
-//! A model that rounds activations for its quantised weights keeps them in bf16, the dtype that Gemma was trained
-//! in: attention over a long text reads half the memory. All others keep them in the dtype that they compute in.
+//! A model whose matrices lie in [panels](crate::kernels::panels) keeps them in bf16, the dtype that Gemma was trained in:
+//! attention over a long text reads half the memory. All others keep them in the dtype that they compute in.
 
 use super::attend::Run;
 use super::config::{Config, LayerKind};

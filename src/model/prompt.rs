@@ -258,7 +258,7 @@ fn add_normed(xs: &mut [f32], first: usize, weight: &[f32], eps: f32, sums: &Sum
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::{Format, Int8Rows};
+    use crate::kernels::{Format, Rows};
     use crate::model::{Gemma, LoadOptions, Weights};
     use crate::quantize::random::{Random, Shape};
 
@@ -277,7 +277,7 @@ mod tests {
         let Some(decoder) = &model.decoder else { return }; // A processor without the integer kernels.
         let exact = model.with_exact(true);
         let tokens: Vec<u32> = (0..300).map(|i| i * 37 % 2048).collect();
-        let kinds: [fn() -> Activations; 2] = [Activations::new, || Activations::Int8(Int8Rows::default())];
+        let kinds: [fn() -> Activations; 2] = [Activations::new, || Activations::Rows(Rows::default())];
         for kind in kinds {
             // Measured: 0.010 and 0.019.
             let most = if matches!(kind(), Activations::Tiles(_)) { 0.013 } else { 0.025 };

@@ -1,12 +1,12 @@
 //! Products for the many rows of a prompt by AMX, the matrix unit of Xeons since Sapphire Rapids: one instruction multiplies
 //! a tile of 16 rows of activations by one of 16 rows of weights, 32 inputs of each, all in bf16, and adds to sums in f32.
 //!
-//! Weights become bf16 as they are needed, two [panels](crate::kernels::panels) and at most 2,048 inputs at a time, in memory
+//! Weights in bf16 lie as the unit takes them. Others become bf16 as they are needed, two [panels](crate::kernels::panels) and at most 2,048 inputs at a time, in memory
 //! that stays in the second-level cache. Their scales are in them, so that sums stay in the unit: in 8-bit integers they
 //! would come back through memory for each scale, once in 32 inputs, which takes longer than the multiplication.
 
 use super::vnni::{
-    fives, floats, fmadd, halves, load, mul, nibbles, signed, sixes, splat, splat_byte, unsigned,
+    fives, floats, fmadd, halves, halves2, load, mul, nibbles, signed, sixes, splat, splat_byte, unsigned,
 };
 use super::{BLOCK, LANES};
 use crate::kernels::Format;
@@ -102,9 +102,16 @@ pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f3
             let part = first..(first + part).min(steps);
             for (pair, out) in range.clone().step_by(2).zip(out.chunks_mut(2 * rows)) {
                 let pair = pair..(pair + 2).min(range.end);
-                for (panel, weights) in pair.clone().zip(weights.iter_mut()) {
-                    // SAFETY: the processor has AVX-512 with VNNI and BF16, as `is_available` said.
-                    unsafe { unpack(panels, panel, part.clone(), weights) };
+                let mut b = [std::ptr::null(); 2];
+                for ((panel, weights), b) in pair.clone().zip(weights.iter_mut()).zip(&mut b) {
+                    *b = if panels.format() == Format::BF16 {
+                        let panel = panels.panels(panel..panel + 1);
+                        panel[part.start * LINES * VECTOR..part.end * LINES * VECTOR].as_ptr().cast()
+                    } else {
+                        // SAFETY: the processor has AVX-512 with VNNI and BF16, as `is_available` said.
+                        unsafe { unpack(panels, panel, part.clone(), weights) };
+                        weights.as_ptr()
+                    };
                 }
                 let mut strip = 0;
                 while strip < strips {
@@ -115,7 +122,7 @@ pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f3
                         a: [a, a.wrapping_add(steps * tile)],
                         a_line: tiles::COLS,
                         a_step: tile,
-                        b: [weights[0].as_ptr(), weights[1].as_ptr()],
+                        b,
                         b_step: LINES,
                         steps: part.len(),
                         c,
@@ -125,7 +132,7 @@ pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f3
                         add: part.start > 0,
                     };
                     // SAFETY: the unit is configured. A strip has `steps` tiles from its start on, of which the part is some, and
-                    // the weights of each panel of the pair have been unpacked for the part. A panel has 16 outputs
+                    // the weights of each panel of the pair are there for the part. A panel has 16 outputs
                     // for each row of a strip.
                     unsafe { product.run(strips - strip, pair.len()) };
                     strip += 2;
@@ -275,7 +282,7 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
         let bytes = &bytes[group * shape.bytes()..(group + 1) * shape.bytes()];
         let (scales, numbers) = bytes.split_at(shape.scales * VECTOR);
         let (scales, numbers) = (scales.as_ptr(), numbers.as_ptr());
-        // SAFETY: reads the vectors of scales and numbers that the format has in a group.
+        // SAFETY: reads the vectors of scales and numbers that the format has in a group, and writes the 16 lines.
         unsafe {
             match format {
                 Format::Q8_0 => {
@@ -297,6 +304,14 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
                     let scale = halves(scales.add(32 * block));
                     let quads = fives(numbers.add(5 * block * VECTOR));
                     write(lines, &quads, scale, mul(scale, splat(-16.0)), order);
+                }
+                Format::F16 => {
+                    let mut v = 0;
+                    while v < LINES {
+                        let [a, b] = halves2(numbers.add(v * VECTOR));
+                        _mm512_store_si512(lines.as_mut_ptr().add(v).cast(), pairs(a, b, order));
+                        v += 1;
+                    }
                 }
                 Format::Q4K => {
                     let factors = scales.add(64 + 2 * LANES * block);

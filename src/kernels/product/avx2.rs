@@ -103,6 +103,17 @@ super::operations! { "avx2,fma,f16c":
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
         ]
     }
+    /// 16 pairs of bf16: the first and the second of each.
+    fn bf16_pair(at: *const u8) -> [Floats; 2] {
+        let [low, high] = load(at);
+        let upper = _mm256_set1_epi32(0xFFFF_0000_u32 as i32);
+        let first = [_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high)];
+        let second = [_mm256_and_si256(low, upper), _mm256_and_si256(high, upper)];
+        [
+            [_mm256_castsi256_ps(first[0]), _mm256_castsi256_ps(first[1])],
+            [_mm256_castsi256_ps(second[0]), _mm256_castsi256_ps(second[1])],
+        ]
+    }
     /// The sum, half onto half.
     fn sum(x: Floats) -> f32 {
         let eight = _mm256_add_ps(x[0], x[1]);

@@ -67,6 +67,12 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
         let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast::<__m256i>()));
         _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
     }
+    /// 16 pairs of bf16: the first and the second of each.
+    fn bf16_pair(at: *const u8) -> [Floats; 2] {
+        let both = load(at);
+        let upper = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
+        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(both)), _mm512_castsi512_ps(_mm512_and_si512(both, upper))]
+    }
     /// The sum, half onto half.
     fn sum(x: Floats) -> f32 {
         let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));

@@ -1,18 +1,19 @@
-//! Activations rounded to 8 bits, for the integer kernels.
+//! Rows of activations as panels are multiplied by them: those of floats as they are, quantised ones rounded to 8 bits.
 
 use super::elementwise::for_each_target;
-use super::tiles::with_numbers;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Numbers that share a scale.
 pub const BLOCK: usize = 32;
 
-/// Rows of activations as signed bytes with a scale for each [`BLOCK`] of them.
+/// Rows of activations, and the same as signed bytes with a scale for each [`BLOCK`] of them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Int8Rows {
-    rows: usize,
+pub struct Rows {
+    count: usize,
     cols: usize,
+    /// x, `[rows, cols]`.
+    pub(super) floats: Vec<f32>,
     /// x ≈ scale · value, `[rows, cols]`.
     pub(super) values: Vec<i8>,
     /// One a block. NaN where a number of the block is not finite, so that it is not lost.
@@ -26,16 +27,19 @@ pub struct Int8Rows {
     pub(super) scaled_sums: Vec<f32>,
 }
 
-impl Int8Rows {
-    /// Rounds rows of `cols` numbers, a multiple of [`BLOCK`], to the nearest of 255 values a block.
+impl Rows {
+    /// Takes rows of `cols` numbers, a multiple of [`BLOCK`], and rounds them to the nearest of 255 values a block.
     pub fn new(xs: &[f32], cols: usize) -> Self {
         let mut rows = Self::default();
         rows.reshape(xs.len().checked_div(cols).unwrap_or(0), cols);
-        rows.each().zip(xs.par_chunks(cols.max(1))).for_each(|(row, xs)| row.set(xs));
+        rows.each().zip(xs.par_chunks(cols.max(1))).for_each(|(row, xs)| {
+            row.floats.copy_from_slice(xs);
+            row.round();
+        });
         rows
     }
 
-    /// Rounds `rows` rows of `cols` numbers, in strips of so many; see [`Activations::fill`](super::many_rows::Activations::fill).
+    /// Takes `rows` rows of `cols` numbers, in strips of so many; see [`Activations::fill`](super::many_rows::Activations::fill).
     pub(super) fn fill(
         &mut self,
         rows: usize,
@@ -46,21 +50,22 @@ impl Int8Rows {
     ) {
         debug_assert!(beside.len().is_multiple_of(rows));
         self.reshape(rows, cols);
-        let beside = beside.par_chunks_mut(of_strip * beside.len() / rows);
-        self.each().chunks(of_strip).zip(beside).enumerate().for_each(|(index, (places, beside))| {
-            let start = index * of_strip;
-            with_numbers(places.len() * cols, |numbers| {
-                strip(start..start + places.len(), beside, numbers);
-                places.into_iter().zip(numbers.chunks_exact(cols)).for_each(|(place, row)| place.set(row));
-            });
-        });
+        let strips = self.floats.par_chunks_mut(of_strip * cols);
+        strips.zip(beside.par_chunks_mut(of_strip * beside.len() / rows)).enumerate().for_each(
+            |(index, (numbers, beside))| {
+                let start = index * of_strip;
+                strip(start..start + numbers.len() / cols, beside, numbers);
+            },
+        );
+        self.each().for_each(RowMut::round);
     }
 
-    /// Makes room for so many rows, in which any numbers may stand until they are [set](Self::set).
-    pub fn reshape(&mut self, rows: usize, cols: usize) {
+    /// Makes room for so many rows, in which any numbers may stand.
+    fn reshape(&mut self, rows: usize, cols: usize) {
         debug_assert!(cols.is_multiple_of(BLOCK));
         let blocks = rows * cols / BLOCK;
-        (self.rows, self.cols) = (rows, cols);
+        (self.count, self.cols) = (rows, cols);
+        self.floats.resize(rows * cols, 0.0);
         self.values.resize(rows * cols, 0);
         self.scales.resize(blocks, 0.0);
         self.minus_8.resize(blocks, 0);
@@ -68,23 +73,24 @@ impl Int8Rows {
         self.scaled_sums.resize(blocks, 0.0);
     }
 
-    /// Rounds `xs` in the place of row `row`.
-    pub fn set(&mut self, row: usize, xs: &[f32]) {
-        let (values, blocks) = (row * self.cols, row * self.blocks());
-        let of_blocks = blocks..blocks + self.blocks();
+    /// Becomes `rows` rows of `cols` numbers that `write` makes of those that stand there, which are any; on the calling thread.
+    pub fn write(&mut self, rows: usize, cols: usize, write: impl FnOnce(&mut [f32])) {
+        self.reshape(rows, cols);
+        write(&mut self.floats);
         RowMut {
-            values: &mut self.values[values..values + self.cols],
-            scales: &mut self.scales[of_blocks.clone()],
-            minus_8: &mut self.minus_8[of_blocks.clone()],
-            minus_32: &mut self.minus_32[2 * of_blocks.start..2 * of_blocks.end],
-            scaled_sums: &mut self.scaled_sums[of_blocks],
+            floats: &mut self.floats,
+            values: &mut self.values,
+            scales: &mut self.scales,
+            minus_8: &mut self.minus_8,
+            minus_32: &mut self.minus_32,
+            scaled_sums: &mut self.scaled_sums,
         }
-        .set(xs);
+        .round();
     }
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.count
     }
 
     /// Numbers in a row.
@@ -99,10 +105,12 @@ impl Int8Rows {
 
     fn each(&mut self) -> impl IndexedParallelIterator<Item = RowMut<'_>> {
         let (cols, blocks) = (self.cols.max(1), self.blocks().max(1));
-        let values = self.values.par_chunks_mut(cols);
+        let numbers = self.floats.par_chunks_mut(cols).zip(self.values.par_chunks_mut(cols));
         let scales = self.scales.par_chunks_mut(blocks).zip(self.scaled_sums.par_chunks_mut(blocks));
         let zeros = self.minus_8.par_chunks_mut(blocks).zip(self.minus_32.par_chunks_mut(2 * blocks));
-        values.zip(scales).zip(zeros).map(|((values, (scales, scaled_sums)), (minus_8, minus_32))| RowMut {
+        let all = numbers.zip(scales).zip(zeros);
+        all.map(|(((floats, values), (scales, scaled_sums)), (minus_8, minus_32))| RowMut {
+            floats,
             values,
             scales,
             minus_8,
@@ -112,8 +120,9 @@ impl Int8Rows {
     }
 }
 
-/// Where a row's numbers go.
+/// A row, or several.
 struct RowMut<'a> {
+    floats: &'a mut [f32],
     values: &'a mut [i8],
     scales: &'a mut [f32],
     minus_8: &'a mut [i32],
@@ -122,8 +131,9 @@ struct RowMut<'a> {
 }
 
 impl RowMut<'_> {
-    fn set(self, xs: &[f32]) {
-        round_row(self.values, self.scales, self.minus_32, xs);
+    /// Rounds what is in `floats`.
+    fn round(self) {
+        round_row(self.values, self.scales, self.minus_32, self.floats);
         let halves = self.minus_32.as_chunks::<2>().0;
         let blocks = self.minus_8.iter_mut().zip(self.scaled_sums).zip(self.scales);
         for (((minus_8, scaled_sum), scale), [a, b]) in blocks.zip(halves) {
@@ -170,7 +180,7 @@ mod tests {
     fn values_are_within_half_a_step() {
         let xs: Vec<f32> =
             (0..96).map(|i| (i as f32 * 0.7).sin() * if i < 32 { 1e-3 } else { 50.0 }).collect();
-        let row = Int8Rows::new(&xs, xs.len());
+        let row = Rows::new(&xs, xs.len());
         for (i, x) in xs.iter().enumerate() {
             let back = f32::from(row.values[i]) * row.scales[i / BLOCK];
             assert!((back - x).abs() <= row.scales[i / BLOCK] * 0.5001, "{i}: {back} {x}");
@@ -186,12 +196,12 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros_and_what_is_not_finite_shows() {
-        let row = Int8Rows::new(&[0.0; 32], 32);
+        let row = Rows::new(&[0.0; 32], 32);
         assert_eq!((row.scales[0], row.values[0]), (0.0, 0));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut xs = [1.0; 64];
             xs[40] = bad;
-            let row = Int8Rows::new(&xs, xs.len());
+            let row = Rows::new(&xs, xs.len());
             assert!(row.scales[0].is_finite() && row.scales[1].is_nan());
         }
     }
