@@ -154,8 +154,8 @@ macro_rules! kernel {
                     for $group in 0..groups {
                         let $scales = panel.add($group * BYTES);
                         let mut line = 0;
-                        while line < BYTES / VECTOR {
-                            prefetch::ahead_of($scales.wrapping_add(line * VECTOR));
+                        while line < SHAPE.scales {
+                            prefetch::ahead_of($scales.add(line * VECTOR));
                             line += 1;
                         }
                         let $numbers = $scales.add(SHAPE.scales * VECTOR);
@@ -323,6 +323,7 @@ macro_rules! kernels {
 
             /// Two times 16 half floats.
             fn halves2(numbers: *const u8) -> [Floats; 2] {
+                prefetch::ahead_of(numbers);
                 [halves(numbers), halves(numbers.add(VECTOR / 2))]
             }
 

@@ -22,8 +22,9 @@ type Ints = [__m256i; 2];
 type Floats = [__m256; 2];
 
 super::operations! { "avx2,fma,f16c":
-    /// 64 bytes of weights at a multiple of 64.
+    /// 64 bytes of weights at a multiple of 64; asks for those that come after.
     fn load(numbers: *const u8) -> Bytes {
+        prefetch::ahead_of(numbers);
         let at = numbers.cast::<__m256i>();
         [_mm256_load_si256(at), _mm256_load_si256(at.add(1))]
     }

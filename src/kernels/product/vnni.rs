@@ -22,8 +22,11 @@ type Ints = __m512i;
 type Floats = __m512;
 
 super::operations! { "avx512f,avx512bw,avx512vnni":
-    /// 64 bytes of weights at a multiple of 64.
-    fn load(numbers: *const u8) -> Bytes { _mm512_load_si512(numbers.cast()) }
+    /// 64 bytes of weights at a multiple of 64; asks for those that come after.
+    fn load(numbers: *const u8) -> Bytes {
+        prefetch::ahead_of(numbers);
+        _mm512_load_si512(numbers.cast())
+    }
     /// Four inputs for all lanes.
     fn quad(values: *const i8) -> Bytes { _mm512_set1_epi32(values.cast::<i32>().read_unaligned()) }
     fn splat_byte(byte: u8) -> Bytes { _mm512_set1_epi8(byte as i8) }
