@@ -76,11 +76,12 @@ impl MatMul {
         assert_eq!(xs.len(), m * cols, "activations are not whole rows");
         assert_eq!(out.len(), m * rows, "outputs are not whole rows");
         let columns = Columns::new(out, rows);
-        let rounds = self.matrix.format().is_quantized();
-        if let Store::Panels(panels) = self.matrix.store()
-            && !(self.exact && rounds)
-        {
-            self.panels(panels, xs, &columns);
+        if let Store::Panels(panels) = self.matrix.store() {
+            if self.exact {
+                self.exact_panels(panels, xs, &columns);
+            } else {
+                self.panels(panels, xs, &columns);
+            }
         } else if m >= TILE_FROM_ROWS {
             self.tiles(xs, &columns);
         } else if m > 0 {
@@ -97,6 +98,25 @@ impl MatMul {
                 panels.multiply(index..index + 1, &xs, &mut sums);
                 for (i, sums) in sums.iter().enumerate() {
                     out.set_run(i, index * LANES, sums);
+                }
+            }
+        });
+    }
+
+    /// As [`Self::panels`], with weights converted to f32.
+    fn exact_panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
+        let rows = xs.len() / self.matrix.cols();
+        self.in_parallel(|range| {
+            let mut sums = vec![[0f32; LANES]; 2 * rows];
+            let range = range.start / LANES..range.end / LANES;
+            for first in range.clone().step_by(2) {
+                let pair = first..(first + 2).min(range.end);
+                let sums = &mut sums[..pair.len() * rows];
+                panels.multiply_exact(pair.clone(), xs, sums);
+                for (index, sums) in pair.zip(sums.chunks_exact(rows)) {
+                    for (i, sums) in sums.iter().enumerate() {
+                        out.set_run(i, index * LANES, sums);
+                    }
                 }
             }
         });
@@ -223,6 +243,21 @@ impl Panels {
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.rows(), out.len());
+    }
+
+    /// As [`Self::multiply`] without rounding the activations `xs` `[rows, cols]`.
+    ///
+    /// # Panics
+    /// As [`Self::multiply`].
+    pub fn multiply_exact(&self, range: Range<usize>, xs: &[f32], out: &mut [[f32; LANES]]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use super::product::{Level, exact};
+            let level = Level::best().expect("matrices are put into panels where there are kernels for them");
+            exact::multiply_exact(level, self, range, xs, out);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.len(), out.len());
     }
 }
 

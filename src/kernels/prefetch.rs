@@ -26,7 +26,7 @@ pub(super) fn ahead_of<T>(at: *const T) {
 }
 
 /// Asks for what lies [`AHEAD`] of a row, for rows that are read one after the other.
-#[inline(always)]
+#[inline]
 pub(super) fn row_ahead_of<T>(row: &[T]) {
     for line in row.chunks((LINE / size_of::<T>()).max(1)) {
         ahead_of(line.as_ptr());

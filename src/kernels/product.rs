@@ -13,6 +13,7 @@
 
 pub mod amx;
 pub(super) mod avx2;
+pub mod exact;
 pub(super) mod vnni;
 
 use super::panels::{LANES, Panels};
@@ -279,6 +280,17 @@ macro_rules! kernels {
         }
 
         super::operations! { $features:
+            /// Quads of 32 inputs.
+            fn bytes(numbers: *const u8) -> [Bytes; 8] {
+                let mut quads = [splat_byte(0); 8];
+                let mut q = 0;
+                while q < 8 {
+                    quads[q] = load(numbers.add(q * VECTOR));
+                    q += 1;
+                }
+                quads
+            }
+
             /// The lower and the upper halves of four vectors: quads 0 to 3 and 4 to 7 of 32 inputs.
             fn nibbles(numbers: *const u8) -> [Bytes; 8] {
                 let mask = splat_byte(15);
@@ -348,12 +360,7 @@ macro_rules! kernels {
             let mut half = 0;
             while half < 2 {
                 let scale = halves(scales.add(32 * half));
-                let mut quads = [splat_byte(0); 8];
-                let mut q = 0;
-                while q < 8 {
-                    quads[q] = load(numbers.add((8 * half + q) * VECTOR));
-                    q += 1;
-                }
+                let quads = bytes(numbers.add(8 * half * VECTOR));
                 let b = 2 * group + half;
                 let mut m = 0;
                 while m < M {

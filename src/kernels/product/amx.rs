@@ -6,7 +6,7 @@
 //! would come back through memory for each scale, once in 32 inputs, which takes longer than the multiplication.
 
 use super::vnni::{
-    fives, floats, fmadd, halves, halves2, load, mul, nibbles, signed, sixes, splat, splat_byte, unsigned,
+    bytes, fives, fmadd, halves, halves2, mul, nibbles, nth_byte, signed, sixes, splat, unsigned,
 };
 use super::{BLOCK, LANES};
 use crate::kernels::Format;
@@ -15,9 +15,8 @@ use crate::kernels::tiles::{self, Line, Tiles};
 use half::bf16;
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid_count, __m512, __m512bh, __m512i, _mm512_and_si512, _mm512_cvtne2ps_pbh,
-    _mm512_permutexvar_epi16, _mm512_set_epi16, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_srli_epi32,
-    _mm512_store_si512, _mm512_sub_ps,
+    __cpuid_count, __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_permutexvar_epi16,
+    _mm512_set_epi16, _mm512_setzero_ps, _mm512_store_si512, _mm512_sub_ps,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -273,26 +272,21 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
     let of_group = shape.inputs / BLOCK;
     assert!(to.len() >= steps.len() * LINES && steps.end * BLOCK <= panels.cols());
     assert!(steps.start.is_multiple_of(of_group) && steps.end.is_multiple_of(of_group));
-    let bytes = &panels.panels(panel..panel + 1);
+    let all = panels.panels(panel..panel + 1);
     let order = order();
     let mut tile = steps.start;
     while tile < steps.end {
         let lines = &mut to[(tile - steps.start) * LINES..][..LINES];
         let (group, block) = (tile / of_group, tile % of_group);
-        let bytes = &bytes[group * shape.bytes()..(group + 1) * shape.bytes()];
-        let (scales, numbers) = bytes.split_at(shape.scales * VECTOR);
+        let group = &all[group * shape.bytes()..(group + 1) * shape.bytes()];
+        let (scales, numbers) = group.split_at(shape.scales * VECTOR);
         let (scales, numbers) = (scales.as_ptr(), numbers.as_ptr());
         // SAFETY: reads the vectors of scales and numbers that the format has in a group, and writes the 16 lines.
         unsafe {
             match format {
                 Format::Q8_0 => {
                     let scale = halves(scales.add(32 * block));
-                    let mut quads = [splat_byte(0); 8];
-                    let mut q = 0;
-                    while q < 8 {
-                        quads[q] = load(numbers.add((8 * block + q) * VECTOR));
-                        q += 1;
-                    }
+                    let quads = bytes(numbers.add(8 * block * VECTOR));
                     write(lines, &quads, scale, mul(scale, splat(-128.0)), order);
                 }
                 Format::Q4_0 => {
@@ -353,17 +347,16 @@ fn order() -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512bf16")]
 unsafe fn write(lines: &mut [Line], quads: &[__m512i], scale: __m512, zero: __m512, order: __m512i) {
-    let byte = _mm512_set1_epi32(255);
     assert!(lines.len() >= 2 * quads.len());
     let mut q = 0;
     while q < quads.len() {
         let quad = quads[q];
         // SAFETY: computes, and writes two lines of 64 bytes at a multiple of 64, which there are.
         unsafe {
-            let a = fmadd(floats(_mm512_and_si512(quad, byte)), scale, zero);
-            let b = fmadd(floats(_mm512_and_si512(_mm512_srli_epi32::<8>(quad), byte)), scale, zero);
-            let c = fmadd(floats(_mm512_and_si512(_mm512_srli_epi32::<16>(quad), byte)), scale, zero);
-            let d = fmadd(floats(_mm512_srli_epi32::<24>(quad)), scale, zero);
+            let a = fmadd(nth_byte::<0>(quad), scale, zero);
+            let b = fmadd(nth_byte::<8>(quad), scale, zero);
+            let c = fmadd(nth_byte::<16>(quad), scale, zero);
+            let d = fmadd(nth_byte::<24>(quad), scale, zero);
             let line = lines.as_mut_ptr().add(2 * q).cast::<__m512i>();
             _mm512_store_si512(line, pairs(a, b, order));
             _mm512_store_si512(line.add(1), pairs(c, d, order));

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm256_fnmadd_ps, _mm256_load_si256, _mm256_loadu_ps, _mm256_madd_epi16, _mm256_maddubs_epi16,
     _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
     _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
-    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_xor_si256,
+    _mm256_srli_epi16, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_xor_si256,
 };
 
 /// 64 bytes.
@@ -61,6 +61,14 @@ super::operations! { "avx2,fma,f16c":
         let weights = [_mm256_xor_si256(weights[0], zero), _mm256_xor_si256(weights[1], zero)];
         let inputs = [_mm256_sign_epi8(inputs[0], weights[0]), _mm256_sign_epi8(inputs[1], weights[1])];
         dot(sum, [_mm256_abs_epi8(weights[0]), _mm256_abs_epi8(weights[1])], inputs)
+    }
+    /// Of each four bytes the one that begins at bit BITS.
+    fn nth_byte<const BITS: i32>(a: Bytes) -> Floats {
+        let byte = _mm256_set1_epi32(255);
+        floats([
+            _mm256_and_si256(_mm256_srli_epi32::<BITS>(a[0]), byte),
+            _mm256_and_si256(_mm256_srli_epi32::<BITS>(a[1]), byte),
+        ])
     }
     fn floats(x: Ints) -> Floats { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
     fn zero() -> Floats { [_mm256_setzero_ps(); 2] }
@@ -129,3 +137,4 @@ super::operations! { "avx2,fma,f16c":
 }
 
 super::kernels! { "avx2,fma,f16c" }
+super::exact::exact_kernels! { "avx2,fma,f16c", 2 }

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
     _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_loadu_ps,
     _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps,
+    _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_srli_epi32, _mm512_storeu_ps,
 };
 
 /// 64 bytes.
@@ -44,6 +44,10 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
     fn start_128(minus_8: i32) -> Ints { _mm512_slli_epi32::<4>(_mm512_set1_epi32(minus_8)) }
     /// As [`dot`], for weights of any size with a zero of 128.
     fn dot_128(sum: Ints, weights: Bytes, inputs: Bytes) -> Ints { _mm512_dpbusd_epi32(sum, weights, inputs) }
+    /// Of each four bytes the one that begins at bit BITS.
+    fn nth_byte<const BITS: u32>(a: Bytes) -> Floats {
+        _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32::<BITS>(a), _mm512_set1_epi32(255)))
+    }
     fn floats(x: Ints) -> Floats { _mm512_cvtepi32_ps(x) }
     fn zero() -> Floats { _mm512_setzero_ps() }
     fn splat(x: f32) -> Floats { _mm512_set1_ps(x) }
@@ -88,3 +92,4 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
 }
 
 super::kernels! { "avx512f,avx512bw,avx512vnni" }
+super::exact::exact_kernels! { "avx512f,avx512bw,avx512vnni", 8 }

@@ -1,0 +1,242 @@
+//! Products of panels and many rows of activations without any rounding but that of f32: what `wmgen verify` reads texts with.
+//!
+//! Two panels at a time are converted to f32, in memory that stays in the second-level cache, and multiplied by all rows, a few
+//! at a time, so that each weight and each activation is loaded once for several products.
+
+use super::{LANES, Level, Panels};
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// One input's weights of the rows of a panel.
+#[repr(align(64))]
+#[derive(Clone, Copy, Debug)]
+pub(in crate::kernels) struct Input(
+    #[allow(dead_code, reason = "read and written through pointers")] [f32; LANES],
+);
+
+/// The rows of the panels `range` times the rows `xs` `[rows, cols]`: `out[p · rows + m]` is of the p-th panel of the range for
+/// row m.
+///
+/// # Panics
+/// If the processor lacks the instructions, there are no such panels, `xs` is not rows of the matrix's length, or `out` is not one
+/// for each panel and row.
+pub fn multiply_exact(
+    level: Level,
+    panels: &Panels,
+    range: Range<usize>,
+    xs: &[f32],
+    out: &mut [[f32; LANES]],
+) {
+    thread_local! {
+        static WEIGHTS: RefCell<[Vec<Input>; 2]> = RefCell::default();
+    }
+    let cols = panels.cols();
+    let rows = xs.len() / cols;
+    assert!(level.is_available(), "{level:?} is missing");
+    assert_eq!(xs.len(), rows * cols, "activations of another width");
+    assert_eq!(out.len(), range.len() * rows, "an output for each panel and row");
+    if rows == 0 {
+        return;
+    }
+    WEIGHTS.with_borrow_mut(|weights| {
+        for weights in weights.iter_mut() {
+            weights.resize(weights.len().max(cols), Input([0.0; LANES]));
+        }
+        for (pair, out) in range.clone().step_by(2).zip(out.chunks_mut(2 * rows)) {
+            let count = (range.end - pair).min(2);
+            for (panel, weights) in (pair..pair + count).zip(weights.iter_mut()) {
+                match level {
+                    Level::Vnni => super::vnni::unpack_all(panels, panel, &mut weights[..cols]),
+                    Level::Avx2 => super::avx2::unpack_all(panels, panel, &mut weights[..cols]),
+                }
+            }
+            let weights = [&weights[0][..cols], &weights[1][..cols]];
+            // Where the pair is half of one, the second product has no place and is not written.
+            match level {
+                Level::Vnni => super::vnni::times_all(weights, xs, out),
+                Level::Avx2 => super::avx2::times_all(weights, xs, out),
+            }
+        }
+    });
+}
+
+/// Defines, from the operations in scope, `unpack_all` and `times_all`; the latter takes so many rows at a time.
+macro_rules! exact_kernels {
+    ($features:literal, $together:literal) => {
+        use super::exact::Input;
+
+        super::operations! { $features:
+            /// Writes four inputs for each quad: the numbers times a scale a row, plus what their zero comes to.
+            fn write_quads(to: *mut Input, quads: *const Bytes, count: usize, scale: Floats, zero: Floats) {
+                let mut q = 0;
+                while q < count {
+                    let (quad, to) = (*quads.add(q), to.add(4 * q).cast::<f32>());
+                    store(to, fmadd(nth_byte::<0>(quad), scale, zero));
+                    store(to.add(LANES), fmadd(nth_byte::<8>(quad), scale, zero));
+                    store(to.add(2 * LANES), fmadd(nth_byte::<16>(quad), scale, zero));
+                    store(to.add(3 * LANES), fmadd(nth_byte::<24>(quad), scale, zero));
+                    q += 1;
+                }
+            }
+
+            /// Writes a group of inputs; `scales` and `numbers` are its vectors.
+            fn unpack_group(format: Format, scales: *const u8, numbers: *const u8, to: *mut Input) {
+                match format {
+                    Format::F16 | Format::BF16 => {
+                        let mut v = 0;
+                        while v < 16 {
+                            let (at, to) = (numbers.add(v * VECTOR), to.add(2 * v).cast::<f32>());
+                            let [a, b] = if format == Format::F16 { halves2(at) } else { bf16_pair(at) };
+                            store(to, a);
+                            store(to.add(LANES), b);
+                            v += 1;
+                        }
+                    }
+                    Format::Q8_0 | Format::Q4_0 | Format::Q5_0 => {
+                        let mut half = 0;
+                        while half < 2 {
+                            let scale = halves(scales.add(32 * half));
+                            let (quads, zero) = match format {
+                                Format::Q8_0 => (bytes(numbers.add(8 * half * VECTOR)), -128.0),
+                                Format::Q4_0 => (nibbles(numbers.add(4 * half * VECTOR)), -8.0),
+                                _ => (fives(numbers.add(5 * half * VECTOR)), -16.0),
+                            };
+                            let zero = mul(scale, splat(zero));
+                            write_quads(to.add(BLOCK * half), quads.as_ptr(), 8, scale, zero);
+                            half += 1;
+                        }
+                    }
+                    Format::Q4K => {
+                        let mut j = 0;
+                        while j < 8 {
+                            let factors = scales.add(64 + 2 * LANES * j);
+                            let scale = mul(halves(scales), unsigned(factors));
+                            let minimum = mul(halves(scales.add(32)), unsigned(factors.add(LANES)));
+                            let quads = nibbles(numbers.add(4 * j * VECTOR));
+                            let below = mul(minimum, splat(-1.0));
+                            write_quads(to.add(BLOCK * j), quads.as_ptr(), 8, scale, below);
+                            j += 1;
+                        }
+                    }
+                    _ => {
+                        let mut j = 0;
+                        while j < 16 {
+                            let scale = mul(halves(scales), signed(scales.add(32 + LANES * j)));
+                            let quads = sixes(numbers.add(3 * j * VECTOR));
+                            write_quads(to.add(16 * j), quads.as_ptr(), 4, scale, mul(scale, splat(-32.0)));
+                            j += 1;
+                        }
+                    }
+                }
+            }
+
+            /// Σ over `cols` inputs of two panels' weights times M rows of activations, `cols` apart.
+            fn times<const M: usize>(a: *const f32, b: *const f32, xs: *const f32, cols: usize) -> [[Floats; M]; 2] {
+                let (mut of_a, mut of_b) = ([zero(); M], [zero(); M]);
+                let mut i = 0;
+                while i < cols {
+                    let (a, b) = (singles(a.add(i * LANES)), singles(b.add(i * LANES)));
+                    let mut m = 0;
+                    while m < M {
+                        let x = splat(*xs.add(m * cols + i));
+                        of_a[m] = fmadd(a, x, of_a[m]);
+                        of_b[m] = fmadd(b, x, of_b[m]);
+                        m += 1;
+                    }
+                    i += 1;
+                }
+                [of_a, of_b]
+            }
+        }
+
+        /// The weights of a panel, an input after the other.
+        #[expect(unsafe_code, reason = "calls operations of the processor's instruction set")]
+        pub(super) fn unpack_all(panels: &Panels, panel: usize, to: &mut [Input]) {
+            let Some(shape) = Shape::of(panels.format()) else { return };
+            assert!(to.len() == panels.cols());
+            let groups = panels.panels(panel..panel + 1).chunks_exact(shape.bytes());
+            for (group, to) in groups.zip(to.chunks_exact_mut(shape.inputs)) {
+                let numbers = &group[shape.scales * VECTOR..];
+                // SAFETY: the processor has the instructions, as `multiply_exact` has asserted; a group has the vectors of its
+                // format, at a multiple of 64, and there is room for its inputs.
+                unsafe { unpack_group(panels.format(), group.as_ptr(), numbers.as_ptr(), to.as_mut_ptr()) };
+            }
+        }
+
+        /// Weights of two panels times the rows of `xs`, to `out` `[panels, rows, 16]`, which may have one panel only.
+        #[expect(unsafe_code, reason = "calls operations of the processor's instruction set")]
+        pub(super) fn times_all(weights: [&[Input]; 2], xs: &[f32], out: &mut [[f32; LANES]]) {
+            /// Of M rows from `first` on. Returns M.
+            #[inline]
+            fn rows<const M: usize>(
+                weights: [&[Input]; 2],
+                xs: &[f32],
+                first: usize,
+                out: [&mut [[f32; LANES]]; 2],
+            ) -> usize {
+                let [a, b] = weights;
+                let xs = &xs[first * a.len()..(first + M) * a.len()];
+                assert!(a.len() == b.len());
+                // SAFETY: the processor has the instructions, as `multiply_exact` has asserted; each panel has 16 weights for
+                // each of `a.len()` inputs, and there are M rows of as many. An output is 16 floats.
+                unsafe {
+                    let sums = times::<M>(a.as_ptr().cast(), b.as_ptr().cast(), xs.as_ptr(), a.len());
+                    for (out, sums) in out.into_iter().zip(sums) {
+                        for (out, sum) in out.iter_mut().skip(first).zip(sums) {
+                            store(out.as_mut_ptr(), sum);
+                        }
+                    }
+                }
+                M
+            }
+            let count = xs.len() / weights[0].len();
+            let (a, b) = out.split_at_mut(count);
+            let mut done = 0;
+            while done < count {
+                let out = [&mut *a, &mut *b];
+                done += match count - done {
+                    left if left >= $together => rows::<$together>(weights, xs, done, out),
+                    2.. => rows::<2>(weights, xs, done, out),
+                    _ => rows::<1>(weights, xs, done, out),
+                };
+            }
+        }
+    };
+}
+
+pub(super) use exact_kernels;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::panels::tests::{FORMATS, matrix};
+
+    /// Against the dequantised weights times the activations in f64, with an odd number of panels and every number of rows up
+    /// to some passes.
+    #[test]
+    fn equals_the_product_in_f64() {
+        let (rows, cols) = (48, 512);
+        for format in FORMATS {
+            let matrix = matrix(format, rows, cols);
+            let panels = Panels::new(matrix.bytes(), format, rows, cols, |_| {}).unwrap();
+            let mut weights = vec![0f32; rows * cols];
+            matrix.dequantize(0..rows, &mut weights);
+            for m in 1..20 {
+                let xs: Vec<f32> =
+                    (0..m * cols).map(|i| ((i * 7 % 1009) as f32 * 0.37).sin() * 3.0).collect();
+                for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+                    let mut out = vec![[f32::NAN; LANES]; rows / LANES * m];
+                    multiply_exact(level, &panels, 0..rows / LANES, &xs, &mut out);
+                    for (x, w) in (0..m).flat_map(|x| (0..rows).map(move |w| (x, w))) {
+                        let row = weights[w * cols..(w + 1) * cols].iter();
+                        let terms = row.zip(&xs[x * cols..]).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                        let size: f64 = terms.clone().map(f64::abs).sum();
+                        let got = f64::from(out[w / LANES * m + x][w % LANES]);
+                        let error = (got - terms.sum::<f64>()).abs() / size;
+                        assert!(error < 1e-6, "{level:?} {} m {m} row {w}: {error}", format.name());
+                    }
+                }
+            }
+        }
+    }
+}
