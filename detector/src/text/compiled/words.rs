@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::GOLDEN;
 use super::encode::Symbol;
 
-/// Words that are remembered, a power of two: a megabyte, so that a language's common words keep their places.
-pub(super) const WORDS: usize = 1 << 14;
+/// Words that are remembered, a power of two: two megabytes, so that a language's common words keep their places.
+pub(super) const WORDS: usize = 1 << 15;
 /// The longest word that is, in bytes.
 const WORD_LEN: usize = 24;
 /// The most tokens that it may have.
