@@ -125,7 +125,7 @@ impl MatMul {
     /// Many rows: convert a tile of weight rows to f32, multiply, next tile. Tiles go to the threads.
     fn tiles(&self, xs: &[f32], out: &Columns<'_>) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
-        let tile = (TILE_NUMBERS / cols).clamp(8, 256).next_multiple_of(self.matrix.rows_together());
+        let tile = (TILE_NUMBERS / cols).clamp(8, 256);
         let tiles = rows.div_ceil(tile);
         (0..tiles).into_par_iter().for_each_init(Vec::new, |buffer: &mut Vec<f32>, t| {
             let range = t * tile..((t + 1) * tile).min(rows);
@@ -165,15 +165,13 @@ impl MatMul {
 
     /// Each row is converted to f32 once for all the activations' rows.
     fn converted_rows(&self, xs: &[f32], out: &Columns<'_>) {
-        let (cols, together) = (self.matrix.cols(), self.matrix.rows_together());
+        let cols = self.matrix.cols();
         self.in_parallel(|range| {
-            let mut rows = vec![0f32; together * cols];
-            for first in range.step_by(together) {
-                self.matrix.dequantize(first..first + together, &mut rows);
-                for (r, row) in rows.chunks_exact(cols).enumerate() {
-                    for (i, x) in xs.chunks_exact(cols).enumerate() {
-                        out.set(i, first + r, dot_values(row, x));
-                    }
+            let mut row = vec![0f32; cols];
+            for r in range {
+                self.matrix.dequantize(r..r + 1, &mut row);
+                for (i, x) in xs.chunks_exact(cols).enumerate() {
+                    out.set(i, r, dot_values(&row, x));
                 }
             }
         });

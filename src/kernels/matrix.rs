@@ -175,7 +175,7 @@ impl Matrix {
         self.row_bytes
     }
 
-    /// Rows that are best converted together.
+    /// Rows that lie side by side.
     pub(super) fn rows_together(&self) -> usize {
         match &self.store {
             Store::Rows(_) => 1,

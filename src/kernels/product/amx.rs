@@ -1,9 +1,10 @@
 //! Products for the many rows of a prompt by AMX, the matrix unit of Xeons since Sapphire Rapids: one instruction multiplies
 //! a tile of 16 rows of activations by one of 16 rows of weights, 32 inputs of each, all in bf16, and adds to sums in f32.
 //!
-//! Weights in bf16 lie as the unit takes them. Others become bf16 as they are needed, two [panels](crate::kernels::panels) and at most 2,048 inputs at a time, in memory
-//! that stays in the second-level cache. Their scales are in them, so that sums stay in the unit: in 8-bit integers they
-//! would come back through memory for each scale, once in 32 inputs, which takes longer than the multiplication.
+//! Weights in bf16 lie as the unit takes them. Others become bf16 as they are needed, two [panels](crate::kernels::panels) and
+//! at most 2,048 inputs at a time, in memory that stays in the second-level cache. Their scales are in them, so that sums stay
+//! in the unit: in 8-bit integers they would come back through memory for each scale, once in 32 inputs, which takes longer than
+//! the multiplication.
 
 use super::vnni::{
     bytes, fives, fmadd, halves, halves2, mul, nibbles, nth_byte, signed, sixes, splat, unsigned,
