@@ -3,7 +3,7 @@
 //! A panel is 16 rows side by side, so that one vector register holds the same four inputs of all 16 and their sums
 //! need no adding up across lanes. It is a run of groups of inputs. A group has first the scales of its 16 rows, then the
 //! numbers, four inputs at a time (a quad): byte 4r + j of a 64-byte vector is input j of row r. Numbers are stored
-//! without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes. Floats stand two inputs to a vector.
+//! without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes. Of floats a vector has two inputs.
 //!
 //! | format | inputs of a group | vectors of scales | vectors of numbers |
 //! |---|---|---|---|

@@ -442,7 +442,8 @@ mod tests {
     use super::*;
     use crate::kernels::panels::tests::{FORMATS, matrix};
 
-    /// Against the dequantised weights times the activations, rounded for quantised ones, in f64, for every number of rows up to a pass.
+    /// Against the dequantised weights times the activations, rounded for quantised ones, in f64, for every number of rows up
+    /// to a pass.
     #[test]
     fn equals_the_product_of_what_is_stored() {
         let rows = 32;

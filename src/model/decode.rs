@@ -366,7 +366,7 @@ mod tests {
             (config.query_pre_attn_scalar, config.attn_softcap) = (0.05, Some(0.5));
             let fast = Gemma::new(config, &weights, LoadOptions::default()).unwrap();
             if fast.decoder.is_none() {
-                return; // A processor without the integer kernels.
+                return; // A processor without kernels for panels.
             }
             let mut slow = fast.clone();
             slow.decoder = None;

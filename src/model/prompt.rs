@@ -268,7 +268,8 @@ mod tests {
     fn equals_the_exact_path_but_for_rounding() {
         let mut config = Shape::Tiny.config();
         config.layers = config.layers.repeat(2);
-        // The most that is allowed of products in bf16 and of those of a decode step. Measured: 0.010 and 0.021; 0.007 and 0.0034.
+        // The most that is allowed of products in bf16 and of those of a decode step. Measured: 0.010 and 0.021; 0.007 and
+        // 0.0034.
         for (format, most) in [(Format::Q8_0, [0.013, 0.025]), (Format::BF16, [0.009, 0.0045])] {
             stays_near_the_exact_path(&config, format, most);
         }
@@ -282,7 +283,7 @@ mod tests {
         // Random weights give small scores; these are large enough for the cap to matter.
         (config.query_pre_attn_scalar, config.attn_softcap) = (0.05, Some(0.5));
         let model = Gemma::new(config.clone(), &weights, LoadOptions::default()).unwrap();
-        let Some(decoder) = &model.decoder else { return }; // A processor without the integer kernels.
+        let Some(decoder) = &model.decoder else { return }; // A processor without kernels for panels.
         let exact = model.with_exact(true);
         let tokens: Vec<u32> = (0..300).map(|i| i * 37 % 2048).collect();
         let kinds: [fn() -> Activations; 2] = [Activations::new, || Activations::Rows(Rows::default())];
