@@ -31,7 +31,7 @@ fn ids(len: usize) -> Vec<u32> {
 }
 
 fn tokenizer() -> Tokenizer {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tokenizer/tokenizer.json");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizer/tokenizer.json");
     let path = std::env::var_os("WMDETECT_BENCH_TOKENIZER").map_or(fixture, PathBuf::from);
     Tokenizer::open(path).expect("a tokenizer")
 }

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn ids_are_those_of_transformers() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/reference.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chats.json");
         let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let cases: Vec<Case> = serde_json::from_value(file["chat"].take()).unwrap();
         assert!(cases.len() >= 5);

@@ -33,7 +33,7 @@ mod tests {
 
     /// See `tests/oracle/tiny_tokenizer.py`.
     pub(super) fn tokenizer() -> Tokenizer {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2/tokenizer.json");
         Tokenizer::open(path).unwrap()
     }
 

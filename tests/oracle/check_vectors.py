@@ -1,4 +1,4 @@
-"""Checks docs/scheme-vectors.json against the specification in docs/scheme.md.
+"""Checks detector/scheme-vectors.json against the specification in docs/scheme.md.
 
 A second implementation of all three schemes, written from the specification
 alone, with nothing but Python's standard library. Mersenne Twister outputs
@@ -6,7 +6,7 @@ come from Python's own generator, set to the state that the specification
 gives; the tournament is computed from matches between drawn candidates, not
 from its closed formula.
 
-Usage: python check_vectors.py docs/scheme-vectors.json
+Usage: python check_vectors.py detector/scheme-vectors.json
 """
 
 import hashlib

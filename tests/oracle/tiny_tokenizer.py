@@ -1,12 +1,14 @@
-"""Makes tests/fixtures/tokenizer: a Gemma-style vocabulary of 512 entries and what the references make of it.
+"""Makes detector/tests/fixtures/tokenizer and tests/fixtures/chats.json: a Gemma-style vocabulary of 512 entries and
+what the references make of it.
 
-Usage: python tiny_tokenizer.py TEXT CHAT_CONFIG OUT
+Usage: python tiny_tokenizer.py TEXT CHAT_CONFIG OUT CHATS
   TEXT         a plain English text to learn the pieces from (the committed files: a public-domain book)
   CHAT_CONFIG  tokenizer_config.json of a Gemma 3 instruction-tuned model, for its chat_template
-  OUT          the directory to write
+  OUT          the directory to write (detector/tests/fixtures/tokenizer)
+  CHATS        the file of chats to write (tests/fixtures/chats.json)
 
-Written: tokenizer.json and tokenizer.gguf (the same vocabulary, as Hugging Face and llama.cpp spell it), and
-reference.json: ids and text by SentencePiece, chats by transformers.
+Written into OUT: tokenizer.json and tokenizer.gguf (the same vocabulary, as Hugging Face and llama.cpp spell it), and
+reference.json with ids and text by SentencePiece. CHATS has chats by transformers.
 """
 
 import io
@@ -123,7 +125,7 @@ def to_gguf(proto: pb.ModelProto, path: Path) -> None:
 
 
 def main() -> None:
-    text, chat_config, out = map(Path, sys.argv[1:])
+    text, chat_config, out, chat_file = map(Path, sys.argv[1:])
     out.mkdir(parents=True, exist_ok=True)
     proto = train(text)
     reference = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
@@ -154,13 +156,20 @@ def main() -> None:
         ids = fast.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
         chats.append({"turns": turns, "ids": ids})
 
-    result = {
-        "encode": [{"text": t, "ids": reference.encode(t)} for t in TEXTS],
-        "decode": [{"ids": ids, "text": reference.decode(ids)} for ids in stray],
-        "chat": chats,
-    }
-    lines = [f'"{key}": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]" for key, rows in result.items()]
-    (out / "reference.json").write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
+    write_rows(
+        out / "reference.json",
+        {
+            "encode": [{"text": t, "ids": reference.encode(t)} for t in TEXTS],
+            "decode": [{"ids": ids, "text": reference.decode(ids)} for ids in stray],
+        },
+    )
+    write_rows(chat_file, {"chat": chats})
+
+
+def write_rows(path: Path, lists: dict[str, list]) -> None:
+    """Writes an object of lists, one row a line."""
+    lines = [f'"{key}": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]" for key, rows in lists.items()]
+    path.write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
 
 
 main()

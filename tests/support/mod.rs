@@ -10,7 +10,7 @@ use wmdetect::scheme::{Key, TextGValues, TokenizerBinding};
 use wmdetect::text::Tokenizer;
 
 pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
-pub const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
+pub const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2/tokenizer.json");
 
 pub fn wmgen(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wmgen"));

@@ -22,7 +22,7 @@ static BOTH: LazyLock<[(Tokenizer, Library); 2]> = LazyLock::new(|| {
         library.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         library
     };
-    let tests = detector.join("../tests/fixtures/tokenizer/tokenizer.json");
+    let tests = detector.join("tests/fixtures/tokenizer/tokenizer.json");
     let builtin = detector.join("src/text/default_tokenizer.json");
     [
         (Tokenizer::open(&tests).expect("a tokenizer"), library(&tests)),

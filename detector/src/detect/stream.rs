@@ -92,7 +92,7 @@ mod tests {
     use crate::verdict::Verdict;
 
     fn tokenizer() -> Tokenizer {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tokenizer/tokenizer.json");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
         Tokenizer::open(Path::new(file)).unwrap()
     }
 

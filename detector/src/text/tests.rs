@@ -8,7 +8,7 @@ use super::*;
 
 /// See `tests/oracle/tiny_tokenizer.py`.
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tokenizer").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizer").join(name)
 }
 
 fn open(name: &str) -> Tokenizer {

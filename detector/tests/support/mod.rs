@@ -86,7 +86,7 @@ impl Run {
 }
 
 pub fn tokenizer() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tokenizer/tokenizer.json"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json"))
 }
 
 pub fn key(seed: u8) -> Key {

@@ -2,7 +2,7 @@
 //! over files, and over random strings of what is hard. Prints counts; ends with 1 at the first difference.
 //!
 //! ```sh
-//! cargo run --release -p wmdetect --example encoder_equality -- tokenizer.json FILE... < /dev/null
+//! cargo run --release -p wmgen-research --bin encoder_equality -- tokenizer.json FILE... < /dev/null
 //! ```
 //!
 //! A FILE is plain text or, if it ends in `.jsonl`, one JSON object with a `text` a line; `-` is standard input. Texts

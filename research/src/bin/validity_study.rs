@@ -1,6 +1,6 @@
 //! Are the p-values valid? Unmarked texts under a fresh key for each (text, repetition), in cells by kind and length.
 //!
-//! `cargo run --release -p wmdetect --example validity_study -- TOKENIZER DOCS.jsonl TRIALS`
+//! `cargo run --release -p wmgen-research --bin validity_study -- TOKENIZER DOCS.jsonl TRIALS`
 //!
 //! DOCS has rows `{"lang": …, "text": …}`; `en` is English, `code` is code, anything else another language. Form letters,
 //! tables and loops are made here. Each cell runs TRIALS (text, key) pairs; a text gives as many as are needed, each

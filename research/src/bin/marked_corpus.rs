@@ -1,7 +1,7 @@
 //! Writes the marked texts behind the power tables of `docs/results.md`: one text a prompt, each under a key of its own,
 //! all of one length.
 //!
-//! `cargo run --release --example marked_corpus -- MODEL MASTER.bin PROMPTS.jsonl TEMPERATURE TOKENS OUT.jsonl`
+//! `cargo run --release -p wmgen-research --bin marked_corpus -- MODEL MASTER.bin PROMPTS.jsonl TEMPERATURE TOKENS OUT.jsonl`
 //!
 //! A prompt is the first [`PROMPT_TOKENS`] tokens of the field `text`; its key is derived from the master with the field
 //! `id` and the temperature as the label. The model may not end a text, so that every text has every length; that

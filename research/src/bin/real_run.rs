@@ -1,7 +1,7 @@
 //! The figures of `docs/real-models.md`: are all marked texts found from their text alone, are unmarked ones uniform
 //! under random keys, and how many tokens survive decoding and encoding?
 //!
-//! `cargo run --release --example real_run -- TOKENIZER k.bin marked.jsonl unmarked.jsonl`, where the last two are what
+//! `cargo run --release -p wmgen-research --bin real_run -- TOKENIZER k.bin marked.jsonl unmarked.jsonl`, where the last two are what
 //! `wmgen generate --json` printed.
 
 use std::error::Error;

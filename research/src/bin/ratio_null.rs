@@ -1,6 +1,6 @@
 //! How often does the exact likelihood ratio accuse a text that no key has marked? For `docs/results.md`.
 //!
-//! `cargo run --release --example ratio_null -- MODEL DOCS.jsonl DOCUMENTS TOKENS KEYS`
+//! `cargo run --release -p wmgen-research --bin ratio_null -- MODEL DOCS.jsonl DOCUMENTS TOKENS KEYS`
 //!
 //! Of each of DOCUMENTS texts (field `text`, spread over the file) the first TOKENS tokens are read once with the model, at
 //! temperature 1 and top-k 100; then KEYS fresh keys judge them by the mixture that `wmgen verify` uses without a prompt. Ville's inequality

@@ -1,6 +1,6 @@
 //! Peak resident memory of loading and running a model, without a tokenizer (Linux).
 //!
-//! `cargo run --release --example memory -- MODEL TOKENS` decodes TOKENS greedily and compares `VmHWM` with the size of
+//! `cargo run --release -p wmgen-research --bin memory -- MODEL TOKENS` decodes TOKENS greedily and compares `VmHWM` with the size of
 //! the weight files and of the cache.
 
 use std::error::Error;

@@ -1,13 +1,11 @@
 //! How many marked texts does each text-only detector find, by temperature and length?
 //!
-//! `cargo run --release -p wmdetect --example power_study -- TOKENIZER MASTER.bin MARKED.jsonl…`
+//! `cargo run --release -p wmgen-research --bin power_study -- TOKENIZER MASTER.bin MARKED.jsonl…`
 //!
-//! MARKED is what the example `marked_corpus` of `wmgen` wrote: one text a prompt, each under a key of its own. Of each
+//! MARKED is what `marked_corpus` wrote: one text a prompt, each under a key of its own. Of each
 //! text the first n tokens are decoded, encoded again and scored without the prompt, as a detector in the field would;
 //! the column "ids" has the same from the true ids. A text is found at rate a if its p-value is at most a; intervals are
 //! Wilson's, 95 %, over texts (a prompt has one text a cell, so texts are the clusters).
-
-mod support;
 
 use std::error::Error;
 use std::f64::consts::LOG10_E;
@@ -111,7 +109,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let temperature = rows.first().map_or(f64::NAN, |row| row.temperature);
                 write!(out, "| {temperature} | {length} | {name} |")?;
                 for level in LEVELS {
-                    let (low, high) = support::wilson(found(text, level), text.len());
+                    let (low, high) = wmgen_research::wilson(found(text, level), text.len());
                     let share = found(text, level) as f64 / text.len() as f64;
                     write!(out, " {share:.3} ({low:.3}–{high:.3}) |")?;
                 }

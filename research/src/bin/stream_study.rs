@@ -1,6 +1,6 @@
 //! Does the running e-value of the likelihood ratio keep its promise? For `docs/results.md`.
 //!
-//! `cargo run --release -p wmdetect --example stream_study -- TOKENIZER DOCS.jsonl TOKENS KEYS`
+//! `cargo run --release -p wmgen-research --bin stream_study -- TOKENIZER DOCS.jsonl TOKENS KEYS`
 //!
 //! Of each document (field `text`) the first TOKENS tokens are read as a stream under KEYS fresh keys; after every scored
 //! token the e-value is e^(h Σ S) of the built-in profile. Ville's inequality promises P(max E ≥ 1/a) ≤ a for each a and each

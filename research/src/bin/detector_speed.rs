@@ -1,8 +1,8 @@
 //! How fast the detector is, beside the `tokenizers` library where it takes the library's place.
 //!
 //! ```sh
-//! cargo run --release -p wmdetect --example detector_speed -- tokenizer.json text.txt [target/release/wmdetect]
-//! cargo run --release -p wmdetect --example detector_speed -- --scaling tokenizer.json text.txt
+//! cargo run --release -p wmgen-research --bin detector_speed -- tokenizer.json text.txt [target/release/wmdetect]
+//! cargo run --release -p wmgen-research --bin detector_speed -- --scaling tokenizer.json text.txt
 //! ```
 //!
 //! With `--scaling` it measures how the time of `score` and `segments` grows with the length of the text, from 1,000 to a

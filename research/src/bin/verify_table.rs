@@ -1,13 +1,11 @@
-//! The table of the exact likelihood ratio, from the rows that `wmgen`'s example `verify_study` wrote.
+//! The table of the exact likelihood ratio, from the rows that `verify_study` wrote.
 //!
-//! `cargo run --release -p wmdetect --example verify_table -- ROWS.jsonl…`
+//! `cargo run --release -p wmgen-research --bin verify_table -- ROWS.jsonl…`
 //!
 //! For each file, kind of text (temperature and mode), temperature of the verifier and number of tokens: the share of texts with p at most 1 %, 0.1 % and
 //! 1e-6, with Wilson's 95 % intervals over texts. `own` is the temperature that the text was written at, `without doubt` the
 //! same statistic if the model were right everywhere, `E alone` without the share of the text-only p-value, `text only` that
 //! p-value by itself.
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -164,7 +162,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             write!(out, "| {temperature} | {mode} | {name} | {length} | {scored:.1} | {} |", p.len())?;
             for level in LEVELS {
                 let found = p.iter().filter(|p| p.0 <= level.log10() + 1e-12).count();
-                let (low, high) = support::wilson(found, p.len());
+                let (low, high) = wmgen_research::wilson(found, p.len());
                 write!(out, " {:.3} ({low:.3}–{high:.3}) |", found as f64 / p.len() as f64)?;
             }
             writeln!(out, " {:.2} |", p[p.len() / 2].0)?;

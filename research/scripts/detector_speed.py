@@ -2,7 +2,7 @@
 
     python detector_speed.py tokenizer.json text.txt [--sizes 1000,10000] [--documents 20]
 
-Beside it: `cargo run --release -p wmdetect --example detector_speed -- tokenizer.json text.txt` on the same machine. What
+Beside it: `cargo run --release -p wmgen-research --bin detector_speed -- tokenizer.json text.txt` on the same machine. What
 is timed is what a caller of `SynthIDTextWatermarkLogitsProcessor` has to do for a score: encode, compute_g_values,
 compute_context_repetition_mask, and the weighted mean over them; one thread (its processor time), no padding. Prints one JSON object a size.
 """

@@ -1,9 +1,9 @@
 //! The published test vectors are what the code gives. That the code does what `docs/scheme.md` says is the business of
 //! `tests/oracle/check_vectors.py`, which knows the specification only.
+//!
+//! `RENEW_VECTORS=1 cargo test -p wmdetect --test scheme_vectors` writes the file again.
 
-#[allow(dead_code)]
-#[path = "../examples/scheme_vectors.rs"]
-mod example;
+mod vectors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,27 +12,27 @@ use serde_json::Value;
 
 #[test]
 fn the_published_vectors_are_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scheme-vectors.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scheme-vectors.json");
+    if std::env::var_os("RENEW_VECTORS").is_some() {
+        std::fs::write(&path, vectors::vectors()).unwrap();
+    }
     // Parsed, because the order of fields is the JSON library's affair.
     let published: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    let current: Value = serde_json::from_str(&example::vectors()).unwrap();
+    let current: Value = serde_json::from_str(&vectors::vectors()).unwrap();
     let sections = |file: &Value| file.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(sections(&published), sections(&current));
     for section in sections(&current) {
         let rows = |file: &Value| file[&section].as_array().unwrap().clone();
         assert_eq!(rows(&published).len(), rows(&current).len(), "{section}");
         for (published, current) in rows(&published).iter().zip(rows(&current)) {
-            assert_eq!(
-                published, &current,
-                "{section} (the example's first lines tell how to renew the file)"
-            );
+            assert_eq!(published, &current, "{section}: the first lines of this test tell how to renew the file");
         }
     }
 }
 
 #[test]
 fn there_are_enough_of_each_kind() {
-    let file: Value = serde_json::from_str(&example::vectors()).unwrap();
+    let file: Value = serde_json::from_str(&vectors::vectors()).unwrap();
     let mut counts = BTreeMap::<&str, usize>::new();
     for key in file["keys"].as_array().unwrap() {
         *counts.entry(key["scheme"].as_str().unwrap()).or_default() +=

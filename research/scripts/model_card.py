@@ -121,7 +121,7 @@ It was trained on trillions of tokens; these books, long in the public domain, a
     if args.detected or args.mark:
         parts.append(f"""## Marked text
 
-100 openings of the held-out books (`tests/fixtures/default-model/prompts.jsonl`), one text of 100 tokens each, temperature
+100 openings of the held-out books (`research/data/prompts.jsonl`), one text of 100 tokens each, temperature
 {sampling['temperature']:g}, top-k {sampling['top_k']}, one key.
 """)
     if args.detected:

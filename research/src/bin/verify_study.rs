@@ -1,11 +1,11 @@
 //! The power study of the exact likelihood ratio, for `docs/results.md`.
 //!
-//! `cargo run --release --example verify_study -- MODEL MASTER.bin CORPUS.jsonl MODE TEXTS TOKENS OUT.jsonl [RANDOM_KEYS]`
+//! `cargo run --release -p wmgen-research --bin verify_study -- MODEL MASTER.bin CORPUS.jsonl MODE TEXTS TOKENS OUT.jsonl [RANDOM_KEYS]`
 //!
 //! CORPUS is what `marked_corpus` writes. MODE is `ids` (token ids, prompt known), `text` (the text cut into tokens again,
 //! prompt withheld), or an edit of that text's words and its percentage, such as `delete-10`, `replace-20`, `insert-30`.
 //! The first TEXTS texts are read, the first TOKENS tokens of each; texts that OUT already has in this mode are skipped. A row has what
-//! the key says of each token at each temperature of the grid, from which `wmdetect`'s example `verify_table` computes the
+//! the key says of each token at each temperature of the grid, from which `verify_table` computes the
 //! statistics. With RANDOM_KEYS it has the rank among that many keys too, at the text's own temperature, after each number
 //! of tokens in [`LENGTHS`] that the text reaches.
 

@@ -1,7 +1,4 @@
-//! Prints `docs/scheme-vectors.json`, the test vectors of `docs/scheme.md`:
-//! `cargo run -p wmdetect --no-default-features --example scheme_vectors > docs/scheme-vectors.json`
-
-use std::io::Write;
+//! Makes the content of `scheme-vectors.json`, the test vectors of `docs/scheme.md`.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -16,11 +13,7 @@ const EDGES: [u32; 7] = [0, 65_535, 65_536, 255_999, 1, 131_072, 131_071];
 /// Vectors of each key.
 const VECTORS: u32 = 4;
 
-fn main() -> std::io::Result<()> {
-    std::io::stdout().write_all(vectors().as_bytes())
-}
-
-/// The whole file.
+/// Returns the whole file.
 pub(crate) fn vectors() -> String {
     let about = [
         "Test vectors of docs/scheme.md. All keys are throw-away keys, made by the rules below; never use them.",

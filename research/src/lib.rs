@@ -1,7 +1,7 @@
-//! What the studies share.
+//! Statistics that the studies share.
 
-/// Wilson's interval of a share, 95 %.
-pub(crate) fn wilson(found: usize, n: usize) -> (f64, f64) {
+/// Returns Wilson's 95 % interval of the share `found / n`.
+pub fn wilson(found: usize, n: usize) -> (f64, f64) {
     let (z, n) = (1.959_964, n as f64);
     let p = found as f64 / n;
     let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
