@@ -25,7 +25,10 @@ fn the_published_vectors_are_current() {
         let rows = |file: &Value| file[&section].as_array().unwrap().clone();
         assert_eq!(rows(&published).len(), rows(&current).len(), "{section}");
         for (published, current) in rows(&published).iter().zip(rows(&current)) {
-            assert_eq!(published, &current, "{section}: the first lines of this test tell how to renew the file");
+            assert_eq!(
+                published, &current,
+                "{section}: the first lines of this test tell how to renew the file"
+            );
         }
     }
 }
