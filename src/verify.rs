@@ -1,5 +1,5 @@
 //! Reads a text again with the model that may have written it, for the exact likelihood ratio
-//! ([`wmdetect::statistics::exact`]).
+//! ([`wmdetect::model_ratio`]).
 //!
 //! A pass over the text gives the logits of all positions; each yields one distribution a sampling setting, as the
 //! generator would have drawn from, and is dropped. So memory does not grow with the text but for the model's cache, and
@@ -7,8 +7,8 @@
 
 use std::ops::ControlFlow;
 
+use wmdetect::model_ratio::NextTokens;
 use wmdetect::scheme::Distribution;
-use wmdetect::statistics::exact::NextTokens;
 
 use crate::model::{self, Gemma, first_non_finite};
 use crate::sample::{Logits, SampleError, Sampler, Sampling};

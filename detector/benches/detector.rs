@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wmdetect::detect::{Detector, Keyring};
 use wmdetect::scheme::{GBits, Key, TextGValues};
-use wmdetect::statistics::{DetectorKind, LayerCounts, WeightedMean};
+use wmdetect::statistics::{LayerCounts, Method, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
 
@@ -78,7 +78,7 @@ fn detectors(c: &mut Criterion) {
     let ids = ids(1024);
     let mut group = c.benchmark_group("score 1,024 tokens");
     group.throughput(Throughput::Elements(ids.len() as u64));
-    for kind in [DetectorKind::Mean, DetectorKind::WeightedMean, DetectorKind::Llr] {
+    for kind in [Method::Mean, Method::WeightedMean, Method::Llr] {
         let detector = Detector::for_tokens(key(0)).detector(kind);
         group.bench_function(kind.name(), |b| b.iter(|| detector.score_tokens(black_box(&ids))));
     }

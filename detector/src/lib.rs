@@ -17,9 +17,13 @@
 //! # fn main() {}
 //! ```
 
+pub mod calibration;
 pub mod detect;
+pub mod ignore;
+pub mod model_ratio;
 pub mod report;
 pub mod scheme;
+pub mod segments;
 mod split_mix;
 pub mod statistics;
 #[cfg(feature = "text")]

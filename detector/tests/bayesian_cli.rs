@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use wmdetect::report::{Report, TrainBayesianReport};
 use wmdetect::scheme::{Key, Scheme, Secret};
-use wmdetect::statistics::{DetectorKind, PKind};
+use wmdetect::statistics::{Method, PKind};
 use wmdetect::verdict::Verdict;
 
 fn run(dir: &Path, args: &str) -> Output {
@@ -68,7 +68,7 @@ fn fitted_by_one_command_and_used_by_another() {
     // Another key's text, which the fit has not seen.
     std::fs::write(dir.join("text"), format!("{:?}", marked(&key(2), 100))).unwrap();
     let found: Report = json(&run(dir, "score text --tokens --key use.bin --bayesian fitted --json"));
-    assert_eq!((found.detector, found.p_kind), (DetectorKind::Bayesian, PKind::Exact));
+    assert_eq!((found.detector, found.p_kind), (Method::Bayesian, PKind::Exact));
     assert_eq!((found.verdict, &found.warnings), (Verdict::Watermarked, &vec![]));
     assert!(found.scores.bayesian.unwrap() > 0.99 && found.log10_p.unwrap() < -4.0, "{found:?}");
     // Not marked under this key; and the detector was fitted to texts of it, which is worth a warning.

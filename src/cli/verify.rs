@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use wmdetect::model_ratio::{self, Evidence, Options};
 use wmdetect::report::verify::{
     SamplingSource, VerifyDetector, VerifyModel, VerifyReport, VerifySampling, VerifySpan,
 };
 use wmdetect::report::{Changes, ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::Key;
 use wmdetect::statistics::PValue;
-use wmdetect::statistics::exact::{self, Evidence, Options};
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::verdict::Verdict;
@@ -307,7 +307,7 @@ impl Job<'_> {
     ) -> VerifyReport {
         let p = evidence.deciding();
         let kind = evidence.p_value().kind;
-        let span = |window: wmdetect::statistics::segments::Window| {
+        let span = |window: wmdetect::segments::Window| {
             let p = PValue { log10: window.ln_p / LN_10, kind };
             let covered = offsets.and_then(|offsets| offsets.get(window.start..window.end));
             let bytes = covered.and_then(|covered| Some((covered.first()?, covered.last()?)));
@@ -332,7 +332,7 @@ impl Job<'_> {
             tokens: tokens as u64,
             read_tokens: evidence.tokens.len() as u64,
             scored_tokens: evidence.scored_tokens() as u64,
-            detector: VerifyDetector::ExactRatio,
+            detector: VerifyDetector::RunningRatio,
             ln_e: evidence.ln_sup,
             ln_ceiling: evidence.ln_ceiling,
             log10_p_text: evidence.text_only.map(|p| p.log10),

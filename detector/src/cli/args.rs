@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use wmdetect::calibration::LEAST_KEYS;
 use wmdetect::detect::DEFAULT_FPR;
-use wmdetect::statistics::calibration::LEAST_KEYS;
-use wmdetect::statistics::{DetectorKind, UnknownDetector};
+use wmdetect::statistics::{Method, UnknownMethod};
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
 
 /// Finds the watermark that wmgen (or SynthID Text) put into a text
@@ -61,7 +61,7 @@ pub(crate) struct ScoreArgs {
     pub keyring: Option<PathBuf>,
     /// The statistic that decides
     #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
-    pub detector: DetectorKind,
+    pub detector: Method,
     /// What marked text looks like to llr: a file that `wmdetect train` wrote, or one of pooled, t1.0, t0.7, t0.5,
     /// t0.35 [default: pooled]; chooses --detector llr
     #[arg(long, value_name = "PROFILE")]
@@ -110,7 +110,7 @@ pub(crate) struct CalibrateArgs {
     pub key: Option<PathBuf>,
     /// The statistic that decides
     #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
-    pub detector: DetectorKind,
+    pub detector: Method,
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = 0.01, value_name = "RATE")]
     pub fpr: f64,
@@ -332,7 +332,7 @@ pub(crate) enum Trainable {
     Bayesian,
 }
 
-fn detector_kind() -> impl TypedValueParser<Value = DetectorKind> {
+fn detector_kind() -> impl TypedValueParser<Value = Method> {
     // The command line's spelling, and the one in JSON.
     let names = [
         PossibleValue::new("weighted-mean").alias("weighted_mean"),
@@ -340,8 +340,7 @@ fn detector_kind() -> impl TypedValueParser<Value = DetectorKind> {
         PossibleValue::new("llr"),
         PossibleValue::new("bayesian"),
     ];
-    PossibleValuesParser::new(names)
-        .try_map(|name| name.parse::<DetectorKind>().map_err(|e: UnknownDetector| e))
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>().map_err(|e: UnknownMethod| e))
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use wmdetect::detect::{Detector, IGNORE_VERSION, IgnoreFile, IgnorePassage};
+use wmdetect::calibration::{Corpus, Options, calibrate};
+use wmdetect::detect::Detector;
+use wmdetect::ignore::{IGNORE_VERSION, IgnoreFile, IgnorePassage};
 use wmdetect::report::CalibrationReport;
 use wmdetect::report::html;
-use wmdetect::statistics::calibration::{Corpus, Options, calibrate};
 use wmdetect::text::Tokenizer;
 
 use super::args::CalibrateArgs;

@@ -17,7 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use wmdetect::detect::{DetectError, Detector, IgnoreList, Keyring};
+use wmdetect::detect::{DetectError, Detector, Keyring};
+use wmdetect::ignore::IgnoreList;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key_file};
 use wmdetect::statistics::Profile;

@@ -8,7 +8,7 @@ use wmdetect::detect::explain::Explanation;
 use wmdetect::detect::{Detector, StreamOptions};
 use wmdetect::report::html::{self, Scored};
 use wmdetect::report::{ErrorRow, Report, SCHEMA_VERSION, terminal};
-use wmdetect::statistics::{Bayesian, DetectorKind, PValue};
+use wmdetect::statistics::{Bayesian, Method, PValue};
 use wmdetect::verdict::Verdict;
 
 use super::args::{ColorChoice, ScoreArgs};
@@ -111,10 +111,10 @@ fn for_people(report: &Report) -> String {
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     if let Some(score) = report.score {
         let _ = match report.detector {
-            DetectorKind::Mean => write!(text, ", mean {score:.4} (0.5 without the mark)"),
-            DetectorKind::WeightedMean => write!(text, ", weighted mean {score:.4} (0.5 without the mark)"),
-            DetectorKind::Llr => write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark)"),
-            DetectorKind::Bayesian => {
+            Method::Mean => write!(text, ", mean {score:.4} (0.5 without the mark)"),
+            Method::WeightedMean => write!(text, ", weighted mean {score:.4} (0.5 without the mark)"),
+            Method::Llr => write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark)"),
+            Method::Bayesian => {
                 let posterior = report.scores.bayesian.unwrap_or_default();
                 write!(
                     text,

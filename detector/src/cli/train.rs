@@ -12,8 +12,8 @@ use serde::Deserialize;
 use wmdetect::report::{SCHEMA_VERSION, TrainReport};
 use wmdetect::scheme::gvalues::GBits;
 use wmdetect::scheme::{Key, TextGValues};
-use wmdetect::statistics::fit::{choose, evidence, fit};
-use wmdetect::statistics::profile::Source;
+use wmdetect::statistics::llr::Source;
+use wmdetect::statistics::llr::fit::{choose, evidence, fit};
 use wmdetect::statistics::{Profile, power};
 use wmdetect::text::Tokenizer;
 

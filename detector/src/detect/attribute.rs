@@ -8,7 +8,7 @@ use super::{Detector, Statistic, p_kind};
 use crate::report::{Attribution, KeyReport, SCHEMA_VERSION};
 use crate::scheme::Ngrams;
 use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, TokenSum, attribute};
-use crate::statistics::{DetectorKind, PKind};
+use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 
 impl Detector {
@@ -87,7 +87,7 @@ impl Detector {
             input: String::new(),
             tokenizer: None,
             tokens: ids.len() as u64,
-            detector: DetectorKind::WeightedMean,
+            detector: Method::WeightedMean,
             keys_tried: tries as u64,
             fpr: self.fpr,
             verdict: Verdict::new(least.map(|key| key.corrected.log10), self.fpr, longest.0, || {

@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use super::IgnoreError;
+use crate::ignore::IgnoreError;
 use crate::scheme::KeyError;
 #[cfg(feature = "text")]
 use crate::text::TextError;

@@ -1,172 +1,11 @@
-//! Known boilerplate that does not count.
-//!
-//! A block of text that many documents carry (a form letter, a licence, a signature) has the same g-bits in all of
-//! them, so one that is unlucky under the deployed key raises every document's score. A position whose n-gram is
-//! listed is left out: a decision by the text alone, so p stays what it was.
-//!
-//! The file is either plain text, one passage a line, or the JSON that `wmdetect calibrate --write-ignore` writes:
-//!
-//! ```json
-//! {"schema_version": 1, "ngram_len": 5, "tokenizer": "413263…",
-//!  "passages": [{"tokens": [651, 2430, 13, 7, 9, 1], "text": "…", "documents": 120}, {"text": "Kind regards,"}]}
-//! ```
-//!
-//! A passage lists every n-gram inside it. One without `tokens` is cut by the detector's tokenizer, with and without
-//! a space in front; n-grams that reach over its ends are not listed.
+//! What a detector leaves out of every text.
 
-use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{DetectError, Detector};
+use crate::ignore::IgnoreList;
 use crate::scheme::TextGValues;
-#[cfg(feature = "text")]
-use crate::text::Tokenizer;
-
-/// The format version of the JSON file.
-pub const IGNORE_VERSION: u32 = 1;
-
-/// The JSON file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IgnoreFile {
-    /// [`IGNORE_VERSION`].
-    pub schema_version: u32,
-    /// H + 1 of the key that the file was made for; a key with longer n-grams finds fewer of them listed.
-    pub ngram_len: u32,
-    /// Fingerprint of the tokenizer that the `tokens` belong to, in hexadecimal; null where they came as ids.
-    pub tokenizer: Option<String>,
-    /// The passages.
-    pub passages: Vec<IgnorePassage>,
-}
-
-/// One passage of the file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IgnorePassage {
-    /// Its token ids; absent if it was written by hand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<Vec<u32>>,
-    /// Its text; beside `tokens` only for the reader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// How many documents had it, for the reader.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub documents: Option<u64>,
-}
-
-/// What is wrong with an ignore file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IgnoreError {
-    /// It cannot be read.
-    #[error("cannot read the ignore file {path}: {source}; expected plain text or JSON")]
-    Read {
-        /// The file.
-        path: String,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// It is JSON, but not ours.
-    #[error(
-        "the ignore file {path} is not the JSON of `wmdetect calibrate --write-ignore`: {message}; expected that, or \
-         plain text with one passage a line"
-    )]
-    Json {
-        /// The file.
-        path: String,
-        /// Where and why.
-        message: String,
-    },
-    /// From a later program.
-    #[error("the ignore file {path} has schema_version {found}; this program reads {IGNORE_VERSION}")]
-    Version {
-        /// The file.
-        path: String,
-        /// Its version.
-        found: u32,
-    },
-    /// Its token ids are another vocabulary's.
-    #[error(
-        "the ignore file {path} has the token ids of the tokenizer {expected}, found the tokenizer {found}; make it \
-         again with this one, or list its passages as plain text"
-    )]
-    WrongTokenizer {
-        /// The file.
-        path: String,
-        /// The file's fingerprint.
-        expected: String,
-        /// The detector's.
-        found: String,
-    },
-    /// Text, but nothing to cut it.
-    #[error(
-        "the ignore file {path} lists passages as text, which need a tokenizer; pass one, or list their token ids"
-    )]
-    NeedsTokenizer {
-        /// The file.
-        path: String,
-    },
-}
-
-/// N-grams that do not count.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IgnoreList {
-    /// By their length, H + 1 of some key.
-    ngrams: BTreeMap<usize, HashSet<Box<[u32]>>>,
-    /// Passages that are too short to hold an n-gram.
-    short: usize,
-}
-
-impl IgnoreList {
-    /// Nothing is ignored yet; `ngram_lens` are H + 1 of the keys that the list is for.
-    pub fn new(ngram_lens: impl IntoIterator<Item = usize>) -> Self {
-        Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
-    }
-
-    /// Lists every n-gram of a passage's tokens.
-    pub fn add_tokens(&mut self, tokens: &[u32]) {
-        for (&len, ngrams) in &mut self.ngrams {
-            ngrams.extend(tokens.windows(len).map(Into::into));
-        }
-        self.short += usize::from(self.ngrams.keys().all(|&len| tokens.len() < len));
-    }
-
-    /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space.
-    ///
-    /// # Errors
-    /// The tokenizer's own.
-    #[cfg(feature = "text")]
-    pub fn add_text(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), DetectError> {
-        let short = self.short;
-        self.add_tokens(&tokenizer.encode(&format!(" {text}"))?.ids);
-        self.short = short;
-        self.add_tokens(&tokenizer.encode(text)?.ids);
-        Ok(())
-    }
-
-    /// Whether the n-gram is listed.
-    pub fn contains(&self, ngram: &[u32]) -> bool {
-        self.ngrams.get(&ngram.len()).is_some_and(|ngrams| ngrams.contains(ngram))
-    }
-
-    /// Number of n-grams.
-    pub fn len(&self) -> usize {
-        self.ngrams.values().map(HashSet::len).sum()
-    }
-
-    /// Whether nothing is listed.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Passages that were too short to hold an n-gram, so that they have no effect.
-    pub fn short_passages(&self) -> usize {
-        self.short
-    }
-}
 
 impl Detector {
     /// Leaves the n-grams of `list` out of every text. Which are listed must not depend on the key.
@@ -178,30 +17,13 @@ impl Detector {
     /// Leaves out what an ignore file lists. A tokenizer must be set before, unless the file lists token ids only.
     ///
     /// # Errors
-    /// [`IgnoreError`], which names the file, or the tokenizer's own.
+    /// [`IgnoreError`](crate::ignore::IgnoreError), which names the file, or the tokenizer's own.
     pub fn ignore_file(self, path: impl AsRef<Path>) -> Result<Self, DetectError> {
-        let path = path.as_ref();
-        let file = parse(path)?;
-        let mut list = IgnoreList::new(self.keys.iter().map(|entry| entry.prf.scheme().ngram_len()));
+        let ngram_lens = self.keys.iter().map(|entry| entry.prf.scheme().ngram_len());
         #[cfg(feature = "text")]
-        if let Some(tokenizer) = &self.tokenizer {
-            let found = tokenizer.fingerprint().to_string();
-            if let Some(expected) = file.tokenizer.filter(|expected| *expected != found) {
-                return Err(IgnoreError::WrongTokenizer { path: shown(path), expected, found }.into());
-            }
-        }
-        for passage in file.passages {
-            if let Some(tokens) = passage.tokens {
-                list.add_tokens(&tokens);
-                continue;
-            }
-            #[cfg(feature = "text")]
-            if let Some(tokenizer) = &self.tokenizer {
-                list.add_text(passage.text.as_deref().unwrap_or_default(), tokenizer)?;
-                continue;
-            }
-            return Err(IgnoreError::NeedsTokenizer { path: shown(path) }.into());
-        }
+        let list = IgnoreList::read(path, ngram_lens, self.tokenizer.as_deref())?;
+        #[cfg(not(feature = "text"))]
+        let list = IgnoreList::read(path, ngram_lens)?;
         Ok(self.ignore(list))
     }
 
@@ -221,81 +43,5 @@ impl Detector {
     /// What is left out.
     pub fn ignored(&self) -> Option<&IgnoreList> {
         self.ignore.as_deref()
-    }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-#[derive(Deserialize)]
-struct Version {
-    schema_version: u32,
-}
-
-/// Either form as the JSON one.
-fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
-    let read = |source| IgnoreError::Read { path: shown(path), source };
-    let bytes = std::fs::read(path).map_err(read)?;
-    let text = std::str::from_utf8(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes))
-        .map_err(|error| read(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
-    if !text.trim_start().starts_with('{') {
-        let passage =
-            |line: &str| IgnorePassage { tokens: None, text: Some(line.to_owned()), documents: None };
-        let passages = text.lines().filter(|line| !line.trim().is_empty()).map(passage).collect();
-        return Ok(IgnoreFile { schema_version: IGNORE_VERSION, ngram_len: 0, tokenizer: None, passages });
-    }
-    let json = |error: serde_json::Error| IgnoreError::Json { path: shown(path), message: error.to_string() };
-    // The version first: a later file may have fields that are unknown here.
-    let Version { schema_version } = serde_json::from_str(text).map_err(json)?;
-    if schema_version != IGNORE_VERSION {
-        return Err(IgnoreError::Version { path: shown(path), found: schema_version });
-    }
-    serde_json::from_str(text).map_err(json)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scheme::Key;
-
-    fn detector() -> Detector {
-        Detector::for_tokens(Key::from_bytes(&[1; 32], "test").unwrap())
-    }
-
-    fn ignore(content: &str) -> Result<Detector, DetectError> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), content).unwrap();
-        detector().ignore_file(file.path())
-    }
-
-    #[test]
-    fn listed_positions_do_not_count_and_the_others_do() {
-        let file = r#"{"schema_version": 1, "ngram_len": 5, "tokenizer": null,
-            "passages": [{"tokens": [3, 4, 5, 6, 7, 8], "text": "x", "documents": 9}, {"tokens": [1, 2]}]}"#;
-        let detector = ignore(file).unwrap();
-        let list = detector.ignored().unwrap();
-        assert_eq!((list.len(), list.short_passages()), (2, 1));
-        assert!(list.contains(&[3, 4, 5, 6, 7]) && !list.contains(&[2, 3, 4, 5, 6]));
-        let report = detector.score_tokens(&(1..=20).collect::<Vec<_>>());
-        assert_eq!((report.scored_tokens, report.ignored_tokens), (14, Some(2)));
-    }
-
-    #[test]
-    fn files_of_another_kind_are_refused() {
-        let cases = [
-            (r#"{"schema_version": 2, "new": 1}"#, "schema_version 2"),
-            (
-                r#"{"schema_version": 1, "ngram_len": 5, "tokenizer": null, "passages": [], "x": 1}"#,
-                "unknown field",
-            ),
-            ("{", "not the JSON"),
-            ("Kind regards,\n", "need a tokenizer"),
-        ];
-        for (content, expected) in cases {
-            let error = ignore(content).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        assert!(detector().ignore_file("no/such/file").unwrap_err().to_string().contains("no/such/file"));
     }
 }

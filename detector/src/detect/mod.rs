@@ -19,7 +19,6 @@ mod error;
 pub mod explain;
 mod ignore;
 mod keyring;
-mod reach;
 mod segments;
 mod statistic;
 #[cfg(feature = "text")]
@@ -31,12 +30,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 pub use error::DetectError;
-pub use ignore::{IGNORE_VERSION, IgnoreError, IgnoreFile, IgnoreList, IgnorePassage};
 pub use keyring::Keyring;
 pub use statistic::Statistic;
 #[cfg(feature = "text")]
 pub use stream::StreamOptions;
 
+use crate::ignore::IgnoreList;
 #[cfg(feature = "text")]
 use crate::report::Changes;
 use crate::report::{GValuesRow, Report, SCHEMA_VERSION, Scores};
@@ -45,7 +44,7 @@ use crate::scheme::KeyError;
 #[cfg(feature = "text")]
 use crate::scheme::TokenizerBinding;
 use crate::scheme::{Key, Prf, TextGValues};
-use crate::statistics::{Bayesian, DetectorKind, LayerCounts, Mean, PKind, PValue, Profile, WeightedMean};
+use crate::statistics::{Bayesian, LayerCounts, Mean, Method, PKind, PValue, Profile, WeightedMean};
 #[cfg(feature = "text")]
 use crate::text::normalise::Normaliser;
 #[cfg(feature = "text")]
@@ -65,7 +64,7 @@ pub struct Detector {
     tokenizer: Option<Arc<Tokenizer>>,
     #[cfg(feature = "text")]
     normaliser: Normaliser,
-    kind: DetectorKind,
+    kind: Method,
     fpr: f64,
     /// N-grams that do not count.
     ignore: Option<Arc<IgnoreList>>,
@@ -218,7 +217,7 @@ impl Detector {
             tokenizer: None,
             #[cfg(feature = "text")]
             normaliser: Normaliser::default(),
-            kind: DetectorKind::default(),
+            kind: Method::default(),
             fpr: DEFAULT_FPR,
             ignore: None,
         }
@@ -255,10 +254,10 @@ impl Detector {
     }
 
     /// Lets another statistic decide (the default is the weighted mean).
-    pub fn detector(mut self, kind: DetectorKind) -> Self {
+    pub fn detector(mut self, kind: Method) -> Self {
         self.kind = kind;
         self.replan(|plan| match kind {
-            DetectorKind::WeightedMean => Statistic::WeightedMean(Arc::clone(&plan.weighted_mean)),
+            Method::WeightedMean => Statistic::WeightedMean(Arc::clone(&plan.weighted_mean)),
             kind => Statistic::new(kind, plan.depth),
         });
         self
@@ -267,14 +266,14 @@ impl Detector {
     /// Lets the likelihood ratio under `profile` decide, through its first layers where a key has fewer. That other
     /// law is enumerated when the first text is scored: some seconds at 29 layers, half of that with each layer less.
     pub fn profile(mut self, profile: &Profile) -> Self {
-        self.kind = DetectorKind::Llr;
+        self.kind = Method::Llr;
         self.replan(|plan| Statistic::llr(profile, plan.depth));
         self
     }
 
     /// Lets the Bayesian detector `detector` decide, through its first layers where a key has fewer.
     pub fn bayesian(mut self, detector: &Bayesian) -> Self {
-        self.kind = DetectorKind::Bayesian;
+        self.kind = Method::Bayesian;
         self.replan(|plan| Statistic::bayesian(detector, plan.depth));
         self
     }

@@ -2,136 +2,14 @@
 
 #[cfg(feature = "text")]
 use std::ops::Range;
-use std::sync::OnceLock;
 
 #[cfg(feature = "text")]
 use super::DetectError;
-use super::reach::reach;
 use super::{Detector, Entry, p_kind};
 use crate::report::{SCHEMA_VERSION, SegmentsReport, Span};
-use crate::scheme::{GBits, TextGValues};
-use crate::statistics::llr::STEP;
-use crate::statistics::mixture::{LatticeTable, TRACKS};
-use crate::statistics::segments::{StartBound, Thresholds, Track, scan, start_bound};
-use crate::statistics::{PKind, PValue, Profile};
-
-/// The profiles of the scan, each for texts of one temperature: a profile for temperature 1 is evidence against text at
-/// 0.5, and one for both is weak at either.
-const PROFILES: [&str; TRACKS] = ["t1.0", "t0.7", "t0.5", "t0.35"];
-
-/// Which of them says how far a passage reaches: its ends are less certain text than its middle.
-const REACH: usize = 2;
-
-/// The least score, in nats, for which [`start_bound`]'s factor is computed; thresholds are above it.
-const LEVEL: f64 = 5.0;
-
-/// Half a step of the profiles' lattice, in nats.
-const HALF_STEP: f64 = STEP / 2.0;
-
-/// Layers up to which the null law of a shortened profile is enumerated for its factor. Beyond, and below the built-in
-/// profiles' own depth, Ville's inequality has to do: the enumeration would take seconds.
-const ENUMERATED: usize = 18;
-
-/// A profile of the scan.
-struct Scanner {
-    profile: Profile,
-    /// Added to each token's score, in half lattice steps: 1 where E[LR] stays at most 1 with it. The lattice rounds
-    /// down, which costs half a step a token, a tenth of the evidence at temperature 0.5.
-    shift: i32,
-    bound: StartBound,
-}
-
-impl Scanner {
-    /// With the null law, if it is `known`.
-    fn new(profile: Profile, known: bool) -> Self {
-        if !known {
-            return Self { profile, shift: 0, bound: StartBound::VILLE };
-        }
-        let law = |shift: i32| -> Vec<(i64, f64)> {
-            let null = profile.null();
-            (null.first()..).map(|s| 2 * s + i64::from(shift)).zip(null.mass().iter().copied()).collect()
-        };
-        let mean: f64 = law(1).iter().map(|&(s, p)| p * (s as f64 * HALF_STEP).exp()).sum();
-        let shift = i32::from(mean <= 1.0 - 1e-9);
-        let bound = start_bound(&law(shift), HALF_STEP, LEVEL);
-        Self { profile, shift, bound }
-    }
-}
-
-/// The profiles for keys of one depth.
-struct Scanners {
-    each: Vec<Scanner>,
-    table: LatticeTable,
-    shifts: [i32; TRACKS],
-}
-
-impl Scanners {
-    fn new(depth: usize) -> Self {
-        let scanner = |full: &Profile| {
-            Scanner::new(full.for_depth(depth), depth >= full.depth() || depth <= ENUMERATED)
-        };
-        let each: Vec<Scanner> =
-            PROFILES.iter().filter_map(|name| Profile::named(name)).map(scanner).collect();
-        let table = LatticeTable::new(each.iter().map(|scanner| scanner.profile.mixture().clone()).collect());
-        let mut shifts = [0; TRACKS];
-        shifts.iter_mut().zip(&each).for_each(|(shift, scanner)| *shift = scanner.shift);
-        Self { each, table, shifts }
-    }
-
-    /// ln LR of each profile in half lattice steps, with E[LR] ≤ 1 under the null.
-    fn half_steps(&self, g: GBits) -> [i32; TRACKS] {
-        let mut steps = self.table.points(g);
-        steps.iter_mut().zip(self.shifts).for_each(|(step, shift)| *step = 2 * *step + shift);
-        steps
-    }
-
-    /// For each profile ln LR of each token.
-    fn ln_lr(&self, scored: impl Iterator<Item = GBits>) -> Vec<Vec<f64>> {
-        let mut ln_lr = vec![Vec::with_capacity(scored.size_hint().0); self.each.len()];
-        for g in scored {
-            for (ln_lr, step) in ln_lr.iter_mut().zip(self.half_steps(g)) {
-                ln_lr.push(f64::from(step) * HALF_STEP);
-            }
-        }
-        ln_lr
-    }
-
-    /// What [`scan`] takes, of [`ln_lr`](Self::ln_lr).
-    fn tracks<'a>(&self, ln_lr: &'a [Vec<f64>]) -> Vec<Track<'a>> {
-        self.each.iter().zip(ln_lr).map(|(scanner, ln_lr)| Track { ln_lr, bound: scanner.bound }).collect()
-    }
-
-    /// Whether [`scan`] finds anything in `n` tokens at family-wise error `fpr`: whether the largest sum over a window of
-    /// any profile passes what a window costs. One pass that keeps nothing, and most texts need no other.
-    fn finds(&self, scored: impl Iterator<Item = GBits>, n: u64, fpr: f64) -> bool {
-        let thresholds = Thresholds::new(self.each.iter().map(|scanner| scanner.bound), n, fpr);
-        // The sums are integers. That of a profile that is not there never grows.
-        let mut limits = [i32::MAX; TRACKS];
-        let costs = thresholds.costs().iter().map(|cost| (cost / HALF_STEP).floor() as i32);
-        limits.iter_mut().zip(costs).for_each(|(limit, cost)| *limit = cost);
-        let mut sums = [0_i32; TRACKS];
-        for g in scored {
-            let mut above = false;
-            let steps = self.half_steps(g);
-            for track in 0..TRACKS {
-                sums[track] = sums[track].max(0).saturating_add(steps[track]);
-                above |= sums[track] > limits[track];
-            }
-            if above {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// The profiles for `depth` layers.
-fn scanners(depth: usize) -> &'static Scanners {
-    const MAX: usize = 30;
-    static SCANNERS: [OnceLock<Scanners>; MAX + 1] = [const { OnceLock::new() }; MAX + 1];
-    let depth = depth.min(MAX);
-    SCANNERS[depth].get_or_init(|| Scanners::new(depth))
-}
+use crate::scheme::TextGValues;
+use crate::segments::{Passage, passages};
+use crate::statistics::PKind;
 
 impl Detector {
     /// The passages of a text that carry the mark. The detector's rate is the family-wise error: at most that share of
@@ -187,43 +65,18 @@ impl Detector {
 
     /// The passages of `ids` that one key of the detector finds, at the detector's rate divided by the number of its keys.
     pub(super) fn spans(&self, entry: &Entry, values: &TextGValues, ids: &[u32]) -> Vec<Span> {
-        let tries = self.keys.len();
-        let fpr = self.fpr / tries as f64;
-        let scanners = scanners(values.depth);
-        let n = values.scored.iter().map(|&scored| u64::from(scored)).sum();
-        if !scanners.finds(values.scored(), n, fpr) {
-            return Vec::new();
-        }
-        let scored: Vec<_> = (0..values.g.len()).filter(|&i| values.scored[i]).collect();
-        let ln_lr = scanners.ln_lr(scored.iter().map(|&i| values.g[i]));
-        let tracks = scanners.tracks(&ln_lr);
-        let mut spans: Vec<Span> = Vec::new();
-        for window in scan(&tracks, fpr) {
-            let kind = match p_kind(&entry.prf) {
-                PKind::Exact => PKind::Conservative,
-                kind => kind,
-            };
-            let p = PValue::from_ln(window.ln_p, kind).corrected(tries);
-            // The evidence of a token is about its context as well: those tokens were written with it.
-            let start = scored[window.start] as u64;
-            let end = (scored[window.end - 1] + values.first + 1) as u64;
-            let before = spans.last().map_or(0, |span| span.tokens[1]);
-            spans.push(Span {
-                bytes: None,
-                tokens: [start.max(before), end],
-                scored_tokens: (window.end - window.start) as u64,
-                score: window.score,
-                p_value: p.p(),
-                log10_p: p.log10,
-                profile: scanners.each[window.track].profile.name().to_owned(),
-                key_id: entry.id.clone(),
-            });
-        }
-        let mut evidence = vec![0.0; ids.len()];
-        for (&i, &ln_lr) in scored.iter().zip(&ln_lr[REACH]) {
-            evidence[i + values.first] = ln_lr;
-        }
-        reach(spans, ids, &evidence, values.first)
+        let span = |passage: Passage| Span {
+            bytes: None,
+            tokens: [passage.tokens.start as u64, passage.tokens.end as u64],
+            scored_tokens: passage.scored_tokens as u64,
+            score: passage.score,
+            p_value: passage.p.p(),
+            log10_p: passage.p.log10,
+            profile: passage.profile,
+            key_id: entry.id.clone(),
+        };
+        let found = passages(values, ids, p_kind(&entry.prf), self.fpr, self.keys.len());
+        found.into_iter().map(span).collect()
     }
 }
 
@@ -237,52 +90,5 @@ pub(super) fn locate(spans: &mut [Span], offsets: &[Range<usize>]) {
         {
             span.bytes = Some([first.start as u64, last.end as u64]);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn random(mut state: u64) -> impl FnMut() -> u64 {
-        move || crate::split_mix::next(&mut state)
-    }
-
-    #[test]
-    fn the_scanners_score_as_their_profiles() {
-        let mut next = random(1);
-        for depth in [1, 8, 9, 18, 30] {
-            let scanners = scanners(depth);
-            assert_eq!(scanners.each.len(), PROFILES.len());
-            for _ in 0..2_000 {
-                let g = GBits(next() & (u64::MAX >> (64 - depth)));
-                for (scanner, step) in scanners.each.iter().zip(scanners.half_steps(g)) {
-                    assert_eq!(step, 2 * scanner.profile.score(g) + scanner.shift, "{depth} {g:?}");
-                }
-            }
-        }
-    }
-
-    /// The short pass says "nothing" exactly where the scan finds nothing.
-    #[test]
-    fn the_short_pass_decides_as_the_scan() {
-        let mut next = random(2);
-        let scanners = scanners(30);
-        let mut found = [0, 0];
-        for round in 0..400_u64 {
-            let n = 1 + next() % 200;
-            // Ones where either of two bits is: some texts pass, some do not.
-            let marked = round % 3 * 20;
-            let g: Vec<GBits> =
-                (0..n).map(|t| GBits((next() | if t < marked { next() } else { 0 }) >> 34)).collect();
-            let ln_lr = scanners.ln_lr(g.iter().copied());
-            let tracks = scanners.tracks(&ln_lr);
-            for fpr in [0.5, 0.01, 1e-6] {
-                let passes = !scan(&tracks, fpr).is_empty();
-                assert_eq!(scanners.finds(g.iter().copied(), n, fpr), passes, "{round} {fpr}");
-                found[usize::from(passes)] += 1;
-            }
-        }
-        assert!(found.iter().all(|&count| count > 100), "{found:?}");
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crate::scheme::gvalues::GBits;
-use crate::statistics::{
-    Bayesian, DetectorKind, LayerCounts, Llr, Mean, PValue, Profile, WeightedMean, power,
-};
+use crate::statistics::{Bayesian, LayerCounts, Llr, Mean, Method, PValue, Profile, WeightedMean, power};
 
 /// A statistic for keys of one depth, ready to be evaluated.
 #[derive(Clone, Debug)]
@@ -23,12 +21,12 @@ pub enum Statistic {
 impl Statistic {
     /// The statistic `kind` for keys of `depth` layers, `llr` with the built-in pooled profile,
     /// `bayesian` with the built-in detector.
-    pub fn new(kind: DetectorKind, depth: usize) -> Self {
+    pub fn new(kind: Method, depth: usize) -> Self {
         match kind {
-            DetectorKind::Mean => Self::Mean,
-            DetectorKind::WeightedMean => Self::WeightedMean(Arc::new(WeightedMean::new(depth))),
-            DetectorKind::Llr => Self::llr(Profile::pooled(), depth),
-            DetectorKind::Bayesian => Self::bayesian(Bayesian::builtin(), depth),
+            Method::Mean => Self::Mean,
+            Method::WeightedMean => Self::WeightedMean(Arc::new(WeightedMean::new(depth))),
+            Method::Llr => Self::llr(Profile::pooled(), depth),
+            Method::Bayesian => Self::bayesian(Bayesian::builtin(), depth),
         }
     }
 
@@ -43,12 +41,12 @@ impl Statistic {
     }
 
     /// Which one it is.
-    pub fn kind(&self) -> DetectorKind {
+    pub fn kind(&self) -> Method {
         match self {
-            Self::Mean => DetectorKind::Mean,
-            Self::WeightedMean(_) => DetectorKind::WeightedMean,
-            Self::Llr(_) => DetectorKind::Llr,
-            Self::Bayesian(_) => DetectorKind::Bayesian,
+            Self::Mean => Method::Mean,
+            Self::WeightedMean(_) => Method::WeightedMean,
+            Self::Llr(_) => Method::Llr,
+            Self::Bayesian(_) => Method::Bayesian,
         }
     }
 

@@ -27,7 +27,7 @@ fn one_key() {
     assert!(found.log10_p.unwrap() < -20.0, "{found:?}");
     let other = Detector::for_tokens(key(2)).score_tokens(&ids);
     assert_eq!(other.verdict, Verdict::NotDetected);
-    let mean = Detector::for_tokens(key(1)).detector(DetectorKind::Mean).score_tokens(&ids);
+    let mean = Detector::for_tokens(key(1)).detector(Method::Mean).score_tokens(&ids);
     assert_eq!(mean.score, found.scores.mean);
     assert_ne!(mean.p_value, found.p_value);
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Changes;
-use crate::statistics::{DetectorKind, PKind};
+use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 
 /// What one of many keys makes of a text.
@@ -43,7 +43,7 @@ pub struct Attribution {
     /// Tokens of the text.
     pub tokens: u64,
     /// The statistic.
-    pub detector: DetectorKind,
+    pub detector: Method,
     /// K: the different keys that could have been named.
     pub keys_tried: u64,
     /// The probability that a key is named which did not mark the text is at most this.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::DetectorKind;
+use crate::statistics::Method;
 
 /// The deployed key on the user's own unmarked texts, among random keys on the same texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct CalibrationReport {
     /// Name of the tokenizer; null where the corpus was token ids.
     pub tokenizer: Option<String>,
     /// The statistic that decides.
-    pub detector: DetectorKind,
+    pub detector: Method,
     /// The level that it was asked for.
     pub fpr: f64,
     /// Documents of the corpus.

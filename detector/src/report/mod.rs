@@ -16,7 +16,7 @@ pub use calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
 pub use changes::Changes;
 pub use segments::{SegmentsReport, Span};
 
-use crate::statistics::{DetectorKind, PKind};
+use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 
 /// Version of every object below; it rises when a field is removed or changes its meaning, not when one is added.
@@ -41,7 +41,7 @@ pub struct Report {
     /// Those that count: complete context, not seen before.
     pub scored_tokens: u64,
     /// Which statistic `score`, the p-value and the verdict belong to.
-    pub detector: DetectorKind,
+    pub detector: Method,
     /// Its value over the scored tokens; null where there are none.
     pub score: Option<f64>,
     /// P(a score at least this high | the text does not depend on the key); null where nothing was scored, and never
@@ -191,7 +191,7 @@ mod tests {
             tokenizer: Some("gemma2".into()),
             tokens: 104,
             scored_tokens: 100,
-            detector: DetectorKind::WeightedMean,
+            detector: Method::WeightedMean,
             score: Some(0.5625),
             p_value: Some(1e-4),
             log10_p: Some(-4.0),

@@ -80,8 +80,8 @@ pub struct VerifyModel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyDetector {
-    /// [`exact`](crate::statistics::exact).
-    ExactRatio,
+    /// [`exact`](crate::model_ratio).
+    RunningRatio,
 }
 
 /// Where the sampling settings come from.

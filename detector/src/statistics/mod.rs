@@ -8,32 +8,19 @@
 //! | file | what |
 //! |---|---|
 //! | [`mean`] | share of ones |
-//! | [`exact`] | the likelihood ratio with the model, for whoever has it |
 //! | [`weighted_mean`] | share of ones, early layers weigh more |
+//! | [`llr`] | likelihood ratio against fair bits, from a profile of marked text |
 //! | [`bayesian`] | posterior of a trained detector |
-//! | [`calibration`] | the deployed key among random keys, on texts that are known to be unmarked |
-//! | [`llr`] | likelihood ratio against fair bits, from a [`profile`] of marked text |
-//! | [`mixture`], [`fit`], [`enumerate`] | a profile's classes, how they are fitted, the null law of their score |
+//! | [`null`] | the null distributions that they share |
 //! | [`power`] | how long a text must be |
-//! | [`null`], [`table_null`] | the null distributions that they share |
-//! | [`segments`] | the marked passages inside a text |
 //! | [`attribution`] | which of many keys |
 
 pub mod attribution;
 pub mod bayesian;
-pub mod calibration;
-pub mod enumerate;
-pub mod exact;
-pub mod fit;
 pub mod llr;
 pub mod mean;
-pub mod mixture;
 pub mod null;
 pub mod power;
-mod power_table;
-pub mod profile;
-pub mod segments;
-pub mod table_null;
 pub mod weighted_mean;
 
 use std::fmt;
@@ -42,10 +29,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use bayesian::Bayesian;
-pub use llr::Llr;
+pub use llr::{Llr, Profile};
 pub use mean::Mean;
-pub use profile::Profile;
-pub use table_null::TableNull;
+pub use null::TableNull;
 pub use weighted_mean::WeightedMean;
 
 use crate::scheme::gvalues::GBits;
@@ -187,7 +173,7 @@ impl fmt::Display for PValue {
 /// Which statistic decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DetectorKind {
+pub enum Method {
     /// [`WeightedMean`].
     #[default]
     WeightedMean,
@@ -199,7 +185,7 @@ pub enum DetectorKind {
     Bayesian,
 }
 
-impl DetectorKind {
+impl Method {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::WeightedMean, Self::Mean, Self::Llr, Self::Bayesian];
 
@@ -214,7 +200,7 @@ impl DetectorKind {
     }
 }
 
-impl fmt::Display for DetectorKind {
+impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -223,20 +209,17 @@ impl fmt::Display for DetectorKind {
 /// The name is not a detector's.
 #[derive(Debug, thiserror::Error)]
 #[error("expected the detector weighted-mean, mean, llr or bayesian, found {found:?}")]
-pub struct UnknownDetector {
+pub struct UnknownMethod {
     found: String,
 }
 
 /// Accepts the JSON name and the command line's (`weighted_mean`, `weighted-mean`).
-impl FromStr for DetectorKind {
-    type Err = UnknownDetector;
+impl FromStr for Method {
+    type Err = UnknownMethod;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let name = s.replace('-', "_");
-        Self::ALL
-            .into_iter()
-            .find(|k| k.name() == name)
-            .ok_or_else(|| UnknownDetector { found: s.to_owned() })
+        Self::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| UnknownMethod { found: s.to_owned() })
     }
 }
 
@@ -287,11 +270,11 @@ mod tests {
 
     #[test]
     fn detector_names() {
-        for kind in DetectorKind::ALL {
-            assert_eq!(kind.name().parse::<DetectorKind>().unwrap(), kind);
+        for kind in Method::ALL {
+            assert_eq!(kind.name().parse::<Method>().unwrap(), kind);
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
-        assert_eq!("weighted-mean".parse::<DetectorKind>().unwrap(), DetectorKind::WeightedMean);
-        assert!("median".parse::<DetectorKind>().unwrap_err().to_string().contains("weighted-mean"));
+        assert_eq!("weighted-mean".parse::<Method>().unwrap(), Method::WeightedMean);
+        assert!("median".parse::<Method>().unwrap_err().to_string().contains("weighted-mean"));
     }
 }

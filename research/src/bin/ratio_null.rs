@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use wmdetect::model_ratio::{NextTokens, RunningRatio};
 use wmdetect::scheme::{Distribution, Key};
-use wmdetect::statistics::exact::{ExactRatio, NextTokens};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Gemma, LoadOptions};
 use wmgen::sample::Sampling;
@@ -32,7 +32,7 @@ fn judge(doc: usize, keys: usize, ids: &[u32], next: &[Distribution]) -> [u64; L
     for key in 0..keys {
         let secret = Sha256::new().chain_update(doc.to_le_bytes()).chain_update(key.to_le_bytes()).finalize();
         let key = Key::from_bytes(&secret, "a fresh key").expect("32 bytes are a key");
-        let mut ratio = ExactRatio::new(&key.prf(), &[], 1);
+        let mut ratio = RunningRatio::new(&key.prf(), &[], 1);
         for (&id, next) in ids.iter().zip(next) {
             ratio.push(id, std::slice::from_ref(next));
         }

@@ -19,8 +19,8 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
+use wmdetect::model_ratio::{NextTokens, RunningRatio, TokenRatios};
 use wmdetect::scheme::Key;
-use wmdetect::statistics::exact::{ExactRatio, NextTokens, TokenRatios};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Gemma, LoadOptions};
 use wmgen::sample::Sampling;
@@ -117,9 +117,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ids.truncate(limit);
         let own =
             TEMPERATURES.iter().position(|&t| t == text.temperature).ok_or("temperature not in the grid")?;
-        let mut running = ExactRatio::new(&prf, prompt, TEMPERATURES.len());
+        let mut running = RunningRatio::new(&prf, prompt, TEMPERATURES.len());
         let mut ranked = (random_keys > 0)
-            .then(|| ExactRatio::new(&prf, prompt, 1).with_monte_carlo(random_keys, prompt, &ids));
+            .then(|| RunningRatio::new(&prf, prompt, 1).with_monte_carlo(random_keys, prompt, &ids));
         let mut rank_p = Vec::new();
         reader.for_each(prompt, &ids, &mut |t, next| {
             running.push(ids[t], next);

@@ -13,10 +13,10 @@ use std::f64::consts::LN_10;
 use std::io::Write;
 
 use serde::Deserialize;
+use wmdetect::model_ratio::{Doubt, Grid, ModelRatio, TokenRatios};
 use wmdetect::scheme::DEFAULT_NGRAM_LEN;
 use wmdetect::statistics::Profile;
-use wmdetect::statistics::exact::{Doubt, Grid, ModelRatio, TokenRatios};
-use wmdetect::statistics::llr::lattice;
+use wmdetect::statistics::llr::lattice::lattice;
 
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
 /// Tokens after which the statistics are looked at, as in the study.

@@ -39,7 +39,7 @@ fn hostile_text_stays_text() {
 mod of_a_calibration {
     use super::*;
     use crate::report::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
-    use crate::statistics::DetectorKind;
+    use crate::statistics::Method;
 
     fn report() -> CalibrationReport {
         let rate = Rate {
@@ -54,7 +54,7 @@ mod of_a_calibration {
             scheme: "synthid-sha256".into(),
             key_id: "3f9a0c".into(),
             tokenizer: Some(HOSTILE.into()),
-            detector: DetectorKind::WeightedMean,
+            detector: Method::WeightedMean,
             fpr: 0.01,
             documents: 100,
             failed: 1,

@@ -10,8 +10,8 @@
 
 use super::sigmoid::sigmoid;
 use super::{BayesianModel, factor};
-use crate::statistics::enumerate::Laws;
-use crate::statistics::llr::{CELL_SHIFT, lattice_of_cell};
+use crate::statistics::llr::enumerate::Laws;
+use crate::statistics::llr::lattice::{CELL_SHIFT, lattice_of_cell};
 
 /// Layers whose patterns are counted. The p-value of a detector with more comes from its first 30: their ratio alone
 /// has mean 1 as well, since a layer's factor depends on earlier layers only.
@@ -182,7 +182,7 @@ mod tests {
     use super::super::tests::small;
     use super::*;
     use crate::scheme::gvalues::GBits;
-    use crate::statistics::llr::lattice;
+    use crate::statistics::llr::lattice::lattice;
 
     /// The walk's ratios are, to the last bit, those that `score` computes.
     #[test]

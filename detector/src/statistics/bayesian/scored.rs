@@ -9,8 +9,8 @@ use super::format::{read, write};
 use super::null::{EXACT_LAYERS, enumerate};
 use super::{BayesianError, BayesianModel};
 use crate::scheme::gvalues::GBits;
-use crate::statistics::enumerate::{Laws, available_threads};
-use crate::statistics::llr::{POINTS_A_NAT, STEP, lattice};
+use crate::statistics::llr::enumerate::{Laws, available_threads};
+use crate::statistics::llr::lattice::{POINTS_A_NAT, STEP, lattice};
 use crate::statistics::power::Test;
 use crate::statistics::{PKind, PValue, TableNull};
 

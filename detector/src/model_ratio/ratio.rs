@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 
 use crate::scheme::{Distribution, GBits};
-use crate::statistics::mixture::Mixture as EntropyClasses;
+use crate::statistics::llr::EntropyClasses;
 
 /// Candidates below this probability are left out: they change nothing that can be measured, and p may be anything
 /// that does not depend on the key.
@@ -60,7 +60,7 @@ pub struct ModelRatio {
 pub struct TokenRatios {
     /// Under each sampling setting.
     pub model: Vec<ModelRatio>,
-    /// The text-only likelihood ratio of its own g-bits, see [`mixture`](crate::statistics::mixture).
+    /// The text-only likelihood ratio of its own g-bits, see [`EntropyClasses`].
     pub text: f64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::detect::IgnoreList;
+use crate::ignore::IgnoreList;
 use crate::scheme::{Prf, TextGValues};
 
 /// A passage that many documents share: neighbouring n-grams, each of them in many documents.

@@ -34,7 +34,7 @@ pub mod running;
 pub use chain::Grid;
 pub use doubt::Doubt;
 pub use ratio::{ModelRatio, TokenRatios};
-pub use running::{Evidence, ExactRatio};
+pub use running::{Evidence, RunningRatio};
 
 use std::ops::ControlFlow;
 
@@ -89,9 +89,9 @@ pub fn verify<N: NextTokens>(
     let context_len = prf.scheme().context_len();
     let settings = model.settings();
     let mut running = if options.unedited {
-        ExactRatio::with_grid(prf, prompt, settings, Grid::unedited(context_len))
+        RunningRatio::with_grid(prf, prompt, settings, Grid::unedited(context_len))
     } else {
-        ExactRatio::new(prf, prompt, settings)
+        RunningRatio::new(prf, prompt, settings)
     };
     running = running.with_marked_texts(MARKED_TEXTS);
     if options.monte_carlo > 0 {

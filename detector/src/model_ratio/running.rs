@@ -9,15 +9,15 @@ use super::marked::MarkedTexts;
 use super::monte_carlo::RandomKeys;
 use super::ratio::{ModelRatio, Position, Scratch, TokenRatios, ceiling, probability};
 use crate::scheme::{ContextTracker, Distribution, GBits, PositionKind, Prf};
-use crate::statistics::llr::lattice;
-use crate::statistics::mixture::{MAX_DEPTH, Mixture as EntropyClasses};
+use crate::statistics::llr::lattice::lattice;
+use crate::statistics::llr::{EntropyClasses, MAX_DEPTH};
 use crate::statistics::power::POWER;
 use crate::statistics::{PKind, PValue, Profile};
 use crate::verdict::Verdict;
 
 /// Follows a text token by token and keeps the e-value; [`super::verify`] drives it with a model.
 #[derive(Clone, Debug)]
-pub struct ExactRatio {
+pub struct RunningRatio {
     prf: Prf,
     grid: Grid,
     tracker: ContextTracker,
@@ -76,7 +76,7 @@ pub struct MonteCarlo {
     pub p: f64,
 }
 
-impl ExactRatio {
+impl RunningRatio {
     /// For a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]; or, where `prompt` is empty
     /// because it is not known, with [`Grid::without_prompt`] and half of the level for the text-only p-value.
     pub fn new(prf: &Prf, prompt: &[u32], settings: usize) -> Self {

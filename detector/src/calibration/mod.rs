@@ -27,11 +27,11 @@ use zeroize::Zeroizing;
 
 pub use corpus::{Corpus, Passage};
 
-use super::null::{self, Lattice};
-use super::weighted_mean::weights;
-use super::{Bayesian, DetectorKind, PKind, PValue, Profile};
 use crate::report::{Bucket, CalibrationReport, Rate, SCHEMA_VERSION, Shared, SharedPassage};
 use crate::scheme::{GBits, Key, KeyError, Prf, Scheme, Secret};
+use crate::statistics::null::{self, Lattice};
+use crate::statistics::weighted_mean::weights;
+use crate::statistics::{Bayesian, Method, PKind, PValue, Profile};
 
 /// Random keys that a verdict needs.
 pub const LEAST_KEYS: u64 = 999;
@@ -50,7 +50,7 @@ const Z95: f64 = 1.959_963_984_540_054;
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The statistic that decides.
-    pub detector: DetectorKind,
+    pub detector: Method,
     /// The level, between 0 and 1.
     pub fpr: f64,
     /// R, at least 1.
@@ -165,17 +165,15 @@ enum Null {
 }
 
 impl Additive {
-    fn new(kind: DetectorKind, depth: usize) -> Self {
+    fn new(kind: Method, depth: usize) -> Self {
         let (null, weights) = match kind {
-            DetectorKind::Mean => (Null::Mean { depth: depth as u64 }, vec![1; depth]),
-            DetectorKind::WeightedMean => {
+            Method::Mean => (Null::Mean { depth: depth as u64 }, vec![1; depth]),
+            Method::WeightedMean => {
                 let weights = weights(depth);
                 (Null::WeightedMean(Lattice::new(&weights)), weights)
             }
-            DetectorKind::Llr => (Null::Llr(Box::new(Profile::pooled().for_depth(depth))), Vec::new()),
-            DetectorKind::Bayesian => {
-                (Null::Bayesian(Box::new(Bayesian::builtin().for_depth(depth))), Vec::new())
-            }
+            Method::Llr => (Null::Llr(Box::new(Profile::pooled().for_depth(depth))), Vec::new()),
+            Method::Bayesian => (Null::Bayesian(Box::new(Bayesian::builtin().for_depth(depth))), Vec::new()),
         };
         let table = |weights: &[u32]| {
             std::array::from_fn(|byte| {

@@ -4,7 +4,7 @@ use super::chain::{Grid, Mixture};
 use super::ratio::{ModelRatio, NEGLIGIBLE, TokenRatios, ln_ratio};
 use crate::scheme::{Distribution, GBits};
 use crate::split_mix;
-use crate::statistics::mixture::Mixture as EntropyClasses;
+use crate::statistics::llr::EntropyClasses;
 
 /// Running e-values of simulated marked texts, for each setting.
 ///

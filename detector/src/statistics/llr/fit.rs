@@ -1,4 +1,4 @@
-//! Fits a [`Mixture`] to the g-bits of marked tokens by expectation and maximisation (Dempster, Laird, Rubin 1977).
+//! Fits a [`EntropyClasses`] to the g-bits of marked tokens by expectation and maximisation (Dempster, Laird, Rubin 1977).
 //!
 //! Given the classes' weights and ψ, a token belongs to class k with probability in proportion to
 //! π_k Π_l (1 + s_l ψ_kl/2); given those, π_k is the mean of them and 1/2 + ψ_kl/4 the share of ones at layer l among
@@ -7,7 +7,7 @@
 //! (isotonic regression is the constrained maximum for shares). Shares are pulled to ψ = 1/2 with the weight of two
 //! tokens, which matters for tiny classes only.
 
-use super::mixture::{MAX_CLASSES, MAX_DEPTH, Mixture, MixtureError};
+use super::classes::{ClassesError, EntropyClasses, MAX_CLASSES, MAX_DEPTH};
 use crate::scheme::gvalues::GBits;
 
 /// Rounds at most.
@@ -25,8 +25,8 @@ const HELD_OUT: usize = 4;
 /// Fits `classes` classes over the first `depth` layers (30 at most).
 ///
 /// # Errors
-/// [`MixtureError`] if `depth` or `classes` is 0 or too large.
-pub fn fit<'a, T>(tokens: T, depth: usize, classes: usize) -> Result<Mixture, MixtureError>
+/// [`ClassesError`] if `depth` or `classes` is 0 or too large.
+pub fn fit<'a, T>(tokens: T, depth: usize, classes: usize) -> Result<EntropyClasses, ClassesError>
 where
     T: IntoIterator<Item = &'a GBits>,
     T::IntoIter: Clone,
@@ -34,7 +34,7 @@ where
     let tokens = tokens.into_iter();
     let depth = depth.min(MAX_DEPTH);
     if !(1..=MAX_CLASSES).contains(&classes) {
-        return Err(MixtureError::Classes { weights: classes, rows: classes });
+        return Err(ClassesError::Classes { weights: classes, rows: classes });
     }
     // From little to much entropy, which falls with the layers.
     let mut shares = vec![1.0 / classes as f64; classes];
@@ -44,7 +44,7 @@ where
             (0..depth).map(|l| start * (1.0 - l as f64 / (2 * depth) as f64)).collect()
         })
         .collect();
-    let mut mixture = Mixture::from_real(&shares, &psi)?;
+    let mut mixture = EntropyClasses::from_real(&shares, &psi)?;
     let mut previous = f64::NEG_INFINITY;
     for _ in 0..ROUNDS {
         let mut members = [0.0; MAX_CLASSES];
@@ -80,7 +80,7 @@ where
             }
             make_falling(row);
         }
-        mixture = Mixture::from_real(&shares, &psi)?;
+        mixture = EntropyClasses::from_real(&shares, &psi)?;
     }
     Ok(mixture)
 }
@@ -104,7 +104,7 @@ fn make_falling(values: &mut [f64]) {
 }
 
 /// Mean of ln LR over tokens, in nats: how much evidence a token carries on average. 0 without tokens.
-pub fn evidence<'a>(mixture: &Mixture, tokens: impl IntoIterator<Item = &'a GBits>) -> f64 {
+pub fn evidence<'a>(mixture: &EntropyClasses, tokens: impl IntoIterator<Item = &'a GBits>) -> f64 {
     let (count, sum) =
         tokens.into_iter().fold((0_u64, 0.0), |(n, sum), &g| (n + 1, sum + mixture.likelihood_ratio(g).ln()));
     sum / count.max(1) as f64
@@ -114,7 +114,7 @@ pub fn evidence<'a>(mixture: &Mixture, tokens: impl IntoIterator<Item = &'a GBit
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// Fitted on all texts.
-    pub mixture: Mixture,
+    pub mixture: EntropyClasses,
     /// For 1, 2, … classes the evidence a token (nats) on texts that were held out.
     pub held_out: Vec<f64>,
 }
@@ -124,7 +124,7 @@ pub struct Choice {
 ///
 /// # Errors
 /// As [`fit`].
-pub fn choose(texts: &[Vec<GBits>], depth: usize, most: usize) -> Result<Choice, MixtureError> {
+pub fn choose(texts: &[Vec<GBits>], depth: usize, most: usize) -> Result<Choice, ClassesError> {
     let pick = |held_out: bool| {
         texts
             .iter()
@@ -164,7 +164,7 @@ mod tests {
     /// Two classes are found again in bits drawn from them, and more do not help.
     #[test]
     fn recovers_what_made_the_bits() {
-        let truth = Mixture::from_real(
+        let truth = EntropyClasses::from_real(
             &[0.7, 0.3],
             &[vec![0.05; 30], (0..30).map(|l| 0.95 - 0.02 * f64::from(l)).collect()],
         )

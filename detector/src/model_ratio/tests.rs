@@ -8,7 +8,7 @@ use super::*;
 use crate::scheme::{GBits, Key, Scheme, Secret, TextGValues, Watermark};
 use crate::statistics::Llr;
 use crate::statistics::Profile;
-use crate::statistics::mixture::Mixture as EntropyClasses;
+use crate::statistics::llr::EntropyClasses;
 use crate::verdict::Verdict;
 
 struct Random(u64);
@@ -193,7 +193,7 @@ fn the_weights_of_the_grid_sum_to_one() {
 fn a_context_counts_once_even_with_another_token() {
     let prf = key(1).prf();
     let ids = [1, 2, 3, 4, 0, 1, 2, 3, 4, 1, 8, 8];
-    let mut running = ExactRatio::new(&prf, &[], 1);
+    let mut running = RunningRatio::new(&prf, &[], 1);
     for &id in &ids {
         running.push(id, &[distribution(&[0.2; 9])]);
     }
@@ -277,7 +277,7 @@ fn villes_bound_and_the_rank_hold_for_unmarked_texts() {
     let (mut twenty, mut hundred, mut ranks) = (0, 0, 0);
     for seed in 0..TEXTS {
         let ids = Toy { settings: 1 }.text(None, 40, seed);
-        let mut running = ExactRatio::new(&key(seed + 1000).prf(), &[], 2).with_monte_carlo(19, &[], &ids);
+        let mut running = RunningRatio::new(&key(seed + 1000).prf(), &[], 2).with_monte_carlo(19, &[], &ids);
         for (t, &id) in ids.iter().enumerate() {
             running.push(id, &Toy { settings: 2 }.next(&ids[..t]));
         }
@@ -313,7 +313,7 @@ fn a_wrong_model_does_not_hide_what_the_text_says() {
     let ids = Toy { settings: 1 }.text(Some(&key), 200, 2);
     let context_len = key.scheme().context_len();
     let ln_sup = |grid: Grid| {
-        let mut running = ExactRatio::with_grid(&key.prf(), &[], 1, grid);
+        let mut running = RunningRatio::with_grid(&key.prf(), &[], 1, grid);
         for (t, &id) in ids.iter().enumerate() {
             running.push(id, &Toy { settings: 1 }.next(&ids[..t / 2]));
         }
@@ -341,7 +341,7 @@ fn the_text_alone_has_half_of_the_level() {
     assert!((stopped.p_value().log10 - (LN_2 - stopped.ln_sup) / LN_10).abs() < 1e-12);
     assert!(stopped.p_value().reaches(0.05));
 
-    let mut prompted = ExactRatio::new(&key.prf(), &[3, 1], 1);
+    let mut prompted = RunningRatio::new(&key.prf(), &[3, 1], 1);
     prompted.push(ids[0], &Toy { settings: 1 }.next(&[]));
     let prompted = prompted.finish();
     assert_eq!((prompted.share, prompted.text_only), (1.0, None));
@@ -407,7 +407,7 @@ fn reading_stops_early_only_where_that_is_valid() {
 #[test]
 fn too_short_is_what_no_key_could_reach() {
     // Certain tokens carry nothing, however many, if the model is right.
-    let mut running = ExactRatio::with_grid(&key(8).prf(), &[], 1, Grid::unedited(4));
+    let mut running = RunningRatio::with_grid(&key(8).prf(), &[], 1, Grid::unedited(4));
     for id in 0..200 {
         running.push(id, &[Distribution::from_probabilities(vec![id], vec![1.0]).unwrap()]);
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::detect::IgnoreList;
+use crate::ignore::IgnoreList;
 
 fn key(seed: u8) -> Key {
     Key::from_bytes(&[seed; 32], "test").unwrap()
@@ -10,14 +10,7 @@ fn calibrate(corpus: &Corpus, key: &Key, options: &Options) -> CalibrationReport
 }
 
 fn options(keys: u64, seed: u64) -> Options {
-    Options {
-        detector: DetectorKind::WeightedMean,
-        fpr: 0.1,
-        keys,
-        seed,
-        least_documents: None,
-        passages: 20,
-    }
+    Options { detector: Method::WeightedMean, fpr: 0.1, keys, seed, least_documents: None, passages: 20 }
 }
 
 /// `count` documents of `len` tokens of their own (their number × 1,000 and on), each with `boilerplate` in front.
@@ -39,7 +32,7 @@ fn thresholds_decide_as_p_values_do() {
     use crate::{Detector, Verdict};
     let documents: Vec<_> = (1..=60).flat_map(|len| documents(4, len, &[])).collect();
     let corpus = corpus(&documents, None);
-    for kind in [DetectorKind::Mean, DetectorKind::WeightedMean] {
+    for kind in [Method::Mean, Method::WeightedMean] {
         let detector = Detector::for_tokens(key(1)).detector(kind).fpr(0.1).unwrap();
         let statistic = Additive::new(kind, 30);
         let flags = statistic.flags(&corpus, &key(1).prf(), &Thresholds::new(&statistic, &corpus, 0.1));

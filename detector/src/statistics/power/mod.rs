@@ -4,11 +4,10 @@
 //! marked text" is the law of the built-in profile [`REFERENCE`], tokens being independent; `llr` takes the marked law
 //! of its profile. Null and marked law are both exact, so n* is, for that model of a marked text.
 
-use super::mixture::{Mixture, PSI_UNITS, WEIGHT_UNITS};
-use super::null::{self, Lattice};
-use super::power_table;
-use super::profile::{Profile, REFERENCE};
-use super::table_null::TableNull;
+mod table;
+
+use super::llr::{EntropyClasses, PSI_UNITS, Profile, REFERENCE, WEIGHT_UNITS};
+use super::null::{self, Lattice, TableNull};
 use super::weighted_mean::weights;
 
 /// The probability with which a marked text of n* tokens is found.
@@ -88,7 +87,7 @@ impl Test<'_> {
 
 /// n* of the mean at level `alpha` for keys of `depth` layers.
 pub fn mean(alpha: f64, depth: usize) -> u64 {
-    power_table::look_up(&power_table::MEAN, alpha, depth).unwrap_or_else(|| search_mean(alpha, depth))
+    table::look_up(&table::MEAN, alpha, depth).unwrap_or_else(|| search_mean(alpha, depth))
 }
 
 fn search_mean(alpha: f64, depth: usize) -> u64 {
@@ -100,7 +99,7 @@ fn search_mean(alpha: f64, depth: usize) -> u64 {
 /// n* of the weighted mean with this null law.
 pub fn weighted_mean(alpha: f64, lattice: &Lattice) -> u64 {
     let depth = lattice.weights().len();
-    power_table::look_up(&power_table::WEIGHTED_MEAN, alpha, depth)
+    table::look_up(&table::WEIGHTED_MEAN, alpha, depth)
         .filter(|_| lattice.weights() == weights(depth))
         .unwrap_or_else(|| search_weighted_mean(alpha, lattice))
 }
@@ -124,7 +123,7 @@ fn linear_law(weights: &[u32]) -> TableNull {
     let top: u32 = weights.iter().sum();
     let mut law = vec![0.0; top as usize + 1];
     let reference = Profile::named(REFERENCE).expect("the reference is one of the built-in profiles");
-    let mixture: &Mixture = reference.mixture();
+    let mixture: &EntropyClasses = reference.mixture();
     for (&share, psi) in mixture.weights().iter().zip(mixture.psi()) {
         let mut class = vec![0.0; law.len()];
         class[0] = f64::from(share) / f64::from(WEIGHT_UNITS);
@@ -170,18 +169,18 @@ mod tests {
             );
         }
         // Not in the table.
-        assert_eq!(power_table::look_up(&power_table::MEAN, 0.002, 30), None);
-        assert_eq!(power_table::look_up(&power_table::MEAN, 0.001, 33), None);
-        assert_eq!(power_table::look_up(&power_table::MEAN, 0.001, 0), None);
+        assert_eq!(table::look_up(&table::MEAN, 0.002, 30), None);
+        assert_eq!(table::look_up(&table::MEAN, 0.001, 33), None);
+        assert_eq!(table::look_up(&table::MEAN, 0.001, 0), None);
     }
 
     #[test]
-    #[ignore = "prints power_table.rs; takes a minute"]
+    #[ignore = "prints table.rs; takes a minute"]
     #[allow(clippy::print_stdout, reason = "the table is what it is for")]
     fn print_table() {
-        for depth in 1..=power_table::DEPTHS {
+        for depth in 1..=table::DEPTHS {
             let lattice = Lattice::new(&weights(depth));
-            let row = |search: &dyn Fn(f64) -> u64| power_table::LEVELS.map(search);
+            let row = |search: &dyn Fn(f64) -> u64| table::LEVELS.map(search);
             println!(
                 "{depth} {:?} {:?}",
                 row(&|alpha| search_mean(alpha, depth)),

@@ -2,7 +2,7 @@
 //!
 //! Without the prompt, or with the wrong model, p is wrong at many tokens, and a token that was drawn from another
 //! distribution often has a ratio near 0 under p although it is marked. Its own g-bits are tilted all the same, which the
-//! text-only ratio TR of [`mixture`](crate::statistics::mixture) sees. So a doubtful alternative says: some tokens were
+//! text-only ratio TR of [`EntropyClasses`] sees. So a doubtful alternative says: some tokens were
 //! drawn from a distribution that is not p. With d their share and q the probability that such a distribution gives its
 //! tokens, a token x is one of them with probability w = d q / (d q + (1 − d) p(x)) = c / (c + p(x)) by Bayes' rule,
 //! marked or not, and its factor is

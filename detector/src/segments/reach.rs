@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::report::Span;
+use super::Passage;
 
 /// What a token that repeats nothing costs at the ends of a passage, in nats.
 const DRIFT: f64 = 0.1;
@@ -38,11 +38,11 @@ struct Reach<'a> {
     passage: Vec<Option<usize>>,
 }
 
-/// Lets `spans`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `ln_lr` has ln LR of
+/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `ln_lr` has ln LR of
 /// each of `ids`, 0 where the token does not count.
-pub(super) fn reach(spans: Vec<Span>, ids: &[u32], ln_lr: &[f64], context_len: usize) -> Vec<Span> {
-    if spans.is_empty() || context_len == 0 {
-        return spans;
+pub(super) fn reach(passages: Vec<Passage>, ids: &[u32], ln_lr: &[f64], context_len: usize) -> Vec<Passage> {
+    if passages.is_empty() || context_len == 0 {
+        return passages;
     }
     let mut first = HashMap::new();
     let mut first_of = vec![None; ids.len()];
@@ -51,26 +51,26 @@ pub(super) fn reach(spans: Vec<Span>, ids: &[u32], ln_lr: &[f64], context_len: u
         first_of[at] = (first < at).then_some(first);
     }
     let mut text = Reach { context_len, first_of, ln_lr, passage: vec![None; ids.len()] };
-    for (index, span) in spans.iter().enumerate() {
-        text.mark(index, span);
+    for (index, passage) in passages.iter().enumerate() {
+        text.mark(index, passage);
     }
-    let mut spans = text.grow(spans);
-    for (index, span) in spans.iter().enumerate() {
-        text.mark(index, span);
+    let mut passages = text.grow(passages);
+    for (index, passage) in passages.iter().enumerate() {
+        text.mark(index, passage);
     }
-    let repetitions = text.repetitions(&spans);
+    let repetitions = text.repetitions(&passages);
     if repetitions.is_empty() {
-        return spans;
+        return passages;
     }
-    spans.extend(repetitions);
-    spans.sort_by_key(|span| span.tokens);
-    text.grow(spans)
+    passages.extend(repetitions);
+    passages.sort_by_key(|passage| (passage.tokens.start, passage.tokens.end));
+    text.grow(passages)
 }
 
 impl Reach<'_> {
     /// Notes the tokens whose context lies in a passage.
-    fn mark(&mut self, index: usize, span: &Span) {
-        let [start, end] = span.tokens.map(|token| token as usize);
+    fn mark(&mut self, index: usize, passage: &Passage) {
+        let Range { start, end } = passage.tokens;
         let inside = (start + self.context_len).min(end)..end;
         self.passage[inside].fill(Some(index));
     }
@@ -81,11 +81,11 @@ impl Reach<'_> {
     }
 
     /// Lets each passage grow up to its neighbours.
-    fn grow(&self, mut spans: Vec<Span>) -> Vec<Span> {
+    fn grow(&self, mut passages: Vec<Passage>) -> Vec<Passage> {
         let mut before = 0;
-        for index in 0..spans.len() {
-            let next = spans.get(index + 1).map_or(self.ln_lr.len(), |span| span.tokens[0] as usize);
-            let [start, end] = spans[index].tokens.map(|token| token as usize);
+        for index in 0..passages.len() {
+            let next = passages.get(index + 1).map_or(self.ln_lr.len(), |passage| passage.tokens.start);
+            let Range { start, end } = passages[index].tokens;
             let start = start.max(before);
             let inside = start + self.context_len;
             let value = |t: usize| {
@@ -96,17 +96,17 @@ impl Reach<'_> {
             let first = furthest((before..inside.min(end)).rev(), value);
             let start = first.map_or(start, |t| start.min(t.saturating_sub(self.context_len)).max(before));
             let end = last.map_or(end, |t| t + 1);
-            spans[index].tokens = [start as u64, end as u64];
+            passages[index].tokens = start..end;
             before = end;
         }
-        spans
+        passages
     }
 
     /// Stretches between the passages that repeat them, as they are before they grow.
-    fn repetitions(&self, spans: &[Span]) -> Vec<Span> {
+    fn repetitions(&self, passages: &[Passage]) -> Vec<Passage> {
         let mut found = Vec::new();
-        let ends = spans.iter().map(|span| span.tokens[1] as usize);
-        let starts = spans.iter().map(|span| span.tokens[0] as usize);
+        let ends = passages.iter().map(|passage| passage.tokens.end);
+        let starts = passages.iter().map(|passage| passage.tokens.start);
         for (from, to) in [0].into_iter().chain(ends).zip(starts.chain([self.ln_lr.len()])) {
             let mut t = from;
             while t < to {
@@ -116,10 +116,14 @@ impl Reach<'_> {
                 }
                 let run = self.run(t..to);
                 if run.repeated >= REPEATED && run.most >= f64::from(REPEATED) {
-                    let source = &spans[run.source(spans)];
+                    let source = &passages[run.source(passages)];
                     let start = t.saturating_sub(self.context_len).max(from);
-                    let tokens = [start as u64, run.end as u64];
-                    found.push(Span { bytes: None, tokens, scored_tokens: 0, score: 0.0, ..source.clone() });
+                    found.push(Passage {
+                        tokens: start..run.end,
+                        scored_tokens: 0,
+                        score: 0.0,
+                        ..source.clone()
+                    });
                     t = run.end;
                 } else {
                     t = run.read;
@@ -168,8 +172,8 @@ struct Run {
 
 impl Run {
     /// Of the passages that are repeated the one with the largest p.
-    fn source(&self, spans: &[Span]) -> usize {
-        let p = |index: &usize| spans[*index].log10_p;
+    fn source(&self, passages: &[Passage]) -> usize {
+        let p = |index: &usize| passages[*index].p.log10;
         self.sources.iter().copied().max_by(|a, b| p(a).total_cmp(&p(b))).unwrap_or(0)
     }
 }

@@ -1,7 +1,7 @@
-//! Where in a text the mark is, by [`segments::scan`](crate::statistics::segments::scan) on the model's ratios.
+//! Where in a text the mark is, by [`segments::scan`](crate::segments::scan) on the model's ratios.
 
 use super::Evidence;
-use crate::statistics::segments::{StartBound, Track, Window, scan};
+use crate::segments::{StartBound, Track, Window, scan};
 
 /// Share of tokens that a passage's alternative has as edits. With f = ε + (1 − ε) LR a token that is not marked costs at
 /// most ln 1/ε; E\[f\] = 1 as E\[LR\] is.

@@ -4,8 +4,8 @@
 //! so that 2^30 patterns take seconds. The counts are exact; they are the null law, since all patterns are equally
 //! likely.
 
-use super::llr::{CELL_SHIFT, lattice_of_cell};
-use super::mixture::{Lanes, MAX_CLASSES, Mixture};
+use super::classes::{EntropyClasses, Lanes, MAX_CLASSES};
+use super::lattice::{CELL_SHIFT, lattice_of_cell};
 
 /// The laws of one token's lattice score.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ const REACH: u64 = 64 << (52 - CELL_SHIFT);
 /// Counts the lattice scores of `mixture` over all patterns, and sums the probabilities that `alternative` (of the same
 /// depth; `None` is the mixture itself) gives them. Uses up to `threads` threads; with one, none is started. The counts
 /// do not depend on `threads`.
-pub fn enumerate(mixture: &Mixture, alternative: Option<&Mixture>, threads: usize) -> Laws {
+pub fn enumerate(mixture: &EntropyClasses, alternative: Option<&EntropyClasses>, threads: usize) -> Laws {
     let own = Halves::new(mixture);
     let other = alternative.map(Halves::new);
     let rows = own.high.len();
@@ -65,7 +65,7 @@ struct Halves {
 }
 
 impl Halves {
-    fn new(mixture: &Mixture) -> Self {
+    fn new(mixture: &EntropyClasses) -> Self {
         let (low, high) = mixture.tables();
         let rows = (0..MAX_CLASSES.min(mixture.classes()))
             .map(|k| low.iter().map(|lanes| lanes[k]).collect())
@@ -143,13 +143,13 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
-    use super::super::llr::{STEP, lattice};
+    use super::super::lattice::{STEP, lattice};
     use super::*;
     use crate::scheme::gvalues::GBits;
 
-    fn mixture(depth: usize) -> Mixture {
+    fn mixture(depth: usize) -> EntropyClasses {
         let row = |start: f64| (0..depth).map(|l| start - 0.01 * l as f64).collect();
-        Mixture::from_real(&[0.5, 0.2, 0.3], &[row(0.1), row(0.5), row(0.9)]).unwrap()
+        EntropyClasses::from_real(&[0.5, 0.2, 0.3], &[row(0.1), row(0.5), row(0.9)]).unwrap()
     }
 
     /// Against scoring every pattern by itself; the mean of LR is 1, and of e^{hS} a little less.
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn threads_do_not_change_the_counts_and_another_law_may_follow() {
-        let (own, other) = (mixture(11), Mixture::from_real(&[1.0], &[vec![0.3; 11]]).unwrap());
+        let (own, other) = (mixture(11), EntropyClasses::from_real(&[1.0], &[vec![0.3; 11]]).unwrap());
         let one = enumerate(&own, Some(&other), 1);
         let many = enumerate(&own, Some(&other), 7);
         assert_eq!((one.first, &one.null), (many.first, &many.null));

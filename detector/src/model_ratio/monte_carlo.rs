@@ -7,7 +7,7 @@ use super::doubt::Doubt;
 use super::ratio::{Position, Scratch, TokenRatios};
 use crate::scheme::GBits;
 use crate::split_mix;
-use crate::statistics::mixture::Mixture as EntropyClasses;
+use crate::statistics::llr::EntropyClasses;
 
 /// R copies of the running e-value, each under g-values of its own, beside that of the key.
 ///

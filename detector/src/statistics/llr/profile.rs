@@ -10,11 +10,12 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::classes::{ClassesError, EntropyClasses};
 use super::enumerate::{Laws, available_threads, enumerate};
-use super::llr::{POINTS_A_NAT, STEP, lattice};
-use super::mixture::{Mixture, MixtureError};
-use super::table_null::TableNull;
+use super::lattice::{POINTS_A_NAT, STEP, lattice};
+
 use crate::scheme::gvalues::GBits;
+use crate::statistics::null::TableNull;
 
 /// What a profile file says it is.
 const FORMAT: &str = "wmdetect-llr-profile";
@@ -27,11 +28,11 @@ const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
 
 /// The profiles that ship with the crate.
 const BUILTIN: [(&str, &str); 5] = [
-    ("pooled", include_str!("../../profiles/pooled.json")),
-    ("t1.0", include_str!("../../profiles/t1.0.json")),
-    ("t0.7", include_str!("../../profiles/t0.7.json")),
-    ("t0.5", include_str!("../../profiles/t0.5.json")),
-    ("t0.35", include_str!("../../profiles/t0.35.json")),
+    ("pooled", include_str!("../../../profiles/pooled.json")),
+    ("t1.0", include_str!("../../../profiles/t1.0.json")),
+    ("t0.7", include_str!("../../../profiles/t0.7.json")),
+    ("t0.5", include_str!("../../../profiles/t0.5.json")),
+    ("t0.35", include_str!("../../../profiles/t0.35.json")),
 ];
 
 /// Name of the profile that says what "a marked text" is where a verdict asks whether a text is long enough.
@@ -73,11 +74,11 @@ pub enum ProfileError {
     },
     /// The classes are out of range.
     #[error("{path}: {source}; train it again")]
-    Mixture {
+    Classes {
         /// The file.
         path: String,
         /// Which number.
-        source: MixtureError,
+        source: ClassesError,
     },
     /// The numbers do not fit together.
     #[error("{path}: the {what} does not fit the rest, so its p-values would be wrong; train it again")]
@@ -106,9 +107,9 @@ pub struct Source {
 pub struct Profile {
     name: String,
     source: Source,
-    mixture: Mixture,
+    mixture: EntropyClasses,
     /// Name and classes of the marked law, where it is not the mixture itself.
-    alternative: Option<(String, Mixture)>,
+    alternative: Option<(String, EntropyClasses)>,
     tables: OnceLock<Tables>,
 }
 
@@ -123,7 +124,12 @@ impl Profile {
     /// A profile of `mixture`. Its marked law, which only decides how long a text must be, is that of `alternative` (a
     /// name and classes of at least the same depth), or its own. The laws are enumerated when they are first needed:
     /// some seconds at depth 30, half of that with each layer less.
-    pub fn new(name: &str, source: Source, mixture: Mixture, alternative: Option<(&str, &Mixture)>) -> Self {
+    pub fn new(
+        name: &str,
+        source: Source,
+        mixture: EntropyClasses,
+        alternative: Option<(&str, &EntropyClasses)>,
+    ) -> Self {
         let depth = mixture.depth();
         Self {
             name: name.into(),
@@ -192,13 +198,13 @@ impl Profile {
         if file.checksum != file.digest() {
             return Err(damaged("checksum"));
         }
-        let mixture_error = |source| ProfileError::Mixture { path: path.into(), source };
-        let mixture = Mixture::new(file.weights.clone(), file.psi.clone()).map_err(mixture_error)?;
+        let classes_error = |source| ProfileError::Classes { path: path.into(), source };
+        let mixture = EntropyClasses::new(file.weights.clone(), file.psi.clone()).map_err(classes_error)?;
         let alternative = match &file.marked.classes {
             None => None,
             Some(classes) => {
-                let classes =
-                    Mixture::new(classes.weights.clone(), classes.psi.clone()).map_err(mixture_error)?;
+                let classes = EntropyClasses::new(classes.weights.clone(), classes.psi.clone())
+                    .map_err(classes_error)?;
                 if classes.depth() != mixture.depth() {
                     return Err(damaged("marked law"));
                 }
@@ -280,7 +286,7 @@ impl Profile {
     }
 
     /// The classes.
-    pub fn mixture(&self) -> &Mixture {
+    pub fn mixture(&self) -> &EntropyClasses {
         &self.mixture
     }
 
@@ -407,7 +413,7 @@ impl File {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mixture::MAX_DEPTH;
+    use super::super::classes::MAX_DEPTH;
     use super::*;
 
     fn random_bits(mut state: u64) -> impl FnMut() -> u64 {

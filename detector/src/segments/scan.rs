@@ -1,4 +1,4 @@
-//! The marked passages inside a text: all windows at once, at one family-wise error.
+//! All windows of a text at once, at one family-wise error.
 //!
 //! Each scored token t has a likelihood ratio LR_t ≥ 0 with E[LR_t | the tokens before] ≤ 1 where the text does not
 //! depend on the key. By Ville's inequality the product over a window that starts at a given token ever reaches e^x with

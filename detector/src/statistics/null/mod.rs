@@ -6,12 +6,14 @@
 //! tail, where the same holds of that tail.)
 
 mod inversion;
+mod table;
 
 use std::f64::consts::{LN_2, PI, TAU};
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use inversion::Inversion;
+pub use table::TableNull;
 
 /// ln P(X ≥ x) for X ~ Binomial(coins, 1/2); −∞ for x > coins.
 ///
@@ -299,7 +301,7 @@ mod tests {
 
     /// From tests/oracle/null_tails.py: exact integer counts, and 60-digit arithmetic.
     fn fixture() -> Fixture {
-        serde_json::from_str(include_str!("../../tests/fixtures/null_tails.json")).unwrap()
+        serde_json::from_str(include_str!("../../../tests/fixtures/null_tails.json")).unwrap()
     }
 
     #[track_caller]

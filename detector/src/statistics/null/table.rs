@@ -1,6 +1,6 @@
 //! The law of a sum of n independent draws from a tabulated integer law: its upper tail far below the smallest `f64`.
 //!
-//! The method is that of [`Lattice`](super::null::Lattice), with the characteristic function summed from the table:
+//! The method is that of [`Lattice`](super::Lattice), with the characteristic function summed from the table:
 //! the law is tilted by e^{θj} so that its mean is the value asked for, and the tail's transform is inverted with N
 //! equally spaced nodes. That gives the tail and further terms that are all ≥ 0 (aliasing), nodes that are left out
 //! are replaced by a bound, and a bound of the rounding errors is added: p is never understated. It is overstated by
@@ -277,7 +277,7 @@ mod tests {
         let jagged: Vec<f64> =
             (0..90).map(|j| if j % 7 == 3 { 0.0 } else { (-0.2 * j as f64).exp() }).collect();
         vec![
-            super::super::Profile::pooled().null().clone(),
+            crate::statistics::Profile::pooled().null().clone(),
             TableNull::from_counts(-2, &[1, 2, 1]).unwrap(),
             TableNull::from_counts(0, &[3, 0, 0, 0, 0, 1]).unwrap(),
             TableNull::from_counts(-40, &[0, 1 << 29, 5, 0, 7, 0, 0, 1, 0]).unwrap(),
@@ -328,7 +328,7 @@ mod tests {
     fn equal_to_the_binomial_far_out() {
         let coin = TableNull::from_counts(0, &[1, 1]).unwrap();
         for (n, x) in [(900, 500), (900, 700), (6000, 3100), (100_000, 60_000)] {
-            let expected = super::super::null::binomial(n, x);
+            let expected = super::super::binomial(n, x);
             assert!((coin.tail(n, x as i64) / expected - 1.0).abs() < 1e-10, "{n} {x}");
         }
     }

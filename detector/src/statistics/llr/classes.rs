@@ -11,7 +11,7 @@
 //! Weights and ψ are multiples of powers of two, so that a profile is read as it was written; a product is taken in
 //! one order with `+` and `*` alone, so that LR is the same `f64` on every machine.
 
-use super::llr::{CELL_SHIFT, lattice};
+use super::lattice::{CELL_SHIFT, lattice};
 use crate::scheme::gvalues::GBits;
 
 /// Most classes of a mixture.
@@ -32,7 +32,7 @@ pub(super) type Lanes = [f64; MAX_CLASSES];
 /// What is wrong with the numbers of a mixture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum MixtureError {
+pub enum ClassesError {
     /// Too many classes, or none.
     #[error(
         "expected 1 to {MAX_CLASSES} classes with a weight and a row of psi each, found {weights} weights and {rows} rows"
@@ -67,7 +67,7 @@ pub enum MixtureError {
 
 /// Classes with their weights and ψ.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mixture {
+pub struct EntropyClasses {
     /// π_k · [`WEIGHT_UNITS`].
     weights: Vec<u32>,
     /// ψ_kl · [`PSI_UNITS`], one row a class, layer 0 first.
@@ -77,27 +77,27 @@ pub struct Mixture {
     factors: Vec<[Lanes; 2]>,
 }
 
-impl Mixture {
+impl EntropyClasses {
     /// From weights in units of 1 / [`WEIGHT_UNITS`] and ψ in units of 1 / [`PSI_UNITS`], one row a class.
     ///
     /// # Errors
-    /// [`MixtureError`] says which number is out of range.
-    pub fn new(weights: Vec<u32>, psi: Vec<Vec<u16>>) -> Result<Self, MixtureError> {
+    /// [`ClassesError`] says which number is out of range.
+    pub fn new(weights: Vec<u32>, psi: Vec<Vec<u16>>) -> Result<Self, ClassesError> {
         let classes = weights.len();
         if !(1..=MAX_CLASSES).contains(&classes) || psi.len() != classes {
-            return Err(MixtureError::Classes { weights: classes, rows: psi.len() });
+            return Err(ClassesError::Classes { weights: classes, rows: psi.len() });
         }
         let depth = psi[0].len();
         if let Some(row) = psi.iter().find(|row| row.len() != depth || !(1..=MAX_DEPTH).contains(&row.len()))
         {
-            return Err(MixtureError::Depth { found: row.len() });
+            return Err(ClassesError::Depth { found: row.len() });
         }
         let sum = weights.iter().map(|&w| u64::from(w)).sum();
         if sum != u64::from(WEIGHT_UNITS) || weights.contains(&0) {
-            return Err(MixtureError::Weights { found: sum });
+            return Err(ClassesError::Weights { found: sum });
         }
         if let Some(&found) = psi.iter().flatten().find(|&&x| x > PSI_UNITS) {
-            return Err(MixtureError::Psi { found });
+            return Err(ClassesError::Psi { found });
         }
         let mut start = [0.0; MAX_CLASSES];
         let mut factors = vec![[[0.0; MAX_CLASSES]; 2]; depth];
@@ -115,8 +115,8 @@ impl Mixture {
     /// to nothing is left out.
     ///
     /// # Errors
-    /// [`MixtureError`] if the numbers of classes or layers do not fit.
-    pub fn from_real(shares: &[f64], psi: &[Vec<f64>]) -> Result<Self, MixtureError> {
+    /// [`ClassesError`] if the numbers of classes or layers do not fit.
+    pub fn from_real(shares: &[f64], psi: &[Vec<f64>]) -> Result<Self, ClassesError> {
         let total: f64 = shares.iter().sum();
         let units = |share: f64| (share / total * f64::from(WEIGHT_UNITS)).round() as u32;
         let kept: Vec<usize> = (0..shares.len().min(psi.len())).filter(|&k| units(shares[k]) > 0).collect();
@@ -206,10 +206,10 @@ impl Mixture {
 /// token for all of them in place of a product over all layers for each.
 ///
 /// They are in single precision, and only the cell of LR on the lattice is taken from them. Where another rounding could
-/// be in another cell, [`Mixture::likelihood_ratio`] decides.
+/// be in another cell, [`EntropyClasses::likelihood_ratio`] decides.
 #[derive(Clone, Debug)]
 pub(crate) struct LatticeTable {
-    mixtures: Vec<Mixture>,
+    mixtures: Vec<EntropyClasses>,
     /// Classes of the mixture that has most.
     classes: usize,
     /// For each chunk of eight layers, each pattern and each class, one number a mixture.
@@ -236,9 +236,9 @@ const FIRST_CELL: u32 = (127 - 32) << (23 - SHIFT);
 
 impl LatticeTable {
     /// For at most [`TRACKS`] mixtures.
-    pub(crate) fn new(mixtures: Vec<Mixture>) -> Self {
+    pub(crate) fn new(mixtures: Vec<EntropyClasses>) -> Self {
         debug_assert!(mixtures.len() <= TRACKS);
-        let classes = mixtures.iter().map(Mixture::classes).max().unwrap_or(1);
+        let classes = mixtures.iter().map(EntropyClasses::classes).max().unwrap_or(1);
         let mut products = vec![[0.0; TRACKS]; CHUNKS * 256 * classes];
         for (track, mixture) in mixtures.iter().enumerate() {
             for chunk in 0..CHUNKS {
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn mean_is_one_and_parts_agree() {
         let mixture =
-            Mixture::from_real(&[0.5, 0.3, 0.2], &[vec![0.0; 9], vec![0.4; 9], vec![1.0; 9]]).unwrap();
+            EntropyClasses::from_real(&[0.5, 0.3, 0.2], &[vec![0.0; 9], vec![0.4; 9], vec![1.0; 9]]).unwrap();
         let (low, high) = mixture.tables();
         assert_eq!((low.len(), high.len()), (16, 32));
         let mut sum = 0.0;
@@ -361,9 +361,10 @@ mod tests {
             |seed: u16, depth: u16| (0..depth).map(|l| (seed * (l + 3) * 37) % (PSI_UNITS + 1)).collect();
         let third = WEIGHT_UNITS / 3;
         let mixtures = vec![
-            Mixture::new(vec![WEIGHT_UNITS / 2, WEIGHT_UNITS / 2], vec![psi(1, 29), psi(5, 29)]).unwrap(),
-            Mixture::new(vec![WEIGHT_UNITS], vec![psi(7, 30)]).unwrap(),
-            Mixture::new(
+            EntropyClasses::new(vec![WEIGHT_UNITS / 2, WEIGHT_UNITS / 2], vec![psi(1, 29), psi(5, 29)])
+                .unwrap(),
+            EntropyClasses::new(vec![WEIGHT_UNITS], vec![psi(7, 30)]).unwrap(),
+            EntropyClasses::new(
                 vec![third, third, WEIGHT_UNITS - 2 * third],
                 vec![psi(2, 8), vec![PSI_UNITS; 8], psi(3, 8)],
             )
@@ -382,27 +383,27 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_refused() {
         let row = vec![0; 30];
-        assert!(matches!(Mixture::new(vec![], vec![]), Err(MixtureError::Classes { .. })));
-        assert!(matches!(Mixture::new(vec![WEIGHT_UNITS], vec![]), Err(MixtureError::Classes { .. })));
+        assert!(matches!(EntropyClasses::new(vec![], vec![]), Err(ClassesError::Classes { .. })));
+        assert!(matches!(EntropyClasses::new(vec![WEIGHT_UNITS], vec![]), Err(ClassesError::Classes { .. })));
         assert!(matches!(
-            Mixture::new(vec![WEIGHT_UNITS], vec![vec![]]),
-            Err(MixtureError::Depth { found: 0 })
+            EntropyClasses::new(vec![WEIGHT_UNITS], vec![vec![]]),
+            Err(ClassesError::Depth { found: 0 })
         ));
         assert!(matches!(
-            Mixture::new(vec![WEIGHT_UNITS], vec![vec![0; 31]]),
-            Err(MixtureError::Depth { .. })
+            EntropyClasses::new(vec![WEIGHT_UNITS], vec![vec![0; 31]]),
+            Err(ClassesError::Depth { .. })
         ));
         assert!(matches!(
-            Mixture::new(vec![WEIGHT_UNITS - 1], vec![row.clone()]),
-            Err(MixtureError::Weights { .. })
+            EntropyClasses::new(vec![WEIGHT_UNITS - 1], vec![row.clone()]),
+            Err(ClassesError::Weights { .. })
         ));
         assert!(matches!(
-            Mixture::new(vec![WEIGHT_UNITS, 0], vec![row.clone(), row]),
-            Err(MixtureError::Weights { .. })
+            EntropyClasses::new(vec![WEIGHT_UNITS, 0], vec![row.clone(), row]),
+            Err(ClassesError::Weights { .. })
         ));
         assert!(matches!(
-            Mixture::new(vec![WEIGHT_UNITS], vec![vec![4097]]),
-            Err(MixtureError::Psi { found: 4097 })
+            EntropyClasses::new(vec![WEIGHT_UNITS], vec![vec![4097]]),
+            Err(ClassesError::Psi { found: 4097 })
         ));
     }
 }
