@@ -260,7 +260,7 @@ impl Job<'_> {
             monte_carlo: self.args.monte_carlo.unwrap_or(0) as usize,
             unedited: self.args.no_edits,
         };
-        let evidence = exact::verify(&mut reader, &self.key.prf(), &prompt, &ids, options)
+        let evidence = model_ratio::verify(&mut reader, &self.key.prf(), &prompt, &ids, options)
             .map_err(|error| error.to_string())?;
         let mut warnings = origin.warnings.clone();
         self.warn(&evidence, &mut warnings);
