@@ -50,19 +50,20 @@ fn products(c: &mut Criterion) {
             group.throughput(Throughput::Bytes(stored.bytes().len() as u64)).sample_size(20);
             let xs: Vec<f32> = (0..rows * COLS).map(|i| (i as f32 * 0.37).sin()).collect();
             let mut out = vec![0f32; rows * ROWS];
-            let candle = MatMul { matrix: stored.clone(), exact: false };
+            let candle = MatMul { matrix: stored.clone(), unrounded: false };
             group.bench_function(BenchmarkId::from_parameter("candle"), |b| {
                 b.iter(|| candle.run(&xs, &mut out));
             });
             #[cfg(target_arch = "x86_64")]
             if let Some(panels) = stored.in_panels(|_| ()).as_ref().and_then(Matrix::panels) {
+                use wmgen::kernels::cpu::Level;
+                use wmgen::kernels::gemv::multiply;
                 use wmgen::kernels::panels::LANES;
-                use wmgen::kernels::product::{Level, multiply};
-                use wmgen::kernels::{Activations, Rows, Sums};
+                use wmgen::kernels::{Activations, QuantisedRows, Sums};
                 let mut floats = xs;
-                let xs = Rows::new(&floats, COLS);
+                let xs = QuantisedRows::new(&floats, COLS);
                 let mut out = vec![[0f32; LANES]; rows * ROWS / LANES];
-                for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+                for level in [Level::Vnni, Level::Avx2].into_iter().filter(|level| level.is_available()) {
                     group.bench_function(BenchmarkId::from_parameter(format!("{level:?}")), |b| {
                         b.iter(|| multiply(level, panels, 0..ROWS / LANES, &xs, &mut out));
                     });

@@ -87,7 +87,7 @@ impl Reader {
         for setting in &settings {
             setting.check(true)?;
         }
-        Ok(Self { model: model.with_exact(true), bos, settings, never: Vec::new() })
+        Ok(Self { model: model.unrounded(), bos, settings, never: Vec::new() })
     }
 
     /// For texts whose generator was kept from drawing these tokens, such as the ends of a text.

@@ -45,7 +45,7 @@ fn model(dir: &Path, change: impl Fn(&mut Config)) {
 /// Logits after each token of a text that is longer than the window.
 fn logits(path: &Path) -> Vec<f32> {
     // Only then are the sums of all formats in one order.
-    let options = LoadOptions { exact: true, ..LoadOptions::default() };
+    let options = LoadOptions { unrounded: true, ..LoadOptions::default() };
     let model = Gemma::load(path, options).unwrap();
     let ids: Vec<u32> = (0..40).map(|i| (i * i + 3) % 300).collect();
     let logits = model.forward_all(&[ids], &mut model.new_cache(1)).unwrap();

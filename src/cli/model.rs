@@ -126,7 +126,7 @@ impl ModelArgs {
                 bar.set_position(p.done);
             }) as Box<dyn FnMut(_)>
         });
-        let options = LoadOptions { device, dtype, softcap: !self.no_softcap, exact: false, progress };
+        let options = LoadOptions { device, dtype, softcap: !self.no_softcap, unrounded: false, progress };
         let model = place.load(options)?;
         if let Some(bar) = bar {
             bar.finish_and_clear();

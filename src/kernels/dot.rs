@@ -2,6 +2,9 @@
 
 #![expect(clippy::inline_always, reason = "the loop must be compiled anew for each instruction set")]
 
+#[cfg(target_arch = "x86_64")]
+use super::cpu::Level;
+
 /// Lanes of independent partial sums: enough for the compiler to keep several vector registers busy.
 const LANES: usize = 32;
 
@@ -83,7 +86,7 @@ macro_rules! dot {
         #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the AVX2 build of the same loop"))]
         pub fn $name(row: $row, xs: &[f32]) -> f32 {
             #[cfg(target_arch = "x86_64")]
-            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            if Level::Avx2.is_available() {
                 // SAFETY: the processor has AVX2 and FMA, as just asked; the function has no other condition.
                 return unsafe { $avx2(row, xs) };
             }

@@ -39,13 +39,15 @@ macro_rules! for_each_target {
             #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the build for the processor"))]
             pub fn $name($($arg: $ty),*) $(-> $ret)? {
                 #[cfg(target_arch = "x86_64")]
-                match $crate::kernels::elementwise::level() {
-                    // SAFETY: the processor has what the function was compiled for, as `level` has asked; the
+                match $crate::kernels::cpu::Level::best() {
+                    // SAFETY: the processor has what the function was compiled for, as `best` has asked; the
                     // functions have no other condition.
-                    $crate::kernels::elementwise::Level::Avx512 => return unsafe { avx512::$name($($arg),*) },
+                    $crate::kernels::cpu::Level::Vnni | $crate::kernels::cpu::Level::Avx512 => {
+                        return unsafe { avx512::$name($($arg),*) }
+                    }
                     // SAFETY: as above.
-                    $crate::kernels::elementwise::Level::Avx2 => return unsafe { avx2::$name($($arg),*) },
-                    $crate::kernels::elementwise::Level::Plain => {}
+                    $crate::kernels::cpu::Level::Avx2 => return unsafe { avx2::$name($($arg),*) },
+                    $crate::kernels::cpu::Level::Plain => {}
                 }
                 body::$name($($arg),*)
             }
@@ -54,30 +56,6 @@ macro_rules! for_each_target {
 }
 
 pub(super) use for_each_target;
-
-/// What the processor has.
-#[cfg(target_arch = "x86_64")]
-pub(super) enum Level {
-    Avx512,
-    Avx2,
-    Plain,
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(super) fn level() -> Level {
-    let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
-    if !avx2 {
-        Level::Plain
-    } else if std::is_x86_feature_detected!("avx512f")
-        && std::is_x86_feature_detected!("avx512bw")
-        && std::is_x86_feature_detected!("avx512dq")
-        && std::is_x86_feature_detected!("avx512vl")
-    {
-        Level::Avx512
-    } else {
-        Level::Avx2
-    }
-}
 
 /// e^x within 3e-7 of its value, for x clamped to ±87: 2^n · e^r with n = round(x / ln 2), e^r by its Taylor series.
 #[inline(always)]

@@ -6,14 +6,15 @@
 //!   they stand: floats in f32, quantised blocks against activations quantised to 8 bits by candle's integer kernels.
 //!
 //! A matrix in [panels](super::panels) is multiplied by our own kernels, whatever the number of rows. All kernels for quantised
-//! blocks round the activations; [`MatMul::exact`] turns them off and converts weights to f32 instead.
+//! blocks round the activations; [`MatMul::unrounded`] turns them off and converts weights to f32 instead.
 
+#[cfg(target_arch = "x86_64")]
+use super::cpu::Level;
 use super::dot::{dot_bf16, dot_f16, dot_f32, dot_values};
 use super::format::{Block, blocks, with_blocks};
 use super::matrix::Store;
 use super::panels::{LANES, Panels};
-use super::rows::Rows;
-use super::{Format, Matrix};
+use super::{Format, Matrix, QuantisedRows};
 use candle_core::quantized::k_quants::GgmlType;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 use rayon::prelude::*;
@@ -33,7 +34,7 @@ pub struct MatMul {
     /// The weights W, `[rows, cols]`.
     pub matrix: Matrix,
     /// Never round activations to 8 bits, at the price of a slower step on quantised weights.
-    pub exact: bool,
+    pub unrounded: bool,
 }
 
 impl CustomOp1 for MatMul {
@@ -77,8 +78,8 @@ impl MatMul {
         assert_eq!(out.len(), m * rows, "outputs are not whole rows");
         let columns = Columns::new(out, rows);
         if let Store::Panels(panels) = self.matrix.store() {
-            if self.exact {
-                self.exact_panels(panels, xs, &columns);
+            if self.unrounded {
+                self.unrounded_panels(panels, xs, &columns);
             } else {
                 self.panels(panels, xs, &columns);
             }
@@ -91,7 +92,7 @@ impl MatMul {
 
     /// A matrix in panels: each panel is read once from memory and multiplied by all rows while it is in the cache.
     fn panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
-        let xs = Rows::new(xs, self.matrix.cols());
+        let xs = QuantisedRows::new(xs, self.matrix.cols());
         self.in_parallel(|range| {
             let mut sums = vec![[0f32; LANES]; xs.rows()];
             for index in range.start / LANES..range.end / LANES {
@@ -104,7 +105,7 @@ impl MatMul {
     }
 
     /// As [`Self::panels`], with weights converted to f32.
-    fn exact_panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
+    fn unrounded_panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
         let rows = xs.len() / self.matrix.cols();
         self.in_parallel(|range| {
             let mut sums = vec![[0f32; LANES]; 2 * rows];
@@ -112,7 +113,7 @@ impl MatMul {
             for first in range.clone().step_by(2) {
                 let pair = first..(first + 2).min(range.end);
                 let sums = &mut sums[..pair.len() * rows];
-                panels.multiply_exact(pair.clone(), xs, sums);
+                panels.multiply_unrounded(pair.clone(), xs, sums);
                 for (index, sums) in pair.zip(sums.chunks_exact(rows)) {
                     for (i, sums) in sums.iter().enumerate() {
                         out.set_run(i, index * LANES, sums);
@@ -142,7 +143,7 @@ impl MatMul {
             Format::F32 => self.float_rows(xs, out, dot_f32),
             Format::F16 => self.float_rows(xs, out, dot_f16),
             Format::BF16 => self.float_rows(xs, out, dot_bf16),
-            format if self.exact || !integer_kernel_takes(format, cols) => self.converted_rows(xs, out),
+            format if self.unrounded || !integer_kernel_takes(format, cols) => self.converted_rows(xs, out),
             format => with_blocks!(
                 format,
                 T => self.integer_rows::<T>(xs, out, |n, row, x| T::vec_dot(n, blocks(row), x)),
@@ -218,26 +219,16 @@ impl MatMul {
     }
 }
 
-/// Whether this processor has kernels for matrices in panels.
-pub(crate) fn has_panel_kernels() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return super::product::Level::best().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
-
 impl Panels {
     /// The rows of the panels `range` times rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
     /// row m.
     ///
     /// # Panics
     /// If there are no such panels, activations have another width, or `out` is not one for each panel and row.
-    pub fn multiply(&self, range: Range<usize>, xs: &Rows, out: &mut [[f32; LANES]]) {
+    pub fn multiply(&self, range: Range<usize>, xs: &QuantisedRows, out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
         {
-            use super::product::{Level, multiply};
-            let level = Level::best().expect("matrices are put into panels where there are kernels for them");
-            multiply(level, self, range, xs, out);
+            super::gemv::multiply(Level::best(), self, range, xs, out);
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.rows(), out.len());
@@ -247,12 +238,10 @@ impl Panels {
     ///
     /// # Panics
     /// As [`Self::multiply`].
-    pub fn multiply_exact(&self, range: Range<usize>, xs: &[f32], out: &mut [[f32; LANES]]) {
+    pub fn multiply_unrounded(&self, range: Range<usize>, xs: &[f32], out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
         {
-            use super::product::{Level, exact};
-            let level = Level::best().expect("matrices are put into panels where there are kernels for them");
-            exact::multiply_exact(level, self, range, xs, out);
+            super::gemm::unrounded::multiply(Level::best(), self, range, xs, out);
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.len(), out.len());
@@ -401,20 +390,20 @@ mod tests {
                 let xs = values(m * COLS, 2.0);
                 let want = naive(&matrix, &xs);
                 let scale = want.iter().fold(0f32, |a, b| a.max(b.abs()));
-                for (matrix, exact) in [&Some(matrix.clone()), &in_panels]
+                for (matrix, unrounded) in [&Some(matrix.clone()), &in_panels]
                     .into_iter()
                     .flatten()
                     .flat_map(|m| [(m, true), (m, false)])
                 {
                     let mut out = vec![f32::NAN; m * rows];
-                    MatMul { matrix: matrix.clone(), exact }.run(&xs, &mut out);
+                    MatMul { matrix: matrix.clone(), unrounded }.run(&xs, &mut out);
                     let panels = matches!(matrix.store(), Store::Panels(_));
-                    let rounded = !exact && format.is_quantized() && (panels || m < TILE_FROM_ROWS);
+                    let rounded = !unrounded && format.is_quantized() && (panels || m < TILE_FROM_ROWS);
                     let allowed = if rounded { 0.02 } else { 1e-5 };
                     let found = largest_difference(&out, &want) / scale;
                     assert!(
                         found < allowed,
-                        "{} m={m} exact={exact} panels={panels}: {found}",
+                        "{} m={m} unrounded={unrounded} panels={panels}: {found}",
                         format.name()
                     );
                 }
@@ -430,7 +419,7 @@ mod tests {
         let len = data.len();
         let matrix = Matrix::new(Bytes::new(Arc::new(data), 0..len).unwrap(), Format::Q4_1, 2, 96).unwrap();
         let mut out = [0f32; 2];
-        MatMul { matrix, exact: false }.run(&values(96, 2.0), &mut out);
+        MatMul { matrix, unrounded: false }.run(&values(96, 2.0), &mut out);
         assert!(out.iter().all(|v| v.is_finite() && *v != 0.0));
     }
 }

@@ -1,6 +1,7 @@
 //! A matrix whose rows stay in mapped pages, or lie in panels.
 
 use super::Format;
+use super::cpu::Level;
 use super::panels::{LANES, Panels};
 use std::ops::Range;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl Matrix {
     /// the shape. `read` hears of each range of [`Self::bytes`] that is not needed any more.
     pub fn in_panels(&self, read: impl FnMut(Range<usize>)) -> Option<Self> {
         let Store::Rows(bytes) = &self.store else { return None };
-        if !super::matmul::has_panel_kernels() {
+        if !Level::best().has_panel_kernels() {
             return None;
         }
         let panels = Panels::new(bytes.as_slice(), self.format, self.rows, self.cols, read)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// `xs · Wᵀ` without a bias, W `[out, in]`.
 #[derive(Debug, Clone)]
-pub enum Linear {
+pub(super) enum Linear {
     /// On the CPU, in the file's pages or in panels; f32 activations. No gradient.
     Stored(MatMul),
     /// A tensor on any device, in the dtype of the activations; differentiable.
@@ -26,16 +26,16 @@ impl Linear {
     ///
     /// # Errors
     /// What the device says.
-    pub fn place(
+    pub(super) fn place(
         matrix: Matrix,
         device: &Device,
         dtype: DType,
-        exact: bool,
+        unrounded: bool,
         read: impl FnMut(Range<usize>),
     ) -> Result<Self> {
         if device.is_cpu() {
-            let panels = if exact { None } else { matrix.in_panels(read) };
-            return Ok(Self::Stored(MatMul { matrix: panels.unwrap_or(matrix), exact }));
+            let panels = if unrounded { None } else { matrix.in_panels(read) };
+            return Ok(Self::Stored(MatMul { matrix: panels.unwrap_or(matrix), unrounded }));
         }
         let shape = (matrix.rows(), matrix.cols());
         if matrix.format().is_quantized() {
@@ -53,7 +53,7 @@ impl Linear {
     ///
     /// # Errors
     /// Activations of another width or dtype.
-    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Stored(op) => xs.contiguous()?.apply_op1_no_bwd(op)?,
             Self::Dense(w) => {
@@ -80,15 +80,15 @@ impl Linear {
     /// The panels of a layer that may round activations.
     pub(super) fn panels(&self) -> Option<&Arc<Panels>> {
         match self {
-            Self::Stored(MatMul { matrix, exact: false }) => matrix.panels(),
+            Self::Stored(MatMul { matrix, unrounded: false }) => matrix.panels(),
             _ => None,
         }
     }
 
-    /// The same layer with the rounding of activations to 8 bits allowed or not; see [`MatMul::exact`].
-    pub fn with_exact(&self, exact: bool) -> Self {
+    /// Returns the same layer without the rounding of activations; see [`MatMul::unrounded`].
+    pub(super) fn unrounded(&self) -> Self {
         match self {
-            Self::Stored(op) => Self::Stored(MatMul { matrix: op.matrix.clone(), exact }),
+            Self::Stored(op) => Self::Stored(MatMul { matrix: op.matrix.clone(), unrounded: true }),
             other => other.clone(),
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn takes_kernels(xs: &Tensor) -> bool {
 
 /// The embedding, `[vocab, hidden]`.
 #[derive(Debug, Clone)]
-pub enum Embedding {
+pub(super) enum Embedding {
     /// In the file's pages; rows are converted one by one and sent to the device.
     Stored(Matrix),
     /// A tensor on any device; differentiable.
@@ -113,7 +113,7 @@ impl Embedding {
     ///
     /// # Errors
     /// An id outside the vocabulary.
-    pub fn forward(&self, ids: &[u32], device: &Device, dtype: DType) -> Result<Tensor> {
+    pub(super) fn forward(&self, ids: &[u32], device: &Device, dtype: DType) -> Result<Tensor> {
         let vocab = match self {
             Self::Stored(m) => m.rows(),
             Self::Dense(t) => t.dim(0)?,

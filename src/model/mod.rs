@@ -6,29 +6,26 @@
 //! The reference is `transformers` in f32 (`Gemma2ForCausalLM`, `Gemma3ForCausalLM`, eager attention); the tests hold
 //! every logit to it.
 
-mod attend;
-pub mod attention;
+mod cache;
 pub mod config;
-mod decode;
 pub mod error;
+mod forward;
 pub mod gemma;
 pub mod inspect;
-pub mod kv_cache;
-pub mod linear;
+mod layer;
+mod linear;
 pub mod logits;
-pub mod mlp;
-pub mod norm;
-mod prompt;
-pub mod rope;
+mod norm;
+mod packed;
+pub(crate) mod rope;
 mod source;
-mod step;
 pub mod weights;
 
+pub use cache::Cache;
 pub use config::{Architecture, Config, LayerKind};
 pub use error::{Error, Result};
 pub use gemma::{Gemma, LoadOptions, first_non_finite};
 pub use inspect::Summary;
-pub use kv_cache::Cache;
 pub use logits::RawLogits;
 pub(crate) use source::gguf_name;
 pub use weights::Weights;

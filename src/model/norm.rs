@@ -6,7 +6,7 @@ use candle_nn::ops;
 
 /// x / √(mean(x²) + eps) · weight over the last dimension.
 #[derive(Debug, Clone)]
-pub struct RmsNorm {
+pub(super) struct RmsNorm {
     weight: Tensor,
     /// Still to be added to the weight; not 0 only where the weight has a gradient.
     offset: f64,
@@ -19,7 +19,7 @@ impl RmsNorm {
     ///
     /// # Errors
     /// What candle says of the weight.
-    pub fn new(weight: Tensor, offset: f64, eps: f64) -> Result<Self> {
+    pub(super) fn new(weight: Tensor, offset: f64, eps: f64) -> Result<Self> {
         let eps = eps as f32;
         if weight.track_op() {
             return Ok(Self { weight, offset, eps });
@@ -40,7 +40,7 @@ impl RmsNorm {
     ///
     /// # Errors
     /// Activations of another width.
-    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let dtype = xs.dtype();
         let xs = xs.to_dtype(DType::F32)?.contiguous()?;
         let ys = if xs.track_op() || self.weight.track_op() {

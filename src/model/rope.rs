@@ -7,7 +7,7 @@ use candle_nn::rotary_emb;
 
 /// Cosines and sines of a run of positions, `[positions, head_dim / 2]` each.
 #[derive(Debug, Clone)]
-pub struct Angles {
+pub(crate) struct Angles {
     cos: Tensor,
     sin: Tensor,
 }
@@ -21,7 +21,7 @@ impl Angles {
     ///
     /// # Errors
     /// What the device says.
-    pub fn new(
+    pub(crate) fn new(
         rope: RopeBase,
         head_dim: usize,
         start: usize,
@@ -42,7 +42,7 @@ impl Angles {
     ///
     /// # Errors
     /// Another number of positions or width.
-    pub fn apply(&self, xs: &Tensor) -> Result<Tensor> {
+    pub(crate) fn apply(&self, xs: &Tensor) -> Result<Tensor> {
         let xs = xs.contiguous()?;
         Ok(if xs.track_op() {
             // The fused operation has no gradient.

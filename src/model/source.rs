@@ -17,7 +17,7 @@ pub(super) struct Stored<'a> {
     pub(super) weights: &'a Weights,
     pub(super) device: &'a Device,
     pub(super) dtype: DType,
-    pub(super) exact: bool,
+    pub(super) unrounded: bool,
 }
 
 impl Stored<'_> {
@@ -34,7 +34,9 @@ impl Source for Stored<'_> {
         let name = self.name(name);
         let matrix = self.weights.matrix(&name, out, inp)?;
         // What was copied need not stay in memory twice.
-        Linear::place(matrix, self.device, self.dtype, self.exact, |read| self.weights.release(&name, read))
+        Linear::place(matrix, self.device, self.dtype, self.unrounded, |read| {
+            self.weights.release(&name, read)
+        })
     }
 
     fn embedding(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding> {

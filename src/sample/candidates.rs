@@ -1,21 +1,14 @@
 //! The tokens that are still in play, with their logits.
 
-use std::cmp::Ordering;
-
 use rayon::prelude::*;
 
 use super::filter::penalised;
+use super::rank::by_rank;
 use super::{Logits, SampleError};
 use crate::kernels::scan::{BLOCK, block_maxima};
 
 /// Candidates that a thread works on at least.
 const MIN_PER_TASK: usize = 8192;
-
-/// Greater logits first, then smaller ids: a total order, since NaN is refused before.
-#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that sorting asks for
-pub(super) fn by_rank(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
-    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
-}
 
 /// A choice of tokens with their final logits, and the memory that finding them takes, which is kept for the next step.
 #[derive(Clone, Debug, Default)]

@@ -7,6 +7,7 @@ mod candidates;
 pub mod draw;
 pub mod filter;
 mod logits;
+mod rank;
 mod sampler;
 pub mod watermark;
 

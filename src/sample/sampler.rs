@@ -96,7 +96,7 @@ impl Sampler {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::candidates::by_rank;
+    use super::super::rank::by_rank;
     use super::*;
     use crate::kernels::SoftCap;
 

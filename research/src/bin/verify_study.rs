@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let limit: usize = tokens.parse()?;
     let master = Key::read(master)?;
     let tokenizer = Tokenizer::open(model)?;
-    let model = Gemma::load(model, LoadOptions { exact: true, ..LoadOptions::default() })?;
+    let model = Gemma::load(model, LoadOptions { unrounded: true, ..LoadOptions::default() })?;
     let texts: Vec<Marked> = BufReader::new(std::fs::File::open(corpus)?)
         .lines()
         .take(texts.parse()?)

@@ -1,4 +1,4 @@
-//! The loops of attention in vector registers, written once on the operations of the [product kernels](crate::kernels::product).
+//! The loops of attention in vector registers, written once on the operations of the [vectors](crate::kernels::simd).
 //!
 //! In plain loops the compiler kept the partial sums of a dot product in pairs, at half of this speed or less. All give the
 //! same bits as the plain loops.
@@ -104,9 +104,7 @@ macro_rules! loops_of {
         pub(super) mod $operations {
             use crate::kernels::panels::LANES;
             use crate::kernels::prefetch;
-            use crate::kernels::product::$operations::{
-                bf16s, fmadd, plus, singles, splat, store, sum, zero,
-            };
+            use crate::kernels::simd::$operations::{bf16s, fmadd, plus, singles, splat, store, sum, zero};
             use half::bf16;
 
             const TOGETHER: usize = 4;

@@ -3,8 +3,8 @@
 //! A block sees the keys from the window's start of its first query to its last query; the rest costs nothing. Nothing
 //! of the size positions² is kept: the backward pass computes a block's weights again.
 
-use crate::kernels::dense::{View, ViewMut, product};
 use crate::kernels::elementwise as loops;
+use crate::kernels::gemm::dense::{View, ViewMut, product};
 
 /// Queries of a block.
 const BLOCK: usize = 64;

@@ -11,8 +11,8 @@ mod attention;
 
 use super::error::{Error, Result};
 use super::parameters::{LayerRanges, Table};
-use crate::kernels::dense::{View, ViewMut, product};
 use crate::kernels::elementwise as loops;
+use crate::kernels::gemm::dense::{View, ViewMut, product};
 use crate::model::rope::tables;
 use crate::model::{Architecture, Config};
 use attention::Attention;

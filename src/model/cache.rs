@@ -8,7 +8,6 @@
 //! A model whose matrices lie in [panels](crate::kernels::panels) keeps them in bf16, the dtype that Gemma was trained in:
 //! attention over a long text reads half the memory. All others keep them in the dtype that they compute in.
 
-use super::attend::Run;
 use super::config::{Config, LayerKind};
 use super::error::{Error, Result};
 use candle_core::{CpuStorage, D, DType, Device, Storage, Tensor, shape::Dim};
@@ -244,6 +243,36 @@ impl Past<'_> {
                 Run { keys, values, stride: self.dim }
             })
         })
+    }
+}
+
+/// Keys and values of some positions of a head, rows of its width each.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) keys: &'a [bf16],
+    pub(super) values: &'a [bf16],
+    /// Numbers from one row to the next.
+    pub(super) stride: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Number of positions, of heads of this width.
+    pub(super) fn len(&self, dim: usize) -> usize {
+        (self.keys.len() + self.stride - dim) / self.stride
+    }
+
+    /// Key and value of each position.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn rows(self, dim: usize) -> impl Iterator<Item = (&'a [bf16], &'a [bf16])> {
+        let places =
+            (0..self.len(dim)).map(move |position| position * self.stride..position * self.stride + dim);
+        places.map(move |place| (&self.keys[place.clone()], &self.values[place]))
+    }
+
+    /// Without the first positions.
+    pub(super) fn skip(&self, positions: usize) -> Self {
+        let at = (positions * self.stride).min(self.keys.len());
+        Self { keys: &self.keys[at..], values: &self.values[at..], stride: self.stride }
     }
 }
 

@@ -3,41 +3,11 @@
 
 use crate::kernels::Activations;
 #[cfg(target_arch = "x86_64")]
-use crate::kernels::attention::tiles;
+use crate::kernels::attention::amx;
 use crate::kernels::attention::{attention_mix_bf16, attention_scores_bf16};
 use crate::kernels::elementwise::attention_row;
-use half::bf16;
+use crate::model::cache::Run;
 use std::ops::Range;
-
-/// Keys and values of some positions of a head, rows of its width each.
-#[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
-    pub(super) keys: &'a [bf16],
-    pub(super) values: &'a [bf16],
-    /// Numbers from one row to the next.
-    pub(super) stride: usize,
-}
-
-impl<'a> Run<'a> {
-    /// Number of positions, of heads of this width.
-    fn len(&self, dim: usize) -> usize {
-        (self.keys.len() + self.stride - dim) / self.stride
-    }
-
-    /// Key and value of each position.
-    #[cfg(target_arch = "x86_64")]
-    fn rows(self, dim: usize) -> impl Iterator<Item = (&'a [bf16], &'a [bf16])> {
-        let places =
-            (0..self.len(dim)).map(move |position| position * self.stride..position * self.stride + dim);
-        places.map(move |place| (&self.keys[place.clone()], &self.values[place]))
-    }
-
-    /// Without the first positions.
-    fn skip(&self, positions: usize) -> Self {
-        let at = (positions * self.stride).min(self.keys.len());
-        Self { keys: &self.keys[at..], values: &self.values[at..], stride: self.stride }
-    }
-}
 
 /// Numbers that are of no use to the next call.
 #[derive(Default)]
@@ -105,7 +75,7 @@ pub(super) fn attend<'a>(
 #[derive(Default)]
 pub(super) struct Packed {
     #[cfg(target_arch = "x86_64")]
-    heads: Vec<tiles::Packed>,
+    heads: Vec<amx::Packed>,
 }
 
 impl Packed {
@@ -118,8 +88,8 @@ impl Packed {
         runs: impl Fn(usize) -> I,
     ) {
         #[cfg(target_arch = "x86_64")]
-        if matches!(activations, Activations::Tiles(_)) && tiles::Packed::takes(dim) {
-            self.heads.resize_with(heads, tiles::Packed::default);
+        if matches!(activations, Activations::Tiles(_)) && amx::Packed::takes(dim) {
+            self.heads.resize_with(heads, amx::Packed::default);
             for (head, packed) in self.heads.iter_mut().enumerate() {
                 let rows: Vec<_> = runs(head).flat_map(|run| run.rows(dim)).collect();
                 packed.pack(dim, &rows);

@@ -1,18 +1,18 @@
 //! Many positions of one sequence on the CPU: a prompt, or a part of one, through all layers.
 //!
-//! The same arithmetic as [`Layer`](super::gemma) out of candle's tensors, for models whose matrices lie in
+//! The same arithmetic as [`tensors`](super::tensors), for models whose matrices lie in
 //! [panels](crate::kernels::panels), in strips of 16 positions. Between two products every strip goes through all that lies
 //! between them (norm, residual, attention, rounding) while it is in the cache.
 
-use super::attend::{self, Packed, Run};
-use super::config::{Config, LayerKind};
-use super::decode::{Decoder, DecoderLayer};
-use super::error::{Error, Result};
-use super::kv_cache::{LayerCache, Past};
-use super::rope;
+use super::attend::{self, Packed};
 use crate::kernels::elementwise::{bf16_row, rotate_head, scaled_norm_row};
-use crate::kernels::many_rows::STRIP;
+use crate::kernels::gemm::STRIP;
 use crate::kernels::{Activations, Sums};
+use crate::model::cache::{LayerCache, Past, Run};
+use crate::model::config::{Config, LayerKind};
+use crate::model::error::{Error, Result};
+use crate::model::packed::{PackedLayer, PackedWeights};
+use crate::model::rope;
 use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -53,7 +53,7 @@ struct Prompt<'a> {
     found: Vec<f32>,
 }
 
-impl Decoder {
+impl PackedWeights {
     /// Feeds the positions from `start` on of one sequence, whose embeddings `xs` `[positions, hidden]` become what the
     /// last layer gives; `caches`, one a layer, keep them. `activations` says how products round.
     ///
@@ -143,7 +143,7 @@ impl Prompt<'_> {
     }
 
     /// Queries, keys and values from what the product gave.
-    fn rotate(&mut self, layer: &DecoderLayer, cos: &[f32], sin: &[f32]) {
+    fn rotate(&mut self, layer: &PackedLayer, cos: &[f32], sin: &[f32]) {
         let c = self.config;
         let (dim, half, eps) = (c.head_dim, c.head_dim / 2, c.rms_eps as f32);
         let (of_q, of_kv) = (c.heads * dim, c.kv_heads * dim);
@@ -186,7 +186,7 @@ impl Prompt<'_> {
     }
 
     /// Activations are what the queries find in the positions before and their own.
-    fn attend(&mut self, layer: &DecoderLayer, past: &Past<'_>) {
+    fn attend(&mut self, layer: &PackedLayer, past: &Past<'_>) {
         let c = self.config;
         let (dim, group) = (c.head_dim, c.heads / c.kv_heads);
         let (of_q, of_kv) = (c.heads * dim, c.kv_heads * dim);
@@ -258,24 +258,24 @@ fn add_normed(xs: &mut [f32], first: usize, weight: &[f32], eps: f32, sums: &Sum
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::{Format, Rows};
+    use crate::kernels::{Format, QuantisedRows};
     use crate::model::{Gemma, LoadOptions, Weights};
     use crate::quantize::random::{Random, Shape};
 
-    /// Prompts in parts of many lengths, over the end of the window's ring and past it, against the exact path: off by no more than
+    /// Prompts in parts of many lengths, over the end of the window's ring and past it, against the unrounded path: off by no more than
     /// rounding allows. A key too many or too few would be ten times that.
     #[test]
-    fn equals_the_exact_path_but_for_rounding() {
+    fn equals_the_unrounded_path_but_for_rounding() {
         let mut config = Shape::Tiny.config();
         config.layers = config.layers.repeat(2);
         // The most that is allowed of products in bf16 and of those of a decode step. Measured: 0.010 and 0.021; 0.007 and
         // 0.0034.
         for (format, most) in [(Format::Q8_0, [0.013, 0.025]), (Format::BF16, [0.009, 0.0045])] {
-            stays_near_the_exact_path(&config, format, most);
+            stays_near_the_unrounded_path(&config, format, most);
         }
     }
 
-    fn stays_near_the_exact_path(config: &Config, format: Format, most: [f64; 2]) {
+    fn stays_near_the_unrounded_path(config: &Config, format: Format, most: [f64; 2]) {
         let mut file = Vec::new();
         Random::new(config, format, 7).unwrap().write(&mut file).unwrap();
         let weights = Weights::from_gguf_bytes(file, "random").unwrap();
@@ -283,26 +283,27 @@ mod tests {
         // Random weights give small scores; these are large enough for the cap to matter.
         (config.query_pre_attn_scalar, config.attn_softcap) = (0.05, Some(0.5));
         let model = Gemma::new(config.clone(), &weights, LoadOptions::default()).unwrap();
-        let Some(decoder) = &model.decoder else { return }; // A processor without kernels for panels.
-        let exact = model.with_exact(true);
+        let Some(packed) = &model.packed else { return }; // A processor without kernels for panels.
+        let unrounded = model.unrounded();
         let tokens: Vec<u32> = (0..300).map(|i| i * 37 % 2048).collect();
-        let kinds: [fn() -> Activations; 2] = [Activations::new, || Activations::Rows(Rows::default())];
+        let kinds: [fn() -> Activations; 2] =
+            [Activations::new, || Activations::Rows(QuantisedRows::default())];
         for kind in kinds {
             let most = most[usize::from(matches!(kind(), Activations::Rows(_)))];
-            let (mut cache, mut exact_cache) = (model.new_cache(1), exact.new_cache(1));
+            let (mut cache, mut unrounded_cache) = (model.new_cache(1), unrounded.new_cache(1));
             let mut at = 0;
             for len in [3, 16, 45, 2, 70, 33, 131] {
                 let part = &tokens[at..at + len];
                 let mut xs = model.embed(part, (1, len)).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-                decoder.read(&config, &mut xs, at, &mut cache.layers, kind()).unwrap();
+                packed.read(&config, &mut xs, at, &mut cache.layers, kind()).unwrap();
                 cache.len += len;
                 at += len;
-                let want = exact.chunk(&[part], 0..len, Some(&mut exact_cache), at - len).unwrap();
-                exact_cache.len += len;
+                let want = unrounded.chunk(&[part], 0..len, Some(&mut unrounded_cache), at - len).unwrap();
+                unrounded_cache.len += len;
                 let want = want.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 let mut got = vec![0.0; xs.len()];
                 for (got, xs) in got.chunks_exact_mut(config.hidden).zip(xs.chunks_exact(config.hidden)) {
-                    scaled_norm_row(got, xs, &decoder.norm, config.rms_eps as f32);
+                    scaled_norm_row(got, xs, &packed.norm, config.rms_eps as f32);
                 }
                 let of = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
                 let off: Vec<f32> = got.iter().zip(&want).map(|(a, b)| a - b).collect();

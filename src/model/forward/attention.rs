@@ -1,59 +1,29 @@
 //! Grouped-query attention with an optional soft cap and optional norms on queries and keys.
 
-use super::error::Result;
-use super::kv_cache::LayerCache;
-use super::linear::{Linear, takes_kernels};
-use super::norm::RmsNorm;
-use super::rope::Angles;
 use crate::kernels::{DecodeAttention, MaskedSoftmax};
+use crate::model::cache::LayerCache;
+use crate::model::error::Result;
+use crate::model::layer::Attention;
+use crate::model::linear::takes_kernels;
+use crate::model::norm::RmsNorm;
+use crate::model::rope::Angles;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops;
 
-/// The attention part of a layer.
-#[derive(Debug, Clone)]
-pub struct Attention {
-    /// `[heads · head_dim, hidden]`.
-    pub q: Linear,
-    /// `[kv_heads · head_dim, hidden]`.
-    pub k: Linear,
-    /// `[kv_heads · head_dim, hidden]`.
-    pub v: Linear,
-    /// `[hidden, heads · head_dim]`.
-    pub o: Linear,
-    /// Norm of each query head (Gemma 3).
-    pub q_norm: Option<RmsNorm>,
-    /// Norm of each key head (Gemma 3).
-    pub k_norm: Option<RmsNorm>,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads.
-    pub kv_heads: usize,
-    /// Width of a head.
-    pub head_dim: usize,
-    /// Factor of the queries, query_pre_attn_scalar^(−1/2).
-    pub scale: f64,
-    /// Logits x become cap · tanh(x / cap) before the mask.
-    pub softcap: Option<f64>,
-    /// Positions that a query sees, itself included; all before it where not given.
-    pub window: Option<usize>,
-    /// How a cache keeps keys and values.
-    pub cache_dtype: DType,
-}
-
 /// One sequence of a step that several share.
 #[derive(Debug)]
-pub struct Sequence<'a> {
+pub(super) struct Sequence<'a> {
     /// Of its next position.
-    pub angles: &'a Angles,
+    pub(super) angles: &'a Angles,
     /// What the layer keeps of it.
-    pub cache: &'a mut LayerCache,
+    pub(super) cache: &'a mut LayerCache,
     /// Positions that it has.
-    pub start: usize,
+    pub(super) start: usize,
 }
 
 /// The masks of one pass, which layers of one kind share.
 #[derive(Debug, Default)]
-pub struct Masks(Vec<(usize, Option<usize>, Option<Tensor>)>);
+pub(super) struct Masks(Vec<(usize, Option<usize>, Option<Tensor>)>);
 
 impl Attention {
     /// `[batch, positions, hidden]` to the same, for positions from `start` on.
@@ -62,7 +32,7 @@ impl Attention {
     ///
     /// # Errors
     /// Shapes that do not fit each other.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         xs: &Tensor,
         angles: &Angles,
@@ -79,7 +49,7 @@ impl Attention {
     ///
     /// # Errors
     /// Shapes that do not fit each other.
-    pub fn step(&self, xs: &Tensor, sequences: &mut [Sequence<'_>]) -> Result<Tensor> {
+    pub(super) fn step(&self, xs: &Tensor, sequences: &mut [Sequence<'_>]) -> Result<Tensor> {
         let [q, k, v] = self.project(xs)?;
         let mut rows = Vec::with_capacity(sequences.len());
         for (i, sequence) in sequences.iter_mut().enumerate() {

@@ -11,52 +11,14 @@
 
 #![cfg(target_arch = "x86_64")]
 
-pub mod amx;
-pub(super) mod avx2;
-pub mod exact;
-pub(super) mod vnni;
-
+use super::QuantisedRows;
+use super::cpu::Level;
 use super::panels::{LANES, Panels};
-use super::rows::{BLOCK, Rows};
+use super::quantised_rows::BLOCK;
 use std::ops::Range;
 
-/// Rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
+/// QuantisedRows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
 const ROWS: usize = 8;
-
-/// The instruction sets that there are kernels for, the fastest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// AVX-512 with VNNI.
-    Vnni,
-    /// AVX2 with FMA and half floats.
-    Avx2,
-}
-
-impl Level {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Vnni, Self::Avx2];
-
-    /// Whether this processor has the instructions.
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Vnni => {
-                std::is_x86_feature_detected!("avx512f")
-                    && std::is_x86_feature_detected!("avx512bw")
-                    && std::is_x86_feature_detected!("avx512vnni")
-            }
-            Self::Avx2 => {
-                std::is_x86_feature_detected!("avx2")
-                    && std::is_x86_feature_detected!("fma")
-                    && std::is_x86_feature_detected!("f16c")
-            }
-        }
-    }
-
-    /// The fastest that this processor has.
-    pub fn best() -> Option<Self> {
-        Self::ALL.into_iter().find(|level| level.is_available())
-    }
-}
 
 /// The rows of the panels `range` times rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
 /// row m.
@@ -64,13 +26,20 @@ impl Level {
 /// # Panics
 /// If the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
 /// `out` is not one for each panel and row.
-pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &Rows, out: &mut [[f32; LANES]]) {
+pub fn multiply(
+    level: Level,
+    panels: &Panels,
+    range: Range<usize>,
+    xs: &QuantisedRows,
+    out: &mut [[f32; LANES]],
+) {
     assert!(level.is_available(), "{level:?} is missing");
     assert_eq!(xs.cols(), panels.cols(), "activations of another width");
     assert_eq!(out.len(), range.len() * xs.rows(), "an output for each panel and row");
     match level {
         Level::Vnni => vnni::run(panels, range, xs, out),
-        Level::Avx2 => avx2::run(panels, range, xs, out),
+        Level::Avx512 | Level::Avx2 => avx2::run(panels, range, xs, out),
+        Level::Plain => unreachable!("no matrix is put into panels for such a processor"),
     }
 }
 
@@ -87,7 +56,7 @@ struct Pointers<const M: usize> {
 
 impl<const M: usize> Pointers<M> {
     /// Of the rows from `first` on.
-    fn new(xs: &Rows, first: usize) -> Self {
+    fn new(xs: &QuantisedRows, first: usize) -> Self {
         let blocks = xs.blocks();
         Self {
             floats: std::array::from_fn(|m| xs.floats[(first + m) * xs.cols()..].as_ptr()),
@@ -98,26 +67,6 @@ impl<const M: usize> Pointers<M> {
             scaled_sums: std::array::from_fn(|m| xs.scaled_sums[(first + m) * blocks..].as_ptr()),
         }
     }
-}
-
-/// Defines operations of an instruction set: inlined, compiled for it, and unsafe only for what they read and write.
-macro_rules! operations {
-    ($features:literal: $(
-        $(#[$doc:meta])*
-        fn $name:ident $(<const $n:ident: $n_type:ty>)? ($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block
-    )*) => {
-        $(
-            $(#[$doc])*
-            #[expect(unsafe_code, reason = "an operation for one instruction set, which may read or write through a pointer")]
-            #[inline]
-            #[target_feature(enable = $features)]
-            pub(in crate::kernels) unsafe fn $name $(<const $n: $n_type>)? ($($arg: $type),*) $(-> $result)? {
-                // SAFETY: the caller passes pointers to as many bytes as the operation reads or writes.
-                #[allow(unused_unsafe, reason = "some only compute")]
-                unsafe { $body }
-            }
-        )*
-    };
 }
 
 /// Defines a kernel: the checks that make its pointers safe, then its body, once a group, for M rows.
@@ -135,7 +84,7 @@ macro_rules! kernel {
         #[target_feature(enable = $features)]
         unsafe fn $name<const M: usize>(
             panels: &[u8],
-            xs: &Rows,
+            xs: &QuantisedRows,
             first: usize,
             out: &mut [[f32; LANES]],
         ) -> usize {
@@ -243,15 +192,18 @@ macro_rules! pass {
 /// Defines the kernels of all formats from the operations in scope, and `run`, which picks one.
 macro_rules! kernels {
     ($features:literal) => {
-        use super::super::Format;
-        use super::super::panels::{Panels, Shape, VECTOR};
-        use super::super::prefetch;
-        use super::{BLOCK, LANES, Pointers, ROWS, Rows, float_blocks, kernel, pass, small_blocks};
-        use std::ops::Range;
+        use super::{BLOCK, LANES, Panels, Pointers, QuantisedRows, ROWS, Range};
+        use crate::kernels::panels::{Shape, VECTOR};
+        use crate::kernels::{Format, prefetch};
 
         /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
         #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
-        pub(super) fn run(panels: &Panels, range: Range<usize>, xs: &Rows, out: &mut [[f32; LANES]]) {
+        pub(super) fn run(
+            panels: &Panels,
+            range: Range<usize>,
+            xs: &QuantisedRows,
+            out: &mut [[f32; LANES]],
+        ) {
             macro_rules! passes {
                 ($kernel:ident) => {
                     if matches!(xs.rows(), 1 | 2 | 4 | ROWS) {
@@ -279,66 +231,7 @@ macro_rules! kernels {
             }
         }
 
-        super::operations! { $features:
-            /// Quads of 32 inputs.
-            fn bytes(numbers: *const u8) -> [Bytes; 8] {
-                let mut quads = [splat_byte(0); 8];
-                let mut q = 0;
-                while q < 8 {
-                    quads[q] = load(numbers.add(q * VECTOR));
-                    q += 1;
-                }
-                quads
-            }
-
-            /// The lower and the upper halves of four vectors: quads 0 to 3 and 4 to 7 of 32 inputs.
-            fn nibbles(numbers: *const u8) -> [Bytes; 8] {
-                let mask = splat_byte(15);
-                let mut quads = [mask; 8];
-                let mut v = 0;
-                while v < 4 {
-                    let both = load(numbers.add(v * VECTOR));
-                    quads[v] = and(both, mask);
-                    quads[4 + v] = and(shift_right::<4>(both), mask);
-                    v += 1;
-                }
-                quads
-            }
-
-            /// The 5-bit numbers of 32 inputs, of four vectors of nibbles and one of fifth bits.
-            fn fives(numbers: *const u8) -> [Bytes; 8] {
-                let (quads, fifth) = (nibbles(numbers), load(numbers.add(4 * VECTOR)));
-                let bit = splat_byte(16);
-                [
-                    or(quads[0], and(shift_left::<4>(fifth), bit)),
-                    or(quads[1], and(shift_left::<3>(fifth), bit)),
-                    or(quads[2], and(shift_left::<2>(fifth), bit)),
-                    or(quads[3], and(shift_left::<1>(fifth), bit)),
-                    or(quads[4], and(fifth, bit)),
-                    or(quads[5], and(shift_right::<1>(fifth), bit)),
-                    or(quads[6], and(shift_right::<2>(fifth), bit)),
-                    or(quads[7], and(shift_right::<3>(fifth), bit)),
-                ]
-            }
-
-            /// The 6-bit numbers of 16 inputs, of two vectors of lower halves and one of upper bits.
-            fn sixes(numbers: *const u8) -> [Bytes; 4] {
-                let (a, b) = (load(numbers), load(numbers.add(VECTOR)));
-                let (low, high) = (splat_byte(15), load(numbers.add(2 * VECTOR)));
-                [
-                    or(and(a, low), shift_left::<4>(and(high, splat_byte(0x03)))),
-                    or(and(b, low), shift_left::<2>(and(high, splat_byte(0x0C)))),
-                    or(and(shift_right::<4>(a), low), and(high, splat_byte(0x30))),
-                    or(and(shift_right::<4>(b), low), shift_right::<2>(and(high, splat_byte(0xC0)))),
-                ]
-            }
-
-            /// Two times 16 half floats.
-            fn halves2(numbers: *const u8) -> [Floats; 2] {
-                prefetch::ahead_of(numbers);
-                [halves(numbers), halves(numbers.add(VECTOR / 2))]
-            }
-
+        crate::kernels::simd::operations! { $features:
             /// Σ over 8 quads of weights below 128, starting from `start`; two chains, since each product waits for the one
             /// before.
             fn dot8(quads: &[Bytes; 8], values: *const i8, start: Ints) -> Ints {
@@ -435,7 +328,19 @@ macro_rules! kernels {
     };
 }
 
-use {float_blocks, kernel, kernels, operations, pass, small_blocks};
+/// The kernels in AVX-512 with VNNI.
+mod vnni {
+    use crate::kernels::simd::vnni::*;
+
+    kernels! { "avx512f,avx512bw,avx512vnni" }
+}
+
+/// The kernels in AVX2.
+mod avx2 {
+    use crate::kernels::simd::avx2::*;
+
+    kernels! { "avx2,fma,f16c" }
+}
 
 #[cfg(test)]
 mod tests {
@@ -459,9 +364,9 @@ mod tests {
             for m in (1..=ROWS + 3).chain([4 * ROWS + 3]) {
                 let xs: Vec<f32> =
                     (0..m * cols).map(|i| ((i % cols * (i / cols + 3)) as f32 * 0.37).sin() * 3.0).collect();
-                let xs = Rows::new(&xs, cols);
+                let xs = QuantisedRows::new(&xs, cols);
                 let mut of_first_level = None;
-                for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+                for level in [Level::Vnni, Level::Avx2].into_iter().filter(|level| level.is_available()) {
                     let mut outs = vec![[f32::NAN; LANES]; rows / LANES * m];
                     multiply(level, &panels, 0..rows / LANES, &xs, &mut outs);
                     let bits: Vec<u32> = outs.as_flattened().iter().map(|x| x.to_bits()).collect();

@@ -3,33 +3,39 @@
 //! Where the processor has a matrix unit for bf16, activations and weights are rounded to that; elsewhere the kernels of a decode
 //! step take the rows eight at a time.
 
+#[cfg(target_arch = "x86_64")]
+pub mod amx;
+pub mod dense;
+#[cfg(target_arch = "x86_64")]
+pub mod unrounded;
+
+use super::bf16_tiles::{self, with_numbers};
 use super::elementwise::gated_gelu_row;
 use super::panels::LANES;
-use super::tiles::{self, with_numbers};
-use super::{Panels, Rows, Tiles};
+use super::{Bf16Tiles, Panels, QuantisedRows};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows that are worked on together.
-pub const STRIP: usize = tiles::ROWS;
+pub const STRIP: usize = bf16_tiles::ROWS;
 
 /// Rows of activations, rounded as this processor's product for many rows takes them.
 #[derive(Debug)]
 pub enum Activations {
     /// In bf16, for the matrix unit.
-    Tiles(Tiles),
+    Tiles(Bf16Tiles),
     /// As a decode step takes them.
-    Rows(Rows),
+    Rows(QuantisedRows),
 }
 
 impl Activations {
     /// None yet.
     pub fn new() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if super::product::amx::is_available() {
-            return Self::Tiles(Tiles::default());
+        if super::cpu::has_matrix_unit() {
+            return Self::Tiles(Bf16Tiles::default());
         }
-        Self::Rows(Rows::default())
+        Self::Rows(QuantisedRows::default())
     }
 
     /// Rounds `rows` rows of `cols` numbers, on all threads: for each strip of up to [`STRIP`] rows, `strip` gets which rows they
@@ -65,7 +71,7 @@ impl Activations {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Tiles(tiles) => super::product::amx::multiply(panels, range, tiles, out),
+            Self::Tiles(tiles) => amx::multiply(panels, range, tiles, out),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Tiles(_) => unreachable!("no matrix unit here"),
         }
@@ -175,14 +181,14 @@ mod tests {
     /// Of both kinds, with a last strip that is not whole and an odd number of panels, within what rounding allows.
     #[test]
     fn products_are_those_of_the_rows() {
-        if !crate::kernels::matmul::has_panel_kernels() {
+        if !crate::kernels::cpu::Level::best().has_panel_kernels() {
             return;
         }
         let [a, b] =
             [(48, Format::Q4_0), (16, Format::Q8_0)].map(|(rows, format)| matrix(format, rows, COLS));
         let panels = [&a, &b].map(|matrix| matrix.in_panels(|_| ()).unwrap());
         let [a_panels, b_panels] = panels.each_ref().map(|matrix| &**matrix.panels().unwrap());
-        for mut xs in [Activations::new(), Activations::Rows(Rows::default())] {
+        for mut xs in [Activations::new(), Activations::Rows(QuantisedRows::default())] {
             let mut beside: Vec<f32> = (0..ROWS).map(|row| row as f32).collect();
             xs.fill(ROWS, COLS, &mut beside, |rows, beside, numbers| {
                 for ((row, numbers), beside) in rows.zip(numbers.chunks_exact_mut(COLS)).zip(beside) {

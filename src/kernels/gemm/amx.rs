@@ -6,58 +6,29 @@
 //! in the unit: in 8-bit integers they would come back through memory for each scale, once in 32 inputs, which takes longer than
 //! the multiplication.
 
-use super::vnni::{
+use crate::kernels::Format;
+use crate::kernels::bf16_tiles::{self as tiles, Bf16Tiles, Line};
+use crate::kernels::cpu::has_matrix_unit;
+use crate::kernels::panels::{LANES, Panels, Shape, VECTOR};
+use crate::kernels::quantised_rows::BLOCK;
+use crate::kernels::simd::vnni::{
     bytes, fives, fmadd, halves, halves2, mul, nibbles, nth_byte, signed, sixes, splat, unsigned,
 };
-use super::{BLOCK, LANES};
-use crate::kernels::Format;
-use crate::kernels::panels::{Panels, Shape, VECTOR};
-use crate::kernels::tiles::{self, Line, Tiles};
 use half::bf16;
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid_count, __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_permutexvar_epi16,
-    _mm512_set_epi16, _mm512_setzero_ps, _mm512_store_si512, _mm512_sub_ps,
+    __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_permutexvar_epi16, _mm512_set_epi16,
+    _mm512_setzero_ps, _mm512_store_si512, _mm512_sub_ps,
 };
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 /// Inputs whose weights are in bf16 at a time, in tiles: with the activations of 256 rows they fit the second-level cache.
 const STEPS: usize = 64;
-/// Tiles in the longest group of a format.
+/// Bf16Tiles in the longest group of a format.
 const GROUP: usize = 8;
 /// Lines of a tile, of activations as of weights.
 const LINES: usize = 16;
-
-/// Whether the processor has the unit and the system lets this process use it.
-pub fn is_available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| {
-        /// AMX-BF16 and AMX-TILE in EDX of leaf 7 (Intel's Software Developer's Manual, CPUID).
-        const AMX: u32 = 1 << 22 | 1 << 24;
-        super::Level::Vnni.is_available()
-            && std::is_x86_feature_detected!("avx512bf16")
-            && __cpuid_count(7, 0).edx & AMX == AMX
-            && may_use_tiles()
-    })
-}
-
-/// Asks Linux for the tiles, whose state it saves only for processes that did.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "a system call without a wrapper")]
-fn may_use_tiles() -> bool {
-    /// `ARCH_REQ_XCOMP_PERM` and `XFEATURE_XTILEDATA` of arch/x86/include.
-    const REQUEST: libc::c_long = 0x1023;
-    const TILE_DATA: libc::c_long = 18;
-    // SAFETY: the call takes two numbers and reads and writes no memory of this process.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn may_use_tiles() -> bool {
-    false
-}
 
 /// What `ldtilecfg` reads (Software Developer's Manual, "Intel AMX programming"): the rows of each tile and the bytes of a row.
 #[repr(C, align(64))]
@@ -84,7 +55,7 @@ static TILES: TileConfig = TileConfig {
 /// If the processor lacks the unit, there are no such panels, rows have another length than the matrix's, or `out` is not of
 /// that size.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
-pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f32; LANES]]) {
+pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out: &mut [[f32; LANES]]) {
     thread_local! {
         static WEIGHTS: RefCell<[Vec<Line>; 2]> = RefCell::default();
     }
@@ -108,7 +79,7 @@ pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Tiles, out: &mut [[f3
                         let panel = panels.panels(panel..panel + 1);
                         panel[part.start * LINES * VECTOR..part.end * LINES * VECTOR].as_ptr().cast()
                     } else {
-                        // SAFETY: the processor has AVX-512 with VNNI and BF16, as `is_available` said.
+                        // SAFETY: the processor has AVX-512 with VNNI and BF16, as `has_matrix_unit` said.
                         unsafe { unpack(panels, panel, part.clone(), weights) };
                         weights.as_ptr()
                     };
@@ -150,7 +121,7 @@ pub(in crate::kernels) struct Product {
     pub(in crate::kernels) a: [*const bf16; 2],
     pub(in crate::kernels) a_line: usize,
     pub(in crate::kernels) a_step: usize,
-    /// Tiles of the columns, of 16 lines, and their distance.
+    /// Bf16Tiles of the columns, of 16 lines, and their distance.
     pub(in crate::kernels) b: [*const Line; 2],
     pub(in crate::kernels) b_step: usize,
     /// How many times 32 inputs.
@@ -252,7 +223,7 @@ impl Product {
 /// If the processor lacks it.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
 pub(in crate::kernels) fn configured(work: impl FnOnce()) {
-    assert!(is_available(), "no matrix unit");
+    assert!(has_matrix_unit(), "no matrix unit");
     // SAFETY: the processor and the system have the unit, as just asserted, and the configuration is one that it takes.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILES, options(nostack, readonly)) };
     work();
@@ -384,7 +355,7 @@ mod tests {
     /// Against weights and activations, each rounded to bf16, in f64.
     #[test]
     fn equals_the_product_in_bf16() {
-        if !is_available() {
+        if !has_matrix_unit() {
             return;
         }
         let rows = 80;
@@ -400,7 +371,7 @@ mod tests {
             matrix.dequantize(0..rows, &mut weights);
             for m in [2, 16, 33, 50, 64] {
                 let x = |r: usize, i: usize| ((i * (r + 3)) as f32 * 0.37).sin() * 3.0;
-                let mut xs = Tiles::default();
+                let mut xs = Bf16Tiles::default();
                 xs.fill(m, cols, &mut vec![0.0; m], |range, _, numbers| {
                     for (r, row) in range.zip(numbers.chunks_exact_mut(cols)) {
                         row.iter_mut().enumerate().for_each(|(i, v)| *v = x(r, i));

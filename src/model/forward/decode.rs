@@ -1,51 +1,28 @@
 //! A decode step on the CPU: one token of each of several sequences through all layers, all threads together.
 //!
-//! The same arithmetic as [`Layer`](super::gemma) out of candle's tensors, for models whose matrices lie in
+//! The same arithmetic as [`tensors`](super::tensors), for models whose matrices lie in
 //! [panels](crate::kernels::panels). A layer has four products with a wait after each: queries, keys and values; attention's
 //! output; gate and up; down. Between the waits every thread computes what all need (norms, residuals, rounding to 8 bits)
 //! for itself, which takes less than handing it over. Attention is divided by sequence and key head.
 
-use super::attend::{self, Run};
-use super::config::{Config, LayerKind};
-use super::kv_cache::Past;
-use super::rope;
+use super::attend;
 use crate::kernels::elementwise::{gated_gelu_row, rotate_head, scaled_norm_row};
 use crate::kernels::panels::LANES;
 use crate::kernels::team::{Exchange, Member, Work, together};
-use crate::kernels::{Panels, Rows};
+use crate::kernels::{Panels, QuantisedRows};
+use crate::model::cache::{Cache, Past, Run};
+use crate::model::config::{Config, LayerKind};
+use crate::model::error::Result;
+use crate::model::gemma::Gemma;
+use crate::model::logits::RawLogits;
+use crate::model::packed::{PackedLayer, PackedWeights};
+use crate::model::rope;
+use candle_core::Tensor;
 use half::bf16;
 use std::sync::Arc;
 
 /// Below this many bytes of weights for a thread, waiting for it costs more than it does.
 const MIN_BYTES_PER_THREAD: usize = 512 * 1024;
-
-/// The weights of a model, all in panels.
-#[derive(Debug)]
-pub(super) struct Decoder {
-    pub(super) layers: Vec<DecoderLayer>,
-    /// The last norm's weight.
-    pub(super) norm: Vec<f32>,
-    pub(super) head: Arc<Panels>,
-}
-
-/// The weights of a layer; norms have the 1 in them.
-#[derive(Debug)]
-pub(super) struct DecoderLayer {
-    pub(super) kind: LayerKind,
-    pub(super) input_norm: Vec<f32>,
-    pub(super) q: Arc<Panels>,
-    pub(super) k: Arc<Panels>,
-    pub(super) v: Arc<Panels>,
-    pub(super) o: Arc<Panels>,
-    pub(super) q_norm: Option<Vec<f32>>,
-    pub(super) k_norm: Option<Vec<f32>>,
-    pub(super) post_attention_norm: Vec<f32>,
-    pub(super) pre_mlp_norm: Vec<f32>,
-    pub(super) gate: Arc<Panels>,
-    pub(super) up: Arc<Panels>,
-    pub(super) down: Arc<Panels>,
-    pub(super) post_mlp_norm: Vec<f32>,
-}
 
 /// One sequence of a step.
 pub(super) struct Sequence<'a> {
@@ -87,7 +64,7 @@ type Table = (Vec<f32>, Vec<f32>);
 
 /// A step while it runs: what is the same for all threads.
 struct Step<'a> {
-    decoder: &'a Decoder,
+    weights: &'a PackedWeights,
     config: &'a Config,
     sequences: &'a [Sequence<'a>],
     /// For each sequence those of local and of global layers.
@@ -97,7 +74,45 @@ struct Step<'a> {
     head: Work,
 }
 
-impl Decoder {
+impl Gemma {
+    /// As [`Self::step_of_tensors`](super::tensors), by [`PackedWeights::step`]; `None` where the weights or a cache are not what that
+    /// takes.
+    pub(super) fn step_of_packed(&self, xs: &Tensor, caches: &mut [&mut Cache]) -> Result<Option<RawLogits>> {
+        let Some(packed) = &self.packed else { return Ok(None) };
+        let stepped = {
+            let sequences: Option<Vec<_>> = caches
+                .iter()
+                .map(|cache| {
+                    let past =
+                        cache.layers.iter().map(|layer| layer.past(cache.len)).collect::<Option<_>>()?;
+                    Some(Sequence { position: cache.len, past })
+                })
+                .collect();
+            let Some(sequences) = sequences else { return Ok(None) };
+            packed.step(&self.config, &xs.flatten_all()?.to_vec1()?, &sequences)
+        };
+        let (kv_heads, dim) = (self.config.kv_heads, self.config.head_dim);
+        let of_sequence = 2 * kv_heads * dim;
+        for (i, kv) in stepped.kv.chunks_exact(of_sequence).enumerate() {
+            let (layer, sequence) = (i / caches.len(), i % caches.len());
+            let cache = &mut *caches[sequence];
+            let (mut keys, mut values) = (Vec::new(), Vec::new());
+            for head in kv.chunks_exact(2 * dim) {
+                let (key, value) = head.split_at(dim);
+                keys.extend(key.iter().map(|x| bf16::from_f32(*x)));
+                values.extend(value.iter().map(|x| bf16::from_f32(*x)));
+            }
+            cache.layers[layer].push(cache.len, &keys, &values, kv_heads, dim)?;
+        }
+        for cache in caches.iter_mut() {
+            cache.len += 1;
+        }
+        let logits = Tensor::from_vec(stepped.logits, (caches.len(), self.config.vocab), &self.device)?;
+        Ok(Some(RawLogits::new(logits, &self.config)))
+    }
+}
+
+impl PackedWeights {
     /// Feeds one token to each of `sequences`; `xs` `[sequences, hidden]` is the embedding of the tokens.
     pub(super) fn step(&self, config: &Config, xs: &[f32], sequences: &[Sequence<'_>]) -> Stepped {
         let angles = |sequence: &Sequence<'_>| {
@@ -107,7 +122,7 @@ impl Decoder {
         let threads = (self.bytes() / MIN_BYTES_PER_THREAD).clamp(1, rayon::current_num_threads());
         let panels =
             |matrices: &[&Arc<Panels>]| Work::new(matrices.iter().map(|panels| panels.rows() / LANES).sum());
-        let work = |l: &DecoderLayer| LayerWork {
+        let work = |l: &PackedLayer| LayerWork {
             qkv: panels(&[&l.q, &l.k, &l.v]),
             attention: Work::new(sequences.len() * config.kv_heads),
             o: panels(&[&l.o]),
@@ -116,7 +131,7 @@ impl Decoder {
         };
         let exchange = || Exchange::new(threads);
         let step = Step {
-            decoder: self,
+            weights: self,
             config,
             sequences,
             angles: sequences.iter().map(angles).collect(),
@@ -136,23 +151,13 @@ impl Decoder {
         // All threads have read the same.
         Stepped { logits, kv: kv.swap_remove(0) }
     }
-
-    fn bytes(&self) -> usize {
-        let layer = |l: &DecoderLayer| {
-            [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]
-                .iter()
-                .map(|panels| panels.bytes())
-                .sum::<usize>()
-        };
-        self.head.bytes() + self.layers.iter().map(layer).sum::<usize>()
-    }
 }
 
 /// A thread's own numbers.
 #[derive(Default)]
 struct Scratch {
     /// The activations of a product, a row for each sequence.
-    rows: Rows,
+    rows: QuantisedRows,
     /// What was read from an exchange, `[sequences, width]`.
     gathered: Vec<f32>,
     /// One row.
@@ -171,7 +176,7 @@ impl Step<'_> {
         let c = self.config;
         let (mut own, mut kv) = (Scratch::default(), Vec::new());
         let Exchanges { qkv, projected, middle, logits, .. } = &self.exchanges;
-        for (index, (layer, work)) in self.decoder.layers.iter().zip(&self.work).enumerate() {
+        for (index, (layer, work)) in self.weights.layers.iter().zip(&self.work).enumerate() {
             self.take_normed(&xs, &layer.input_norm, &mut own);
             product(member, &work.qkv, &[&layer.q, &layer.k, &layer.v], &own.rows, qkv);
             member.wait();
@@ -201,8 +206,8 @@ impl Step<'_> {
             gather(projected, rows, &mut own.gathered);
             self.add_normed(&mut xs, &layer.post_mlp_norm, &mut own);
         }
-        self.take_normed(&xs, &self.decoder.norm, &mut own);
-        product(member, &self.head, &[&self.decoder.head], &own.rows, logits);
+        self.take_normed(&xs, &self.weights.norm, &mut own);
+        product(member, &self.head, &[&self.weights.head], &own.rows, logits);
         kv
     }
 
@@ -234,14 +239,7 @@ impl Step<'_> {
     }
 
     /// Attention of (sequence, key head) pairs, from gathered queries, keys and values.
-    fn attend(
-        &self,
-        member: &Member<'_>,
-        work: &Work,
-        index: usize,
-        layer: &DecoderLayer,
-        own: &mut Scratch,
-    ) {
+    fn attend(&self, member: &Member<'_>, work: &Work, index: usize, layer: &PackedLayer, own: &mut Scratch) {
         let c = self.config;
         let (dim, group) = (c.head_dim, c.heads / c.kv_heads);
         let width = (c.heads + 2 * c.kv_heads) * dim;
@@ -306,7 +304,7 @@ impl Step<'_> {
 }
 
 /// The panels of `matrices`, one after the other, times the rows: of each panel the outputs for all rows.
-fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &Rows, to: &Exchange) {
+fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &QuantisedRows, to: &Exchange) {
     to.fill(member, work, xs.rows() * LANES, |run, out| {
         let mut rest = out.as_chunks_mut::<LANES>().0;
         let mut first = 0;
@@ -321,7 +319,7 @@ fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &Row
 }
 
 /// As [`product`], gelu(gate) · up.
-fn gated(member: &Member<'_>, work: &Work, layer: &DecoderLayer, own: &mut Scratch, to: &Exchange) {
+fn gated(member: &Member<'_>, work: &Work, layer: &PackedLayer, own: &mut Scratch, to: &Exchange) {
     let rows = own.rows.rows();
     let [gate, up] = &mut own.sums;
     to.fill(member, work, rows * LANES, |run, out| {
@@ -365,11 +363,11 @@ mod tests {
             let mut config = config.clone();
             (config.query_pre_attn_scalar, config.attn_softcap) = (0.05, Some(0.5));
             let fast = Gemma::new(config, &weights, LoadOptions::default()).unwrap();
-            if fast.decoder.is_none() {
+            if fast.packed.is_none() {
                 return; // A processor without kernels for panels.
             }
             let mut slow = fast.clone();
-            slow.decoder = None;
+            slow.packed = None;
             let prompts: Vec<Vec<u32>> = [3u32, 62, 130]
                 .iter()
                 .map(|len| (0..*len).map(|i| (i * 37 + len) % 2048).collect())

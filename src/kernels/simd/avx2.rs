@@ -2,6 +2,8 @@
 
 #![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
 
+use crate::kernels::panels::VECTOR;
+use crate::kernels::prefetch;
 use half::bf16;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128,
@@ -15,11 +17,11 @@ use std::arch::x86_64::{
 };
 
 /// 64 bytes.
-type Bytes = [__m256i; 2];
+pub(in crate::kernels) type Bytes = [__m256i; 2];
 /// 16 integers.
-type Ints = [__m256i; 2];
+pub(in crate::kernels) type Ints = [__m256i; 2];
 /// 16 floats.
-type Floats = [__m256; 2];
+pub(in crate::kernels) type Floats = [__m256; 2];
 
 super::operations! { "avx2,fma,f16c":
     /// 64 bytes of weights at a multiple of 64; asks for those that come after.
@@ -136,5 +138,4 @@ super::operations! { "avx2,fma,f16c":
     }
 }
 
-super::kernels! { "avx2,fma,f16c" }
-super::exact::exact_kernels! { "avx2,fma,f16c", 2 }
+super::unpackers! { "avx2,fma,f16c" }

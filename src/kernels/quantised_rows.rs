@@ -1,4 +1,4 @@
-//! Rows of activations as panels are multiplied by them: those of floats as they are, quantised ones rounded to 8 bits.
+//! QuantisedRows of activations as panels are multiplied by them: those of floats as they are, quantised ones rounded to 8 bits.
 
 use super::elementwise::for_each_target;
 use rayon::prelude::*;
@@ -7,9 +7,9 @@ use std::ops::Range;
 /// Numbers that share a scale.
 pub const BLOCK: usize = 32;
 
-/// Rows of activations, and the same as signed bytes with a scale for each [`BLOCK`] of them.
+/// QuantisedRows of activations, and the same as signed bytes with a scale for each [`BLOCK`] of them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows {
+pub struct QuantisedRows {
     count: usize,
     cols: usize,
     /// x, `[rows, cols]`.
@@ -27,7 +27,7 @@ pub struct Rows {
     pub(super) scaled_sums: Vec<f32>,
 }
 
-impl Rows {
+impl QuantisedRows {
     /// Takes rows of `cols` numbers, a multiple of [`BLOCK`], and rounds them to the nearest of 255 values a block.
     pub fn new(xs: &[f32], cols: usize) -> Self {
         let mut rows = Self::default();
@@ -39,7 +39,7 @@ impl Rows {
         rows
     }
 
-    /// Takes `rows` rows of `cols` numbers, in strips of so many; see [`Activations::fill`](super::many_rows::Activations::fill).
+    /// Takes `rows` rows of `cols` numbers, in strips of so many; see [`Activations::fill`](super::Activations::fill).
     pub(super) fn fill(
         &mut self,
         rows: usize,
@@ -180,7 +180,7 @@ mod tests {
     fn values_are_within_half_a_step() {
         let xs: Vec<f32> =
             (0..96).map(|i| (i as f32 * 0.7).sin() * if i < 32 { 1e-3 } else { 50.0 }).collect();
-        let row = Rows::new(&xs, xs.len());
+        let row = QuantisedRows::new(&xs, xs.len());
         for (i, x) in xs.iter().enumerate() {
             let back = f32::from(row.values[i]) * row.scales[i / BLOCK];
             assert!((back - x).abs() <= row.scales[i / BLOCK] * 0.5001, "{i}: {back} {x}");
@@ -196,12 +196,12 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros_and_what_is_not_finite_shows() {
-        let row = Rows::new(&[0.0; 32], 32);
+        let row = QuantisedRows::new(&[0.0; 32], 32);
         assert_eq!((row.scales[0], row.values[0]), (0.0, 0));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut xs = [1.0; 64];
             xs[40] = bad;
-            let row = Rows::new(&xs, xs.len());
+            let row = QuantisedRows::new(&xs, xs.len());
             assert!(row.scales[0].is_finite() && row.scales[1].is_nan());
         }
     }

@@ -1,10 +1,12 @@
-//! Attention of a decode step: one query a head, straight off the cache. That of a prompt by the matrix unit is in `tiles`.
+//! Attention of a decode step: one query a head, straight off the cache. That of a prompt by the matrix unit is in `amx`.
 
 #[cfg(target_arch = "x86_64")]
-pub mod tiles;
+pub mod amx;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
+#[cfg(target_arch = "x86_64")]
+use super::cpu::Level;
 use super::elementwise::{LANES, attention_row};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use half::bf16;
@@ -189,17 +191,14 @@ macro_rules! on_this_processor {
             pub fn $name($out: &mut [f32], $a: &[f32], $b: &[$element], $stride: usize, $dim: usize) {
                 #[cfg(target_arch = "x86_64")]
                 if $dim.is_multiple_of(LANES) {
-                    use super::product::Level;
                     match Level::best() {
                         // SAFETY: the processor has what the loop was compiled for, as `best` has asked.
-                        Some(Level::Vnni) => {
-                            return unsafe { vector::vnni::$vector($out, $a, $b, $stride, $dim) };
-                        }
+                        Level::Vnni => return unsafe { vector::vnni::$vector($out, $a, $b, $stride, $dim) },
                         // SAFETY: as above.
-                        Some(Level::Avx2) => {
+                        Level::Avx512 | Level::Avx2 => {
                             return unsafe { vector::avx2::$vector($out, $a, $b, $stride, $dim) };
                         }
-                        None => {}
+                        Level::Plain => {}
                     }
                 }
                 $plain($out, $a, $b, $stride, $dim);
@@ -257,7 +256,7 @@ mod tests {
             assert_eq!(bits(&outs[0]), bits(&outs[1]), "mix of bf16 {group} {dim} {positions}");
             // A processor with more than AVX2 took the other build above.
             #[cfg(target_arch = "x86_64")]
-            if super::super::product::Level::Avx2.is_available() {
+            if Level::Avx2.is_available() {
                 // What `scores_of` and `mix_of` gave last.
                 let (want, before) = (bits(&scores[1]), outs[1].clone());
                 mix_of(&mut outs[1], &weights, &v16, stride, dim);

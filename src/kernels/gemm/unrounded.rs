@@ -3,7 +3,8 @@
 //! Two panels at a time are converted to f32, in memory that stays in the second-level cache, and multiplied by all rows, a few
 //! at a time, so that each weight and each activation is loaded once for several products.
 
-use super::{LANES, Level, Panels};
+use crate::kernels::cpu::Level;
+use crate::kernels::panels::{LANES, Panels};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -14,19 +15,18 @@ pub(in crate::kernels) struct Input(
     #[allow(dead_code, reason = "read and written through pointers")] [f32; LANES],
 );
 
+/// Converts the weights of one panel.
+type Unpack = fn(&Panels, usize, &mut [Input]);
+/// Multiplies the weights of two panels by rows.
+type Times = fn([&[Input]; 2], &[f32], &mut [[f32; LANES]]);
+
 /// The rows of the panels `range` times the rows `xs` `[rows, cols]`: `out[p · rows + m]` is of the p-th panel of the range for
 /// row m.
 ///
 /// # Panics
 /// If the processor lacks the instructions, there are no such panels, `xs` is not rows of the matrix's length, or `out` is not one
 /// for each panel and row.
-pub fn multiply_exact(
-    level: Level,
-    panels: &Panels,
-    range: Range<usize>,
-    xs: &[f32],
-    out: &mut [[f32; LANES]],
-) {
+pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &[f32], out: &mut [[f32; LANES]]) {
     thread_local! {
         static WEIGHTS: RefCell<[Vec<Input>; 2]> = RefCell::default();
     }
@@ -38,6 +38,11 @@ pub fn multiply_exact(
     if rows == 0 {
         return;
     }
+    let (unpack, times): (Unpack, Times) = match level {
+        Level::Vnni => (vnni::unpack_all, vnni::times_all),
+        Level::Avx512 | Level::Avx2 => (avx2::unpack_all, avx2::times_all),
+        Level::Plain => unreachable!("no matrix is put into panels for such a processor"),
+    };
     WEIGHTS.with_borrow_mut(|weights| {
         for weights in weights.iter_mut() {
             weights.resize(weights.len().max(cols), Input([0.0; LANES]));
@@ -45,27 +50,24 @@ pub fn multiply_exact(
         for (pair, out) in range.clone().step_by(2).zip(out.chunks_mut(2 * rows)) {
             let count = (range.end - pair).min(2);
             for (panel, weights) in (pair..pair + count).zip(weights.iter_mut()) {
-                match level {
-                    Level::Vnni => super::vnni::unpack_all(panels, panel, &mut weights[..cols]),
-                    Level::Avx2 => super::avx2::unpack_all(panels, panel, &mut weights[..cols]),
-                }
+                unpack(panels, panel, &mut weights[..cols]);
             }
             let weights = [&weights[0][..cols], &weights[1][..cols]];
             // Where the pair is half of one, the second product has no place and is not written.
-            match level {
-                Level::Vnni => super::vnni::times_all(weights, xs, out),
-                Level::Avx2 => super::avx2::times_all(weights, xs, out),
-            }
+            times(weights, xs, out);
         }
     });
 }
 
 /// Defines, from the operations in scope, `unpack_all` and `times_all`; the latter takes so many rows at a time.
-macro_rules! exact_kernels {
+macro_rules! kernels {
     ($features:literal, $together:literal) => {
-        use super::exact::Input;
+        use super::{Input, LANES, Panels};
+        use crate::kernels::Format;
+        use crate::kernels::panels::{Shape, VECTOR};
+        use crate::kernels::quantised_rows::BLOCK;
 
-        super::operations! { $features:
+        crate::kernels::simd::operations! { $features:
             /// Writes four inputs for each quad: the numbers times a scale a row, plus what their zero comes to.
             fn write_quads(to: *mut Input, quads: *const Bytes, count: usize, scale: Floats, zero: Floats) {
                 let mut q = 0;
@@ -157,7 +159,7 @@ macro_rules! exact_kernels {
             let groups = panels.panels(panel..panel + 1).chunks_exact(shape.bytes());
             for (group, to) in groups.zip(to.chunks_exact_mut(shape.inputs)) {
                 let numbers = &group[shape.scales * VECTOR..];
-                // SAFETY: the processor has the instructions, as `multiply_exact` has asserted; a group has the vectors of its
+                // SAFETY: the processor has the instructions, as `multiply` has asserted; a group has the vectors of its
                 // format, at a multiple of 64, and there is room for its inputs.
                 unsafe { unpack_group(panels.format(), group.as_ptr(), numbers.as_ptr(), to.as_mut_ptr()) };
             }
@@ -177,7 +179,7 @@ macro_rules! exact_kernels {
                 let [a, b] = weights;
                 let xs = &xs[first * a.len()..(first + M) * a.len()];
                 assert!(a.len() == b.len());
-                // SAFETY: the processor has the instructions, as `multiply_exact` has asserted; each panel has 16 weights for
+                // SAFETY: the processor has the instructions, as `multiply` has asserted; each panel has 16 weights for
                 // each of `a.len()` inputs, and there are M rows of as many. An output is 16 floats.
                 unsafe {
                     let sums = times::<M>(a.as_ptr().cast(), b.as_ptr().cast(), xs.as_ptr(), a.len());
@@ -204,7 +206,19 @@ macro_rules! exact_kernels {
     };
 }
 
-pub(super) use exact_kernels;
+/// The kernels in AVX-512 with VNNI.
+mod vnni {
+    use crate::kernels::simd::vnni::*;
+
+    kernels! { "avx512f,avx512bw,avx512vnni", 8 }
+}
+
+/// The kernels in AVX2.
+mod avx2 {
+    use crate::kernels::simd::avx2::*;
+
+    kernels! { "avx2,fma,f16c", 2 }
+}
 
 #[cfg(test)]
 mod tests {
@@ -224,9 +238,9 @@ mod tests {
             for m in 1..20 {
                 let xs: Vec<f32> =
                     (0..m * cols).map(|i| ((i * 7 % 1009) as f32 * 0.37).sin() * 3.0).collect();
-                for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+                for level in [Level::Vnni, Level::Avx2].into_iter().filter(|level| level.is_available()) {
                     let mut out = vec![[f32::NAN; LANES]; rows / LANES * m];
-                    multiply_exact(level, &panels, 0..rows / LANES, &xs, &mut out);
+                    multiply(level, &panels, 0..rows / LANES, &xs, &mut out);
                     for (x, w) in (0..m).flat_map(|x| (0..rows).map(move |w| (x, w))) {
                         let row = weights[w * cols..(w + 1) * cols].iter();
                         let terms = row.zip(&xs[x * cols..]).map(|(w, x)| f64::from(*w) * f64::from(*x));

@@ -2,6 +2,8 @@
 
 #![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
 
+use crate::kernels::panels::VECTOR;
+use crate::kernels::prefetch;
 use half::bf16;
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128,
@@ -15,11 +17,11 @@ use std::arch::x86_64::{
 };
 
 /// 64 bytes.
-type Bytes = __m512i;
+pub(in crate::kernels) type Bytes = __m512i;
 /// 16 integers.
-type Ints = __m512i;
+pub(in crate::kernels) type Ints = __m512i;
 /// 16 floats.
-type Floats = __m512;
+pub(in crate::kernels) type Floats = __m512;
 
 super::operations! { "avx512f,avx512bw,avx512vnni":
     /// 64 bytes of weights at a multiple of 64; asks for those that come after.
@@ -91,5 +93,4 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
     fn store(at: *mut f32, x: Floats) { _mm512_storeu_ps(at, x) }
 }
 
-super::kernels! { "avx512f,avx512bw,avx512vnni" }
-super::exact::exact_kernels! { "avx512f,avx512bw,avx512vnni", 8 }
+super::unpackers! { "avx512f,avx512bw,avx512vnni" }

@@ -1,8 +1,8 @@
 //! Attention of many queries by the matrix unit: keys and values are put into its tiles once, for all queries of a prompt.
 
+use crate::kernels::bf16_tiles::{self as tiles, Line};
 use crate::kernels::elementwise::{attention_row, bf16_row};
-use crate::kernels::product::amx::{Product, configured};
-use crate::kernels::tiles::{self, Line};
+use crate::kernels::gemm::amx::{Product, configured};
 use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -186,13 +186,13 @@ fn product(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::product::amx::is_available;
+    use crate::kernels::cpu::has_matrix_unit;
 
     /// Against f64 on the same bf16 numbers, with a first position that is in no whole block, a window, and queries that fill
     /// no tile. What is rounded in between is a weight, to 8 bits.
     #[test]
     fn equals_the_definition() {
-        if !is_available() {
+        if !has_matrix_unit() {
             return;
         }
         let numbers = |n: usize, seed: f32| -> Vec<bf16> {

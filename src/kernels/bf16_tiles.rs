@@ -22,13 +22,13 @@ impl Line {
 
 /// Rows of activations, `[strips of 16 rows, cols / 32, 16, 32]`. The last strip is filled up with rows of 0.
 #[derive(Clone, Debug, Default)]
-pub struct Tiles {
+pub struct Bf16Tiles {
     rows: usize,
     cols: usize,
     lines: Vec<Line>,
 }
 
-impl Tiles {
+impl Bf16Tiles {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows

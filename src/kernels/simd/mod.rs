@@ -1,0 +1,99 @@
+//! Operations on vectors of 16 lanes, for each instruction set: what the kernels for panels and for attention are written on.
+//!
+//! [`vnni`] and [`avx2`] have the same operations under the same names, so that a kernel is written once and compiled for both.
+//! Both give the same bits.
+
+#![cfg(target_arch = "x86_64")]
+
+pub(in crate::kernels) mod avx2;
+pub(in crate::kernels) mod vnni;
+
+/// Defines operations of an instruction set: inlined, compiled for it, and unsafe only for what they read and write.
+macro_rules! operations {
+    ($features:literal: $(
+        $(#[$doc:meta])*
+        fn $name:ident $(<const $n:ident: $n_type:ty>)? ($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block
+    )*) => {
+        $(
+            $(#[$doc])*
+            #[expect(unsafe_code, reason = "an operation for one instruction set, which may read or write through a pointer")]
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub(in crate::kernels) unsafe fn $name $(<const $n: $n_type>)? ($($arg: $type),*) $(-> $result)? {
+                // SAFETY: the caller passes pointers to as many bytes as the operation reads or writes.
+                #[allow(unused_unsafe, reason = "some only compute")]
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+/// Defines, from the operations in scope, how the numbers of each format come out of the vectors of a
+/// [panel](crate::kernels::panels).
+macro_rules! unpackers {
+    ($features:literal) => {
+        $crate::kernels::simd::operations! { $features:
+            /// Quads of 32 inputs.
+            fn bytes(numbers: *const u8) -> [Bytes; 8] {
+                let mut quads = [splat_byte(0); 8];
+                let mut q = 0;
+                while q < 8 {
+                    quads[q] = load(numbers.add(q * VECTOR));
+                    q += 1;
+                }
+                quads
+            }
+
+            /// The lower and the upper halves of four vectors: quads 0 to 3 and 4 to 7 of 32 inputs.
+            fn nibbles(numbers: *const u8) -> [Bytes; 8] {
+                let mask = splat_byte(15);
+                let mut quads = [mask; 8];
+                let mut v = 0;
+                while v < 4 {
+                    let both = load(numbers.add(v * VECTOR));
+                    quads[v] = and(both, mask);
+                    quads[4 + v] = and(shift_right::<4>(both), mask);
+                    v += 1;
+                }
+                quads
+            }
+
+            /// The 5-bit numbers of 32 inputs, of four vectors of nibbles and one of fifth bits.
+            fn fives(numbers: *const u8) -> [Bytes; 8] {
+                let (quads, fifth) = (nibbles(numbers), load(numbers.add(4 * VECTOR)));
+                let bit = splat_byte(16);
+                [
+                    or(quads[0], and(shift_left::<4>(fifth), bit)),
+                    or(quads[1], and(shift_left::<3>(fifth), bit)),
+                    or(quads[2], and(shift_left::<2>(fifth), bit)),
+                    or(quads[3], and(shift_left::<1>(fifth), bit)),
+                    or(quads[4], and(fifth, bit)),
+                    or(quads[5], and(shift_right::<1>(fifth), bit)),
+                    or(quads[6], and(shift_right::<2>(fifth), bit)),
+                    or(quads[7], and(shift_right::<3>(fifth), bit)),
+                ]
+            }
+
+            /// The 6-bit numbers of 16 inputs, of two vectors of lower halves and one of upper bits.
+            fn sixes(numbers: *const u8) -> [Bytes; 4] {
+                let (a, b) = (load(numbers), load(numbers.add(VECTOR)));
+                let (low, high) = (splat_byte(15), load(numbers.add(2 * VECTOR)));
+                [
+                    or(and(a, low), shift_left::<4>(and(high, splat_byte(0x03)))),
+                    or(and(b, low), shift_left::<2>(and(high, splat_byte(0x0C)))),
+                    or(and(shift_right::<4>(a), low), and(high, splat_byte(0x30))),
+                    or(and(shift_right::<4>(b), low), shift_right::<2>(and(high, splat_byte(0xC0)))),
+                ]
+            }
+
+            /// Two times 16 half floats.
+            fn halves2(numbers: *const u8) -> [Floats; 2] {
+                prefetch::ahead_of(numbers);
+                [halves(numbers), halves(numbers.add(VECTOR / 2))]
+            }
+        }
+    };
+}
+
+pub(in crate::kernels) use operations;
+use unpackers;

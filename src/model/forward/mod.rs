@@ -1,0 +1,200 @@
+//! From token ids to logits: the functions of [`Gemma`] that run its layers.
+//!
+//! The layers are computed in one of three ways. [`tensors`] are candle's operations: any device, any weights, gradients.
+//! Where all matrices are [packed](super::packed), a step of one token a sequence is that of [`decode`], and more tokens of
+//! one sequence are read by [`prompt`]; both look at earlier positions through [`attend`].
+
+mod attend;
+mod attention;
+mod decode;
+mod prompt;
+mod tensors;
+
+use super::cache::Cache;
+use super::error::{Error, Result};
+use super::gemma::Gemma;
+use super::logits::RawLogits;
+use crate::kernels::Activations;
+use candle_core::{DType, Tensor};
+
+/// Rows of activations that go through the layers at once; longer prompts are cut. It bounds the memory of attention
+/// scores and of feed-forward activations, and is more than the matrix products need to run at full speed.
+const CHUNK: usize = 256;
+
+impl Gemma {
+    /// Feeds the next tokens of each sequence, `rows` of one length, and returns the logits after the last one:
+    /// `[batch, vocab]`, f32. Used for a prompt as well as for a single step.
+    ///
+    /// # Errors
+    /// Rows that do not fit the cache or the context, an id outside the vocabulary.
+    pub fn forward<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
+        self.forward_raw(rows, cache)?.capped()
+    }
+
+    /// As [`Self::forward`], before the final soft cap: a sampler that keeps few of the logits need not cap the others.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_raw<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<RawLogits> {
+        let mut last = None;
+        self.visit_hidden(rows, cache, |hidden| {
+            last = Some(hidden.narrow(1, hidden.dim(1)? - 1, 1)?);
+            Ok::<(), Error>(())
+        })?;
+        // `visit_hidden` refuses empty rows, so there has been a last one.
+        let last = last.ok_or_else(|| Error::Batch { expected: "tokens".into(), found: "none".into() })?;
+        Ok(RawLogits::new(self.head.forward(&last.squeeze(1)?)?.to_dtype(DType::F32)?, &self.config))
+    }
+
+    /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
+    /// 4 · vocab bytes a token; see [`Self::visit_logits`]. Texts are scored with this, so it never rounds activations
+    /// ([`LoadOptions::unrounded`](super::LoadOptions::unrounded)).
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_all<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
+        let (model, mut parts) = (self.unrounded(), Vec::new());
+        model.visit_hidden(rows, cache, |hidden| {
+            parts.push(model.logits(hidden)?);
+            Ok::<(), Error>(())
+        })?;
+        Ok(Tensor::cat(&parts, 1)?)
+    }
+
+    /// As [`Self::forward_all`], `chunk` positions at a time: `visit` gets the index in `rows` of the first token of the
+    /// chunk and the logits after each token of it, `[batch, at most chunk, vocab]`, f32.
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and whatever `visit` returns.
+    pub fn visit_logits<R: AsRef<[u32]>, E: From<Error>>(
+        &self,
+        rows: &[R],
+        cache: &mut Cache,
+        chunk: usize,
+        mut visit: impl FnMut(usize, &Tensor) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let (model, mut at) = (self.unrounded(), 0);
+        model.visit_hidden(rows, cache, |hidden| {
+            let len = hidden.dim(1).map_err(Error::from)?;
+            for start in (0..len).step_by(chunk.max(1)) {
+                let part = hidden.narrow(1, start, chunk.max(1).min(len - start)).map_err(Error::from)?;
+                visit(at + start, &model.logits(&part)?)?;
+            }
+            at += len;
+            Ok(())
+        })
+    }
+
+    /// The logits after each token of `rows`, `[batch, positions, vocab]`, without a cache and in one piece; gradients
+    /// flow to the tensors of [`Self::from_tensors`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_train<R: AsRef<[u32]>>(&self, rows: &[R]) -> Result<Tensor> {
+        let len = self.check(rows, rows.len(), 0)?;
+        let hidden = self.chunk(rows, 0..len, None, 0)?;
+        self.logits(&hidden)
+    }
+
+    /// Length of the rows, if they are all of one length that fits.
+    pub(super) fn check<R: AsRef<[u32]>>(&self, rows: &[R], batch: usize, start: usize) -> Result<usize> {
+        let len = rows.first().map_or(0, |r| r.as_ref().len());
+        if rows.len() != batch || len == 0 || rows.iter().any(|r| r.as_ref().len() != len) {
+            let lengths: Vec<_> = rows.iter().map(|r| r.as_ref().len()).collect();
+            let expected = format!("{batch} rows of tokens of one length, at least 1");
+            return Err(Error::Batch { expected, found: format!("rows of {lengths:?}") });
+        }
+        let (needed, limit) = (start + len, self.config.max_position);
+        if needed > limit {
+            return Err(Error::Context { needed, limit });
+        }
+        // Before anything is written to the cache.
+        let vocab = self.config.vocab;
+        for row in rows {
+            if let Some(&id) = row.as_ref().iter().find(|id| **id as usize >= vocab) {
+                return Err(Error::Token { id, vocab });
+            }
+        }
+        Ok(len)
+    }
+
+    /// Runs the layers over `rows` in chunks and hands the normalised residual stream of each to `visit`,
+    /// `[batch, positions, hidden]`.
+    fn visit_hidden<R: AsRef<[u32]>, E: From<Error>>(
+        &self,
+        rows: &[R],
+        cache: &mut Cache,
+        mut visit: impl FnMut(&Tensor) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let len = self.check(rows, cache.batch(), cache.len())?;
+        let step = (CHUNK / rows.len()).max(1);
+        for at in (0..len).step_by(step) {
+            let end = (at + step).min(len);
+            let start = cache.len();
+            let hidden = self.chunk(rows, at..end, Some(cache), start)?;
+            cache.len = start + (end - at);
+            visit(&hidden)?;
+        }
+        Ok(())
+    }
+
+    /// The residual stream at its start, `[batch, positions, hidden]`.
+    pub(super) fn embed(&self, ids: &[u32], (batch, len): (usize, usize)) -> Result<Tensor> {
+        let xs = self.embedding.forward(ids, &self.device, self.dtype)?;
+        // The reference rounds the factor to the compute dtype.
+        let factor = (self.config.hidden as f64).sqrt() as f32;
+        let factor = Tensor::new(&[factor], &self.device)?.to_dtype(self.dtype)?;
+        Ok(xs.broadcast_mul(&factor)?.reshape((batch, len, self.config.hidden))?)
+    }
+
+    /// Feeds one token to each of several sequences, which may be of different lengths and have a cache each, and returns
+    /// the logits after it, `[sequences, vocab]`, before the final soft cap. They share the passes over the weights, so
+    /// eight sequences take little longer than one.
+    ///
+    /// # Errors
+    /// Not one token for each cache, a cache of more than one sequence, a full context, an id outside the vocabulary.
+    pub fn step(&self, tokens: &[u32], caches: &mut [&mut Cache]) -> Result<RawLogits> {
+        if tokens.is_empty() || tokens.len() != caches.len() || caches.iter().any(|cache| cache.batch() != 1)
+        {
+            let expected = "a token for each cache, and caches of one sequence each".into();
+            let batches: Vec<usize> = caches.iter().map(|cache| cache.batch()).collect();
+            let found = format!("{} tokens, caches of {batches:?} sequences", tokens.len());
+            return Err(Error::Batch { expected, found });
+        }
+        for (token, cache) in tokens.iter().zip(caches.iter()) {
+            self.check(&[[*token]], 1, cache.len())?;
+        }
+        let xs = self.embed(tokens, (tokens.len(), 1))?;
+        if let Some(logits) = self.step_of_packed(&xs, caches)? {
+            return Ok(logits);
+        }
+        self.step_of_tensors(xs, caches)
+    }
+
+    /// Runs the layers over the tokens `range` of each row, which stand at positions from `start` on.
+    pub(super) fn chunk<R: AsRef<[u32]>>(
+        &self,
+        rows: &[R],
+        range: std::ops::Range<usize>,
+        mut cache: Option<&mut Cache>,
+        start: usize,
+    ) -> Result<Tensor> {
+        let (batch, len) = (rows.len(), range.len());
+        let ids: Vec<u32> = rows.iter().flat_map(|r| r.as_ref()[range.clone()].iter().copied()).collect();
+        let xs = self.embed(&ids, (batch, len))?;
+        if let (Some(packed), Some(cache), 2..) = (&self.packed, &mut cache, len)
+            && batch == 1
+            && cache.layers.iter().all(|layer| layer.past(start).is_some())
+        {
+            let mut numbers = xs.flatten_all()?.to_vec1()?;
+            packed.read(&self.config, &mut numbers, start, &mut cache.layers, Activations::new())?;
+            return self.norm.forward(&Tensor::from_vec(numbers, xs.shape(), &self.device)?);
+        }
+        self.chunk_of_tensors(xs, cache, start)
+    }
+
+    /// `[batch, positions, hidden]` to `[batch, positions, vocab]` in f32, soft-capped.
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        RawLogits::new(self.head.forward(hidden)?.to_dtype(DType::F32)?, &self.config).capped()
+    }
+}
