@@ -6,11 +6,13 @@
 //! detector shares. [`train`] makes a model of your own from plain text, [`quantize`] makes a GGUF file of it, and
 //! [`default_model`] is one that was made so.
 
+pub mod bench;
 pub mod default_model;
 pub mod generate;
 pub mod kernels;
 pub mod model;
 pub mod quantize;
+pub mod respond;
 pub mod sample;
 pub mod text;
 pub mod train;

@@ -294,7 +294,7 @@ fn bench_measures_random_weights() {
     let args =
         ["bench", "--shape", "tiny", "--quant", "q8_0", "--prefill", "8", "--decode", "8", "--depth", "0,70"];
     let more = ["--batch", "1,3", "--repetitions", "2", "--write-gguf", "r.gguf", "--json"];
-    let report: wmdetect::report::bench::BenchReport =
+    let report: wmgen::bench::BenchReport =
         serde_json::from_str(&ok(&run(dir.path(), &[&args[..], &more].concat()))).unwrap();
     assert_eq!((report.model.format.as_str(), report.model.random, report.depths.len()), ("q8_0", true, 2));
     for depth in report.depths {

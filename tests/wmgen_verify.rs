@@ -5,9 +5,9 @@ mod support;
 use std::process::Output;
 
 use support::*;
-use wmdetect::report::verify::{SamplingSource, VerifyReport};
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
+use wmgen::verify::{SamplingSource, VerifyReport};
 
 fn verified(output: &Output) -> Vec<VerifyReport> {
     ok(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()

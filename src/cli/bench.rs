@@ -11,10 +11,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use rayon::prelude::*;
 use wmdetect::report::SCHEMA_VERSION;
-use wmdetect::report::bench::{
+use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, PositionKind, Watermark};
+use wmgen::bench::{
     BenchDecode, BenchDepth, BenchModel, BenchRead, BenchReport, BenchSampling, BenchWatermark, Spread,
 };
-use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, PositionKind, Watermark};
 use wmgen::kernels::elementwise::sum_of_words;
 use wmgen::model::{Cache, Gemma, LoadOptions, Weights};
 use wmgen::quantize::random::{Random, Shape};

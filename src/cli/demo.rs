@@ -1,6 +1,7 @@
 //! `wmgen demo`: the whole idea at a glance.
 
 mod columns;
+mod page;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use anyhow::{Context, Result};
 use rand::Rng;
 use wmdetect::detect::Detector;
 use wmdetect::detect::explain::Explanation;
-use wmdetect::report::html::{self, Column};
+use wmdetect::report::html;
 use wmdetect::report::terminal;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, Watermark};
 use wmdetect::statistics::PValue;
@@ -70,12 +71,12 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let commands = commands(args, &key_path, &marked_path);
 
     if let Some(path) = &args.html {
-        let columns = shown.each_ref().map(|shown| Column {
+        let columns = shown.each_ref().map(|shown| page::Column {
             heading: shown.heading,
             text: &shown.text,
             explanation: &shown.explanation,
         });
-        let page = html::comparison("Marked and unmarked", &intro, &args.prompt, &columns, &commands);
+        let page = page::comparison("Marked and unmarked", &intro, &args.prompt, &columns, &commands);
         std::fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))?;
     }
     let colours = match args.color {

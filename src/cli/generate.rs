@@ -1,7 +1,5 @@
 //! `wmgen generate`.
 
-mod report;
-
 use std::collections::VecDeque;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
@@ -13,12 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rand::Rng;
 use serde::Deserialize;
-use wmdetect::scheme::{Key, PositionKind, Watermark};
+use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
+use wmdetect::scheme::{Key, PositionKind, Scheme, Watermark};
 use wmgen::generate::{Event, FinishReason, Generation, Request};
+use wmgen::respond::{ModelReceipt, Receipt, Timing, WatermarkReceipt};
 use wmgen::sample::Sampling;
 use wmgen::text::{Chat, Role, StopMatcher, StreamDecoder, Turn, plain_prompt, stop_ids};
 
-use self::report::{ErrorReport, Report, Timing};
 use super::args::GenerateArgs;
 use super::model::Loaded;
 use super::{keys, print, print_json, read_text, say};
@@ -280,12 +279,54 @@ impl<'a> Job<'a> {
             }
         }
         let now = Instant::now();
-        let timing = Timing::new(answer.prefill, answer.decode.unwrap_or((now, now)), &answer.texts);
+        let (start, end) = answer.decode.unwrap_or((now, now));
+        let decode_s = (end - start).as_secs_f64();
+        // The first token of each text is the prompt's.
+        let steps: usize = answer.texts.iter().map(|text| text.tokens.len().saturating_sub(1)).sum();
+        let timing = Timing {
+            prefill_s: answer.prefill.as_secs_f64(),
+            decode_s,
+            tokens_per_s: (steps > 0 && decode_s > 0.0).then(|| steps as f64 / decode_s),
+        };
         for text in answer.texts {
-            let prompt = answer.prompt.clone();
-            output.put(&Report::new(text, prompt, self.key, answer.sampling, self.loaded, timing))?;
+            output.put(&self.receipt(text, answer.prompt.clone(), answer.sampling, timing))?;
         }
         Ok(())
+    }
+
+    fn receipt(
+        &self,
+        text: Draft<'_>,
+        prompt_tokens: Vec<u32>,
+        sampling: Sampling,
+        timing: Timing,
+    ) -> Receipt {
+        let scheme = self.key.map(Key::scheme);
+        let model = &self.loaded.model;
+        Receipt {
+            schema_version: SCHEMA_VERSION,
+            text: text.text,
+            tokens: text.tokens,
+            prompt_tokens,
+            finish_reason: Some(text.finished.unwrap_or(FinishReason::Interrupted)),
+            watermark: WatermarkReceipt {
+                applied: text.marked > 0,
+                scheme: scheme.map(|scheme| scheme.name().to_owned()),
+                key_id: self.key.map(Key::id),
+                ngram_len: scheme.map(Scheme::ngram_len),
+                depth: scheme.map(Scheme::depth),
+                marked_tokens: text.marked,
+                repeated_contexts: text.repeated,
+            },
+            sampling,
+            model: ModelReceipt {
+                name: self.loaded.name.clone(),
+                fingerprint: model.fingerprint().map(str::to_owned),
+                dtype: model.dtype().as_str().to_owned(),
+                softcap: model.config().attn_softcap.is_some() || model.config().final_softcap.is_some(),
+            },
+            timing,
+        }
     }
 }
 
@@ -329,7 +370,7 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn put(&mut self, report: &Report) -> Result<()> {
+    fn put(&mut self, report: &Receipt) -> Result<()> {
         let line = serde_json::to_string(report)?;
         if self.args.json {
             print(format!("{line}\n").as_bytes())?;
@@ -342,7 +383,7 @@ impl Output<'_> {
 
     fn put_error(&mut self, prompt: usize, error: String) -> Result<()> {
         self.failed = true;
-        let row = ErrorReport { schema_version: 1, input: format!("line {}", prompt + 1), error };
+        let row = ErrorRow { schema_version: SCHEMA_VERSION, input: format!("line {}", prompt + 1), error };
         if self.args.json {
             return print_json(&row);
         }

@@ -9,7 +9,7 @@ mod keys;
 mod model;
 mod perplexity;
 mod quantize;
-mod receipt;
+mod receipts;
 mod train;
 mod verify;
 

@@ -9,23 +9,23 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use wmdetect::model_ratio::{self, Evidence, Options};
-use wmdetect::report::verify::{
-    SamplingSource, VerifyDetector, VerifyModel, VerifyReport, VerifySampling, VerifySpan,
-};
 use wmdetect::report::{Changes, ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::Key;
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::verdict::Verdict;
+use wmgen::respond::Receipt;
 use wmgen::sample::Sampling;
 use wmgen::text::{Chat, Role, Turn, plain_prompt};
-use wmgen::verify::{Reader, TEMPERATURES};
+use wmgen::verify::{
+    Reader, SamplingSource, TEMPERATURES, VerifyDetector, VerifyModel, VerifyReport, VerifySampling,
+    VerifySpan,
+};
 
 use super::args::VerifyArgs;
 use super::model::Loaded;
-use super::receipt::{self, Receipt};
-use super::{keys, print, print_json, read_text, say};
+use super::{keys, print, print_json, read_text, receipts, say};
 
 /// What is known of how a text was made.
 struct Origin {
@@ -47,7 +47,7 @@ struct Text {
 pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     check(args)?;
     let key = keys::read(&args.key)?;
-    let receipts = args.receipt.as_deref().map(receipt::read).transpose()?;
+    let given_receipts = args.receipt.as_deref().map(receipts::read).transpose()?;
     let tokenizer = args.model.open_tokenizer()?;
     keys::check_binding(&key, &tokenizer)?;
     let prompt = prompt(args, &tokenizer)?;
@@ -70,7 +70,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
         }
     };
     if args.files.is_empty() {
-        for (name, receipt) in receipts.into_iter().flatten() {
+        for (name, receipt) in given_receipts.into_iter().flatten() {
             let report = receipt.and_then(|receipt| {
                 let text = Text { ids: receipt.tokens.clone(), ..Text::default() };
                 job.verify(&job.origin(&receipt), text)
@@ -78,8 +78,8 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
             show(name, report)?;
         }
     } else {
-        let origin = match receipts {
-            Some(receipts) => job.origin(&receipt::common(receipts)?),
+        let origin = match given_receipts {
+            Some(receipts) => job.origin(&receipts::common(receipts)?),
             None => given(args, prompt),
         };
         for path in &args.files {
@@ -167,8 +167,8 @@ impl Job<'_> {
             ));
         }
         let id = self.key.id();
-        match receipt.key_id() {
-            Some(key_id) if key_id == id => {}
+        match &receipt.watermark.key_id {
+            Some(key_id) if *key_id == id => {}
             Some(key_id) => {
                 warnings.push(format!(
                     "the receipt is of key {key_id}, but the mark that was looked for is of key {id}"
@@ -180,7 +180,7 @@ impl Job<'_> {
         }
         Origin {
             prompt: receipt.prompt_tokens.clone(),
-            settings: vec![receipt.sampling()],
+            settings: vec![Sampling { seed: 0, ..receipt.sampling }],
             source: SamplingSource::Receipt,
             warnings,
         }
@@ -332,7 +332,7 @@ impl Job<'_> {
             tokens: tokens as u64,
             read_tokens: evidence.tokens.len() as u64,
             scored_tokens: evidence.scored_tokens() as u64,
-            detector: VerifyDetector::RunningRatio,
+            detector: VerifyDetector::ModelRatio,
             ln_e: evidence.ln_sup,
             ln_ceiling: evidence.ln_ceiling,
             log10_p_text: evidence.text_only.map(|p| p.log10),

@@ -21,7 +21,7 @@ pub use wmdetect::scheme::Distribution;
 use wmdetect::scheme::DistributionError;
 
 /// How to sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sampling {
     /// Logits are divided by it; 0 takes the most likely token.
     pub temperature: f64,
@@ -31,7 +31,8 @@ pub struct Sampling {
     pub top_p: f64,
     /// Divides positive and multiplies negative logits of tokens that came up before; 1 changes nothing.
     pub repeat_penalty: f32,
-    /// Seed of the draws.
+    /// Seed of the draws; a reader of texts needs none.
+    #[serde(default)]
     pub seed: u64,
 }
 

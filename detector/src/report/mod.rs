@@ -1,13 +1,11 @@
 //! The JSON contract: one object a text. `docs/json.md` describes each field.
 
 mod attribution;
-pub mod bench;
 mod calibration;
 mod changes;
 pub mod html;
 mod segments;
 pub mod terminal;
-pub mod verify;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,6 @@
 //! Everything that comes from outside (texts, names, warnings) goes through `Escaped`.
 
 mod calibration;
-mod comparison;
 mod score;
 #[cfg(test)]
 mod tests;
@@ -11,7 +10,6 @@ mod tests;
 use std::fmt;
 
 pub use calibration::calibration;
-pub use comparison::{Column, comparison};
 pub use score::{Scored, score, sentence};
 
 /// Writing to a string cannot fail; this keeps that in one place.
@@ -23,9 +21,16 @@ macro_rules! put {
 }
 use put;
 
+/// What other programs build their own pages of; outside the promises of the version number.
+#[doc(hidden)]
+pub mod parts {
+    pub use super::score::{coloured, legend, meaning, shown_p};
+    pub use super::{Escaped, page, warnings};
+}
+
 /// A text as HTML shows it, in an element or in a quoted attribute. Controls that HTML forbids, and those that change
 /// the direction of what follows, become U+FFFD: a text must not rearrange the page around it.
-struct Escaped<'a>(&'a str);
+pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +55,7 @@ impl fmt::Display for Escaped<'_> {
 }
 
 /// The page around `body`, which is HTML.
-fn page(title: &str, body: &str) -> String {
+pub fn page(title: &str, body: &str) -> String {
     let style = include_str!("style.css");
     let title = Escaped(title);
     format!(
@@ -67,7 +72,8 @@ fn fact(body: &mut String, name: &str, value: &str) {
     put!(body, "<tr><th>{}</th><td>{}</td></tr>\n", Escaped(name), Escaped(value));
 }
 
-fn warnings(body: &mut String, warnings: &[String]) {
+/// The warnings as a list, if there are any.
+pub fn warnings(body: &mut String, warnings: &[String]) {
     if warnings.is_empty() {
         return;
     }

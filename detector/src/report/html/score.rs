@@ -63,7 +63,8 @@ fn contents(body: &mut String, texts: &[Scored]) {
     body.push_str("</table></div>\n");
 }
 
-pub(super) fn shown_p(report: &Report) -> String {
+/// The p-value of a report that has one.
+pub fn shown_p(report: &Report) -> String {
     report.log10_p.map_or_else(String::new, |log10| PValue { log10, kind: report.p_kind }.to_string())
 }
 
@@ -128,7 +129,7 @@ fn one(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
 }
 
 /// The text, or the token ids where there is none, in the colours of the legend.
-pub(super) fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
+pub fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     body.push_str("<div class=\"text\">");
     match bytes {
         Some(bytes) => text(body, bytes, explanation),
@@ -137,7 +138,8 @@ pub(super) fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Ex
     body.push_str("</div>\n");
 }
 
-pub(super) fn legend(body: &mut String, explanation: &Explanation) {
+/// What the colours mean.
+pub fn legend(body: &mut String, explanation: &Explanation) {
     body.push_str("<p class=\"legend\">With its neighbours, a word is ");
     for (i, (name, _)) in LEVELS.iter().enumerate() {
         put!(body, "<span class=\"e{}\">{name}</span> ", i + 1);
@@ -211,7 +213,8 @@ fn ids(body: &mut String, explanation: &Explanation) {
     runs.end();
 }
 
-pub(super) fn meaning(body: &mut String) {
+/// What a verdict means, and what it does not.
+pub fn meaning(body: &mut String) {
     body.push_str(
         "<section>\n<h2>What this means, and what it does not</h2>\n\
          <p><strong>Watermarked</strong> means that the text, or a part of it, was written with this key's mark, \

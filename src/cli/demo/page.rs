@@ -1,12 +1,14 @@
 //! The page of `wmgen demo --html`: texts beside each other.
 
-use super::score::{coloured, legend, meaning, sentence, shown_p};
-use super::{Escaped, page, put, warnings};
-use crate::detect::explain::Explanation;
+use std::fmt::Write as _;
+
+use wmdetect::detect::explain::Explanation;
+use wmdetect::report::html::parts::{Escaped, coloured, legend, meaning, page, shown_p, warnings};
+use wmdetect::report::html::sentence;
 
 /// One of the texts.
 #[derive(Clone, Copy, Debug)]
-pub struct Column<'a> {
+pub(super) struct Column<'a> {
     /// What stands above it.
     pub heading: &'a str,
     /// The text.
@@ -17,23 +19,30 @@ pub struct Column<'a> {
 
 /// A page of texts that continue one prompt: what was done (`intro`), the texts, what to try next (`commands`, a line
 /// each).
-pub fn comparison(title: &str, intro: &str, prompt: &str, columns: &[Column<'_>], commands: &str) -> String {
+pub(super) fn comparison(
+    title: &str,
+    intro: &str,
+    prompt: &str,
+    columns: &[Column<'_>],
+    commands: &str,
+) -> String {
     let mut body = String::new();
-    put!(body, "<p>{}</p>\n", Escaped(intro));
+    // Writing to a string cannot fail.
+    let _ = writeln!(body, "<p>{}</p>", Escaped(intro));
     if !prompt.is_empty() {
-        put!(body, "<p class=\"prompt\">{} …</p>\n", Escaped(prompt));
+        let _ = writeln!(body, "<p class=\"prompt\">{} …</p>", Escaped(prompt));
     }
     body.push_str("<div class=\"columns\">\n");
     for Column { heading, text, explanation } in columns {
         let report = &explanation.report;
-        put!(body, "<section>\n<h2>{}</h2>\n", Escaped(heading));
-        put!(body, "<p class=\"verdict {}\">{}", report.verdict.name(), report.verdict);
+        let _ = writeln!(body, "<section>\n<h2>{}</h2>", Escaped(heading));
+        let _ = write!(body, "<p class=\"verdict {}\">{}", report.verdict.name(), report.verdict);
         if report.log10_p.is_some() {
-            put!(body, ", p = {}", Escaped(&shown_p(report)));
+            let _ = write!(body, ", p = {}", Escaped(&shown_p(report)));
         }
-        put!(
+        let _ = writeln!(
             body,
-            "<br><span class=\"small\">{} {} of {} tokens count.</span></p>\n",
+            "<br><span class=\"small\">{} {} of {} tokens count.</span></p>",
             Escaped(&sentence(report)),
             report.scored_tokens,
             report.tokens
@@ -48,7 +57,7 @@ pub fn comparison(title: &str, intro: &str, prompt: &str, columns: &[Column<'_>]
         legend(&mut body, column.explanation);
     }
     if !commands.is_empty() {
-        put!(body, "<h2>Try next</h2>\n<pre>{}</pre>\n", Escaped(commands));
+        let _ = writeln!(body, "<h2>Try next</h2>\n<pre>{}</pre>", Escaped(commands));
     }
     meaning(&mut body);
     page(title, &body)

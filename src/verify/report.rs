@@ -1,18 +1,18 @@
-//! What `wmgen verify` says.
+//! What a verification says of one text: the object of `wmgen verify --json`.
 
 use serde::{Deserialize, Serialize};
 
-use super::Changes;
-use crate::statistics::PKind;
-use crate::verdict::Verdict;
+use wmdetect::report::Changes;
+use wmdetect::statistics::PKind;
+use wmdetect::verdict::Verdict;
 
 /// The exact likelihood ratio of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct VerifyReport {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    /// [`SCHEMA_VERSION`](wmdetect::report::SCHEMA_VERSION).
     pub schema_version: u32,
-    /// As in [`Report`](super::Report); for a receipt's own tokens its path, and its line if there are several.
+    /// Where the text came from: a path, `-`, or the path of a receipt, with its line if there are several. Empty from
+    /// the library.
     pub input: String,
     /// The key's scheme.
     pub scheme: String,
@@ -68,7 +68,6 @@ pub struct VerifyReport {
 
 /// A model by name and digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct VerifyModel {
     /// The name it was asked for by.
     pub name: String,
@@ -80,8 +79,9 @@ pub struct VerifyModel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyDetector {
-    /// [`exact`](crate::model_ratio).
-    RunningRatio,
+    /// The likelihood ratio of [`wmdetect::model_ratio`].
+    #[serde(rename = "exact_ratio")]
+    ModelRatio,
 }
 
 /// Where the sampling settings come from.
@@ -98,7 +98,6 @@ pub enum SamplingSource {
 
 /// The sampling settings that a text was read with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct VerifySampling {
     /// Where they come from.
     pub source: SamplingSource,
@@ -116,7 +115,6 @@ pub struct VerifySampling {
 
 /// A marked passage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct VerifySpan {
     /// First byte in the original text and the one after the last; null where the input was token ids.
     pub bytes: Option<[u64; 2]>,

@@ -1,12 +1,11 @@
-//! What `wmgen bench` measured.
+//! What a benchmark measured: the object of `wmgen bench --json`.
 
 use serde::{Deserialize, Serialize};
 
 /// The speed of one model on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BenchReport {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    /// [`SCHEMA_VERSION`](wmdetect::report::SCHEMA_VERSION).
     pub schema_version: u32,
     /// What ran.
     pub model: BenchModel,
@@ -32,7 +31,6 @@ pub struct BenchReport {
 
 /// The model that ran.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BenchModel {
     /// A shape's name, or where the model came from.
     pub name: String,
@@ -48,7 +46,6 @@ pub struct BenchModel {
 
 /// How tokens were drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BenchSampling {
     /// As in a receipt of `wmgen generate`.
     pub temperature: f64,
@@ -60,7 +57,6 @@ pub struct BenchSampling {
 
 /// The mark of the marked runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BenchWatermark {
     /// The scheme of a key made for the run.
     pub scheme: String,
@@ -72,7 +68,6 @@ pub struct BenchWatermark {
 
 /// Median and extremes over the repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Spread {
     /// The middle one, or the mean of the two in the middle.
     pub median: f64,
@@ -99,7 +94,6 @@ impl Spread {
 
 /// A read of all weights by all threads, which bounds a decode step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BenchRead {
     /// 10⁹ bytes a second.
     pub gigabytes_per_second: Spread,
@@ -109,7 +103,6 @@ pub struct BenchRead {
 
 /// One depth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BenchDepth {
     /// Positions in the cache before each run.
     pub depth: u64,
@@ -121,7 +114,6 @@ pub struct BenchDepth {
 
 /// Decoding of some sequences together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BenchDecode {
     /// Sequences that share each pass over the weights.
     pub sequences: u64,

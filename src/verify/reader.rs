@@ -1,9 +1,8 @@
-//! Reads a text again with the model that may have written it, for the exact likelihood ratio
-//! ([`wmdetect::model_ratio`]).
+//! Reads a text again with the model that may have written it, for [`wmdetect::model_ratio`].
 //!
-//! A pass over the text gives the logits of all positions; each yields one distribution a sampling setting, as the
-//! generator would have drawn from, and is dropped. So memory does not grow with the text but for the model's cache, and
-//! the cost is that of reading a prompt of this length.
+//! A pass over the text gives the logits of all positions; each yields one distribution for each sampling setting, as
+//! the generator would have drawn from, and is dropped. So only the model's cache grows with the text, and the cost is
+//! that of reading a prompt of this length.
 
 use std::ops::ControlFlow;
 

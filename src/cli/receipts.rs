@@ -1,0 +1,51 @@
+//! Files of receipts.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use wmgen::respond::{Receipt, ReceiptError};
+
+/// What makes such a file.
+const EXPECTED: &str = "expected a line of what `wmgen generate --json` prints";
+
+/// The receipts of a file, each with its name: the path, and the line where there are several. A bad line is an entry
+/// of its own.
+pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>> {
+    let text = super::read_text(path)?;
+    let name = path.display();
+    let lines: Vec<_> = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).collect();
+    if lines.is_empty() {
+        bail!("{name} is empty; {EXPECTED}");
+    }
+    let several = lines.len() > 1;
+    let parsed = |line| {
+        Receipt::parse(line).map_err(|error| match error {
+            ReceiptError::Json(_) => format!("{error}; {EXPECTED}"),
+            error => error.to_string(),
+        })
+    };
+    Ok(lines
+        .into_iter()
+        .map(|(index, line)| {
+            let place = if several { format!("{name}:{}", index + 1) } else { name.to_string() };
+            (place, parsed(line))
+        })
+        .collect())
+}
+
+/// The one receipt that speaks for every text of a prompt.
+pub(super) fn common(receipts: Vec<(String, Result<Receipt, String>)>) -> Result<Receipt> {
+    let mut first: Option<(String, Receipt)> = None;
+    for (place, receipt) in receipts {
+        let receipt = receipt.map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
+        match &first {
+            Some((first, other)) if !receipt.is_like(other) => bail!(
+                "{place} has another prompt, sampling, model or key than {first}, so it is open which belongs to the \
+                 texts; pass a receipt of one line, or no FILE to verify the receipts' own tokens"
+            ),
+            Some(_) => {}
+            None => first = Some((place, receipt)),
+        }
+    }
+    Ok(first.map(|(_, receipt)| receipt).expect("a file of receipts has a line"))
+}

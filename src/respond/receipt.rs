@@ -1,0 +1,169 @@
+//! Receipts: how a text was made, as one JSON object a line. The generator writes them and the verifier reads them.
+
+use serde::{Deserialize, Serialize};
+use wmdetect::report::SCHEMA_VERSION;
+
+use crate::generate::FinishReason;
+use crate::sample::Sampling;
+
+/// How one text was made.
+///
+/// A reader ignores fields that it does not know, and needs only what a verifier needs: tokens, prompt, sampling,
+/// model and the key's id. Of the other fields an absent one is empty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The text.
+    #[serde(default)]
+    pub text: String,
+    /// Ids of the text.
+    pub tokens: Vec<u32>,
+    /// Ids of the prompt.
+    pub prompt_tokens: Vec<u32>,
+    /// Why the text ended.
+    pub finish_reason: Option<FinishReason>,
+    /// The mark.
+    pub watermark: WatermarkReceipt,
+    /// How the tokens were drawn.
+    pub sampling: Sampling,
+    /// The model that wrote the text.
+    pub model: ModelReceipt,
+    /// How long it took.
+    #[serde(default)]
+    pub timing: Timing,
+}
+
+/// The mark of a text, counted while it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WatermarkReceipt {
+    /// Whether any token was drawn with the mark.
+    pub applied: bool,
+    /// The key's scheme; null without a key, and so are the next three.
+    pub scheme: Option<String>,
+    /// The key's public id.
+    pub key_id: Option<String>,
+    /// Context length plus one.
+    pub ngram_len: Option<usize>,
+    /// Layers.
+    pub depth: Option<usize>,
+    /// Tokens that were drawn with the mark.
+    pub marked_tokens: usize,
+    /// Tokens that were not marked because their context had come up before.
+    pub repeated_contexts: usize,
+}
+
+/// The model that wrote a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelReceipt {
+    /// The name it was asked for by.
+    pub name: String,
+    /// Digest of its files; null for a model without files.
+    pub fingerprint: Option<String>,
+    /// Type of the activations.
+    #[serde(default)]
+    pub dtype: String,
+    /// Whether any soft cap was in effect.
+    #[serde(default)]
+    pub softcap: bool,
+}
+
+/// Times of one prompt, which its texts share. Texts of other prompts that were decoded together share the time of
+/// decoding, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names)] // the unit is part of a JSON field's name
+pub struct Timing {
+    /// Seconds of reading the prompt.
+    pub prefill_s: f64,
+    /// Seconds from the first token to the last.
+    pub decode_s: f64,
+    /// Tokens a second of all texts of the prompt after each one's first; null if there are none.
+    pub tokens_per_s: Option<f64>,
+}
+
+/// Errors from reading a receipt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiptError {
+    /// Another kind of line.
+    #[error("not a receipt: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A receipt of another version.
+    #[error("the receipt has schema_version {found}, expected 1; use the wmgen that wrote it")]
+    Version {
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl Receipt {
+    /// Reads a receipt.
+    ///
+    /// # Errors
+    /// Returns an error if `json` is not a receipt, or one of another version.
+    pub fn parse(json: &str) -> Result<Self, ReceiptError> {
+        let receipt: Self = serde_json::from_str(json)?;
+        match receipt.schema_version {
+            SCHEMA_VERSION => Ok(receipt),
+            found => Err(ReceiptError::Version { found }),
+        }
+    }
+
+    /// Whether `other` has the same prompt, sampling settings, model and key. Seeds may differ: a reader does not need
+    /// them.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let settings = |receipt: &Self| Sampling { seed: 0, ..receipt.sampling };
+        self.prompt_tokens == other.prompt_tokens
+            && settings(self) == settings(other)
+            && self.model.fingerprint == other.model.fingerprint
+            && self.watermark.key_id == other.watermark.key_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = concat!(
+        r#"{"schema_version":1,"text":"a b","tokens":[5,6],"prompt_tokens":[2],"finish_reason":"length","#,
+        r#""watermark":{"applied":true,"scheme":"synthid-sha256","key_id":"7c41e2ea1e5c6796","ngram_len":5,"depth":30,"#,
+        r#""marked_tokens":2,"repeated_contexts":0},"sampling":{"temperature":0.7,"top_k":100,"top_p":0.95,"#,
+        r#""repeat_penalty":1.1,"seed":18446744073709551615},"model":{"name":"m","fingerprint":null,"dtype":"f32","#,
+        r#""softcap":true},"timing":{"prefill_s":0.25,"decode_s":0.5,"tokens_per_s":2.0}}"#
+    );
+
+    /// The contract: names, order and numbers.
+    #[test]
+    fn what_is_read_is_written_again_to_the_byte() {
+        let receipt = Receipt::parse(LINE).unwrap();
+        assert_eq!((receipt.sampling.seed, receipt.finish_reason), (u64::MAX, Some(FinishReason::Length)));
+        assert_eq!(serde_json::to_string(&receipt).unwrap(), LINE);
+    }
+
+    #[test]
+    fn a_reader_takes_unknown_fields_and_refuses_other_versions() {
+        let more = LINE.replacen('{', r#"{"channel":3,"#, 1).replace(r#""seed""#, r#""min_p":0.1,"seed""#);
+        assert_eq!(Receipt::parse(&more).unwrap(), Receipt::parse(LINE).unwrap());
+        let other = LINE.replace(r#""schema_version":1"#, r#""schema_version":2"#);
+        assert!(matches!(Receipt::parse(&other), Err(ReceiptError::Version { found: 2 })));
+        assert!(matches!(Receipt::parse("{}"), Err(ReceiptError::Json(_))));
+    }
+
+    #[test]
+    fn what_a_verifier_needs_is_enough() {
+        let line = r#"{"schema_version":1,"tokens":[5],"prompt_tokens":[2],"watermark":{"key_id":null},"sampling":
+            {"temperature":1,"top_k":0,"top_p":1,"repeat_penalty":1},"model":{"name":"m","fingerprint":"00"}}"#;
+        assert_eq!(Receipt::parse(line).unwrap().finish_reason, None);
+    }
+
+    #[test]
+    fn texts_of_one_prompt_are_alike_whatever_their_seeds() {
+        let one = Receipt::parse(LINE).unwrap();
+        let mut other = Receipt { tokens: vec![7], ..one.clone() };
+        other.sampling.seed = 1;
+        assert!(one.is_like(&other));
+        other.sampling.top_k = 99;
+        assert!(!one.is_like(&other));
+    }
+}
