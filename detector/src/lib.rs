@@ -17,14 +17,17 @@
 //! # fn main() {}
 //! ```
 
+pub mod atomic_file;
 pub mod calibration;
 pub mod detect;
+pub mod hex;
 pub mod ignore;
 pub mod model_ratio;
 pub mod report;
 pub mod scheme;
 pub mod segments;
-mod split_mix;
+#[doc(hidden)]
+pub mod split_mix;
 pub mod statistics;
 #[cfg(feature = "text")]
 pub mod text;

@@ -1,7 +1,7 @@
 //! SplitMix64 (Steele, Lea, Flood 2014): numbers from a seed for simulations, and a mixing of bits. No secret comes from it.
 
 /// A bijection of 64-bit numbers in which every bit of the result depends on every bit of `z`.
-pub(crate) fn mix(z: u64) -> u64 {
+pub fn mix(z: u64) -> u64 {
     let z = z.wrapping_add(STEP);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -12,15 +12,14 @@ pub(crate) fn mix(z: u64) -> u64 {
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The next number of the generator with this state.
-pub(crate) fn next(state: &mut u64) -> u64 {
+pub fn next(state: &mut u64) -> u64 {
     let number = mix(*state);
     *state = state.wrapping_add(STEP);
     number
 }
 
 /// The next number as one of [0, 1), in steps of 2⁻⁵³.
-#[cfg(test)]
-pub(crate) fn unit(state: &mut u64) -> f64 {
+pub fn unit(state: &mut u64) -> f64 {
     (next(state) >> 11) as f64 / (1_u64 << 53) as f64
 }
 

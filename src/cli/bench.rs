@@ -1,8 +1,7 @@
 //! `wmgen bench`: how fast a model runs here, with and without the mark, beside what reading its weights alone takes.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use rayon::prelude::*;
+use wmdetect::atomic_file::AtomicFile;
 use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, PositionKind, Watermark};
 use wmgen::bench::{
@@ -120,18 +120,10 @@ fn open(args: &BenchArgs) -> Result<Weights> {
     Ok(Weights::from_gguf_bytes(bytes, shape.name())?)
 }
 
-/// Writes the file whole or not at all.
 fn write_whole(random: &Random, path: &Path) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let write = || -> Result<()> {
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(&part)?);
-        random.write(&mut file)?;
-        file.flush()?;
-        Ok(std::fs::rename(&part, path)?)
-    };
-    write().inspect_err(|_| drop(std::fs::remove_file(&part)))
+    let mut file = BufWriter::with_capacity(1 << 20, AtomicFile::create(path)?);
+    random.write(&mut file)?;
+    Ok(file.into_inner()?.commit()?)
 }
 
 fn weight_bytes(weights: &Weights) -> u64 {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rand::Rng;
+use wmdetect::atomic_file;
 use wmdetect::detect::Detector;
 use wmdetect::detect::explain::Explanation;
 use wmdetect::report::html;
@@ -77,7 +78,8 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
             explanation: &shown.explanation,
         });
         let page = page::comparison("Marked and unmarked", &intro, &args.prompt, &columns, &commands);
-        std::fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))?;
+        atomic_file::write(path, page.as_bytes())
+            .with_context(|| format!("cannot write the page {}", path.display()))?;
     }
     let colours = match args.color {
         ColorArg::Always => true,
@@ -209,7 +211,8 @@ impl Folder {
 
     fn text(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        atomic_file::write(&path, text.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 

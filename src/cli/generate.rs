@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rand::Rng;
 use serde::Deserialize;
+use wmdetect::atomic_file;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, PositionKind, Scheme, Watermark};
 use wmgen::generate::{Event, FinishReason, Generation, Request};
@@ -394,13 +395,8 @@ impl Output<'_> {
 
 /// Writes the JSON lines whole or not at all.
 fn write_receipt(path: &Path, lines: &[String]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = path.with_file_name(name);
     let mut content = lines.join("\n");
     content.push('\n');
-    std::fs::write(&part, content)
-        .and_then(|()| std::fs::rename(&part, path))
-        .inspect_err(|_| drop(std::fs::remove_file(&part)))
+    atomic_file::write(path, content.as_bytes())
         .with_context(|| format!("cannot write the receipt {}", path.display()))
 }

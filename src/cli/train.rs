@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use serde::Serialize;
+use wmdetect::atomic_file;
 use wmdetect::text::Tokenizer;
 use wmgen::model::Config;
 use wmgen::train::curve::{self, Point};
@@ -164,7 +165,7 @@ fn save(run: &Trainer<'_>, dir: &Path, checkpoint: &Path, tokenizer_json: &str) 
     run.save(checkpoint)?;
     run.export(dir, tokenizer_json)?;
     let curve = dir.join("loss.svg");
-    std::fs::write(&curve, curve::svg(run.points()))
+    atomic_file::write(&curve, curve::svg(run.points()).as_bytes())
         .with_context(|| format!("cannot write {}", curve.display()))
 }
 
@@ -196,7 +197,7 @@ fn report(run: &Trainer<'_>, config: &Config, settings: &Settings, data: &Data, 
     let path = dir.join("training.json");
     let mut json = serde_json::to_vec_pretty(&report)?;
     json.push(b'\n');
-    std::fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    atomic_file::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
     say(&format!(
         "held out: {held_out:.4} nats a token over {scored} tokens, perplexity {:.2}, {:.4} bits a byte; {:.2} million tokens in {}; {}",
         report.perplexity,
@@ -222,10 +223,7 @@ fn tokenizer_json(args: &TrainArgs, text: &str) -> Result<String> {
         let paragraphs: Vec<&str> = corpus::documents(text).into_iter().flatten().collect();
         tokenizer::train(&paragraphs, args.vocab)?
     };
-    // Whole or not at all: --resume takes what it finds.
-    let temporary = place.with_extension("json.new");
-    std::fs::write(&temporary, &json)
-        .and_then(|()| std::fs::rename(&temporary, &place))
+    atomic_file::write(&place, json.as_bytes())
         .with_context(|| format!("cannot write {}", place.display()))?;
     Ok(json)
 }

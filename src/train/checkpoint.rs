@@ -8,9 +8,9 @@ use super::error::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
+use wmdetect::atomic_file;
 
 /// What a checkpoint holds besides numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub fn write(path: &Path, state: &State, numbers: &Numbers) -> Result<()> {
     }
     let metadata = HashMap::from([(STATE.to_owned(), json), (BITS.to_owned(), bits)]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(|e| damaged(&e))?;
-    write_atomically(path, &file)
+    atomic_file::write(path, &file).map_err(Error::write(path))
 }
 
 /// Reads a checkpoint.
@@ -123,20 +123,6 @@ pub fn read(path: &Path) -> Result<(State, Numbers)> {
     };
     let numbers = Numbers { params: numbers("params")?, mean: numbers("mean")?, square: numbers("square")? };
     Ok((state, numbers))
-}
-
-/// Writes a file beside its place, waits for the disk, and renames it.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(Error::write(path))
 }
 
 /// Little-endian bytes of numbers.

@@ -156,7 +156,7 @@ impl Data {
                 hash.update(token.to_le_bytes());
             }
         }
-        hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        wmdetect::hex::encode(&hash.finalize())
     }
 }
 

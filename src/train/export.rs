@@ -1,6 +1,6 @@
 //! A trained model as a Hugging Face directory.
 
-use super::checkpoint::{to_bytes, write_atomically};
+use super::checkpoint::to_bytes;
 use super::error::{Error, Result};
 use super::parameters::Table;
 use super::tokenizer::PAD;
@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
+use wmdetect::atomic_file;
 
 /// config.json, with the rotary embedding in both spellings: of transformers before version 5 and since.
 pub fn config_json(config: &Config) -> Value {
@@ -106,9 +107,13 @@ pub fn write(dir: &Path, config: &Config, params: &[f32], tokenizer_json: &str) 
         "model_max_length": config.max_position,
     });
     let pretty = |value: &Value| format!("{value:#}\n").into_bytes();
-    write_atomically(&dir.join("config.json"), &pretty(&config_json))?;
-    write_atomically(&dir.join("generation_config.json"), &pretty(&generation))?;
-    write_atomically(&dir.join("tokenizer_config.json"), &pretty(&tokenizer))?;
-    write_atomically(&dir.join("tokenizer.json"), tokenizer_json.as_bytes())?;
-    write_atomically(&dir.join("model.safetensors"), &weights)
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.join(name);
+        atomic_file::write(&path, bytes).map_err(Error::write(path))
+    };
+    write("config.json", &pretty(&config_json))?;
+    write("generation_config.json", &pretty(&generation))?;
+    write("tokenizer_config.json", &pretty(&tokenizer))?;
+    write("tokenizer.json", tokenizer_json.as_bytes())?;
+    write("model.safetensors", &weights)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use wmdetect::atomic_file;
 use wmdetect::calibration::{Corpus, Options, calibrate};
 use wmdetect::detect::Detector;
 use wmdetect::ignore::{IGNORE_VERSION, IgnoreFile, IgnorePassage};
@@ -85,7 +86,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     }
     report.shared.passages.truncate(LISTED);
     if let Some(path) = &args.html {
-        std::fs::write(path, html::calibration(&report))
+        atomic_file::write(path, html::calibration(&report).as_bytes())
             .with_context(|| format!("cannot write the page {}", path.display()))?;
     }
     if args.json {
@@ -126,7 +127,8 @@ fn write_ignore(
     };
     let mut json = serde_json::to_vec_pretty(&file)?;
     json.push(b'\n');
-    std::fs::write(path, json).with_context(|| format!("cannot write the ignore file {}", path.display()))
+    atomic_file::write(path, &json)
+        .with_context(|| format!("cannot write the ignore file {}", path.display()))
 }
 
 /// The report in a few lines: the answer first.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use wmdetect::atomic_file;
 use wmdetect::detect::explain::Explanation;
 use wmdetect::detect::{Detector, StreamOptions};
 use wmdetect::report::html::{self, Scored};
@@ -74,7 +75,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         },
     )?;
     if let Some(path) = &args.html {
-        std::fs::write(path, html::score(&scored_texts))
+        atomic_file::write(path, html::score(&scored_texts).as_bytes())
             .with_context(|| format!("cannot write the page {}", path.display()))?;
     }
     Ok(verdict_code(failed, args.exit_code && !found))

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write as _};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use wmdetect::atomic_file;
 use wmdetect::report::{SCHEMA_VERSION, TrainReport};
 use wmdetect::scheme::gvalues::GBits;
 use wmdetect::scheme::{Key, TextGValues};
@@ -140,11 +141,8 @@ fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Row) -> Result<(Vec<GBi
 }
 
 fn write(path: &Path, content: &str, replace: bool) -> Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).truncate(true);
-    let file = if replace { options.create(true).open(path) } else { options.create_new(true).open(path) };
-    file.and_then(|mut file| file.write_all(content.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let options = atomic_file::Options::new().create_new(!replace);
+    options.write(path, content.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn for_people(report: &TrainReport) -> String {

@@ -266,7 +266,7 @@ impl Key {
         }
         let mut id = [0; 8];
         self.expand(&[b"key-id/", self.scheme.name().as_bytes(), b"/", &parameters.finalize()], &mut id);
-        id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        crate::hex::encode(&id)
     }
 
     /// A key of its own for `label` (a tenant, an epoch), from which neither this key nor its siblings follow.

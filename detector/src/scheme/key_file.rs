@@ -13,12 +13,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
+
+use crate::atomic_file;
 
 use super::{Key, KeyError, SamplingTable, Scheme, Secret, TokenizerBinding};
 
@@ -364,35 +366,11 @@ fn read_limited(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     fs::read(path).map(Zeroizing::new).map_err(io)
 }
 
-/// Writes `bytes` with mode 0600: to a new file beside `path`, which then takes its name.
+/// Writes `bytes` whole or not at all, with mode 0600; see [`atomic_file`](crate::atomic_file).
 pub fn write_private(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), KeyError> {
-    let io = |source: std::io::Error| match source.kind() {
+    let options = atomic_file::Options::new().private(true).create_new(!overwrite);
+    options.write(path, bytes).map_err(|source| match source.kind() {
         ErrorKind::AlreadyExists => KeyError::Exists { path: path.display().to_string() },
         _ => KeyError::Io { path: path.display().to_string(), source },
-    };
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // A name that is taken here is a rest of another run, not the key: it is not ours to remove.
-    let mut file = options.open(&part).map_err(|source| match source.kind() {
-        ErrorKind::AlreadyExists => KeyError::Io { path: part.display().to_string(), source },
-        _ => io(source),
-    })?;
-    let written = (|| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        if overwrite {
-            fs::rename(&part, path)
-        } else {
-            // A hard link, unlike a rename, never replaces a file that appeared in between.
-            fs::hard_link(&part, path)
-        }
-    })();
-    // Gone already after a rename; in every other case nothing half-written may stay.
-    let _ = fs::remove_file(&part);
-    written.map_err(io)
+    })
 }

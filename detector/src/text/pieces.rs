@@ -39,7 +39,7 @@ pub struct TokenizerFingerprint(pub [u8; 32]);
 impl fmt::Display for TokenizerFingerprint {
     /// Writes 64 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        crate::hex::write(f, &self.0)
     }
 }
 

@@ -261,5 +261,5 @@ fn flags(mask: impl IntoIterator<Item = bool>) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    wmdetect::hex::encode(bytes)
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{BayesianModel, MAX_DEPTH};
+use crate::{atomic_file, hex};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -209,7 +210,7 @@ impl BayesianModel {
         for l in 0..self.depth {
             hash.update(bytes(self.delta(l)));
         }
-        hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        hex::encode(&hash.finalize())
     }
 }
 
@@ -242,12 +243,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, BayesianError> {
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), BayesianError> {
-    // Under another name first: a program that is stopped leaves no half file behind.
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    std::fs::write(&part, bytes)
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|source| io_error("write", path, source))
+    atomic_file::write(path, bytes).map_err(|source| io_error("write", path, source))
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> BayesianError {

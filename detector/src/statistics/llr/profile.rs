@@ -407,7 +407,7 @@ impl File {
         list(&mut [i64::from(self.points_a_nat), i64::from(self.first)].into_iter());
         list(&mut self.null.iter().map(|&x| x as i64));
         list(&mut self.marked.parts.iter().map(|&x| x as i64));
-        hash.finalize()[..8].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        crate::hex::encode(&hash.finalize()[..8])
     }
 }
 

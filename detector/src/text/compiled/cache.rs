@@ -9,10 +9,11 @@
 //! what is damaged, of another version or of another key is not used and is written anew. Whatever goes wrong here only
 //! costs time.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{atomic_file, hex};
 
 use super::super::mmap::Mapped;
 use super::Compiled;
@@ -55,8 +56,7 @@ impl Cache {
     }
 
     pub(super) fn path(&self, key: &Key) -> PathBuf {
-        let name = key.iter().fold(String::from("vocabulary-"), |name, byte| format!("{name}{byte:02x}"));
-        self.dir.join(name)
+        self.dir.join(format!("vocabulary-{}", hex::encode(key)))
     }
 
     /// What was compiled from the source that `key` names, if it is here.
@@ -72,22 +72,10 @@ impl Cache {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(&self.dir)?;
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let draft = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&draft)
-            .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| fs::rename(&draft, path));
-        if written.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
-        written
+        atomic_file::write(path, bytes)
     }
 }

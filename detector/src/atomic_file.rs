@@ -1,0 +1,393 @@
+//! Writing a file whole or not at all.
+//!
+//! The bytes go to a temporary file in the target's directory. [`AtomicFile::commit`] waits until they are on the disk
+//! and then gives the file its name, so a reader, a crash or a full disk meets the old content or the new one, never a
+//! part. A file that is dropped without a commit is removed.
+//!
+//! Symbolic links are followed: a link stays a link, and the file that it names is replaced. What is not a regular file
+//! (a device, a pipe, `/dev/stdout`) has no content to keep, so the bytes go straight into it.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("report.json");
+//! use wmdetect::atomic_file;
+//!
+//! atomic_file::write(&path, b"{}\n")?;
+//! let refused = atomic_file::Options::new().create_new(true).write(&path, b"other");
+//! assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+//! assert_eq!(std::fs::read(&path)?, b"{}\n");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Links in a chain that are followed, as on Linux.
+const MAX_LINKS: usize = 40;
+
+/// Replaces the file `path`, or creates it, with `bytes` as its content.
+///
+/// # Errors
+/// Returns the system's error. The target is then unchanged.
+pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    Options::new().write(path, bytes)
+}
+
+/// How a file is written. The default replaces an existing file and keeps its permissions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    create_new: bool,
+    private: bool,
+}
+
+impl Options {
+    /// Returns the default.
+    pub const fn new() -> Self {
+        Self { create_new: false, private: false }
+    }
+
+    /// Sets whether anything that already has the name is an error (`AlreadyExists`), a link included.
+    pub const fn create_new(self, create_new: bool) -> Self {
+        Self { create_new, ..self }
+    }
+
+    /// Sets whether only the owner may read and write the file (mode 0600 on Unix, whatever the umask).
+    pub const fn private(self, private: bool) -> Self {
+        Self { private, ..self }
+    }
+
+    /// Opens a file for writing. The target does not change before [`AtomicFile::commit`].
+    ///
+    /// # Errors
+    /// Returns an error if the directory does not exist or cannot be written, if `path` is a directory, and with
+    /// [`create_new`](Self::create_new) if the name is taken.
+    pub fn open(self, path: impl AsRef<Path>) -> io::Result<AtomicFile> {
+        let path = path.as_ref();
+        let existing = match fs::metadata(path) {
+            Ok(existing) => Some(existing),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if self.create_new && (existing.is_some() || path.is_symlink()) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        let target = match follow(path)? {
+            Some(target) if existing.as_ref().is_none_or(fs::Metadata::is_file) => target,
+            _ => return Ok(AtomicFile { file: OpenOptions::new().append(true).open(path)?, draft: None }),
+        };
+        let (file, temporary) = create_beside(&target, self.private)?;
+        let draft = Draft { temporary, target, create_new: self.create_new };
+        // From here on the draft removes the temporary file.
+        let file = AtomicFile { file, draft: Some(draft) };
+        if self.private {
+            #[cfg(unix)]
+            file.file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        } else if let Some(existing) = existing {
+            file.file.set_permissions(existing.permissions())?;
+        }
+        Ok(file)
+    }
+
+    /// Writes `bytes` and commits them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`AtomicFile::commit`].
+    pub fn write(self, path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.open(path)?;
+        file.write_all(bytes)?;
+        file.commit()
+    }
+}
+
+/// A file that appears under its name when it is complete.
+///
+/// Writes are not buffered; wrap it in a [`std::io::BufWriter`] for many small ones.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: File,
+    /// None for what is written through.
+    draft: Option<Draft>,
+}
+
+/// A temporary file, removed when dropped.
+#[derive(Debug)]
+struct Draft {
+    temporary: PathBuf,
+    target: PathBuf,
+    create_new: bool,
+}
+
+impl AtomicFile {
+    /// Opens `path` with the default [`Options`].
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        Options::new().open(path)
+    }
+
+    /// Waits until the content is on the disk and gives the file its name.
+    ///
+    /// # Errors
+    /// Returns an error if the disk is full, if the name cannot be given, and with [`Options::create_new`] if it has
+    /// been taken since. The target is then unchanged.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        let Some(draft) = &self.draft else {
+            return Ok(());
+        };
+        self.file.sync_all()?;
+        if draft.create_new {
+            // A hard link, unlike a rename, never replaces a file that appeared in between.
+            fs::hard_link(&draft.temporary, &draft.target)?;
+        } else {
+            fs::rename(&draft.temporary, &draft.target)?;
+        }
+        // The name is given; where a directory cannot be synchronised there is nothing to undo.
+        #[cfg(unix)]
+        let _ = File::open(directory(&draft.target)).and_then(|dir| dir.sync_all());
+        Ok(())
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Gone already after a rename; in every other case nothing half-written may stay.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// The path at the end of a chain of symbolic links, which need not exist. None where the chain leads to an open file of
+/// a process (`/dev/stdout`, `/dev/fd/3`): whoever holds it open would not see a file put in its place.
+fn follow(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut target = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let next = fs::read_link(&target);
+        let is_open_file =
+            |dir: PathBuf| dir == Path::new("/dev/fd") || next.is_ok() && dir.starts_with("/proc");
+        if directory(&target).canonicalize().is_ok_and(is_open_file) {
+            return Ok(None);
+        }
+        match next {
+            Ok(next) => target = directory(&target).join(next),
+            Err(_) => return Ok(Some(target)),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Creates a file of a new name beside `target`. The name begins with a dot, so that a keyring does not take a file left
+/// behind by a killed process for a key.
+fn create_beside(target: &Path, private: bool) -> io::Result<(File, PathBuf)> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = private;
+    loop {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = directory(target).join(format!(".{}-{number}.part", std::process::id()));
+        match options.open(&path) {
+            // Left behind by another process of the same number.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            file => return file.map(|file| (file, path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn nothing_changes_before_the_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        file.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_file_that_is_dropped_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        assert_eq!(names(dir.path()).len(), 2);
+        drop(file);
+        assert_eq!(names(dir.path()), ["file"]);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_new_file_never_replaces_one_that_appeared_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let options = Options::new().create_new(true);
+        let mut file = options.open(&path).unwrap();
+        file.write_all(b"ours").unwrap();
+        fs::write(&path, "theirs").unwrap();
+        assert_eq!(file.commit().unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(options.open(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_commit_that_fails_keeps_the_target_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("place");
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"content").unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "old").unwrap();
+        assert!(file.commit().is_err());
+        assert_eq!(names(dir.path()), ["place"]);
+        assert_eq!(names(&path), ["inside"]);
+    }
+
+    #[test]
+    fn a_directory_is_refused_and_a_missing_one_is_named_by_the_system() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(write(dir.path(), b"").unwrap_err().kind(), ErrorKind::IsADirectory);
+        assert_eq!(write(dir.path().join("no/file"), b"").unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_name_left_behind_by_a_process_of_the_same_number_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("file");
+        let (_, first) = create_beside(&target, false).unwrap();
+        let name = first.file_name().unwrap().to_str().unwrap();
+        let number: u64 = name.rsplit_once('-').unwrap().1.trim_end_matches(".part").parse().unwrap();
+        for later in 1..50 {
+            let taken = format!(".{}-{}.part", std::process::id(), number + later);
+            fs::write(dir.path().join(taken), "theirs").unwrap();
+        }
+        write(&target, b"content").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"content");
+        let theirs = dir.path().join(format!(".{}-{}.part", std::process::id(), number + 1));
+        assert_eq!(fs::read(theirs).unwrap(), b"theirs");
+    }
+
+    #[cfg(unix)]
+    mod on_unix {
+        use super::*;
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+        use std::process::Command;
+
+        fn mode(path: &Path) -> u32 {
+            fs::metadata(path).unwrap().permissions().mode() & 0o777
+        }
+
+        #[test]
+        fn a_link_stays_a_link() {
+            let dir = tempfile::tempdir().unwrap();
+            let inner = dir.path().join("inner");
+            fs::create_dir(&inner).unwrap();
+            let [file, near, far] = ["file", "near", "far"].map(|name| dir.path().join(name));
+            symlink("inner/file", &near).unwrap();
+            symlink("near", &far).unwrap();
+            // The first write creates what the links name, the second replaces it.
+            for content in ["first", "second"] {
+                write(&far, content.as_bytes()).unwrap();
+                assert_eq!(fs::read_to_string(inner.join("file")).unwrap(), content);
+                assert_eq!(names(&inner), ["file"]);
+            }
+            assert_eq!(fs::read_link(&far).unwrap(), Path::new("near"));
+            assert!(!file.exists());
+            let refused = Options::new().create_new(true).write(&far, b"third").unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+            symlink("loop", dir.path().join("loop")).unwrap();
+            assert!(write(dir.path().join("loop"), b"").is_err());
+        }
+
+        #[test]
+        fn a_pipe_is_written_through() {
+            let dir = tempfile::tempdir().unwrap();
+            let pipe = dir.path().join("pipe");
+            assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            let reader = std::thread::spawn({
+                let pipe = pipe.clone();
+                move || fs::read(pipe).unwrap()
+            });
+            write(&pipe, b"through").unwrap();
+            assert_eq!(reader.join().unwrap(), b"through");
+            assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+            assert_eq!(names(dir.path()), ["pipe"]);
+        }
+
+        #[test]
+        fn a_device_is_written_through() {
+            write("/dev/null", b"content").unwrap();
+            assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        }
+
+        #[cfg(target_os = "linux")]
+        #[test]
+        fn an_open_file_is_appended_to() {
+            use std::os::fd::AsRawFd;
+            let dir = tempfile::tempdir().unwrap();
+            let mut held = File::create(dir.path().join("file")).unwrap();
+            held.write_all(b"before ").unwrap();
+            write(format!("/dev/fd/{}", held.as_raw_fd()), b"after").unwrap();
+            assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"before after");
+            assert_eq!(names(dir.path()), ["file"]);
+        }
+
+        #[test]
+        fn a_private_file_is_the_owners_alone_and_others_keep_their_permissions() {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("file");
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+            write(&path, b"new").unwrap();
+            assert_eq!(mode(&path), 0o640);
+            Options::new().private(true).write(&path, b"secret").unwrap();
+            assert_eq!(mode(&path), 0o600);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Bytes as lower-case hexadecimal digits.
+
+use std::fmt;
+
+/// Returns two digits for each byte.
+pub fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    text.extend(bytes.iter().flat_map(digits));
+    text
+}
+
+/// Writes two digits for each byte, without allocating.
+///
+/// # Errors
+/// Returns the error of `out`.
+pub fn write(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().flat_map(digits).try_for_each(|digit| out.write_char(digit))
+}
+
+fn digits(byte: &u8) -> [char; 2] {
+    [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(encode(&bytes), expected);
+        let mut written = String::new();
+        write(&mut written, &bytes).unwrap();
+        assert_eq!(written, expected);
+    }
+}
