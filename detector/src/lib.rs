@@ -21,6 +21,8 @@ pub mod atomic_file;
 pub mod calibration;
 pub mod detect;
 pub mod hex;
+
+pub mod id_list;
 pub mod ignore;
 pub mod model_ratio;
 pub mod report;

@@ -3,23 +3,20 @@
 use proptest::prelude::*;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 use wmdetect::scheme::{Distribution, GBits, Key, PositionKind, Prf, Scheme, Secret, TextGValues, Watermark};
+use wmdetect::split_mix;
 use zeroize::Zeroizing;
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
+/// Numbers from a seed.
 struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        split_mix::next(&mut self.0)
     }
 
     /// Uniform in [0, 1).
     fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        split_mix::unit(&mut self.0)
     }
 
     fn key(&mut self, depth: u8, ngram_len: u8) -> Prf {

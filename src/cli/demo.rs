@@ -36,11 +36,9 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let tokenizer = args.model.open_tokenizer()?;
     let key = match &args.key {
         Some(path) => keys::read(path)?,
-        None => {
-            Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?.with_tokenizer(Some(keys::binding(&tokenizer)))
-        }
+        None => Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?.with_tokenizer(Some(tokenizer.binding())),
     };
-    keys::check_binding(&key, &tokenizer)?;
+    key.check_tokenizer(&tokenizer.binding())?;
     let loaded = args.model.load(tokenizer)?;
     // The same draws for both: what differs is the mark.
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());

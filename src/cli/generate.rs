@@ -47,7 +47,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let prompts = prompts(args)?;
     let tokenizer = args.model.open_tokenizer()?;
     if let Some(key) = &key {
-        keys::check_binding(key, &tokenizer)?;
+        key.check_tokenizer(&tokenizer.binding())?;
     }
     let loaded = args.model.load(tokenizer)?;
 

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use wmdetect::hex;
+use wmdetect::scheme::Key;
 use wmdetect::scheme::key_file::{permission_warning, write_private};
-use wmdetect::scheme::{Key, KeyError, TokenizerBinding};
 use wmdetect::text::Tokenizer;
 
 use super::args::{CompatScheme, KeyCommand, KeygenArgs};
@@ -15,16 +16,11 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
         (None, Some(model)) => Some(model::locate(model)?),
         (None, None) => None,
     };
-    let binding = place.map(|path| Tokenizer::open(path).map(|tokenizer| binding(&tokenizer))).transpose()?;
+    let binding = place.map(|path| Tokenizer::open(path).map(|tokenizer| tokenizer.binding())).transpose()?;
     let key = Key::generate(args.depth, args.ngram_len)?.with_tokenizer(binding);
     key.write(&args.path, args.force)?;
     say(&format!("wrote key {} to {}", key.id(), args.path.display()));
     Ok(())
-}
-
-/// What a key remembers of a tokenizer.
-pub(super) fn binding(tokenizer: &Tokenizer) -> TokenizerBinding {
-    TokenizerBinding { name: tokenizer.name().to_owned(), fingerprint: tokenizer.fingerprint().0 }
 }
 
 /// Reads a key and warns on standard error if others can read it, too.
@@ -34,20 +30,6 @@ pub(super) fn read(path: &std::path::Path) -> Result<Key> {
         say(&format!("warning: {warning}"));
     }
     Ok(key)
-}
-
-/// Refuses a key that belongs to another tokenizer.
-pub(super) fn check_binding(key: &Key, tokenizer: &Tokenizer) -> Result<()> {
-    let found = binding(tokenizer);
-    match key.tokenizer() {
-        Some(expected) if expected.fingerprint != found.fingerprint => Err(KeyError::WrongTokenizer {
-            key_id: key.id(),
-            expected: expected.name.clone(),
-            found: found.name,
-        }
-        .into()),
-        _ => Ok(()),
-    }
 }
 
 #[derive(Serialize)]
@@ -78,7 +60,7 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
                 ngram_len: key.scheme().ngram_len(),
                 tokenizer: key.tokenizer().map(|binding| TokenizerReport {
                     name: &binding.name,
-                    fingerprint: hex(&binding.fingerprint),
+                    fingerprint: hex::encode(&binding.fingerprint),
                 }),
             };
             if *json {
@@ -125,8 +107,4 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

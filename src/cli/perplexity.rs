@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use wmdetect::id_list;
 use wmgen::model::first_non_finite;
 
 use super::args::PerplexityArgs;
@@ -22,11 +23,8 @@ struct Report {
 pub(super) fn run(args: &PerplexityArgs) -> Result<()> {
     let text = read_text(&args.file)?;
     let tokenizer = args.model.open_tokenizer()?;
-    let mut ids: Vec<u32> = if args.tokens {
-        serde_json::from_str(&text).context("expected a JSON array of token ids, such as [2, 651, 1234]")?
-    } else {
-        tokenizer.encode(&text)?.ids
-    };
+    let mut ids: Vec<u32> =
+        if args.tokens { id_list::parse(text.as_bytes())? } else { tokenizer.encode(&text)?.ids };
     // `<bos>` stands in front exactly once and is not scored.
     if let Some(bos) = tokenizer.bos()
         && ids.first() != Some(&bos)

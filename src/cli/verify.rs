@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use wmdetect::id_list::{self, IdList};
 use wmdetect::model_ratio::{self, Evidence, Options};
 use wmdetect::report::{Changes, ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::Key;
@@ -49,7 +50,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let key = keys::read(&args.key)?;
     let given_receipts = args.receipt.as_deref().map(receipts::read).transpose()?;
     let tokenizer = args.model.open_tokenizer()?;
-    keys::check_binding(&key, &tokenizer)?;
+    key.check_tokenizer(&tokenizer.binding())?;
     let prompt = prompt(args, &tokenizer)?;
     let loaded = args.model.load(tokenizer)?;
     let job = Job { args, key: &key, loaded: &loaded };
@@ -211,22 +212,12 @@ impl Job<'_> {
                 .map_err(|error| error.to_string());
             return vec![(name, text)];
         }
-        let ids = |json: &[u8]| {
-            serde_json::from_slice(json)
-                .map(|ids| Text { ids, ..Text::default() })
-                .map_err(|error| format!("not token ids: {error}; expected a JSON array such as [651, 1234]"))
+        let named = |list: IdList| {
+            let name = list.line.map_or_else(|| name.clone(), |line| format!("{name}:{line}"));
+            let text = list.ids.map(|ids| Text { ids, ..Text::default() });
+            (name, text.map_err(|error| error.to_string()))
         };
-        // One array may be spread over many lines; otherwise each line is judged on its own.
-        let lines: Vec<_> = bytes
-            .split(|&byte| byte == b'\n')
-            .enumerate()
-            .filter(|(_, line)| !line.trim_ascii().is_empty())
-            .collect();
-        let whole = ids(&bytes);
-        if lines.len() <= 1 || whole.is_ok() {
-            return vec![(name, whole)];
-        }
-        lines.into_iter().map(|(index, line)| (format!("{name}:{}", index + 1), ids(line))).collect()
+        id_list::lists(&bytes).map(named).collect()
     }
 
     fn verify(&self, origin: &Origin, text: Text) -> Result<VerifyReport, String> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde::Deserialize;
-use wmdetect::scheme::{Key, TextGValues, TokenizerBinding};
+use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::text::Tokenizer;
 
 pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
@@ -42,8 +42,7 @@ pub fn with_key() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("k.bin");
     let tokenizer = Tokenizer::open(MODEL).unwrap();
-    let binding =
-        TokenizerBinding { name: tokenizer.name().to_owned(), fingerprint: tokenizer.fingerprint().0 };
+    let binding = tokenizer.binding();
     fixed_key(1).with_tokenizer(Some(binding)).write(&path, false).unwrap();
     (dir, path)
 }

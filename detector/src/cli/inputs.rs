@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde_json::Value;
+use wmdetect::id_list;
 
 use super::args::InputArgs;
 
@@ -92,25 +93,12 @@ fn whole(
     if !args.tokens {
         return each(name, Ok(Source::Content(Content::Text(bytes))));
     }
-    let rows: Vec<(usize, &[u8])> = bytes
-        .split(|&byte| byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.trim_ascii().is_empty())
-        .collect();
-    // One array may be spread over many lines; otherwise each line is judged on its own.
-    let one = ids(&bytes);
-    if rows.len() <= 1 || one.is_ok() {
-        return each(name, one.map(Content::Tokens).map(Source::Content));
-    }
-    for (index, line) in rows {
-        each(&format!("{name}:{}", index + 1), ids(line).map(Content::Tokens).map(Source::Content))?;
+    for list in id_list::lists(&bytes) {
+        let name = list.line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
+        let ids = list.ids.map_err(|error| error.to_string());
+        each(&name, ids.map(Content::Tokens).map(Source::Content))?;
     }
     Ok(())
-}
-
-fn ids(json: &[u8]) -> Result<Vec<u32>, String> {
-    serde_json::from_slice(json)
-        .map_err(|error| format!("not token ids: {error}; expected a JSON array such as [2, 651, 235248]"))
 }
 
 /// JSON lines, one object each.

@@ -230,16 +230,10 @@ impl Detector {
     #[cfg(feature = "text")]
     pub fn with_tokenizer(mut self, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self, DetectError> {
         let tokenizer = tokenizer.into();
-        let found = tokenizer.fingerprint().0;
+        let found = tokenizer.binding();
         for entry in &self.keys {
-            if let Some(binding) = &entry.binding
-                && binding.fingerprint != found
-            {
-                return Err(DetectError::Key(KeyError::WrongTokenizer {
-                    key_id: entry.id.clone(),
-                    expected: describe(&binding.name, &binding.fingerprint),
-                    found: describe(tokenizer.name(), &found),
-                }));
+            if let Some(binding) = &entry.binding {
+                binding.check(&entry.id, &found)?;
             }
         }
         self.tokenizer = Some(tokenizer);
@@ -543,11 +537,4 @@ impl Detector {
 /// What the statistics promise under a key's scheme.
 fn p_kind(prf: &Prf) -> PKind {
     if prf.scheme().is_compat() { PKind::Approximate } else { PKind::Exact }
-}
-
-/// `gemma-2 (413263ae)`.
-#[cfg(feature = "text")]
-fn describe(name: &str, fingerprint: &[u8; 32]) -> String {
-    let start = fingerprint[..4].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    format!("{name} ({start})")
 }

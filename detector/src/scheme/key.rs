@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::hex;
+
 use super::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, KeyError, MAX_DEPTH, MAX_NGRAM_LEN};
 
 /// The salt of every HKDF extraction here; a new format version gets a new one.
@@ -177,6 +179,29 @@ pub struct TokenizerBinding {
     pub fingerprint: [u8; 32],
 }
 
+impl TokenizerBinding {
+    /// Checks that the key `key_id`, which is bound to this tokenizer, is used with it.
+    ///
+    /// # Errors
+    /// Returns [`KeyError::WrongTokenizer`], which names both, if the fingerprint of `found` is another one.
+    pub fn check(&self, key_id: &str, found: &Self) -> Result<(), KeyError> {
+        if self.fingerprint == found.fingerprint {
+            return Ok(());
+        }
+        let (expected, found) = (self.to_string(), found.to_string());
+        Err(KeyError::WrongTokenizer { key_id: key_id.into(), expected, found })
+    }
+}
+
+impl fmt::Display for TokenizerBinding {
+    /// Writes the name and the start of the fingerprint: `gemma-2 (413263ae)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (", self.name)?;
+        hex::write(f, &self.fingerprint[..4])?;
+        f.write_str(")")
+    }
+}
+
 /// A watermark key: scheme, secret and, optionally, the tokenizer that it belongs to.
 pub struct Key {
     scheme: Scheme,
@@ -240,6 +265,14 @@ impl Key {
         self.tokenizer.as_ref()
     }
 
+    /// Checks that the key may be used with the tokenizer `found`. A key that is bound to none may be used with any.
+    ///
+    /// # Errors
+    /// As [`TokenizerBinding::check`].
+    pub fn check_tokenizer(&self, found: &TokenizerBinding) -> Result<(), KeyError> {
+        self.tokenizer.as_ref().map_or(Ok(()), |binding| binding.check(&self.id(), found))
+    }
+
     /// The secret part, for writing it to a key file.
     pub(crate) fn secret(&self) -> &Secret {
         &self.secret
@@ -266,7 +299,7 @@ impl Key {
         }
         let mut id = [0; 8];
         self.expand(&[b"key-id/", self.scheme.name().as_bytes(), b"/", &parameters.finalize()], &mut id);
-        crate::hex::encode(&id)
+        hex::encode(&id)
     }
 
     /// A key of its own for `label` (a tenant, an epoch), from which neither this key nor its siblings follow.

@@ -45,6 +45,8 @@ use gguf::Metadata;
 use pieces::Pieces;
 use vocabulary::{Parts, Problem};
 
+use crate::scheme::TokenizerBinding;
+
 /// Names of vocabularies that are known whatever file they come from.
 const KNOWN: [(&str, &str); 3] = [
     ("9154acd0ff2da18d1f1a5d60def37ae0d88aae330c25127c1ddcf3b0cbd7ded9", DEFAULT_MODEL),
@@ -289,6 +291,11 @@ impl Tokenizer {
             KNOWN.iter().find(|known| known.0 == fingerprint).map(|known| known.1)
         });
         known.unwrap_or(&self.file_name)
+    }
+
+    /// Returns what a key that is bound to this tokenizer remembers of it.
+    pub fn binding(&self) -> TokenizerBinding {
+        TokenizerBinding { name: self.name().to_owned(), fingerprint: self.fingerprint().0 }
     }
 
     /// Which vocabulary it is, whatever file it was read from.

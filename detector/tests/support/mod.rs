@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use wmdetect::report::Report;
 use wmdetect::scheme::{Distribution, Key, Scheme, Secret, Watermark};
+use wmdetect::split_mix;
 
 /// A directory with the key file `k.bin` and the tiny tokenizer, which is also where the program runs.
 pub struct Place(pub tempfile::TempDir);
@@ -93,20 +94,16 @@ pub fn key(seed: u8) -> Key {
     Key::new(Scheme::default(), Secret::new(vec![seed; 32].into())).unwrap()
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// Numbers from a seed.
 pub struct Random(pub u64);
 
 impl Random {
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix::next(&mut self.0)
     }
 
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        split_mix::unit(&mut self.0)
     }
 }
 
