@@ -21,13 +21,15 @@ pub mod atomic_file;
 pub mod calibration;
 pub mod detect;
 pub mod hex;
-
 pub mod id_list;
 pub mod ignore;
 pub mod model_ratio;
 pub mod report;
 pub mod scheme;
 pub mod segments;
+#[cfg(feature = "shell")]
+#[doc(hidden)]
+pub mod shell;
 #[doc(hidden)]
 pub mod split_mix;
 pub mod statistics;

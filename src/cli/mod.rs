@@ -13,12 +13,12 @@ mod receipts;
 mod train;
 mod verify;
 
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
+use wmdetect::shell::{exit_code, print, print_json, read_bytes, read_text, say};
 
 use args::{Cli, Command};
 
@@ -27,14 +27,7 @@ use args::{Cli, Command};
 /// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on a usage error
-    match dispatch(cli.command) {
-        Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("error: {error:#}"));
-            ExitCode::from(2)
-        }
-    }
+    exit_code(dispatch(cli.command))
 }
 
 fn dispatch(command: Command) -> Result<ExitCode> {
@@ -60,49 +53,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A line on standard error.
-fn say(line: &str) {
-    // Where standard error is gone there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Bytes on standard output, at once.
-fn print(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    Ok(print(&line)?)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe))
-}
-
-/// A text file, or standard input for `-`. Refuses what is not UTF-8.
-fn read_text(path: &Path) -> Result<String> {
-    let (bytes, name) = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut io::stdin().lock(), &mut bytes).context("cannot read standard input")?;
-        (bytes, "standard input".to_owned())
-    } else {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        (bytes, path.display().to_string())
-    };
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        anyhow::anyhow!(
-            "{name} is not UTF-8 text (first bad byte at {at}); convert it, for instance with iconv"
-        )
-    })
 }
 
 /// The path of a hub model in the local hub cache (`HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`).

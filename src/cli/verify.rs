@@ -2,7 +2,6 @@
 
 use std::f64::consts::LN_10;
 use std::fmt::Write as _;
-use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,7 +25,7 @@ use wmgen::verify::{
 
 use super::args::VerifyArgs;
 use super::model::Loaded;
-use super::{keys, print, print_json, read_text, receipts, say};
+use super::{keys, print, print_json, read_bytes, read_text, receipts, say};
 
 /// What is known of how a text was made.
 struct Origin {
@@ -197,7 +196,7 @@ impl Job<'_> {
     /// The texts of a file, each with its name, or what is wrong with it.
     fn texts(&self, path: &Path) -> Vec<(String, Result<Text, String>)> {
         let name = path.display().to_string();
-        let bytes = match bytes(path) {
+        let bytes = match read_bytes(path) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let error =
@@ -348,15 +347,6 @@ impl Job<'_> {
             normalisation: (!changes.is_empty()).then_some(changes),
         }
     }
-}
-
-fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes)?;
-        return Ok(bytes);
-    }
-    std::fs::read(path)
 }
 
 /// `gemma-3-270m (1f0c2a97)`.

@@ -11,7 +11,6 @@ mod segments;
 mod train;
 mod train_bayesian;
 
-use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,6 +20,7 @@ use wmdetect::detect::{DetectError, Detector, Keyring};
 use wmdetect::ignore::IgnoreList;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key_file};
+use wmdetect::shell::{exit_code, print, print_json, say};
 use wmdetect::statistics::Profile;
 use wmdetect::text::Tokenizer;
 
@@ -33,14 +33,7 @@ use inputs::{Content, Source};
 /// is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on a usage error
-    match dispatch(cli.command) {
-        Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("error: {error:#}"));
-            ExitCode::from(2)
-        }
-    }
+    exit_code(dispatch(cli.command))
 }
 
 fn dispatch(command: Command) -> Result<ExitCode> {
@@ -63,25 +56,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// A line on standard error.
-fn say(line: &str) {
-    // Where standard error is gone there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Bytes on standard output, at once: whoever reads the pipe need not wait for the next text.
-fn print(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    Ok(print(&line)?)
 }
 
 /// An input that could not be scored: a row among the results, or a line on standard error.
@@ -139,11 +113,6 @@ fn verdict_code(failed: bool, absent: bool) -> ExitCode {
         (false, true) => 3,
         (false, false) => 0,
     })
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let is_it = |e: &io::Error| e.kind() == ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_it))
 }
 
 /// The key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning where others can read it.

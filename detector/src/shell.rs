@@ -1,0 +1,105 @@
+//! What the programs `wmdetect` and `wmgen` do alike at their edges: exit codes, standard output and error, input texts.
+//!
+//! Not part of the library's promise: the feature `shell` is for these two programs.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+
+/// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
+/// standard output that left is not an error.
+pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_it = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_it))
+}
+
+/// Writes a line to standard error.
+pub fn say(line: &str) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes bytes to standard output and flushes it, so that a reader of the pipe need not wait for the next text.
+///
+/// # Errors
+/// Returns the system's error.
+pub fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Prints a value as a line of JSON.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(print(&line)?)
+}
+
+/// Reads a file, or standard input where `path` is `-`.
+///
+/// # Errors
+/// Returns the system's error.
+pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(path)
+}
+
+/// Reads a text file, or standard input where `path` is `-`.
+///
+/// # Errors
+/// Returns an error if it cannot be read or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let bytes = read_bytes(path).with_context(|| format!("cannot read {name}"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow!("{name} is not UTF-8 text (first bad byte at {at}); convert it, for instance with iconv")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_left_is_not_an_error() {
+        let broken = io::Error::from(ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::new(broken).context("cannot print")));
+        assert!(!is_broken_pipe(&io::Error::from(ErrorKind::NotFound).into()));
+        assert!(!is_broken_pipe(&anyhow!("BrokenPipe")));
+    }
+
+    #[test]
+    fn a_text_that_is_not_utf_8_is_named_with_its_first_bad_byte() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"caf\xE9").unwrap();
+        let error = read_text(file.path()).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&file.path().display().to_string()) && error.contains("byte at 3"),
+            "{error}"
+        );
+        std::fs::write(file.path(), "café").unwrap();
+        assert_eq!(read_text(file.path()).unwrap(), "café");
+    }
+}
