@@ -40,8 +40,6 @@ use crate::ignore::IgnoreList;
 use crate::report::Changes;
 use crate::report::{GValuesRow, Report, SCHEMA_VERSION, Scores};
 #[cfg(feature = "text")]
-use crate::scheme::KeyError;
-#[cfg(feature = "text")]
 use crate::scheme::TokenizerBinding;
 use crate::scheme::{Key, Prf, TextGValues};
 use crate::statistics::{Bayesian, LayerCounts, Mean, Method, PKind, PValue, Profile, WeightedMean};
@@ -173,7 +171,7 @@ impl Detector {
     /// For texts, under one key.
     ///
     /// # Errors
-    /// [`KeyError::WrongTokenizer`], which names both, if the key belongs to another tokenizer.
+    /// [`KeyError::WrongTokenizer`](crate::scheme::KeyError::WrongTokenizer), which names both, if the key belongs to another tokenizer.
     #[cfg(feature = "text")]
     pub fn new(key: Key, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self, DetectError> {
         Self::for_tokens(key).with_tokenizer(tokenizer)
@@ -226,7 +224,7 @@ impl Detector {
     /// Splits texts with this tokenizer.
     ///
     /// # Errors
-    /// [`KeyError::WrongTokenizer`], which names both, if a key belongs to another one.
+    /// [`KeyError::WrongTokenizer`](crate::scheme::KeyError::WrongTokenizer), which names both, if a key belongs to another one.
     #[cfg(feature = "text")]
     pub fn with_tokenizer(mut self, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self, DetectError> {
         let tokenizer = tokenizer.into();
