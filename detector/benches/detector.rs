@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wmdetect::detect::{Detector, Keyring};
 use wmdetect::scheme::{GBits, Key, TextGValues};
-use wmdetect::statistics::{LayerCounts, Method, WeightedMean};
+use wmdetect::statistics::{Decider, EvidenceKind, Method, Sample, Statistic as _, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
 
@@ -56,7 +56,13 @@ fn statistics(c: &mut Criterion) {
     let g: Vec<GBits> = TextGValues::new(&key(0).prf(), &[], &ids(4096)).scored().collect();
     let mut group = c.benchmark_group("statistics");
     group.throughput(Throughput::Elements(g.len() as u64));
-    group.bench_function("layer counts", |b| b.iter(|| LayerCounts::new(30, black_box(&g).iter().copied())));
+    let bits = EvidenceKind::Layers { depth: 30 };
+    for method in Method::ALL {
+        let statistic = Decider::from(method).statistic(bits).expect("g-bits of layers");
+        group.bench_function(format!("sum of the {method}"), |b| {
+            b.iter(|| statistic.sum(Sample::layers(30, black_box(&g))));
+        });
+    }
     group.finish();
     let mut group = c.benchmark_group("exact p of the weighted mean");
     let mean = WeightedMean::new(30);
@@ -65,9 +71,9 @@ fn statistics(c: &mut Criterion) {
         let deviation = mean.null().weights().iter().map(|&a| f64::from(a * a) / 4.0).sum::<f64>();
         let deviation = (deviation * tokens as f64).sqrt();
         for (what, above) in [("unmarked", 1.0), ("marked", 8.0)] {
-            let sum = mean.null().max(tokens) / 2 + (above * deviation) as u64;
+            let sum = mean.largest_sum(tokens) / 2 + (above * deviation) as i64;
             group.bench_with_input(BenchmarkId::new(what, tokens), &tokens, |b, &tokens| {
-                b.iter(|| mean.p_of_sum(tokens, black_box(sum)));
+                b.iter(|| mean.p_value(tokens, black_box(sum)));
             });
         }
     }

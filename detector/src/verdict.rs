@@ -25,7 +25,7 @@ pub enum Verdict {
 impl Verdict {
     /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys tried, or `None` if nothing was
     /// scored. `required_tokens` is n* of the detector at `fpr` over that number
-    /// ([`Statistic::required_tokens`](crate::detect::Statistic::required_tokens)); it is called only where p does not
+    /// ([`Statistic::required_tokens`](crate::statistics::Statistic::required_tokens)); it is called only where p does not
     /// decide.
     pub fn new(
         log10_p: Option<f64>,

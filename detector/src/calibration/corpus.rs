@@ -74,6 +74,11 @@ impl Corpus {
         self.documents.push(Document { scored, ids: ids.to_vec() });
     }
 
+    /// H + 1.
+    pub(super) fn ngram_len(&self) -> usize {
+        self.ngram_len
+    }
+
     /// Number of documents.
     pub fn len(&self) -> usize {
         self.documents.len()

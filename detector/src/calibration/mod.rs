@@ -15,10 +15,11 @@
 //! for its length, which the null distribution gives once a length.
 
 mod corpus;
+mod rates;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,12 +27,11 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use corpus::{Corpus, Passage};
+pub use rates::{Bucket, Rate};
+use rates::{Groups, rate};
 
-use crate::report::{Bucket, CalibrationReport, Rate, SCHEMA_VERSION, Shared, SharedPassage};
-use crate::scheme::{GBits, Key, KeyError, Prf, Scheme, Secret};
-use crate::statistics::null::{self, Lattice};
-use crate::statistics::weighted_mean::weights;
-use crate::statistics::{Bayesian, Method, PKind, PValue, Profile};
+use crate::scheme::{Key, KeyError, Ngrams, Prf, Scheme, Secret};
+use crate::statistics::{Decider, EvidenceKind, Method, PValue, Sample, Statistic, UnsupportedEvidence};
 
 /// Random keys that a verdict needs.
 pub const LEAST_KEYS: u64 = 999;
@@ -40,17 +40,11 @@ pub const LEAST_KEYS: u64 = 999;
 /// that there can be: the deployed key flags more documents than every random one.
 pub const WORSE_THAN_CHANCE: f64 = 0.001;
 
-/// Buckets of scored tokens start here.
-const BUCKETS: [u64; 7] = [0, 25, 50, 100, 200, 400, 800];
-
-/// Half the width of a normal 95 % interval, in standard errors.
-const Z95: f64 = 1.959_963_984_540_054;
-
 /// What to calibrate.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
-    /// The statistic that decides.
-    pub detector: Method,
+    /// What decides.
+    pub decider: Decider,
     /// The level, between 0 and 1.
     pub fpr: f64,
     /// R, at least 1.
@@ -60,8 +54,87 @@ pub struct Options {
     /// From how many documents on an n-gram is listed as shared; `None` takes one document in a hundred, but at least
     /// three.
     pub least_documents: Option<u64>,
-    /// How many shared passages the report lists.
+    /// How many shared passages are listed.
     pub passages: usize,
+}
+
+/// Why a corpus could not be calibrated on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrateError {
+    /// The statistic cannot sum what the key's scheme gives.
+    #[error(transparent)]
+    Evidence(#[from] UnsupportedEvidence),
+    /// A random key could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// The deployed key among random keys on one corpus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// The statistic that decides.
+    pub method: Method,
+    /// The level that it was asked for.
+    pub fpr: f64,
+    /// Documents of the corpus.
+    pub documents: u64,
+    /// Tokens of all documents.
+    pub tokens: u64,
+    /// Positions that count.
+    pub scored_tokens: u64,
+    /// Positions that would count but for the ignore list.
+    pub ignored_tokens: u64,
+    /// R: random keys of the same scheme.
+    pub random_keys: u64,
+    /// What they were drawn from.
+    pub seed: u64,
+    /// X: documents that the deployed key flags.
+    pub flagged: u64,
+    /// X_r, in order of r: documents that each random key flags.
+    pub random_flagged: Vec<u64>,
+    /// Random keys with X_r ≥ X.
+    pub keys_at_least: u64,
+    /// (1 + `keys_at_least`) / (R + 1): exact, however the documents depend on each other.
+    pub rank_p: f64,
+    /// Whether the deployed key is worse than chance allows: `rank_p` ≤ [`WORSE_THAN_CHANCE`] with R ≥ [`LEAST_KEYS`].
+    pub worse_than_chance: bool,
+    /// The false positive rate over the whole corpus.
+    pub rate: Rate,
+    /// The same by scored tokens; buckets without a document are left out.
+    pub buckets: Vec<Bucket>,
+    /// What many documents share.
+    pub shared: Shared,
+    /// What the reader should know before trusting the above.
+    pub warnings: Vec<String>,
+}
+
+/// N-grams that many documents share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shared {
+    /// From how many documents on an n-gram is listed.
+    pub least_documents: u64,
+    /// Distinct n-grams that are.
+    pub ngrams: u64,
+    /// Share of all scored positions that they fill.
+    pub scored_share: f64,
+    /// Number of passages that they form.
+    pub passages_found: u64,
+    /// The commonest of these.
+    pub passages: Vec<SharedPassage>,
+}
+
+/// A passage that many documents share, under the deployed key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedPassage {
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// In how many documents the rarest of its n-grams counts.
+    pub documents: u64,
+    /// Where its sum lies between the least and the largest possible one, 0 to 1.
+    pub score: f64,
+    /// The p-value of that passage alone.
+    pub p: PValue,
 }
 
 /// The least number of documents that makes an n-gram a shared one, if nobody said.
@@ -69,24 +142,19 @@ pub fn default_least_documents(documents: usize) -> u64 {
     (documents as u64).div_ceil(100).max(3)
 }
 
-/// Ranks the key of `prf`, whose public id is `key_id`, among random keys on `corpus`. The fields of the report that
-/// only a caller knows stay empty: `tokenizer`, `failed` and the passages' texts.
+/// Ranks the key of `prf` among random keys on `corpus`.
 ///
 /// # Errors
-/// None for a key that could be made: random keys have its parameters.
-pub fn calibrate(
-    corpus: &Corpus,
-    prf: &Prf,
-    key_id: &str,
-    options: &Options,
-) -> Result<CalibrationReport, KeyError> {
+/// Returns an error if the statistic cannot sum what the key's scheme gives. Random keys have the key's parameters, so
+/// they can be made.
+pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibration, CalibrateError> {
     let scheme = prf.scheme();
-    let statistic = Additive::new(options.detector, scheme.depth());
-    let thresholds = Thresholds::new(&statistic, corpus, options.fpr);
+    let statistic = options.decider.statistic(EvidenceKind::Layers { depth: scheme.depth() })?;
+    let judge = Judge::new(corpus, &*statistic, options.fpr);
     let groups = Groups::new(corpus);
 
-    let own = groups.count(&statistic.flags(corpus, prf, &thresholds));
-    let random = random_keys(corpus, scheme, &statistic, &thresholds, &groups, options)?;
+    let own = groups.count(&judge.flags(prf)?);
+    let random = random_keys(&judge, scheme, &groups, options)?;
 
     let total = |counts: &[u64]| counts.iter().sum::<u64>();
     let flagged = total(&own);
@@ -94,10 +162,10 @@ pub fn calibrate(
     let keys_at_least = random_flagged.iter().filter(|&&x| x >= flagged).count() as u64;
     let rank_p = (1 + keys_at_least) as f64 / (options.keys + 1) as f64;
 
-    let expected: Vec<f64> = corpus.lengths().map(|n| thresholds.size(n)).collect();
+    let expected: Vec<f64> = corpus.lengths().map(|n| judge.size(n)).collect();
     let rate = rate(flagged, &random_flagged, corpus.len() as u64, expected.iter().sum());
     let buckets = groups.buckets(&own, &random, &expected);
-    let shared = shared(corpus, &statistic, prf, options);
+    let shared = shared(corpus, &*statistic, prf, options)?;
 
     let mut warnings = Vec::new();
     if scheme.is_compat() {
@@ -120,15 +188,10 @@ pub fn calibrate(
             options.fpr
         ));
     }
-    Ok(CalibrationReport {
-        schema_version: SCHEMA_VERSION,
-        scheme: scheme.name().into(),
-        key_id: key_id.into(),
-        tokenizer: None,
-        detector: options.detector,
+    Ok(Calibration {
+        method: statistic.method(),
         fpr: options.fpr,
         documents: corpus.len() as u64,
-        failed: 0,
         tokens: corpus.tokens(),
         scored_tokens: corpus.scored_tokens(),
         ignored_tokens: corpus.ignored_tokens(),
@@ -146,109 +209,24 @@ pub fn calibrate(
     })
 }
 
-/// A score that is a sum over positions of an integer that the g-bits decide.
-struct Additive {
-    null: Null,
-    /// `tables[i][byte]`: what the eight g-bits from layer 8 i on add.
-    tables: Vec<[u32; 256]>,
+/// Flags the documents of a corpus under one key after the other.
+struct Judge<'a> {
+    corpus: &'a Corpus,
+    statistic: &'a dyn Statistic,
+    ngrams: Ngrams<'a>,
+    /// For each length of the corpus the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where no sum reaches
+    /// the level.
+    least: BTreeMap<u64, Option<(i64, f64)>>,
 }
 
-enum Null {
-    Mean {
-        depth: u64,
-    },
-    WeightedMean(Lattice),
-    /// The lattice scores, counted from the least of them so that none is negative.
-    Llr(Box<Profile>),
-    /// Likewise.
-    Bayesian(Box<Bayesian>),
-}
-
-impl Additive {
-    fn new(kind: Method, depth: usize) -> Self {
-        let (null, weights) = match kind {
-            Method::Mean => (Null::Mean { depth: depth as u64 }, vec![1; depth]),
-            Method::WeightedMean => {
-                let weights = weights(depth);
-                (Null::WeightedMean(Lattice::new(&weights)), weights)
-            }
-            Method::Llr => (Null::Llr(Box::new(Profile::pooled().for_depth(depth))), Vec::new()),
-            Method::Bayesian => (Null::Bayesian(Box::new(Bayesian::builtin().for_depth(depth))), Vec::new()),
-        };
-        let table = |weights: &[u32]| {
-            std::array::from_fn(|byte| {
-                weights.iter().enumerate().filter(|(l, _)| byte >> l & 1 == 1).map(|(_, a)| a).sum()
-            })
-        };
-        Self { null, tables: weights.chunks(8).map(table).collect() }
-    }
-
-    /// What one position adds.
-    fn value(&self, g: GBits) -> u32 {
-        let lattice = match &self.null {
-            Null::Llr(profile) => i64::from(profile.score(g)) - profile.null().first(),
-            Null::Bayesian(detector) => i64::from(detector.token_score(g)) - detector.null().first(),
-            Null::Mean { .. } | Null::WeightedMean(_) => return self.sum_of_weights(g),
-        };
-        lattice as u32
-    }
-
-    fn sum_of_weights(&self, g: GBits) -> u32 {
-        self.tables.iter().enumerate().map(|(i, table)| table[(g.0 >> (8 * i) & 255) as usize]).sum()
-    }
-
-    /// The largest score of n positions.
-    fn max(&self, n: u64) -> u64 {
-        match &self.null {
-            Null::Mean { depth } => depth * n,
-            Null::WeightedMean(lattice) => lattice.max(n),
-            Null::Llr(profile) => n * (profile.null().last() - profile.null().first()) as u64,
-            Null::Bayesian(detector) => n * (detector.null().last() - detector.null().first()) as u64,
-        }
-    }
-
-    /// ln P(score ≥ w | null), for n positions.
-    fn tail(&self, n: u64, w: u64) -> f64 {
-        match &self.null {
-            Null::Mean { depth } => null::binomial(depth * n, w),
-            Null::WeightedMean(lattice) => lattice.tail(n, w),
-            Null::Llr(profile) => profile.null().tail(n, w as i64 + n as i64 * profile.null().first()),
-            Null::Bayesian(detector) => {
-                detector.null().tail(n, w as i64 + n as i64 * detector.null().first())
-            }
-        }
-    }
-
-    /// For each document whether this key flags it.
-    fn flags(&self, corpus: &Corpus, prf: &Prf, thresholds: &Thresholds) -> Vec<bool> {
-        let values: Vec<u32> = corpus.ngrams().map(|ngram| self.of_ngram(prf, ngram)).collect();
-        let reaches = |scored: &[u32]| {
-            let sum: u64 = scored.iter().map(|&index| u64::from(values[index as usize])).sum();
-            thresholds.least(scored.len() as u64).is_some_and(|least| sum >= least)
-        };
-        corpus.scored().map(reaches).collect()
-    }
-
-    fn of_ngram(&self, prf: &Prf, ngram: &[u32]) -> u32 {
-        let (context, token) = ngram.split_at(ngram.len() - 1);
-        self.value(prf.context(context).g_bits(token[0]))
-    }
-}
-
-/// For each length of the corpus the least score with p ≤ fpr.
-struct Thresholds {
-    /// n to (least score, P(score ≥ it | null)); `None` where no score reaches the level.
-    by_length: BTreeMap<u64, Option<(u64, f64)>>,
-}
-
-impl Thresholds {
-    fn new(statistic: &Additive, corpus: &Corpus, fpr: f64) -> Self {
-        let lengths: std::collections::BTreeSet<u64> = corpus.lengths().collect();
+impl<'a> Judge<'a> {
+    fn new(corpus: &'a Corpus, statistic: &'a dyn Statistic, fpr: f64) -> Self {
+        let lengths: BTreeSet<u64> = corpus.lengths().collect();
         let least = |n: u64| {
             // The very comparison that makes a verdict.
-            let reaches = |w| PValue::from_ln(statistic.tail(n, w), PKind::Exact).reaches(fpr);
-            let (mut below, mut top) = (0, statistic.max(n));
-            if n == 0 || !reaches(top) {
+            let reaches = |sum| statistic.p_value(n, sum).is_some_and(|p| p.reaches(fpr));
+            let (mut below, mut top) = (statistic.smallest_sum(n), statistic.largest_sum(n));
+            if !reaches(top) {
                 return None;
             }
             while top - below > 1 {
@@ -259,93 +237,44 @@ impl Thresholds {
                     below = middle;
                 }
             }
-            Some((top, statistic.tail(n, top).exp()))
+            Some((top, statistic.ln_tail(n, top).exp()))
         };
-        Self { by_length: lengths.into_iter().map(|n| (n, least(n))).collect() }
+        let least = lengths.into_iter().map(|n| (n, least(n))).collect();
+        Self { corpus, statistic, ngrams: Ngrams::new(corpus.ngram_len(), corpus.ngrams()), least }
     }
 
-    /// The least score of n positions that is flagged.
-    fn least(&self, n: u64) -> Option<u64> {
-        self.by_length.get(&n).copied().flatten().map(|(least, _)| least)
+    /// The least sum of n positions that is flagged, and how often a random key reaches it.
+    fn least(&self, n: u64) -> Option<(i64, f64)> {
+        self.least.get(&n).copied().flatten()
     }
 
     /// How often a random key flags a document of n positions.
     fn size(&self, n: u64) -> f64 {
-        self.by_length.get(&n).copied().flatten().map_or(0.0, |(_, size)| size)
-    }
-}
-
-/// Which bucket each document is in.
-struct Groups(Vec<usize>);
-
-impl Groups {
-    fn new(corpus: &Corpus) -> Self {
-        let bucket = |n| BUCKETS.iter().rposition(|&from| from <= n).unwrap_or(0);
-        Self(corpus.lengths().map(bucket).collect())
+        self.least(n).map_or(0.0, |(_, size)| size)
     }
 
-    /// Flagged documents a bucket.
-    fn count(&self, flags: &[bool]) -> Vec<u64> {
-        let mut counts = vec![0; BUCKETS.len()];
-        for (&bucket, &flag) in self.0.iter().zip(flags) {
-            counts[bucket] += u64::from(flag);
-        }
-        counts
-    }
-
-    fn buckets(&self, own: &[u64], random: &[Vec<u64>], expected: &[f64]) -> Vec<Bucket> {
-        (0..BUCKETS.len())
-            .filter_map(|i| {
-                let inside = || self.0.iter().zip(expected).filter(|(bucket, _)| **bucket == i);
-                let documents = inside().count() as u64;
-                let random: Vec<u64> = random.iter().map(|counts| counts[i]).collect();
-                let expected = inside().map(|(_, size)| size).sum();
-                (documents > 0).then(|| Bucket {
-                    from: BUCKETS[i],
-                    to: BUCKETS.get(i + 1).map(|next| next - 1),
-                    documents,
-                    flagged: own[i],
-                    rate: rate(own[i], &random, documents, expected),
-                })
-            })
-            .collect()
-    }
-}
-
-/// Rates from numbers of flagged documents; `expected` is the number that the null law expects.
-fn rate(own: u64, random: &[u64], documents: u64, expected: f64) -> Rate {
-    let documents = documents.max(1) as f64;
-    let keys = random.len().max(1) as f64;
-    let rates = || random.iter().map(|&x| x as f64 / documents);
-    let mean = rates().sum::<f64>() / keys;
-    let variance = rates().map(|rate| (rate - mean).powi(2)).sum::<f64>() / (keys - 1.0).max(1.0);
-    let half = Z95 * (variance / keys).sqrt();
-    let mut sorted = random.to_vec();
-    sorted.sort_unstable();
-    let quantile = |q: f64| {
-        let rank = (q * keys).ceil().max(1.0) as usize - 1;
-        sorted.get(rank.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0) as f64 / documents
-    };
-    Rate {
-        key: own as f64 / documents,
-        mean,
-        mean_interval: [(mean - half).max(0.0), (mean + half).min(1.0)],
-        keys_range: [quantile(0.025), quantile(0.975)],
-        expected: expected / documents,
+    /// For each document whether this key flags it.
+    fn flags(&self, prf: &Prf) -> Result<Vec<bool>, UnsupportedEvidence> {
+        let mut g = Vec::new();
+        prf.g_bits_of(&self.ngrams, &mut g);
+        let values = self.statistic.values(Sample::layers(prf.scheme().depth(), &g))?;
+        let reaches = |scored: &[u32]| {
+            let sum: i64 = scored.iter().map(|&index| i64::from(values[index as usize])).sum();
+            self.least(scored.len() as u64).is_some_and(|(least, _)| sum >= least)
+        };
+        Ok(self.corpus.scored().map(reaches).collect())
     }
 }
 
 /// For each random key the flagged documents a bucket, in the keys' order.
 fn random_keys(
-    corpus: &Corpus,
+    judge: &Judge<'_>,
     scheme: &Scheme,
-    statistic: &Additive,
-    thresholds: &Thresholds,
     groups: &Groups,
     options: &Options,
-) -> Result<Vec<Vec<u64>>, KeyError> {
+) -> Result<Vec<Vec<u64>>, CalibrateError> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Vec<u64>)>, KeyError> {
+    let work = || -> Result<Vec<(usize, Vec<u64>)>, CalibrateError> {
         let mut results = Vec::new();
         loop {
             let r = next.fetch_add(1, Ordering::Relaxed);
@@ -353,7 +282,7 @@ fn random_keys(
                 return Ok(results);
             }
             let prf = random_key(scheme, options.seed, r as u64)?.prf();
-            results.push((r, groups.count(&statistic.flags(corpus, &prf, thresholds))));
+            results.push((r, groups.count(&judge.flags(&prf)?)));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -366,7 +295,7 @@ fn random_keys(
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok::<_, KeyError>(results)
+        Ok::<_, CalibrateError>(results)
     })?;
     results.sort_unstable_by_key(|(r, _)| *r);
     Ok(results.into_iter().map(|(_, counts)| counts).collect())
@@ -390,29 +319,35 @@ fn random_key(scheme: &Scheme, seed: u64, r: u64) -> Result<Key, KeyError> {
     Key::new(scheme.clone(), Secret::new(secret))
 }
 
-fn shared(corpus: &Corpus, statistic: &Additive, prf: &Prf, options: &Options) -> Shared {
+/// The passages that many documents share, under the deployed key.
+fn shared(
+    corpus: &Corpus,
+    statistic: &dyn Statistic,
+    prf: &Prf,
+    options: &Options,
+) -> Result<Shared, UnsupportedEvidence> {
     let least = options.least_documents.unwrap_or_else(|| default_least_documents(corpus.len()));
     let counts = corpus.document_counts();
     let common = || counts.iter().filter(|&&documents| documents >= least);
     let passages = corpus.shared_passages(least);
-    let ngram_len = prf.scheme().ngram_len();
-    let describe = |passage: &Passage| {
-        let windows = passage.tokens.windows(ngram_len);
-        let n = windows.len() as u64;
-        let sum = windows.map(|ngram| u64::from(statistic.of_ngram(prf, ngram))).sum();
-        SharedPassage {
-            text: None,
+    let (ngram_len, depth) = (prf.scheme().ngram_len(), prf.scheme().depth());
+    let mut g = Vec::new();
+    let mut describe = |passage: &Passage| {
+        prf.g_bits_of(&Ngrams::new(ngram_len, passage.tokens.windows(ngram_len)), &mut g);
+        let (n, sum) = (g.len() as u64, statistic.sum(Sample::layers(depth, &g))?);
+        let (smallest, largest) = (statistic.smallest_sum(n), statistic.largest_sum(n));
+        Ok(SharedPassage {
             tokens: passage.tokens.clone(),
             documents: passage.documents,
-            score: sum as f64 / statistic.max(n) as f64,
-            log10_p: PValue::from_ln(statistic.tail(n, sum), PKind::Exact).log10,
-        }
+            score: (sum - smallest) as f64 / (largest - smallest) as f64,
+            p: statistic.p_value(n, sum).unwrap_or(PValue::ONE),
+        })
     };
-    Shared {
+    Ok(Shared {
         least_documents: least,
         ngrams: common().count() as u64,
         scored_share: common().sum::<u64>() as f64 / corpus.scored_tokens().max(1) as f64,
         passages_found: passages.len() as u64,
-        passages: passages.iter().take(options.passages).map(describe).collect(),
-    }
+        passages: passages.iter().take(options.passages).map(&mut describe).collect::<Result<_, _>>()?,
+    })
 }

@@ -1,16 +1,19 @@
 use super::*;
 use crate::ignore::IgnoreList;
+use crate::scheme::TextGValues;
+use crate::statistics::bayesian::BayesianModel;
+use crate::statistics::{Bayesian, Profile};
 
 fn key(seed: u8) -> Key {
     Key::from_bytes(&[seed; 32], "test").unwrap()
 }
 
-fn calibrate(corpus: &Corpus, key: &Key, options: &Options) -> CalibrationReport {
-    super::calibrate(corpus, &key.prf(), &key.id(), options).unwrap()
+fn calibrate(corpus: &Corpus, key: &Key, options: &Options) -> Calibration {
+    super::calibrate(corpus, &key.prf(), options).unwrap()
 }
 
 fn options(keys: u64, seed: u64) -> Options {
-    Options { detector: Method::WeightedMean, fpr: 0.1, keys, seed, least_documents: None, passages: 20 }
+    Options { decider: Decider::WeightedMean, fpr: 0.1, keys, seed, least_documents: None, passages: 20 }
 }
 
 /// `count` documents of `len` tokens of their own (their number × 1,000 and on), each with `boilerplate` in front.
@@ -27,19 +30,38 @@ fn corpus(documents: &[Vec<u32>], ignore: Option<&IgnoreList>) -> Corpus {
     corpus
 }
 
-#[test]
-fn thresholds_decide_as_p_values_do() {
-    use crate::{Detector, Verdict};
+/// Documents of every length up to 60 of which the key flags exactly those that the detector calls watermarked.
+fn assert_flags_are_verdicts(decider: &Decider) -> Vec<bool> {
     let documents: Vec<_> = (1..=60).flat_map(|len| documents(4, len, &[])).collect();
     let corpus = corpus(&documents, None);
-    for kind in [Method::Mean, Method::WeightedMean] {
-        let detector = Detector::for_tokens(key(1)).detector(kind).fpr(0.1).unwrap();
-        let statistic = Additive::new(kind, 30);
-        let flags = statistic.flags(&corpus, &key(1).prf(), &Thresholds::new(&statistic, &corpus, 0.1));
-        for (ids, flag) in documents.iter().zip(flags) {
-            assert_eq!(flag, detector.score_tokens(ids).verdict == Verdict::Watermarked, "{}", ids.len());
-        }
+    let statistic = decider.statistic(EvidenceKind::Layers { depth: 30 }).unwrap();
+    let flags = Judge::new(&corpus, &*statistic, 0.1).flags(&key(1).prf()).unwrap();
+    for (ids, &flag) in documents.iter().zip(&flags) {
+        let values = TextGValues::new(&key(1).prf(), &[], ids);
+        let p = statistic.evaluate(Sample::scored(&values)).unwrap().p;
+        assert_eq!(flag, p.is_some_and(|p| p.reaches(0.1)), "{decider:?}, {} tokens", ids.len());
     }
+    flags
+}
+
+#[test]
+fn thresholds_decide_as_p_values_do() {
+    for method in Method::ALL {
+        assert_flags_are_verdicts(&method.into());
+    }
+}
+
+/// What is calibrated is what is deployed: another profile or other weights flag other documents.
+#[test]
+fn a_profile_and_weights_of_ones_own_decide() {
+    let flags = |decider: Decider| assert_flags_are_verdicts(&decider);
+    let hot = Profile::named("t1.0").unwrap().clone();
+    assert_ne!(flags(hot.into()), flags(Method::Llr.into()));
+    // Ones in the last of twelve layers and in no other.
+    let mut beta = [-30.0; 12];
+    beta[11] = 3.0;
+    let last = Bayesian::new(BayesianModel::new(&beta, &[0.0; 144], 0.5).unwrap());
+    assert_ne!(flags(last.into()), flags(Method::Bayesian.into()));
 }
 
 /// A passage that most documents share makes their numbers of flags swing together; the rank is uniform all the same.

@@ -111,6 +111,14 @@ pub(crate) struct CalibrateArgs {
     /// The statistic that decides
     #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
     pub detector: Method,
+    /// What marked text looks like to llr: a file that `wmdetect train` wrote, or one of pooled, t1.0, t0.7, t0.5,
+    /// t0.35 [default: pooled]; chooses --detector llr
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// The directory of a Bayesian detector, from transformers or from `wmdetect train` [default: the one that comes
+    /// with wmdetect]; chooses --detector bayesian
+    #[arg(long, value_name = "DIR", conflicts_with = "profile")]
+    pub bayesian: Option<PathBuf>,
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = 0.01, value_name = "RATE")]
     pub fpr: f64,

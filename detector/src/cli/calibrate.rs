@@ -15,7 +15,7 @@ use wmdetect::text::Tokenizer;
 
 use super::args::CalibrateArgs;
 use super::inputs::{self, Content};
-use super::{ignoring, print, print_error, print_json, read_key};
+use super::{decider, ignoring, print, print_error, print_json, read_key};
 
 /// Shared passages that the report lists.
 const LISTED: usize = 50;
@@ -66,14 +66,15 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
         None => system_seed()?,
     };
     let options = Options {
-        detector: args.detector,
+        decider: decider(args.detector, args.profile.as_deref(), args.bayesian.as_deref())?,
         fpr: args.fpr,
         keys: args.keys,
         seed,
         least_documents: args.shared,
         passages: if args.write_ignore.is_some() { usize::MAX } else { LISTED },
     };
-    let mut report = calibrate(&corpus, &prf, &key_id, &options)?;
+    let calibration = calibrate(&corpus, &prf, &options)?;
+    let mut report = CalibrationReport::new(calibration, prf.scheme().name(), &key_id);
     report.failed = failed;
     report.tokenizer = tokenizer.as_ref().map(|tokenizer| tokenizer.name().to_owned());
     if let Some(tokenizer) = &tokenizer {

@@ -21,7 +21,7 @@ use wmdetect::ignore::IgnoreList;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key_file};
 use wmdetect::shell::{exit_code, print, print_json, say};
-use wmdetect::statistics::Profile;
+use wmdetect::statistics::{Bayesian, Decider, Method, Profile};
 use wmdetect::text::Tokenizer;
 
 use args::{Cli, Command, InputArgs};
@@ -149,6 +149,15 @@ fn ignoring(detector: Detector, path: &Path) -> Result<Detector> {
 }
 
 /// A built-in profile by its name, or a file.
+/// What decides: the profile or the Bayesian detector that was named, or else `method` with those of the crate.
+fn decider(method: Method, profile: Option<&str>, bayesian: Option<&Path>) -> Result<Decider> {
+    Ok(match (profile, bayesian) {
+        (Some(profile), _) => open_profile(profile)?.into(),
+        (None, Some(dir)) => Bayesian::open(dir, |text| say(&format!("note: {text}")))?.into(),
+        (None, None) => method.into(),
+    })
+}
+
 fn open_profile(name: &str) -> Result<Profile> {
     match Profile::named(name) {
         Some(profile) => Ok(profile.clone()),

@@ -9,14 +9,13 @@ use wmdetect::detect::explain::Explanation;
 use wmdetect::detect::{Detector, StreamOptions};
 use wmdetect::report::html::{self, Scored};
 use wmdetect::report::{ErrorRow, Report, SCHEMA_VERSION, terminal};
-use wmdetect::statistics::{Bayesian, Method, PValue};
+use wmdetect::statistics::{Method, PValue};
 use wmdetect::verdict::Verdict;
 
 use super::args::{ColorChoice, ScoreArgs};
 use super::inputs::{Content, Source};
 use super::{
-    for_input, open_profile, parallel, print, print_error, print_json, read_key, read_keyring, say,
-    verdict_code,
+    decider, for_input, parallel, print, print_error, print_json, read_key, read_keyring, verdict_code,
 };
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
@@ -24,13 +23,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         Some(dir) => Detector::for_keyring(read_keyring(dir)?),
         None => Detector::for_tokens(read_key(args.key.as_ref())?),
     };
-    let detector = match &args.profile {
-        Some(profile) => detector.profile(&open_profile(profile)?),
-        None => match &args.bayesian {
-            Some(dir) => detector.bayesian(&Bayesian::open(dir, |text| say(&format!("note: {text}")))?),
-            None => detector.detector(args.detector),
-        },
-    };
+    let detector =
+        detector.decider(decider(args.detector, args.profile.as_deref(), args.bayesian.as_deref())?);
     let detector = for_input(detector.fpr(args.fpr)?, &args.input, args.ignore.as_ref())?;
 
     let colours = match args.color {
@@ -122,6 +116,7 @@ fn for_people(report: &Report) -> String {
                     ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}"
                 )
             }
+            method => write!(text, ", {method} {score:.4}"),
         };
     }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);

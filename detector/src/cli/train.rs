@@ -15,7 +15,7 @@ use wmdetect::scheme::gvalues::GBits;
 use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::statistics::llr::Source;
 use wmdetect::statistics::llr::fit::{choose, evidence, fit};
-use wmdetect::statistics::{Profile, power};
+use wmdetect::statistics::{Llr, Profile, Statistic as _};
 use wmdetect::text::Tokenizer;
 
 use super::args::{TrainArgs, Trainable};
@@ -59,14 +59,15 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
     }
     let (mixture, held_out) = match args.classes {
         Some(classes) => (fit(texts.iter().flatten(), depth, classes.into())?, Vec::new()),
-        None => choose(&texts, depth, MOST_CLASSES).map(|choice| (choice.mixture, choice.held_out))?,
+        None => choose(&texts, depth, MOST_CLASSES).map(|choice| (choice.classes, choice.held_out))?,
     };
     let source =
         Source { description: args.description.clone(), texts: texts.len() as u64, tokens: tokens as u64 };
     let evidence = evidence(&mixture, texts.iter().flatten());
-    let reference = reference.as_ref().map(|profile| (profile.name(), profile.mixture()));
+    let reference = reference.as_ref().map(|profile| (profile.name(), profile.classes()));
     let profile = Profile::new(&args.name, source, mixture, reference);
     write(&args.output, &profile.to_json(), args.force)?;
+    let llr = Llr::new(profile.clone());
 
     let report = TrainReport {
         schema_version: SCHEMA_VERSION,
@@ -75,12 +76,12 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
         texts: texts.len() as u64,
         tokens: tokens as u64,
         depth: profile.depth() as u32,
-        classes: profile.mixture().classes() as u32,
+        classes: profile.classes().count() as u32,
         evidence,
         held_out_evidence: held_out,
         required_tokens: RATES
             .iter()
-            .map(|&rate| Some(power::llr(rate, &profile)).filter(|&n| n < u64::MAX))
+            .map(|&rate| Some(llr.required_tokens(rate)).filter(|&n| n < u64::MAX))
             .collect(),
     };
     if args.json {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use wmdetect::report::{SCHEMA_VERSION, TrainBayesianReport};
-use wmdetect::statistics::Bayesian;
 use wmdetect::statistics::bayesian::{FitOptions, Provenance, fit};
+use wmdetect::statistics::{Bayesian, Statistic as _};
 
 use super::args::TrainArgs;
 use super::train::{RATES, Texts, read_texts};

@@ -1,14 +1,12 @@
 //! Which of many keys marked a text.
 
-use std::sync::Arc;
-
 #[cfg(feature = "text")]
 use super::DetectError;
-use super::{Detector, Statistic, p_kind};
+use super::{Detector, p_kind, sum};
 use crate::report::{Attribution, KeyReport, SCHEMA_VERSION};
 use crate::scheme::Ngrams;
-use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, TokenSum, attribute};
-use crate::statistics::{Method, PKind};
+use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, attribute};
+use crate::statistics::{Method, PKind, Sample, Statistic as _};
 use crate::verdict::Verdict;
 
 impl Detector {
@@ -58,19 +56,19 @@ impl Detector {
                 .filter_map(|(ngram, &scored)| scored.then_some(ngram));
             let ngrams = Ngrams::new(ngram_len, scored);
             let mut g = Vec::new();
-            let token_sum = TokenSum::new(scheme.depth());
+            let statistic = &*self.keys[first].plan.weighted_mean;
             let sums = group
                 .into_iter()
                 .map(|key| {
                     self.keys[key].prf.g_bits_of(&ngrams, &mut g);
-                    (key, g.iter().map(|&g| token_sum.of(g)).sum())
+                    (key, sum(statistic, Sample::layers(scheme.depth(), &g)))
                 })
                 .collect();
             let tokens = ngrams.len() as u64;
             if tokens > longest.0 {
                 longest = (tokens, first);
             }
-            groups.push(KeySums { null: &self.keys[first].plan.weighted_mean, tokens, sums });
+            groups.push(KeySums { statistic, tokens, sums });
         }
         let Attributed { found, runner_up } = attribute(groups, tries, self.fpr);
         let mut warnings = Vec::new();
@@ -91,9 +89,7 @@ impl Detector {
             keys_tried: tries as u64,
             fpr: self.fpr,
             verdict: Verdict::new(least.map(|key| key.corrected.log10), self.fpr, longest.0, || {
-                let plan = &self.keys[longest.1].plan;
-                let statistic = Statistic::WeightedMean(Arc::clone(&plan.weighted_mean));
-                statistic.required_tokens(self.fpr / tries as f64, plan.depth)
+                self.keys[longest.1].plan.weighted_mean.required_tokens(self.fpr / tries as f64)
             }),
             keys: found.iter().map(|key| self.key_report(key)).collect(),
             runner_up: runner_up.as_ref().map(|key| self.key_report(key)),

@@ -20,7 +20,6 @@ pub mod explain;
 mod ignore;
 mod keyring;
 mod segments;
-mod statistic;
 #[cfg(feature = "text")]
 mod stream;
 #[cfg(test)]
@@ -31,7 +30,6 @@ use std::sync::{Arc, OnceLock};
 
 pub use error::DetectError;
 pub use keyring::Keyring;
-pub use statistic::Statistic;
 #[cfg(feature = "text")]
 pub use stream::StreamOptions;
 
@@ -42,7 +40,9 @@ use crate::report::{GValuesRow, Report, SCHEMA_VERSION, Scores};
 #[cfg(feature = "text")]
 use crate::scheme::TokenizerBinding;
 use crate::scheme::{Key, Prf, TextGValues};
-use crate::statistics::{Bayesian, LayerCounts, Mean, Method, PKind, PValue, Profile, WeightedMean};
+use crate::statistics::{
+    Bayesian, Decider, EvidenceKind, Mean, Method, PKind, PValue, Profile, Sample, Statistic, WeightedMean,
+};
 #[cfg(feature = "text")]
 use crate::text::normalise::Normaliser;
 #[cfg(feature = "text")]
@@ -62,7 +62,7 @@ pub struct Detector {
     tokenizer: Option<Arc<Tokenizer>>,
     #[cfg(feature = "text")]
     normaliser: Normaliser,
-    kind: Method,
+    decider: Decider,
     fpr: f64,
     /// N-grams that do not count.
     ignore: Option<Arc<IgnoreList>>,
@@ -85,17 +85,36 @@ struct Entry {
 struct Plan {
     depth: usize,
     /// For the scores that every report has.
+    mean: Mean,
     weighted_mean: Arc<WeightedMean>,
     /// What decides.
-    statistic: Statistic,
+    statistic: Arc<dyn Statistic>,
     /// Scored tokens from which on its silence means something, once somebody asks.
     required_tokens: OnceLock<u64>,
 }
 
 impl Plan {
-    fn new(weighted_mean: Arc<WeightedMean>, statistic: Statistic, depth: usize) -> Arc<Self> {
-        Arc::new(Self { depth, weighted_mean, statistic, required_tokens: OnceLock::new() })
+    /// For keys of `depth` layers.
+    fn new(depth: usize, weighted_mean: Arc<WeightedMean>, decider: &Decider) -> Arc<Self> {
+        let statistic = match decider {
+            Decider::WeightedMean => Arc::clone(&weighted_mean) as Arc<dyn Statistic>,
+            decider => decider
+                .statistic(EvidenceKind::Layers { depth })
+                .expect("every statistic sums the g-bits of layers"),
+        };
+        Arc::new(Self {
+            depth,
+            mean: Mean::new(depth),
+            weighted_mean,
+            statistic,
+            required_tokens: OnceLock::new(),
+        })
     }
+}
+
+/// The sum of a statistic that was made for the depth of `sample`.
+fn sum(statistic: &dyn Statistic, sample: Sample<'_>) -> i64 {
+    statistic.sum(sample).expect("the statistic was made for keys of this depth")
 }
 
 impl std::fmt::Debug for Entry {
@@ -105,16 +124,19 @@ impl std::fmt::Debug for Entry {
 }
 
 /// What a statistic needs of one text under one key; grows with each part of it.
+#[derive(Default)]
 struct Tally {
-    /// Over the positions that a p-value may count.
-    counts: LayerCounts,
-    /// [`Statistic::sum`] over them.
+    /// Positions that a p-value may count.
+    tokens: u64,
+    /// The deciding statistic's sum over them.
     sum: i64,
-    /// Over those that the reference implementation scores.
-    reference: LayerCounts,
-    /// [`Statistic::sum`] over them.
+    /// Positions that the reference implementation scores.
+    reference_tokens: u64,
+    /// The deciding statistic's sum over them.
     reference_sum: i64,
-    /// [`Statistic::ln_ratio`] over them.
+    /// The sums of the mean and the weighted mean over them.
+    reference_means: [i64; 2],
+    /// The deciding statistic's Σ ln ratio over them, where it has a prior.
     reference_ln: f64,
     /// Positions with a complete context, less the ignored ones.
     positions: u64,
@@ -123,33 +145,26 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(depth: usize) -> Self {
-        let none = LayerCounts::new(depth, []);
-        Self {
-            counts: none.clone(),
-            sum: 0,
-            reference: none,
-            reference_sum: 0,
-            reference_ln: 0.0,
-            positions: 0,
-            ignored: 0,
-        }
-    }
-
     /// Counts `values`, of whose positions `ignored` were taken out.
-    fn add(&mut self, values: &TextGValues, ignored: u64, statistic: &Statistic) {
+    fn add(&mut self, values: &TextGValues, ignored: u64, plan: &Plan) {
+        let (scored, reference) = (Sample::scored(values), Sample::reference(values));
         let same = values.scored == values.reference_mask;
-        let sum = statistic.sum(values.scored());
-        self.sum += sum;
-        self.reference_sum += if same { sum } else { statistic.sum(values.reference_scored()) };
-        self.reference_ln += statistic.ln_ratio(values.reference_scored());
-        let counts = LayerCounts::new(values.depth, values.scored());
-        self.counts.add(&counts);
-        self.reference.add(&if same {
-            counts
-        } else {
-            LayerCounts::new(values.depth, values.reference_scored())
-        });
+        let (statistic, method) = (&*plan.statistic, plan.statistic.method());
+        let deciding = sum(statistic, scored);
+        let deciding_reference = if same { deciding } else { sum(statistic, reference) };
+        let tokens = scored.tokens();
+        self.tokens += tokens;
+        self.sum += deciding;
+        self.reference_tokens += if same { tokens } else { reference.tokens() };
+        self.reference_sum += deciding_reference;
+        let means: [&dyn Statistic; 2] = [&plan.mean, &*plan.weighted_mean];
+        for (total, mean) in self.reference_means.iter_mut().zip(means) {
+            *total += if mean.method() == method { deciding_reference } else { sum(mean, reference) };
+        }
+        if let Some(posterior) = statistic.posterior() {
+            self.reference_ln +=
+                posterior.ln_ratio(reference).expect("the statistic was made for keys of this depth");
+        }
         self.positions += values.g.len() as u64 - ignored;
         self.ignored += ignored;
     }
@@ -195,8 +210,7 @@ impl Detector {
             .map(|(key, name)| {
                 let depth = key.scheme().depth();
                 let plan = plans.entry(depth).or_insert_with(|| {
-                    let weighted_mean = Arc::new(WeightedMean::new(depth));
-                    Plan::new(Arc::clone(&weighted_mean), Statistic::WeightedMean(weighted_mean), depth)
+                    Plan::new(depth, Arc::new(WeightedMean::new(depth)), &Decider::default())
                 });
                 Entry {
                     prf: key.prf(),
@@ -215,7 +229,7 @@ impl Detector {
             tokenizer: None,
             #[cfg(feature = "text")]
             normaliser: Normaliser::default(),
-            kind: Method::default(),
+            decider: Decider::default(),
             fpr: DEFAULT_FPR,
             ignore: None,
         }
@@ -246,37 +260,35 @@ impl Detector {
     }
 
     /// Lets another statistic decide (the default is the weighted mean).
-    pub fn detector(mut self, kind: Method) -> Self {
-        self.kind = kind;
-        self.replan(|plan| match kind {
-            Method::WeightedMean => Statistic::WeightedMean(Arc::clone(&plan.weighted_mean)),
-            kind => Statistic::new(kind, plan.depth),
-        });
-        self
+    pub fn detector(self, method: Method) -> Self {
+        self.decider(method.into())
     }
 
     /// Lets the likelihood ratio under `profile` decide, through its first layers where a key has fewer. That other
     /// law is enumerated when the first text is scored: some seconds at 29 layers, half of that with each layer less.
-    pub fn profile(mut self, profile: &Profile) -> Self {
-        self.kind = Method::Llr;
-        self.replan(|plan| Statistic::llr(profile, plan.depth));
-        self
+    pub fn profile(self, profile: &Profile) -> Self {
+        self.decider(profile.clone().into())
     }
 
     /// Lets the Bayesian detector `detector` decide, through its first layers where a key has fewer.
-    pub fn bayesian(mut self, detector: &Bayesian) -> Self {
-        self.kind = Method::Bayesian;
-        self.replan(|plan| Statistic::bayesian(detector, plan.depth));
+    pub fn bayesian(self, detector: &Bayesian) -> Self {
+        self.decider(detector.clone().into())
+    }
+
+    /// Lets this statistic decide.
+    pub fn decider(mut self, decider: Decider) -> Self {
+        self.decider = decider;
+        self.replan();
         self
     }
 
-    /// Gives the keys of each depth a new statistic.
-    fn replan(&mut self, statistic: impl Fn(&Plan) -> Statistic) {
+    /// Makes the plans anew.
+    fn replan(&mut self) {
         let mut plans: BTreeMap<usize, Arc<Plan>> = BTreeMap::new();
         for entry in &mut self.keys {
             let plan = plans.entry(entry.plan.depth).or_insert_with(|| {
                 let old = &entry.plan;
-                Plan::new(Arc::clone(&old.weighted_mean), statistic(old), old.depth)
+                Plan::new(old.depth, Arc::clone(&old.weighted_mean), &self.decider)
             });
             entry.plan = Arc::clone(plan);
         }
@@ -291,7 +303,7 @@ impl Detector {
             return Err(DetectError::Fpr { found: fpr });
         }
         self.fpr = fpr;
-        self.replan(|plan| plan.statistic.clone());
+        self.replan();
         Ok(self)
     }
 
@@ -436,9 +448,7 @@ impl Detector {
                 best.positions
             ));
         }
-        if let Statistic::Bayesian(detector) = &entry.plan.statistic
-            && detector.model().provenance().key_ids.contains(&entry.id)
-        {
+        if entry.plan.statistic.fitted_keys().contains(&entry.id) {
             warnings.push(format!(
                 "the detector was fitted to texts of key {}; for texts that share passages with those, p is approximate",
                 entry.id
@@ -452,7 +462,7 @@ impl Detector {
             tokenizer: None,
             tokens,
             scored_tokens: best.scored_tokens,
-            detector: self.kind,
+            detector: self.decider.method(),
             score: best.score,
             p_value: p.map(PValue::p),
             log10_p,
@@ -465,7 +475,7 @@ impl Detector {
             verdict: Verdict::new(log10_p, self.fpr, best.scored_tokens, || {
                 let plan = &entry.plan;
                 let alpha = self.fpr / tries as f64;
-                *plan.required_tokens.get_or_init(|| plan.statistic.required_tokens(alpha, plan.depth))
+                *plan.required_tokens.get_or_init(|| plan.statistic.required_tokens(alpha))
             }),
             scores: best.scores,
             warnings,
@@ -500,33 +510,29 @@ impl Detector {
 
     fn outcome(&self, entry: &Entry, prompt: &[u32], ids: &[u32]) -> (Outcome, TextGValues) {
         let mut values = TextGValues::new(&entry.prf, prompt, ids);
-        let mut tally = Tally::new(values.depth);
+        let mut tally = Tally::default();
         let ignored = self.leave_out(ids, &mut values);
-        tally.add(&values, ignored, &entry.plan.statistic);
+        tally.add(&values, ignored, &entry.plan);
         (self.outcome_of(entry, &tally), values)
     }
 
     fn outcome_of(&self, entry: &Entry, tally: &Tally) -> Outcome {
-        let Tally { counts, sum, reference, reference_sum, reference_ln, positions, ignored } = tally;
-        let statistic = &entry.plan.statistic;
-        let (score, p) = statistic.evaluate(counts, *sum);
+        let Plan { mean, weighted_mean, statistic, .. } = &*entry.plan;
+        let (tokens, [ones, weighted_ones]) = (tally.reference_tokens, tally.reference_means);
         Outcome {
-            scored_tokens: counts.tokens(),
-            positions: *positions,
-            ignored: self.ignore.is_some().then_some(*ignored),
-            score,
-            p: p.map(|p| PValue { kind: p_kind(&entry.prf), ..p }),
+            scored_tokens: tally.tokens,
+            positions: tally.positions,
+            ignored: self.ignore.is_some().then_some(tally.ignored),
+            score: statistic.score(tally.tokens, tally.sum),
+            p: statistic.p_value(tally.tokens, tally.sum).map(|p| PValue { kind: p_kind(&entry.prf), ..p }),
             scores: Scores {
-                mean: Mean.score(reference),
-                weighted_mean: entry.plan.weighted_mean.score(reference),
-                llr: match statistic {
-                    Statistic::Llr(llr) => llr.score(reference.tokens(), *reference_sum),
+                mean: mean.score(tokens, ones),
+                weighted_mean: weighted_mean.score(tokens, weighted_ones),
+                llr: match statistic.method() {
+                    Method::Llr => statistic.score(tokens, tally.reference_sum),
                     _ => None,
                 },
-                bayesian: match statistic {
-                    Statistic::Bayesian(detector) => Some(detector.model().posterior_of(*reference_ln)),
-                    _ => None,
-                },
+                bayesian: statistic.posterior().map(|posterior| posterior.probability(tally.reference_ln)),
             },
         }
     }

@@ -46,11 +46,8 @@ impl Detector {
             .map(|entry| entry.prf.scheme().context_len())
             .map(|len| (len, ContextStream::bounded(len, &[], options.contexts)))
             .collect();
-        let mut keys: Vec<_> = self
-            .keys
-            .iter()
-            .map(|entry| (GValueStream::new(&entry.prf), Tally::new(entry.prf.scheme().depth())))
-            .collect();
+        let mut keys: Vec<_> =
+            self.keys.iter().map(|entry| (GValueStream::new(&entry.prf), Tally::default())).collect();
         let (mut tokens, mut changes) = (0, Changes::default());
         while let Some(block) = blocks.next_block().map_err(|source| DetectError::Input { source })? {
             let (encoded, changed) = self.normaliser.encode(tokenizer, &block)?;
@@ -62,7 +59,7 @@ impl Detector {
                 let piece = &pieces[&entry.prf.scheme().context_len()];
                 let mut values = stream.push(piece);
                 let ignored = self.leave_out(&piece.ids, &mut values);
-                tally.add(&values, ignored, &entry.plan.statistic);
+                tally.add(&values, ignored, &entry.plan);
             }
         }
         let outcomes = self.keys.iter().zip(&keys);

@@ -98,7 +98,7 @@ impl RunningRatio {
             mixture: Mixture::new(&grid, settings),
             random: None,
             marked: None,
-            classes: Profile::pooled().mixture().truncated(prf.scheme().depth().min(MAX_DEPTH)),
+            classes: Profile::pooled().classes().truncated(prf.scheme().depth().min(MAX_DEPTH)),
             text_sum: None,
             tokens: Vec::new(),
             surprisals: vec![Vec::new(); settings],

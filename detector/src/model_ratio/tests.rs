@@ -6,9 +6,8 @@ use super::chain::Mixture;
 use super::ratio::{Position, Scratch, ceiling, ln_ratio};
 use super::*;
 use crate::scheme::{GBits, Key, Scheme, Secret, TextGValues, Watermark};
-use crate::statistics::Llr;
-use crate::statistics::Profile;
 use crate::statistics::llr::EntropyClasses;
+use crate::statistics::{Llr, Profile, Sample, Statistic as _};
 use crate::verdict::Verdict;
 
 struct Random(u64);
@@ -330,9 +329,9 @@ fn the_text_alone_has_half_of_the_level() {
     let key = key(5);
     let ids = Toy { settings: 1 }.text(Some(&key), 12, 2);
     let whole = evidence(&ids, &key, 1, Options::default());
-    let llr = Llr::new(Profile::pooled().clone().into());
-    let (tokens, sum) = llr.sum(TextGValues::new(&key.prf(), &[], &ids).scored());
-    assert_eq!(whole.text_only, llr.p_value(tokens, sum));
+    let values = TextGValues::new(&key.prf(), &[], &ids);
+    let text = Llr::new(Profile::pooled().clone()).evaluate(Sample::scored(&values)).unwrap();
+    assert_eq!(whole.text_only, text.p);
     let by_ratio = (-whole.ln_sup + LN_2) / LN_10;
     let by_text = whole.text_only.unwrap().log10 + 2_f64.log10();
     assert!((whole.p_value().log10 - by_ratio.min(by_text)).abs() < 1e-12, "{by_ratio} {by_text}");

@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SCHEMA_VERSION;
+use crate::calibration::{self, Calibration};
+pub use crate::calibration::{Bucket, Rate};
 use crate::statistics::Method;
 
 /// The deployed key on the user's own unmarked texts, among random keys on the same texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationReport {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The key's scheme.
     pub scheme: String,
@@ -54,37 +57,35 @@ pub struct CalibrationReport {
     pub warnings: Vec<String>,
 }
 
-/// A false positive rate: of the deployed key as a fact about this corpus, and over random keys.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rate {
-    /// Share of the documents that the deployed key flags.
-    pub key: f64,
-    /// Mean over the random keys.
-    pub mean: f64,
-    /// Ends of the 95 % interval of that mean; the unit is the key.
-    pub mean_interval: [f64; 2],
-    /// The middle 95 % of single random keys.
-    pub keys_range: [f64; 2],
-    /// What the null distribution says the mean is: at most `fpr`, and less where documents are so short that few
-    /// scores are possible.
-    pub expected: f64,
-}
-
-/// Documents of similar length.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bucket {
-    /// Fewest scored tokens.
-    pub from: u64,
-    /// Most scored tokens; null in the last bucket.
-    pub to: Option<u64>,
-    /// Number of documents.
-    pub documents: u64,
-    /// Those that the deployed key flags.
-    pub flagged: u64,
-    /// Their rate.
-    pub rate: Rate,
+impl CalibrationReport {
+    /// The report on `calibration` of the key with this scheme and public id. Its caller knows the rest: the tokenizer, the
+    /// documents that failed, and the passages' texts.
+    pub fn new(calibration: Calibration, scheme: &str, key_id: &str) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            scheme: scheme.into(),
+            key_id: key_id.into(),
+            tokenizer: None,
+            detector: calibration.method,
+            fpr: calibration.fpr,
+            documents: calibration.documents,
+            failed: 0,
+            tokens: calibration.tokens,
+            scored_tokens: calibration.scored_tokens,
+            ignored_tokens: calibration.ignored_tokens,
+            random_keys: calibration.random_keys,
+            seed: calibration.seed,
+            flagged: calibration.flagged,
+            random_flagged: calibration.random_flagged,
+            keys_at_least: calibration.keys_at_least,
+            rank_p: calibration.rank_p,
+            worse_than_chance: calibration.worse_than_chance,
+            rate: calibration.rate,
+            buckets: calibration.buckets,
+            shared: calibration.shared.into(),
+            warnings: calibration.warnings,
+        }
+    }
 }
 
 /// N-grams that many documents share.
@@ -117,4 +118,23 @@ pub struct SharedPassage {
     pub score: f64,
     /// log₁₀ of the p-value of that passage alone.
     pub log10_p: f64,
+}
+
+impl From<calibration::Shared> for Shared {
+    fn from(shared: calibration::Shared) -> Self {
+        let passage = |passage: calibration::SharedPassage| SharedPassage {
+            text: None,
+            tokens: passage.tokens,
+            documents: passage.documents,
+            score: passage.score,
+            log10_p: passage.p.log10,
+        };
+        Self {
+            least_documents: shared.least_documents,
+            ngrams: shared.ngrams,
+            scored_share: shared.scored_share,
+            passages_found: shared.passages_found,
+            passages: shared.passages.into_iter().map(passage).collect(),
+        }
+    }
 }

@@ -64,7 +64,7 @@ impl Scanners {
         };
         let each: Vec<Scanner> =
             PROFILES.iter().filter_map(|name| Profile::named(name)).map(scanner).collect();
-        let table = LatticeTable::new(each.iter().map(|scanner| scanner.profile.mixture().clone()).collect());
+        let table = LatticeTable::new(each.iter().map(|scanner| scanner.profile.classes().clone()).collect());
         let mut shifts = [0; TRACKS];
         shifts.iter_mut().zip(&each).for_each(|(shift, scanner)| *shift = scanner.shift);
         Self { each, table, shifts }

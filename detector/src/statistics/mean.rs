@@ -5,48 +5,98 @@
 //!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Mean score"; equals `mean_score` of `synthid-text`.
 
+use super::llr::Profile;
+use super::method::Method;
 use super::null;
-use super::{LayerCounts, PKind, PValue};
+use super::power::{Test, table};
+use super::sample::{Sample, Selected, UnsupportedEvidence};
+use super::statistic::Statistic;
+use crate::scheme::GBits;
 
-/// The mean detector.
+/// The mean for keys of one depth.
 #[derive(Clone, Copy, Debug)]
-pub struct Mean;
+pub struct Mean {
+    depth: usize,
+}
 
 impl Mean {
-    /// The share of ones, in [0, 1]; `None` if nothing is scored.
-    pub fn score(self, counts: &LayerCounts) -> Option<f64> {
-        let coins = counts.tokens() * counts.depth() as u64;
-        (coins > 0).then(|| ones(counts) as f64 / coins as f64)
+    /// For `depth` layers, 1 to 64.
+    pub fn new(depth: usize) -> Self {
+        Self { depth }
     }
 
-    /// P(a score at least this high | null); `None` if nothing is scored.
-    pub fn p_value(self, counts: &LayerCounts) -> Option<PValue> {
-        let coins = counts.tokens() * counts.depth() as u64;
-        (coins > 0).then(|| PValue::from_ln(null::binomial(coins, ones(counts)), PKind::Exact))
+    fn coins(self, tokens: u64) -> u64 {
+        tokens * self.depth as u64
+    }
+
+    fn g_bits<'a>(&self, sample: Sample<'a>) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
+        sample.g_bits(self.method(), &(self.depth..=self.depth))
+    }
+
+    /// A token's number of ones.
+    fn ones(self, g: GBits) -> i32 {
+        let layers = u64::MAX.checked_shr(64 - self.depth as u32).unwrap_or(0);
+        (g.0 & layers).count_ones() as i32
+    }
+
+    /// [`Statistic::required_tokens`], without the table.
+    pub(super) fn search(self, alpha: f64) -> u64 {
+        let marked = Profile::reference().classes().weighted_ones(&vec![1; self.depth]);
+        Test { null: &|n, ones| self.ln_tail(n, ones), marked: &marked }.required_tokens(alpha)
     }
 }
 
-fn ones(counts: &LayerCounts) -> u64 {
-    counts.ones().iter().sum()
+impl Statistic for Mean {
+    fn method(&self) -> Method {
+        Method::Mean
+    }
+
+    fn values(&self, sample: Sample<'_>) -> Result<Vec<i32>, UnsupportedEvidence> {
+        Ok(self.g_bits(sample)?.map(|g| self.ones(g)).collect())
+    }
+
+    fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence> {
+        Ok(self.g_bits(sample)?.map(|g| i64::from(self.ones(g))).sum())
+    }
+
+    fn smallest_sum(&self, _tokens: u64) -> i64 {
+        0
+    }
+
+    fn largest_sum(&self, tokens: u64) -> i64 {
+        self.coins(tokens) as i64
+    }
+
+    fn ln_tail(&self, tokens: u64, sum: i64) -> f64 {
+        null::binomial(self.coins(tokens), sum.max(0) as u64)
+    }
+
+    fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
+        (tokens > 0).then(|| sum as f64 / self.coins(tokens) as f64)
+    }
+
+    fn required_tokens(&self, alpha: f64) -> u64 {
+        table::look_up(&table::MEAN, alpha, self.depth).unwrap_or_else(|| self.search(alpha))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheme::gvalues::GBits;
 
     #[test]
     fn nothing_scored_gives_nothing() {
-        let none = LayerCounts::new(30, []);
-        assert_eq!(Mean.score(&none), None);
-        assert_eq!(Mean.p_value(&none), None);
+        let none = Mean::new(30).evaluate(Sample::layers(30, &[])).unwrap();
+        assert_eq!((none.score, none.p), (None, None));
     }
 
     #[test]
     fn small_case_by_hand() {
-        let counts = LayerCounts::new(3, [GBits(0b111), GBits(0b101)]);
-        assert_eq!(Mean.score(&counts), Some(5.0 / 6.0));
-        let p = Mean.p_value(&counts).unwrap();
-        assert!((p.p() - 7.0 / 64.0).abs() < 1e-15);
+        let g = [GBits(0b1111), GBits(0b101)];
+        let found = Mean::new(3).evaluate(Sample::layers(3, &g)).unwrap();
+        assert_eq!((found.tokens, found.sum, found.score), (2, 5, Some(5.0 / 6.0)));
+        assert!((found.p.unwrap().p() - 7.0 / 64.0).abs() < 1e-15);
+        let all = Mean::new(64).sum(Sample::layers(64, &[GBits(u64::MAX)])).unwrap();
+        assert_eq!(all, 64);
     }
 }

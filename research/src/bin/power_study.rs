@@ -8,12 +8,11 @@
 //! Wilson's, 95 %, over texts (a prompt has one text a cell, so texts are the clusters).
 
 use std::error::Error;
-use std::f64::consts::LOG10_E;
 use std::io::Write;
 
 use serde::Deserialize;
 use wmdetect::scheme::{GBits, Key, TextGValues};
-use wmdetect::statistics::{Bayesian, LayerCounts, Mean, Profile, WeightedMean};
+use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
@@ -33,24 +32,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (tokenizer, master) = (Tokenizer::open(tokenizer)?, Key::read(master)?);
     let depth = master.scheme().depth();
-    let weighted_mean = WeightedMean::new(depth);
-    let bayesian = Bayesian::builtin();
     let mut names = vec!["mean".to_owned(), "weighted mean".into(), "bayesian".into()];
-    let profiles = Profile::builtin();
-    names.extend(profiles.iter().map(|profile| format!("llr ({})", profile.name())));
+    let mut statistics: Vec<Box<dyn Statistic>> = vec![
+        Box::new(Mean::new(depth)),
+        Box::new(WeightedMean::new(depth)),
+        Box::new(Bayesian::builtin().for_depth(depth)),
+    ];
+    for profile in Profile::builtin() {
+        names.push(format!("llr ({})", profile.name()));
+        statistics.push(Box::new(Llr::new(profile.for_depth(depth))));
+    }
 
     let log10_p = |g: &[GBits]| -> Vec<f64> {
-        let counts = LayerCounts::new(depth, g.iter().copied());
-        let mut all = vec![
-            Mean.p_value(&counts).map_or(0.0, |p| p.log10),
-            weighted_mean.p_value(&counts).map_or(0.0, |p| p.log10),
-            bayesian.null().tail(g.len() as u64, bayesian.sum(g.iter().copied()).1) * LOG10_E,
-        ];
-        for profile in profiles {
-            let score = g.iter().map(|&g| i64::from(profile.score(g))).sum();
-            all.push(profile.null().tail(g.len() as u64, score) * LOG10_E);
-        }
-        all
+        let log10_p = |statistic: &dyn Statistic| {
+            let found = statistic.evaluate(Sample::layers(depth, g)).expect("statistics of the key's depth");
+            found.p.map_or(0.0, |p| p.log10)
+        };
+        statistics.iter().map(|statistic| log10_p(&**statistic)).collect()
     };
 
     let mut out = std::io::stdout().lock();

@@ -9,7 +9,7 @@ use std::io::Write;
 
 use serde::Deserialize;
 use wmdetect::scheme::{Key, TextGValues};
-use wmdetect::statistics::{LayerCounts, WeightedMean};
+use wmdetect::statistics::{Sample, Statistic as _, WeightedMean};
 use wmdetect::text::Tokenizer;
 
 /// Random keys that each unmarked text is scored with.
@@ -26,8 +26,9 @@ fn read(path: &str) -> Result<Vec<Report>, Box<dyn Error>> {
 }
 
 fn log10_p(detector: &WeightedMean, key: &Key, ids: &[u32]) -> f64 {
-    let counts = LayerCounts::new(key.scheme().depth(), TextGValues::new(&key.prf(), &[], ids).scored());
-    detector.p_value(&counts).map_or(0.0, |p| p.log10)
+    let values = TextGValues::new(&key.prf(), &[], ids);
+    let found = detector.evaluate(Sample::scored(&values)).expect("a detector of the key's depth");
+    found.p.map_or(0.0, |p| p.log10)
 }
 
 /// Length of the longest common subsequence.

@@ -15,9 +15,8 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use wmdetect::scheme::{GBits, Key, SamplingTable, Scheme, Secret, TextGValues};
-use wmdetect::statistics::null::{Lattice, binomial};
-use wmdetect::statistics::{Bayesian, Profile, TableNull, weighted_mean};
+use wmdetect::scheme::{Key, SamplingTable, Scheme, Secret, TextGValues};
+use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
 const DEPTH: usize = 30;
@@ -125,82 +124,20 @@ fn texts(kind: &str, docs: &[Doc], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>
     Ok(made.iter().map(|text| tokenizer.encode(text).map(|encoded| encoded.ids)).collect::<Result<_, _>>()?)
 }
 
-/// A statistic with integer values and a known null law of n tokens.
-enum Statistic {
-    Mean,
-    WeightedMean(Lattice),
-    Llr(&'static Profile),
-    Bayesian(&'static Bayesian),
-}
-
-impl Statistic {
-    fn name(&self) -> String {
-        match self {
-            Self::Mean => "mean".into(),
-            Self::WeightedMean(_) => "weighted mean".into(),
-            Self::Llr(_) => "llr".into(),
-            Self::Bayesian(_) => "Bayesian".into(),
-        }
+/// The randomised test of level `level`: the sum at and above which it always rejects, and the probability with
+/// which it rejects the sum just below.
+fn test(statistic: &dyn Statistic, n: usize, level: f64) -> (i64, f64) {
+    let n = n as u64;
+    let tail = |sum| statistic.ln_tail(n, sum).exp();
+    let (mut low, mut high) = (statistic.smallest_sum(n), statistic.largest_sum(n) + 1);
+    // The least sum whose tail is at most the level.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if tail(middle) <= level { high = middle } else { low = middle + 1 }
     }
-
-    fn value(&self, g: &[GBits]) -> i64 {
-        match self {
-            Self::Mean => g.iter().map(|g| i64::from(g.0.count_ones())).sum(),
-            Self::WeightedMean(null) => {
-                let weight = |g: &GBits| -> i64 {
-                    null.weights().iter().enumerate().map(|(l, &a)| i64::from(a) * g.layer(l) as i64).sum()
-                };
-                g.iter().map(weight).sum()
-            }
-            Self::Llr(profile) => g.iter().map(|&g| i64::from(profile.score(g))).sum(),
-            Self::Bayesian(detector) => detector.sum(g.iter().copied()).1,
-        }
-    }
-
-    /// P(value ≥ `value`) for n tokens.
-    fn tail(&self, n: usize, value: i64) -> f64 {
-        match self {
-            Self::Mean | Self::WeightedMean(_) if value <= 0 => 1.0,
-            Self::Mean => binomial((n * DEPTH) as u64, value as u64).exp(),
-            Self::WeightedMean(null) => null.tail(n as u64, value as u64).exp(),
-            Self::Llr(_) | Self::Bayesian(_) => self.table().tail(n as u64, value).exp(),
-        }
-    }
-
-    /// The law of one token, of a statistic that has one as a table.
-    fn table(&self) -> &TableNull {
-        match self {
-            Self::Llr(profile) => profile.null(),
-            Self::Bayesian(detector) => detector.null(),
-            Self::Mean | Self::WeightedMean(_) => unreachable!("their laws have closed forms"),
-        }
-    }
-
-    /// The range in which every value lies for n tokens.
-    fn range(&self, n: usize) -> (i64, i64) {
-        match self {
-            Self::Mean => (0, (n * DEPTH) as i64),
-            Self::WeightedMean(null) => (0, null.max(n as u64) as i64),
-            Self::Llr(_) | Self::Bayesian(_) => {
-                (n as i64 * self.table().first(), n as i64 * self.table().last())
-            }
-        }
-    }
-
-    /// The randomised test of level `level`: the value at and above which it always rejects, and the probability with
-    /// which it rejects the value just below.
-    fn test(&self, n: usize, level: f64) -> (i64, f64) {
-        let (mut low, mut high) = self.range(n);
-        high += 1;
-        // The least value whose tail is at most the level.
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.tail(n, middle) <= level { high = middle } else { low = middle + 1 }
-        }
-        let (at, below) = (self.tail(n, low), self.tail(n, low - 1));
-        // Values between lattice points have no mass: then the tail just below equals the one at it.
-        (low, if below > at { (level - at) / (below - at) } else { 0.0 })
-    }
+    let (at, below) = (tail(low), tail(low - 1));
+    // Sums between lattice points have no mass: then the tail just below equals the one at it.
+    (low, if below > at { (level - at) / (below - at) } else { 0.0 })
 }
 
 /// One cell: texts of one kind and length.
@@ -208,7 +145,7 @@ fn cell(
     ids: &[Vec<u32>],
     trials: usize,
     seed: u64,
-    statistics: &[Statistic],
+    statistics: &[(&str, Box<dyn Statistic>)],
     key: &(dyn Fn(&mut Random) -> Key + Sync),
 ) -> Vec<[u64; LEVELS.len()]> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -223,14 +160,14 @@ fn cell(
                         let mut random = Random::new(seed << 32 | trial as u64);
                         let key = key(&mut random);
                         let values = TextGValues::new(&key.prf(), &[], &ids[trial / repetitions]);
-                        let g: Vec<GBits> = values.scored().collect();
+                        let sample = Sample::scored(&values);
+                        let n = sample.tokens() as usize;
                         let u = random.unit();
-                        for (s, statistic) in statistics.iter().enumerate() {
-                            let value = statistic.value(&g);
+                        for (s, (_, statistic)) in statistics.iter().enumerate() {
+                            let value = statistic.sum(sample).expect("keys of the statistics' depth");
                             for (l, &level) in LEVELS.iter().enumerate() {
-                                let (always, share) = *tests
-                                    .entry((s, l, g.len()))
-                                    .or_insert_with(|| statistic.test(g.len(), level));
+                                let (always, share) =
+                                    *tests.entry((s, l, n)).or_insert_with(|| test(&**statistic, n, level));
                                 rejected[s][l] +=
                                     u64::from(value >= always || (value == always - 1 && u < share));
                             }
@@ -281,11 +218,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::open(tokenizer)?;
     let docs: Vec<Doc> =
         std::fs::read_to_string(docs)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let statistics = [
-        Statistic::Mean,
-        Statistic::WeightedMean(Lattice::new(&weighted_mean::weights(DEPTH))),
-        Statistic::Llr(Profile::pooled()),
-        Statistic::Bayesian(Bayesian::builtin()),
+    let statistics: [(&str, Box<dyn Statistic>); 4] = [
+        ("mean", Box::new(Mean::new(DEPTH))),
+        ("weighted mean", Box::new(WeightedMean::new(DEPTH))),
+        ("llr", Box::new(Llr::new(Profile::pooled().clone()))),
+        ("Bayesian", Box::new(Bayesian::builtin().clone())),
     ];
     let mut out = std::io::stdout().lock();
     let row_end =
@@ -320,8 +257,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             let statistics = &statistics[..if length <= BAYESIAN_UP_TO { 4 } else { 3 }];
             let counts = cell(&cut, trials, (k * LENGTHS.len() + l) as u64, statistics, &sha256_key);
-            for ((statistic, counts), (total, n, worst)) in statistics.iter().zip(&counts).zip(&mut totals) {
-                write!(out, "| {} | {kind} | {length} |", statistic.name())?;
+            for (((name, _), counts), (total, n, worst)) in statistics.iter().zip(&counts).zip(&mut totals) {
+                write!(out, "| {name} | {kind} | {length} |")?;
                 flagged += usize::from(row_end(&mut out, counts, trials, bar)?);
                 *n += trials;
                 for ((total, &count), &level) in total.iter_mut().zip(counts).zip(&LEVELS) {
@@ -340,8 +277,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         out,
         "| detector | trials | 0.1 | 0.01 | 0.001 | 0.0001 | smallest p of a cell |\n|---|---|---|---|---|---|---|"
     )?;
-    for (statistic, (counts, n, worst)) in statistics.iter().zip(&totals) {
-        write!(out, "| {} | {n} |", statistic.name())?;
+    for ((name, _), (counts, n, worst)) in statistics.iter().zip(&totals) {
+        write!(out, "| {name} | {n} |")?;
         for &count in counts {
             write!(out, " {:.6} |", count as f64 / *n as f64)?;
         }
@@ -359,8 +296,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let key = |random: &mut Random| compat_key(&scheme, random);
         let statistics = &statistics[..3];
         let counts = cell(&english, trials, 99, statistics, &key);
-        for (statistic, counts) in statistics.iter().zip(&counts) {
-            write!(out, "| {} | {} |", scheme.name(), statistic.name())?;
+        for ((name, _), counts) in statistics.iter().zip(&counts) {
+            write!(out, "| {} | {name} |", scheme.name())?;
             row_end(&mut out, counts, trials, 1e-6)?;
         }
     }

@@ -11,8 +11,11 @@ use super::{BayesianError, BayesianModel};
 use crate::scheme::gvalues::GBits;
 use crate::statistics::llr::enumerate::{Laws, available_threads};
 use crate::statistics::llr::lattice::{POINTS_A_NAT, STEP, lattice};
+use crate::statistics::method::Method;
+use crate::statistics::null::TableNull;
 use crate::statistics::power::Test;
-use crate::statistics::{PKind, PValue, TableNull};
+use crate::statistics::sample::{Sample, Selected, UnsupportedEvidence};
+use crate::statistics::statistic::{Posterior, Statistic};
 
 const NULL: &str = "null.json";
 const FORMAT: &str = "wmdetect-bayesian-null";
@@ -160,22 +163,6 @@ impl Bayesian {
         lattice(self.model.ratio_of_first(exact_layers(&self.model), g))
     }
 
-    /// The number of scored tokens and the sum of their lattice scores.
-    pub fn sum(&self, scored: impl IntoIterator<Item = GBits>) -> (u64, i64) {
-        scored.into_iter().fold((0, 0), |(n, sum), g| (n + 1, sum + i64::from(self.token_score(g))))
-    }
-
-    /// h Σ S in nats, at most the text's log likelihood ratio: its exponential is an e-value. `None` if nothing is
-    /// scored.
-    pub fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
-        (tokens > 0).then_some(sum as f64 * STEP)
-    }
-
-    /// P(a sum at least this high | null); `None` if nothing is scored.
-    pub fn p_value(&self, tokens: u64, sum: i64) -> Option<PValue> {
-        (tokens > 0).then(|| PValue::from_ln(self.null().tail(tokens, sum), PKind::Exact))
-    }
-
     /// The null law of S.
     pub fn null(&self) -> &TableNull {
         &self.tables().null
@@ -186,10 +173,62 @@ impl Bayesian {
         &self.tables().marked
     }
 
-    /// Scored tokens from which on a marked text, as the detector believes it to be, is found at level `alpha` with
-    /// probability 0.9; `u64::MAX` if no length is enough.
-    pub fn required_tokens(&self, alpha: f64) -> u64 {
-        Test { null: &|n, s| self.null().tail(n, s), marked: self.marked() }.required_tokens(alpha)
+    fn g_bits<'a>(&self, sample: Sample<'a>) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
+        sample.g_bits(self.method(), &(self.model.depth()..=usize::MAX))
+    }
+}
+
+impl Statistic for Bayesian {
+    fn method(&self) -> Method {
+        Method::Bayesian
+    }
+
+    fn values(&self, sample: Sample<'_>) -> Result<Vec<i32>, UnsupportedEvidence> {
+        Ok(self.g_bits(sample)?.map(|g| self.token_score(g)).collect())
+    }
+
+    fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence> {
+        Ok(self.g_bits(sample)?.map(|g| i64::from(self.token_score(g))).sum())
+    }
+
+    fn smallest_sum(&self, tokens: u64) -> i64 {
+        tokens as i64 * self.null().first()
+    }
+
+    fn largest_sum(&self, tokens: u64) -> i64 {
+        tokens as i64 * self.null().last()
+    }
+
+    fn ln_tail(&self, tokens: u64, sum: i64) -> f64 {
+        self.null().tail(tokens, sum)
+    }
+
+    /// h Σ S in nats, at most the text's log likelihood ratio: its exponential is an e-value.
+    fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
+        (tokens > 0).then_some(sum as f64 * STEP)
+    }
+
+    /// A marked text is one as the detector itself believes it to be.
+    fn required_tokens(&self, alpha: f64) -> u64 {
+        Test { null: &|n, s| self.ln_tail(n, s), marked: self.marked() }.required_tokens(alpha)
+    }
+
+    fn posterior(&self) -> Option<&dyn Posterior> {
+        Some(self)
+    }
+
+    fn fitted_keys(&self) -> &[String] {
+        &self.model.provenance().key_ids
+    }
+}
+
+impl Posterior for Bayesian {
+    fn ln_ratio(&self, sample: Sample<'_>) -> Result<f64, UnsupportedEvidence> {
+        Ok(self.g_bits(sample)?.map(|g| self.model.ratio(g).ln()).sum())
+    }
+
+    fn probability(&self, ln_ratio: f64) -> f64 {
+        self.model.posterior_of(ln_ratio)
     }
 }
 
@@ -271,13 +310,13 @@ mod tests {
         let detector = Bayesian::new(small(6));
         let scores: Vec<i64> = (0..64).map(|g| i64::from(detector.token_score(GBits(g)))).collect();
         for pair in [[GBits(0), GBits(5)], [GBits(63), GBits(31)], [GBits(63), GBits(63)]] {
-            let (tokens, sum) = detector.sum(pair);
+            let found = detector.evaluate(Sample::layers(6, &pair)).unwrap();
             let pairs = scores.iter().flat_map(|a| scores.iter().map(move |b| a + b));
-            let expected = pairs.filter(|s| *s >= sum).count() as f64 / 4096.0;
-            let p = detector.p_value(tokens, sum).unwrap();
+            let expected = pairs.filter(|s| *s >= found.sum).count() as f64 / 4096.0;
+            let p = found.p.unwrap();
             assert!((p.p() / expected - 1.0).abs() < 1e-9, "{pair:?}: {} for {expected}", p.p());
             let ln_ratio: f64 = pair.iter().map(|&g| detector.model().ratio(g).ln()).sum();
-            let score = detector.score(tokens, sum).unwrap();
+            let score = found.score.unwrap();
             assert!(score <= ln_ratio && ln_ratio < score + 2.0 * (STEP + 1.0 / 256.0));
         }
         assert!(detector.p_value(0, 0).is_none());

@@ -13,6 +13,7 @@
 
 use super::lattice::{CELL_SHIFT, lattice};
 use crate::scheme::gvalues::GBits;
+use crate::statistics::null::TableNull;
 
 /// Most classes of a mixture.
 pub const MAX_CLASSES: usize = 8;
@@ -146,7 +147,7 @@ impl EntropyClasses {
     }
 
     /// Number of classes.
-    pub fn classes(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.weights.len()
     }
 
@@ -179,6 +180,29 @@ impl EntropyClasses {
         let (mut low, high) = self.parts(g);
         low.iter_mut().zip(high).for_each(|(low, high)| *low *= high);
         low
+    }
+
+    /// The law of Σ a_l g_l of one token of such text, with positive integer weights a_l; layers beyond the classes' own
+    /// are fair bits.
+    pub fn weighted_ones(&self, weights: &[u32]) -> TableNull {
+        let top: u32 = weights.iter().sum();
+        let mut law = vec![0.0; top as usize + 1];
+        for (&share, psi) in self.weights.iter().zip(&self.psi) {
+            let mut class = vec![0.0; law.len()];
+            class[0] = f64::from(share) / f64::from(WEIGHT_UNITS);
+            let mut reached = 0;
+            for (l, &a) in weights.iter().enumerate() {
+                let one =
+                    0.5 + psi.get(l).map_or(0.0, |&x| f64::from(x) / f64::from(4 * u32::from(PSI_UNITS)));
+                reached += a as usize;
+                for w in (0..=reached).rev() {
+                    let before = if w >= a as usize { class[w - a as usize] } else { 0.0 };
+                    class[w] = (1.0 - one) * class[w] + one * before;
+                }
+            }
+            law.iter_mut().zip(class).for_each(|(sum, p)| *sum += p);
+        }
+        TableNull::new(0, &law).expect("a law of positive probabilities")
     }
 
     /// Layers of the first of the two halves that a product is made of.
@@ -238,7 +262,7 @@ impl LatticeTable {
     /// For at most [`TRACKS`] mixtures.
     pub(crate) fn new(mixtures: Vec<EntropyClasses>) -> Self {
         debug_assert!(mixtures.len() <= TRACKS);
-        let classes = mixtures.iter().map(EntropyClasses::classes).max().unwrap_or(1);
+        let classes = mixtures.iter().map(EntropyClasses::count).max().unwrap_or(1);
         let mut products = vec![[0.0; TRACKS]; CHUNKS * 256 * classes];
         for (track, mixture) in mixtures.iter().enumerate() {
             for chunk in 0..CHUNKS {

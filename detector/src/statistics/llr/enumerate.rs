@@ -67,7 +67,7 @@ struct Halves {
 impl Halves {
     fn new(mixture: &EntropyClasses) -> Self {
         let (low, high) = mixture.tables();
-        let rows = (0..MAX_CLASSES.min(mixture.classes()))
+        let rows = (0..MAX_CLASSES.min(mixture.count()))
             .map(|k| low.iter().map(|lanes| lanes[k]).collect())
             .collect();
         Self { low: rows, high }

@@ -70,8 +70,8 @@ where
         }
         previous = gain;
         // A class whose share rounded to nothing is gone, so the mixture says how many there are.
-        shares.truncate(mixture.classes());
-        psi.truncate(mixture.classes());
+        shares.truncate(mixture.count());
+        psi.truncate(mixture.count());
         for (k, (share, row)) in shares.iter_mut().zip(&mut psi).enumerate() {
             *share = members[k] + 1e-9;
             for (psi, ones) in row.iter_mut().zip(&ones) {
@@ -114,7 +114,7 @@ pub fn evidence<'a>(mixture: &EntropyClasses, tokens: impl IntoIterator<Item = &
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// Fitted on all texts.
-    pub mixture: EntropyClasses,
+    pub classes: EntropyClasses,
     /// For 1, 2, … classes the evidence a token (nats) on texts that were held out.
     pub held_out: Vec<f64>,
 }
@@ -141,7 +141,7 @@ pub fn choose(texts: &[Vec<GBits>], depth: usize, most: usize) -> Result<Choice,
             best = (classes, evidence);
         }
     }
-    Ok(Choice { mixture: fit(texts.iter().flatten(), depth, best.0)?, held_out })
+    Ok(Choice { classes: fit(texts.iter().flatten(), depth, best.0)?, held_out })
 }
 
 #[cfg(test)]
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn no_token_is_no_panic() {
-        assert_eq!(choose(&[], 30, 2).unwrap().mixture.classes(), 1);
+        assert_eq!(choose(&[], 30, 2).unwrap().classes.count(), 1);
         assert!(fit(&[], 0, 1).is_err() && fit(&[], 5, 0).is_err() && fit(&[], 5, 9).is_err());
     }
 }

@@ -21,19 +21,22 @@ pub(crate) use classes::{LatticeTable, TRACKS};
 pub use lattice::STEP;
 pub use profile::{Profile, ProfileError, REFERENCE, Source};
 
-use super::{PKind, PValue};
-use crate::scheme::gvalues::GBits;
+use super::method::Method;
+use super::power::Test;
+use super::sample::{Sample, Selected, UnsupportedEvidence};
+use super::statistic::Statistic;
+use crate::scheme::GBits;
 
-/// The likelihood ratio detector under one profile.
+/// The likelihood ratio under one profile.
 #[derive(Clone, Debug)]
 pub struct Llr {
     profile: Arc<Profile>,
 }
 
 impl Llr {
-    /// With this profile.
-    pub fn new(profile: Arc<Profile>) -> Self {
-        Self { profile }
+    /// With this profile, for keys of at least as many layers; see [`Profile::for_depth`].
+    pub fn new(profile: impl Into<Arc<Profile>>) -> Self {
+        Self { profile: profile.into() }
     }
 
     /// The profile.
@@ -41,18 +44,42 @@ impl Llr {
         &self.profile
     }
 
-    /// The number of scored tokens and the sum of their lattice scores.
-    pub fn sum(&self, scored: impl IntoIterator<Item = GBits>) -> (u64, i64) {
-        scored.into_iter().fold((0, 0), |(n, sum), g| (n + 1, sum + i64::from(self.profile.score(g))))
+    fn g_bits<'a>(&self, sample: Sample<'a>) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
+        sample.g_bits(self.method(), &(self.profile.depth()..=usize::MAX))
+    }
+}
+
+impl Statistic for Llr {
+    fn method(&self) -> Method {
+        Method::Llr
     }
 
-    /// ln of the text's e-value, h Σ S; `None` if nothing is scored.
-    pub fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
+    fn values(&self, sample: Sample<'_>) -> Result<Vec<i32>, UnsupportedEvidence> {
+        Ok(self.g_bits(sample)?.map(|g| self.profile.score(g)).collect())
+    }
+
+    fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence> {
+        Ok(self.g_bits(sample)?.map(|g| i64::from(self.profile.score(g))).sum())
+    }
+
+    fn smallest_sum(&self, tokens: u64) -> i64 {
+        tokens as i64 * self.profile.null().first()
+    }
+
+    fn largest_sum(&self, tokens: u64) -> i64 {
+        tokens as i64 * self.profile.null().last()
+    }
+
+    fn ln_tail(&self, tokens: u64, sum: i64) -> f64 {
+        self.profile.null().tail(tokens, sum)
+    }
+
+    /// ln of the text's e-value, h Σ S.
+    fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
         (tokens > 0).then_some(sum as f64 * STEP)
     }
 
-    /// P(a sum at least this high | null); `None` if nothing is scored.
-    pub fn p_value(&self, tokens: u64, sum: i64) -> Option<PValue> {
-        (tokens > 0).then(|| PValue::from_ln(self.profile.null().tail(tokens, sum), PKind::Exact))
+    fn required_tokens(&self, alpha: f64) -> u64 {
+        Test { null: &|n, s| self.ln_tail(n, s), marked: self.profile.marked() }.required_tokens(alpha)
     }
 }

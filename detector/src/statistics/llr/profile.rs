@@ -1,4 +1,4 @@
-//! Profiles of the likelihood ratio detector: a fitted mixture, its enumerated null law, and where it comes from.
+//! Profiles of the likelihood ratio detector: fitted classes, their enumerated null law, and where they come from.
 //!
 //! A profile is a small JSON file with a version. All that decides a p-value is stored as integers; a checksum over
 //! them finds damage, and reading checks that the null law counts every pattern once and that the mean of e^{hS} is
@@ -102,13 +102,13 @@ pub struct Source {
     pub tokens: u64,
 }
 
-/// A fitted mixture with the laws of its lattice score.
+/// Fitted classes with the laws of their lattice score.
 #[derive(Clone, Debug)]
 pub struct Profile {
     name: String,
     source: Source,
-    mixture: EntropyClasses,
-    /// Name and classes of the marked law, where it is not the mixture itself.
+    classes: EntropyClasses,
+    /// Name and classes of the marked law, where these are not the profile's own.
     alternative: Option<(String, EntropyClasses)>,
     tables: OnceLock<Tables>,
 }
@@ -121,20 +121,20 @@ struct Tables {
 }
 
 impl Profile {
-    /// A profile of `mixture`. Its marked law, which only decides how long a text must be, is that of `alternative` (a
+    /// A profile of `classes`. Its marked law, which only decides how long a text must be, is that of `alternative` (a
     /// name and classes of at least the same depth), or its own. The laws are enumerated when they are first needed:
     /// some seconds at depth 30, half of that with each layer less.
     pub fn new(
         name: &str,
         source: Source,
-        mixture: EntropyClasses,
+        classes: EntropyClasses,
         alternative: Option<(&str, &EntropyClasses)>,
     ) -> Self {
-        let depth = mixture.depth();
+        let depth = classes.depth();
         Self {
             name: name.into(),
             source,
-            mixture,
+            classes,
             alternative: alternative
                 .filter(|(_, classes)| classes.depth() >= depth)
                 .map(|(name, classes)| (name.into(), classes.truncated(depth))),
@@ -165,6 +165,11 @@ impl Profile {
     /// The default: fitted on all temperatures together.
     pub fn pooled() -> &'static Self {
         &Self::builtin()[0]
+    }
+
+    /// The profile [`REFERENCE`].
+    pub fn reference() -> &'static Self {
+        Self::named(REFERENCE).expect("the reference is one of the built-in profiles")
     }
 
     /// Reads a file that [`to_json`](Self::to_json) wrote.
@@ -199,23 +204,22 @@ impl Profile {
             return Err(damaged("checksum"));
         }
         let classes_error = |source| ProfileError::Classes { path: path.into(), source };
-        let mixture = EntropyClasses::new(file.weights.clone(), file.psi.clone()).map_err(classes_error)?;
+        let classes = EntropyClasses::new(file.weights.clone(), file.psi.clone()).map_err(classes_error)?;
         let alternative = match &file.marked.classes {
             None => None,
-            Some(classes) => {
-                let classes = EntropyClasses::new(classes.weights.clone(), classes.psi.clone())
-                    .map_err(classes_error)?;
-                if classes.depth() != mixture.depth() {
+            Some(ClassesFile { weights, psi }) => {
+                let marked = EntropyClasses::new(weights.clone(), psi.clone()).map_err(classes_error)?;
+                if marked.depth() != classes.depth() {
                     return Err(damaged("marked law"));
                 }
-                Some((file.marked.law.clone(), classes))
+                Some((file.marked.law.clone(), marked))
             }
         };
         let total = file.null.iter().try_fold(0_u64, |sum, &n| sum.checked_add(n));
-        let ends = [GBits(0), GBits(u64::MAX)].map(|g| lattice(mixture.likelihood_ratio(g)));
+        let ends = [GBits(0), GBits(u64::MAX)].map(|g| lattice(classes.likelihood_ratio(g)));
         let last = file.first + file.null.len() as i32 - 1;
         if file.points_a_nat != POINTS_A_NAT
-            || total != Some(1 << mixture.depth())
+            || total != Some(1 << classes.depth())
             || file.marked.parts.len() != file.null.len()
             || ends != [file.first, last]
         {
@@ -231,7 +235,7 @@ impl Profile {
         if !(mean <= 1.0 + 1e-9 && mean > (-STEP).exp() * (1.0 - 1.0 / 256.0)) {
             return Err(damaged("null law"));
         }
-        Ok(Self { name: file.name, source: file.source, mixture, alternative, tables: tables.into() })
+        Ok(Self { name: file.name, source: file.source, classes, alternative, tables: tables.into() })
     }
 
     /// The file's content, with a line feed at the end.
@@ -242,8 +246,8 @@ impl Profile {
             version: VERSION,
             name: self.name.clone(),
             source: self.source.clone(),
-            weights: self.mixture.weights().to_vec(),
-            psi: self.mixture.psi().to_vec(),
+            weights: self.classes.weights().to_vec(),
+            psi: self.classes.psi().to_vec(),
             points_a_nat: POINTS_A_NAT,
             first: laws.first,
             null: laws.null.clone(),
@@ -270,9 +274,9 @@ impl Profile {
         if depth >= self.depth() {
             return self.clone();
         }
-        let mixture = self.mixture.truncated(depth);
+        let classes = self.classes.truncated(depth);
         let alternative = self.alternative.as_ref().map(|(name, classes)| (name.as_str(), classes));
-        Self::new(&self.name, self.source.clone(), mixture, alternative)
+        Self::new(&self.name, self.source.clone(), classes, alternative)
     }
 
     /// The name.
@@ -286,18 +290,18 @@ impl Profile {
     }
 
     /// The classes.
-    pub fn mixture(&self) -> &EntropyClasses {
-        &self.mixture
+    pub fn classes(&self) -> &EntropyClasses {
+        &self.classes
     }
 
     /// Number of layers that it looks at, 1 to 30.
     pub fn depth(&self) -> usize {
-        self.mixture.depth()
+        self.classes.depth()
     }
 
     /// S(g) in lattice units of h = 1/32 nat; the same integer on every machine.
     pub fn score(&self, g: GBits) -> i32 {
-        lattice(self.mixture.likelihood_ratio(g))
+        lattice(self.classes.likelihood_ratio(g))
     }
 
     /// h · S(g), at most ln LR(g): its exponential has a mean of at most 1 under the null.
@@ -319,7 +323,7 @@ impl Profile {
     fn tables(&self) -> &Tables {
         self.tables.get_or_init(|| {
             let alternative = self.alternative.as_ref().map(|(_, classes)| classes);
-            Tables::new(enumerate(&self.mixture, alternative, available_threads()))
+            Tables::new(enumerate(&self.classes, alternative, available_threads()))
                 .expect("2^depth patterns have a law")
         })
     }
@@ -488,7 +492,7 @@ mod tests {
         let mean: f64 = (0..1 << 10).map(|g| f64::from(profile.score(GBits(g)))).sum::<f64>() / 1024.0;
         assert!((mean - profile.null().mean()).abs() < 1e-9);
         let written = Profile::from_json(&profile.to_json(), "x").unwrap();
-        assert_eq!((written.null(), written.mixture()), (profile.null(), profile.mixture()));
+        assert_eq!((written.null(), written.classes()), (profile.null(), profile.classes()));
         assert!((written.marked().mean() - profile.marked().mean()).abs() < 1e-6);
     }
 
@@ -501,7 +505,7 @@ mod tests {
             refused(&json.replace("\"version\":1", "\"version\":2")),
             ProfileError::Version { .. }
         ));
-        let weight = format!("\"weights\":[{}", Profile::pooled().mixture().weights()[0]);
+        let weight = format!("\"weights\":[{}", Profile::pooled().classes().weights()[0]);
         assert!(json.contains(&weight));
         assert!(matches!(
             refused(&json.replacen(&weight, "\"weights\":[7", 1)),

@@ -397,21 +397,23 @@ mod tests {
     /// u = P(W > w) + U P(W = w) is uniform when W is drawn from random bits.
     #[test]
     fn randomised_p_is_uniform() {
-        use super::super::LayerCounts;
-        use crate::scheme::gvalues::GBits;
         const CELLS: usize = 50;
 
         let mut state = 20_261_126_u64;
         let mut next = || crate::split_mix::next(&mut state);
         for (depth, n, texts) in [(30, 60, 2000), (5, 40, 100_000)] {
-            let null = Lattice::new(&weights(depth));
+            let weights = weights(depth);
+            let null = Lattice::new(&weights);
             let mut known = std::collections::HashMap::new();
             let mut weighted_tail = |w| *known.entry(w).or_insert_with(|| null.tail(n, w).exp());
             let mut histograms = [[0_usize; CELLS]; 2];
             for _ in 0..texts {
-                let counts = LayerCounts::new(depth, (0..n).map(|_| GBits(next())));
-                let w: u64 = weights(depth).iter().zip(counts.ones()).map(|(&a, &k)| u64::from(a) * k).sum();
-                let x: u64 = counts.ones().iter().sum();
+                let (mut w, mut x) = (0, 0);
+                for _ in 0..n {
+                    let g = next();
+                    let ones = weights.iter().enumerate().filter(|(l, _)| g >> l & 1 == 1);
+                    ones.for_each(|(_, &a)| (w, x) = (w + u64::from(a), x + 1));
+                }
                 let coins = n * depth as u64;
                 let tails = [
                     (weighted_tail(w), weighted_tail(w + 1)),

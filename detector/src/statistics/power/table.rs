@@ -1,23 +1,23 @@
 //! n* for the usual levels and depths, since the search takes longer than scoring a text does.
 
 /// Levels of the columns.
-pub(super) const LEVELS: [f64; 6] = [5e-2, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+pub(in crate::statistics) const LEVELS: [f64; 6] = [5e-2, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
 /// Depths, a row each, from 1 on.
-pub(super) const DEPTHS: usize = 32;
+pub(in crate::statistics) const DEPTHS: usize = 32;
 
 /// n* by depth and level.
-pub(super) type Table = [[u32; LEVELS.len()]; DEPTHS];
+pub(in crate::statistics) type Table = [[u32; LEVELS.len()]; DEPTHS];
 
 /// The entry for exactly a level of [`LEVELS`] and a depth from 1 to [`DEPTHS`].
-pub(super) fn look_up(table: &Table, alpha: f64, depth: usize) -> Option<u64> {
+pub(in crate::statistics) fn look_up(table: &Table, alpha: f64, depth: usize) -> Option<u64> {
     let column = LEVELS.iter().position(|&level| level == alpha)?;
     let row = table.get(depth.checked_sub(1)?)?;
     Some(row[column].into())
 }
 
 /// Of the mean.
-pub(super) const MEAN: Table = [
+pub(in crate::statistics) const MEAN: Table = [
     [319, 472, 684, 897, 1092, 1292],
     [164, 246, 354, 466, 569, 671],
     [121, 182, 262, 345, 421, 497],
@@ -53,7 +53,7 @@ pub(super) const MEAN: Table = [
 ];
 
 /// Of the weighted mean.
-pub(super) const WEIGHTED_MEAN: Table = [
+pub(in crate::statistics) const WEIGHTED_MEAN: Table = [
     [319, 472, 684, 897, 1092, 1292],
     [253, 384, 564, 737, 907, 1075],
     [152, 231, 339, 443, 545, 645],

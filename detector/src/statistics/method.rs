@@ -1,0 +1,75 @@
+//! Which statistic decides, by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Which statistic decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Method {
+    /// The share of ones; early layers weigh more.
+    #[default]
+    WeightedMean,
+    /// The share of ones.
+    Mean,
+    /// The likelihood ratio under a profile of marked text.
+    Llr,
+    /// The posterior of a trained Bayesian detector.
+    Bayesian,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::WeightedMean, Self::Mean, Self::Llr, Self::Bayesian];
+
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WeightedMean => "weighted_mean",
+            Self::Mean => "mean",
+            Self::Llr => "llr",
+            Self::Bayesian => "bayesian",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The name of no method.
+#[derive(Debug, thiserror::Error)]
+#[error("expected the detector weighted-mean, mean, llr or bayesian, found {found:?}")]
+pub struct UnknownMethod {
+    found: String,
+}
+
+/// Accepts the JSON name and the command line's (`weighted_mean`, `weighted-mean`).
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let name = s.replace('-', "_");
+        Self::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| UnknownMethod { found: s.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_json_and_of_the_command_line() {
+        for kind in Method::ALL {
+            assert_eq!(kind.name().parse::<Method>().unwrap(), kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+        assert_eq!("weighted-mean".parse::<Method>().unwrap(), Method::WeightedMean);
+        assert!("median".parse::<Method>().unwrap_err().to_string().contains("weighted-mean"));
+    }
+}

@@ -1,0 +1,157 @@
+//! The values of a text's tokens, as a statistic sums them.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::slice;
+
+use super::method::Method;
+use crate::scheme::{GBits, TextGValues};
+
+/// The values of tokens under one key, in order of the text, and which of them count.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    values: Values<'a>,
+    /// Which count; all where there is none.
+    mask: Option<&'a [bool]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Values<'a> {
+    Layers { depth: usize, g: &'a [GBits] },
+}
+
+impl<'a> Sample<'a> {
+    /// The positions of a text that count in a p-value.
+    pub fn scored(values: &'a TextGValues) -> Self {
+        Self { mask: Some(&values.scored), ..Self::layers(values.depth, &values.g) }
+    }
+
+    /// The positions of a text that count in the scores of the scheme's reference implementation.
+    pub fn reference(values: &'a TextGValues) -> Self {
+        Self { mask: Some(&values.reference_mask), ..Self::layers(values.depth, &values.g) }
+    }
+
+    /// Tokens that all count, by their g-bits of `depth` layers.
+    pub fn layers(depth: usize, g: &'a [GBits]) -> Self {
+        Self { values: Values::Layers { depth, g }, mask: None }
+    }
+
+    /// What kind of values they are.
+    pub fn kind(self) -> EvidenceKind {
+        match self.values {
+            Values::Layers { depth, .. } => EvidenceKind::Layers { depth },
+        }
+    }
+
+    /// How many tokens count.
+    pub fn tokens(self) -> u64 {
+        let values = match self.values {
+            Values::Layers { g, .. } => g.len(),
+        };
+        self.mask.map_or(values, |mask| mask.iter().filter(|&&counts| counts).count()) as u64
+    }
+
+    /// The g-bits that count, for `method`, which needs a number of layers within `depths`.
+    pub(super) fn g_bits(
+        self,
+        method: Method,
+        depths: &RangeInclusive<usize>,
+    ) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
+        match self.values {
+            Values::Layers { depth, g } if depths.contains(&depth) => {
+                Ok(Selected { values: g.iter(), mask: self.mask.map(<[bool]>::iter) })
+            }
+            _ => Err(UnsupportedEvidence::new(method, depths, self.kind())),
+        }
+    }
+}
+
+/// The values that a mask selects.
+#[derive(Clone, Debug)]
+pub(super) struct Selected<'a, T> {
+    values: slice::Iter<'a, T>,
+    mask: Option<slice::Iter<'a, bool>>,
+}
+
+impl<T: Copy> Iterator for Selected<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let Some(mask) = &mut self.mask else { return self.values.next().copied() };
+        self.values.by_ref().zip(mask).find(|(_, counts)| **counts).map(|(value, _)| *value)
+    }
+
+    /// One loop for either case, in place of a decision a token.
+    fn fold<B, F: FnMut(B, T) -> B>(self, start: B, mut add: F) -> B {
+        match self.mask {
+            None => self.values.fold(start, |sum, value| add(sum, *value)),
+            Some(mask) => self
+                .values
+                .zip(mask)
+                .fold(start, |sum, (value, counts)| if *counts { add(sum, *value) } else { sum }),
+        }
+    }
+}
+
+/// What the values of a scheme's tokens are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EvidenceKind {
+    /// g-bits of so many layers.
+    Layers {
+        /// m.
+        depth: usize,
+    },
+    /// One bit a token, 1 with this probability under the null.
+    Green {
+        /// γ.
+        rate: f64,
+    },
+    /// A number in [0, 1) a token, uniform under the null.
+    Uniform,
+}
+
+impl fmt::Display for EvidenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layers { depth } => write!(f, "g-bits of {depth} layers"),
+            Self::Green { rate } => write!(f, "green bits at rate {rate}"),
+            Self::Uniform => f.write_str("uniform numbers"),
+        }
+    }
+}
+
+/// A statistic was asked of values that it cannot sum.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{method} expects g-bits of {} layers, found {found}", expected(depths))]
+pub struct UnsupportedEvidence {
+    method: Method,
+    depths: RangeInclusive<usize>,
+    found: EvidenceKind,
+}
+
+impl UnsupportedEvidence {
+    /// For `method`, which needs a number of layers within `depths`.
+    pub(super) fn new(method: Method, depths: &RangeInclusive<usize>, found: EvidenceKind) -> Self {
+        Self { method, depths: depths.clone(), found }
+    }
+
+    /// The method that was asked.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// What the values are.
+    pub fn found(&self) -> EvidenceKind {
+        self.found
+    }
+}
+
+/// `30`, or `1 to 64`.
+fn expected(depths: &RangeInclusive<usize>) -> String {
+    if depths.start() == depths.end() {
+        depths.start().to_string()
+    } else {
+        format!("{} to {}", depths.start(), depths.end())
+    }
+}

@@ -1,0 +1,95 @@
+//! The one joint of everything that judges a text: scoring, calibration, attribution and the length that a verdict needs.
+
+use std::fmt::Debug;
+
+use super::method::Method;
+use super::p_value::{PKind, PValue};
+use super::sample::{Sample, UnsupportedEvidence};
+
+/// One integer for each scored token, their sum, and the exact law of the sum under the null hypothesis.
+///
+/// Sums of the parts of a text add up. For one number of tokens the p-value falls as the sum rises.
+pub trait Statistic: Debug + Send + Sync {
+    /// Which statistic it is.
+    fn method(&self) -> Method;
+
+    /// Returns the integer of each token that counts, in order.
+    ///
+    /// # Errors
+    /// Returns an error if the values are of a kind that it cannot sum.
+    fn values(&self, sample: Sample<'_>) -> Result<Vec<i32>, UnsupportedEvidence>;
+
+    /// Returns the sum of these integers.
+    ///
+    /// # Errors
+    /// Returns an error if the values are of a kind that it cannot sum.
+    fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence>;
+
+    /// The least sum that `tokens` tokens can have.
+    fn smallest_sum(&self, tokens: u64) -> i64;
+
+    /// The largest sum that `tokens` tokens can have.
+    fn largest_sum(&self, tokens: u64) -> i64;
+
+    /// ln P(the sum of `tokens` tokens is `sum` or more | null); −∞ above the largest sum.
+    fn ln_tail(&self, tokens: u64, sum: i64) -> f64;
+
+    /// The sum in the unit that people read: a share of ones, or nats. `None` without tokens.
+    fn score(&self, tokens: u64, sum: i64) -> Option<f64>;
+
+    /// Returns the number of tokens from which on a marked text is found at level `alpha` with probability
+    /// [`POWER`](super::power::POWER); `u64::MAX` if no length is enough. Takes some milliseconds: keep the result.
+    fn required_tokens(&self, alpha: f64) -> u64;
+
+    /// P(a score at least this high | null); `None` without tokens.
+    fn p_value(&self, tokens: u64, sum: i64) -> Option<PValue> {
+        // No sum is above the largest, where the tail would be 0 and its logarithm not a number that JSON has.
+        let sum = sum.min(self.largest_sum(tokens));
+        (tokens > 0).then(|| PValue::from_ln(self.ln_tail(tokens, sum), PKind::Exact))
+    }
+
+    /// Returns sum, score and p-value of a whole text.
+    ///
+    /// # Errors
+    /// Returns an error if the values are of a kind that it cannot sum.
+    fn evaluate(&self, sample: Sample<'_>) -> Result<Evaluated, UnsupportedEvidence> {
+        let (tokens, sum) = (sample.tokens(), self.sum(sample)?);
+        Ok(Evaluated { tokens, sum, score: self.score(tokens, sum), p: self.p_value(tokens, sum) })
+    }
+
+    /// The posterior probability of the mark, where the statistic has a prior.
+    fn posterior(&self) -> Option<&dyn Posterior> {
+        None
+    }
+
+    /// Public ids of the keys whose texts it was fitted to. Under these its p-value is not exact for texts that share
+    /// passages with the training texts.
+    fn fitted_keys(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// What a [`Statistic`] says of one text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluated {
+    /// Tokens that count.
+    pub tokens: u64,
+    /// Sum of their integers.
+    pub sum: i64,
+    /// [`Statistic::score`].
+    pub score: Option<f64>,
+    /// [`Statistic::p_value`].
+    pub p: Option<PValue>,
+}
+
+/// A posterior probability of the mark. It takes the likelihood ratio without the rounding of the sum.
+pub trait Posterior {
+    /// Returns Σ ln of the tokens' likelihood ratios; those of the parts of a text add up.
+    ///
+    /// # Errors
+    /// Returns an error if the values are of a kind that it cannot sum.
+    fn ln_ratio(&self, sample: Sample<'_>) -> Result<f64, UnsupportedEvidence>;
+
+    /// P(marked | a text with this Σ ln ratio).
+    fn probability(&self, ln_ratio: f64) -> f64;
+}

@@ -1,0 +1,103 @@
+//! What holds of all statistics.
+
+use super::power::table;
+use super::*;
+use crate::scheme::GBits;
+
+fn layers(depth: usize) -> EvidenceKind {
+    EvidenceKind::Layers { depth }
+}
+
+#[test]
+fn lengths_at_the_usual_levels() {
+    let statistics = [Method::Mean, Method::WeightedMean, Method::Llr]
+        .map(|method| Decider::from(method).statistic(layers(30)).unwrap());
+    let table = [1e-2, 1e-3, 1e-6]
+        .map(|alpha| statistics.each_ref().map(|statistic| statistic.required_tokens(alpha)));
+    assert_eq!(table, [[69, 54, 54], [99, 79, 78], [186, 150, 148]]);
+}
+
+/// Recomputes some entries of the table. They change with the reference profile; the table is printed by
+/// `cargo test -p wmdetect --lib statistics::tests::print_table -- --ignored --nocapture`.
+#[test]
+fn the_table_is_what_the_search_finds() {
+    for (alpha, depth) in [(1e-3, 30), (1e-2, 30), (5e-2, 12), (1e-6, 20), (1e-4, 3), (1e-5, 1)] {
+        let (mean, weighted_mean) = (Mean::new(depth), WeightedMean::new(depth));
+        assert_eq!(mean.required_tokens(alpha), mean.search(alpha), "{alpha} {depth}");
+        assert_eq!(weighted_mean.required_tokens(alpha), weighted_mean.search(alpha), "{alpha} {depth}");
+    }
+    // Not in the table.
+    assert_eq!(table::look_up(&table::MEAN, 0.002, 30), None);
+    assert_eq!(table::look_up(&table::MEAN, 0.001, 33), None);
+    assert_eq!(table::look_up(&table::MEAN, 0.001, 0), None);
+}
+
+#[test]
+#[ignore = "prints power/table.rs; takes a minute"]
+#[allow(clippy::print_stdout, reason = "the table is what it is for")]
+fn print_table() {
+    for depth in 1..=table::DEPTHS {
+        let (mean, weighted_mean) = (Mean::new(depth), WeightedMean::new(depth));
+        println!(
+            "{depth} {:?} {:?}",
+            table::LEVELS.map(|alpha| mean.search(alpha)),
+            table::LEVELS.map(|alpha| weighted_mean.search(alpha))
+        );
+    }
+}
+
+fn all(depth: usize) -> Vec<std::sync::Arc<dyn Statistic>> {
+    Method::ALL.map(|method| Decider::from(method).statistic(layers(depth)).unwrap()).into()
+}
+
+/// The sum of a text is that of its tokens' values, with and without a mask; no text leaves the range of sums.
+#[test]
+fn a_sum_is_the_sum_of_the_values() {
+    let mut state = 5;
+    let g: Vec<GBits> = (0..200).map(|_| GBits(crate::split_mix::next(&mut state) >> 52)).collect();
+    for statistic in all(12) {
+        let sample = Sample::layers(12, &g);
+        let values = statistic.values(sample).unwrap();
+        let sum = statistic.sum(sample).unwrap();
+        assert_eq!(sum, values.iter().map(|&value| i64::from(value)).sum::<i64>(), "{statistic:?}");
+        assert_eq!(values.len() as u64, sample.tokens());
+        assert_eq!(statistic.evaluate(sample).unwrap().p, statistic.p_value(200, sum));
+        let [none, full] =
+            [GBits(0), GBits(u64::MAX)].map(|g| statistic.sum(Sample::layers(12, &[g; 7])).unwrap());
+        assert_eq!((none, full), (statistic.smallest_sum(7), statistic.largest_sum(7)), "{statistic:?}");
+    }
+}
+
+#[test]
+fn only_positions_of_the_mask_count() {
+    let key = crate::scheme::Key::from_bytes(&[1; 32], "test").unwrap();
+    let ids: Vec<u32> = (0..60).map(|t| t % 40).collect();
+    let mut values = crate::scheme::TextGValues::new(&key.prf(), &[], &ids);
+    values.reference_mask[3] = false;
+    let scored: Vec<GBits> = values.scored().collect();
+    let reference: Vec<GBits> = values.reference_scored().collect();
+    assert_ne!(scored, reference);
+    for statistic in all(30) {
+        for (sample, g) in [(Sample::scored(&values), &scored), (Sample::reference(&values), &reference)] {
+            let alone = Sample::layers(30, g);
+            assert_eq!(statistic.evaluate(sample), statistic.evaluate(alone));
+            assert_eq!(statistic.values(sample), statistic.values(alone));
+        }
+    }
+}
+
+#[test]
+fn other_values_than_a_statistic_sums_are_an_error() {
+    for method in Method::ALL {
+        for kind in [EvidenceKind::Green { rate: 0.25 }, EvidenceKind::Uniform] {
+            let error = Decider::from(method).statistic(kind).unwrap_err();
+            assert_eq!((error.method(), error.found()), (method, kind));
+        }
+    }
+    let error = Mean::new(30).sum(Sample::layers(20, &[GBits(1)])).unwrap_err();
+    assert_eq!(error.to_string(), "mean expects g-bits of 30 layers, found g-bits of 20 layers");
+    for statistic in all(30) {
+        assert!(statistic.sum(Sample::layers(20, &[])).is_err(), "{statistic:?}");
+        assert!(statistic.values(Sample::layers(20, &[])).is_err(), "{statistic:?}");
+    }
+}
