@@ -4,9 +4,12 @@
 //! <bos><start_of_turn>user\n{trimmed}<end_of_turn>\n<start_of_turn>model\n{trimmed}<end_of_turn>\n … <start_of_turn>model\n
 //! ```
 //!
+//! A system message stands in front of the first user's text, with an empty line between them, as in Gemma 3's template.
 //! The template is put together from ids, not from text, so nothing that a user writes can open or close a turn.
 
-use wmdetect::text::{TextError, Tokenizer};
+use wmdetect::text::Tokenizer;
+
+use super::PromptError;
 
 const START_OF_TURN: &str = "<start_of_turn>";
 pub(super) const END_OF_TURN: &str = "<end_of_turn>";
@@ -14,6 +17,8 @@ pub(super) const END_OF_TURN: &str = "<end_of_turn>";
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
+    /// Who deploys the model. Only the first turn may be the system's.
+    System,
     /// The person.
     User,
     /// The model, in an earlier response.
@@ -24,6 +29,7 @@ impl Role {
     /// The name in the template.
     pub fn name(self) -> &'static str {
         match self {
+            Self::System => "system",
             Self::User => "user",
             Self::Model => "model",
         }
@@ -35,46 +41,8 @@ impl Role {
 pub struct Turn {
     /// Who speaks.
     pub role: Role,
-    /// What they say. White space at both ends does not count.
+    /// What they say. White space at both ends does not count, except for the system.
     pub text: String,
-}
-
-/// Why there is no chat prompt.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChatError {
-    /// The vocabulary is not one of a Gemma model.
-    #[error(
-        "expected a Gemma vocabulary with the control token {missing}, found none in {tokenizer}; use an \
-         instruction-tuned Gemma model, or a plain prompt"
-    )]
-    NoTemplate {
-        /// The control token.
-        missing: &'static str,
-        /// The tokenizer's name.
-        tokenizer: String,
-    },
-    /// Turns out of order.
-    #[error(
-        "expected turn {index} to be the {expected}'s, found the {found}'s; turns alternate and the user's is first"
-    )]
-    Order {
-        /// Which turn, from 0.
-        index: usize,
-        /// Whose turn it is.
-        expected: &'static str,
-        /// Who spoke.
-        found: &'static str,
-    },
-    /// There is nothing for the model to answer.
-    #[error("expected the last turn to be the user's, found {found}; add what the model should answer")]
-    NothingToAnswer {
-        /// The last turn's role, or that there is none.
-        found: &'static str,
-    },
-    /// A turn that cannot be tokenized.
-    #[error(transparent)]
-    Text(#[from] TextError),
 }
 
 /// Gemma's template in one vocabulary.
@@ -92,9 +60,9 @@ impl<'a> Chat<'a> {
     /// Looks up the template's control tokens.
     ///
     /// # Errors
-    /// [`ChatError::NoTemplate`] if the vocabulary lacks one.
-    pub fn new(tokenizer: &'a Tokenizer) -> Result<Self, ChatError> {
-        let missing = |missing| ChatError::NoTemplate { missing, tokenizer: tokenizer.name().to_owned() };
+    /// [`PromptError::NoTemplate`] if the vocabulary lacks one.
+    pub fn new(tokenizer: &'a Tokenizer) -> Result<Self, PromptError> {
+        let missing = |missing| PromptError::NoTemplate { missing, tokenizer: tokenizer.name().to_owned() };
         Ok(Self {
             tokenizer,
             bos: tokenizer.bos().ok_or_else(|| missing("<bos>"))?,
@@ -107,25 +75,35 @@ impl<'a> Chat<'a> {
     /// The ids that ask the model to answer the last turn, with `<bos>` in front.
     ///
     /// # Errors
-    /// [`ChatError`] unless the user and the model take turns and the user speaks first and last.
-    pub fn prompt(&self, turns: &[Turn]) -> Result<Vec<u32>, ChatError> {
+    /// Returns an error unless the user and the model take turns and the user speaks first and last. A system's turn may
+    /// stand before them.
+    pub fn prompt(&self, turns: &[Turn]) -> Result<Vec<u32>, PromptError> {
+        let (mut prefix, first) = match turns.first() {
+            Some(Turn { role: Role::System, text }) => (format!("{text}\n\n"), 1),
+            _ => (String::new(), 0),
+        };
         let mut ids = vec![self.bos];
-        for (index, turn) in turns.iter().enumerate() {
-            let expected = if index % 2 == 0 { Role::User } else { Role::Model };
+        for (index, turn) in turns.iter().enumerate().skip(first) {
+            let expected = if (index - first) % 2 == 0 { Role::User } else { Role::Model };
             if turn.role != expected {
-                return Err(ChatError::Order { index, expected: expected.name(), found: turn.role.name() });
+                return Err(PromptError::Order { index, expected: expected.name(), found: turn.role.name() });
             }
             ids.push(self.start);
             // Role and text are one run of text between two control tokens, and so they are tokenized together.
-            let text = format!("{}\n{}", turn.role.name(), turn.text.trim_matches(is_space));
+            let text = format!("{}\n{prefix}{}", turn.role.name(), turn.text.trim_matches(is_space));
+            prefix.clear();
             ids.extend(self.tokenizer.encode(&text)?.ids);
             ids.push(self.end);
             ids.extend(&self.newline);
         }
-        match turns.last().map(|turn| turn.role) {
-            Some(Role::User) => {}
-            Some(Role::Model) => return Err(ChatError::NothingToAnswer { found: "the model's" }),
-            None => return Err(ChatError::NothingToAnswer { found: "no turn" }),
+        let found = match turns.last().map(|turn| turn.role) {
+            Some(Role::User) => None,
+            Some(Role::Model) => Some("the model's"),
+            Some(Role::System) => Some("the system's"),
+            None => Some("no turn"),
+        };
+        if let Some(found) = found {
+            return Err(PromptError::NothingToAnswer { found });
         }
         ids.push(self.start);
         ids.extend(self.tokenizer.encode("model\n")?.ids);
@@ -185,13 +163,36 @@ mod tests {
     }
 
     #[test]
+    fn a_system_message_stands_before_the_first_users_text() {
+        let tokenizer = tokenizer();
+        let chat = Chat::new(&tokenizer).unwrap();
+        let turn = |role, text: &str| Turn { role, text: text.to_owned() };
+        let rest = [turn(Role::Model, "b"), turn(Role::User, "c")];
+        let told = [&[turn(Role::System, "be brief "), turn(Role::User, " a ")], &rest[..]].concat();
+        let folded = [&[turn(Role::User, "be brief \n\na")], &rest[..]].concat();
+        assert_eq!(chat.prompt(&told).unwrap(), chat.prompt(&folded).unwrap());
+        let late = [turn(Role::User, "a"), turn(Role::System, "be brief")];
+        assert!(matches!(chat.prompt(&late), Err(PromptError::Order { index: 1, .. })));
+        assert!(matches!(
+            chat.prompt(&told[..1]),
+            Err(PromptError::NothingToAnswer { found: "the system's" })
+        ));
+    }
+
+    #[test]
     fn turns_must_alternate() {
         let tokenizer = tokenizer();
         let chat = Chat::new(&tokenizer).unwrap();
         let [user, model] = [Role::User, Role::Model].map(|role| Turn { role, text: "x".to_owned() });
-        assert!(matches!(chat.prompt(&[]), Err(ChatError::NothingToAnswer { .. })));
-        assert!(matches!(chat.prompt(std::slice::from_ref(&model)), Err(ChatError::Order { index: 0, .. })));
-        assert!(matches!(chat.prompt(&[user.clone(), user.clone()]), Err(ChatError::Order { index: 1, .. })));
-        assert!(matches!(chat.prompt(&[user, model]), Err(ChatError::NothingToAnswer { .. })));
+        assert!(matches!(chat.prompt(&[]), Err(PromptError::NothingToAnswer { .. })));
+        assert!(matches!(
+            chat.prompt(std::slice::from_ref(&model)),
+            Err(PromptError::Order { index: 0, .. })
+        ));
+        assert!(matches!(
+            chat.prompt(&[user.clone(), user.clone()]),
+            Err(PromptError::Order { index: 1, .. })
+        ));
+        assert!(matches!(chat.prompt(&[user, model]), Err(PromptError::NothingToAnswer { .. })));
     }
 }

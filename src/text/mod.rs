@@ -2,10 +2,12 @@
 //! on the way out. The generator itself knows no text.
 
 mod chat;
+mod prompt;
 mod stop;
 mod stream;
 
-pub use chat::{Chat, ChatError, Role, Turn};
+pub use chat::{Chat, Role, Turn};
+pub use prompt::{Prompt, PromptError};
 pub use stop::StopMatcher;
 pub use stream::StreamDecoder;
 

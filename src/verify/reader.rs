@@ -9,48 +9,13 @@ use std::ops::ControlFlow;
 use wmdetect::model_ratio::NextTokens;
 use wmdetect::scheme::Distribution;
 
+use super::VerifyError;
 use crate::model::{self, Gemma, first_non_finite};
-use crate::sample::{Logits, SampleError, Sampler, Sampling};
+use crate::sample::{Logits, Sampler, Sampling};
 
 /// Positions whose logits are held at once, 1 MB each at 256,000 entries. The head's weights are converted once for all
 /// of them, which costs as much as some 40 positions.
 const CHUNK: usize = 128;
-/// The temperatures that a text is tried at if nothing is known of its sampling.
-pub const TEMPERATURES: [f64; 4] = [0.35, 0.5, 0.7, 1.0];
-
-/// Why there are no distributions.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// The model refused or broke.
-    #[error(transparent)]
-    Model(#[from] model::Error),
-    /// Logits without a distribution.
-    #[error(transparent)]
-    Sample(#[from] SampleError),
-    /// The model broke down.
-    #[error("the logit of token {token} after position {position} is not finite: the weights are damaged")]
-    NotFinite {
-        /// The first such token.
-        token: usize,
-        /// Where in prompt and text.
-        position: usize,
-    },
-    /// Nothing to start from.
-    #[error("there is no prompt and the vocabulary has no <bos> to start from; pass the prompt")]
-    NoStart,
-    /// No room for the text behind its prompt.
-    #[error(
-        "the prompt has {prompt} tokens, the model's context {limit}; expected room for the text in half of it"
-    )]
-    PromptTooLong {
-        /// Tokens of the prompt.
-        prompt: usize,
-        /// Tokens of the context.
-        limit: usize,
-    },
-}
-
 /// A [`Gemma`] as a source of next-token distributions.
 pub struct Reader {
     model: Gemma,

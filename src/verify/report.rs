@@ -1,5 +1,7 @@
 //! What a verification says of one text: the object of `wmgen verify --json`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use wmdetect::report::Changes;
@@ -73,6 +75,15 @@ pub struct VerifyModel {
     pub name: String,
     /// What `wmgen inspect` prints; null for a model without files.
     pub fingerprint: Option<String>,
+}
+
+/// `gemma-3-270m (1f0c2a97)`.
+impl fmt::Display for VerifyModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = self.fingerprint.as_deref();
+        let short = digest.map_or("no fingerprint", |digest| digest.get(..8).unwrap_or(digest));
+        write!(f, "{} ({short})", self.name)
+    }
 }
 
 /// The statistic of [`VerifyReport`].
