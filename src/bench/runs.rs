@@ -1,0 +1,154 @@
+//! The runs at one depth.
+
+use std::time::Instant;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+use wmdetect::scheme::{Key, PositionKind, Watermark};
+
+use super::{BenchDecode, BenchDepth, BenchError, Settings, Spread};
+use crate::model::{Cache, Gemma};
+use crate::sample::{Draw, Mark, Sampler};
+
+pub(super) struct Bench<'a> {
+    model: &'a Gemma,
+    settings: &'a Settings,
+    watermark: Watermark,
+    sampler: Sampler,
+    random: ChaCha12Rng,
+}
+
+/// Runs of one kind: some sequences together.
+#[derive(Default)]
+struct Runs {
+    /// Tokens a second.
+    plain: Vec<f64>,
+    marked: Vec<f64>,
+    /// Seconds of each token of the marked runs.
+    sampling: Vec<f64>,
+    /// Seconds of each marked position.
+    mark: Vec<f64>,
+}
+
+impl Runs {
+    fn report(&self, sequences: usize, bound: f64) -> BenchDecode {
+        let (plain, marked) = (Spread::of(&self.plain), Spread::of(&self.marked));
+        let mark = Spread::of(&self.mark).median;
+        BenchDecode {
+            sequences: sequences as u64,
+            plain,
+            marked,
+            share_of_bound: plain.median / sequences as f64 / bound,
+            sampling_microseconds: Spread::of(&self.sampling).median * 1e6,
+            mark_microseconds: mark * 1e6,
+            mark_share: mark * marked.median,
+        }
+    }
+}
+
+/// A sequence that grows.
+struct Sequence {
+    token: u32,
+    mark: Mark,
+    draw: Draw,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(model: &'a Gemma, settings: &'a Settings, key: &Key) -> Self {
+        Self {
+            model,
+            settings,
+            watermark: Watermark::new(key.prf()),
+            sampler: Sampler::default(),
+            random: ChaCha12Rng::seed_from_u64(settings.sampling.seed),
+        }
+    }
+
+    /// Tokens that a text could have.
+    fn tokens(&mut self, count: usize) -> Vec<u32> {
+        let vocab = self.model.config().vocab as u32;
+        (0..count).map(|_| self.random.random_range(0..vocab)).collect()
+    }
+
+    /// Everything at one depth. The kinds of runs take turns, so that what else the machine does meets all.
+    pub(super) fn at(&mut self, depth: usize, bound: f64) -> Result<BenchDepth, BenchError> {
+        let settings = self.settings;
+        let mut before = self.model.new_cache(1);
+        if depth > 0 {
+            self.model.forward_raw(&[self.tokens(depth)], &mut before)?;
+        }
+        let mut prefill = Vec::new();
+        let mut runs: Vec<(usize, Runs)> = settings.batch.iter().map(|n| (*n, Runs::default())).collect();
+        for repetition in 0..=settings.repetitions {
+            let mut cache = before.fork()?;
+            let prompt = self.tokens(settings.prefill);
+            let start = Instant::now();
+            self.model.forward_raw(&[&prompt], &mut cache)?;
+            let rate = prompt.len() as f64 / start.elapsed().as_secs_f64();
+            if repetition > 0 {
+                prefill.push(rate);
+            }
+            for (sequences, runs) in &mut runs {
+                // Each of the two comes first every other time.
+                let mut order = [false, true];
+                order.rotate_left(repetition % 2);
+                for with_mark in order {
+                    let mut unused = Runs::default();
+                    let runs = if repetition > 0 { &mut *runs } else { &mut unused };
+                    self.decode(&before, *sequences, with_mark, runs)?;
+                }
+            }
+        }
+        let decode = runs.iter().map(|(sequences, runs)| runs.report(*sequences, bound)).collect();
+        Ok(BenchDepth { depth: depth as u64, prefill: Spread::of(&prefill), decode })
+    }
+
+    /// What the engine does for a token of each of `count` sequences, `decode` times; all begin where `before` ends.
+    fn decode(
+        &mut self,
+        before: &Cache,
+        count: usize,
+        with_mark: bool,
+        runs: &mut Runs,
+    ) -> Result<(), BenchError> {
+        let Settings { sampling, decode, .. } = self.settings;
+        let mut forks = (0..count).map(|_| before.fork()).collect::<Result<Vec<Cache>, _>>()?;
+        let mut caches: Vec<&mut Cache> = forks.iter_mut().collect();
+        let watermark = with_mark.then_some(&self.watermark);
+        let marks: Vec<Mark> = (0..count).map(|_| Mark::start(watermark, &[])).collect();
+        let first = self.tokens(count);
+        let mut sequences: Vec<Sequence> = (0u64..)
+            .zip(first)
+            .zip(marks)
+            .map(|((i, token), mark)| Sequence { token, mark, draw: Draw::new(sampling.seed, i) })
+            .collect();
+        let start = Instant::now();
+        for _ in 0..*decode {
+            let tokens: Vec<u32> = sequences.iter().map(|sequence| sequence.token).collect();
+            let logits = self.model.step(&tokens, &mut caches)?;
+            logits.read(|rows| -> Result<(), BenchError> {
+                for (i, sequence) in sequences.iter_mut().enumerate() {
+                    let begin = Instant::now();
+                    let candidates = self.sampler.distribution(sampling, rows.row(i), &[])?;
+                    let shaped = Instant::now();
+                    let position = sequence.mark.apply(candidates);
+                    let marked = Instant::now();
+                    sequence.token = sequence.draw.token(candidates);
+                    let drawn = Instant::now();
+                    sequence.mark.push(sequence.token);
+                    let end = Instant::now();
+                    if with_mark {
+                        runs.sampling.push(((shaped - begin) + (drawn - marked)).as_secs_f64());
+                    }
+                    if position == Some(PositionKind::Marked) {
+                        runs.mark.push(((marked - shaped) + (end - drawn)).as_secs_f64());
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let rate = (count * decode) as f64 / start.elapsed().as_secs_f64();
+        (if with_mark { &mut runs.marked } else { &mut runs.plain }).push(rate);
+        Ok(())
+    }
+}
