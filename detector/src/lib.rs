@@ -24,6 +24,7 @@ pub mod hex;
 pub mod id_list;
 pub mod ignore;
 pub mod model_ratio;
+pub mod render;
 pub mod report;
 pub mod scheme;
 pub mod segments;

@@ -6,10 +6,29 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use wmdetect::report::{Report, TrainBayesianReport};
+use wmdetect::report::Report;
 use wmdetect::scheme::{Key, Scheme, Secret};
 use wmdetect::statistics::{Method, PKind};
 use wmdetect::verdict::Verdict;
+
+/// The JSON contract of `train --detector bayesian --json`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the fields are the contract")]
+struct TrainBayesianReport {
+    schema_version: u32,
+    detector: String,
+    output: String,
+    texts: u64,
+    tokens: u64,
+    held_out_texts: u64,
+    depth: u32,
+    l2_weight: f64,
+    epoch: u32,
+    held_out_loss: f64,
+    evidence: f64,
+    required_tokens: Vec<Option<u64>>,
+}
 
 fn run(dir: &Path, args: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wmdetect"))

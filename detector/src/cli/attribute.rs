@@ -1,15 +1,13 @@
 //! `wmdetect attribute`.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use wmdetect::detect::{Detector, Keyring};
-use wmdetect::report::{Attribution, KeyReport};
+use wmdetect::render::people;
+use wmdetect::report::Attribution;
 use wmdetect::scheme::Key;
-use wmdetect::statistics::PValue;
-use wmdetect::verdict::Verdict;
 
 use super::args::AttributeArgs;
 use super::inputs::Content;
@@ -29,7 +27,7 @@ pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
         Ok(Attribution { input: name.into(), ..report })
     };
     let found = |report: &Attribution| !report.keys.is_empty();
-    print_each(&args.input, args.json, args.exit_code, judge, found, for_people)
+    print_each(&args.input, args.json, args.exit_code, judge, found, people::attribution)
 }
 
 /// The keys that could have marked a text.
@@ -79,44 +77,6 @@ fn label_range(range: &str) -> Result<Vec<String>> {
     }
     let width = if from.starts_with('0') { from.len() } else { 0 };
     Ok((first..=last).map(|number| format!("{prefix}{number:0width$}")).collect())
-}
-
-/// The keys in a few lines.
-fn for_people(report: &Attribution) -> String {
-    let mut text = format!("{}: ", report.input);
-    text.push_str(match (&report.keys[..], report.verdict) {
-        ([], Verdict::TooShort) => "none of the keys, but too short to tell",
-        ([], _) => "none of the keys",
-        ([_], _) => "marked with one of the keys",
-        _ => "marked with several of the keys",
-    });
-    for key in &report.keys {
-        line(&mut text, "", key);
-    }
-    if let Some(key) = &report.runner_up {
-        line(&mut text, "runner-up: ", key);
-    }
-    // Writing to a string cannot fail.
-    let _ = write!(text, "\n  {} keys tried, {} tokens", report.keys_tried, report.tokens);
-    for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
-    }
-    text.push('\n');
-    text
-}
-
-fn line(text: &mut String, role: &str, key: &KeyReport) {
-    let p = |log10| PValue { log10, kind: key.p_kind };
-    let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    let _ = write!(
-        text,
-        "\n  {role}key {}{name}: p = {} for all keys, {} for this one alone; weighted mean {:.4} over {} tokens",
-        key.key_id,
-        p(key.log10_p),
-        p(key.log10_p_alone),
-        key.score,
-        key.scored_tokens
-    );
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `wmdetect calibrate`.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,8 +8,8 @@ use wmdetect::atomic_file;
 use wmdetect::calibration::{Corpus, Options, calibrate};
 use wmdetect::detect::Detector;
 use wmdetect::ignore::{IGNORE_VERSION, IgnoreFile, IgnorePassage};
+use wmdetect::render::{html, people};
 use wmdetect::report::CalibrationReport;
-use wmdetect::report::html;
 use wmdetect::text::Tokenizer;
 
 use super::args::CalibrateArgs;
@@ -93,7 +92,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     if args.json {
         print_json(&report)?;
     } else {
-        print(for_people(&report).as_bytes())?;
+        print(people::calibration(&report).as_bytes())?;
     }
     Ok(ExitCode::from(match (report.worse_than_chance, failed > 0) {
         (true, _) => 3,
@@ -130,69 +129,4 @@ fn write_ignore(
     json.push(b'\n');
     atomic_file::write(path, &json)
         .with_context(|| format!("cannot write the ignore file {}", path.display()))
-}
-
-/// The report in a few lines: the answer first.
-fn for_people(report: &CalibrationReport) -> String {
-    let answer =
-        if report.worse_than_chance { "worse than chance allows" } else { "an ordinary key on these texts" };
-    let rate = &report.rate;
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let mut text = format!(
-        "key {}: {answer} (rank p = {:.3} among {} random keys)\n  {} of {} texts flagged: {}; random keys {} on \
-         average ({} to {}), the middle 95 % of them {} to {}; {} expected",
-        report.key_id,
-        report.rank_p,
-        report.random_keys,
-        report.flagged,
-        report.documents,
-        percent(rate.key),
-        percent(rate.mean),
-        percent(rate.mean_interval[0]),
-        percent(rate.mean_interval[1]),
-        percent(rate.keys_range[0]),
-        percent(rate.keys_range[1]),
-        percent(rate.expected),
-    );
-    // Writing to a string cannot fail.
-    for bucket in &report.buckets {
-        let to = bucket.to.map_or_else(|| "and more".into(), |to| format!("to {to}"));
-        let _ = write!(
-            text,
-            "\n  {} {to} scored tokens: {} of {} texts flagged; random keys {} on average",
-            bucket.from,
-            bucket.flagged,
-            bucket.documents,
-            percent(bucket.rate.mean),
-        );
-    }
-    let shared = &report.shared;
-    let _ = write!(
-        text,
-        "\n  {} n-grams stand in {} texts or more and fill {} of the scored positions",
-        shared.ngrams,
-        shared.least_documents,
-        percent(shared.scored_share),
-    );
-    for passage in shared.passages.iter().take(5) {
-        let shown = passage.text.as_ref().map_or_else(|| format!("{:?}", passage.tokens), |text| short(text));
-        let _ = write!(
-            text,
-            "\n    in {} texts, p alone {}: {shown}",
-            passage.documents,
-            wmdetect::statistics::PValue { log10: passage.log10_p, kind: wmdetect::statistics::PKind::Exact },
-        );
-    }
-    for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
-    }
-    text.push('\n');
-    text
-}
-
-/// The start of a passage on one line, without what a terminal would obey.
-fn short(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().count() > SHOWN { format!("{line:?}…") } else { format!("{line:?}") }
 }

@@ -1,10 +1,10 @@
 //! `wmdetect gvalues`.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use wmdetect::detect::Detector;
+use wmdetect::render::people;
 use wmdetect::report::GValuesRow;
 
 use super::args::GvaluesArgs;
@@ -26,7 +26,7 @@ pub(super) fn run(args: &GvaluesArgs) -> Result<ExitCode> {
         match ids {
             Ok(ids) => {
                 let row = GValuesRow { input: name.into(), ..detector.g_values(&ids) };
-                if args.json { print_json(&row) } else { Ok(print(for_people(&row).as_bytes())?) }
+                if args.json { print_json(&row) } else { Ok(print(people::g_values(&row).as_bytes())?) }
             }
             Err(error) => {
                 failed = true;
@@ -35,15 +35,4 @@ pub(super) fn run(args: &GvaluesArgs) -> Result<ExitCode> {
         }
     })?;
     Ok(ExitCode::from(u8::from(failed)))
-}
-
-/// One line a position: its index, its mask, its g-bits.
-fn for_people(row: &GValuesRow) -> String {
-    let first = row.ngram_len as usize - 1;
-    let mut text = String::new();
-    for (i, (g, mask)) in row.g_bits.iter().zip(row.mask.chars()).enumerate() {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}\t{mask}\t{g}", first + i);
-    }
-    text
 }

@@ -5,6 +5,7 @@ mod attribute;
 mod calibrate;
 mod gvalues;
 mod inputs;
+mod marked_texts;
 mod parallel;
 mod score;
 mod segments;

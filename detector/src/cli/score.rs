@@ -1,15 +1,13 @@
 //! `wmdetect score`.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use wmdetect::atomic_file;
-use wmdetect::detect::explain::Explanation;
 use wmdetect::detect::{Detector, StreamOptions};
-use wmdetect::report::html::{self, Scored};
-use wmdetect::report::{ErrorRow, Report, SCHEMA_VERSION, terminal};
-use wmdetect::statistics::{Method, PValue};
+use wmdetect::render::html::{self, Scored};
+use wmdetect::render::{people, terminal};
+use wmdetect::report::{ErrorRow, Explanation, SCHEMA_VERSION};
 use wmdetect::verdict::Verdict;
 
 use super::args::{ColorChoice, ScoreArgs};
@@ -47,7 +45,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
                 if args.json {
                     print_json(report)?;
                 } else {
-                    print(for_people(report).as_bytes())?;
+                    print(people::score(report).as_bytes())?;
                 }
                 if args.view && !explanation.tokens.is_empty() {
                     print(terminal::view(bytes.as_deref(), explanation, colours).as_bytes())?;
@@ -94,41 +92,4 @@ fn scored(detector: &Detector, content: Result<Source<'_>, String>, shown: bool)
         }
     };
     Ok(Scored::Text { bytes, explanation: Box::new(explanation) })
-}
-
-/// A report in a few lines: the verdict first.
-fn for_people(report: &Report) -> String {
-    let mut text = format!("{}: {}", report.input, report.verdict);
-    // Writing to a string cannot fail.
-    if let Some(log10) = report.log10_p {
-        let _ = write!(text, " (p = {})", PValue { log10, kind: report.p_kind });
-    }
-    let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
-    if let Some(score) = report.score {
-        let _ = match report.detector {
-            Method::Mean => write!(text, ", mean {score:.4} (0.5 without the mark)"),
-            Method::WeightedMean => write!(text, ", weighted mean {score:.4} (0.5 without the mark)"),
-            Method::Llr => write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark)"),
-            Method::Bayesian => {
-                let posterior = report.scores.bayesian.unwrap_or_default();
-                write!(
-                    text,
-                    ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}"
-                )
-            }
-            method => write!(text, ", {method} {score:.4}"),
-        };
-    }
-    let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
-    if let Some(keys) = report.keys_tried {
-        let _ = write!(text, ", the best of {keys}");
-    }
-    if let Some(tokenizer) = &report.tokenizer {
-        let _ = write!(text, "; tokenizer {tokenizer}");
-    }
-    for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
-    }
-    text.push('\n');
-    text
 }

@@ -16,7 +16,7 @@
 
 mod attribute;
 mod error;
-pub mod explain;
+mod explain;
 mod ignore;
 mod keyring;
 mod segments;

@@ -2,7 +2,7 @@
 
 use terminal_size::{Width, terminal_size};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-use wmdetect::report::terminal::Run;
+use wmdetect::render::terminal::Run;
 
 /// What stands between the columns.
 const BETWEEN: &str = " │ ";

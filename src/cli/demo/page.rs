@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use wmdetect::detect::explain::Explanation;
-use wmdetect::report::html::parts::{Escaped, coloured, legend, meaning, page, shown_p, warnings};
-use wmdetect::report::html::sentence;
+use wmdetect::render::html::parts::{Escaped, coloured, legend, meaning, page, shown_p, warnings};
+use wmdetect::render::html::sentence;
+use wmdetect::report::Explanation;
 
 /// One of the texts.
 #[derive(Clone, Copy, Debug)]

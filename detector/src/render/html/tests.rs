@@ -125,8 +125,7 @@ mod of_a_calibration {
 mod of_a_score {
     use super::*;
     use crate::Detector;
-    use crate::detect::explain::Explanation;
-    use crate::report::{ErrorRow, Report};
+    use crate::report::{ErrorRow, Explanation, Report};
     use crate::scheme::Key;
     use crate::verdict::Verdict;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
-use crate::detect::explain::{Explanation, LEVELS, TokenEvidence};
+use crate::report::{Explanation, LEVELS, TokenEvidence};
 
 /// Background of each level, black on green so that it reads on light and on dark terminals.
 const COLOURS: [&str; 4] =

@@ -1,8 +1,7 @@
 //! The page of `wmdetect score --html`.
 
 use super::{Escaped, fact, one_in, page, put, warnings};
-use crate::detect::explain::{Explanation, LEVELS};
-use crate::report::{ErrorRow, Report};
+use crate::report::{ErrorRow, Explanation, LEVELS, Report, TokenEvidence};
 use crate::statistics::{PKind, PValue};
 use crate::verdict::Verdict;
 
@@ -183,7 +182,7 @@ impl Runs<'_> {
 }
 
 /// Classes: e1 to e4 a level of evidence, u not counted, s inside a marked passage.
-fn class(token: &crate::detect::explain::TokenEvidence) -> String {
+fn class(token: &TokenEvidence) -> String {
     let mut class = match token.level() {
         0 if !token.counts() => "u".to_owned(),
         0 => String::new(),

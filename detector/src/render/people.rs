@@ -1,0 +1,188 @@
+//! Reports in plain lines, for people.
+
+use std::fmt::Write as _;
+
+use crate::report::{
+    Attribution, CalibrationReport, GValuesRow, KeyReport, RATES, Report, SegmentsReport,
+    TrainBayesianReport, TrainReport,
+};
+use crate::statistics::{Method, PKind, PValue};
+use crate::verdict::Verdict;
+
+// Writing to a string cannot fail, so what `write!` returns is dropped throughout.
+
+/// The report on a text in a few lines: the verdict first.
+pub fn score(report: &Report) -> String {
+    let mut text = format!("{}: {}", report.input, report.verdict);
+    if let Some(log10) = report.log10_p {
+        let _ = write!(text, " (p = {})", PValue { log10, kind: report.p_kind });
+    }
+    let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
+    if let Some(score) = report.score {
+        let _ = match report.detector {
+            Method::Mean => write!(text, ", mean {score:.4} (0.5 without the mark)"),
+            Method::WeightedMean => write!(text, ", weighted mean {score:.4} (0.5 without the mark)"),
+            Method::Llr => write!(text, ", log likelihood ratio {score:.2} (below 0 without the mark)"),
+            Method::Bayesian => {
+                let posterior = report.scores.bayesian.unwrap_or_default();
+                write!(
+                    text,
+                    ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}"
+                )
+            }
+            method => write!(text, ", {method} {score:.4}"),
+        };
+    }
+    let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
+    if let Some(keys) = report.keys_tried {
+        let _ = write!(text, ", the best of {keys}");
+    }
+    if let Some(tokenizer) = &report.tokenizer {
+        let _ = write!(text, "; tokenizer {tokenizer}");
+    }
+    for warning in &report.warnings {
+        let _ = write!(text, "\n  warning: {warning}");
+    }
+    text.push('\n');
+    text
+}
+
+/// The marked passages of a text, one line each.
+pub fn segments(report: &SegmentsReport) -> String {
+    let passages = match report.segments.len() {
+        0 => "no marked passage".to_owned(),
+        1 => "1 marked passage".to_owned(),
+        n => format!("{n} marked passages"),
+    };
+    let mut text = format!("{}: {passages}", report.input);
+    for span in &report.segments {
+        if let Some([start, end]) = span.bytes {
+            let _ =
+                write!(text, "\n  bytes {start} to {end}, tokens {} to {}", span.tokens[0], span.tokens[1]);
+        } else {
+            let _ = write!(text, "\n  tokens {} to {}", span.tokens[0], span.tokens[1]);
+        }
+        let p = PValue { log10: span.log10_p, kind: report.p_kind };
+        let _ = write!(text, ": p = {p}, key {}, profile {}", span.key_id, span.profile);
+        if span.scored_tokens == 0 {
+            text.push_str(", repeats another passage");
+        }
+    }
+    let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
+    for warning in &report.warnings {
+        let _ = write!(text, "\n  warning: {warning}");
+    }
+    text.push('\n');
+    text
+}
+
+/// The keys that marked a text, one line each.
+pub fn attribution(report: &Attribution) -> String {
+    let mut text = format!("{}: ", report.input);
+    text.push_str(match (&report.keys[..], report.verdict) {
+        ([], Verdict::TooShort) => "none of the keys, but too short to tell",
+        ([], _) => "none of the keys",
+        ([_], _) => "marked with one of the keys",
+        _ => "marked with several of the keys",
+    });
+    for key in &report.keys {
+        line(&mut text, "", key);
+    }
+    if let Some(key) = &report.runner_up {
+        line(&mut text, "runner-up: ", key);
+    }
+    let _ = write!(text, "\n  {} keys tried, {} tokens", report.keys_tried, report.tokens);
+    for warning in &report.warnings {
+        let _ = write!(text, "\n  warning: {warning}");
+    }
+    text.push('\n');
+    text
+}
+
+fn line(text: &mut String, role: &str, key: &KeyReport) {
+    let p = |log10| PValue { log10, kind: key.p_kind };
+    let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let _ = write!(
+        text,
+        "\n  {role}key {}{name}: p = {} for all keys, {} for this one alone; weighted mean {:.4} over {} tokens",
+        key.key_id,
+        p(key.log10_p),
+        p(key.log10_p_alone),
+        key.score,
+        key.scored_tokens
+    );
+}
+
+/// A calibration in a few lines: the answer first.
+pub fn calibration(report: &CalibrationReport) -> String {
+    let answer =
+        if report.worse_than_chance { "worse than chance allows" } else { "an ordinary key on these texts" };
+    let rate = &report.rate;
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let mut text = format!(
+        "key {}: {answer} (rank p = {:.3} among {} random keys)\n  {} of {} texts flagged: {}; random keys {} on \
+         average ({} to {}), the middle 95 % of them {} to {}; {} expected",
+        report.key_id,
+        report.rank_p,
+        report.random_keys,
+        report.flagged,
+        report.documents,
+        percent(rate.key),
+        percent(rate.mean),
+        percent(rate.mean_interval[0]),
+        percent(rate.mean_interval[1]),
+        percent(rate.keys_range[0]),
+        percent(rate.keys_range[1]),
+        percent(rate.expected),
+    );
+    for bucket in &report.buckets {
+        let to = bucket.to.map_or_else(|| "and more".into(), |to| format!("to {to}"));
+        let _ = write!(
+            text,
+            "\n  {} {to} scored tokens: {} of {} texts flagged; random keys {} on average",
+            bucket.from,
+            bucket.flagged,
+            bucket.documents,
+            percent(bucket.rate.mean),
+        );
+    }
+    let shared = &report.shared;
+    let _ = write!(
+        text,
+        "\n  {} n-grams stand in {} texts or more and fill {} of the scored positions",
+        shared.ngrams,
+        shared.least_documents,
+        percent(shared.scored_share),
+    );
+    for passage in shared.passages.iter().take(5) {
+        let shown = passage.text.as_ref().map_or_else(|| format!("{:?}", passage.tokens), |text| short(text));
+        let _ = write!(
+            text,
+            "\n    in {} texts, p alone {}: {shown}",
+            passage.documents,
+            PValue { log10: passage.log10_p, kind: PKind::Exact },
+        );
+    }
+    for warning in &report.warnings {
+        let _ = write!(text, "\n  warning: {warning}");
+    }
+    text.push('\n');
+    text
+}
+
+/// The start of a passage on one line, without what a terminal would obey.
+fn short(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().count() > SHOWN { format!("{line:?}…") } else { format!("{line:?}") }
+}
+
+/// One line a position: its index, its mask, its g-bits.
+pub fn g_values(row: &GValuesRow) -> String {
+    let first = row.ngram_len as usize - 1;
+    let mut text = String::new();
+    for (i, (g, mask)) in row.g_bits.iter().zip(row.mask.chars()).enumerate() {
+        let _ = writeln!(text, "{}\t{mask}\t{g}", first + i);
+    }
+    text
+}

@@ -1,0 +1,124 @@
+//! A report with the evidence of each token.
+
+use std::ops::Range;
+
+use super::Report;
+
+/// The levels of evidence: how many times as likely the tokens around a place are with the mark as without it, and the
+/// natural logarithm of that. By Markov's inequality an unmarked place reaches a level with at most one over its
+/// probability, since a likelihood ratio has mean 1 there.
+pub const LEVELS: [(&str, f64); 4] = [
+    ("10", std::f64::consts::LN_10),
+    ("100", 2.0 * std::f64::consts::LN_10),
+    ("1,000", 3.0 * std::f64::consts::LN_10),
+    ("1,000,000", 6.0 * std::f64::consts::LN_10),
+];
+
+/// One token and its evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenEvidence {
+    /// The token.
+    pub id: u32,
+    /// The bytes of the original text that it covers; empty where the input was token ids.
+    pub bytes: Range<usize>,
+    /// ln LR of the token alone under the pooled profile; `None` where it does not count.
+    pub evidence: Option<f64>,
+    /// Sum of that over the token and up to seven that count on either side; `None` where it does not count.
+    pub local: Option<f64>,
+    /// Whether it is in a passage that is marked on its own.
+    pub in_span: bool,
+}
+
+impl TokenEvidence {
+    /// Whether it counts: its context is complete and new, and no ignore list has it.
+    pub fn counts(&self) -> bool {
+        self.evidence.is_some()
+    }
+
+    /// How many of the [`LEVELS`] the evidence around it reaches, 0 to 4.
+    pub fn level(&self) -> usize {
+        self.local.map_or(0, |local| LEVELS.iter().take_while(|(_, least)| local >= *least).count())
+    }
+}
+
+/// A report and what each token adds to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// As [`Detector::score`](crate::Detector::score) gives it.
+    pub report: Report,
+    /// Every token of the text, in order. With a keyring, under the key of the report.
+    pub tokens: Vec<TokenEvidence>,
+}
+
+/// A stretch of the original text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece<'a> {
+    /// Where.
+    pub bytes: Range<usize>,
+    /// The token that covers it, the one with most evidence if several do; `None` where the stretch was removed before
+    /// the text was cut.
+    pub token: Option<&'a TokenEvidence>,
+}
+
+impl Explanation {
+    /// The original text of `len` bytes as stretches that follow each other and cover it. Byte tokens of one
+    /// character, which share its bytes, are one stretch.
+    pub fn pieces(&self, len: usize) -> Vec<Piece<'_>> {
+        let mut pieces: Vec<Piece<'_>> = Vec::new();
+        let mut end = 0;
+        for token in &self.tokens {
+            let range = token.bytes.start.min(len)..token.bytes.end.min(len);
+            if range.start < end || range.is_empty() {
+                if let Some(last) = pieces.last_mut().filter(|last| last.token.is_some()) {
+                    let strongest = last.token.is_none_or(|shown| token.local > shown.local);
+                    last.bytes.end = last.bytes.end.max(range.end);
+                    last.token = if strongest { Some(token) } else { last.token };
+                    end = end.max(range.end);
+                }
+                continue;
+            }
+            if range.start > end {
+                pieces.push(Piece { bytes: end..range.start, token: None });
+            }
+            end = range.end;
+            pieces.push(Piece { bytes: range, token: Some(token) });
+        }
+        if end < len {
+            pieces.push(Piece { bytes: end..len, token: None });
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(bytes: Range<usize>, evidence: Option<f64>) -> TokenEvidence {
+        TokenEvidence { id: 0, bytes, evidence, local: evidence, in_span: false }
+    }
+
+    #[test]
+    fn pieces_cover_the_text_once() {
+        let explanation = |tokens| Explanation {
+            report: crate::Detector::for_tokens(crate::scheme::Key::from_bytes(&[1; 32], "test").unwrap())
+                .score_tokens(&[]),
+            tokens,
+        };
+        // A removed character at 2..5, three byte tokens of one character at 5..8, an end that no token covers.
+        let tokens = vec![
+            token(0..2, None),
+            token(5..8, None),
+            token(5..8, Some(1.0)),
+            token(5..8, None),
+            token(8..9, None),
+        ];
+        let explanation = explanation(tokens);
+        let pieces = explanation.pieces(11);
+        let ranges: Vec<_> = pieces.iter().map(|piece| piece.bytes.clone()).collect();
+        assert_eq!(ranges, [0..2, 2..5, 5..8, 8..9, 9..11]);
+        assert!(pieces[1].token.is_none() && pieces[4].token.is_none());
+        assert!(pieces[2].token.unwrap().counts());
+        assert_eq!(explanation.pieces(0), []);
+    }
+}

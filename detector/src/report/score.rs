@@ -1,0 +1,137 @@
+//! What is said of one text.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Changes, Span};
+use crate::statistics::{Method, PKind};
+use crate::verdict::Verdict;
+
+/// What `wmdetect score` says of one text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    pub schema_version: u32,
+    /// Where the text came from: a path, `-`, or the id of a JSON line. Empty from the library.
+    pub input: String,
+    /// The key's scheme, such as `synthid-sha256`.
+    pub scheme: String,
+    /// The key's public id. With a keyring, of the key whose p is least.
+    pub key_id: String,
+    /// Name of the tokenizer that split the text; null where the input was token ids.
+    pub tokenizer: Option<String>,
+    /// Tokens of the text, without any that a tokenizer adds.
+    pub tokens: u64,
+    /// Those that count: complete context, not seen before.
+    pub scored_tokens: u64,
+    /// Which statistic `score`, the p-value and the verdict belong to.
+    pub detector: Method,
+    /// Its value over the scored tokens; null where there are none.
+    pub score: Option<f64>,
+    /// P(a score at least this high | the text does not depend on the key); null where nothing was scored, and never
+    /// below the smallest normal `f64`. With a keyring, corrected for the number of keys.
+    pub p_value: Option<f64>,
+    /// log₁₀ of it, finite also where `p_value` is at its floor.
+    pub log10_p: Option<f64>,
+    /// What the p-value promises.
+    pub p_kind: PKind,
+    /// The level that the verdict holds p against.
+    pub fpr: f64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Every statistic, over the positions that the scheme's reference implementation scores.
+    pub scores: Scores,
+    /// What the reader should know before trusting the above.
+    pub warnings: Vec<String>,
+    /// The marked passages, as [`SegmentsReport`](super::SegmentsReport) has them, of the key named here; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<Span>,
+    /// How many keys a keyring had; absent for a single key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_tried: Option<u64>,
+    /// What was changed in the text before it was cut into tokens; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Changes>,
+    /// Positions that an ignore list took out; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_tokens: Option<u64>,
+}
+
+/// The statistics of one text; null where its reference mask leaves nothing to score.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scores {
+    /// [`Mean`](crate::statistics::Mean).
+    pub mean: Option<f64>,
+    /// [`WeightedMean`](crate::statistics::WeightedMean).
+    pub weighted_mean: Option<f64>,
+    /// [`Llr`](crate::statistics::Llr), in nats; absent unless it is the detector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llr: Option<f64>,
+    /// Posterior probability of the mark, as `transformers`' Bayesian detector has it; absent unless it is the detector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bayesian: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{ErrorRow, SCHEMA_VERSION};
+
+    fn report() -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            input: "a.txt".into(),
+            scheme: "synthid-sha256".into(),
+            key_id: "3f9a0c".into(),
+            tokenizer: Some("gemma2".into()),
+            tokens: 104,
+            scored_tokens: 100,
+            detector: Method::WeightedMean,
+            score: Some(0.5625),
+            p_value: Some(1e-4),
+            log10_p: Some(-4.0),
+            p_kind: PKind::Exact,
+            fpr: 0.001,
+            verdict: Verdict::Watermarked,
+            scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625), llr: None, bayesian: None },
+            warnings: vec![],
+            spans: vec![],
+            keys_tried: None,
+            normalisation: None,
+            ignored_tokens: None,
+        }
+    }
+
+    /// Names, order and values as in the contract; a change here is a change for everybody who reads the JSON.
+    #[test]
+    fn report_json() {
+        let json = serde_json::to_string(&report()).unwrap();
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"schema_version":1,"input":"a.txt","scheme":"synthid-sha256","key_id":"3f9a0c","tokenizer":"gemma2","#,
+                r#""tokens":104,"scored_tokens":100,"detector":"weighted_mean","score":0.5625,"p_value":0.0001,"#,
+                r#""log10_p":-4.0,"p_kind":"exact","fpr":0.001,"verdict":"watermarked","#,
+                r#""scores":{"mean":0.5,"weighted_mean":0.5625},"warnings":[]}"#
+            )
+        );
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
+        let ring = Report { keys_tried: Some(7), ..report() };
+        assert!(serde_json::to_string(&ring).unwrap().ends_with(r#""warnings":[],"keys_tried":7}"#));
+        let changes = Changes { zero_width: 2, ..Changes::default() };
+        let changed = Report { normalisation: Some(changes), ..report() };
+        let json = serde_json::to_string(&changed).unwrap();
+        assert!(json.ends_with(r#""warnings":[],"normalisation":{"zero_width":2}}"#));
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), changed);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let mut json = serde_json::to_value(report()).unwrap();
+        json["more"] = 1.into();
+        assert!(serde_json::from_value::<Report>(json).is_err());
+        let row = r#"{"schema_version":1,"input":"x","error":"e"}"#;
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<ErrorRow>(row).unwrap()).unwrap(), row);
+    }
+}
