@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{
-    Attribution, CalibrationReport, GValuesRow, KeyReport, RATES, Report, SegmentsReport,
-    TrainBayesianReport, TrainReport,
-};
+use crate::report::{Attribution, CalibrationReport, GValuesRow, KeyReport, Report, SegmentsReport};
 use crate::statistics::{Method, PKind, PValue};
 use crate::verdict::Verdict;
 
