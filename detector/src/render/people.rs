@@ -27,7 +27,6 @@ pub fn score(report: &Report) -> String {
                     ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}"
                 )
             }
-            method => write!(text, ", {method} {score:.4}"),
         };
     }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
