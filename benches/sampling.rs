@@ -11,7 +11,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Distribution, GBits, Key, Watermark};
 use wmgen::kernels::SoftCap;
-use wmgen::sample::{Draw, Logits, Mark, Sampler, Sampling};
+use wmgen::logits::Logits;
+use wmgen::sample::{Draw, Mark, Sampler, Sampling};
 
 /// Gemma 2's vocabulary.
 const VOCABULARY: usize = 256_000;
@@ -42,7 +43,7 @@ fn sampler(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("sampler/{name}"));
         let sampling = Sampling { temperature, top_k, top_p, repeat_penalty: 1.0, seed: 1 };
         let (mut sampler, mut draw) = (Sampler::default(), Draw::new(1, 0));
-        let logits = Logits::before_cap(&raw, Some(SoftCap(CAP)));
+        let logits = Logits::before_cap(&raw, Some(CAP));
         group.bench_function("ours", |b| {
             b.iter(|| draw.token(sampler.distribution(&sampling, logits, &[]).expect("a distribution")));
         });

@@ -1,15 +1,16 @@
 //! Writes text with Gemma 2 and marks it while sampling.
 //!
-//! The data path is the file list: [`model`] turns token ids into logits, [`sample`] turns logits into a marked draw,
-//! [`generate`] runs the two in a loop, [`text`] turns text into ids and ids into text, and [`verify`] reads a text again to
+//! The data path is the file list: [`model`] turns token ids into [`logits`], [`sample`] turns logits into a marked draw,
+//! [`engine`] does both for many requests at a time, [`text`] turns text into ids and ids into text, and [`verify`] reads a text again to
 //! find the mark with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the
 //! detector shares. [`train`] makes a model of your own from plain text, [`quantize`] makes a GGUF file of it, and
 //! [`default_model`] is one that was made so.
 
 pub mod bench;
 pub mod default_model;
-pub mod generate;
+pub mod engine;
 pub mod kernels;
+pub mod logits;
 pub mod model;
 pub mod quantize;
 pub mod respond;

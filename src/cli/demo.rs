@@ -16,7 +16,8 @@ use wmdetect::render::{html, terminal};
 use wmdetect::report::Explanation;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, Watermark};
 use wmdetect::statistics::PValue;
-use wmgen::generate::{Event, Generation, Request};
+use wmgen::engine::{Engine, Event, Options, Progress, Request};
+use wmgen::model::CHUNK;
 use wmgen::sample::Sampling;
 use wmgen::text::{plain_prompt, stop_ids};
 
@@ -97,17 +98,23 @@ fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> 
     let mut stop_ids = stop_ids(tokenizer);
     stop_ids.extend(&model.config().eos);
     let request = Request {
-        prompt: plain_prompt(tokenizer, &args.prompt)?,
-        sequences: 1,
         max_tokens: args.max_tokens,
         sampling: Sampling { seed, ..Sampling::default() },
         watermark: key.map(|key| Watermark::new(key.prf())),
         stop_ids,
+        ..Request::new(plain_prompt(tokenizer, &args.prompt)?)
     };
-    let mut ids = Vec::new();
-    for event in Generation::new(model, request)? {
-        if let Event::Token { id, .. } = event? {
-            ids.push(id);
+    // As `wmgen generate` reads a prompt.
+    let options = Options { slice: CHUNK, cache_bytes: usize::MAX, ..Options::default() };
+    let mut engine = Engine::new(model.clone(), options);
+    engine.submit(request)?;
+    let (mut ids, mut events) = (Vec::new(), Vec::new());
+    while engine.step(&mut events) == Progress::Running {}
+    for event in events {
+        match event {
+            Event::Token { token, .. } => ids.push(token.id),
+            Event::Failed { error, .. } => return Err(error.into()),
+            _ => {}
         }
     }
     Ok(tokenizer.decode(&ids))

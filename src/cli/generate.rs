@@ -1,6 +1,6 @@
 //! `wmgen generate`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +14,8 @@ use serde::Deserialize;
 use wmdetect::atomic_file;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, PositionKind, Scheme, Watermark};
-use wmgen::generate::{Event, FinishReason, Generation, Request};
+use wmgen::engine::{Engine, Event, FinishReason, Id, LanguageModel, Options, Progress, Request};
+use wmgen::model::CHUNK;
 use wmgen::respond::{ModelReceipt, Receipt, Timing, WatermarkReceipt};
 use wmgen::sample::Sampling;
 use wmgen::text::{Chat, Role, StopMatcher, StreamDecoder, Turn, plain_prompt, stop_ids};
@@ -137,6 +138,42 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// Adds what an event says of one of the texts.
+    fn take<M: LanguageModel>(
+        &mut self,
+        event: Event,
+        engine: &mut Engine<M>,
+        output: &Output<'_>,
+    ) -> Result<()> {
+        let now = Instant::now();
+        match event {
+            Event::Started { prefill, .. } => {
+                self.prefill = prefill;
+                self.decode = Some((now, now));
+            }
+            Event::Token { id, sequence, token } => {
+                let text = &mut self.texts[sequence];
+                let piece = text.push(token.id, token.position);
+                if output.stream {
+                    print(piece.as_bytes())?;
+                }
+                if text.stops.stopped() {
+                    text.finished = Some(FinishReason::Stop);
+                    engine.cancel_sequence(id, sequence);
+                }
+            }
+            Event::Finished { sequence, reason, .. } => {
+                self.texts[sequence].finished.get_or_insert(reason);
+            }
+            Event::Failed { error, .. } => return Err(error.into()),
+            _ => {}
+        }
+        if let Some((_, end)) = &mut self.decode {
+            *end = now;
+        }
+        Ok(())
+    }
+
     fn is_complete(&self) -> bool {
         self.texts.iter().all(|text| text.finished.is_some())
     }
@@ -163,8 +200,9 @@ impl<'a> Job<'a> {
             sampling: Sampling { seed: self.sampling.seed.wrapping_add(index), ..self.sampling },
             watermark: self.key.map(|key| Watermark::new(key.prf())),
             stop_ids,
+            ..Request::new(Vec::new())
         };
-        request.check(model)?;
+        request.check(model, usize::MAX)?;
         Ok(request)
     }
 
@@ -176,52 +214,39 @@ impl<'a> Job<'a> {
         stop: &AtomicBool,
         output: &mut Output<'_>,
     ) -> Result<()> {
+        // Chunks of the model's own, so that a text does not depend on how its prompt is cut.
+        let options = Options {
+            together: self.args.batch.into(),
+            slice: CHUNK,
+            cache_bytes: usize::MAX,
+            prefix_bytes: 0,
+        };
+        let mut engine = Engine::new(self.loaded.model.clone(), options);
         let mut answers: VecDeque<Result<Answer<'a>, String>> = VecDeque::new();
-        let mut possible = Vec::new();
-        // For each possible request which prompt it belongs to.
-        let mut prompt_of = Vec::new();
+        // Which prompt a request belongs to.
+        let mut prompt_of: HashMap<Id, usize> = HashMap::new();
         for (index, request) in requests.into_iter().enumerate() {
-            answers.push_back(request.map(|request| {
-                let answer = self.answer(&request);
-                possible.push(request);
-                prompt_of.push(index);
-                answer
-            }));
+            let answer = match request {
+                Ok(request) => {
+                    let answer = self.answer(&request);
+                    prompt_of.insert(engine.submit(request)?, index);
+                    Ok(answer)
+                }
+                Err(error) => Err(error),
+            };
+            answers.push_back(answer);
         }
-        let mut generation = Generation::batch(&self.loaded.model, possible, self.args.batch.into())?;
-        let mut done = 0;
+        let (mut done, mut events) = (0, Vec::new());
+        let mut progress = Progress::Running;
         self.hand_over(&mut answers, &mut done, output)?;
-        while let Some(event) = generation.next() {
-            let event = event?;
-            let (Event::Started { request, .. }
-            | Event::Token { request, .. }
-            | Event::Finished { request, .. }) = event;
-            let Some(Ok(answer)) = answers.get_mut(prompt_of[request] - done) else { continue };
-            let now = Instant::now();
-            match event {
-                Event::Started { prefill, .. } => {
-                    answer.prefill = prefill;
-                    answer.decode = Some((now, now));
-                }
-                Event::Token { sequence, id, position, .. } => {
-                    let text = &mut answer.texts[sequence];
-                    let piece = text.push(id, position);
-                    if output.stream {
-                        print(piece.as_bytes())?;
-                    }
-                    if text.stops.stopped() {
-                        text.finished = Some(FinishReason::Stop);
-                        generation.finish(request, sequence);
-                    }
-                }
-                Event::Finished { sequence, reason, .. } => answer.texts[sequence].finished = Some(reason),
-            }
-            if let Some((_, end)) = &mut answer.decode {
-                *end = now;
-            }
-            self.hand_over(&mut answers, &mut done, output)?;
-            if stop.load(Ordering::Relaxed) {
-                break;
+        while progress == Progress::Running && !stop.load(Ordering::Relaxed) {
+            progress = engine.step(&mut events);
+            for event in events.drain(..) {
+                // A text that a stop string has ended may have events to come.
+                let place = prompt_of[&event.id()].checked_sub(done).and_then(|place| answers.get_mut(place));
+                let Some(Ok(answer)) = place else { continue };
+                answer.take(event, &mut engine, output)?;
+                self.hand_over(&mut answers, &mut done, output)?;
             }
         }
         // Where Ctrl-C came: what has begun, as far as it got.

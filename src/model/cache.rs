@@ -181,6 +181,11 @@ impl LayerCache {
         Ok(())
     }
 
+    /// The most slots that the buffers of so many positions have: one position may have doubled them.
+    fn capacity_at_worst(&self, positions: usize) -> usize {
+        if positions == 0 { 0 } else { (2 * positions).max(FIRST_CAPACITY).min(self.limit) }
+    }
+
     /// Slots that the buffers have now.
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -289,6 +294,14 @@ impl Cache {
     pub fn new(config: &Config, batch: usize) -> Self {
         let layers = config.layers.iter().map(|k| LayerCache::new(*k, config.max_position)).collect();
         Self { layers, len: 0, batch }
+    }
+
+    /// Returns the bytes that the cache of one sequence of so many positions takes at worst, which depends on the parts in
+    /// which it was fed. Keys and values are kept as `stored`.
+    pub fn bytes_at_worst(config: &Config, positions: usize, stored: DType) -> usize {
+        let of_position = 2 * config.kv_heads * config.head_dim * stored.size_in_bytes();
+        let layers = config.layers.iter().map(|kind| LayerCache::new(*kind, config.max_position));
+        layers.map(|layer| layer.capacity_at_worst(positions) * of_position).sum()
     }
 
     /// Positions seen so far.

@@ -221,6 +221,12 @@ impl Gemma {
     pub fn new_cache(&self, batch: usize) -> Cache {
         Cache::new(&self.config, batch)
     }
+
+    /// Returns the bytes that the cache of one sequence of so many positions takes at worst.
+    pub fn cache_bytes(&self, positions: usize) -> usize {
+        let stored = self.layers.first().map_or(self.dtype, |layer| layer.attention.cache_dtype);
+        Cache::bytes_at_worst(&self.config, positions, stored)
+    }
 }
 
 /// The index of the first NaN or infinity, for callers that would rather stop than sample from such logits.

@@ -24,6 +24,7 @@ pub mod weights;
 pub use cache::Cache;
 pub use config::{Architecture, Config, LayerKind};
 pub use error::{Error, Result};
+pub use forward::CHUNK;
 pub use gemma::{Gemma, LoadOptions, first_non_finite};
 pub use inspect::Summary;
 pub use logits::RawLogits;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wmdetect::report::SCHEMA_VERSION;
 
-use crate::generate::FinishReason;
+use crate::engine::FinishReason;
 use crate::sample::Sampling;
 
 /// How one text was made.

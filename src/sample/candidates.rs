@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use super::filter::penalised;
+use super::SampleError;
 use super::rank::by_rank;
-use super::{Logits, SampleError};
 use crate::kernels::scan::{BLOCK, block_maxima};
+use crate::logits::Logits;
 
 /// Candidates that a thread works on at least.
 const MIN_PER_TASK: usize = 8192;
@@ -61,6 +62,11 @@ impl Candidates {
             for entry in &self.seen {
                 self.entries[entry.0 as usize] = *entry;
             }
+            for &token in logits.banned() {
+                if let Some(entry) = self.entries.get_mut(token as usize) {
+                    entry.1 = f32::NEG_INFINITY;
+                }
+            }
             if k > 0 {
                 self.entries.sort_unstable_by(by_rank);
             }
@@ -71,6 +77,9 @@ impl Candidates {
             let seen = &self.seen;
             self.entries.retain(|entry| seen.binary_search_by_key(&entry.0, |entry| entry.0).is_err());
             self.entries.extend_from_slice(seen);
+        }
+        if !logits.banned().is_empty() {
+            self.entries.retain(|entry| logits.banned().binary_search(&entry.0).is_err());
         }
         if self.entries.len() > k {
             self.entries.select_nth_unstable_by(k - 1, by_rank);
@@ -83,8 +92,8 @@ impl Candidates {
     /// Finds, in any order, every token that could be among the `k` most likely ones outside `seen`.
     fn find(&mut self, logits: Logits<'_>, k: usize) {
         let values = logits.uncapped();
-        // At worst all of `seen` are among the most likely, and the penalty throws them out.
-        let wanted = k + self.seen.len();
+        // At worst all of `seen` are among the most likely and the penalty throws them out, as it does the banned ones.
+        let wanted = k + self.seen.len() + logits.banned().len();
         let mut least = f32::NEG_INFINITY;
         if wanted <= self.maxima.len() {
             self.selected.clone_from(&self.maxima);

@@ -1,19 +1,19 @@
 //! From logits to a token, in small stages: a [`Sampler`] chooses [`Candidates`] and shapes their logits ([`filter`]),
-//! [`watermark`] puts the mark on their distribution, [`draw`] takes one. [`Logits`] know whether the soft cap is still
-//! to come. Logits and probabilities are different types: candidates become a [`Distribution`] once, and only a
+//! [`watermark`] puts the mark on their distribution, [`draw`] takes one. [`Logits`](crate::logits::Logits) know whether the soft
+//! cap is still to come. Logits and probabilities are different types: candidates become a [`Distribution`] once, and only a
 //! distribution is marked and drawn from.
 
 mod candidates;
 pub mod draw;
 pub mod filter;
-mod logits;
+mod logprobs;
 mod rank;
 mod sampler;
 pub mod watermark;
 
 pub use candidates::Candidates;
 pub use draw::Draw;
-pub use logits::Logits;
+pub use logprobs::Logprobs;
 pub use sampler::Sampler;
 pub use watermark::Mark;
 pub use wmdetect::scheme::Distribution;

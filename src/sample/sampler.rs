@@ -2,7 +2,8 @@
 
 use wmdetect::scheme::Distribution;
 
-use super::{Candidates, Logits, SampleError, Sampling, filter};
+use super::{Candidates, SampleError, Sampling, filter};
+use crate::logits::Logits;
 
 /// From logits to distributions. Allocates nothing once it has seen the largest step.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +107,7 @@ mod tests {
         values: &[f32],
         cap: Option<f32>,
         seen: &[u32],
+        banned: &[u32],
     ) -> Result<Distribution, SampleError> {
         if let Some(token) = values.iter().position(|value| value.is_nan()) {
             return Err(SampleError::Nan { token: token as u32 });
@@ -116,6 +118,12 @@ mod tests {
             if sampling.repeat_penalty != 1.0 && seen.contains(token) {
                 *logit = filter::penalised(*logit, sampling.repeat_penalty);
             }
+        }
+        if (1..values.len()).contains(&sampling.candidates()) {
+            entries.retain(|entry| !banned.contains(&entry.0));
+        }
+        for entry in entries.iter_mut().filter(|entry| banned.contains(&entry.0)) {
+            entry.1 = f32::NEG_INFINITY;
         }
         let ordered = sampling.candidates() > 0 || sampling.top_p < 1.0;
         if ordered {
@@ -174,10 +182,12 @@ mod tests {
             settings in prop::collection::vec(sampling(), 1..4),
             cap in prop::option::of(prop_oneof![Just(30.0f32), 0.5f32..50.0]),
             seen in prop::collection::vec(0u32..6500, 0..30),
+            banned in prop::collection::btree_set(prop_oneof![0u32..6500, 0u32..200], 0..30),
         ) {
+            let banned: Vec<u32> = banned.into_iter().collect();
             let mut sampler = Sampler::default();
-            let logits = Logits::before_cap(&values, cap.map(SoftCap));
-            let expected: Vec<_> = settings.iter().map(|s| plain(s, &values, cap, &seen)).collect();
+            let logits = Logits::before_cap(&values, cap).without(&banned);
+            let expected: Vec<_> = settings.iter().map(|s| plain(s, &values, cap, &seen, &banned)).collect();
             for (setting, expected) in settings.iter().zip(&expected) {
                 let found = sampler.distribution(setting, logits, &seen).map(|d| d.clone());
                 prop_assert_eq!(&found, expected, "{:?}", setting);

@@ -10,8 +10,9 @@ use wmdetect::model_ratio::NextTokens;
 use wmdetect::scheme::Distribution;
 
 use super::VerifyError;
+use crate::logits::Logits;
 use crate::model::{self, Gemma, first_non_finite};
-use crate::sample::{Logits, Sampler, Sampling};
+use crate::sample::{Sampler, Sampling};
 
 /// Positions whose logits are held at once, 1 MB each at 256,000 entries. The head's weights are converted once for all
 /// of them, which costs as much as some 40 positions.

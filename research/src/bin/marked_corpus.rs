@@ -14,8 +14,9 @@ use std::io::{BufRead, BufReader, Write};
 use serde::{Deserialize, Serialize};
 use wmdetect::scheme::{Key, Watermark};
 use wmdetect::text::Tokenizer;
+use wmgen::logits::Logits;
 use wmgen::model::{Gemma, LoadOptions};
-use wmgen::sample::{Draw, Logits, Mark, Sampler, Sampling};
+use wmgen::sample::{Draw, Mark, Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
 
 /// Tokens of a prompt, `<bos>` included.

@@ -19,7 +19,7 @@ use candle_core::{DType, Tensor};
 
 /// Rows of activations that go through the layers at once; longer prompts are cut. It bounds the memory of attention
 /// scores and of feed-forward activations, and is more than the matrix products need to run at full speed.
-const CHUNK: usize = 256;
+pub const CHUNK: usize = 256;
 
 impl Gemma {
     /// Feeds the next tokens of each sequence, `rows` of one length, and returns the logits after the last one:
@@ -44,6 +44,40 @@ impl Gemma {
         // `visit_hidden` refuses empty rows, so there has been a last one.
         let last = last.ok_or_else(|| Error::Batch { expected: "tokens".into(), found: "none".into() })?;
         Ok(RawLogits::new(self.head.forward(&last.squeeze(1)?)?.to_dtype(DType::F32)?, &self.config))
+    }
+
+    /// Feeds the next ids of one sequence and returns the logits after the last `wanted` of them, `[wanted, vocab]`,
+    /// before the final soft cap; none are computed for 0.
+    ///
+    /// The ids go through the layers in the same chunks, whether a text is fed at once or in parts that end at multiples
+    /// of [`CHUNK`].
+    ///
+    /// # Errors
+    /// Returns an error if there are no ids, or fewer than `wanted`; also as [`Self::forward`].
+    pub fn read(&self, ids: &[u32], cache: &mut Cache, wanted: usize) -> Result<Option<RawLogits>> {
+        let len = self.check(&[ids], cache.batch(), cache.len())?;
+        let Some(first) = len.checked_sub(wanted) else {
+            let expected = format!("at least {wanted} tokens, after which logits are wanted");
+            return Err(Error::Batch { expected, found: len.to_string() });
+        };
+        let (mut at, mut rows) = (0, Vec::new());
+        while at < len {
+            let start = cache.len();
+            let end = (at + CHUNK - start % CHUNK).min(len);
+            let hidden = self.chunk(&[ids], at..end, Some(cache), start)?;
+            cache.len = start + (end - at);
+            if first < end {
+                let skipped = first.saturating_sub(at);
+                rows.push(hidden.narrow(1, skipped, end - at - skipped)?.squeeze(0)?);
+            }
+            at = end;
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let hidden = if rows.len() == 1 { rows.swap_remove(0) } else { Tensor::cat(&rows, 0)? };
+        let logits = self.head.forward(&hidden)?.to_dtype(DType::F32)?;
+        Ok(Some(RawLogits::new(logits, &self.config)))
     }
 
     /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes

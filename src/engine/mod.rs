@@ -1,0 +1,308 @@
+//! Answers requests: prompt ids in, events of tokens out. Knows neither text nor a model's inside.
+//!
+//! An [`Engine`] answers many requests at a time. Each [`step`](Engine::step)
+//! 1. lets the requests begin that there is room for ([`admission`]),
+//! 2. gives each response that has begun its next token, all in one pass over the model's weights ([`rows`]),
+//! 3. reads one slice of the prompts that have not been read ([`slices`]), or takes it over from an earlier prompt that
+//!    begins alike ([`prefix_cache`]).
+//!
+//! So requests come and go at any step, and none waits for another's prompt longer than a slice of it takes. A response
+//! depends on its request alone: not on what runs beside it, nor on what was read before it. If it fails, it ends alone.
+//!
+//! A [`Sequence`] is one response without the model, and [`worker`] runs an engine on a thread of its own. The model is
+//! whatever implements [`LanguageModel`].
+
+mod admission;
+mod event;
+mod gemma;
+mod model;
+mod prefix_cache;
+mod request;
+mod rows;
+mod sequence;
+mod slices;
+#[cfg(test)]
+mod tests;
+pub mod worker;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use event::{Event, Failure, FinishReason, Id, Progress, Token};
+pub use model::{Feed, LanguageModel};
+pub use request::{Request, RequestError};
+pub use sequence::{Next, Sequence, Stage};
+
+use admission::{Admission, Job};
+use prefix_cache::PrefixCache;
+use rows::{Row, Rows};
+use slices::Slices;
+
+/// How an engine divides its time and memory among requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The most responses that share a pass over the weights. The responses to one request share it in any case.
+    pub together: usize,
+    /// Tokens of prompts that are read between two tokens of the responses. In a last slice there may be up to 15 more.
+    pub slice: usize,
+    /// The most bytes of all caches. Requests wait until what they need at worst is free.
+    pub cache_bytes: usize,
+    /// The most bytes of the caches of prompts that are kept for later prompts that begin alike; a part of
+    /// [`cache_bytes`](Self::cache_bytes), and given up if requests need them.
+    pub prefix_bytes: usize,
+}
+
+impl Default for Options {
+    /// 8 responses, slices of 64 tokens, 16 GiB for caches and 1 GiB of it for prefixes.
+    fn default() -> Self {
+        Self { together: 8, slice: 64, cache_bytes: 16 << 30, prefix_bytes: 1 << 30 }
+    }
+}
+
+/// Answers requests with a model. See the [module](self).
+pub struct Engine<M: LanguageModel> {
+    model: M,
+    cache_bytes: usize,
+    slices: Slices,
+    slice: usize,
+    /// The id of the next request.
+    next: u64,
+    draining: bool,
+    admission: Admission,
+    /// The requests that have begun and whose prompts are not read yet.
+    reading: VecDeque<Reading<M::Cache>>,
+    /// The responses that have begun.
+    rows: Rows<M::Cache>,
+    prefixes: PrefixCache<M::Cache>,
+}
+
+/// A request whose prompt is being read.
+struct Reading<C> {
+    job: Job,
+    /// What was read; none before the first slice.
+    cache: Option<C>,
+    /// Tokens that were read or taken over.
+    at: usize,
+    /// Those that were taken over.
+    reused: usize,
+    /// The time that it took.
+    spent: Duration,
+}
+
+impl<M: LanguageModel> Engine<M> {
+    /// An engine without requests.
+    pub fn new(model: M, options: Options) -> Self {
+        let slices = Slices::new(options.slice);
+        Self {
+            model,
+            cache_bytes: options.cache_bytes,
+            slices,
+            slice: options.slice,
+            next: 0,
+            draining: false,
+            admission: Admission::new(options.together, options.cache_bytes),
+            reading: VecDeque::new(),
+            rows: Rows::default(),
+            prefixes: PrefixCache::new(options.prefix_bytes.min(options.cache_bytes), slices),
+        }
+    }
+
+    /// Takes a request, which begins in one of the next steps.
+    ///
+    /// # Errors
+    /// Returns an error if the model can never answer it, or the engine is [draining](Self::drain).
+    pub fn submit(&mut self, request: Request) -> Result<Id, RequestError> {
+        if self.draining {
+            return Err(RequestError::Draining);
+        }
+        request.check(&self.model, self.cache_bytes)?;
+        let id = Id(self.next);
+        self.next += 1;
+        self.admission.push(Job {
+            id,
+            open: (0..request.sequences).collect(),
+            sequence_bytes: request.sequence_bytes(&self.model),
+            request: Arc::new(request),
+        });
+        Ok(id)
+    }
+
+    /// Ends all responses to a request. No further event of it follows.
+    pub fn cancel(&mut self, id: Id) {
+        self.cancel_where(id, |_| true);
+    }
+
+    /// Ends one response to a request, for instance because a stop string came. No further event of it follows, but
+    /// among those that the last step gave there may be some.
+    pub fn cancel_sequence(&mut self, id: Id, sequence: usize) {
+        self.cancel_where(id, |number| number == sequence);
+    }
+
+    fn cancel_where(&mut self, id: Id, cancelled: impl Fn(usize) -> bool) {
+        for job in self.admission.waiting().iter_mut().filter(|job| job.id == id) {
+            job.open.retain(|number| !cancelled(*number));
+        }
+        self.admission.waiting().retain(|job| !job.open.is_empty());
+        for Reading { job, .. } in self.reading.iter_mut().filter(|reading| reading.job.id == id) {
+            let before = job.open.len();
+            job.open.retain(|number| !cancelled(*number));
+            self.admission.give_back((before - job.open.len()) * job.sequence_bytes);
+        }
+        self.reading.retain(|reading| !reading.job.open.is_empty());
+        self.rows.end_where(|row| row.id == id && cancelled(row.number));
+        self.admission.give_back(self.rows.sweep());
+    }
+
+    /// Refuses requests from now on. Those that were taken are answered.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// [Drains](Self::drain), and ends all responses as they are.
+    pub fn stop(&mut self, events: &mut Vec<Event>) {
+        self.drain();
+        let mut open: Vec<(Id, usize)> = self.rows.iter().map(|row| (row.id, row.number)).collect();
+        let jobs = self.reading.iter().map(|reading| &reading.job).chain(self.admission.waiting().iter());
+        open.extend(jobs.flat_map(|job| job.open.iter().map(|number| (job.id, *number))));
+        for (id, sequence) in open {
+            self.cancel_sequence(id, sequence);
+            events.push(Event::Finished { id, sequence, reason: FinishReason::Interrupted });
+        }
+    }
+
+    /// Does the next piece of work: at most one token of each response and one slice of the prompts. Appends what comes
+    /// of it to `events`.
+    pub fn step(&mut self, events: &mut Vec<Event>) -> Progress {
+        self.admit(events);
+        self.rows.step(&self.model, events);
+        self.read(events);
+        self.admission.give_back(self.rows.sweep());
+        let idle = self.rows.is_empty() && self.reading.is_empty() && self.admission.waiting().is_empty();
+        if idle { Progress::Idle } else { Progress::Running }
+    }
+
+    /// Lets the requests begin that there is room for.
+    fn admit(&mut self, events: &mut Vec<Event>) {
+        loop {
+            let reading: usize = self.reading.iter().map(|reading| reading.job.open.len()).sum();
+            let Some(job) = self.admission.next(self.rows.len() + reading) else { return };
+            self.prefixes.shrink_to(self.admission.free());
+            if job.request.max_tokens == 0 {
+                let (id, reason) = (job.id, FinishReason::Length);
+                events.push(Event::Started { id, prefill: Duration::ZERO, reused: 0 });
+                let finished = |sequence| Event::Finished { id, sequence, reason };
+                events.extend(job.open.into_iter().map(finished));
+                continue;
+            }
+            self.reading.push_back(Reading { job, cache: None, at: 0, reused: 0, spent: Duration::ZERO });
+        }
+    }
+
+    /// Reads a slice of one prompt, or as many short prompts as have no more tokens together.
+    fn read(&mut self, events: &mut Vec<Event>) {
+        let mut budget = self.slice;
+        while let Some(mut reading) = self.reading.pop_front() {
+            let start = Instant::now();
+            let cache = reading.cache.take().unwrap_or_else(|| self.first_cache(&mut reading));
+            let prompt = &reading.job.request.prompt;
+            let end = self.slices.end(reading.at, prompt.len());
+            let len = end - reading.at;
+            if len > budget && budget < self.slice {
+                reading.cache = Some(cache);
+                self.reading.push_front(reading);
+                return;
+            }
+            budget = budget.saturating_sub(len);
+            self.read_to(end, start, reading, cache, events);
+        }
+    }
+
+    /// A cache to read a prompt into: empty, or with positions of an earlier prompt that begins alike.
+    fn first_cache(&mut self, reading: &mut Reading<M::Cache>) -> M::Cache {
+        // Where a copy fails for want of memory, the prompt is read.
+        let fork = |cache: &M::Cache, len| self.model.fork(cache, len).ok().flatten();
+        let Some((at, cache)) = self.prefixes.longest(&reading.job.request.prompt, fork) else {
+            return self.model.new_cache();
+        };
+        (reading.at, reading.reused) = (at, at);
+        cache
+    }
+
+    /// Reads the slice of a prompt up to `end`; after the last one its responses begin.
+    fn read_to(
+        &mut self,
+        end: usize,
+        start: Instant,
+        mut reading: Reading<M::Cache>,
+        mut cache: M::Cache,
+        events: &mut Vec<Event>,
+    ) {
+        let Self { model, rows, .. } = self;
+        let Reading { job, at, reused, spent, .. } = &mut reading;
+        let Job { id, request, open, sequence_bytes } = job;
+        let is_last = end == request.prompt.len();
+        let context_is_full = end >= model.context();
+        let slice = Feed { cache: &mut cache, ids: &request.prompt[*at..end], logits: usize::from(is_last) };
+        let result = model.feed(&mut [slice], |logits| {
+            *spent += start.elapsed();
+            if !is_last {
+                return Vec::new();
+            }
+            events.push(Event::Started { id: *id, prefill: *spent, reused: *reused });
+            let begin = |number: &usize| {
+                let sequence = Sequence::new(Arc::clone(request), *number as u64);
+                let mut row =
+                    Row { id: *id, number: *number, sequence, bytes: *sequence_bytes, ended: false };
+                row.advance(&mut rows.sampler, logits.row(0), context_is_full, events);
+                row
+            };
+            open.iter().map(begin).collect()
+        });
+        match result {
+            Ok(_) if !is_last => {
+                *at = end;
+                reading.cache = Some(cache);
+                self.reading.push_front(reading);
+            }
+            Ok(begun) => self.begin(&reading.job, begun, cache, events),
+            Err(error) => {
+                let error = Failure::Model(Arc::new(error));
+                self.admission.give_back(open.len() * *sequence_bytes);
+                let failed = |sequence: &usize| Event::Failed { id: *id, sequence: *sequence, error: error.clone() };
+                events.extend(open.iter().map(failed));
+            }
+        }
+    }
+
+    /// Gives each response that goes on a copy of the prompt's cache, and keeps that for later prompts if there is room.
+    fn begin(&mut self, job: &Job, begun: Vec<Row>, cache: M::Cache, events: &mut Vec<Event>) {
+        let prompt = &job.request.prompt;
+        let len = prompt.len();
+        let bytes = self.model.cache_bytes(len);
+        let keep = bytes <= self.admission.free() && self.prefixes.takes(prompt, bytes);
+        let (going_on, ended): (Vec<Row>, Vec<Row>) = begun.into_iter().partition(|row| !row.ended);
+        self.admission.give_back(ended.iter().map(|row| row.bytes).sum());
+        // The last one gets the cache itself, unless that is kept.
+        let mut cache = Some(cache);
+        let copies = going_on.len() - usize::from(!keep && !going_on.is_empty());
+        for (index, mut row) in going_on.into_iter().enumerate() {
+            let copy = match &cache {
+                Some(cache) if index < copies => self.model.fork(cache, len).transpose(),
+                _ => cache.take().map(Ok),
+            };
+            match copy {
+                Some(Ok(copy)) => self.rows.push(row, copy),
+                Some(Err(error)) => {
+                    self.admission.give_back(row.bytes);
+                    row.fail(Failure::Model(Arc::new(error)), events);
+                }
+                None => unreachable!("a copy of all positions is always to be had"),
+            }
+        }
+        if let Some(cache) = cache.filter(|_| keep) {
+            self.prefixes.shrink_to(self.admission.free() - bytes);
+            self.prefixes.insert(prompt, cache, bytes);
+        }
+    }
+}

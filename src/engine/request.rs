@@ -1,0 +1,126 @@
+//! What a caller asks for.
+
+use wmdetect::scheme::Watermark;
+
+use super::model::LanguageModel;
+use crate::sample::{SampleError, Sampling};
+
+/// A prompt and how to continue it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The prompt's ids, `<bos>` included; at least one.
+    pub prompt: Vec<u32>,
+    /// The number of responses. They share the reading of the prompt and each pass over the weights.
+    pub sequences: usize,
+    /// The most tokens of a response.
+    pub max_tokens: usize,
+    /// How to sample.
+    pub sampling: Sampling,
+    /// The mark of the responses, if any.
+    pub watermark: Option<Watermark>,
+    /// Tokens that end a response. They are not part of it.
+    pub stop_ids: Vec<u32>,
+    /// Tokens that are never drawn.
+    pub banned_ids: Vec<u32>,
+    /// Report each token's log-probability, and those of so many most likely tokens.
+    pub logprobs: Option<usize>,
+}
+
+impl Request {
+    /// Asks for one unmarked response of at most 256 tokens.
+    pub fn new(prompt: Vec<u32>) -> Self {
+        Self {
+            prompt,
+            sequences: 1,
+            max_tokens: 256,
+            sampling: Sampling::default(),
+            watermark: None,
+            stop_ids: Vec::new(),
+            banned_ids: Vec::new(),
+            logprobs: None,
+        }
+    }
+
+    /// Checks whether `model` can answer the request with `cache_bytes` of memory for caches.
+    ///
+    /// # Errors
+    /// Returns an error if it never can.
+    pub fn check(&self, model: &impl LanguageModel, cache_bytes: usize) -> Result<(), RequestError> {
+        self.sampling.check(self.watermark.is_some())?;
+        if self.prompt.is_empty() {
+            return Err(RequestError::EmptyPrompt);
+        }
+        if self.sequences == 0 {
+            return Err(RequestError::NoSequences);
+        }
+        let (tokens, limit) = (self.prompt.len(), model.context());
+        if tokens > limit {
+            return Err(RequestError::Context { tokens, limit });
+        }
+        let vocab = model.vocab();
+        if let Some(&id) = self.prompt.iter().find(|id| **id as usize >= vocab) {
+            return Err(RequestError::Token { id, vocab });
+        }
+        let needed = self.sequences.saturating_mul(self.sequence_bytes(model));
+        if needed > cache_bytes {
+            return Err(RequestError::Memory { needed, limit: cache_bytes });
+        }
+        Ok(())
+    }
+
+    /// The bytes that the cache of one response takes at worst.
+    pub(super) fn sequence_bytes(&self, model: &impl LanguageModel) -> usize {
+        if self.max_tokens == 0 {
+            return 0;
+        }
+        // The last token is drawn and not fed.
+        let positions = self.prompt.len().saturating_add(self.max_tokens - 1);
+        model.cache_bytes(positions.min(model.context()))
+    }
+}
+
+/// Why a request cannot be answered.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nothing to start from.
+    #[error("the prompt has no tokens; expected at least one, usually <bos>")]
+    EmptyPrompt,
+    /// Nothing to do.
+    #[error("0 responses asked for; expected at least 1")]
+    NoSequences,
+    /// An id that the model does not know.
+    #[error(
+        "token id {id} of the prompt is outside the model's vocabulary of {vocab}: the tokenizer belongs to another model"
+    )]
+    Token {
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// A prompt that is longer than the context.
+    #[error("{tokens} tokens do not fit in the context of {limit}: shorten the prompt")]
+    Context {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions that the model has.
+        limit: usize,
+    },
+    /// More memory than there may ever be.
+    #[error(
+        "the responses may need {needed} bytes of cache, and {limit} are allowed: ask for fewer tokens or fewer responses"
+    )]
+    Memory {
+        /// Bytes at worst.
+        needed: usize,
+        /// The budget.
+        limit: usize,
+    },
+    /// Settings out of range.
+    #[error(transparent)]
+    Sampling(#[from] SampleError),
+    /// The engine takes no more requests.
+    #[error("no more requests are taken: the engine is shutting down")]
+    Draining,
+}

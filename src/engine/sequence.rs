@@ -1,0 +1,114 @@
+//! One response: from the logits of a position to its next token.
+
+use std::sync::Arc;
+
+use super::event::Token;
+use super::request::Request;
+use crate::logits::Logits;
+use crate::sample::{Draw, Logprobs, Mark, SampleError, Sampler};
+
+/// A response while it grows: its tokens, and what the next one depends on besides the model.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    request: Arc<Request>,
+    tokens: Vec<u32>,
+    /// The distinct tokens of prompt and response in ascending order; empty without a repeat penalty.
+    seen: Vec<u32>,
+    /// In ascending order.
+    banned: Vec<u32>,
+    mark: Mark,
+    draw: Draw,
+}
+
+/// What becomes of a response at a position.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// It has a next token.
+    Token(Token),
+    /// It has its last token: as many as the request allows.
+    Last(Token),
+    /// A stop token was drawn.
+    Stop,
+}
+
+/// A part of the work on one token that has just been done. For measurements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The candidates and their probabilities are known.
+    Shaped,
+    /// They carry the mark.
+    Marked,
+    /// A token is drawn.
+    Drawn,
+    /// The token is part of the response and of the mark's history.
+    Kept,
+}
+
+impl Sequence {
+    /// Starts response number `number` to `request`. The number chooses the stream of draws under the request's seed.
+    pub fn new(request: Arc<Request>, number: u64) -> Self {
+        let mut seen = Vec::new();
+        if request.sampling.repeat_penalty != 1.0 {
+            seen.clone_from(&request.prompt);
+            seen.sort_unstable();
+            seen.dedup();
+        }
+        let mut banned = request.banned_ids.clone();
+        banned.sort_unstable();
+        Self {
+            tokens: Vec::new(),
+            seen,
+            banned,
+            mark: Mark::start(request.watermark.as_ref(), &request.prompt),
+            draw: Draw::new(request.sampling.seed, number),
+            request,
+        }
+    }
+
+    /// Returns the tokens so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Draws the next token from the logits after the last one.
+    ///
+    /// # Errors
+    /// Returns an error if the logits are not those of a distribution. Then the response is as it was.
+    pub fn next(&mut self, sampler: &mut Sampler, logits: Logits<'_>) -> Result<Next, SampleError> {
+        self.next_in_stages(sampler, logits, |_| ())
+    }
+
+    /// As [`Self::next`], and calls `done` after each stage of it.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn next_in_stages(
+        &mut self,
+        sampler: &mut Sampler,
+        logits: Logits<'_>,
+        mut done: impl FnMut(Stage),
+    ) -> Result<Next, SampleError> {
+        let request = &*self.request;
+        let candidates =
+            sampler.distribution(&request.sampling, logits.without(&self.banned), &self.seen)?;
+        done(Stage::Shaped);
+        let position = self.mark.apply(candidates);
+        done(Stage::Marked);
+        let id = self.draw.token(candidates);
+        done(Stage::Drawn);
+        if request.stop_ids.contains(&id) {
+            return Ok(Next::Stop);
+        }
+        self.mark.push(id);
+        self.tokens.push(id);
+        if request.sampling.repeat_penalty != 1.0
+            && let Err(place) = self.seen.binary_search(&id)
+        {
+            self.seen.insert(place, id);
+        }
+        done(Stage::Kept);
+        let logprobs = request.logprobs.map(|top| Box::new(Logprobs::new(logits, id, top)));
+        let token = Token { id, position, logprobs };
+        Ok(if self.tokens.len() < request.max_tokens { Next::Token(token) } else { Next::Last(token) })
+    }
+}

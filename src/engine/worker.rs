@@ -1,0 +1,235 @@
+//! An engine on a thread of its own, for callers that cannot wait for its steps, such as a server.
+//!
+//! The engine's thread is one of a pool of threads that only the model uses, so whatever the rest of the program computes
+//! does not get in its way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::{Engine, Event, Id, LanguageModel, Options, Progress, Request, RequestError};
+
+/// Starts an engine with `threads` threads, or as many as the machine has cores.
+///
+/// The thread ends when the engine is [drained](Handle::drain) or [stopped](Handle::stop) and nothing is left to do, or
+/// when all handles and all responses are dropped.
+///
+/// # Errors
+/// Returns an error if the system has no more threads.
+pub fn spawn<M>(model: M, options: Options, threads: Option<usize>) -> io::Result<(Handle, Worker)>
+where
+    M: LanguageModel + Clone + Send + Sync + 'static,
+{
+    let builder = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("engine-{index}"));
+    let pool = builder.num_threads(threads.unwrap_or(0)).build().map_err(io::Error::other)?;
+    let (commands, received) = mpsc::channel();
+    let checked = model.clone();
+    let shared = Arc::new(Shared {
+        check: Box::new(move |request| request.check(&checked, options.cache_bytes)),
+        draining: Mutex::new(false),
+        tickets: AtomicU64::new(0),
+    });
+    let engine = Engine::new(model, options);
+    let thread = thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || pool.install(|| Loop { engine, answered: HashMap::new(), ids: HashMap::new() }.run(received)))?;
+    Ok((Handle { shared, commands }, Worker(thread)))
+}
+
+/// Submits requests to an engine that runs on another thread. Clones submit to the same one.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+}
+
+/// The engine's thread.
+pub struct Worker(JoinHandle<()>);
+
+impl Worker {
+    /// Waits until the thread has ended.
+    ///
+    /// # Errors
+    /// Returns what the thread panicked with.
+    pub fn join(self) -> thread::Result<()> {
+        self.0.join()
+    }
+}
+
+struct Shared {
+    check: Box<dyn Fn(&Request) -> Result<(), RequestError> + Send + Sync>,
+    /// Held while a command is sent, so that a request is either before the end or refused.
+    draining: Mutex<bool>,
+    /// The number of requests so far.
+    tickets: AtomicU64,
+}
+
+enum Command {
+    Submit { ticket: u64, request: Request, events: Sender<Event> },
+    Cancel { ticket: u64 },
+    CancelSequence { ticket: u64, sequence: usize },
+    Drain,
+    Stop,
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The model can never answer it, or the engine is draining.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The engine's thread has ended.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+impl Handle {
+    /// Submits a request. Waits for nothing.
+    ///
+    /// # Errors
+    /// Returns an error if the engine does not take it.
+    pub fn submit(&self, request: Request) -> Result<Responses, SubmitError> {
+        (self.shared.check)(&request)?;
+        let draining = self.shared.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        if *draining {
+            return Err(RequestError::Draining.into());
+        }
+        let ticket = self.shared.tickets.fetch_add(1, Ordering::Relaxed);
+        let (events, received) = mpsc::channel();
+        let open = (0..request.sequences).collect();
+        let command = Command::Submit { ticket, request, events };
+        self.commands.send(command).map_err(|_| SubmitError::Stopped)?;
+        Ok(Responses { ticket, open, events: received, commands: self.commands.clone() })
+    }
+
+    /// Refuses requests from now on. Those that were taken are answered, then the thread ends.
+    pub fn drain(&self) {
+        self.end(Command::Drain);
+    }
+
+    /// Refuses requests from now on, and ends all responses as they are. Then the thread ends.
+    pub fn stop(&self) {
+        self.end(Command::Stop);
+    }
+
+    fn end(&self, command: Command) {
+        let mut draining = self.shared.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        *draining = true;
+        // If the thread has ended, that is what was asked for.
+        let _ = self.commands.send(command);
+    }
+}
+
+/// The events of one request as they come. To drop it cancels the request.
+///
+/// The iterator ends with the last response, or when the engine's thread does.
+pub struct Responses {
+    ticket: u64,
+    /// The responses that have not ended.
+    open: BTreeSet<usize>,
+    events: Receiver<Event>,
+    commands: Sender<Command>,
+}
+
+impl Responses {
+    /// Ends one response. No further event of it follows.
+    pub fn cancel_sequence(&mut self, sequence: usize) {
+        if self.open.remove(&sequence) {
+            // If the thread has ended, so has the response.
+            let _ = self.commands.send(Command::CancelSequence { ticket: self.ticket, sequence });
+        }
+    }
+}
+
+impl Iterator for Responses {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        while !self.open.is_empty() {
+            let event = self.events.recv().ok()?;
+            let is_open = match event {
+                Event::Started { .. } => true,
+                Event::Token { sequence, .. } => self.open.contains(&sequence),
+                Event::Finished { sequence, .. } | Event::Failed { sequence, .. } => self.open.remove(&sequence),
+            };
+            if is_open {
+                return Some(event);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Responses {
+    fn drop(&mut self) {
+        // If the thread has ended, so has the request.
+        let _ = self.commands.send(Command::Cancel { ticket: self.ticket });
+    }
+}
+
+/// What the engine's thread does.
+struct Loop<M: LanguageModel> {
+    engine: Engine<M>,
+    /// Who gets the events of a request.
+    answered: HashMap<Id, Sender<Event>>,
+    /// The requests whose events someone may still read.
+    ids: HashMap<u64, Id>,
+}
+
+impl<M: LanguageModel> Loop<M> {
+    fn run(mut self, commands: Receiver<Command>) {
+        let (mut events, mut progress, mut ending) = (Vec::new(), Progress::Idle, false);
+        while progress == Progress::Running || !ending {
+            let command = match progress {
+                Progress::Idle => commands.recv().map_err(|_| TryRecvError::Disconnected),
+                Progress::Running => commands.try_recv(),
+            };
+            match command {
+                Ok(command) => {
+                    ending |= matches!(command, Command::Drain | Command::Stop);
+                    self.obey(command, &mut events);
+                    // Whether there is something to do now shows at the next step.
+                    progress = Progress::Running;
+                }
+                Err(TryRecvError::Empty) => progress = self.engine.step(&mut events),
+                // Nobody is left who could read an answer.
+                Err(TryRecvError::Disconnected) => return,
+            }
+            for event in events.drain(..) {
+                if let Some(reader) = self.answered.get(&event.id()) {
+                    // A reader that is gone has cancelled.
+                    let _ = reader.send(event);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command, events: &mut Vec<Event>) {
+        match command {
+            Command::Submit { ticket, request, events } => {
+                // The handle has checked it, so there is no error; its sender would be dropped with it.
+                if let Ok(id) = self.engine.submit(request) {
+                    self.answered.insert(id, events);
+                    self.ids.insert(ticket, id);
+                }
+            }
+            Command::Cancel { ticket } => {
+                if let Some(id) = self.ids.remove(&ticket) {
+                    self.engine.cancel(id);
+                    self.answered.remove(&id);
+                }
+            }
+            Command::CancelSequence { ticket, sequence } => {
+                if let Some(id) = self.ids.get(&ticket) {
+                    self.engine.cancel_sequence(*id, sequence);
+                }
+            }
+            Command::Drain => self.engine.drain(),
+            Command::Stop => self.engine.stop(events),
+        }
+    }
+}
