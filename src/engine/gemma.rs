@@ -42,7 +42,8 @@ impl LanguageModel for Gemma {
         read: impl FnOnce(LogitRows<'_>) -> T,
     ) -> Result<T, Error> {
         // A first position goes the way of prompts.
-        let is_step = |feed: &Feed<'_, Cache>| feed.ids.len() == 1 && feed.logits == 1 && !feed.cache.is_empty();
+        let is_step =
+            |feed: &Feed<'_, Cache>| feed.ids.len() == 1 && feed.logits == 1 && !feed.cache.is_empty();
         if batch.iter().all(is_step) {
             let tokens: Vec<u32> = batch.iter().map(|feed| feed.ids[0]).collect();
             let mut caches: Vec<&mut Cache> = batch.iter_mut().map(|feed| &mut *feed.cache).collect();

@@ -269,7 +269,8 @@ impl<M: LanguageModel> Engine<M> {
             Err(error) => {
                 let error = Failure::Model(Arc::new(error));
                 self.admission.give_back(open.len() * *sequence_bytes);
-                let failed = |sequence: &usize| Event::Failed { id: *id, sequence: *sequence, error: error.clone() };
+                let failed =
+                    |sequence: &usize| Event::Failed { id: *id, sequence: *sequence, error: error.clone() };
                 events.extend(open.iter().map(failed));
             }
         }

@@ -89,8 +89,7 @@ impl Sequence {
         mut done: impl FnMut(Stage),
     ) -> Result<Next, SampleError> {
         let request = &*self.request;
-        let candidates =
-            sampler.distribution(&request.sampling, logits.without(&self.banned), &self.seen)?;
+        let candidates = sampler.distribution(&request.sampling, logits.without(&self.banned), &self.seen)?;
         done(Stage::Shaped);
         let position = self.mark.apply(candidates);
         done(Stage::Marked);

@@ -54,9 +54,9 @@ mod tests {
     fn the_border_in_common_is_a_border_of_both_prompts() {
         for (common, a, b) in [(0, 9, 9), (70, 70, 200), (79, 79, 80), (80, 80, 80), (150, 160, 400)] {
             let [of_a, of_b] = [a, b].map(|len| borders(8, len));
-            let shared = of_a[..of_a.len() - 1].iter().filter(|border| {
-                **border <= common && of_b[..of_b.len() - 1].contains(border)
-            });
+            let shared = of_a[..of_a.len() - 1]
+                .iter()
+                .filter(|border| **border <= common && of_b[..of_b.len() - 1].contains(border));
             let found = Slices::new(8).last_in_common(common, [a, b]);
             assert_eq!(Some(&found), shared.max(), "{common} of {a} and {b}");
         }

@@ -33,9 +33,9 @@ where
         tickets: AtomicU64::new(0),
     });
     let engine = Engine::new(model, options);
-    let thread = thread::Builder::new()
-        .name("engine".into())
-        .spawn(move || pool.install(|| Loop { engine, answered: HashMap::new(), ids: HashMap::new() }.run(received)))?;
+    let thread = thread::Builder::new().name("engine".into()).spawn(move || {
+        pool.install(|| Loop { engine, answered: HashMap::new(), ids: HashMap::new() }.run(received))
+    })?;
     Ok((Handle { shared, commands }, Worker(thread)))
 }
 
@@ -154,7 +154,9 @@ impl Iterator for Responses {
             let is_open = match event {
                 Event::Started { .. } => true,
                 Event::Token { sequence, .. } => self.open.contains(&sequence),
-                Event::Finished { sequence, .. } | Event::Failed { sequence, .. } => self.open.remove(&sequence),
+                Event::Finished { sequence, .. } | Event::Failed { sequence, .. } => {
+                    self.open.remove(&sequence)
+                }
             };
             if is_open {
                 return Some(event);

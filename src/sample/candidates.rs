@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::filter::penalised;
 use super::SampleError;
+use super::filter::penalised;
 use super::rank::by_rank;
 use crate::kernels::scan::{BLOCK, block_maxima};
 use crate::logits::Logits;
