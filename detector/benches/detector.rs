@@ -66,9 +66,11 @@ fn statistics(c: &mut Criterion) {
     group.finish();
     let mut group = c.benchmark_group("exact p of the weighted mean");
     let mean = WeightedMean::new(30);
+    let ones: Vec<GBits> = (0..30).map(|layer| GBits(1 << layer)).collect();
+    let weights = mean.values(Sample::layers(30, &ones)).expect("g-bits of 30 layers");
     for tokens in [64, 256, 1024, 8192] {
         // One and eight standard deviations above the mean.
-        let deviation = mean.null().weights().iter().map(|&a| f64::from(a * a) / 4.0).sum::<f64>();
+        let deviation = weights.iter().map(|&a| f64::from(a * a) / 4.0).sum::<f64>();
         let deviation = (deviation * tokens as f64).sqrt();
         for (what, above) in [("unmarked", 1.0), ("marked", 8.0)] {
             let sum = mean.largest_sum(tokens) / 2 + (above * deviation) as i64;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use wmdetect::report::Report;
+use wmdetect::report::{CalibrationReport, Report};
 use wmdetect::scheme::{Key, Scheme, Secret};
 use wmdetect::statistics::{Method, PKind};
 use wmdetect::verdict::Verdict;
@@ -96,6 +96,27 @@ fn fitted_by_one_command_and_used_by_another() {
     let other: Report = json(&other);
     assert!(other.log10_p.unwrap() > -3.0 && other.scores.bayesian.unwrap() < 0.5, "{other:?}");
     assert!(other.warnings[0].contains("fitted to texts of key"));
+
+    // What is deployed is what is calibrated.
+    let corpus = (0..20).fold(String::new(), |mut rows, seed| {
+        let mut ids = marked(&key(2), 200 + seed);
+        ids.truncate(12 + 2 * seed as usize);
+        writeln!(rows, r#"{{"tokens":{ids:?}}}"#).unwrap();
+        rows
+    });
+    std::fs::write(dir.join("corpus.jsonl"), corpus).unwrap();
+    let input = "corpus.jsonl --jsonl --tokens --key use.bin --fpr 0.01 --json";
+    let flagged = |detector: &str| {
+        let calibrated: CalibrationReport =
+            json(&run(dir, &format!("calibrate {input} --keys 9 --seed 1 {detector}")));
+        assert_eq!(calibrated.detector, Method::Bayesian);
+        let scored = run(dir, &format!("score {input} {detector}")).stdout;
+        let rows = String::from_utf8(scored).unwrap();
+        let found = rows.lines().filter(|row| row.contains(r#""verdict":"watermarked""#)).count();
+        assert_eq!(calibrated.flagged, found as u64, "{detector}");
+        found
+    };
+    assert_ne!(flagged("--bayesian fitted"), flagged("--detector bayesian"));
 
     // A detector from elsewhere has no null law yet; it is counted once and kept.
     std::fs::remove_file(dir.join("fitted/null.json")).unwrap();

@@ -5,7 +5,7 @@ mod support;
 use support::{Place, Random, key, response, tokenizer};
 use wmdetect::report::{Attribution, CalibrationReport, SegmentsReport};
 use wmdetect::scheme::TextGValues;
-use wmdetect::statistics::Profile;
+use wmdetect::statistics::{Method, Profile};
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
 
@@ -61,6 +61,29 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
     place.run("calibrate marked.jsonl --jsonl --tokens --fpr 0.1 --keys 19").code(1);
     place.run_on("calibrate - --jsonl", b"").code(2);
     place.run("calibrate corpus.jsonl --jsonl --fpr 0").code(2);
+}
+
+/// The flags that choose a statistic mean the same to both commands.
+#[test]
+fn calibrate_flags_what_score_calls_watermarked() {
+    let place = Place::new();
+    let rows: Vec<String> = (0..40)
+        .map(|i| format!("{{\"tokens\": {:?}}}", response(Some(&key(1)), &[], 12 + i as usize, i)))
+        .collect();
+    place.write("corpus.jsonl", rows.join("\n"));
+    let flagged = |detector: &str| -> u64 {
+        let input = format!("corpus.jsonl --jsonl --tokens --fpr 0.001 --json {detector}");
+        let calibrated = place.run(&format!("calibrate {input} --keys 9 --seed 1")).code(0).out();
+        let calibrated: CalibrationReport = serde_json::from_str(&calibrated).unwrap();
+        assert_eq!(calibrated.detector, Method::Llr, "{detector}");
+        let rows = place.run(&format!("score {input}")).code(0).out();
+        let found = rows.lines().filter(|row| row.contains(r#""verdict":"watermarked""#)).count() as u64;
+        assert_eq!(calibrated.flagged, found, "{detector}");
+        found
+    };
+    let pooled = flagged("--detector llr");
+    assert_eq!(flagged("--profile pooled"), pooled);
+    assert!(["t1.0", "t0.35"].iter().any(|profile| flagged(&format!("--profile {profile}")) != pooled));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Corpus;
+use super::corpus::Corpus;
 
 /// Buckets of scored tokens start here.
 const BUCKETS: [u64; 7] = [0, 25, 50, 100, 200, 400, 800];

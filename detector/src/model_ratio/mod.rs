@@ -13,23 +13,23 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`ratio`] | the factor of one token |
-//! | [`chain`] | the mixture over hidden chains that keeps edits from destroying the evidence |
-//! | [`doubt`] | the mixture with the text-only ratio that keeps a wrong p from destroying it |
-//! | [`running`] | the running e-value of a text |
+//! | `ratio` | the factor of one token |
+//! | `chain` | the mixture over hidden chains that keeps edits from destroying the evidence |
+//! | `doubt` | the mixture with the text-only ratio that keeps a wrong p from destroying it |
+//! | `running` | the running e-value of a text |
 //! | `monte_carlo` | the same text under random keys |
 //! | `marked` | marked texts like this one: would the mark have been found? |
 //! | `passages` | where in the text the mark is |
 //!
 //! Where p comes from is the caller's: see [`NextTokens`].
 
-pub mod chain;
-pub mod doubt;
+mod chain;
+mod doubt;
 mod marked;
 mod monte_carlo;
 mod passages;
-pub mod ratio;
-pub mod running;
+mod ratio;
+mod running;
 
 pub use chain::Grid;
 pub use doubt::Doubt;

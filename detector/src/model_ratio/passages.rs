@@ -1,6 +1,6 @@
 //! Where in a text the mark is, by [`segments::scan`](crate::segments::scan) on the model's ratios.
 
-use super::Evidence;
+use super::running::Evidence;
 use crate::segments::{StartBound, Track, Window, scan};
 
 /// Share of tokens that a passage's alternative has as edits. With f = ε + (1 − ε) LR a token that is not marked costs at

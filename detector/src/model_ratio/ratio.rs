@@ -19,7 +19,7 @@ const LEAST: f64 = -700.0;
 ///
 /// # Panics
 /// If `g` is not as long as `p`, or `own` is out of range.
-pub fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> f64 {
+pub(super) fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> f64 {
     assert_eq!(p.len(), g.len(), "one g-value a candidate");
     let (mut total, mut zeros) = (0.0, 0.0);
     for (p, g) in p.iter().zip(g) {
@@ -163,6 +163,6 @@ pub(super) fn probability(distribution: &Distribution, token: u32) -> Option<f64
 }
 
 /// The greatest ln LR that any key could give a token of probability `p`: the lesser of `depth` ln 2 and −ln p.
-pub fn ceiling(p: f64, depth: usize) -> f64 {
+pub(super) fn ceiling(p: f64, depth: usize) -> f64 {
     (depth as f64 * LN_2).min(-p.ln()).max(0.0)
 }

@@ -2,36 +2,23 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`scan`] | all windows of a text at once, at one family-wise error |
+//! | `passage` | what is found |
+//! | `scan` | all windows of a text at once, at one family-wise error |
 //! | `scanners` | the profiles that the scan looks with |
 //! | `reach` | how far a passage goes on where its tokens carry no evidence |
 
+mod passage;
 mod reach;
-pub mod scan;
+mod scan;
 mod scanners;
 
-use std::ops::Range;
-
-pub use scan::{StartBound, Thresholds, Track, Window, scan, start_bound};
+pub use passage::Passage;
+pub use scan::Window;
+pub(crate) use scan::{StartBound, Track, scan};
 
 use crate::scheme::TextGValues;
 use crate::statistics::{PKind, PValue};
 use scanners::{REACH, scanners};
-
-/// A passage that is marked on its own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Passage {
-    /// Its tokens in the text.
-    pub tokens: Range<usize>,
-    /// Scored tokens of the window that was found; 0 for a passage that repeats another.
-    pub scored_tokens: usize,
-    /// Σ ln LR of that window, in nats.
-    pub score: f64,
-    /// p of that window, corrected for all windows, profiles and keys; of the passage that is repeated, if it repeats one.
-    pub p: PValue,
-    /// Name of the profile that found it.
-    pub profile: String,
-}
 
 /// The passages of `ids` that one key's `values` show, in order of the text. `fpr` is the family-wise error over `tries`
 /// keys; `kind` is what a p-value under this key promises.

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Passage;
+use super::passage::Passage;
 
 /// What a token that repeats nothing costs at the ends of a passage, in nats.
 const DRIFT: f64 = 0.1;

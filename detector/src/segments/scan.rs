@@ -29,7 +29,7 @@
 
 /// The likelihood ratios of one profile (or temperature) along a text.
 #[derive(Clone, Copy, Debug)]
-pub struct Track<'a> {
+pub(crate) struct Track<'a> {
     /// ln LR of each scored token, in order of the text. −∞ is allowed; NaN counts as −∞.
     pub ln_lr: &'a [f64],
     /// The factor K and where it holds.
@@ -39,7 +39,7 @@ pub struct Track<'a> {
 /// P(a window that starts at a given token is reported at score x) ≤ `factor` · e^−x for x ≥ `level`; and how many tokens
 /// may start one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StartBound {
+pub(crate) struct StartBound {
     /// K, in (0, 1].
     pub factor: f64,
     /// N ≤ `share` · n + `extra`.
@@ -52,7 +52,7 @@ pub struct StartBound {
 
 impl StartBound {
     /// Ville's inequality, for any likelihood ratios.
-    pub const VILLE: Self = Self { factor: 1.0, share: 1.0, extra: 0.0, level: 0.0 };
+    pub(crate) const VILLE: Self = Self { factor: 1.0, share: 1.0, extra: 0.0, level: 0.0 };
 
     /// N K for a text of `n` scored tokens.
     fn starts(&self, n: usize) -> f64 {
@@ -77,7 +77,7 @@ pub struct Window {
 
 /// The disjoint windows that pass family-wise error `fpr`, 0 < `fpr` < 1, in order of the text. The tracks are those of
 /// one text and equally long; what a longer one has beyond the shortest is left out.
-pub fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
+pub(crate) fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
     let n = tracks.iter().map(|track| track.ln_lr.len()).min().unwrap_or(0);
     if n == 0 {
         return Vec::new();
@@ -135,7 +135,7 @@ pub fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
 
 /// What a window of each track has to reach.
 #[derive(Clone, Debug)]
-pub struct Thresholds {
+pub(super) struct Thresholds {
     /// ln(D N K): with it a score is ln p.
     ln_starts: Vec<f64>,
     /// c: a window is reported only if some window's Σ ln LR is above it.
@@ -144,7 +144,7 @@ pub struct Thresholds {
 
 impl Thresholds {
     /// For the tracks with these bounds on texts of `n` scored tokens, at family-wise error `fpr`.
-    pub fn new(bounds: impl IntoIterator<Item = StartBound>, n: u64, fpr: f64) -> Self {
+    pub(super) fn new(bounds: impl IntoIterator<Item = StartBound>, n: u64, fpr: f64) -> Self {
         let bounds: Vec<StartBound> = bounds.into_iter().collect();
         let tracks = bounds.len() as f64;
         let ln_starts: Vec<f64> =
@@ -156,7 +156,7 @@ impl Thresholds {
 
     /// For each track the sum above which a window is reported. [`scan`] finds nothing if and only if no window of any
     /// track has a larger one.
-    pub fn costs(&self) -> &[f64] {
+    pub(super) fn costs(&self) -> &[f64] {
         &self.costs
     }
 }
@@ -187,7 +187,7 @@ struct Found {
 ///
 /// P(W_t = 0) falls with t, so after the first `FOLLOWED` tokens its last value stands for the rest. W is followed below
 /// `level` and set to 0 where it would pass it; that makes it smaller for good, and P(W_t = 0) larger.
-pub fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
+pub(super) fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
     let states = (level / step).ceil().max(1.0) as usize;
     let tilted: Vec<(i64, f64)> = law.iter().map(|&(s, p)| (s, p * (s as f64 * step).exp())).collect();
     let reached =

@@ -13,7 +13,7 @@ use super::statistic::Statistic;
 
 /// The sums of keys that share a statistic and a number of scored tokens.
 #[derive(Clone, Debug)]
-pub struct KeySums<'a> {
+pub(crate) struct KeySums<'a> {
     /// What is summed.
     pub statistic: &'a dyn Statistic,
     /// Scored tokens n.
@@ -24,7 +24,7 @@ pub struct KeySums<'a> {
 
 /// A key and what it makes of the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct KeyEvidence {
+pub(crate) struct KeyEvidence {
     /// The key's number.
     pub key: usize,
     /// Scored tokens under its scheme.
@@ -39,7 +39,7 @@ pub struct KeyEvidence {
 
 /// The keys that pass, and the first that does not.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Attributed {
+pub(crate) struct Attributed {
     /// Keys with corrected p ≤ fpr, least p first; empty means that none of them marked the text.
     pub found: Vec<KeyEvidence>,
     /// The key with the least p among the others: how close chance came.
@@ -47,7 +47,7 @@ pub struct Attributed {
 }
 
 /// The keys whose p-value, corrected for `tries` keys, is at most `fpr`. Groups without scored tokens name nobody.
-pub fn attribute(groups: Vec<KeySums<'_>>, tries: usize, fpr: f64) -> Attributed {
+pub(crate) fn attribute(groups: Vec<KeySums<'_>>, tries: usize, fpr: f64) -> Attributed {
     let mut result = Attributed::default();
     for mut group in groups {
         // Equal sums in order of number, so that the answer does not depend on the sort.

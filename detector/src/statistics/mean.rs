@@ -29,7 +29,7 @@ impl Mean {
         tokens * self.depth as u64
     }
 
-    fn g_bits<'a>(&self, sample: Sample<'a>) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
+    fn g_bits(self, sample: Sample<'_>) -> Result<Selected<'_, GBits>, UnsupportedEvidence> {
         sample.g_bits(self.method(), &(self.depth..=self.depth))
     }
 

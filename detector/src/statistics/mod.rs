@@ -10,39 +10,44 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`statistic`] | the trait: sum, exact tail, score, required length |
-//! | [`sample`] | the values that a statistic sums |
-//! | [`decider`], [`method`] | the choice of a statistic; its name |
-//! | [`mean`] | share of ones |
-//! | [`weighted_mean`] | share of ones, early layers weigh more |
+//! | `statistic` | the trait: sum, exact tail, score, required length |
+//! | `sample` | the values that a statistic sums |
+//! | `decider`, `method` | the choice of a statistic; its name |
+//! | `mean` | share of ones |
+//! | `weighted_mean` | share of ones, early layers weigh more |
 //! | [`llr`] | likelihood ratio against fair bits, from a profile of marked text |
 //! | [`bayesian`] | posterior of a trained detector |
-//! | [`null`] | the null distributions that they share |
+//! | `null` | the null distributions that they share |
 //! | [`power`] | how long a text must be |
-//! | [`attribution`] | which of many keys |
+//! | `attribution` | which of many keys |
 
-pub mod attribution;
+pub(crate) mod attribution;
 pub mod bayesian;
-pub mod decider;
+mod decider;
 pub mod llr;
-pub mod mean;
-pub mod method;
-pub mod null;
+mod mean;
+mod method;
+pub(crate) mod null;
 mod p_value;
 pub mod power;
-pub mod sample;
-pub mod statistic;
+mod sample;
+mod statistic;
 #[cfg(test)]
 mod tests;
-pub mod weighted_mean;
+mod weighted_mean;
 
 pub use bayesian::Bayesian;
 pub use decider::Decider;
 pub use llr::{Llr, Profile};
 pub use mean::Mean;
 pub use method::{Method, UnknownMethod};
-pub use null::TableNull;
 pub use p_value::{PKind, PValue};
 pub use sample::{EvidenceKind, Sample, UnsupportedEvidence};
 pub use statistic::{Evaluated, Posterior, Statistic};
 pub use weighted_mean::WeightedMean;
+
+/// Parts of the statistics, for studies of them. Not part of the API: they may change in any version.
+#[doc(hidden)]
+pub mod internals {
+    pub use super::llr::lattice::lattice;
+}

@@ -57,11 +57,11 @@ impl<'a> Sample<'a> {
         method: Method,
         depths: &RangeInclusive<usize>,
     ) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
-        match self.values {
-            Values::Layers { depth, g } if depths.contains(&depth) => {
-                Ok(Selected { values: g.iter(), mask: self.mask.map(<[bool]>::iter) })
-            }
-            _ => Err(UnsupportedEvidence::new(method, depths, self.kind())),
+        let Values::Layers { depth, g } = self.values;
+        if depths.contains(&depth) {
+            Ok(Selected { values: g.iter(), mask: self.mask.map(<[bool]>::iter) })
+        } else {
+            Err(UnsupportedEvidence::new(method, depths, self.kind()))
         }
     }
 }

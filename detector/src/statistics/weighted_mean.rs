@@ -3,7 +3,7 @@
 //!
 //! Score = Σ_t Σ_l w_l g_l(t) / (n · Σ_l w_l). With m layers w_l ∝ a_l = 10 (m − 1) − 9 l over their common divisor
 //! (m = 30: 290, 281, …, 29; m = 1: 1), so W = Σ a_l g_l is an integer and P(W ≥ w) under the null can be computed
-//! exactly ([`Lattice`]).
+//! exactly ([`WeightedNull`]).
 //!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Weighted mean score"; equals `weighted_mean_score` of
 //! `synthid-text` with its default weights.
@@ -11,7 +11,7 @@
 use super::llr::Profile;
 use super::mean::Mean;
 use super::method::Method;
-use super::null::Lattice;
+use super::null::WeightedNull;
 use super::power::{Test, table};
 use super::sample::{Sample, Selected, UnsupportedEvidence};
 use super::statistic::Statistic;
@@ -23,7 +23,7 @@ pub(super) const MAX_DEPTH: usize = 64;
 /// The weighted mean for keys of one depth.
 #[derive(Clone, Debug)]
 pub struct WeightedMean {
-    null: Lattice,
+    null: WeightedNull,
     /// `tables[i][b]` = Σ of the weights of the layers 8 i + j for which bit j of b is set.
     tables: Vec<[u32; 256]>,
 }
@@ -38,12 +38,7 @@ impl WeightedMean {
                 chunk.iter().enumerate().filter(|(bit, _)| byte >> bit & 1 == 1).map(|(_, &a)| a).sum()
             })
         };
-        Self { null: Lattice::new(&weights), tables: weights.chunks(8).map(table).collect() }
-    }
-
-    /// The null law of W.
-    pub fn null(&self) -> &Lattice {
-        &self.null
+        Self { null: WeightedNull::new(&weights), tables: weights.chunks(8).map(table).collect() }
     }
 
     fn depth(&self) -> usize {
@@ -105,7 +100,7 @@ impl Statistic for WeightedMean {
 }
 
 /// The integers a_l, `depth` entries in falling order.
-pub fn weights(depth: usize) -> Vec<u32> {
+pub(super) fn weights(depth: usize) -> Vec<u32> {
     if depth <= 1 {
         return vec![1; depth];
     }

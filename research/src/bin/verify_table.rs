@@ -15,8 +15,8 @@ use std::io::Write;
 use serde::Deserialize;
 use wmdetect::model_ratio::{Doubt, Grid, ModelRatio, TokenRatios};
 use wmdetect::scheme::DEFAULT_NGRAM_LEN;
-use wmdetect::statistics::Profile;
-use wmdetect::statistics::llr::lattice::lattice;
+use wmdetect::statistics::internals::lattice;
+use wmdetect::statistics::{Llr, Profile, Statistic as _};
 
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
 /// Tokens after which the statistics are looked at, as in the study.
@@ -75,7 +75,7 @@ impl Row {
     fn log10_p_text(&self, length: usize) -> f64 {
         let score = |t: usize| if self.scored[t] { i64::from(lattice(self.ln_text[t].exp())) } else { 0 };
         let (tokens, sum) = (self.scored_in(length) as u64, (0..length).map(score).sum());
-        if tokens == 0 { 0.0 } else { Profile::pooled().null().tail(tokens, sum) / LN_10 }
+        Llr::new(Profile::pooled().clone()).p_value(tokens, sum).map_or(0.0, |p| p.log10)
     }
 }
 

@@ -15,7 +15,8 @@
 //!
 //! Of the weights that were seen, those with the least cross-entropy on pieces of held-out texts are returned.
 
-use super::{BayesianModel, sigmoid::sigmoid};
+use super::model::BayesianModel;
+use super::sigmoid::sigmoid;
 use crate::scheme::gvalues::GBits;
 use crate::split_mix;
 
@@ -330,7 +331,7 @@ impl Coins {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::small;
+    use super::super::model::tests::small;
     use super::*;
 
     /// g-values of a marked token: the layers in turn, each by its probability.
@@ -412,7 +413,7 @@ mod tests {
         let (loss, gradient) =
             weights.loss_and_gradient(depth, documents, reference.l2_weight, Prior(model.prior()));
         let unused: f64 =
-            (0..depth).flat_map(|l| &model.delta[l * depth + l..(l + 1) * depth]).map(|d| d * d).sum();
+            (0..depth).flat_map(|l| &model.all_delta()[l * depth + l..(l + 1) * depth]).map(|d| d * d).sum();
         assert!(
             (loss + reference.l2_weight * unused - reference.loss).abs() < 1e-9,
             "{loss} {}",

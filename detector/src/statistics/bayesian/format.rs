@@ -10,111 +10,19 @@
 //! [`BayesianModel::write`] makes.
 
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{BayesianModel, MAX_DEPTH};
+use super::error::BayesianError;
+use super::limits::{BETA, DELTA, MAX_DEPTH, MAX_FILE, PRIOR};
+use super::model::{BayesianModel, Provenance};
 use crate::{atomic_file, hex};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
-const BETA: &str = "likelihood_model_watermarked.beta";
-const DELTA: &str = "likelihood_model_watermarked.delta";
-const PRIOR: &str = "prior";
-
-/// Files of a detector are small; a larger one is something else.
-const MAX_FILE: u64 = 1 << 20;
-
-/// Why a detector could not be read, written or used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BayesianError {
-    /// A file could not be read or written.
-    #[error("cannot {action} {path}: {source}")]
-    Io {
-        /// `read` or `write`.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A file is too large to be part of a detector.
-    #[error(
-        "expected a detector's file of at most {MAX_FILE} bytes, found more in {path}; is it another model?"
-    )]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A JSON file is not what it should be.
-    #[error("{path}: {source}; expected the {what}")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the file is for.
-        what: &'static str,
-        /// What the parser says.
-        source: serde_json::Error,
-    },
-    /// The weights are no safetensors file, or lack a tensor.
-    #[error(
-        "{path}: {source}; expected the tensors {BETA}, {DELTA} and {PRIOR} of a BayesianDetectorModel, as its \
-         save_pretrained writes them"
-    )]
-    Weights {
-        /// The file.
-        path: PathBuf,
-        /// What the parser says.
-        source: SafeTensorError,
-    },
-    /// A tensor is not F32.
-    #[error("expected {name} as F32, found {found:?}; load the detector in float32 and save it again")]
-    Dtype {
-        /// The tensor.
-        name: &'static str,
-        /// Its type.
-        found: Dtype,
-    },
-    /// A tensor's shape does not fit the depth.
-    #[error("expected {name} of shape {expected:?}, found {found:?}")]
-    Shape {
-        /// The tensor.
-        name: &'static str,
-        /// By the config's depth.
-        expected: Vec<usize>,
-        /// In the file.
-        found: Vec<usize>,
-    },
-    /// A weight is infinite or not a number.
-    #[error(
-        "expected finite numbers in {name}, found one that is not; was the training stopped by an error?"
-    )]
-    NotFinite {
-        /// The tensor.
-        name: &'static str,
-    },
-    /// The depth cannot be.
-    #[error("expected a watermarking_depth from 1 to {MAX_DEPTH}, found {found}")]
-    Depth {
-        /// As found.
-        found: usize,
-    },
-}
-
-/// What is known of a detector's training. Public: it goes into config.json, and holds no secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Provenance {
-    /// Public ids of the keys whose texts it was fitted on; empty if unknown, or more than sixteen. A p-value under one of these keys is
-    /// not exact for texts that share passages with the training texts.
-    pub key_ids: Vec<String>,
-    /// Marked texts that it was fitted on; 0 if unknown.
-    pub marked_texts: u64,
-}
 
 /// config.json: the fields that we read and write. `transformers` keeps fields that it does not know.
 #[derive(Serialize, Deserialize)]
@@ -179,17 +87,17 @@ impl BayesianModel {
         std::fs::create_dir_all(dir).map_err(|source| io_error("write", dir, source))?;
         let config = Config {
             architectures: vec!["BayesianDetectorModel".into()],
-            base_rate: self.prior,
+            base_rate: self.prior(),
             dtype: float32(),
-            watermarking_depth: self.depth,
-            wmdetect: self.provenance.clone(),
+            watermarking_depth: self.depth(),
+            wmdetect: self.provenance().clone(),
         };
         let mut json = serde_json::to_vec_pretty(&config).expect("a config has only strings and numbers");
         json.push(b'\n');
         write(&dir.join(CONFIG), &json)?;
 
-        let m = self.depth;
-        let (beta, delta, prior) = (bytes(&self.beta), bytes(&self.delta), bytes(&[self.prior]));
+        let m = self.depth();
+        let (beta, delta, prior) = (bytes(self.beta()), bytes(self.all_delta()), bytes(&[self.prior()]));
         let tensors =
             [(BETA, vec![1, 1, m], &beta), (DELTA, vec![1, 1, m, m], &delta), (PRIOR, vec![1], &prior)].map(
                 |(name, shape, data)| {
@@ -205,9 +113,9 @@ impl BayesianModel {
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"wmdetect bayesian 1\0");
-        hash.update((self.depth as u64).to_le_bytes());
-        hash.update(bytes(&self.beta));
-        for l in 0..self.depth {
+        hash.update((self.depth() as u64).to_le_bytes());
+        hash.update(bytes(self.beta()));
+        for l in 0..self.depth() {
             hash.update(bytes(self.delta(l)));
         }
         hex::encode(&hash.finalize())
@@ -252,7 +160,7 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> BayesianErr
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::small;
+    use super::super::model::tests::small;
     use super::*;
 
     #[test]

@@ -8,8 +8,8 @@
 //! ratio by the same operations in the same order as [`BayesianModel::ratio`], all of them exactly defined by
 //! IEEE 754, so it lands in the cell in which `score` puts the pattern, on any machine, and p is exact.
 
+use super::model::{BayesianModel, factor};
 use super::sigmoid::sigmoid;
-use super::{BayesianModel, factor};
 use crate::statistics::llr::enumerate::Laws;
 use crate::statistics::llr::lattice::{CELL_SHIFT, lattice_of_cell};
 
@@ -179,7 +179,7 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::small;
+    use super::super::model::tests::small;
     use super::*;
     use crate::scheme::gvalues::GBits;
     use crate::statistics::llr::lattice::lattice;

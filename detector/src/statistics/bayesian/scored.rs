@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::BayesianError;
 use super::format::{read, write};
+use super::model::BayesianModel;
 use super::null::{EXACT_LAYERS, enumerate};
-use super::{BayesianError, BayesianModel};
 use crate::scheme::gvalues::GBits;
 use crate::statistics::llr::enumerate::{Laws, available_threads};
 use crate::statistics::llr::lattice::{POINTS_A_NAT, STEP, lattice};
@@ -164,12 +165,12 @@ impl Bayesian {
     }
 
     /// The null law of S.
-    pub fn null(&self) -> &TableNull {
+    pub(crate) fn null(&self) -> &TableNull {
         &self.tables().null
     }
 
     /// The law of S in marked text, as the detector itself believes it to be.
-    pub fn marked(&self) -> &TableNull {
+    pub(crate) fn marked(&self) -> &TableNull {
         &self.tables().marked
     }
 
@@ -265,7 +266,7 @@ fn parse_tables(json: &[u8], model: &BayesianModel) -> Option<Tables> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::small;
+    use super::super::model::tests::small;
     use super::*;
 
     #[test]

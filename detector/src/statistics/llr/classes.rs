@@ -184,7 +184,7 @@ impl EntropyClasses {
 
     /// The law of Σ a_l g_l of one token of such text, with positive integer weights a_l; layers beyond the classes' own
     /// are fair bits.
-    pub fn weighted_ones(&self, weights: &[u32]) -> TableNull {
+    pub(crate) fn weighted_ones(&self, weights: &[u32]) -> TableNull {
         let top: u32 = weights.iter().sum();
         let mut law = vec![0.0; top as usize + 1];
         for (&share, psi) in self.weights.iter().zip(&self.psi) {

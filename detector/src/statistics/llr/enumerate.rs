@@ -9,7 +9,7 @@ use super::lattice::{CELL_SHIFT, lattice_of_cell};
 
 /// The laws of one token's lattice score.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Laws {
+pub(crate) struct Laws {
     /// The score of the first entry of both tables.
     pub first: i32,
     /// How many of the 2^depth patterns have each score.
@@ -26,7 +26,11 @@ const REACH: u64 = 64 << (52 - CELL_SHIFT);
 /// Counts the lattice scores of `mixture` over all patterns, and sums the probabilities that `alternative` (of the same
 /// depth; `None` is the mixture itself) gives them. Uses up to `threads` threads; with one, none is started. The counts
 /// do not depend on `threads`.
-pub fn enumerate(mixture: &EntropyClasses, alternative: Option<&EntropyClasses>, threads: usize) -> Laws {
+pub(crate) fn enumerate(
+    mixture: &EntropyClasses,
+    alternative: Option<&EntropyClasses>,
+    threads: usize,
+) -> Laws {
     let own = Halves::new(mixture);
     let other = alternative.map(Halves::new);
     let rows = own.high.len();
@@ -54,7 +58,7 @@ pub fn enumerate(mixture: &EntropyClasses, alternative: Option<&EntropyClasses>,
 }
 
 /// As many threads as the machine has cores; one where it does not say.
-pub fn available_threads() -> usize {
+pub(crate) fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 /// Lattice points a nat, 1/h.
-pub const POINTS_A_NAT: i32 = 32;
+pub(crate) const POINTS_A_NAT: i32 = 32;
 
 /// Bits of an `f64` that a cell does not look at.
 pub(crate) const CELL_SHIFT: u32 = 44;

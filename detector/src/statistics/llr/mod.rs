@@ -9,9 +9,9 @@
 //!   machine gets the same integer.
 
 mod classes;
-pub mod enumerate;
+pub(crate) mod enumerate;
 pub mod fit;
-pub mod lattice;
+pub(crate) mod lattice;
 mod profile;
 
 use std::sync::Arc;

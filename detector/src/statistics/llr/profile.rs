@@ -310,13 +310,13 @@ impl Profile {
     }
 
     /// The null law of S.
-    pub fn null(&self) -> &TableNull {
+    pub(crate) fn null(&self) -> &TableNull {
         &self.tables().null
     }
 
     /// The law of S in marked text: in text as the profile was fitted on; for the built-in `pooled`, in text at
     /// temperature 0.5.
-    pub fn marked(&self) -> &TableNull {
+    pub(crate) fn marked(&self) -> &TableNull {
         &self.tables().marked
     }
 

@@ -1,6 +1,6 @@
 //! The law of a sum of n independent draws from a tabulated integer law: its upper tail far below the smallest `f64`.
 //!
-//! The method is that of [`Lattice`](super::Lattice), with the characteristic function summed from the table:
+//! The method is that of [`WeightedNull`](super::WeightedNull), with the characteristic function summed from the table:
 //! the law is tilted by e^{θj} so that its mean is the value asked for, and the tail's transform is inverted with N
 //! equally spaced nodes. That gives the tail and further terms that are all ≥ 0 (aliasing), nodes that are left out
 //! are replaced by a bound, and a bound of the rounding errors is added: p is never understated. It is overstated by
@@ -11,7 +11,7 @@ use std::f64::consts::{PI, TAU};
 
 /// An integer law as a table; each scored token draws from it once.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TableNull {
+pub(crate) struct TableNull {
     /// The value of the first entry.
     first: i64,
     /// Probabilities of `first`, `first` + 1, …; the first and the last are above 0.
@@ -28,7 +28,7 @@ const LANES: usize = 8;
 impl TableNull {
     /// From the probabilities of `first`, `first` + 1, …, in any unit: they are divided by their sum. `None` if one
     /// is negative or not finite, or all are 0.
-    pub fn new(first: i64, mass: &[f64]) -> Option<Self> {
+    pub(crate) fn new(first: i64, mass: &[f64]) -> Option<Self> {
         let total: f64 = mass.iter().sum();
         if !(total > 0.0 && total.is_finite()) || mass.iter().any(|&x| x < 0.0) {
             return None;
@@ -42,34 +42,35 @@ impl TableNull {
     }
 
     /// From the number of equally likely outcomes that have each of the values `first`, `first` + 1, …
-    pub fn from_counts(first: i64, counts: &[u64]) -> Option<Self> {
+    pub(crate) fn from_counts(first: i64, counts: &[u64]) -> Option<Self> {
         Self::new(first, &counts.iter().map(|&n| n as f64).collect::<Vec<_>>())
     }
 
     /// Least value of one draw.
-    pub fn first(&self) -> i64 {
+    pub(crate) fn first(&self) -> i64 {
         self.first
     }
 
     /// Largest value of one draw.
-    pub fn last(&self) -> i64 {
+    pub(crate) fn last(&self) -> i64 {
         self.first + self.mass.len() as i64 - 1
     }
 
     /// Probabilities of `first()` to `last()`.
-    pub fn mass(&self) -> &[f64] {
+    pub(crate) fn mass(&self) -> &[f64] {
         &self.mass
     }
 
     /// Mean of one draw.
-    pub fn mean(&self) -> f64 {
+    #[cfg(test)]
+    pub(crate) fn mean(&self) -> f64 {
         self.mean
     }
 
     /// ln P(S ≥ s) for the sum S of n draws; −∞ for s above n · [`last`](Self::last).
     ///
     /// Takes about a tenth of a millisecond for a table of 500 entries, however large n is.
-    pub fn tail(&self, n: u64, s: i64) -> f64 {
+    pub(crate) fn tail(&self, n: u64, s: i64) -> f64 {
         let count = n as i64;
         if s <= count * self.first {
             return 0.0;
@@ -328,7 +329,7 @@ mod tests {
     fn equal_to_the_binomial_far_out() {
         let coin = TableNull::from_counts(0, &[1, 1]).unwrap();
         for (n, x) in [(900, 500), (900, 700), (6000, 3100), (100_000, 60_000)] {
-            let expected = super::super::binomial(n, x);
+            let expected = super::super::binomial::binomial(n, x);
             assert!((coin.tail(n, x as i64) / expected - 1.0).abs() < 1e-10, "{n} {x}");
         }
     }

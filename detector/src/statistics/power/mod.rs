@@ -16,7 +16,7 @@ pub const POWER: f64 = 0.9;
 const LONGEST: u64 = 1 << 20;
 
 /// A statistic that sums one integer a token, under both hypotheses.
-pub struct Test<'a> {
+pub(crate) struct Test<'a> {
     /// ln P(sum of n tokens ≥ s | null).
     pub null: &'a dyn Fn(u64, i64) -> f64,
     /// Law of one token's integer in marked text, on the same range as under the null.
@@ -25,12 +25,12 @@ pub struct Test<'a> {
 
 impl Test<'_> {
     /// n* at level `alpha`; `u64::MAX` if no length is enough.
-    pub fn required_tokens(&self, alpha: f64) -> u64 {
+    pub(crate) fn required_tokens(&self, alpha: f64) -> u64 {
         self.required_tokens_near(alpha, 1)
     }
 
     /// As [`required_tokens`](Self::required_tokens), looking first at `guess` tokens.
-    pub fn required_tokens_near(&self, alpha: f64, guess: u64) -> u64 {
+    pub(crate) fn required_tokens_near(&self, alpha: f64, guess: u64) -> u64 {
         let ln_alpha = alpha.ln();
         let (mut short, mut enough) = (0, guess.clamp(1, LONGEST));
         while !self.found(enough, ln_alpha) {

@@ -1,0 +1,142 @@
+use super::super::weighted_mean::weights;
+use std::f64::consts::LN_2;
+
+use super::*;
+
+#[derive(serde::Deserialize)]
+struct Fixture {
+    weighted: Vec<(usize, u64, u64, f64)>,
+    mean: Vec<(u64, u64, f64)>,
+}
+
+/// From tests/oracle/null_tails.py: exact integer counts, and 60-digit arithmetic.
+fn fixture() -> Fixture {
+    serde_json::from_str(include_str!("../../../tests/fixtures/null_tails.json")).unwrap()
+}
+
+#[track_caller]
+fn assert_ln_close(found: f64, expected: f64, what: impl std::fmt::Debug) {
+    // Absolute where p is near 1, relative to ln p in the tail: both are errors of ln p.
+    let error = (found - expected).abs();
+    assert!(error <= 1e-10 * expected.abs().max(0.1), "{what:?}: ln p {found}, expected {expected}");
+}
+
+#[test]
+fn binomial_tail_equals_reference() {
+    for (coins, x, ln) in fixture().mean {
+        assert_ln_close(binomial(coins, x), ln, (coins, x));
+    }
+}
+
+#[test]
+fn binomial_tail_equals_statrs() {
+    use statrs::distribution::{Binomial, DiscreteCDF};
+    for coins in [1u64, 30, 900, 6_000] {
+        let law = Binomial::new(0.5, coins).unwrap();
+        for x in (1..=coins).step_by((coins as usize / 25).max(1)) {
+            let expected = law.sf(x - 1);
+            // Deep in the tail statrs' incomplete beta function loses digits, which is why we have our own.
+            if expected > 1e-100 {
+                let found = binomial(coins, x).exp();
+                assert!((found / expected - 1.0).abs() < 1e-9, "{coins} coins, {x}: {found} for {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weighted_tail_equals_reference() {
+    for (depth, n, w, ln) in fixture().weighted {
+        assert_ln_close(WeightedNull::new(&weights(depth)).tail(n, w), ln, (depth, n, w));
+    }
+}
+
+/// Equal weights make W binomial: two methods, one law, at every value.
+#[test]
+fn both_methods_agree_on_equal_weights() {
+    for n in [1, 3, 50] {
+        let null = WeightedNull::new(&[1; 30]);
+        for x in 0..=30 * n {
+            assert_ln_close(null.tail(n, x), binomial(30 * n, x), (n, x));
+        }
+    }
+}
+
+/// All values of W for a few tokens against a plain convolution.
+#[test]
+fn weighted_tail_equals_convolution_and_is_monotone() {
+    for (depth, n) in [(1, 9), (2, 4), (3, 3), (4, 6), (10, 2), (28, 1), (30, 1)] {
+        let a = weights(depth);
+        let null = WeightedNull::new(&a);
+        let mut mass = vec![0.0; null.max(n) as usize + 1];
+        mass[0] = 1.0;
+        for a in (0..n).flat_map(|_| a.iter().map(|&a| a as usize)) {
+            for w in (0..mass.len()).rev() {
+                mass[w] = 0.5 * (mass[w] + if w >= a { mass[w - a] } else { 0.0 });
+            }
+        }
+        let (mut tail, mut previous) = (0.0, f64::NEG_INFINITY);
+        for w in (0..mass.len()).rev().step_by(1 + mass.len() / 200) {
+            tail = mass[w..].iter().rev().sum::<f64>().max(tail);
+            let ln = null.tail(n, w as u64);
+            assert_ln_close(ln, tail.ln(), (depth, n, w));
+            assert!(ln >= previous - 1e-10, "{depth} {n} {w}");
+            previous = ln;
+        }
+    }
+}
+
+#[test]
+fn ends_of_the_range() {
+    let null = WeightedNull::new(&weights(30));
+    for n in [1, 100, 100_000] {
+        assert_eq!(null.tail(n, 0), 0.0);
+        assert_eq!(null.tail(n, null.max(n)), -(n as f64) * 30.0 * LN_2);
+        assert_eq!(null.tail(n, null.max(n) + 1), f64::NEG_INFINITY);
+        // One short of the top: still only the top itself reaches it.
+        let error = null.tail(n, null.max(n) - 1) / null.tail(n, null.max(n)) - 1.0;
+        assert!(error.abs() < 1e-6, "{n}: {error}");
+    }
+    assert_eq!(binomial(7, 8), f64::NEG_INFINITY);
+    assert_eq!(binomial(0, 0), 0.0);
+}
+
+/// u = P(W > w) + U P(W = w) is uniform when W is drawn from random bits.
+#[test]
+fn randomised_p_is_uniform() {
+    const CELLS: usize = 50;
+
+    let mut state = 20_261_126_u64;
+    let mut next = || crate::split_mix::next(&mut state);
+    for (depth, n, texts) in [(30, 60, 2000), (5, 40, 100_000)] {
+        let weights = weights(depth);
+        let null = WeightedNull::new(&weights);
+        let mut known = std::collections::HashMap::new();
+        let mut weighted_tail = |w| *known.entry(w).or_insert_with(|| null.tail(n, w).exp());
+        let mut histograms = [[0_usize; CELLS]; 2];
+        for _ in 0..texts {
+            let (mut w, mut x) = (0, 0);
+            for _ in 0..n {
+                let g = next();
+                let ones = weights.iter().enumerate().filter(|(l, _)| g >> l & 1 == 1);
+                ones.for_each(|(_, &a)| (w, x) = (w + u64::from(a), x + 1));
+            }
+            let coins = n * depth as u64;
+            let tails = [
+                (weighted_tail(w), weighted_tail(w + 1)),
+                (binomial(coins, x).exp(), binomial(coins, x + 1).exp()),
+            ];
+            for (histogram, (at_least, above)) in histograms.iter_mut().zip(tails) {
+                let share = (next() >> 11) as f64 / (1_u64 << 53) as f64;
+                let u = above + share * (at_least - above);
+                histogram[((u * CELLS as f64) as usize).min(CELLS - 1)] += 1;
+            }
+        }
+        for histogram in histograms {
+            let expected = f64::from(texts) / CELLS as f64;
+            let chi2: f64 = histogram.iter().map(|&k| (k as f64 - expected).powi(2) / expected).sum();
+            // The upper 1e-6 point of chi-square with 49 degrees of freedom.
+            assert!(chi2 < 110.0, "depth {depth}, n {n}: chi-square {chi2}");
+        }
+    }
+}
