@@ -20,6 +20,8 @@
 pub mod atomic_file;
 pub mod calibration;
 pub mod detect;
+#[cfg(feature = "text")]
+pub mod gguf;
 pub mod hex;
 pub mod id_list;
 pub mod ignore;

@@ -105,6 +105,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A GGUF file that cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: wmdetect::gguf::GgufError,
+    },
     /// More tokens than the model has positions.
     #[error(
         "{needed} tokens do not fit in the context of {limit}: shorten the prompt or ask for fewer tokens"

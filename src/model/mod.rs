@@ -28,5 +28,4 @@ pub use forward::CHUNK;
 pub use gemma::{Gemma, LoadOptions, first_non_finite};
 pub use inspect::Summary;
 pub use logits::RawLogits;
-pub(crate) use source::gguf_name;
 pub use weights::Weights;

@@ -4,6 +4,7 @@ use super::error::{Error, Result};
 use super::linear::{Embedding, Linear};
 use super::weights::{Container, Weights};
 use candle_core::{DType, Device, Tensor};
+use wmdetect::gguf::names;
 
 /// Where tensors come from: names are those of a Hugging Face checkpoint.
 pub(super) trait Source {
@@ -24,7 +25,7 @@ impl Stored<'_> {
     fn name(&self, name: &str) -> String {
         match self.weights.container() {
             Container::Safetensors => name.into(),
-            Container::Gguf => gguf_name(name),
+            Container::Gguf => names::tensor(name),
         }
     }
 }
@@ -46,35 +47,6 @@ impl Source for Stored<'_> {
     fn vector(&mut self, name: &str, len: usize) -> Result<Tensor> {
         let values = self.weights.vector(&self.name(name), len)?;
         Ok(Tensor::from_vec(values, len, self.device)?)
-    }
-}
-
-/// llama.cpp's name of a checkpoint's tensor.
-pub(crate) fn gguf_name(name: &str) -> String {
-    let part = |part: &str| match part {
-        "input_layernorm" => "attn_norm",
-        "post_attention_layernorm" => "post_attention_norm",
-        "pre_feedforward_layernorm" => "ffn_norm",
-        "post_feedforward_layernorm" => "post_ffw_norm",
-        "self_attn.q_proj" => "attn_q",
-        "self_attn.k_proj" => "attn_k",
-        "self_attn.v_proj" => "attn_v",
-        "self_attn.o_proj" => "attn_output",
-        "self_attn.q_norm" => "attn_q_norm",
-        "self_attn.k_norm" => "attn_k_norm",
-        "mlp.gate_proj" => "ffn_gate",
-        "mlp.up_proj" => "ffn_up",
-        _ => "ffn_down",
-    };
-    match name {
-        "model.embed_tokens.weight" => "token_embd.weight".into(),
-        "model.norm.weight" => "output_norm.weight".into(),
-        "lm_head.weight" => "output.weight".into(),
-        _ => {
-            let inner = name.trim_start_matches("model.layers.").trim_end_matches(".weight");
-            let (layer, inner) = inner.split_once('.').unwrap_or((inner, ""));
-            format!("blk.{layer}.{}.weight", part(inner))
-        }
     }
 }
 

@@ -7,20 +7,19 @@
 mod mixture;
 pub mod random;
 mod tokenizer;
-mod writer;
 
 pub use mixture::Mixture;
 
 use crate::kernels::Format;
 use crate::model::weights::Container;
-use crate::model::{Architecture, Config, LayerKind, Weights, gguf_name};
+use crate::model::{Config, LayerKind, Weights};
 use candle_core::quantized::QTensor;
-use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use wmdetect::atomic_file::AtomicFile;
+use wmdetect::gguf::{Layout, Plan, Value, names};
 
 /// The result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -61,6 +60,9 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The output refused.
+    #[error("cannot write the model: {0}")]
+    Output(std::io::Error),
     /// Of the model.
     #[error(transparent)]
     Model(#[from] crate::model::Error),
@@ -80,9 +82,54 @@ pub struct Summary {
     pub parameters: u64,
 }
 
+impl Summary {
+    fn new<'a>(layout: &Layout, parts: impl Iterator<Item = &'a Part>) -> Self {
+        let mut summary = Self { bytes: layout.file_bytes(), formats: BTreeMap::new(), parameters: 0 };
+        for part in parts {
+            summary.parameters += part.numbers() as u64;
+            *summary.formats.entry(part.format.name()).or_default() += 1;
+        }
+        summary
+    }
+}
+
+/// A tensor of the file.
+#[derive(Debug, Clone)]
+struct Part {
+    /// llama.cpp's name.
+    name: String,
+    /// Dimensions, slowest first; a matrix's rows are whole blocks of the format.
+    shape: Vec<usize>,
+    format: Format,
+}
+
+impl Part {
+    fn numbers(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn bytes(&self) -> usize {
+        self.numbers() / self.format.block_len() * self.format.block_bytes()
+    }
+
+    fn plan(&self) -> Plan {
+        let ggml_type = (0..64).find(|code| Format::from_gguf(*code) == Some(self.format));
+        Plan {
+            name: self.name.clone(),
+            shape: self.shape.iter().map(|dim| *dim as u64).collect(),
+            ggml_type: ggml_type.unwrap_or_default(),
+            bytes: self.bytes() as u64,
+        }
+    }
+}
+
+/// Numbers that are quantised at a time.
+const STRIP: usize = 1 << 20;
+
 /// Writes the model of a Hugging Face directory to `out`, matrices as `mixture` says, norms in f32.
 ///
-/// The file is written beside its place, checked by reading its tokenizer back, and renamed.
+/// The file is complete or not there at all. Its tokenizer is checked first, and no more than some rows of a matrix are in
+/// memory at a time.
 ///
 /// # Errors
 /// See [`Error`].
@@ -93,73 +140,86 @@ pub fn quantize(dir: &Path, out: &Path, mixture: impl Into<Mixture>) -> Result<S
         return Err(Error::AlreadyGguf { path: dir.into() });
     }
     let config = weights.config();
+    let tokenizer_json = dir.join("tokenizer.json");
     let mut metadata = metadata(config, dir, mixture)?;
-    metadata.extend(tokenizer::metadata(&dir.join("tokenizer.json"), config)?);
+    metadata.extend(tokenizer::metadata(&tokenizer_json, config)?);
+    let tensors: Vec<(&str, Format, Part)> = weights
+        .tensors()
+        .filter(|(name, _)| !(config.tie && *name == "lm_head.weight"))
+        .map(|(hub, info)| {
+            let name = names::tensor(hub);
+            let format = match info.shape.as_slice() {
+                [_, width] => mixture.format(&name, *width, config),
+                _ => Format::F32,
+            };
+            (hub, info.format, Part { name, shape: info.shape.clone(), format })
+        })
+        .collect();
+    let layout = Layout::new(&metadata, tensors.iter().map(|(_, _, part)| part.plan()).collect());
+    tokenizer::check(&tokenizer_json, layout.header())?;
 
-    let mut tensors: Vec<(String, QTensor)> = Vec::new();
-    let mut summary = Summary { bytes: 0, formats: BTreeMap::new(), parameters: 0 };
-    for (name, info) in weights.tensors() {
-        if config.tie && name == "lm_head.weight" {
-            continue;
-        }
-        let format = match info.shape.as_slice() {
-            [_, width] => mixture.format(&gguf_name(name), *width, config),
-            _ => Format::F32,
-        };
-        let mut values = vec![0f32; info.shape.iter().product()];
-        info.format.dequantize(weights.bytes(name).unwrap_or_default(), &mut values);
-        if info.shape.len() == 1 {
-            // llama.cpp's norms multiply by the weight alone.
-            for v in &mut values {
-                *v += config.norm_offset as f32;
-            }
-        }
-        summary.parameters += values.len() as u64;
-        *summary.formats.entry(format.name()).or_default() += 1;
-        let tensor = Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu)?;
-        tensors.push((gguf_name(name), QTensor::quantize(&tensor, format.ggml())?));
-    }
-    let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
-    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(k, t)| (k.as_str(), t)).collect();
-
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = out.with_file_name(name);
     let write_error = |source| Error::Write { path: out.into(), source };
-    let mut file = BufWriter::new(File::create(&temporary).map_err(write_error)?);
-    gguf_file::write(&mut file, &metadata, &tensors)?;
-    let file = file.into_inner().map_err(|e| write_error(e.into_error()))?;
-    file.sync_all().map_err(write_error)?;
-    summary.bytes = file.metadata().map_err(write_error)?.len();
-    drop(file);
-    let checked = tokenizer::check(&dir.join("tokenizer.json"), &temporary);
-    if let Err(error) = checked {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
+    let file = AtomicFile::create(out).map_err(write_error)?;
+    let mut writer = layout.start(BufWriter::with_capacity(1 << 20, file)).map_err(write_error)?;
+    for (name, stored, part) in &tensors {
+        // llama.cpp's norms multiply by the weight alone.
+        let plus = (part.shape.len() == 1).then_some(config.norm_offset as f32);
+        let bytes = weights.bytes(name).unwrap_or_default();
+        convert(bytes, *stored, part, plus, |bytes| writer.write(bytes).map_err(write_error))?;
     }
-    fs::rename(&temporary, out).map_err(write_error)?;
-    Ok(summary)
+    let file = writer.finish().map_err(write_error)?;
+    file.into_inner().map_err(|error| write_error(error.into_error()))?.commit().map_err(write_error)?;
+    Ok(Summary::new(&layout, tensors.iter().map(|(_, _, part)| part)))
+}
+
+/// Gives the numbers of a tensor that is `stored` in one format, with `plus` added to each, to `write` in the format of
+/// `part`, some rows at a time.
+fn convert(
+    bytes: &[u8],
+    stored: Format,
+    part: &Part,
+    plus: Option<f32>,
+    mut write: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let width = part.shape.last().copied().unwrap_or(1).max(1);
+    let strip = (STRIP / width).max(1) * width;
+    let (block_len, block_bytes) = (stored.block_len(), stored.block_bytes());
+    for bytes in bytes.chunks(strip / block_len * block_bytes) {
+        let mut values = vec![0_f32; bytes.len() / block_bytes * block_len];
+        stored.dequantize(bytes, &mut values);
+        if let Some(plus) = plus {
+            values.iter_mut().for_each(|value| *value += plus);
+        }
+        write(&encode(values, part.format)?)?;
+    }
+    Ok(())
+}
+
+/// Whole blocks of numbers in a format.
+fn encode(values: Vec<f32>, format: Format) -> Result<Vec<u8>> {
+    let len = values.len();
+    let values = Tensor::from_vec(values, len, &Device::Cpu)?;
+    Ok(QTensor::quantize(&values, format.ggml())?.data()?.into_owned())
 }
 
 /// The metadata of the model itself, or why GGUF cannot express it.
 fn metadata(config: &Config, dir: &Path, mixture: Mixture) -> Result<Vec<(String, Value)>> {
     let c = config;
     check_expressible(c)?;
-    let gemma3 = c.architecture == Architecture::Gemma3;
-    let architecture = if gemma3 { "gemma3" } else { "gemma2" };
+    let family = c.architecture.family();
     let place = || {
         let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.into());
         absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
     };
     let size = |value: usize| Value::U32(u32::try_from(value).unwrap_or(u32::MAX));
     let mut out = vec![
-        ("general.architecture".to_owned(), Value::String(architecture.into())),
-        ("general.type".to_owned(), Value::String("model".into())),
-        ("general.name".to_owned(), Value::String(c.name.clone().unwrap_or_else(place))),
+        (names::GENERAL_ARCHITECTURE.to_owned(), family.name().into()),
+        ("general.type".to_owned(), "model".into()),
+        (names::GENERAL_NAME.to_owned(), Value::String(c.name.clone().unwrap_or_else(place))),
         ("general.file_type".to_owned(), Value::U32(mixture.file_type())),
         ("general.quantization_version".to_owned(), Value::U32(2)),
     ];
-    let mut add = |key: &str, value: Value| out.push((format!("{architecture}.{key}"), value));
+    let mut add = |key: &str, value: Value| out.push((family.key(key), value));
     add("context_length", size(c.max_position));
     add("embedding_length", size(c.hidden));
     add("block_count", size(c.num_layers()));
@@ -186,14 +246,13 @@ fn metadata(config: &Config, dir: &Path, mixture: Mixture) -> Result<Vec<(String
 fn check_expressible(c: &Config) -> Result<()> {
     let refuse =
         |setting, found: String, expected: String| Err(Error::Inexpressible { setting, found, expected });
-    let gemma3 = c.architecture == Architecture::Gemma3;
-    let largest = if gemma3 { 62 } else { 46 };
-    let scalar = if c.num_layers() == largest { c.hidden as f64 / c.heads as f64 } else { c.head_dim as f64 };
+    let family = c.architecture.family();
+    let scalar = family.query_pre_attn_scalar(c.num_layers(), c.hidden, c.heads, c.head_dim);
     if c.query_pre_attn_scalar != scalar {
         let expected = format!("{scalar} for these sizes");
         return refuse("query_pre_attn_scalar", c.query_pre_attn_scalar.to_string(), expected);
     }
-    let period = if gemma3 { 6 } else { 2 };
+    let period = family.period();
     let usual = |(i, kind): (usize, &LayerKind)| {
         kind.window() == if (i + 1).is_multiple_of(period) { None } else { c.window() }
     };
@@ -207,13 +266,16 @@ fn check_expressible(c: &Config) -> Result<()> {
     for (setting, cap) in
         [("attn_logit_softcapping", c.attn_softcap), ("final_logit_softcapping", c.final_softcap)]
     {
-        match cap {
-            None if !gemma3 => return refuse(setting, "null".into(), "50 and 30 where there is none".into()),
-            Some(cap) if gemma3 => return refuse(setting, cap.to_string(), "none".into()),
+        match (cap, family.softcaps()) {
+            (None, Some([attention, logits])) => {
+                let expected = format!("{attention} and {logits} where there is none");
+                return refuse(setting, "null".into(), expected);
+            }
+            (Some(cap), None) => return refuse(setting, cap.to_string(), "none".into()),
             _ => {}
         }
     }
-    let local = if gemma3 { 10_000.0 } else { c.rope_global.base };
+    let local = family.local_rope_base(c.rope_global.base);
     if c.rope_local.base != local {
         return refuse("the local rope_theta", c.rope_local.base.to_string(), local.to_string());
     }
@@ -223,4 +285,37 @@ fn check_expressible(c: &Config) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_in_strips_is_the_matrix_as_a_whole() {
+        let (rows, width) = (STRIP / 256 + 3, 256);
+        let values: Vec<f32> = (0..rows * width).map(|i| (i as f32 * 0.37).sin() - 0.1).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        for format in [Format::F32, Format::BF16, Format::Q8_0, Format::Q4K] {
+            let part = Part { name: "matrix".into(), shape: vec![rows, width], format };
+            let (mut found, mut pieces) = (Vec::new(), 0);
+            let write = |bytes: &[u8]| {
+                found.extend_from_slice(bytes);
+                pieces += 1;
+                Ok(())
+            };
+            convert(&bytes, Format::F32, &part, None, write).unwrap();
+            assert_eq!(pieces, 2);
+            assert_eq!(found.len(), part.bytes());
+            assert!(found == encode(values.clone(), format).unwrap(), "{}", format.name());
+        }
+    }
+
+    #[test]
+    fn every_format_has_its_number_in_the_file() {
+        for format in [Format::F32, Format::BF16, Format::Q4_0, Format::Q6K] {
+            let part = Part { name: String::new(), shape: vec![2, 256], format };
+            assert_eq!(Format::from_gguf(part.plan().ggml_type), Some(format));
+        }
+    }
 }

@@ -3,18 +3,16 @@
 //! Blocks are drawn from a small pool of quantised normal numbers: a matrix never exists in f32, and takes as long to
 //! make as to write.
 
-use super::writer::{self, Plan};
-use super::{Mixture, Result, Summary, metadata};
+use super::{Error, Mixture, Part, Result, Summary, encode, metadata};
 use crate::kernels::Format;
 use crate::model::{Architecture, Config, LayerKind};
-use candle_core::quantized::QTensor;
-use candle_core::quantized::gguf_file::Value;
-use candle_core::{Device, Tensor};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use wmdetect::gguf::names::{self, token_type, tokenizer_key};
+use wmdetect::gguf::{Array, Layout, Value};
 
 /// Numbers of a pool, a power of two and a multiple of every format's block.
 const POOL: usize = 1 << 16;
@@ -80,8 +78,8 @@ impl Shape {
 
 /// A GGUF file of random weights, not written yet.
 pub struct Random {
-    header: Vec<u8>,
-    tensors: Vec<Plan>,
+    layout: Layout,
+    parts: Vec<Part>,
     seed: u64,
 }
 
@@ -95,50 +93,45 @@ impl Random {
         let mixture = mixture.into();
         let mut metadata = metadata(config, Path::new(""), mixture)?;
         metadata.extend(placeholders(config));
-        let tensors = plans(config, mixture);
-        let header = writer::header(&metadata, &tensors).map_err(candle_core::Error::from)?;
-        Ok(Self { header, tensors, seed })
+        let parts = parts(config, mixture);
+        let layout = Layout::new(&metadata, parts.iter().map(Part::plan).collect());
+        Ok(Self { layout, parts, seed })
     }
 
     /// Size of the file.
     pub fn bytes(&self) -> u64 {
-        self.header.len() as u64 + writer::body_bytes(&self.tensors)
+        self.layout.file_bytes()
     }
 
     /// Writes the file. The same seed gives the same bytes.
     ///
     /// # Errors
-    /// What `out` says.
+    /// Returns the error of `out`.
     pub fn write(&self, out: &mut impl Write) -> Result<Summary> {
-        let io = candle_core::Error::from;
-        let mut summary = Summary { bytes: self.bytes(), formats: BTreeMap::new(), parameters: 0 };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut pools = BTreeMap::new();
-        out.write_all(&self.header).map_err(io)?;
-        for tensor in &self.tensors {
-            *summary.formats.entry(tensor.format.name()).or_default() += 1;
-            summary.parameters += tensor.numbers() as u64;
-            if let [width] = tensor.shape[..] {
+        let mut writer = self.layout.start(out).map_err(Error::Output)?;
+        for part in &self.parts {
+            if let [width] = part.shape[..] {
                 // Norms multiply by numbers around 1.
                 let norm = normal(&mut rng, width).into_iter().flat_map(|x| (1.0 + x).to_le_bytes());
-                out.write_all(&norm.collect::<Vec<u8>>()).map_err(io)?;
+                writer.write(&norm.collect::<Vec<u8>>()).map_err(Error::Output)?;
             } else {
-                let pool = match pools.entry(tensor.format) {
+                let pool = match pools.entry(part.format) {
                     std::collections::btree_map::Entry::Occupied(pool) => pool.into_mut(),
                     std::collections::btree_map::Entry::Vacant(place) => {
-                        place.insert(Pool::new(tensor.format, &mut rng)?)
+                        place.insert(Pool::new(part.format, &mut rng)?)
                     }
                 };
-                let row_bytes = (tensor.bytes() / tensor.shape[0] as u64) as usize;
-                let mut row = vec![0; row_bytes];
-                for _ in 0..tensor.shape[0] {
+                let mut row = vec![0; part.bytes() / part.shape[0]];
+                for _ in 0..part.shape[0] {
                     pool.fill(&mut row, &mut rng);
-                    out.write_all(&row).map_err(io)?;
+                    writer.write(&row).map_err(Error::Output)?;
                 }
             }
-            writer::pad(out, tensor).map_err(io)?;
         }
-        Ok(summary)
+        writer.finish().map_err(Error::Output)?;
+        Ok(Summary::new(&self.layout, self.parts.iter()))
     }
 }
 
@@ -151,8 +144,7 @@ struct Pool {
 
 impl Pool {
     fn new(format: Format, rng: &mut ChaCha8Rng) -> Result<Self> {
-        let values = Tensor::from_vec(normal(rng, POOL), POOL, &Device::Cpu)?;
-        let bytes = QTensor::quantize(&values, format.ggml())?.data()?.into_owned();
+        let bytes = encode(normal(rng, POOL), format)?;
         let unit = format.block_bytes() * 32usize.div_ceil(format.block_len());
         Ok(Self { bytes, unit })
     }
@@ -176,20 +168,20 @@ fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
 }
 
 /// The tensors of a tied Gemma 2 in the order of llama.cpp's converter.
-fn plans(c: &Config, mixture: Mixture) -> Vec<Plan> {
+fn parts(c: &Config, mixture: Mixture) -> Vec<Part> {
     let (hidden, heads, kv) = (c.hidden, c.heads * c.head_dim, c.kv_heads * c.head_dim);
-    let vector = |name: String| Plan { name, shape: vec![hidden], format: Format::F32 };
+    let vector = |name: String| Part { name, shape: vec![hidden], format: Format::F32 };
     let matrix = |name: String, rows: usize, width: usize| {
         let format = mixture.format(&name, width, c);
-        Plan { name, shape: vec![rows, width], format }
+        Part { name, shape: vec![rows, width], format }
     };
-    let mut plans = vec![matrix("token_embd.weight".into(), c.vocab, hidden)];
+    let mut parts = vec![matrix(names::EMBEDDING.into(), c.vocab, hidden)];
     for layer in 0..c.num_layers() {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        plans.extend(
+        parts.extend(
             ["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"].map(|part| vector(name(part))),
         );
-        plans.extend(
+        parts.extend(
             [
                 ("attn_q", heads, hidden),
                 ("attn_k", kv, hidden),
@@ -202,35 +194,31 @@ fn plans(c: &Config, mixture: Mixture) -> Vec<Plan> {
             .map(|(part, rows, width)| matrix(name(part), rows, width)),
         );
     }
-    plans.push(vector("output_norm.weight".into()));
-    plans
+    parts.push(vector("output_norm.weight".into()));
+    parts
 }
 
 /// A SentencePiece vocabulary of this size: Gemma's four controls, the bytes, and numbered words.
 fn placeholders(config: &Config) -> Vec<(String, Value)> {
-    /// `llama_token_type` of llama.h.
-    const NORMAL: i32 = 1;
-    const CONTROL: i32 = 3;
-    const BYTE: i32 = 6;
     let piece = |id: usize| match id {
-        0..4 => (["<pad>", "<eos>", "<bos>", "<unk>"][id].to_owned(), CONTROL),
-        4..260 => (format!("<0x{:02X}>", id - 4), BYTE),
-        _ => (format!("▁{id}"), NORMAL),
+        0..4 => (["<pad>", "<eos>", "<bos>", "<unk>"][id].to_owned(), token_type::CONTROL),
+        4..260 => (format!("<0x{:02X}>", id - 4), token_type::BYTE),
+        _ => (format!("▁{id}"), token_type::NORMAL),
     };
-    let (tokens, kinds): (Vec<_>, Vec<_>) =
-        (0..config.vocab).map(piece).map(|(text, kind)| (Value::String(text), Value::I32(kind))).unzip();
-    let scores = (0..config.vocab).map(|id| Value::F32(-(id as f32))).collect();
-    let key = |name: &str| format!("tokenizer.ggml.{name}");
-    vec![
-        (key("model"), Value::String("llama".into())),
-        (key("tokens"), Value::Array(tokens)),
-        (key("scores"), Value::Array(scores)),
-        (key("token_type"), Value::Array(kinds)),
-        (key("bos_token_id"), Value::U32(2)),
-        (key("eos_token_id"), Value::U32(1)),
-        (key("unknown_token_id"), Value::U32(3)),
-        (key("padding_token_id"), Value::U32(0)),
+    let (tokens, kinds): (Vec<_>, Vec<_>) = (0..config.vocab).map(piece).unzip();
+    let scores = (0..config.vocab).map(|id| -(id as f32)).collect();
+    [
+        ("model", "llama".into()),
+        ("tokens", Value::Array(Array::String(tokens))),
+        ("scores", Value::Array(Array::F32(scores))),
+        ("token_type", Value::Array(Array::I32(kinds))),
+        ("bos_token_id", Value::U32(2)),
+        ("eos_token_id", Value::U32(1)),
+        ("unknown_token_id", Value::U32(3)),
+        ("padding_token_id", Value::U32(0)),
     ]
+    .map(|(name, value)| (tokenizer_key(name), value))
+    .into()
 }
 
 #[cfg(test)]

@@ -5,22 +5,13 @@
 
 use super::{Error, Result};
 use crate::model::Config;
-use candle_core::quantized::gguf_file::Value;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use wmdetect::text::Tokenizer;
-
-/// `llama_token_type` of llama.h.
-mod kind {
-    pub(super) const NORMAL: i32 = 1;
-    pub(super) const UNKNOWN: i32 = 2;
-    pub(super) const CONTROL: i32 = 3;
-    pub(super) const USER_DEFINED: i32 = 4;
-    pub(super) const UNUSED: i32 = 5;
-    pub(super) const BYTE: i32 = 6;
-}
+use wmdetect::gguf::names::{token_type, tokenizer_key as key};
+use wmdetect::gguf::{Array, Value};
+use wmdetect::text::{TextError, Tokenizer};
 
 /// What llama.cpp's converter gives pieces that take part in no merge.
 const NO_SCORE: f32 = -1000.0;
@@ -45,7 +36,7 @@ pub(super) fn metadata(path: &Path, config: &Config) -> Result<Vec<(String, Valu
         return refuse("expected BPE with byte fallback and ▁ for spaces, as Gemma has it");
     }
     let mut pieces: Vec<Option<String>> = vec![None; config.vocab];
-    let mut kinds = vec![kind::UNUSED; config.vocab];
+    let mut kinds = vec![token_type::UNUSED; config.vocab];
     let mut place = |id: &Json, text: &str, kind: i32| -> Result<()> {
         match id.as_u64().and_then(|id| usize::try_from(id).ok()).filter(|id| *id < config.vocab) {
             Some(id) => {
@@ -58,41 +49,37 @@ pub(super) fn metadata(path: &Path, config: &Config) -> Result<Vec<(String, Valu
     };
     let empty = serde_json::Map::new();
     for (text, id) in model["vocab"].as_object().unwrap_or(&empty) {
-        place(id, text, if is_byte(text) { kind::BYTE } else { kind::NORMAL })?;
+        place(id, text, if is_byte(text) { token_type::BYTE } else { token_type::NORMAL })?;
     }
     let unknown = model["unk_token"].as_str();
     for token in json["added_tokens"].as_array().into_iter().flatten() {
         let text = token["content"].as_str().unwrap_or_default();
         let kind = match token["special"].as_bool() {
-            Some(true) if Some(text) == unknown => kind::UNKNOWN,
-            Some(true) => kind::CONTROL,
-            _ => kind::USER_DEFINED,
+            Some(true) if Some(text) == unknown => token_type::UNKNOWN,
+            Some(true) => token_type::CONTROL,
+            _ => token_type::USER_DEFINED,
         };
         // llama.cpp looks for these in the text before spaces become ▁.
-        let text = if kind == kind::USER_DEFINED { text.replace('▁', " ") } else { text.to_owned() };
+        let text = if kind == token_type::USER_DEFINED { text.replace('▁', " ") } else { text.to_owned() };
         place(&token["id"], &text, kind)?;
     }
     let ranks = ranks(model)?;
     let last = ranks.len() as f32;
-    let scores = pieces.iter().zip(&kinds).enumerate().map(|(id, (piece, kind))| {
-        let score = match (piece, *kind) {
-            (Some(piece), kind::NORMAL) => match ranks.get(piece.as_str()) {
-                Some(rank) => -(*rank as f32),
-                None => -last - id as f32,
-            },
-            (_, kind::BYTE) => 0.0,
-            _ => NO_SCORE,
-        };
-        Value::F32(score)
+    let scores = pieces.iter().zip(&kinds).enumerate().map(|(id, (piece, kind))| match (piece, *kind) {
+        (Some(piece), token_type::NORMAL) => match ranks.get(piece.as_str()) {
+            Some(rank) => -(*rank as f32),
+            None => -last - id as f32,
+        },
+        (_, token_type::BYTE) => 0.0,
+        _ => NO_SCORE,
     });
     let scores = scores.collect();
     let id = |name: &str| pieces.iter().position(|p| p.as_deref() == Some(name)).map(|id| id as u32);
-    let key = |name: &str| format!("tokenizer.ggml.{name}");
     let mut out = vec![
-        (key("model"), Value::String("llama".into())),
-        (key("pre"), Value::String("default".into())),
-        (key("scores"), Value::Array(scores)),
-        (key("token_type"), Value::Array(kinds.iter().map(|k| Value::I32(*k)).collect())),
+        (key("model"), "llama".into()),
+        (key("pre"), "default".into()),
+        (key("scores"), Value::Array(Array::F32(scores))),
+        (key("token_type"), Value::Array(Array::I32(kinds))),
         (key("add_bos_token"), Value::Bool(true)),
         (key("add_eos_token"), Value::Bool(false)),
         (key("add_space_prefix"), Value::Bool(false)),
@@ -109,8 +96,8 @@ pub(super) fn metadata(path: &Path, config: &Config) -> Result<Vec<(String, Valu
         }
     }
     let tokens = pieces.into_iter().enumerate();
-    let tokens = tokens.map(|(id, piece)| Value::String(piece.unwrap_or_else(|| format!("[PAD{id}]"))));
-    out.push((key("tokens"), Value::Array(tokens.collect())));
+    let tokens = tokens.map(|(id, piece)| piece.unwrap_or_else(|| format!("[PAD{id}]")));
+    out.push((key("tokens"), Value::Array(Array::String(tokens.collect()))));
     Ok(out)
 }
 
@@ -136,10 +123,12 @@ fn ranks(model: &Json) -> Result<HashMap<String, usize>> {
     Ok(ranks)
 }
 
-/// Whether the file's tokenizer cuts text as the tokenizer.json does: every piece alone, and all of them in a row.
-pub(super) fn check(json: &Path, gguf: &Path) -> Result<()> {
-    let open = |path: &Path| Tokenizer::open(path).map_err(|e| Error::Tokenizer { reason: e.to_string() });
-    let (json, gguf) = (open(json)?, open(gguf)?);
+/// Whether the tokenizer of a file with this header cuts text as the tokenizer.json does: every piece alone, and all of
+/// them in a row.
+pub(super) fn check(json: &Path, header: &[u8]) -> Result<()> {
+    let reason = |e: TextError| Error::Tokenizer { reason: e.to_string() };
+    let json = Tokenizer::open(json).map_err(reason)?;
+    let gguf = Tokenizer::from_gguf_bytes(header, "the file").map_err(reason)?;
     if json.fingerprint() != gguf.fingerprint() {
         return refuse("the vocabulary in the file differs from tokenizer.json's");
     }
@@ -148,7 +137,7 @@ pub(super) fn check(json: &Path, gguf: &Path) -> Result<()> {
         ids.filter_map(|id| Some(String::from_utf8_lossy(json.token_bytes(id)?).into_owned())).collect();
     let rows = texts.chunks(64).map(<[String]>::concat);
     for text in texts.iter().cloned().chain(rows) {
-        let encode = |t: &Tokenizer| t.encode(&text).map_err(|e| Error::Tokenizer { reason: e.to_string() });
+        let encode = |t: &Tokenizer| t.encode(&text).map_err(reason);
         if encode(&json)?.ids != encode(&gguf)?.ids {
             return refuse(format!(
                 "by its scores {text:?} is cut otherwise than by tokenizer.json's merges"

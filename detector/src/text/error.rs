@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::gguf::GgufError;
+use crate::gguf::GgufError;
 
 /// An error of the text layer. Each message says what was expected, what was found and what to do.
 #[derive(Debug, thiserror::Error)]

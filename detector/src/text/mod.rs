@@ -17,7 +17,6 @@ pub mod blocks;
 mod compiled;
 mod default_tokenizer;
 mod error;
-pub mod gguf;
 mod json;
 mod mmap;
 pub mod normalise;
@@ -27,7 +26,7 @@ mod vocabulary;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -41,10 +40,11 @@ pub use utf8::Utf8Stream;
 
 use compiled::cache::{Cache, WORTH_IT};
 use compiled::{Compiled, Key};
-use gguf::Metadata;
 use pieces::Pieces;
 use vocabulary::{Parts, Problem};
 
+use crate::gguf::names::GENERAL_NAME;
+use crate::gguf::{GgufError, Metadata};
 use crate::scheme::TokenizerBinding;
 
 /// Names of vocabularies that are known whatever file they come from.
@@ -164,7 +164,7 @@ impl Tokenizer {
         let mut input = Hashing::new(start.as_slice().chain(&mut file));
         if let Some(cache) = cache {
             // All of the metadata goes through the hash; only the name is kept.
-            let metadata = Metadata::read(&mut input, len, |key| key == NAME).map_err(gguf)?;
+            let metadata = Metadata::read(&mut input, len, |key| key == GENERAL_NAME).map_err(gguf)?;
             if let Some(compiled) = cache.load(&input.key()) {
                 let file_name = name_in(&metadata, path).map_err(gguf)?;
                 return Ok(Self::with(Engine::Compiled(Box::new(compiled)), file_name));
@@ -173,12 +173,33 @@ impl Tokenizer {
             input = Hashing::new([].as_slice().chain(&mut file));
         }
         let metadata = Metadata::read(&mut input, len, vocabulary::is_needed).map_err(gguf)?;
-        let parts = vocabulary::build(&metadata).map_err(|problem| match problem {
+        Self::from_metadata(&metadata, path, cache.map(|cache| (cache, input.key())))
+    }
+
+    /// Reads the tokenizer inside a GGUF file whose metadata are in memory; `name` stands for its path.
+    ///
+    /// # Errors
+    /// Returns [`TextError`], with the name, if the metadata are damaged or the tokenizer is of a kind that is not
+    /// supported.
+    pub fn from_gguf_bytes(bytes: &[u8], name: &str) -> Result<Self, TextError> {
+        let path = Path::new(name);
+        let metadata = Metadata::read(bytes, bytes.len() as u64, vocabulary::is_needed)
+            .map_err(|source| TextError::Gguf { path: path.to_owned(), source })?;
+        Self::from_metadata(&metadata, path, None)
+    }
+
+    fn from_metadata(
+        metadata: &Metadata,
+        path: &Path,
+        source: Option<(&Cache, Key)>,
+    ) -> Result<Self, TextError> {
+        let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
+        let parts = vocabulary::build(metadata).map_err(|problem| match problem {
             Problem::Gguf(source) => gguf(source),
             Problem::Text(error) => error,
         })?;
-        let name = name_in(&metadata, path).map_err(gguf)?;
-        Ok(Self::new(parts, name, cache.map(|cache| (cache, input.key()))))
+        let name = name_in(metadata, path).map_err(gguf)?;
+        Ok(Self::new(parts, name, source))
     }
 
     /// Compiles the tokenizer if that can be done, for the cache too if there is one and a hash of the source.
@@ -307,11 +328,8 @@ impl Tokenizer {
     }
 }
 
-/// The key of a GGUF file's name.
-const NAME: &str = "general.name";
-
-fn name_in(metadata: &Metadata, path: &Path) -> Result<String, gguf::GgufError> {
-    Ok(metadata.string(NAME)?.map_or_else(|| place_name(path), str::to_owned))
+fn name_in(metadata: &Metadata, path: &Path) -> Result<String, GgufError> {
+    Ok(metadata.string(GENERAL_NAME)?.map_or_else(|| place_name(path), str::to_owned))
 }
 
 fn encode_with(inner: &tokenizers::Tokenizer, text: &str) -> Result<Encoded, TextError> {
@@ -343,6 +361,20 @@ impl<R: Read> Read for Hashing<R> {
         let read = self.inner.read(buffer)?;
         self.hash.update(&buffer[..read]);
         Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Hashing<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        // What is consumed has been filled, so this reads nothing and cannot fail.
+        if let Ok(buffer) = self.inner.fill_buf() {
+            self.hash.update(&buffer[..amount]);
+        }
+        self.inner.consume(amount);
     }
 }
 

@@ -125,7 +125,7 @@ fn errors_say_what_to_do() {
     assert!(matches!(file("words.json", words), TextError::Unsupported { .. }));
     let gguf = fs::read(fixture("tokenizer.gguf")).unwrap();
     let error = file("half.gguf", &gguf[..gguf.len() / 2]);
-    assert!(matches!(error, TextError::Gguf { source: gguf::GgufError::Truncated { .. }, .. }));
+    assert!(matches!(error, TextError::Gguf { source: crate::gguf::GgufError::Truncated { .. }, .. }));
     let message = error.to_string();
     assert!(message.contains("half.gguf") && message.contains("truncated"), "{message}");
 }

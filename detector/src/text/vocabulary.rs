@@ -16,8 +16,10 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, NormalizerWrapper};
 
+use crate::gguf::names::{GENERAL_ARCHITECTURE, GENERAL_NAME, token_type};
+use crate::gguf::{GgufError, Metadata};
+
 use super::TextError;
-use super::gguf::{GgufError, Metadata};
 use super::pieces::{MAX_ID, Pieces, Spelling, TokenKind};
 
 /// The longest piece that is accepted, in bytes. Real ones stay under 100; the number of splits to look up grows with
@@ -70,7 +72,7 @@ pub(super) fn is_needed(key: &str) -> bool {
                 | "remove_extra_whitespaces"
         );
     }
-    matches!(key, "general.architecture" | "general.name")
+    matches!(key, GENERAL_ARCHITECTURE | GENERAL_NAME)
 }
 
 /// Builds the tokenizer that the metadata describes.
@@ -132,7 +134,7 @@ fn entries(meta: &Metadata, spelling: Spelling) -> Result<Vec<(u32, String, Toke
         .into());
     }
     let mut entries = Vec::with_capacity(tokens.len());
-    for (id, (token, &token_type)) in tokens.iter().zip(types).enumerate() {
+    for (id, (token, number)) in tokens.iter().zip(types).enumerate() {
         if token.len() > MAX_PIECE {
             return Err(TextError::Vocabulary {
                 expected: format!("tokens of at most {MAX_PIECE} bytes"),
@@ -140,17 +142,16 @@ fn entries(meta: &Metadata, spelling: Spelling) -> Result<Vec<(u32, String, Toke
             }
             .into());
         }
-        // llama_token_type of llama.h; 0 is undefined, which converters of byte-level vocabularies write.
-        let kind = match token_type {
-            0 | 1 => TokenKind::Ordinary,
-            2 | 3 => TokenKind::Control,
-            4 => TokenKind::UserDefined,
-            5 => TokenKind::Unused,
-            6 => TokenKind::Byte,
-            other => {
+        let kind = match i32::try_from(number) {
+            Ok(token_type::UNDEFINED | token_type::NORMAL) => TokenKind::Ordinary,
+            Ok(token_type::UNKNOWN | token_type::CONTROL) => TokenKind::Control,
+            Ok(token_type::USER_DEFINED) => TokenKind::UserDefined,
+            Ok(token_type::UNUSED) => TokenKind::Unused,
+            Ok(token_type::BYTE) => TokenKind::Byte,
+            _ => {
                 return Err(TextError::Vocabulary {
                     expected: "token types from 0 to 6".to_owned(),
-                    found: format!("type {other} for token {id}"),
+                    found: format!("type {number} for token {id}"),
                 }
                 .into());
             }
@@ -188,7 +189,7 @@ fn sentencepiece(
         .into());
     }
     // Without the key, llama.cpp puts a space in front; the converters of Gemma have always written it.
-    let gemma = meta.string("general.architecture")?.is_some_and(|name| name.starts_with("gemma"));
+    let gemma = meta.string(GENERAL_ARCHITECTURE)?.is_some_and(|name| name.starts_with("gemma"));
     if meta.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(!gemma) {
         return Err(unsupported(
             "a SentencePiece vocabulary without a space in front of the text (Gemma)",
@@ -217,7 +218,7 @@ fn sentencepiece(
         vocab.entry(text.clone()).or_insert(*id);
         builder = builder.unk_token(text.clone());
     }
-    builder = builder.vocab_and_merges(vocab, merges(entries, scores));
+    builder = builder.vocab_and_merges(vocab, merges(entries, &scores));
     let space = NormalizerWrapper::Replace(Replace::new(" ", "▁").map_err(library)?);
     let mut inner = tokenizers::Tokenizer::new(builder.build().map_err(library)?);
     inner.with_normalizer(Some(space)).map_err(library)?;
@@ -322,16 +323,28 @@ fn library(error: tokenizers::Error) -> TextError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gguf::Value;
     use super::*;
+    use crate::gguf::{Array, Value};
+
+    fn strings(values: Vec<String>) -> Value {
+        Value::Array(Array::String(values))
+    }
+
+    fn floats(values: Vec<f32>) -> Value {
+        Value::Array(Array::F32(values))
+    }
+
+    fn kinds(values: Vec<i32>) -> Value {
+        Value::Array(Array::I32(values))
+    }
 
     /// A vocabulary of (spelling, score, type), as a converter would write it.
-    fn metadata(model: &str, tokens: &[(&str, f32, i64)]) -> Vec<(String, Value)> {
+    fn metadata(model: &str, tokens: &[(&str, f32, i32)]) -> Vec<(String, Value)> {
         [
             ("model", Value::String(model.to_owned())),
-            ("tokens", Value::Strings(tokens.iter().map(|t| t.0.to_owned()).collect())),
-            ("scores", Value::Floats(tokens.iter().map(|t| t.1).collect())),
-            ("token_type", Value::Integers(tokens.iter().map(|t| t.2).collect())),
+            ("tokens", strings(tokens.iter().map(|t| t.0.to_owned()).collect())),
+            ("scores", floats(tokens.iter().map(|t| t.1).collect())),
+            ("token_type", kinds(tokens.iter().map(|t| t.2).collect())),
             ("add_space_prefix", Value::Bool(false)),
         ]
         .map(|(key, value)| (format!("tokenizer.ggml.{key}"), value))
@@ -388,7 +401,7 @@ mod tests {
     fn byte_level_vocabularies() {
         let tokens =
             [("Ġ", 0.0, 1), ("a", 0.0, 1), ("1", 0.0, 1), ("2", 0.0, 1), ("Ġa", 0.0, 1), ("12", 0.0, 1)];
-        let merges = Value::Strings(vec!["Ġ a".to_owned(), "1 2".to_owned()]);
+        let merges = strings(vec!["Ġ a".to_owned(), "1 2".to_owned()]);
         let mut entries = metadata("gpt2", &tokens);
         entries.push(("tokenizer.ggml.merges".to_owned(), merges));
         let parts = build(&with(entries.clone(), "pre", Some(Value::String("gpt-2".to_owned())))).unwrap();
@@ -399,9 +412,9 @@ mod tests {
         for (key, value) in [
             ("pre", Some(Value::String("llama-bpe".to_owned()))),
             ("merges", None),
-            ("merges", Some(Value::Strings(vec!["Ġa".to_owned()]))),
-            ("merges", Some(Value::Strings(vec!["Ġ x".to_owned()]))),
-            ("merges", Some(Value::Strings(vec!["a 1".to_owned()]))),
+            ("merges", Some(strings(vec!["Ġa".to_owned()]))),
+            ("merges", Some(strings(vec!["Ġ x".to_owned()]))),
+            ("merges", Some(strings(vec!["a 1".to_owned()]))),
         ] {
             assert!(build(&with(entries.clone(), key, value)).is_err(), "{key}");
         }
@@ -418,8 +431,8 @@ mod tests {
         ] {
             let mut entries = spm();
             entries[0].1 = Value::String(model.to_owned());
-            entries.push(("tokenizer.ggml.merges".to_owned(), Value::Strings(vec![])));
-            entries.push(("tokenizer.ggml.bos_token_id".to_owned(), Value::Unsigned(4)));
+            entries.push(("tokenizer.ggml.merges".to_owned(), strings(vec![])));
+            entries.push(("tokenizer.ggml.bos_token_id".to_owned(), Value::U32(4)));
             assert_eq!(build(&with(entries, "add_bos_token", flag)).unwrap().bos, expected, "{model}");
         }
     }
@@ -431,22 +444,18 @@ mod tests {
             ("model", None, "expected the key tokenizer.ggml.model, found none"),
             ("model", text("bert"), "found bert"),
             ("tokens", None, "tokenizer.ggml.tokens"),
-            ("tokens", Some(Value::Strings(vec![])), "found 13"),
+            ("tokens", Some(strings(vec![])), "found 13"),
             ("tokens", Some(Value::Bool(true)), "an array of strings, found a boolean"),
-            ("tokens", Some(Value::Strings(vec!["x".repeat(513); 13])), "token 0 with 513 bytes"),
+            ("tokens", Some(strings(vec!["x".repeat(513); 13])), "token 0 with 513 bytes"),
             ("scores", None, "tokenizer.ggml.scores"),
-            (
-                "scores",
-                Some(Value::Floats(vec![0.0; 12])),
-                "as many tokenizer.ggml.scores as tokens, 13, found 12",
-            ),
-            ("scores", Some(Value::Floats(vec![f32::NAN; 13])), "NaN for token 0"),
+            ("scores", Some(floats(vec![0.0; 12])), "as many tokenizer.ggml.scores as tokens, 13, found 12"),
+            ("scores", Some(floats(vec![f32::NAN; 13])), "NaN for token 0"),
             ("token_type", None, "tokenizer.ggml.token_type"),
-            ("token_type", Some(Value::Integers(vec![7; 13])), "type 7 for token 0"),
-            ("token_type", Some(Value::Integers(vec![6; 13])), "found 13"),
+            ("token_type", Some(kinds(vec![7; 13])), "type 7 for token 0"),
+            ("token_type", Some(kinds(vec![6; 13])), "found 13"),
             ("add_space_prefix", Some(Value::Bool(true)), "add_space_prefix = true"),
             ("add_space_prefix", None, "add_space_prefix = true"),
-            ("bos_token_id", Some(Value::Unsigned(13)), "bos_token_id below the 13 tokens"),
+            ("bos_token_id", Some(Value::U32(13)), "bos_token_id below the 13 tokens"),
         ] {
             let problem = build(&with(spm(), key, value)).err().unwrap();
             let message = match problem {

@@ -3,28 +3,26 @@
 use super::{Architecture, Config, LayerKind, MAX_LAYERS, RopeBase, bad, periodic};
 use crate::model::error::{Error, Result};
 use crate::model::weights::gguf::Header;
+use wmdetect::gguf::names::{self, Family};
+use wmdetect::gguf::{Array, Value};
 
 pub(super) fn read(header: &Header) -> Result<Config> {
-    let architecture = match header.text("general.architecture") {
-        Some("gemma2") => Architecture::Gemma2,
-        Some("gemma3") => Architecture::Gemma3,
-        other => {
-            return Err(Error::Architecture { found: other.unwrap_or("no general.architecture").into() });
-        }
-    };
-    let gemma3 = architecture == Architecture::Gemma3;
-    let key = |name: &str| format!("{}.{name}", if gemma3 { "gemma3" } else { "gemma2" });
+    let metadata = &header.metadata;
+    let text = |key: &str| metadata.get(key).and_then(Value::as_str);
+    let name = text(names::GENERAL_ARCHITECTURE).unwrap_or("no general.architecture");
+    let family = Family::named(name).ok_or_else(|| Error::Architecture { found: name.into() })?;
+    let key = |name: &str| family.key(name);
     let size = |name: &str| -> Result<Option<usize>> {
         let key = key(name);
-        match header.get(&key) {
+        match metadata.get(&key) {
             None => Ok(None),
-            Some(v) => v.as_usize().map(Some).ok_or_else(|| bad(&key, v, "a whole number")),
+            Some(v) => whole(v).map(Some).ok_or_else(|| bad(&key, v, "a whole number")),
         }
     };
     let required = |name: &str| size(name)?.ok_or_else(|| bad(&key(name), "missing", "a whole number"));
     let number = |name: &str| -> Result<Option<f64>> {
         let key = key(name);
-        match header.get(&key) {
+        match metadata.get(&key) {
             None => Ok(None),
             Some(v) => v.as_f64().map(Some).ok_or_else(|| bad(&key, v, "a number")),
         }
@@ -42,43 +40,43 @@ pub(super) fn read(header: &Header) -> Result<Config> {
     {
         return Err(bad(&key("attention.value_length"), v, format!("{head_dim}, as the keys")));
     }
-    let embedding = "token_embd.weight";
-    let vocab = match header.tensor(embedding) {
+    let vocab = match header.tensors.get(names::EMBEDDING) {
         Some(t) if t.shape.len() == 2 => t.shape[0],
-        _ => return Err(bad(embedding, "missing or no matrix", "[vocabulary, hidden]")),
+        _ => return Err(bad(names::EMBEDDING, "missing or no matrix", "[vocabulary, hidden]")),
     };
-    let window = match size("attention.sliding_window")? {
-        Some(w) => w,
-        None if gemma3 => return Err(bad(&key("attention.sliding_window"), "missing", "a whole number")),
-        None => 4096,
+    let window = size("attention.sliding_window")?
+        .or(family.default_window())
+        .ok_or_else(|| bad(&key("attention.sliding_window"), "missing", "a whole number"))?;
+    let query_pre_attn_scalar = family.query_pre_attn_scalar(layers, hidden, heads, head_dim);
+    let default_caps = family.softcaps().map_or([None; 2], |caps| caps.map(Some));
+    let cap = |name: &str, default: Option<f64>| -> Result<Option<f64>> {
+        Ok(number(name)?.or(default).filter(|v| *v != 0.0))
     };
-    // No key: llama.cpp takes hidden/heads for the largest model of each family and the head's width for the others.
-    let largest = if gemma3 { 62 } else { 46 };
-    let query_pre_attn_scalar =
-        if layers == largest && heads > 0 { hidden as f64 / heads as f64 } else { head_dim as f64 };
-    let caps = |name: &str, default: f64| -> Result<Option<f64>> {
-        Ok(number(name)?.or((!gemma3).then_some(default)).filter(|v| *v != 0.0))
-    };
-    let factor = match header.text(&key("rope.scaling.type")) {
+    let factor = match text(&key("rope.scaling.type")) {
         None | Some("none") => 1.0,
         Some("linear") => number("rope.scaling.factor")?.unwrap_or(1.0) as f32,
         Some(other) => return Err(bad(&key("rope.scaling.type"), other, "none or linear")),
     };
-    let base = number("rope.freq_base")?.unwrap_or(if gemma3 { 1e6 } else { 1e4 }) as f32;
+    let base = number("rope.freq_base")?.map_or(family.default_rope_base(), |base| base as f32);
     let rope_global = RopeBase { base, factor };
-    let rope_local = if gemma3 {
-        RopeBase { base: number("rope.freq_base_swa")?.unwrap_or(10_000.0) as f32, factor: 1.0 }
-    } else {
-        rope_global
+    let rope_local = match family {
+        Family::Gemma2 => rope_global,
+        Family::Gemma3 => {
+            let named = number("rope.freq_base_swa")?.map(|base| base as f32);
+            RopeBase { base: named.unwrap_or(family.local_rope_base(base)), factor: 1.0 }
+        }
     };
-    let layers = gguf_layers(header, &key("attention.sliding_window_pattern"), layers, window, gemma3)?;
-    let id = |key: &str| header.get(key).and_then(|v| u32::try_from(v.as_usize()?).ok());
-    let mut eos: Vec<u32> =
-        ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"].iter().filter_map(|k| id(k)).collect();
+    let pattern = key("attention.sliding_window_pattern");
+    let layers = layer_kinds(metadata.get(&pattern), &pattern, layers, window, family)?;
+    let id = |part: &str| u32::try_from(metadata.get(&names::tokenizer_key(part))?.as_u64()?).ok();
+    let mut eos: Vec<u32> = ["eos_token_id", "eot_token_id"].into_iter().filter_map(id).collect();
     eos.dedup();
     let config = Config {
-        architecture,
-        name: header.text("general.name").map(Into::into),
+        architecture: match family {
+            Family::Gemma2 => Architecture::Gemma2,
+            Family::Gemma3 => Architecture::Gemma3,
+        },
+        name: text(names::GENERAL_NAME).map(Into::into),
         hidden,
         layers,
         heads,
@@ -87,39 +85,37 @@ pub(super) fn read(header: &Header) -> Result<Config> {
         intermediate: required("feed_forward_length")?,
         vocab,
         query_pre_attn_scalar,
-        attn_softcap: caps("attn_logit_softcapping", 50.0)?,
-        final_softcap: caps("final_logit_softcapping", 30.0)?,
+        attn_softcap: cap("attn_logit_softcapping", default_caps[0])?,
+        final_softcap: cap("final_logit_softcapping", default_caps[1])?,
         rms_eps: number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6),
         norm_offset: 0.0,
         rope_local,
         rope_global,
         max_position: required("context_length")?,
-        tie: header.tensor("output.weight").is_none(),
-        bos: id("tokenizer.ggml.bos_token_id"),
+        tie: !header.tensors.contains_key(names::HEAD),
+        bos: id("bos_token_id"),
         eos,
     };
     config.validate()?;
     Ok(config)
 }
 
+fn whole(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok()
+}
+
 /// The layer pattern of a GGUF file: newer files spell it out (a period, or one flag a layer), older ones do not.
-fn gguf_layers(
-    header: &Header,
+fn layer_kinds(
+    value: Option<&Value>,
     key: &str,
     layers: usize,
     window: usize,
-    gemma3: bool,
+    family: Family,
 ) -> Result<Vec<LayerKind>> {
-    let period = match header.get(key) {
-        None => {
-            if gemma3 {
-                6
-            } else {
-                2
-            }
-        }
+    let period = match value {
+        None => family.period(),
         Some(value) => {
-            if let Some(flags) = value.as_bools() {
+            if let Some(flags) = value.as_array().and_then(Array::as_bools) {
                 if flags.len() != layers {
                     return Err(bad(
                         key,
@@ -131,10 +127,7 @@ fn gguf_layers(
                     |local: &bool| if *local { LayerKind::Local { window } } else { LayerKind::Global };
                 return Ok(flags.iter().map(kind).collect());
             }
-            value
-                .as_usize()
-                .filter(|p| *p > 0)
-                .ok_or_else(|| bad(key, value, "a period or one flag a layer"))?
+            whole(value).filter(|p| *p > 0).ok_or_else(|| bad(key, value, "a period or one flag a layer"))?
         }
     };
     Ok(periodic(layers, period, window))

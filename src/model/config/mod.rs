@@ -6,6 +6,7 @@ mod hub;
 use super::error::{Error, Result};
 use super::weights::gguf::Header;
 pub(super) use hub::token_ids;
+use wmdetect::gguf::names::Family;
 
 /// Which published model family the layers follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,14 @@ impl Architecture {
         match self {
             Self::Gemma2 => "gemma2",
             Self::Gemma3 => "gemma3_text",
+        }
+    }
+
+    /// The family of GGUF files.
+    pub(crate) fn family(self) -> Family {
+        match self {
+            Self::Gemma2 => Family::Gemma2,
+            Self::Gemma3 => Family::Gemma3,
         }
     }
 }

@@ -6,7 +6,6 @@ pub mod safetensors;
 use super::config::{Config, token_ids};
 use super::error::{Error, Result};
 use crate::kernels::{Bytes, Format, Matrix};
-use gguf::TensorInfo;
 use memmap2::Mmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -30,6 +29,19 @@ pub enum Container {
     Safetensors,
     /// A GGUF file.
     Gguf,
+}
+
+/// Where a tensor lies in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Dimensions, slowest first.
+    pub shape: Vec<usize>,
+    /// How its numbers are stored.
+    pub format: Format,
+    /// First byte, from the start of the file.
+    pub start: usize,
+    /// Number of bytes.
+    pub len: usize,
 }
 
 /// A file's bytes.
@@ -110,7 +122,7 @@ impl Weights {
     fn of_gguf(file: FileBytes, path: &Path) -> Result<Self> {
         let header = gguf::Header::parse(file.as_slice(), path)?;
         let config = Config::from_gguf(&header)?;
-        let tensors = header.tensors().iter().map(|(n, t)| (n.clone(), (0, t.clone()))).collect();
+        let tensors = header.tensors.into_iter().map(|(name, info)| (name, (0, info))).collect();
         Ok(Self { path: path.into(), container: Container::Gguf, config, files: vec![file], tensors })
     }
 

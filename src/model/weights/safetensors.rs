@@ -1,6 +1,6 @@
 //! The header of a safetensors file: where each tensor lies. The `safetensors` crate checks it.
 
-use super::gguf::TensorInfo;
+use super::TensorInfo;
 use crate::kernels::Format;
 use crate::model::error::{Error, Result};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};

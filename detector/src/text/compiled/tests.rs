@@ -18,7 +18,8 @@ fn parts() -> Parts {
 }
 
 fn gguf_parts() -> Parts {
-    use super::super::{gguf::Metadata, vocabulary};
+    use super::super::vocabulary;
+    use crate::gguf::Metadata;
     let bytes = std::fs::read(fixture("tokenizer.gguf")).unwrap();
     let metadata = Metadata::read(bytes.as_slice(), bytes.len() as u64, vocabulary::is_needed).unwrap();
     let mut parts = vocabulary::build(&metadata).unwrap();

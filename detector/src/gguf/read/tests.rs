@@ -1,4 +1,5 @@
 use super::*;
+use crate::gguf::{Layout, Plan};
 
 /// Writes a header and its entries; what does not fit the format goes in through `raw`.
 struct Writer {
@@ -67,12 +68,13 @@ fn sample() -> Writer {
 #[test]
 fn reads_every_kind_and_skips_the_rest() {
     let meta = sample().read().unwrap();
-    assert_eq!(meta.get("u8"), Some(&Value::Unsigned(200)));
-    assert_eq!(meta.get("i32"), Some(&Value::Signed(-5)));
+    assert_eq!(meta.get("u8"), Some(&Value::U8(200)));
+    assert_eq!(meta.get("i32"), Some(&Value::I32(-5)));
     assert_eq!(meta.strings("strings").unwrap().unwrap(), ["a", "é"]);
     assert_eq!(meta.floats("floats").unwrap().unwrap(), [1.5, -2.0]);
     assert_eq!(meta.integers("ints").unwrap().unwrap(), [1, -1]);
-    assert_eq!(meta.get("nested"), Some(&Value::Other));
+    let inner = Array::Array(vec![Array::String(vec!["x".to_owned()])]);
+    assert_eq!(meta.get("nested"), Some(&Value::Array(Array::Array(vec![inner]))));
     assert_eq!(meta.bool("bool").unwrap(), Some(true));
     assert_eq!(meta.id("id").unwrap(), Some(7));
     assert_eq!(meta.string("text").unwrap(), Some("text"));
@@ -140,8 +142,10 @@ fn damaged_values_are_named() {
     let latin1 = [&4_u64.to_le_bytes()[..], b"caf\xE9"].concat();
     assert!(matches!(Writer::new().raw("keep", 8, &latin1).read(), Err(GgufError::Utf8 { .. })));
     assert!(matches!(Writer::new().raw("keep", 7, &[2]).read(), Err(GgufError::Bool { found: 2, .. })));
-    let twice = Writer::new().raw("keep", 0, &[0]).raw("keep", 0, &[0]);
-    assert!(matches!(twice.read(), Err(GgufError::Duplicate { .. })));
+    for key in ["keep", "skip"] {
+        let twice = Writer::new().raw(key, 0, &[0]).raw(key, 0, &[0]);
+        assert!(matches!(twice.read(), Err(GgufError::Duplicate { .. })), "{key}");
+    }
 }
 
 #[test]
@@ -161,6 +165,77 @@ fn wrong_types_name_both() {
     }
 }
 
+/// A file of one key and two tensors of four f32 each.
+fn with_tensors(alignment: u32) -> Vec<u8> {
+    let plan = |name: &str| Plan { name: name.into(), shape: vec![2, 2], ggml_type: 0, bytes: 16 };
+    let metadata = [("general.alignment".to_owned(), Value::U32(alignment))];
+    let layout = Layout::new(&metadata, vec![plan("first"), plan("other")]);
+    let mut writer = layout.start(Vec::new()).unwrap();
+    writer.write(&[1; 16]).unwrap();
+    writer.write(&[2; 16]).unwrap();
+    writer.finish().unwrap()
+}
+
+fn header(bytes: &[u8]) -> Result<Header, GgufError> {
+    Header::read(bytes, bytes.len() as u64, |_| false)
+}
+
+/// The place behind a tensor's name, where its number of dimensions stands.
+fn behind(bytes: &[u8], name: &str) -> usize {
+    bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap() + name.len()
+}
+
+#[test]
+fn tensors_are_found_where_they_lie() {
+    let bytes = with_tensors(32);
+    let tensors = header(&bytes).unwrap().tensors;
+    let found: Vec<_> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(found, ["first", "other"]);
+    for (tensor, byte) in tensors.iter().zip([1, 2]) {
+        assert_eq!((tensor.shape.as_slice(), tensor.ggml_type), ([2, 2].as_slice(), 0));
+        assert_eq!(bytes[tensor.start as usize..][..16], [byte; 16]);
+    }
+    // The alignment counts although the key was not asked for.
+    let wider = header(&with_tensors(8)).unwrap().tensors;
+    assert!(wider[0].start < tensors[0].start + 32 && wider[0].start.is_multiple_of(8));
+}
+
+#[test]
+fn damaged_tensors_are_named() {
+    let good = with_tensors(32);
+    let spoilt = |at: usize, bytes: &[u8]| {
+        let mut file = good.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        header(&file).unwrap_err()
+    };
+    let (first, other) = (behind(&good, "first"), behind(&good, "other"));
+    let twice = spoilt(other - 5, b"first");
+    assert!(matches!(&twice, GgufError::Duplicate { name } if name == "first"), "{twice}");
+    let dims = spoilt(first, &5_u32.to_le_bytes());
+    assert!(matches!(&dims, GgufError::Dimensions { tensor, found: 5 } if tensor == "first"), "{dims}");
+    let shape = spoilt(first + 4, &[0xFF; 16]);
+    assert!(matches!(&shape, GgufError::Shape { tensor, .. } if tensor == "first"), "{shape}");
+    for offset in [1, 31, u64::MAX, u64::MAX - 31] {
+        let error = spoilt(other + 24, &offset.to_le_bytes());
+        assert!(matches!(&error, GgufError::Offset { tensor, .. } if tensor == "other"), "{offset}: {error}");
+    }
+    for alignment in [0, 4, 12] {
+        let error = header(&with_tensors(alignment)).unwrap_err();
+        assert!(matches!(error, GgufError::Alignment { .. }), "{alignment}: {error}");
+    }
+    for count in [1000, u64::MAX] {
+        assert!(matches!(spoilt(8, &count.to_le_bytes()), GgufError::Truncated { .. }), "{count}");
+    }
+}
+
+#[test]
+fn every_truncated_list_of_tensors_is_an_error() {
+    let bytes = with_tensors(32);
+    for len in 0..behind(&bytes, "other") + 32 {
+        assert!(matches!(header(&bytes[..len]), Err(GgufError::Truncated { .. })), "{len}");
+    }
+}
+
 proptest::proptest! {
     /// Flipped bytes may give an error or other values, never a panic or an allocation out of proportion.
     #[test]
@@ -170,5 +245,6 @@ proptest::proptest! {
         bytes[at % len] = value;
         bytes[at2 % len] = value2;
         let _ = read(&bytes);
+        let _ = header(&bytes);
     }
 }
