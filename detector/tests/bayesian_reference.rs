@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use wmdetect::scheme::gvalues::GBits;
+use wmdetect::scheme::GBits;
 use wmdetect::statistics::bayesian::BayesianModel;
 
 #[derive(Deserialize)]

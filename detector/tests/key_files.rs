@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use wmdetect::scheme::key_file::permission_warning;
+use wmdetect::scheme::key::permission_warning;
 use wmdetect::scheme::{GBits, Key, KeyError, SamplingTable, Scheme, Secret, TokenizerBinding};
 use zeroize::Zeroizing;
 

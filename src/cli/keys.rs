@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 use wmdetect::hex;
 use wmdetect::scheme::Key;
-use wmdetect::scheme::key_file::{permission_warning, write_private};
+use wmdetect::scheme::key::{permission_warning, write_private};
 use wmdetect::text::Tokenizer;
 
 use super::args::{CompatScheme, KeyCommand, KeygenArgs};

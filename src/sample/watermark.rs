@@ -1,4 +1,4 @@
-//! The mark as a sampling stage: a thin adapter to [`wmdetect::scheme::tournament`], which a request may leave out.
+//! The mark as a sampling stage: a thin adapter to [`wmdetect::scheme::Watermark`], which a request may leave out.
 
 use rayon::prelude::*;
 use wmdetect::scheme::{Distribution, Marking, PositionKind, Watermark};

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use wmdetect::scheme::gvalues::GBits;
+use wmdetect::scheme::GBits;
 use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::text::Tokenizer;
 

@@ -20,7 +20,7 @@ use clap::{CommandFactory, Parser};
 use wmdetect::detect::{DetectError, Detector, Keyring};
 use wmdetect::ignore::IgnoreList;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
-use wmdetect::scheme::{Key, key_file};
+use wmdetect::scheme::{Key, key};
 use wmdetect::shell::{exit_code, print, print_json, say};
 use wmdetect::statistics::{Bayesian, Decider, Method, Profile};
 use wmdetect::text::Tokenizer;
@@ -167,7 +167,7 @@ fn open_profile(name: &str) -> Result<Profile> {
 }
 
 fn warn_of_permissions(key: &Path) {
-    if let Some(warning) = key_file::permission_warning(key) {
+    if let Some(warning) = key::permission_warning(key) {
         say(&format!("warning: {warning}"));
     }
 }

@@ -20,25 +20,30 @@
 //!
 //! `docs/scheme.md` specifies all three schemes with test vectors.
 
-pub mod context;
-mod context_filter;
+mod context;
+mod distribution;
+mod error;
+mod evidence;
 mod exponential;
-pub mod gvalues;
 pub mod key;
-mod key_error;
-pub mod key_file;
-mod lanes;
-mod message;
-pub mod prf;
-pub mod tournament;
+mod prf;
+mod schemes;
+mod secret;
+mod stream;
+mod synthid;
+mod watermark;
 
-pub use context::{ContextTracker, PositionKind};
-pub use gvalues::{ContextStream, GBits, GValueStream, Piece, TextGValues};
-pub use key::{Key, SamplingTable, Scheme, Secret, TokenizerBinding};
-pub use key_error::KeyError;
-pub(crate) use message::Ngrams;
+pub use context::{ContextStream, ContextTracker, Piece, PositionKind};
+pub use distribution::{Distribution, DistributionError};
+pub use error::KeyError;
+pub use evidence::{GBits, TextGValues};
+pub use key::{Key, TokenizerBinding};
 pub use prf::{KeyedContext, Prf};
-pub use tournament::{Distribution, DistributionError, Marking, Watermark};
+pub use schemes::{SamplingTable, Scheme};
+pub use secret::Secret;
+pub use stream::GValueStream;
+pub(crate) use synthid::sha256::message::Ngrams;
+pub use watermark::{Marking, Watermark};
 
 /// The deepest tournament that a key may ask for. The g-values of one token fit one machine word.
 pub const MAX_DEPTH: usize = 64;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::message::{Ngrams, OpenMessage};
+use super::synthid::sha256::message::{Ngrams, OpenMessage};
 use super::{GBits, Key, SamplingTable, Scheme};
 
 /// Multiplier of the reference's linear congruential hash (newlib's and musl's).
@@ -44,18 +44,18 @@ impl Key {
         let state = match &scheme {
             Scheme::Sha256 { depth, ngram_len } => {
                 let mut block_key = [0; 32];
-                self.expand(&[b"synthid-sha256/block-key/", &[*depth, *ngram_len]], &mut block_key);
+                self.secret().expand(&[b"synthid-sha256/block-key/", &[*depth, *ngram_len]], &mut block_key);
                 State::Sha256 { block_key }
             }
             Scheme::Hf { table, .. } => State::Hf {
-                keys: self.layer_keys(),
+                keys: self.secret().layer_keys(),
                 table: match table {
                     SamplingTable::Seeded { size, seed } => torch_random_bits(*seed, *size as usize),
                     SamplingTable::Explicit(entries) => entries.clone(),
                 },
             },
             Scheme::DeepMind { .. } => {
-                let keys = self.layer_keys();
+                let keys = self.secret().layer_keys();
                 State::DeepMind { iv: deepmind_iv(&keys), keys }
             }
         };
@@ -245,7 +245,7 @@ mod tests {
     fn sha256_layout_is_key_context_token() {
         let key = key(64, 3, 7);
         let mut block_key = [0; 32];
-        key.expand(&[b"synthid-sha256/block-key/", &[64, 3]], &mut block_key);
+        key.secret().expand(&[b"synthid-sha256/block-key/", &[64, 3]], &mut block_key);
         let message =
             [&block_key[..], &1u32.to_le_bytes(), &65_536u32.to_le_bytes(), &255_999u32.to_le_bytes()];
         let digest = Sha256::digest(message.concat());
@@ -259,7 +259,7 @@ mod tests {
         for ngram_len in 2..=64u8 {
             let key = key(64, ngram_len, 3);
             let mut message = vec![0; 32];
-            key.expand(&[b"synthid-sha256/block-key/", &[64, ngram_len]], &mut message);
+            key.secret().expand(&[b"synthid-sha256/block-key/", &[64, ngram_len]], &mut message);
             let context: Vec<u32> = (1..u32::from(ngram_len)).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
             message.extend(context.iter().chain(&[77]).flat_map(|token| token.to_le_bytes()));
             let digest = Sha256::digest(message);

@@ -17,7 +17,7 @@
 
 use super::model::BayesianModel;
 use super::sigmoid::sigmoid;
-use crate::scheme::gvalues::GBits;
+use crate::scheme::GBits;
 use crate::split_mix;
 
 /// How to fit.

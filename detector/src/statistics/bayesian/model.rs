@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::error::BayesianError;
 use super::limits::MAX_DEPTH;
 use super::sigmoid::sigmoid;
-use crate::scheme::gvalues::GBits;
+use crate::scheme::GBits;
 
 /// The weights of a Bayesian detector. Those of `transformers` are f32; all arithmetic is f64 in a fixed order with
 /// nothing but +, −, ×, / so that every machine computes the same ratio to the last bit.

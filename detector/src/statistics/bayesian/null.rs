@@ -181,7 +181,7 @@ impl Histogram {
 mod tests {
     use super::super::model::tests::small;
     use super::*;
-    use crate::scheme::gvalues::GBits;
+    use crate::scheme::GBits;
     use crate::statistics::llr::lattice::lattice;
 
     /// The walk's ratios are, to the last bit, those that `score` computes.

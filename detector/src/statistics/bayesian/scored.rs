@@ -9,7 +9,7 @@ use super::error::BayesianError;
 use super::format::{read, write};
 use super::model::BayesianModel;
 use super::null::{EXACT_LAYERS, enumerate};
-use crate::scheme::gvalues::GBits;
+use crate::scheme::GBits;
 use crate::statistics::llr::enumerate::{Laws, available_threads};
 use crate::statistics::llr::lattice::{POINTS_A_NAT, STEP, lattice};
 use crate::statistics::method::Method;

@@ -12,7 +12,7 @@
 //! one order with `+` and `*` alone, so that LR is the same `f64` on every machine.
 
 use super::lattice::{CELL_SHIFT, lattice};
-use crate::scheme::gvalues::GBits;
+use crate::scheme::GBits;
 use crate::statistics::null::TableNull;
 
 /// Most classes of a mixture.

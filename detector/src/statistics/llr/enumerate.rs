@@ -149,7 +149,7 @@ impl Histogram {
 mod tests {
     use super::super::lattice::{STEP, lattice};
     use super::*;
-    use crate::scheme::gvalues::GBits;
+    use crate::scheme::GBits;
 
     fn mixture(depth: usize) -> EntropyClasses {
         let row = |start: f64| (0..depth).map(|l| start - 0.01 * l as f64).collect();

@@ -8,7 +8,7 @@
 //! tokens, which matters for tiny classes only.
 
 use super::classes::{ClassesError, EntropyClasses, MAX_CLASSES, MAX_DEPTH};
-use crate::scheme::gvalues::GBits;
+use crate::scheme::GBits;
 
 /// Rounds at most.
 const ROUNDS: usize = 400;

@@ -14,7 +14,7 @@ use super::classes::{ClassesError, EntropyClasses};
 use super::enumerate::{Laws, available_threads, enumerate};
 use super::lattice::{POINTS_A_NAT, STEP, lattice};
 
-use crate::scheme::gvalues::GBits;
+use crate::scheme::GBits;
 use crate::statistics::null::TableNull;
 
 /// What a profile file says it is.

@@ -20,9 +20,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::atomic_file;
+use super::{Key, TokenizerBinding};
+use crate::scheme::{KeyError, SamplingTable, Scheme, Secret};
 
-use super::{Key, KeyError, SamplingTable, Scheme, Secret, TokenizerBinding};
+use crate::atomic_file;
 
 const MAGIC: &[u8; 8] = b"WMGENKEY";
 const VERSION: u16 = 1;
@@ -218,7 +219,7 @@ impl Key {
         else {
             return Err(KeyError::ExportNative);
         };
-        let keys = self.layer_keys();
+        let keys = self.secret().layer_keys();
         let mut json = Zeroizing::new(String::with_capacity(256 + 24 * keys.len()));
         json.push_str("{\"ngram_len\": ");
         json.push_str(&self.scheme().ngram_len().to_string());

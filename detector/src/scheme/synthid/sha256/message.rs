@@ -7,8 +7,8 @@
 use sha2::block_api::compress256;
 use zeroize::Zeroizing;
 
-use super::GBits;
 use super::lanes::{Digests, LANES, Lanes, Set};
+use crate::scheme::GBits;
 
 /// The initial state of SHA-256 (FIPS 180-4, section 5.3.3).
 const SHA256_START: [u32; 8] =
@@ -60,7 +60,7 @@ fn side_by_side(count: usize) -> usize {
 
 /// The padded message, all of it but the token. With contexts of up to four tokens it is one block, so a candidate costs
 /// one compression and nothing else.
-pub(super) struct OpenMessage {
+pub(in crate::scheme) struct OpenMessage {
     /// SHA-256's state after the blocks before the token's.
     state: [u32; 8],
     /// The block that holds the token, and the next one where the padding runs into it.
@@ -72,7 +72,7 @@ pub(super) struct OpenMessage {
 }
 
 impl OpenMessage {
-    pub(super) fn new(key: &[u8; 32], context: &[u32]) -> Self {
+    pub(in crate::scheme) fn new(key: &[u8; 32], context: &[u32]) -> Self {
         let mut state = SHA256_START;
         let mut blocks = Zeroizing::new([[0; 64]; 2]);
         blocks[0][..32].copy_from_slice(key);
@@ -95,7 +95,7 @@ impl OpenMessage {
     }
 
     /// The g-values of each of `tokens` in the token's place, into as many entries of `g`, with the bits of `mask`.
-    pub(super) fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits], mask: u64) {
+    pub(in crate::scheme) fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits], mask: u64) {
         let count = tokens.len().min(g.len());
         let done = match Lanes::detect() {
             Some(lanes) if self.count == 1 && (KEY_WORDS..=LAST_WORD).contains(&(self.at / 4)) => {
@@ -193,12 +193,12 @@ impl<'t> Ngrams<'t> {
     }
 
     /// The n-grams.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &'t [u32]> + '_ {
+    pub(in crate::scheme) fn iter(&self) -> impl Iterator<Item = &'t [u32]> + '_ {
         self.each.iter().copied()
     }
 
     /// Replaces `g` by the g-values of the last token of each n-gram after the others, with the bits of `mask`.
-    pub(super) fn g_bits(&self, key: &[u8; 32], g: &mut Vec<GBits>, mask: u64) {
+    pub(in crate::scheme) fn g_bits(&self, key: &[u8; 32], g: &mut Vec<GBits>, mask: u64) {
         g.clear();
         g.resize(self.each.len(), GBits(0));
         let Some(len) = self.each.first().map(|ngram| ngram.len()) else { return };

@@ -1,0 +1,193 @@
+//! Which positions carry the mark: the one rule that generator and detector share.
+//!
+//! A position is marked, and scored, only if its whole context was generated in this response and has not come up
+//! before, in the prompt or in the response. The history is complete. So the generator's receipt and the detector's
+//! mask are the same positions when the detector knows the prompt, and no fixed end of a prompt gives every answer
+//! the same first draw. Why the *context* must be fresh and not only the n-gram: STATISTICS in `docs/statistics.md`.
+//!
+//! The compat schemes mark what their reference marks: a context of zeros before the first token, the last
+//! `context_history_size` contexts as history, and the prompt plays no part.
+
+use super::Prf;
+pub(crate) use reference::ReferenceHistory;
+use seen::{Seen, context_id};
+pub use stream::{ContextStream, Piece};
+
+mod filter;
+mod fresh;
+mod reference;
+mod seen;
+mod stream;
+
+/// What the rule says of the position whose token comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PositionKind {
+    /// Carries the mark, and counts in the detector.
+    Marked,
+    /// Its context is not wholly part of this response yet.
+    IncompleteContext,
+    /// Its context came up before.
+    RepeatedContext,
+}
+
+/// Follows a sequence token by token and tells for each next position whether it carries the mark.
+#[derive(Clone, Debug)]
+pub struct ContextTracker {
+    /// The last H tokens (fewer at the very start), oldest first; includes the prompt's.
+    window: Vec<u32>,
+    context_len: usize,
+    /// Tokens of the response so far.
+    generated: usize,
+    history: History,
+}
+
+#[derive(Clone, Debug)]
+enum History {
+    Complete(Seen),
+    Reference { history: ReferenceHistory, prf: Prf },
+}
+
+impl ContextTracker {
+    /// The tracker of a response to `prompt` (which may be empty) under `prf`'s scheme.
+    pub fn new(prf: &Prf, prompt: &[u32]) -> Self {
+        let context_len = prf.scheme().context_len();
+        match ReferenceHistory::of(prf.scheme()) {
+            None => Self::complete(context_len, prompt),
+            Some(history) => Self {
+                window: std::iter::repeat_n(0, context_len).collect(),
+                context_len,
+                generated: 0,
+                history: History::Reference { history, prf: prf.clone() },
+            },
+        }
+    }
+
+    /// The tracker with a complete history, whatever the scheme: what p-values rest on.
+    pub fn complete(context_len: usize, prompt: &[u32]) -> Self {
+        Self::bounded(context_len, prompt, usize::MAX)
+    }
+
+    /// As [`complete`](Self::complete) in bounded memory: the first `limit` contexts are kept as they are, later ones
+    /// in a filter that may take a new context for a repeated one but never the reverse. So a position that counts
+    /// here counts with the complete history too.
+    pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
+        let mut tracker = Self {
+            window: Vec::with_capacity(context_len),
+            context_len,
+            generated: 0,
+            history: History::Complete(Seen::new(limit)),
+        };
+        for &token in prompt {
+            tracker.push(token);
+        }
+        tracker.generated = 0;
+        tracker
+    }
+
+    /// Whether the history has grown beyond the limit of [`bounded`](Self::bounded).
+    pub fn is_approximate(&self) -> bool {
+        matches!(&self.history, History::Complete(seen) if seen.is_approximate())
+    }
+
+    /// The rule for the position whose token comes next.
+    pub fn next_position(&self) -> PositionKind {
+        match &self.history {
+            History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
+            History::Complete(seen) if seen.contains(context_id(&self.window)) => {
+                PositionKind::RepeatedContext
+            }
+            History::Reference { history, prf }
+                if history.contains(prf.context(&self.window).reference_hash()) =>
+            {
+                PositionKind::RepeatedContext
+            }
+            History::Complete(_) | History::Reference { .. } => PositionKind::Marked,
+        }
+    }
+
+    /// The context of the next position, oldest token first. Shorter than H only where the position is not marked.
+    pub fn context(&self) -> &[u32] {
+        &self.window
+    }
+
+    /// Appends the token of the next position; its context counts as seen from here on.
+    pub fn push(&mut self, token: u32) {
+        self.advance(token);
+    }
+
+    /// [`next_position`](Self::next_position) and [`push`](Self::push) in one: what the rule says of the position that
+    /// `token` takes.
+    pub fn advance(&mut self, token: u32) -> PositionKind {
+        let complete = self.window.len() == self.context_len;
+        let fresh = complete
+            && match &mut self.history {
+                History::Complete(seen) => seen.insert(context_id(&self.window)),
+                History::Reference { history, prf } => {
+                    history.insert(prf.context(&self.window).reference_hash())
+                }
+            };
+        let kind = match &self.history {
+            History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
+            _ if fresh => PositionKind::Marked,
+            _ => PositionKind::RepeatedContext,
+        };
+        if complete {
+            self.window.rotate_left(1);
+            self.window.pop();
+        }
+        self.window.push(token);
+        self.generated += 1;
+        kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(prompt: &[u32], response: &[u32]) -> String {
+        let mut tracker = ContextTracker::complete(2, prompt);
+        response
+            .iter()
+            .map(|&token| {
+                let kind = tracker.next_position();
+                tracker.push(token);
+                match kind {
+                    PositionKind::Marked => 'm',
+                    PositionKind::IncompleteContext => 'i',
+                    PositionKind::RepeatedContext => 'r',
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_context_is_marked_once() {
+        assert_eq!(kinds(&[], &[1, 2, 3, 1, 2, 3, 1, 2]), "iimmmrrr");
+    }
+
+    #[test]
+    fn the_prompt_is_part_of_the_history() {
+        // (1, 2) stands in the prompt; (2, 1) spans the border.
+        assert_eq!(kinds(&[5, 1, 2], &[1, 2, 9, 2, 1, 7]), "iirmmr");
+    }
+
+    /// A filter may only lose positions, and with few contexts it loses none.
+    #[test]
+    fn a_bounded_history_counts_no_more_than_the_complete_one() {
+        let ids: Vec<u32> = (0..3_000_u32).map(|i| i.wrapping_mul(2_654_435_761) >> 26).collect();
+        let marked = |mut tracker: ContextTracker| -> Vec<bool> {
+            ids.iter()
+                .map(|&token| {
+                    let marked = tracker.next_position() == PositionKind::Marked;
+                    tracker.push(token);
+                    marked
+                })
+                .collect()
+        };
+        let complete = marked(ContextTracker::complete(2, &[]));
+        for limit in [0, 1, 100, usize::MAX] {
+            assert_eq!(marked(ContextTracker::bounded(2, &[], limit)), complete);
+        }
+    }
+}

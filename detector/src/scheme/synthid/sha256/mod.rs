@@ -1,0 +1,4 @@
+//! `synthid-sha256`.
+
+mod lanes;
+pub(in crate::scheme) mod message;

@@ -1,0 +1,98 @@
+//! Putting a mark on texts.
+
+use super::{ContextTracker, Distribution, GBits, KeyedContext, PositionKind, Prf};
+
+/// A mark to put on texts: a key's function and the number of competitors a match.
+#[derive(Clone, Debug)]
+pub struct Watermark {
+    prf: Prf,
+    leaves: u32,
+}
+
+impl Watermark {
+    /// The non-distortionary mark: two leaves.
+    pub fn new(prf: Prf) -> Self {
+        Self { prf, leaves: 2 }
+    }
+
+    /// With more competitors a match: a stronger mark that changes the text's distribution.
+    ///
+    /// # Panics
+    /// If `leaves` is less than 2.
+    pub fn with_leaves(prf: Prf, leaves: u32) -> Self {
+        assert!(leaves >= 2, "a match needs two competitors");
+        Self { prf, leaves }
+    }
+
+    /// Starts the response to `prompt` (empty if there is none).
+    pub fn start(&self, prompt: &[u32]) -> Marking {
+        Marking {
+            watermark: self.clone(),
+            tracker: ContextTracker::new(&self.prf, prompt),
+            g: Vec::new(),
+            marked: 0,
+            repeated: 0,
+        }
+    }
+}
+
+/// One response being marked: call [`Marking::apply`] on the candidates of each position, draw, and report the drawn
+/// token with [`Marking::push`].
+#[derive(Clone, Debug)]
+pub struct Marking {
+    watermark: Watermark,
+    tracker: ContextTracker,
+    /// g-values of the candidates, kept to spare an allocation a step.
+    g: Vec<GBits>,
+    marked: usize,
+    repeated: usize,
+}
+
+impl Marking {
+    /// Puts the mark on the candidates of the next position, if the rule says that it carries one; tells what the
+    /// rule said. Must come last: after temperature, top-k, top-p and penalties, right before the draw.
+    pub fn apply(&mut self, candidates: &mut Distribution) -> PositionKind {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method's type has one lifetime only"
+        )]
+        self.apply_with(candidates, |keyed, tokens, g| keyed.g_bits_of(tokens, g))
+    }
+
+    /// As [`apply`](Self::apply), with `hash` in the place of [`KeyedContext::g_bits_of`]: for a caller who shares the
+    /// hashes of many candidates among threads. It must fill all entries as that does.
+    pub fn apply_with(
+        &mut self,
+        candidates: &mut Distribution,
+        hash: impl FnOnce(&KeyedContext<'_>, &[u32], &mut [GBits]),
+    ) -> PositionKind {
+        let kind = self.tracker.next_position();
+        match kind {
+            PositionKind::Marked => {
+                let keyed = self.watermark.prf.context(self.tracker.context());
+                self.g.resize(candidates.tokens().len(), GBits::default());
+                hash(&keyed, candidates.tokens(), &mut self.g);
+                candidates.tournament(&self.g, self.watermark.prf.scheme().depth(), self.watermark.leaves);
+                self.marked += 1;
+            }
+            PositionKind::RepeatedContext => self.repeated += 1,
+            PositionKind::IncompleteContext => {}
+        }
+        kind
+    }
+
+    /// Appends the drawn token.
+    pub fn push(&mut self, token: u32) {
+        self.tracker.push(token);
+    }
+
+    /// Positions that were marked so far.
+    pub fn marked_tokens(&self) -> usize {
+        self.marked
+    }
+
+    /// Positions that were left alone because their context had come up before.
+    pub fn repeated_contexts(&self) -> usize {
+        self.repeated
+    }
+}
