@@ -67,12 +67,11 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
 #[test]
 fn calibrate_flags_what_score_calls_watermarked() {
     let place = Place::new();
-    let rows: Vec<String> = (0..40)
-        .map(|i| format!("{{\"tokens\": {:?}}}", response(Some(&key(1)), &[], 12 + i as usize, i)))
-        .collect();
+    let rows: Vec<String> =
+        (0..60).map(|i| format!("{{\"tokens\": {:?}}}", response(None, &[], 40, i))).collect();
     place.write("corpus.jsonl", rows.join("\n"));
     let flagged = |detector: &str| -> u64 {
-        let input = format!("corpus.jsonl --jsonl --tokens --fpr 0.001 --json {detector}");
+        let input = format!("corpus.jsonl --jsonl --tokens --fpr 0.3 --json {detector}");
         let calibrated = place.run(&format!("calibrate {input} --keys 9 --seed 1")).code(0).out();
         let calibrated: CalibrationReport = serde_json::from_str(&calibrated).unwrap();
         assert_eq!(calibrated.detector, Method::Llr, "{detector}");
