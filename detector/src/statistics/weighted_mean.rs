@@ -20,12 +20,15 @@ use crate::scheme::GBits;
 /// Largest depth whose g-bits fit a [`GBits`].
 pub(super) const MAX_DEPTH: usize = 64;
 
+/// What a one adds to a token's entry beside its weight; no token's weighted sum is as large.
+const ONE: u64 = 1 << 32;
+
 /// The weighted mean for keys of one depth.
 #[derive(Clone, Debug)]
 pub struct WeightedMean {
     null: WeightedNull,
-    /// `tables[i][b]` = Σ of the weights of the layers 8 i + j for which bit j of b is set.
-    tables: Vec<[u32; 256]>,
+    /// `tables[i][b]` = Σ of [`ONE`] + a_l over the layers l = 8 i + j for which bit j of b is set.
+    tables: Vec<[u64; 256]>,
 }
 
 impl WeightedMean {
@@ -34,9 +37,8 @@ impl WeightedMean {
     pub fn new(depth: usize) -> Self {
         let weights = weights(depth.clamp(1, MAX_DEPTH));
         let table = |chunk: &[u32]| {
-            std::array::from_fn(|byte| {
-                chunk.iter().enumerate().filter(|(bit, _)| byte >> bit & 1 == 1).map(|(_, &a)| a).sum()
-            })
+            let ones = |byte: usize| chunk.iter().enumerate().filter(move |(bit, _)| byte >> bit & 1 == 1);
+            std::array::from_fn(|byte| ones(byte).map(|(_, &a)| ONE + u64::from(a)).sum())
         };
         Self { null: WeightedNull::new(&weights), tables: weights.chunks(8).map(table).collect() }
     }
@@ -49,8 +51,18 @@ impl WeightedMean {
         sample.g_bits(self.method(), &(self.depth()..=self.depth()))
     }
 
-    /// Σ a_l g_l of one token; bits at the depth and above count nothing.
-    fn of(&self, g: GBits) -> u32 {
+    /// Returns the sum and the number of ones, which is the sum of the [`Mean`], in one pass: what the reference's two
+    /// scores need.
+    ///
+    /// # Errors
+    /// Returns an error if the values are not g-bits of its depth.
+    pub fn sum_and_ones(&self, sample: Sample<'_>) -> Result<(i64, i64), UnsupportedEvidence> {
+        let add = |(sum, ones), both: u64| (sum + (both % ONE) as i64, ones + (both / ONE) as i64);
+        Ok(self.g_bits(sample)?.map(|g| self.of(g)).fold((0, 0), add))
+    }
+
+    /// Σ a_l g_l + [`ONE`] Σ g_l of one token; bits at the depth and above count nothing.
+    fn of(&self, g: GBits) -> u64 {
         let bytes = g.0.to_le_bytes();
         self.tables.iter().zip(bytes).map(|(table, byte)| table[usize::from(byte)]).sum()
     }
@@ -70,11 +82,11 @@ impl Statistic for WeightedMean {
     }
 
     fn values(&self, sample: Sample<'_>) -> Result<Vec<i32>, UnsupportedEvidence> {
-        Ok(self.g_bits(sample)?.map(|g| self.of(g) as i32).collect())
+        Ok(self.g_bits(sample)?.map(|g| (self.of(g) % ONE) as i32).collect())
     }
 
     fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence> {
-        Ok(self.g_bits(sample)?.map(|g| i64::from(self.of(g))).sum())
+        Ok(self.g_bits(sample)?.map(|g| (self.of(g) % ONE) as i64).sum())
     }
 
     fn smallest_sum(&self, _tokens: u64) -> i64 {
@@ -150,13 +162,18 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_have_the_weighted_sum_of_the_layers() {
+    fn the_tables_have_the_weighted_sum_and_the_ones_of_the_layers() {
         for depth in [1, 7, 8, 30, 33, 64] {
             let (mean, weights) = (WeightedMean::new(depth), weights(depth));
             for g in [0, 1, 0x8000_0000_0000_0001, 0x0123_4567_89ab_cdef, u64::MAX] {
-                let expected: u64 =
-                    weights.iter().enumerate().map(|(l, &a)| u64::from(a) * (g >> l & 1)).sum();
-                assert_eq!(u64::from(mean.of(GBits(g))), expected, "depth {depth}, {g:x}");
+                let one = |l: usize| (g >> l & 1) as i64;
+                let expected: i64 = weights.iter().enumerate().map(|(l, &a)| i64::from(a) * one(l)).sum();
+                let (g, ones) = ([GBits(g); 3], (0..depth).map(one).sum::<i64>());
+                let sample = Sample::layers(depth, &g);
+                assert_eq!(mean.values(sample).unwrap(), [expected as i32; 3], "depth {depth}, {g:x?}");
+                assert_eq!(mean.sum(sample).unwrap(), 3 * expected);
+                assert_eq!(mean.sum_and_ones(sample).unwrap(), (3 * expected, 3 * ones));
+                assert_eq!(Mean::new(depth).sum(sample).unwrap(), 3 * ones);
             }
         }
     }
