@@ -4,7 +4,7 @@
 //! them, so one that is unlucky under the deployed key raises every document's score. A position whose n-gram is
 //! listed is left out: a decision by the text alone, so p stays what it was.
 //!
-//! The file is either plain text, one passage a line, or the JSON that `wmdetect calibrate --write-ignore` writes:
+//! The file is either plain text, one passage a line, or the JSON that calibration writes ([`IgnoreFile`]):
 //!
 //! ```json
 //! {"schema_version": 1, "ngram_len": 5, "tokenizer": "413263…",
@@ -46,7 +46,7 @@ pub struct IgnorePassage {
     /// Its token ids; absent if it was written by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<u32>>,
-    /// Its text; beside `tokens` only for the reader.
+    /// Its text. Where there are `tokens` it is for the reader only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// How many documents had it, for the reader.
@@ -68,8 +68,7 @@ pub enum IgnoreError {
     },
     /// It is JSON, but not ours.
     #[error(
-        "the ignore file {path} is not the JSON of `wmdetect calibrate --write-ignore`: {message}; expected that, or \
-         plain text with one passage a line"
+        "the ignore file {path} is not the JSON of one: {message}; expected that, or plain text with one passage a line"
     )]
     Json {
         /// The file.
@@ -122,7 +121,7 @@ pub struct IgnoreList {
 }
 
 impl IgnoreList {
-    /// Nothing is ignored yet; `ngram_lens` are H + 1 of the keys that the list is for.
+    /// Makes an empty list for keys with these H + 1.
     pub fn new(ngram_lens: impl IntoIterator<Item = usize>) -> Self {
         Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
     }
@@ -130,7 +129,7 @@ impl IgnoreList {
     /// Reads an ignore file for keys with these H + 1. Without a `tokenizer` the file must list token ids only.
     ///
     /// # Errors
-    /// [`IgnoreError`], which names the file, or the tokenizer's own.
+    /// Returns an error if the file cannot be read, is not an ignore file, or does not fit the tokenizer.
     pub fn read(
         path: impl AsRef<Path>,
         ngram_lens: impl IntoIterator<Item = usize>,
@@ -172,7 +171,7 @@ impl IgnoreList {
     /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space.
     ///
     /// # Errors
-    /// The tokenizer's own.
+    /// Returns the tokenizer's error.
     #[cfg(feature = "text")]
     pub fn add_text(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), TextError> {
         let short = self.short;
@@ -182,22 +181,22 @@ impl IgnoreList {
         Ok(())
     }
 
-    /// Whether the n-gram is listed.
+    /// Returns whether the n-gram is listed.
     pub fn contains(&self, ngram: &[u32]) -> bool {
         self.ngrams.get(&ngram.len()).is_some_and(|ngrams| ngrams.contains(ngram))
     }
 
-    /// Number of n-grams.
+    /// Returns the number of n-grams.
     pub fn len(&self) -> usize {
         self.ngrams.values().map(HashSet::len).sum()
     }
 
-    /// Whether nothing is listed.
+    /// Returns whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Passages that were too short to hold an n-gram, so that they have no effect.
+    /// Returns the number of passages that were too short to hold an n-gram. They have no effect.
     pub fn short_passages(&self) -> usize {
         self.short
     }

@@ -37,7 +37,7 @@ struct Document {
 }
 
 impl Corpus {
-    /// No document yet; `ngram_len` is H + 1.
+    /// Makes a corpus without documents; `ngram_len` is H + 1.
     pub fn new(ngram_len: usize) -> Self {
         Self {
             ngram_len,
@@ -79,22 +79,22 @@ impl Corpus {
         self.ngram_len
     }
 
-    /// Number of documents.
+    /// Returns the number of documents.
     pub fn len(&self) -> usize {
         self.documents.len()
     }
 
-    /// Whether there is no document.
+    /// Returns whether there is no document.
     pub fn is_empty(&self) -> bool {
         self.documents.is_empty()
     }
 
-    /// Tokens of all documents.
+    /// Returns the number of tokens of all documents.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// Positions that count, in all documents.
+    /// Returns the number of positions that count, in all documents.
     pub fn scored_tokens(&self) -> u64 {
         self.documents.iter().map(|document| document.scored.len() as u64).sum()
     }
@@ -131,7 +131,7 @@ impl Corpus {
         counts
     }
 
-    /// The passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram is in
+    /// Returns the passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram is in
     /// one of them, and what is part of a longer one is not repeated.
     pub fn shared_passages(&self, least: u64) -> Vec<Passage> {
         let counts = self.document_counts();

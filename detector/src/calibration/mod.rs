@@ -137,7 +137,7 @@ pub struct SharedPassage {
     pub p: PValue,
 }
 
-/// The least number of documents that makes an n-gram a shared one, if nobody said.
+/// Returns the least number of documents that makes an n-gram a shared one, where the options name none.
 pub fn default_least_documents(documents: usize) -> u64 {
     (documents as u64).div_ceil(100).max(3)
 }

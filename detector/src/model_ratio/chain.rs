@@ -3,7 +3,7 @@
 //! An edited text is marked in stretches. One replaced word takes the mark from its own token and from the H tokens
 //! whose context it is part of, and each such token, if judged as marked, costs more evidence than a marked one gives. So
 //! the alternative is a hidden chain: a state "marked", whose tokens count with LR, states "k tokens since the last edit"
-//! for k ≤ H, and a state "written by somebody else", whose tokens count with factor 1. For any transition matrix A with
+//! for k ≤ H, and a state "written by another hand", whose tokens count with factor 1. For any transition matrix A with
 //! rows that sum to 1, α_t = (α_{t−1} A) ∘ factor has E\[Σ α_t | past\] = Σ α_{t−1}: a martingale like the product itself.
 //! So is any mixture of chains with fixed weights. In place of LR a chain may take any factor of mean 1, such as those of
 //! [`doubt`](super::doubt); each chain is mixed with each of them.
@@ -103,33 +103,33 @@ impl Grid {
         Self { chains, doubts: PROMPTED.to_vec(), context_len }
     }
 
-    /// The same chains for a text whose prompt is not known: one fifth on a model that is right everywhere, four fifths on
+    /// Returns the same chains for a text whose prompt is not known: one fifth on a model that is right everywhere, four fifths on
     /// one in doubt at level 0.1.
     pub fn without_prompt(context_len: usize) -> Self {
         Self::new(context_len).with_doubts(UNPROMPTED.to_vec())
     }
 
-    /// The plain product of the ratios: for a text that is known to be as it was generated, by this model.
+    /// Returns the plain product of the ratios, for a text that is known to be unchanged since this model wrote it.
     pub fn unedited(context_len: usize) -> Self {
         Self { chains: vec![(1.0, Chain::edits(0.0))], doubts: vec![(1.0, Doubt::NONE)], context_len }
     }
 
-    /// The same chains under other doubts, whose weights add up to 1.
+    /// Returns the same chains under other doubts, whose weights add up to 1.
     pub fn with_doubts(self, doubts: Vec<(f64, Doubt)>) -> Self {
         Self { doubts, ..self }
     }
 
-    /// Tokens of a context, H.
+    /// Returns H, the number of tokens of a context.
     pub fn context_len(&self) -> usize {
         self.context_len
     }
 
-    /// Weights and chains.
+    /// Returns the weights and the chains.
     pub fn chains(&self) -> &[(f64, Chain)] {
         &self.chains
     }
 
-    /// Weights and doubts.
+    /// Returns the weights and the doubts.
     pub fn doubts(&self) -> &[(f64, Doubt)] {
         &self.doubts
     }
@@ -299,7 +299,7 @@ impl Mixture {
         self.ln_e
     }
 
-    /// ln of the greatest E so far, at least 0.
+    /// Returns ln of the greatest E so far, at least 0.
     pub(super) fn ln_sup(&self) -> f64 {
         self.ln_sup
     }

@@ -10,7 +10,7 @@
 //! (1 − w) LR + w TR.
 //!
 //! Its mean over a random key is exactly 1, given all that came before: LR and TR have mean 1 each under the g-values of a
-//! fresh context, TR even where the token is no candidate, and w depends on the text and the model alone. Where p(x) is
+//! fresh context, TR even where the token is not a candidate, and w depends on the text and the model alone. Where p(x) is
 //! well above c the model decides; where it is far below, the g-bits decide and no evidence is lost to p.
 
 use super::ratio::ModelRatio;
@@ -27,12 +27,12 @@ impl Doubt {
     /// The model is right everywhere.
     pub const NONE: Self = Self { level: 0.0 };
 
-    /// w: the weight of the text-only ratio for a token of probability `p` under the model, 0 if it is no candidate.
+    /// Returns w, the weight of the text-only ratio for a token of probability `p` under the model; 0 if it is not a candidate.
     pub fn weight(&self, p: f64) -> f64 {
         if self.level == 0.0 { 0.0 } else { self.level / (self.level + p) }
     }
 
-    /// (1 − w) LR + w TR.
+    /// Returns (1 − w) LR + w TR.
     pub fn factor(&self, model: ModelRatio, text: f64) -> f64 {
         let w = self.weight(model.p);
         (1.0 - w) * model.ln_ratio.exp() + w * text

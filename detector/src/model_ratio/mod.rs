@@ -1,4 +1,4 @@
-//! The exact likelihood ratio, for whoever has the model: how much more likely the tournament of this key made each
+//! The exact likelihood ratio, where the model is known: how much more likely the tournament of this key made each
 //! token than the model alone.
 //!
 //! With the next-token distribution p of a position and the key's g-values of all candidates, a token's probability
@@ -42,7 +42,7 @@ use crate::scheme::{Distribution, Prf};
 
 /// A language model, as far as the exact ratio needs one.
 pub trait NextTokens {
-    /// Why there are no distributions.
+    /// Error of the model.
     type Error;
 
     /// Number of sampling settings S ≥ 1 for which distributions are given. The e-values of the settings are averaged,
@@ -75,10 +75,10 @@ pub struct Options {
 /// Marked texts that are simulated for each sampling setting, so that a power of 0.9 is known to within 0.03.
 const MARKED_TEXTS: usize = 100;
 
-/// The evidence that `ids`, the response to `prompt` (empty if unknown), was marked under `prf`.
+/// Returns the evidence that `ids`, the response to `prompt` (empty if unknown), was marked under `prf`.
 ///
 /// # Errors
-/// What the model says.
+/// Returns the model's error.
 pub fn verify<N: NextTokens>(
     model: &mut N,
     prf: &Prf,

@@ -9,7 +9,7 @@ use crate::scheme::GBits;
 use crate::split_mix;
 use crate::statistics::llr::EntropyClasses;
 
-/// R copies of the running e-value, each under g-values of its own, beside that of the key.
+/// R copies of the running e-value, each under random g-values.
 ///
 /// Under the null hypothesis the key's e-value and the R others are exchangeable given the text: the distributions, the
 /// mask and the grid are functions of the text, and the g-values at fresh contexts are independent fair bits for all of

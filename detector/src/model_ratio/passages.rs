@@ -8,7 +8,7 @@ use crate::segments::{StartBound, Track, Window, scan};
 const EDITS: f64 = 0.05;
 
 impl Evidence {
-    /// The passages that carry the mark, at family-wise error `fpr`: among unmarked texts at most that share has any.
+    /// Returns the passages that carry the mark, at family-wise error `fpr`: among unmarked texts at most that share has any.
     ///
     /// A window's `start` and `end` count the tokens read; the first scored token's context is included. Its `track` is
     /// the setting; each is scanned under each doubt. The distributions must have come from the tokens before alone, as those of a language model do.

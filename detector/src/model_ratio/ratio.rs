@@ -49,9 +49,9 @@ pub(super) fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> 
 /// What the key says of a token through the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelRatio {
-    /// The token's probability under the model; 0 if it is no candidate.
+    /// The token's probability under the model; 0 if it is not a candidate.
     pub p: f64,
-    /// ln LR; 0 if it is no candidate.
+    /// ln LR; 0 if it is not a candidate.
     pub ln_ratio: f64,
 }
 
@@ -60,7 +60,7 @@ pub struct ModelRatio {
 pub struct TokenRatios {
     /// Under each sampling setting.
     pub model: Vec<ModelRatio>,
-    /// The text-only likelihood ratio of its own g-bits, see [`EntropyClasses`].
+    /// The text-only likelihood ratio of the token's own g-bits, see [`EntropyClasses`].
     pub text: f64,
 }
 

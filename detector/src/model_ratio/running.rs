@@ -24,7 +24,7 @@ pub struct RunningRatio {
     mixture: Mixture,
     random: Option<RandomKeys>,
     marked: Option<MarkedTexts>,
-    /// What a marked token looks like to whoever has no model.
+    /// What a marked token looks like without the model.
     classes: EntropyClasses,
     /// Sum of the text-only lattice scores, where the text-only p-value takes its share of the level.
     text_sum: Option<i64>,
@@ -41,7 +41,7 @@ pub struct Evidence {
     /// What the key says of each token read; none where the token does not count, because its context is incomplete or
     /// came up before.
     pub tokens: Vec<Option<TokenRatios>>,
-    /// For each setting −ln p of each token read, in nats; infinite where it is no candidate.
+    /// For each setting −ln p of each token read, in nats; infinite where it is not a candidate.
     pub surprisals: Vec<Vec<f64>>,
     /// ln E over all tokens read.
     pub ln_e: f64,
@@ -89,7 +89,7 @@ impl RunningRatio {
         }
     }
 
-    /// With other chains. The choice must not depend on the key.
+    /// As [`new`](Self::new), with other chains. The choice must not depend on the key.
     pub fn with_grid(prf: &Prf, prompt: &[u32], settings: usize, grid: Grid) -> Self {
         let settings = settings.max(1);
         Self {
@@ -126,7 +126,7 @@ impl RunningRatio {
         self.surprisals.len()
     }
 
-    /// Goes on by one token; `next` has its distribution under each setting.
+    /// Reads one more token; `next` has its distribution under each setting.
     ///
     /// # Panics
     /// If `next` has not one distribution a setting.
@@ -167,33 +167,33 @@ impl RunningRatio {
         self.tracker.push(token);
     }
 
-    /// Tokens read.
+    /// Returns the number of tokens read.
     pub fn tokens(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Tokens that count so far.
+    /// Returns the number of tokens that count so far.
     pub fn scored_tokens(&self) -> usize {
         self.tokens.iter().flatten().count()
     }
 
-    /// ln E of the text so far.
+    /// Returns ln E of the text so far.
     pub fn ln_e(&self) -> f64 {
         self.mixture.ln_e()
     }
 
-    /// ln of the greatest E so far, at least 0.
+    /// Returns ln of the greatest E so far, at least 0.
     pub fn ln_sup(&self) -> f64 {
         self.mixture.ln_sup()
     }
 
-    /// The rank among random keys so far, if they were asked for.
+    /// Returns the rank among random keys so far, if they were asked for.
     pub fn monte_carlo(&self) -> Option<MonteCarlo> {
         let random = self.random.as_ref()?;
         Some(MonteCarlo { keys: random.len(), p: random.p_value() })
     }
 
-    /// The share of a level that 1 / sup E has, see [`Evidence::share`].
+    /// Returns the share of a level that 1 / sup E has, see [`Evidence::share`].
     pub fn share(&self) -> f64 {
         if self.text_sum.is_some() { 0.5 } else { 1.0 }
     }
@@ -210,7 +210,7 @@ impl RunningRatio {
         Some(PValue::from_ln(ln, kind(scheme.is_compat(), PKind::Exact)))
     }
 
-    /// The result.
+    /// Returns the result.
     pub fn finish(self) -> Evidence {
         Evidence {
             ln_e: self.ln_e(),
@@ -230,7 +230,7 @@ impl RunningRatio {
 }
 
 impl Evidence {
-    /// Tokens that count.
+    /// Returns the number of tokens that count.
     pub fn scored_tokens(&self) -> usize {
         self.tokens.iter().flatten().count()
     }
@@ -242,7 +242,7 @@ impl Evidence {
         PValue::from_ln(ratio.min(text), self.kind(PKind::Conservative))
     }
 
-    /// The p-value that decides: the rank among random keys where that was asked for, else [`Self::p_value`].
+    /// Returns the p-value that decides: the rank among random keys where that was asked for, else [`Self::p_value`].
     pub fn deciding(&self) -> PValue {
         self.monte_carlo.map_or(self.p_value(), |monte_carlo| PValue {
             log10: monte_carlo.p.log10() + 0.0,
@@ -266,7 +266,7 @@ impl Evidence {
         settings.min_by(|a, b| cost(a).partial_cmp(&cost(b)).unwrap_or(Ordering::Equal)).unwrap_or(0)
     }
 
-    /// The share of simulated marked texts for which sup E alone reaches `fpr`, drawn from the distributions of the likeliest setting
+    /// Returns the share of simulated marked texts for which sup E alone reaches `fpr`, drawn from the distributions of the likeliest setting
     /// at the same positions; none if no texts were simulated. It supposes that model, prompt and settings are right, and
     /// that nothing was edited.
     pub fn power(&self, fpr: f64) -> Option<f64> {
@@ -289,7 +289,7 @@ impl Evidence {
         }
     }
 
-    /// log₁₀ of [`Self::ln_ceiling`]'s e-value.
+    /// Returns log₁₀ of [`Self::ln_ceiling`]'s e-value.
     pub fn log10_ceiling(&self) -> f64 {
         self.ln_ceiling / LN_10
     }
@@ -300,7 +300,7 @@ impl Evidence {
         self.tokens.iter().map(|ratios| ratios.as_ref().map_or(0.0, factor)).collect()
     }
 
-    /// For each token read the probability that it is marked, given the whole text, if it is marked at all: a description
+    /// Returns for each token read the probability that it is marked, given the whole text, if it is marked at all: a description
     /// for a heat map, not a p-value.
     pub fn marked_probability(&self) -> Vec<f64> {
         let settings = 0..self.surprisals.len();

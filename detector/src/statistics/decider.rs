@@ -10,7 +10,7 @@ use super::sample::{EvidenceKind, UnsupportedEvidence};
 use super::statistic::Statistic;
 use super::weighted_mean::{self, WeightedMean};
 
-/// A method with what it has learnt of marked text: all that deciding needs beside a key.
+/// A method with what it has learnt of marked text: all that deciding needs, apart from a key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Decider {
@@ -25,7 +25,7 @@ pub enum Decider {
 }
 
 impl Decider {
-    /// Its method.
+    /// Returns its method.
     pub fn method(&self) -> Method {
         match self {
             Self::Mean => Method::Mean,

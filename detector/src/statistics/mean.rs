@@ -20,7 +20,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// For `depth` layers, 1 to 64.
+    /// Makes the statistic for `depth` layers, 1 to 64.
     pub fn new(depth: usize) -> Self {
         Self { depth }
     }

@@ -25,7 +25,7 @@ impl Method {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::WeightedMean, Self::Mean, Self::Llr, Self::Bayesian];
 
-    /// The name in JSON.
+    /// Returns the name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::WeightedMean => "weighted_mean",

@@ -35,17 +35,17 @@ impl PValue {
         Self { log10: (ln * std::f64::consts::LOG10_E).min(0.0) + 0.0, kind }
     }
 
-    /// p itself, never below the smallest normal `f64`: a p-value of 0 would be wrong, a larger one is safe.
+    /// Returns p itself, never below the smallest normal `f64`: a p-value of 0 would be wrong, a larger one is safe.
     pub fn p(self) -> f64 {
         10f64.powf(self.log10).max(f64::MIN_POSITIVE)
     }
 
-    /// The p-value of the best of `tries` p-values: min(1, tries · p) (Bonferroni).
+    /// Returns the p-value of the best of `tries` p-values: min(1, tries · p) (Bonferroni).
     pub fn corrected(self, tries: usize) -> Self {
         Self { log10: (self.log10 + (tries.max(1) as f64).log10()).min(0.0) + 0.0, kind: self.kind }
     }
 
-    /// Whether p ≤ `level`.
+    /// Returns whether p ≤ `level`.
     pub fn reaches(self, level: f64) -> bool {
         self.log10 <= level.log10()
     }

@@ -21,29 +21,29 @@ enum Values<'a> {
 }
 
 impl<'a> Sample<'a> {
-    /// The positions of a text that count in a p-value.
+    /// Takes the positions of a text that count in a p-value.
     pub fn scored(values: &'a TextGValues) -> Self {
         Self { mask: Some(&values.scored), ..Self::layers(values.depth, &values.g) }
     }
 
-    /// The positions of a text that count in the scores of the scheme's reference implementation.
+    /// Takes the positions of a text that count in the scores of the scheme's reference implementation.
     pub fn reference(values: &'a TextGValues) -> Self {
         Self { mask: Some(&values.reference_mask), ..Self::layers(values.depth, &values.g) }
     }
 
-    /// Tokens that all count, by their g-bits of `depth` layers.
+    /// Takes tokens that all count, by their g-bits of `depth` layers.
     pub fn layers(depth: usize, g: &'a [GBits]) -> Self {
         Self { values: Values::Layers { depth, g }, mask: None }
     }
 
-    /// What kind of values they are.
+    /// Returns what kind of values they are.
     pub fn kind(self) -> EvidenceKind {
         match self.values {
             Values::Layers { depth, .. } => EvidenceKind::Layers { depth },
         }
     }
 
-    /// How many tokens count.
+    /// Returns how many tokens count.
     pub fn tokens(self) -> u64 {
         let values = match self.values {
             Values::Layers { g, .. } => g.len(),
@@ -136,12 +136,12 @@ impl UnsupportedEvidence {
         Self { method, depths: depths.clone(), found }
     }
 
-    /// The method that was asked.
+    /// Returns the method that was asked.
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// What the values are.
+    /// Returns what the values are.
     pub fn found(&self) -> EvidenceKind {
         self.found
     }

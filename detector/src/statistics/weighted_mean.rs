@@ -20,7 +20,7 @@ use crate::scheme::GBits;
 /// Largest depth whose g-bits fit a [`GBits`].
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// What a one adds to a token's entry beside its weight; no token's weighted sum is as large.
+/// What a one adds to a token's entry in addition to its weight; no token's weighted sum is as large.
 const ONE: u64 = 1 << 32;
 
 /// The weighted mean for keys of one depth.
@@ -32,7 +32,7 @@ pub struct WeightedMean {
 }
 
 impl WeightedMean {
-    /// For `depth` layers, 1 to 64; a depth outside is brought to the nearest of them. Takes half a millisecond at
+    /// Makes the statistic for `depth` layers, 1 to 64; a depth outside is clamped to that range. Takes half a millisecond at
     /// depth 30: make one and keep it.
     pub fn new(depth: usize) -> Self {
         let weights = weights(depth.clamp(1, MAX_DEPTH));

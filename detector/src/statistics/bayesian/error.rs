@@ -39,7 +39,7 @@ pub enum BayesianError {
         /// What the parser says.
         source: serde_json::Error,
     },
-    /// The weights are no safetensors file, or lack a tensor.
+    /// The weights are not a safetensors file, or lack a tensor.
     #[error(
         "{path}: {source}; expected the tensors {BETA}, {DELTA} and {PRIOR} of a BayesianDetectorModel, as its \
          save_pretrained writes them"

@@ -72,10 +72,7 @@ pub struct FitSummary {
 #[non_exhaustive]
 pub enum FitError {
     /// Not enough texts.
-    #[error(
-        "expected at least {expected} marked texts with scored tokens, found {found}; generate more with `wmgen \
-         generate --prompts`"
-    )]
+    #[error("expected at least {expected} marked texts with scored tokens, found {found}")]
     TooFew {
         /// Least number.
         expected: usize,
@@ -104,7 +101,7 @@ const BATCH: usize = 64;
 /// the share of the work done.
 ///
 /// # Errors
-/// [`FitError`].
+/// Returns an error if there are too few texts or an option is out of range.
 pub fn fit(
     depth: usize,
     texts: &[Vec<GBits>],

@@ -51,7 +51,7 @@ impl BayesianModel {
     /// Reads a detector's directory.
     ///
     /// # Errors
-    /// [`BayesianError`], which names the file and what was expected in it.
+    /// Returns an error if a file cannot be read or is not what it should be.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, BayesianError> {
         let dir = dir.as_ref();
         Self::parse(dir, &read(&dir.join(CONFIG))?, &read(&dir.join(WEIGHTS))?)
@@ -81,7 +81,7 @@ impl BayesianModel {
     /// replaced.
     ///
     /// # Errors
-    /// [`BayesianError::Io`].
+    /// Returns an error if a file cannot be written.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<(), BayesianError> {
         let dir = dir.as_ref();
         std::fs::create_dir_all(dir).map_err(|source| io_error("write", dir, source))?;

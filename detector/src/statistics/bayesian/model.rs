@@ -38,11 +38,11 @@ pub struct Provenance {
 const PRIOR_BOUNDS: (f64, f64) = (1e-5, 1.0 - 1e-5);
 
 impl BayesianModel {
-    /// From `beta` \[m\], `delta` \[m, m\] row by row, and the prior.
+    /// Makes a model from `beta` \[m\], `delta` \[m, m\] row by row, and the prior.
     ///
     /// # Errors
-    /// [`BayesianError::Depth`] unless 1 ≤ m ≤ [`MAX_DEPTH`], [`BayesianError::Shape`] unless `delta` has m² numbers,
-    /// [`BayesianError::NotFinite`] if a number is not finite.
+    /// Returns an error if m is not between 1 and [`MAX_DEPTH`], if `delta` does not have m² numbers, or if a number is not
+    /// finite.
     pub fn new(beta: &[f32], delta: &[f32], prior: f32) -> Result<Self, BayesianError> {
         let depth = beta.len();
         if !(1..=MAX_DEPTH).contains(&depth) {
@@ -70,17 +70,17 @@ impl BayesianModel {
         })
     }
 
-    /// Layers m.
+    /// Returns the number of layers m.
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// beta, one number a layer.
+    /// Returns beta, one number a layer.
     pub fn beta(&self) -> &[f64] {
         &self.beta
     }
 
-    /// delta's row of layer `layer` < m: the weights of the layers before it.
+    /// Returns delta's row of layer `layer` < m: the weights of the layers before it.
     pub fn delta(&self, layer: usize) -> &[f64] {
         &self.delta[layer * self.depth..][..layer]
     }
@@ -90,23 +90,23 @@ impl BayesianModel {
         &self.delta
     }
 
-    /// P(marked) before the text is seen, as stored.
+    /// Returns P(marked) before the text is seen, as stored.
     pub fn prior(&self) -> f64 {
         self.prior
     }
 
-    /// Where the detector comes from.
+    /// Returns where the detector comes from.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
     }
 
-    /// The same weights with this note of where they come from.
+    /// Returns the same weights with this note of where they come from.
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
         self
     }
 
-    /// The same detector for marks of fewer layers: its first `layers`, at least 1. A layer's factor depends on earlier
+    /// Returns the same detector for marks of fewer layers: its first `layers`, at least 1. A layer's factor depends on earlier
     /// layers only.
     pub fn truncated(&self, layers: usize) -> Self {
         let layers = layers.clamp(1, self.depth);
@@ -146,7 +146,7 @@ impl BayesianModel {
         self.posterior_of(scored.into_iter().map(|g| self.ratio(g).ln()).sum())
     }
 
-    /// The same from Σ ln [`ratio`](Self::ratio).
+    /// Returns the same from Σ ln [`ratio`](Self::ratio).
     pub fn posterior_of(&self, ln_ratio: f64) -> f64 {
         let prior = self.prior.clamp(PRIOR_BOUNDS.0, PRIOR_BOUNDS.1);
         sigmoid(prior.ln() - (1.0 - prior).ln() + ln_ratio)

@@ -1,4 +1,4 @@
-//! A detector ready to score: the weights with the laws of their lattice score, kept beside them in `null.json`.
+//! A detector ready to score: the weights with the laws of their lattice score. The laws are kept in `null.json`.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -75,13 +75,13 @@ const BUILTIN: (&str, &[u8], &[u8], &[u8]) = (
 );
 
 impl Bayesian {
-    /// With these weights. All patterns of their layers are counted when that is first needed, which takes some seconds
+    /// Makes a detector with these weights. All patterns of their layers are counted when that is first needed, which takes some seconds
     /// at 30 layers.
     pub fn new(model: BayesianModel) -> Self {
         Self { model, tables: OnceLock::new() }
     }
 
-    /// The detector that ships with the crate: 30 layers, fitted to texts of Gemma 3 270M at temperatures from 0.35 to
+    /// Returns the detector that ships with the crate: 30 layers, fitted to texts of Gemma 3 270M at temperatures from 0.35 to
     /// 1 under throw-away keys.
     pub fn builtin() -> &'static Self {
         static DETECTOR: OnceLock<Bayesian> = OnceLock::new();
@@ -98,7 +98,7 @@ impl Bayesian {
     /// counted and, if the directory can be written, kept there; `tell` gets a sentence about that.
     ///
     /// # Errors
-    /// Those of [`BayesianModel::open`].
+    /// Returns an error if a file of the weights cannot be read or is not what it should be.
     pub fn open(dir: impl AsRef<Path>, mut tell: impl FnMut(&str)) -> Result<Self, BayesianError> {
         let dir = dir.as_ref();
         let path = dir.join(NULL);
@@ -117,7 +117,7 @@ impl Bayesian {
         Ok(detector)
     }
 
-    /// The detector for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers.
+    /// Returns the detector for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers.
     pub fn for_depth(&self, depth: usize) -> Self {
         if depth >= self.model.depth() { self.clone() } else { Self::new(self.model.truncated(depth)) }
     }
@@ -132,7 +132,7 @@ impl Bayesian {
     /// Writes weights, configuration and null law into a directory.
     ///
     /// # Errors
-    /// [`BayesianError::Io`].
+    /// Returns an error if a file cannot be written.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<(), BayesianError> {
         self.model.write(&dir)?;
         self.write_null(dir.as_ref())
@@ -153,12 +153,12 @@ impl Bayesian {
         write(&dir.join(NULL), &json)
     }
 
-    /// The weights.
+    /// Returns the weights.
     pub fn model(&self) -> &BayesianModel {
         &self.model
     }
 
-    /// S(g) in lattice units of h = 1/32 nat, over the first [`EXACT_LAYERS`] layers at most; the same integer on every
+    /// Returns S(g) in lattice units of h = 1/32 nat, over the first [`EXACT_LAYERS`] layers at most: the same integer on every
     /// machine.
     pub fn token_score(&self, g: GBits) -> i32 {
         lattice(self.model.ratio_of_first(exact_layers(&self.model), g))

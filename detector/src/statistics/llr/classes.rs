@@ -1,4 +1,4 @@
-//! A mixture of entropy classes: what one marked token's g-bits look like to somebody who sees no model.
+//! A mixture of entropy classes: what one marked token's g-bits look like without the model.
 //!
 //! A token of class k carries g_l = 1 with probability 1/2 + ψ_kl/4, independently over layers, where ψ_kl is the mean
 //! collision entropy 1 − Σ p_l² that the tournament finds at layer l; class k has the share π_k of the tokens. Against
@@ -50,7 +50,7 @@ pub enum ClassesError {
         /// Length of the offending row.
         found: usize,
     },
-    /// The weights are no shares.
+    /// The weights are not shares.
     #[error(
         "expected weights above 0 that add up to {WEIGHT_UNITS}, found a sum of {found} or a weight of 0"
     )]
@@ -79,10 +79,10 @@ pub struct EntropyClasses {
 }
 
 impl EntropyClasses {
-    /// From weights in units of 1 / [`WEIGHT_UNITS`] and ψ in units of 1 / [`PSI_UNITS`], one row a class.
+    /// Makes classes from weights in units of 1 / [`WEIGHT_UNITS`] and ψ in units of 1 / [`PSI_UNITS`], one row a class.
     ///
     /// # Errors
-    /// [`ClassesError`] says which number is out of range.
+    /// Returns an error if a number is out of range.
     pub fn new(weights: Vec<u32>, psi: Vec<Vec<u16>>) -> Result<Self, ClassesError> {
         let classes = weights.len();
         if !(1..=MAX_CLASSES).contains(&classes) || psi.len() != classes {
@@ -112,11 +112,11 @@ impl EntropyClasses {
         Ok(Self { weights, psi, start, factors })
     }
 
-    /// From shares and ψ as real numbers; both are rounded, ψ is brought into [0, 1], and a class whose share rounds
+    /// From shares and ψ as real numbers; both are rounded, ψ is clamped to [0, 1], and a class whose share rounds
     /// to nothing is left out.
     ///
     /// # Errors
-    /// [`ClassesError`] if the numbers of classes or layers do not fit.
+    /// Returns an error if the numbers of classes or layers do not fit.
     pub fn from_real(shares: &[f64], psi: &[Vec<f64>]) -> Result<Self, ClassesError> {
         let total: f64 = shares.iter().sum();
         let units = |share: f64| (share / total * f64::from(WEIGHT_UNITS)).round() as u32;
@@ -136,27 +136,27 @@ impl EntropyClasses {
         Self::new(weights, rows)
     }
 
-    /// π_k in units of 1 / [`WEIGHT_UNITS`].
+    /// Returns π_k in units of 1 / [`WEIGHT_UNITS`].
     pub fn weights(&self) -> &[u32] {
         &self.weights
     }
 
-    /// ψ_kl in units of 1 / [`PSI_UNITS`], one row a class.
+    /// Returns ψ_kl in units of 1 / [`PSI_UNITS`], one row a class.
     pub fn psi(&self) -> &[Vec<u16>] {
         &self.psi
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn count(&self) -> usize {
         self.weights.len()
     }
 
-    /// Number of layers m.
+    /// Returns the number of layers m.
     pub fn depth(&self) -> usize {
         self.factors.len()
     }
 
-    /// The same classes seen through their first `depth` layers (1 at least, all at most).
+    /// Returns the same classes seen through their first `depth` layers (1 at least, all at most).
     pub fn truncated(&self, depth: usize) -> Self {
         let depth = depth.clamp(1, self.depth());
         let mut mixture = self.clone();
@@ -165,7 +165,7 @@ impl EntropyClasses {
         mixture
     }
 
-    /// LR(g); bits at `depth` and above are ignored.
+    /// Returns LR(g). Bits at `depth` and above are ignored.
     pub fn likelihood_ratio(&self, g: GBits) -> f64 {
         let (low, high) = self.parts(g);
         let mut sum = low[0] * high[0];
@@ -275,7 +275,7 @@ impl LatticeTable {
                 }
             }
         }
-        // Where there is no mixture: a ratio that lies in the middle of a cell, so that nobody asks for it.
+        // Where there is no mixture: a ratio in the middle of a cell, so that none is taken for near an edge.
         for row in products.chunks_exact_mut(classes).take(CHUNKS * 256).enumerate() {
             row.1[0][mixtures.len()..].fill(if row.0 < 256 { 1.01 } else { 1.0 });
         }

@@ -25,7 +25,7 @@ const HELD_OUT: usize = 4;
 /// Fits `classes` classes over the first `depth` layers (30 at most).
 ///
 /// # Errors
-/// [`ClassesError`] if `depth` or `classes` is 0 or too large.
+/// Returns an error if `depth` or `classes` is 0 or too large.
 pub fn fit<'a, T>(tokens: T, depth: usize, classes: usize) -> Result<EntropyClasses, ClassesError>
 where
     T: IntoIterator<Item = &'a GBits>,
@@ -103,7 +103,7 @@ fn make_falling(values: &mut [f64]) {
     values.iter_mut().zip(levels).for_each(|(value, level)| *value = level);
 }
 
-/// Mean of ln LR over tokens, in nats: how much evidence a token carries on average. 0 without tokens.
+/// Returns the mean of ln LR over tokens, in nats: how much evidence a token carries on average. 0 without tokens.
 pub fn evidence<'a>(mixture: &EntropyClasses, tokens: impl IntoIterator<Item = &'a GBits>) -> f64 {
     let (count, sum) =
         tokens.into_iter().fold((0_u64, 0.0), |(n, sum), &g| (n + 1, sum + mixture.likelihood_ratio(g).ln()));
@@ -123,7 +123,7 @@ pub struct Choice {
 /// texts. A class more must gain more than 1e-4 nats a token.
 ///
 /// # Errors
-/// As [`fit`].
+/// Returns an error if `depth` is 0.
 pub fn choose(texts: &[Vec<GBits>], depth: usize, most: usize) -> Result<Choice, ClassesError> {
     let pick = |held_out: bool| {
         texts

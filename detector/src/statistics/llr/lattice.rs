@@ -15,7 +15,7 @@ pub(crate) const CELL_SHIFT: u32 = 44;
 /// h: the size of a lattice unit in nats.
 pub const STEP: f64 = 1.0 / POINTS_A_NAT as f64;
 
-/// The lattice point of a likelihood ratio.
+/// Returns the lattice point of a likelihood ratio.
 pub fn lattice(ratio: f64) -> i32 {
     /// The cells from 2^−32 to 2^32.
     const FIRST: u64 = (1023 - 32) << (52 - CELL_SHIFT);

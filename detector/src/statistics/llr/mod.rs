@@ -34,12 +34,12 @@ pub struct Llr {
 }
 
 impl Llr {
-    /// With this profile, for keys of at least as many layers; see [`Profile::for_depth`].
+    /// Makes the statistic of this profile, for keys of at least as many layers; see [`Profile::for_depth`].
     pub fn new(profile: impl Into<Arc<Profile>>) -> Self {
         Self { profile: profile.into() }
     }
 
-    /// The profile.
+    /// Returns the profile.
     pub fn profile(&self) -> &Profile {
         &self.profile
     }

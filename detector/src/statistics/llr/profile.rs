@@ -2,7 +2,7 @@
 //!
 //! A profile is a small JSON file with a version. All that decides a p-value is stored as integers; a checksum over
 //! them finds damage, and reading checks that the null law counts every pattern once and that the mean of e^{hS} is
-//! what the lattice allows. Whoever can write the file can make p mean anything, as with a key file.
+//! what the lattice allows. A person who can write the file can make p mean anything, as with a key file.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -44,7 +44,7 @@ pub const REFERENCE: &str = "t0.5";
 pub enum ProfileError {
     /// The file cannot be read.
     #[error(
-        "cannot read the profile {path}: {source}; expected a file that `wmdetect train` wrote, or one of the built-in names pooled, t1.0, t0.7, t0.5, t0.35"
+        "cannot read the profile {path}: {source}; expected a profile's JSON file, or one of the built-in names pooled, t1.0, t0.7, t0.5, t0.35"
     )]
     Read {
         /// The file.
@@ -53,7 +53,7 @@ pub enum ProfileError {
         source: std::io::Error,
     },
     /// It is not a profile.
-    #[error("{path} is not a profile: {source}; expected the JSON that `wmdetect train` writes")]
+    #[error("{path} is not a profile: {source}; expected the JSON of a profile")]
     Json {
         /// The file.
         path: String,
@@ -121,7 +121,7 @@ struct Tables {
 }
 
 impl Profile {
-    /// A profile of `classes`. Its marked law, which only decides how long a text must be, is that of `alternative` (a
+    /// Makes a profile of `classes`. Its marked law, which only decides how long a text must be, is that of `alternative` (a
     /// name and classes of at least the same depth), or its own. The laws are enumerated when they are first needed:
     /// some seconds at depth 30, half of that with each layer less.
     pub fn new(
@@ -142,7 +142,7 @@ impl Profile {
         }
     }
 
-    /// The profiles that ship with the crate, at depth 30: `pooled`, which is the default, and `t1.0`, `t0.7`, `t0.5`,
+    /// Returns the profiles that ship with the crate, at depth 30: `pooled`, which is the default, and `t1.0`, `t0.7`, `t0.5`,
     /// `t0.35`, each for the temperature in its name.
     pub fn builtin() -> &'static [Self] {
         static PROFILES: OnceLock<Vec<Profile>> = OnceLock::new();
@@ -156,18 +156,18 @@ impl Profile {
         })
     }
 
-    /// The built-in profile of this name.
+    /// Returns the built-in profile of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         let index = BUILTIN.iter().position(|(builtin, _)| *builtin == name)?;
         Self::builtin().get(index)
     }
 
-    /// The default: fitted on all temperatures together.
+    /// Returns the default profile, which was fitted on all temperatures together.
     pub fn pooled() -> &'static Self {
         &Self::builtin()[0]
     }
 
-    /// The profile [`REFERENCE`].
+    /// Returns the profile [`REFERENCE`].
     pub fn reference() -> &'static Self {
         Self::named(REFERENCE).expect("the reference is one of the built-in profiles")
     }
@@ -175,7 +175,7 @@ impl Profile {
     /// Reads a file that [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors
-    /// [`ProfileError`].
+    /// Returns an error if the file cannot be read, is not a profile, or is damaged.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ProfileError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -184,10 +184,10 @@ impl Profile {
         Self::from_json(&json, &name)
     }
 
-    /// From the content of a file; `path` is for error messages.
+    /// Parses the content of a file; `path` is for error messages.
     ///
     /// # Errors
-    /// [`ProfileError`], except that it cannot be read.
+    /// Returns an error if it is not a profile, or is damaged.
     pub fn from_json(json: &str, path: &str) -> Result<Self, ProfileError> {
         let json_error = |source| ProfileError::Json { path: path.into(), source };
         let head: Head = serde_json::from_str(json).map_err(json_error)?;
@@ -238,7 +238,7 @@ impl Profile {
         Ok(Self { name: file.name, source: file.source, classes, alternative, tables: tables.into() })
     }
 
-    /// The file's content, with a line feed at the end.
+    /// Returns the file's content, with a line feed at the end.
     pub fn to_json(&self) -> String {
         let laws = &self.tables().laws;
         let mut file = File {
@@ -268,7 +268,7 @@ impl Profile {
         json
     }
 
-    /// The profile for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers, the
+    /// Returns the profile for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers, the
     /// laws of which are enumerated when they are first needed.
     pub fn for_depth(&self, depth: usize) -> Self {
         if depth >= self.depth() {
@@ -279,32 +279,32 @@ impl Profile {
         Self::new(&self.name, self.source.clone(), classes, alternative)
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it comes from.
+    /// Returns where it comes from.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// The classes.
+    /// Returns the classes.
     pub fn classes(&self) -> &EntropyClasses {
         &self.classes
     }
 
-    /// Number of layers that it looks at, 1 to 30.
+    /// Returns the number of layers that it looks at, 1 to 30.
     pub fn depth(&self) -> usize {
         self.classes.depth()
     }
 
-    /// S(g) in lattice units of h = 1/32 nat; the same integer on every machine.
+    /// Returns S(g) in lattice units of h = 1/32 nat: the same integer on every machine.
     pub fn score(&self, g: GBits) -> i32 {
         lattice(self.classes.likelihood_ratio(g))
     }
 
-    /// h · S(g), at most ln LR(g): its exponential has a mean of at most 1 under the null.
+    /// Returns h · S(g), which is at most ln LR(g). Its exponential has a mean of at most 1 under the null.
     pub fn ln_lr(&self, g: GBits) -> f64 {
         f64::from(self.score(g)) * STEP
     }
