@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wmgen::kernels::{Bytes, Format, MatMul, Matrix};
+use wmgen::internals::{Bytes, MatMul, Matrix};
+use wmgen::model::Format;
 
 const ROWS: usize = 9216;
 const COLS: usize = 2304;
@@ -56,10 +57,7 @@ fn products(c: &mut Criterion) {
             });
             #[cfg(target_arch = "x86_64")]
             if let Some(panels) = stored.in_panels(|_| ()).as_ref().and_then(Matrix::panels) {
-                use wmgen::kernels::cpu::Level;
-                use wmgen::kernels::gemv::multiply;
-                use wmgen::kernels::panels::LANES;
-                use wmgen::kernels::{Activations, QuantisedRows, Sums};
+                use wmgen::internals::{Activations, LANES, Level, QuantisedRows, Sums, multiply};
                 let mut floats = xs;
                 let xs = QuantisedRows::new(&floats, COLS);
                 let mut out = vec![[0f32; LANES]; rows * ROWS / LANES];

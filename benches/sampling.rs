@@ -10,7 +10,6 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Distribution, GBits, Key, Watermark};
-use wmgen::kernels::SoftCap;
 use wmgen::logits::Logits;
 use wmgen::sample::{Draw, Mark, Sampler, Sampling};
 
@@ -31,7 +30,7 @@ fn logits(random: &mut ChaCha12Rng) -> Vec<f32> {
 /// From logits to a token, unmarked: candle's sampler gets logits that are capped already.
 fn sampler(c: &mut Criterion) {
     let raw = logits(&mut ChaCha12Rng::seed_from_u64(1));
-    let capped: Vec<f32> = raw.iter().map(|x| SoftCap(CAP).of(*x)).collect();
+    let capped: Vec<f32> = raw.iter().map(|x| CAP * (x / CAP).tanh()).collect();
     let tensor = Tensor::new(capped.as_slice(), &Device::Cpu).expect("a tensor");
     let temperature = 0.7;
     for (name, top_k, top_p, candle) in [

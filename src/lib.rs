@@ -9,7 +9,7 @@
 pub mod bench;
 pub mod default_model;
 pub mod engine;
-pub mod kernels;
+mod kernels;
 pub mod logits;
 pub mod model;
 pub mod quantize;
@@ -18,3 +18,13 @@ pub mod sample;
 pub mod text;
 pub mod train;
 pub mod verify;
+
+/// What the benchmarks of this crate measure. It is not part of the API.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::kernels::cpu::Level;
+    #[cfg(target_arch = "x86_64")]
+    pub use crate::kernels::gemv::multiply;
+    pub use crate::kernels::panels::LANES;
+    pub use crate::kernels::{Activations, Bytes, MatMul, Matrix, QuantisedRows, Sums};
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use half::f16;
-use wmgen::kernels::Format;
+use wmgen::model::Format;
 use wmgen::model::{Config, Gemma, LoadOptions};
 use wmgen::quantize::{Error, quantize};
 use wmgen::train::parameters::Table;

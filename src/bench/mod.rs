@@ -15,7 +15,7 @@ use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, KeyError};
 
 use self::runs::Bench;
-use crate::kernels::elementwise::sum_of_words;
+use crate::kernels::loops::sum_of_words;
 use crate::model::{self, Gemma, LoadOptions, Weights};
 use crate::sample::{SampleError, Sampling};
 

@@ -4,11 +4,10 @@ use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::DType;
 use indicatif::{ProgressBar, ProgressStyle};
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
-use wmgen::model::{Gemma, LoadOptions, Summary};
+use wmgen::model::{DType, Gemma, LoadOptions, Summary};
 
 use super::args::{DtypeArg, ModelArgs};
 

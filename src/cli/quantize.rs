@@ -1,7 +1,7 @@
 //! `wmgen quantize`.
 
 use anyhow::Result;
-use wmgen::kernels::Format;
+use wmgen::model::Format;
 use wmgen::quantize::{self, Mixture};
 
 use super::args::{FormatArg, QuantizeArgs};

@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use serde::Serialize;
 use wmdetect::atomic_file;
 use wmdetect::text::Tokenizer;
-use wmgen::model::Config;
+use wmgen::model::{Config, Device};
 use wmgen::train::curve::{self, Point};
 use wmgen::train::optimizer::AdamW;
 use wmgen::train::parameters::Table;

@@ -1,15 +1,15 @@
 //! Activations in bf16, in the tiles that a matrix unit loads.
 
-use super::elementwise::bf16_row;
+use super::loops::bf16_row;
 use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
 /// Rows of a tile.
-pub const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 /// Numbers of a tile's row.
-pub const COLS: usize = 32;
+pub(super) const COLS: usize = 32;
 
 /// A tile's row: 64 bytes at a multiple of 64.
 #[repr(align(64))]

@@ -59,7 +59,7 @@ impl Level {
 
 /// Returns whether the processor has a matrix unit for bf16 (AMX) and the system lets this process use it.
 #[cfg(target_arch = "x86_64")]
-pub fn has_matrix_unit() -> bool {
+pub(crate) fn has_matrix_unit() -> bool {
     use std::arch::x86_64::__cpuid_count;
     /// AMX-BF16 and AMX-TILE in EDX of leaf 7 (Intel's Software Developer's Manual, CPUID).
     const AMX: u32 = 1 << 22 | 1 << 24;
@@ -87,3 +87,53 @@ fn may_use_tiles() -> bool {
 fn may_use_tiles() -> bool {
     false
 }
+
+/// Defines a function three times, for AVX-512, for AVX2 with FMA and for whatever the target has; picks at run time.
+macro_rules! for_each_target {
+    ($($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
+        mod body {
+            #[allow(unused_imports, reason = "some loops need nothing")]
+            use super::*;
+            $(
+                #[inline(always)]
+                pub(super) fn $name($($arg: $ty),*) $(-> $ret)? $body
+            )*
+        }
+        #[cfg(target_arch = "x86_64")]
+        mod avx512 {
+            use super::*;
+            $(
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                pub(super) fn $name($($arg: $ty),*) $(-> $ret)? { body::$name($($arg),*) }
+            )*
+        }
+        #[cfg(target_arch = "x86_64")]
+        mod avx2 {
+            use super::*;
+            $(
+                #[target_feature(enable = "avx2,fma")]
+                pub(super) fn $name($($arg: $ty),*) $(-> $ret)? { body::$name($($arg),*) }
+            )*
+        }
+        $(
+            $(#[$doc])*
+            #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the build for the processor"))]
+            $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+                #[cfg(target_arch = "x86_64")]
+                match $crate::kernels::cpu::Level::best() {
+                    // SAFETY: the processor has what the function was compiled for, as `best` has asked; the
+                    // functions have no other condition.
+                    $crate::kernels::cpu::Level::Vnni | $crate::kernels::cpu::Level::Avx512 => {
+                        return unsafe { avx512::$name($($arg),*) }
+                    }
+                    // SAFETY: as above.
+                    $crate::kernels::cpu::Level::Avx2 => return unsafe { avx2::$name($($arg),*) },
+                    $crate::kernels::cpu::Level::Plain => {}
+                }
+                body::$name($($arg),*)
+            }
+        )*
+    };
+}
+
+pub(super) use for_each_target;

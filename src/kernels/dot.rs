@@ -84,7 +84,7 @@ macro_rules! dot {
 
         $(#[$doc])*
         #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the AVX2 build of the same loop"))]
-        pub fn $name(row: $row, xs: &[f32]) -> f32 {
+        pub(super) fn $name(row: $row, xs: &[f32]) -> f32 {
             #[cfg(target_arch = "x86_64")]
             if Level::Avx2.is_available() {
                 // SAFETY: the processor has AVX2 and FMA, as just asked; the function has no other condition.

@@ -122,6 +122,24 @@ pub(crate) fn blocks<T: Block>(bytes: &[u8]) -> &[T] {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+        Self::Q8K,
+    ];
+
     /// Numbers in a block; 1 for the plain floats.
     pub fn block_len(self) -> usize {
         with_blocks!(self, T => T::BLCK_SIZE, 1)
@@ -233,26 +251,9 @@ impl Format {
 mod tests {
     use super::*;
 
-    const ALL: [Format; 14] = [
-        Format::F32,
-        Format::F16,
-        Format::BF16,
-        Format::Q4_0,
-        Format::Q4_1,
-        Format::Q5_0,
-        Format::Q5_1,
-        Format::Q8_0,
-        Format::Q2K,
-        Format::Q3K,
-        Format::Q4K,
-        Format::Q5K,
-        Format::Q6K,
-        Format::Q8K,
-    ];
-
     #[test]
     fn sizes_are_those_of_candle() {
-        for format in ALL {
+        for format in Format::ALL {
             assert_eq!(format.block_len(), format.ggml().block_size(), "{}", format.name());
             assert_eq!(format.block_bytes(), format.ggml().type_size(), "{}", format.name());
         }

@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// From this many rows of activations on, tiles of weights are converted to f32 and multiplied as matrices.
-pub const TILE_FROM_ROWS: usize = 8;
+pub(super) const TILE_FROM_ROWS: usize = 8;
 /// Numbers of a converted tile: 512 KiB of f32, which stays in a core's second-level cache.
 const TILE_NUMBERS: usize = 128 * 1024;
 /// Below this many weight bytes for a thread, starting it costs more than it gains.
@@ -367,23 +367,7 @@ mod tests {
     #[test]
     fn every_format_equals_the_naive_product() {
         let weights = values(ROWS[0] * COLS, 1.0);
-        let formats = [
-            Format::F32,
-            Format::F16,
-            Format::BF16,
-            Format::Q4_0,
-            Format::Q4_1,
-            Format::Q5_0,
-            Format::Q5_1,
-            Format::Q8_0,
-            Format::Q2K,
-            Format::Q3K,
-            Format::Q4K,
-            Format::Q5K,
-            Format::Q6K,
-            Format::Q8K,
-        ];
-        for (format, rows) in formats.into_iter().flat_map(|format| ROWS.map(|rows| (format, rows))) {
+        for (format, rows) in Format::ALL.into_iter().flat_map(|format| ROWS.map(|rows| (format, rows))) {
             let matrix = stored(format, &weights, rows);
             let in_panels = matrix.in_panels(|_| {});
             for m in [1, 3, TILE_FROM_ROWS, 21] {

@@ -2,7 +2,7 @@
 //! mask in memory and without work on keys that a query does not see, of the feed-forward layer, and the last soft cap.
 
 use super::SoftCap;
-use super::elementwise::{attention_row, gated_gelu_row};
+use super::loops::{attention_row, gated_gelu_row};
 use candle_core::{CpuStorage, CustomOp2, InplaceOp1, Layout, Result, Shape};
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ const MIN_NUMBERS_PER_TASK: usize = 4096;
 /// The queries are the last `queries` of the keys. A query sees the keys up to itself and, with a window W, none that is W
 /// or more before it; the weights of the others are 0.
 #[derive(Debug, Clone, Copy)]
-pub struct MaskedSoftmax {
+pub(crate) struct MaskedSoftmax {
     /// Scores x become cap · tanh(x / cap).
     pub softcap: Option<f32>,
     /// Number of queries, at least 1.
@@ -46,7 +46,7 @@ impl InplaceOp1 for MaskedSoftmax {
             row[..start].fill(0.0);
             row[end..].fill(0.0);
             // A NaN must not be lost: it makes the sum, and with it the row, NaN.
-            attention_row(&mut row[start..end], self.softcap.unwrap_or(0.0));
+            attention_row(&mut row[start..end], self.softcap);
         });
         Ok(())
     }
@@ -66,7 +66,7 @@ impl InplaceOp1 for SoftCap {
 
 /// gelu(gate) · up with the tanh form of gelu, number by number: the middle of the gated feed-forward layer.
 #[derive(Debug, Clone, Copy)]
-pub struct GatedGelu;
+pub(crate) struct GatedGelu;
 
 impl CustomOp2 for GatedGelu {
     fn name(&self) -> &'static str {

@@ -1,11 +1,11 @@
 //! QuantisedRows of activations as panels are multiplied by them: those of floats as they are, quantised ones rounded to 8 bits.
 
-use super::elementwise::for_each_target;
+use super::cpu::for_each_target;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Numbers that share a scale.
-pub const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 
 /// QuantisedRows of activations, and the same as signed bytes with a scale for each [`BLOCK`] of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,7 +145,7 @@ impl RowMut<'_> {
 
 for_each_target! {
     /// Blocks of numbers to values, scales and −32 times the sums of 16 values each.
-    pub fn round_row(values: &mut [i8], scales: &mut [f32], minus_32: &mut [i32], xs: &[f32]) {
+    pub(super) fn round_row(values: &mut [i8], scales: &mut [f32], minus_32: &mut [i32], xs: &[f32]) {
         /// 1.5 · 2^23: added to a small number, it leaves the nearest whole one, ties to even, in the low bits.
         const ROUND: f32 = 12_582_912.0;
         let (xs, values) = (xs.as_chunks::<BLOCK>().0, values.as_chunks_mut::<BLOCK>().0);

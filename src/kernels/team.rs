@@ -23,7 +23,7 @@ struct Team {
 
 /// One thread of a team.
 #[derive(Debug)]
-pub struct Member<'a> {
+pub(crate) struct Member<'a> {
     team: &'a Team,
     index: usize,
 }
@@ -33,7 +33,7 @@ pub struct Member<'a> {
 ///
 /// # Panics
 /// If `work` panics on any thread.
-pub fn together<R: Send>(most: usize, work: impl Fn(&Member<'_>) -> R + Sync) -> Vec<R> {
+pub(crate) fn together<R: Send>(most: usize, work: impl Fn(&Member<'_>) -> R + Sync) -> Vec<R> {
     let size = most.clamp(1, rayon::current_num_threads());
     let team = Team {
         size,
@@ -55,7 +55,7 @@ impl Member<'_> {
     ///
     /// # Panics
     /// If another member has panicked, which would keep this one waiting for ever.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let Team { size, arrived, round, broken } = self.team;
         let now = round.load(Ordering::Acquire);
         if arrived.fetch_add(1, Ordering::AcqRel) + 1 == *size {
@@ -86,14 +86,14 @@ impl Drop for Member<'_> {
 
 /// Things that the threads of a team take from until none is left.
 #[derive(Debug)]
-pub struct Work {
+pub(crate) struct Work {
     total: usize,
     next: AtomicUsize,
 }
 
 impl Work {
     /// `total` things.
-    pub fn new(total: usize) -> Self {
+    pub(crate) fn new(total: usize) -> Self {
         Self { total, next: AtomicUsize::new(0) }
     }
 
@@ -116,7 +116,7 @@ impl Work {
 /// What each thread writes is behind a lock, so that a wait that was forgotten makes wrong numbers and not a data race;
 /// the locks are never contended otherwise.
 #[derive(Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     parts: Vec<RwLock<Part>>,
 }
 
@@ -131,13 +131,13 @@ struct Part {
 
 impl Exchange {
     /// For up to `size` threads.
-    pub fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         Self { parts: (0..size).map(|_| RwLock::default()).collect() }
     }
 
     /// Takes from `work` until nothing is left: `fill` gets a run of things and room for `width` numbers for each, in which
     /// any numbers may stand.
-    pub fn fill(
+    pub(crate) fn fill(
         &self,
         member: &Member<'_>,
         work: &Work,
@@ -160,7 +160,7 @@ impl Exchange {
     }
 
     /// The numbers of each thing, in any order: `read` gets its index and its `width` numbers.
-    pub fn for_each(&self, width: usize, mut read: impl FnMut(usize, &[f32])) {
+    pub(crate) fn for_each(&self, width: usize, mut read: impl FnMut(usize, &[f32])) {
         for part in &self.parts {
             let part = part.read().unwrap_or_else(PoisonError::into_inner);
             let things = part.runs.iter().flat_map(Range::clone);

@@ -8,7 +8,7 @@ use super::layer::{Attention, Layer, Mlp};
 use super::linear::{Embedding, Linear};
 use super::norm::RmsNorm;
 use super::packed::PackedWeights;
-use super::source::{Plain, Source, Stored};
+use super::source::{Plain, Stored, TensorSource};
 use super::weights::{Progress, Weights};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
@@ -101,12 +101,17 @@ impl Gemma {
         Self::build(config, &mut Plain { get }, device.clone(), dtype)
     }
 
-    fn build(config: Config, source: &mut dyn Source, device: Device, dtype: DType) -> Result<Self> {
+    pub(super) fn build(
+        config: Config,
+        source: &mut dyn TensorSource,
+        device: Device,
+        dtype: DType,
+    ) -> Result<Self> {
         config.validate()?;
         let c = &config;
         let (hidden, heads, kv) = (c.hidden, c.heads * c.head_dim, c.kv_heads * c.head_dim);
         let mut layers = Vec::with_capacity(c.num_layers());
-        for (i, kind) in c.layers.iter().enumerate() {
+        for (i, rules) in c.layer_rules().enumerate() {
             let name = |part: &str| format!("model.layers.{i}.{part}.weight");
             let mut norm = |part: &str, len: usize| -> Result<RmsNorm> {
                 RmsNorm::new(source.vector(&name(part), len)?, c.norm_offset, c.rms_eps)
@@ -129,12 +134,6 @@ impl Gemma {
                 o: linear("self_attn.o_proj", hidden, heads)?,
                 q_norm,
                 k_norm,
-                heads: c.heads,
-                kv_heads: c.kv_heads,
-                head_dim: c.head_dim,
-                scale: c.query_pre_attn_scalar.powf(-0.5),
-                softcap: c.attn_softcap,
-                window: kind.window(),
                 cache_dtype: dtype,
             };
             let mlp = Mlp {
@@ -143,7 +142,7 @@ impl Gemma {
                 down: linear("mlp.down_proj", hidden, c.intermediate)?,
             };
             layers.push(Layer {
-                kind: *kind,
+                rules,
                 input_norm,
                 attention,
                 post_attention_norm,
@@ -195,7 +194,7 @@ impl Gemma {
             }
         }
         model.head = model.head.unrounded();
-        // What is in panels is multiplied with rounding.
+        // The ways of packed weights round.
         model.packed = None;
         model.keep_as(self.dtype);
         model

@@ -1,6 +1,6 @@
 //! The weights of one layer.
 
-use super::config::LayerKind;
+use super::config::LayerRules;
 use super::linear::Linear;
 use super::norm::RmsNorm;
 use candle_core::DType;
@@ -8,7 +8,7 @@ use candle_core::DType;
 /// One transformer block; four norms.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
-    pub(super) kind: LayerKind,
+    pub(super) rules: LayerRules,
     pub(super) input_norm: RmsNorm,
     pub(super) attention: Attention,
     pub(super) post_attention_norm: RmsNorm,
@@ -32,18 +32,6 @@ pub(super) struct Attention {
     pub(super) q_norm: Option<RmsNorm>,
     /// Norm of each key head (Gemma 3).
     pub(super) k_norm: Option<RmsNorm>,
-    /// Query heads.
-    pub(super) heads: usize,
-    /// Key and value heads.
-    pub(super) kv_heads: usize,
-    /// Width of a head.
-    pub(super) head_dim: usize,
-    /// Factor of the queries, query_pre_attn_scalar^(−1/2).
-    pub(super) scale: f64,
-    /// Logits x become cap · tanh(x / cap) before the mask.
-    pub(super) softcap: Option<f64>,
-    /// Positions that a query sees, itself included; all before it where not given.
-    pub(super) window: Option<usize>,
     /// How a cache keeps keys and values.
     pub(super) cache_dtype: DType,
 }

@@ -17,11 +17,15 @@ mod linear;
 pub mod logits;
 mod norm;
 mod packed;
+#[cfg(test)]
+pub(crate) mod random;
 pub(crate) mod rope;
 mod source;
 pub mod weights;
 
+pub use crate::kernels::Format;
 pub use cache::Cache;
+pub use candle_core::{DType, Device, Tensor};
 pub use config::{Architecture, Config, LayerKind};
 pub use error::{Error, Result};
 pub use forward::CHUNK;

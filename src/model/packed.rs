@@ -1,6 +1,6 @@
 //! The weights of a model in panels: what the CPU's own decode step and prompt read.
 
-use super::config::LayerKind;
+use super::config::LayerRules;
 use super::error::Result;
 use super::layer::Layer;
 use super::linear::Linear;
@@ -20,7 +20,7 @@ pub(super) struct PackedWeights {
 /// The weights of a layer; norms have the 1 in them.
 #[derive(Debug)]
 pub(super) struct PackedLayer {
-    pub(super) kind: LayerKind,
+    pub(super) rules: LayerRules,
     pub(super) input_norm: Vec<f32>,
     pub(super) q: Arc<Panels>,
     pub(super) k: Arc<Panels>,
@@ -84,7 +84,7 @@ impl PackedLayer {
             return Ok(None);
         };
         Ok(Some(PackedLayer {
-            kind: layer.kind,
+            rules: layer.rules,
             input_norm,
             q,
             k,

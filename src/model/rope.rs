@@ -1,48 +1,80 @@
 //! Rotary position embedding, half-rotation form, with tables in f32.
 
-use super::config::RopeBase;
+use super::config::{ByKind, Config, RopeBase};
 use super::error::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::rotary_emb;
 
-/// Cosines and sines of a run of positions, `[positions, head_dim / 2]` each.
+/// Cosines and sines of a run of positions.
 #[derive(Debug, Clone)]
 pub(crate) struct Angles {
+    /// `[positions, half]`.
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    /// Half the width of a head.
+    half: usize,
+}
+
+/// [`Angles`] as tensors, `[positions, head_dim / 2]` each.
+#[derive(Debug, Clone)]
+pub(super) struct AngleTensors {
     cos: Tensor,
     sin: Tensor,
 }
 
+/// Returns the angles of positions `start` to `start + len` − 1, of local and of global layers.
+///
+/// They are computed where they are needed: `len · head_dim / 2` cosines cost nothing beside a layer, and no table has to be
+/// kept or grown.
+pub(crate) fn angles(config: &Config, start: usize, len: usize) -> ByKind<Angles> {
+    config.ropes().map(|rope| Angles::new(rope, config.head_dim, start, len))
+}
+
 impl Angles {
-    /// The angles of positions `start` to `start + len` − 1.
-    ///
-    /// They are computed where they are needed: `len · head_dim / 2` cosines cost nothing beside a layer, and no table
-    /// has to be kept or grown. Each step is an f32 operation, in the reference's order (`Gemma2RotaryEmbedding`),
-    /// because at position 8,000 the rounding of the frequencies moves angles by more than the tolerance.
-    ///
-    /// # Errors
-    /// What the device says.
-    pub(crate) fn new(
-        rope: RopeBase,
-        head_dim: usize,
-        start: usize,
-        len: usize,
-        device: &Device,
-        dtype: DType,
-    ) -> Result<Self> {
-        let (cos, sin) = tables(rope, head_dim, start, len);
+    /// Computes each step in f32 and in the reference's order (`Gemma2RotaryEmbedding`), because at position 8,000 the
+    /// rounding of the frequencies moves angles by more than the tolerance.
+    fn new(rope: RopeBase, head_dim: usize, start: usize, len: usize) -> Self {
         let half = head_dim / 2;
-        let tensor = |v| -> Result<Tensor> {
-            Ok(Tensor::from_vec(v, (len, half), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
-        };
-        Ok(Self { cos: tensor(cos)?, sin: tensor(sin)? })
+        let frequencies: Vec<f32> =
+            (0..half).map(|i| 1.0 / rope.base.powf((2 * i) as f32 / head_dim as f32) / rope.factor).collect();
+        let mut cos = Vec::with_capacity(len * half);
+        let mut sin = Vec::with_capacity(len * half);
+        for p in start..start + len {
+            for f in &frequencies {
+                let (s, c) = (p as f32 * f).sin_cos();
+                cos.push(c);
+                sin.push(s);
+            }
+        }
+        Self { cos, sin, half }
     }
 
+    /// Returns the cosines and the sines of one position, counted from the first of the run.
+    pub(crate) fn at(&self, index: usize) -> (&[f32], &[f32]) {
+        let place = index * self.half..(index + 1) * self.half;
+        (&self.cos[place.clone()], &self.sin[place])
+    }
+
+    /// Copies them to a device.
+    ///
+    /// # Errors
+    /// Returns an error if the device has no room.
+    pub(super) fn to_tensors(&self, device: &Device, dtype: DType) -> Result<AngleTensors> {
+        let shape = (self.cos.len() / self.half, self.half);
+        let tensor = |values: &[f32]| -> Result<Tensor> {
+            Ok(Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
+        };
+        Ok(AngleTensors { cos: tensor(&self.cos)?, sin: tensor(&self.sin)? })
+    }
+}
+
+impl AngleTensors {
     /// Rotates `[batch, heads, positions, head_dim]`: (a, b) becomes (a·cos − b·sin, b·cos + a·sin) where a and b are the
     /// two halves of a head.
     ///
     /// # Errors
-    /// Another number of positions or width.
-    pub(crate) fn apply(&self, xs: &Tensor) -> Result<Tensor> {
+    /// Returns an error if the number of positions or the width is another one.
+    pub(super) fn apply(&self, xs: &Tensor) -> Result<Tensor> {
         let xs = xs.contiguous()?;
         Ok(if xs.track_op() {
             // The fused operation has no gradient.
@@ -51,23 +83,6 @@ impl Angles {
             rotary_emb::rope(&xs, &self.cos, &self.sin)?
         })
     }
-}
-
-/// The numbers of [`Angles::new`]: cosines and sines, `[len, head_dim / 2]` each.
-pub(crate) fn tables(rope: RopeBase, head_dim: usize, start: usize, len: usize) -> (Vec<f32>, Vec<f32>) {
-    let half = head_dim / 2;
-    let frequencies: Vec<f32> =
-        (0..half).map(|i| 1.0 / rope.base.powf((2 * i) as f32 / head_dim as f32) / rope.factor).collect();
-    let mut cos = Vec::with_capacity(len * half);
-    let mut sin = Vec::with_capacity(len * half);
-    for p in start..start + len {
-        for f in &frequencies {
-            let (s, c) = (p as f32 * f).sin_cos();
-            cos.push(c);
-            sin.push(s);
-        }
-    }
-    (cos, sin)
 }
 
 #[cfg(test)]
@@ -87,10 +102,9 @@ mod tests {
             (1e6, 31999, 20, 0.781_299_6, 0.624_156_24),
             (1e6, 31999, 90, -0.354_979, 0.934_874_3),
         ] {
-            let rope = RopeBase { base, factor: 1.0 };
-            let angles = Angles::new(rope, 256, position, 1, &Device::Cpu, DType::F32).unwrap();
-            let at = |t: &Tensor| t.to_vec2::<f32>().unwrap()[0][pair];
-            let (c, s): (f32, f32) = (at(&angles.cos), at(&angles.sin));
+            let angles = Angles::new(RopeBase { base, factor: 1.0 }, 256, position - 1, 2);
+            let (c, s) = angles.at(1);
+            let (c, s): (f32, f32) = (c[pair], s[pair]);
             assert!((c - cos).abs() < 1e-6 && (s - sin).abs() < 1e-6, "{base} {position} {pair}: {c} {s}");
         }
     }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use wmdetect::gguf::names;
 
 /// Where tensors come from: names are those of a Hugging Face checkpoint.
-pub(super) trait Source {
+pub(super) trait TensorSource {
     fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear>;
     fn embedding(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding>;
     fn vector(&mut self, name: &str, len: usize) -> Result<Tensor>;
@@ -30,7 +30,7 @@ impl Stored<'_> {
     }
 }
 
-impl Source for Stored<'_> {
+impl TensorSource for Stored<'_> {
     fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear> {
         let name = self.name(name);
         let matrix = self.weights.matrix(&name, out, inp)?;
@@ -66,7 +66,7 @@ impl<F: FnMut(&str, &[usize]) -> Result<Tensor>> Plain<F> {
     }
 }
 
-impl<F: FnMut(&str, &[usize]) -> Result<Tensor>> Source for Plain<F> {
+impl<F: FnMut(&str, &[usize]) -> Result<Tensor>> TensorSource for Plain<F> {
     fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear> {
         Ok(Linear::Dense(self.checked(name, &[out, inp])?))
     }

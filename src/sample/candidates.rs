@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::SampleError;
 use super::filter::penalised;
 use super::rank::by_rank;
-use crate::kernels::scan::{BLOCK, block_maxima};
+use crate::kernels::loops::{BLOCK, block_maxima};
 use crate::logits::Logits;
 
 /// Candidates that a thread works on at least.

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::rank::by_rank;
-use crate::kernels::scan::{divide_logits, largest_logit, smallest_logit};
+use crate::kernels::loops::{divide_logits, largest_logit, smallest_logit};
 
 /// The logit of a token that came up before, less likely by `penalty` (Keskar et al. 2019, as in `transformers`): a
 /// positive logit is divided by it, a negative one multiplied.

@@ -2,7 +2,7 @@
 //! cosine.
 
 use super::parameters::Table;
-use crate::kernels::elementwise::{AdamwStep, adamw_step, add_scaled};
+use crate::kernels::loops::{AdamwStep, adamw_step, add_scaled};
 use rayon::prelude::*;
 use std::ops::Range;
 

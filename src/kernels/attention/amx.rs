@@ -1,8 +1,8 @@
 //! Attention of many queries by the matrix unit: keys and values are put into its tiles once, for all queries of a prompt.
 
 use crate::kernels::bf16_tiles::{self as tiles, Line};
-use crate::kernels::elementwise::{attention_row, bf16_row};
 use crate::kernels::gemm::amx::{Product, configured};
+use crate::kernels::loops::{attention_row, bf16_row};
 use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ const LANES: usize = 16;
 
 /// Keys and values of a head, filled up with zeros to whole blocks of 32 positions.
 #[derive(Debug, Default)]
-pub struct Packed {
+pub(crate) struct Packed {
     dim: usize,
     positions: usize,
     /// `[positions / 16, dim / 32, 16]`: line i of a tile has inputs 2i and 2i + 1 of 16 keys.
@@ -35,12 +35,12 @@ struct Scratch {
 
 impl Packed {
     /// Whether heads of this width have whole tiles.
-    pub fn takes(dim: usize) -> bool {
+    pub(crate) fn takes(dim: usize) -> bool {
         dim > 0 && dim.is_multiple_of(BLOCK)
     }
 
     /// Takes the place of what was packed before: key and value of each position, `dim` numbers each.
-    pub fn pack(&mut self, dim: usize, rows: &[(&[bf16], &[bf16])]) {
+    pub(crate) fn pack(&mut self, dim: usize, rows: &[(&[bf16], &[bf16])]) {
         debug_assert!(Self::takes(dim));
         (self.dim, self.positions) = (dim, rows.len());
         let of_block = BLOCK * dim / tiles::COLS;
@@ -73,11 +73,17 @@ impl Packed {
     }
 
     /// softmax(soft cap(q · kᵀ)) · v for the queries `[queries, dim]`, which are scaled already, to `out`, of the same shape.
-    /// `seen` says which of the positions a query sees, at least one. No cap where `softcap` is 0.
+    /// `seen` says which of the positions a query sees, at least one.
     ///
     /// # Panics
     /// If the processor lacks the unit, or a query sees what there is not.
-    pub fn attend(&self, out: &mut [f32], q: &[f32], softcap: f32, seen: impl Fn(usize) -> Range<usize>) {
+    pub(crate) fn attend(
+        &self,
+        out: &mut [f32],
+        q: &[f32],
+        softcap: Option<f32>,
+        seen: impl Fn(usize) -> Range<usize>,
+    ) {
         thread_local! {
             static SCRATCH: RefCell<Scratch> = RefCell::default();
         }
@@ -88,7 +94,7 @@ impl Packed {
         &self,
         out: &mut [f32],
         q: &[f32],
-        softcap: f32,
+        softcap: Option<f32>,
         seen: impl Fn(usize) -> Range<usize>,
         own: &mut Scratch,
     ) {
@@ -211,7 +217,7 @@ mod tests {
                 let end = positions - (queries - 1 - query).min(positions - 1);
                 end.saturating_sub(window)..end
             };
-            for softcap in [0.0, 2.0] {
+            for softcap in [None, Some(2.0)] {
                 let floats: Vec<f32> = q.iter().map(|x| x.to_f32()).collect();
                 let mut got = vec![f32::NAN; q.len()];
                 packed.attend(&mut got, &floats, softcap, seen);
@@ -219,7 +225,7 @@ mod tests {
                     let score = |position: usize| {
                         let pairs = q[query * dim..].iter().zip(rows[position].0);
                         let dot: f64 = pairs.map(|(a, b)| a.to_f64() * b.to_f64()).sum();
-                        if softcap > 0.0 { 2.0 * (dot / 2.0).tanh() } else { dot }
+                        if softcap.is_some() { 2.0 * (dot / 2.0).tanh() } else { dot }
                     };
                     let max = seen(query).map(score).fold(f64::MIN, f64::max);
                     let weights: Vec<f64> =

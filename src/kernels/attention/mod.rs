@@ -1,13 +1,13 @@
 //! Attention of a decode step: one query a head, straight off the cache. That of a prompt by the matrix unit is in `amx`.
 
 #[cfg(target_arch = "x86_64")]
-pub mod amx;
+pub(crate) mod amx;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
 use super::cpu::Level;
-use super::elementwise::{LANES, attention_row};
+use super::loops::{LANES, attention_row};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use half::bf16;
 use rayon::prelude::*;
@@ -21,7 +21,7 @@ const MIN_NUMBERS_PER_TASK: usize = 64 * 1024;
 /// Positions may lie in a larger buffer: only the last dimension need be without gaps. Keys and values are read once,
 /// for all query heads that share them.
 #[derive(Debug, Clone, Copy)]
-pub struct DecodeAttention {
+pub(crate) struct DecodeAttention {
     /// Scores x become cap · tanh(x / cap).
     pub softcap: Option<f32>,
 }
@@ -90,7 +90,7 @@ impl CustomOp3 for DecodeAttention {
                 let (k, v) = (k.head(b, h, positions, dim), v.head(b, h, positions, dim));
                 attention_scores(weights, q, k, k_layout.stride()[2], dim);
                 for weights in weights.chunks_exact_mut(positions) {
-                    attention_row(weights, self.softcap.unwrap_or(0.0));
+                    attention_row(weights, self.softcap);
                 }
                 attention_mix(out, weights, v, v_layout.stride()[2], dim);
             },
@@ -188,7 +188,7 @@ macro_rules! on_this_processor {
         $(
             $(#[$doc])*
             #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the build for the processor"))]
-            pub fn $name($out: &mut [f32], $a: &[f32], $b: &[$element], $stride: usize, $dim: usize) {
+            pub(crate) fn $name($out: &mut [f32], $a: &[f32], $b: &[$element], $stride: usize, $dim: usize) {
                 #[cfg(target_arch = "x86_64")]
                 if $dim.is_multiple_of(LANES) {
                     match Level::best() {

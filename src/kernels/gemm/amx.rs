@@ -11,6 +11,7 @@ use crate::kernels::bf16_tiles::{self as tiles, Bf16Tiles, Line};
 use crate::kernels::cpu::has_matrix_unit;
 use crate::kernels::panels::{LANES, Panels, Shape, VECTOR};
 use crate::kernels::quantised_rows::BLOCK;
+use crate::kernels::simd::for_each_block;
 use crate::kernels::simd::vnni::{
     bytes, fives, fmadd, halves, halves2, mul, nibbles, nth_byte, signed, sixes, splat, unsigned,
 };
@@ -18,7 +19,7 @@ use half::bf16;
 use std::arch::asm;
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_permutexvar_epi16, _mm512_set_epi16,
-    _mm512_setzero_ps, _mm512_store_si512, _mm512_sub_ps,
+    _mm512_store_si512,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -55,7 +56,7 @@ static TILES: TileConfig = TileConfig {
 /// If the processor lacks the unit, there are no such panels, rows have another length than the matrix's, or `out` is not of
 /// that size.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
-pub fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out: &mut [[f32; LANES]]) {
+pub(crate) fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out: &mut [[f32; LANES]]) {
     thread_local! {
         static WEIGHTS: RefCell<[Vec<Line>; 2]> = RefCell::default();
     }
@@ -256,21 +257,6 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
         // SAFETY: reads the vectors of scales and numbers that the format has in a group, and writes the 16 lines.
         unsafe {
             match format {
-                Format::Q8_0 => {
-                    let scale = halves(scales.add(32 * block));
-                    let quads = bytes(numbers.add(8 * block * VECTOR));
-                    write(lines, &quads, scale, mul(scale, splat(-128.0)), order);
-                }
-                Format::Q4_0 => {
-                    let scale = halves(scales.add(32 * block));
-                    let quads = nibbles(numbers.add(4 * block * VECTOR));
-                    write(lines, &quads, scale, mul(scale, splat(-8.0)), order);
-                }
-                Format::Q5_0 => {
-                    let scale = halves(scales.add(32 * block));
-                    let quads = fives(numbers.add(5 * block * VECTOR));
-                    write(lines, &quads, scale, mul(scale, splat(-16.0)), order);
-                }
                 Format::F16 => {
                     let mut v = 0;
                     while v < LINES {
@@ -279,22 +265,10 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
                         v += 1;
                     }
                 }
-                Format::Q4K => {
-                    let factors = scales.add(64 + 2 * LANES * block);
-                    let scale = mul(halves(scales), unsigned(factors));
-                    let minimum = mul(halves(scales.add(32)), unsigned(factors.add(LANES)));
-                    let quads = nibbles(numbers.add(4 * block * VECTOR));
-                    write(lines, &quads, scale, _mm512_sub_ps(_mm512_setzero_ps(), minimum), order);
-                }
                 _ => {
-                    let mut half = 0;
-                    while half < 2 {
-                        let b = 2 * block + half;
-                        let scale = mul(halves(scales), signed(scales.add(32 + LANES * b)));
-                        let quads = sixes(numbers.add(3 * b * VECTOR));
-                        write(&mut lines[8 * half..], &quads, scale, mul(scale, splat(-32.0)), order);
-                        half += 1;
-                    }
+                    for_each_block!(format, scales, numbers, block..block + 1, |first, quads, scale, zero| {
+                        write(&mut lines[(first - BLOCK * block) / 2..], &quads, scale, zero, order);
+                    })
                 }
             }
         }
@@ -350,7 +324,37 @@ fn pairs(a: __m512, b: __m512, order: __m512i) -> __m512i {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cpu::Level;
     use crate::kernels::panels::tests::{FORMATS, matrix};
+
+    /// Runs on every processor that converts to bf16, also where it has no tiles. A weight and its place are right if it is within
+    /// a step of bf16 of what is stored.
+    #[test]
+    #[expect(unsafe_code, reason = "calls a kernel for one instruction set")]
+    fn unpacked_weights_are_those_of_the_panel() {
+        if !(Level::Vnni.is_available() && std::is_x86_feature_detected!("avx512bf16")) {
+            return;
+        }
+        let cols = 512;
+        for format in FORMATS.into_iter().filter(|format| *format != Format::BF16) {
+            let matrix = matrix(format, LANES, cols);
+            let panels = Panels::new(matrix.bytes(), format, LANES, cols, |_| {}).unwrap();
+            let mut weights = vec![0f32; LANES * cols];
+            matrix.dequantize(0..LANES, &mut weights);
+            // The second half, which begins at a whole group of every format.
+            let steps = 8..16;
+            let mut lines = vec![Line::ZERO; steps.len() * LINES];
+            // SAFETY: the processor has the instructions, as just asked, and there are 16 lines a tile.
+            unsafe { unpack(&panels, 0, steps.clone(), &mut lines) };
+            for (i, line) in lines.iter().enumerate() {
+                for (n, got) in line.0.iter().enumerate() {
+                    let want = weights[n / 2 * cols + BLOCK * steps.start + 2 * i + n % 2];
+                    let off = (got.to_f32() - want).abs();
+                    assert!(off <= want.abs() / 128.0 + 1e-6, "{} line {i} {n}: {got} {want}", format.name());
+                }
+            }
+        }
+    }
 
     /// Against weights and activations, each rounded to bf16, in f64.
     #[test]

@@ -2,7 +2,7 @@
 
 /// A read-only matrix in a slice; strides are in numbers.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     data: &'a [f32],
     rows: usize,
     cols: usize,
@@ -12,7 +12,7 @@ pub struct View<'a> {
 
 /// A matrix in a slice that can be written; columns are next to each other.
 #[derive(Debug)]
-pub struct ViewMut<'a> {
+pub(crate) struct ViewMut<'a> {
     data: &'a mut [f32],
     rows: usize,
     cols: usize,
@@ -29,7 +29,7 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// Where the slice is too short.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
@@ -37,13 +37,13 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// Where the slice is too short.
-    pub fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+    pub(crate) fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(fits(data.len(), rows, cols, row_stride, 1), "{rows} x {cols} in {}", data.len());
         Self { data, rows, cols, row_stride, col_stride: 1 }
     }
 
     /// The transpose; nothing is moved.
-    pub fn t(self) -> Self {
+    pub(crate) fn t(self) -> Self {
         let Self { data, rows, cols, row_stride, col_stride } = self;
         Self { data, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
     }
@@ -54,7 +54,7 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// Where the slice is too short.
-    pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
+    pub(crate) fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
@@ -62,7 +62,7 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// Where the slice is too short, or rows overlap.
-    pub fn strided(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+    pub(crate) fn strided(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(fits(data.len(), rows, cols, row_stride, 1), "{rows} x {cols} in {}", data.len());
         assert!(cols <= row_stride || rows <= 1, "rows overlap");
         Self { data, rows, cols, row_stride }
@@ -74,7 +74,7 @@ impl<'a> ViewMut<'a> {
 /// # Panics
 /// Where the shapes do not fit each other.
 #[expect(unsafe_code, reason = "calls gemm, which takes pointers")]
-pub fn product(out: ViewMut<'_>, a: View<'_>, b: View<'_>, scale: f32, accumulate: bool) {
+pub(crate) fn product(out: ViewMut<'_>, a: View<'_>, b: View<'_>, scale: f32, accumulate: bool) {
     assert!(a.rows == out.rows && b.cols == out.cols && a.cols == b.rows, "shapes of a product");
     if out.rows == 0 || out.cols == 0 {
         return;

@@ -4,20 +4,20 @@
 //! step take the rows eight at a time.
 
 #[cfg(target_arch = "x86_64")]
-pub mod amx;
-pub mod dense;
+pub(crate) mod amx;
+pub(crate) mod dense;
 #[cfg(target_arch = "x86_64")]
-pub mod unrounded;
+pub(crate) mod unrounded;
 
 use super::bf16_tiles::{self, with_numbers};
-use super::elementwise::gated_gelu_row;
+use super::loops::gated_gelu_row;
 use super::panels::LANES;
 use super::{Bf16Tiles, Panels, QuantisedRows};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows that are worked on together.
-pub const STRIP: usize = bf16_tiles::ROWS;
+pub(crate) const STRIP: usize = bf16_tiles::ROWS;
 
 /// Rows of activations, rounded as this processor's product for many rows takes them.
 #[derive(Debug)]

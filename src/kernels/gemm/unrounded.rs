@@ -26,7 +26,13 @@ type Times = fn([&[Input]; 2], &[f32], &mut [[f32; LANES]]);
 /// # Panics
 /// If the processor lacks the instructions, there are no such panels, `xs` is not rows of the matrix's length, or `out` is not one
 /// for each panel and row.
-pub fn multiply(level: Level, panels: &Panels, range: Range<usize>, xs: &[f32], out: &mut [[f32; LANES]]) {
+pub(crate) fn multiply(
+    level: Level,
+    panels: &Panels,
+    range: Range<usize>,
+    xs: &[f32],
+    out: &mut [[f32; LANES]],
+) {
     thread_local! {
         static WEIGHTS: RefCell<[Vec<Input>; 2]> = RefCell::default();
     }
@@ -66,6 +72,7 @@ macro_rules! kernels {
         use crate::kernels::Format;
         use crate::kernels::panels::{Shape, VECTOR};
         use crate::kernels::quantised_rows::BLOCK;
+        use crate::kernels::simd::for_each_block;
 
         crate::kernels::simd::operations! { $features:
             /// Writes four inputs for each quad: the numbers times a scale a row, plus what their zero comes to.
@@ -81,8 +88,8 @@ macro_rules! kernels {
                 }
             }
 
-            /// Writes a group of inputs; `scales` and `numbers` are its vectors.
-            fn unpack_group(format: Format, scales: *const u8, numbers: *const u8, to: *mut Input) {
+            /// Writes a group of so many blocks of 32 inputs; `scales` and `numbers` are its vectors.
+            fn unpack_group(format: Format, blocks: usize, scales: *const u8, numbers: *const u8, to: *mut Input) {
                 match format {
                     Format::F16 | Format::BF16 => {
                         let mut v = 0;
@@ -94,41 +101,9 @@ macro_rules! kernels {
                             v += 1;
                         }
                     }
-                    Format::Q8_0 | Format::Q4_0 | Format::Q5_0 => {
-                        let mut half = 0;
-                        while half < 2 {
-                            let scale = halves(scales.add(32 * half));
-                            let (quads, zero) = match format {
-                                Format::Q8_0 => (bytes(numbers.add(8 * half * VECTOR)), -128.0),
-                                Format::Q4_0 => (nibbles(numbers.add(4 * half * VECTOR)), -8.0),
-                                _ => (fives(numbers.add(5 * half * VECTOR)), -16.0),
-                            };
-                            let zero = mul(scale, splat(zero));
-                            write_quads(to.add(BLOCK * half), quads.as_ptr(), 8, scale, zero);
-                            half += 1;
-                        }
-                    }
-                    Format::Q4K => {
-                        let mut j = 0;
-                        while j < 8 {
-                            let factors = scales.add(64 + 2 * LANES * j);
-                            let scale = mul(halves(scales), unsigned(factors));
-                            let minimum = mul(halves(scales.add(32)), unsigned(factors.add(LANES)));
-                            let quads = nibbles(numbers.add(4 * j * VECTOR));
-                            let below = mul(minimum, splat(-1.0));
-                            write_quads(to.add(BLOCK * j), quads.as_ptr(), 8, scale, below);
-                            j += 1;
-                        }
-                    }
-                    _ => {
-                        let mut j = 0;
-                        while j < 16 {
-                            let scale = mul(halves(scales), signed(scales.add(32 + LANES * j)));
-                            let quads = sixes(numbers.add(3 * j * VECTOR));
-                            write_quads(to.add(16 * j), quads.as_ptr(), 4, scale, mul(scale, splat(-32.0)));
-                            j += 1;
-                        }
-                    }
+                    _ => for_each_block!(format, scales, numbers, 0..blocks, |first, quads, scale, zero| {
+                        write_quads(to.add(first), quads.as_ptr(), quads.len(), scale, zero);
+                    }),
                 }
             }
 
@@ -161,7 +136,7 @@ macro_rules! kernels {
                 let numbers = &group[shape.scales * VECTOR..];
                 // SAFETY: the processor has the instructions, as `multiply` has asserted; a group has the vectors of its
                 // format, at a multiple of 64, and there is room for its inputs.
-                unsafe { unpack_group(panels.format(), group.as_ptr(), numbers.as_ptr(), to.as_mut_ptr()) };
+                unsafe { unpack_group(panels.format(), shape.inputs / BLOCK, group.as_ptr(), numbers.as_ptr(), to.as_mut_ptr()) };
             }
         }
 

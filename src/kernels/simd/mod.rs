@@ -95,5 +95,59 @@ macro_rules! unpackers {
     };
 }
 
-pub(in crate::kernels) use operations;
+/// Runs `$body` for the 32 inputs of each block in `$blocks` of a group of a quantised format, from the operations in scope. The
+/// weights of `$quads` are number · `$scale` + `$zero`, a lane for each row. Of `q6_k` 16 inputs have one scale, so the body runs
+/// twice for a block. `$first` is the number of the first input in the group.
+macro_rules! for_each_block {
+    ($format:expr, $scales:expr, $numbers:expr, $blocks:expr,
+     |$first:ident, $quads:ident, $scale:ident, $zero:ident| $body:block) => {{
+        let (scales, numbers, blocks): (*const u8, *const u8, std::ops::Range<usize>) =
+            ($scales, $numbers, $blocks);
+        macro_rules! one_scale {
+            ($unpack:ident of $vectors:literal, $below:literal) => {{
+                let mut block = blocks.start;
+                while block < blocks.end {
+                    let $first = 32 * block;
+                    let $scale = halves(scales.add(32 * block));
+                    let $quads = $unpack(numbers.add($vectors * block * VECTOR));
+                    let $zero = mul($scale, splat($below));
+                    $body
+                    block += 1;
+                }
+            }};
+        }
+        match $format {
+            Format::Q8_0 => one_scale!(bytes of 8, -128.0),
+            Format::Q4_0 => one_scale!(nibbles of 4, -8.0),
+            Format::Q5_0 => one_scale!(fives of 5, -16.0),
+            Format::Q4K => {
+                let mut block = blocks.start;
+                while block < blocks.end {
+                    let $first = 32 * block;
+                    let factors = scales.add(64 + 2 * LANES * block);
+                    let $scale = mul(halves(scales), unsigned(factors));
+                    let minimum = mul(halves(scales.add(32)), unsigned(factors.add(LANES)));
+                    let $quads = nibbles(numbers.add(4 * block * VECTOR));
+                    let $zero = mul(minimum, splat(-1.0));
+                    $body
+                    block += 1;
+                }
+            }
+            // Of q6_k.
+            _ => {
+                let mut half = 2 * blocks.start;
+                while half < 2 * blocks.end {
+                    let $first = 16 * half;
+                    let $scale = mul(halves(scales), signed(scales.add(32 + LANES * half)));
+                    let $quads = sixes(numbers.add(3 * half * VECTOR));
+                    let $zero = mul($scale, splat(-32.0));
+                    $body
+                    half += 1;
+                }
+            }
+        }
+    }};
+}
+
 use unpackers;
+pub(in crate::kernels) use {for_each_block, operations};

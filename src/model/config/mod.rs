@@ -2,10 +2,12 @@
 
 mod gguf;
 mod hub;
+mod rules;
 
 use super::error::{Error, Result};
 use super::weights::gguf::Header;
 pub(super) use hub::token_ids;
+pub(crate) use rules::{ByKind, LayerRules};
 use wmdetect::gguf::names::Family;
 
 /// Which published model family the layers follow.
@@ -145,14 +147,6 @@ impl Config {
     /// The window of the local layers, if there are any.
     pub fn window(&self) -> Option<usize> {
         self.layers.iter().find_map(|k| k.window())
-    }
-
-    /// The rotary embedding of a layer.
-    pub fn rope(&self, kind: LayerKind) -> RopeBase {
-        match kind {
-            LayerKind::Local { .. } => self.rope_local,
-            LayerKind::Global => self.rope_global,
-        }
     }
 
     /// Refuses what cannot be computed, so that the rest of the code need not look.

@@ -5,7 +5,7 @@ use crate::kernels::Activations;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::attention::amx;
 use crate::kernels::attention::{attention_mix_bf16, attention_scores_bf16};
-use crate::kernels::elementwise::attention_row;
+use crate::kernels::loops::attention_row;
 use crate::model::cache::Run;
 use std::ops::Range;
 
@@ -18,13 +18,13 @@ pub(super) struct Scratch {
 
 /// softmax(soft cap(q · kᵀ)) · v for the queries `[queries, dim]` of a key head, which are scaled already, to `out`, of the same
 /// shape. `seen` says which positions a query sees, counted through the runs; the first of them do not go down from
-/// query to query. No cap where `softcap` is 0.
+/// query to query.
 pub(super) fn attend<'a>(
     out: &mut [f32],
     q: &[f32],
     runs: impl Iterator<Item = Run<'a>> + Clone,
     dim: usize,
-    softcap: f32,
+    softcap: Option<f32>,
     seen: impl Fn(usize) -> Range<usize>,
     own: &mut Scratch,
 ) {
@@ -105,7 +105,7 @@ impl Packed {
         head: usize,
         out: &mut [f32],
         q: &[f32],
-        softcap: f32,
+        softcap: Option<f32>,
         seen: impl Fn(usize) -> Range<usize>,
     ) -> bool {
         #[cfg(target_arch = "x86_64")]

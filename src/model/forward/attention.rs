@@ -2,11 +2,12 @@
 
 use crate::kernels::{DecodeAttention, MaskedSoftmax};
 use crate::model::cache::LayerCache;
+use crate::model::config::LayerRules;
 use crate::model::error::Result;
-use crate::model::layer::Attention;
+use crate::model::layer::Layer;
 use crate::model::linear::takes_kernels;
 use crate::model::norm::RmsNorm;
-use crate::model::rope::Angles;
+use crate::model::rope::AngleTensors;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops;
 
@@ -14,7 +15,7 @@ use candle_nn::ops;
 #[derive(Debug)]
 pub(super) struct Sequence<'a> {
     /// Of its next position.
-    pub(super) angles: &'a Angles,
+    pub(super) angles: &'a AngleTensors,
     /// What the layer keeps of it.
     pub(super) cache: &'a mut LayerCache,
     /// Positions that it has.
@@ -25,23 +26,23 @@ pub(super) struct Sequence<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Masks(Vec<(usize, Option<usize>, Option<Tensor>)>);
 
-impl Attention {
+impl Layer {
     /// `[batch, positions, hidden]` to the same, for positions from `start` on.
     ///
     /// `masks` belong to this pass. Without a cache the keys are the positions' own.
     ///
     /// # Errors
     /// Shapes that do not fit each other.
-    pub(super) fn forward(
+    pub(super) fn attend(
         &self,
         xs: &Tensor,
-        angles: &Angles,
+        angles: &AngleTensors,
         masks: &mut Masks,
         cache: Option<&mut LayerCache>,
         start: usize,
     ) -> Result<Tensor> {
         let projected = self.project(xs)?;
-        self.o.forward(&self.attend(projected, angles, masks, cache, start)?)
+        self.attention.o.forward(&self.found(projected, angles, masks, cache, start)?)
     }
 
     /// One position of each of several sequences, `[sequences, 1, hidden]` to the same; each has a length and a cache of
@@ -49,7 +50,7 @@ impl Attention {
     ///
     /// # Errors
     /// Shapes that do not fit each other.
-    pub(super) fn step(&self, xs: &Tensor, sequences: &mut [Sequence<'_>]) -> Result<Tensor> {
+    pub(super) fn attend_each(&self, xs: &Tensor, sequences: &mut [Sequence<'_>]) -> Result<Tensor> {
         let [q, k, v] = self.project(xs)?;
         let mut rows = Vec::with_capacity(sequences.len());
         for (i, sequence) in sequences.iter_mut().enumerate() {
@@ -57,53 +58,53 @@ impl Attention {
             let [q, k, v] = own;
             let cache = Some(&mut *sequence.cache);
             let masks = &mut Masks::default();
-            rows.push(self.attend([q?, k?, v?], sequence.angles, masks, cache, sequence.start)?);
+            rows.push(self.found([q?, k?, v?], sequence.angles, masks, cache, sequence.start)?);
         }
-        self.o.forward(&Tensor::cat(&rows, 0)?)
+        self.attention.o.forward(&Tensor::cat(&rows, 0)?)
     }
 
     /// Queries, keys and values, `[batch, heads, positions, head_dim]` each, not yet rotated.
     fn project(&self, xs: &Tensor) -> Result<[Tensor; 3]> {
         let (batch, len, _) = xs.dims3()?;
+        let (rules, part) = (&self.rules, &self.attention);
         let split = |xs: Tensor, heads: usize, norm: Option<&RmsNorm>| -> Result<Tensor> {
-            let xs = xs.reshape((batch, len, heads, self.head_dim))?;
+            let xs = xs.reshape((batch, len, heads, rules.head_dim))?;
             let xs = if let Some(norm) = norm { norm.forward(&xs)? } else { xs };
             Ok(xs.transpose(1, 2)?)
         };
         Ok([
-            split(self.q.forward(xs)?, self.heads, self.q_norm.as_ref())?,
-            split(self.k.forward(xs)?, self.kv_heads, self.k_norm.as_ref())?,
-            split(self.v.forward(xs)?, self.kv_heads, None)?,
+            split(part.q.forward(xs)?, rules.heads, part.q_norm.as_ref())?,
+            split(part.k.forward(xs)?, rules.kv_heads, part.k_norm.as_ref())?,
+            split(part.v.forward(xs)?, rules.kv_heads, None)?,
         ])
     }
 
     /// What the queries find, `[batch, positions, heads · head_dim]`.
-    fn attend(
+    fn found(
         &self,
         [q, k, v]: [Tensor; 3],
-        angles: &Angles,
+        angles: &AngleTensors,
         masks: &mut Masks,
         cache: Option<&mut LayerCache>,
         start: usize,
     ) -> Result<Tensor> {
-        let (heads, kv_heads, dim) = (self.heads, self.kv_heads, self.head_dim);
+        let LayerRules { heads, kv_heads, head_dim: dim, .. } = self.rules;
         let (batch, _, len, _) = q.dims4()?;
         let (q, k, v) = (angles.apply(&q)?, angles.apply(&k)?, v.contiguous()?);
         let (k, v) = match cache {
-            Some(cache) => cache.extend(start, &k, &v, self.cache_dtype)?,
+            Some(cache) => cache.extend(start, &k, &v, self.attention.cache_dtype)?,
             None => (k, v),
         };
         // Query heads that share a key head become further rows of it, so that keys are not repeated.
-        let group = heads / kv_heads;
-        let q = (q * self.scale)?.reshape((batch, kv_heads, group * len, dim))?;
-        let softcap = self.softcap.map(|c| c as f32);
-        if len == 1 && takes_kernels(&q) && self.window.is_none_or(|w| k.dims()[2] <= w) {
+        let q = (q * self.rules.scale)?.reshape((batch, kv_heads, self.rules.group() * len, dim))?;
+        let (softcap, window) = (self.rules.softcap_f32(), self.rules.window());
+        if len == 1 && takes_kernels(&q) && window.is_none_or(|w| k.dims()[2] <= w) {
             let ys = q.apply_op3_no_bwd(&k, &v, &DecodeAttention { softcap })?;
             return Ok(ys.reshape((batch, 1, heads * dim))?);
         }
         let scores = q.matmul(&k.t()?)?;
         let weights = if takes_kernels(&scores) {
-            scores.inplace_op1(&MaskedSoftmax { softcap, queries: len, window: self.window })?;
+            scores.inplace_op1(&MaskedSoftmax { softcap, queries: len, window })?;
             scores
         } else {
             self.weights(scores, len, masks)?
@@ -117,10 +118,10 @@ impl Attention {
         let (batch, kv_heads, rows, keys) = scores.dims4()?;
         let dtype = scores.dtype();
         let mut scores = scores;
-        if let Some(cap) = self.softcap {
+        if let Some(cap) = self.rules.softcap {
             scores = ((scores / cap)?.tanh()? * cap)?;
         }
-        if let Some(mask) = masks.get(keys - len, len, self.window, scores.device(), dtype)? {
+        if let Some(mask) = masks.get(keys - len, len, self.rules.window(), scores.device(), dtype)? {
             let by_group = scores.reshape((batch, kv_heads, rows / len, len, keys))?;
             scores = by_group.broadcast_add(&mask)?.reshape((batch, kv_heads, rows, keys))?;
         }

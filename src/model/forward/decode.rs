@@ -6,17 +6,17 @@
 //! for itself, which takes less than handing it over. Attention is divided by sequence and key head.
 
 use super::attend;
-use crate::kernels::elementwise::{gated_gelu_row, rotate_head, scaled_norm_row};
+use crate::kernels::loops::{gated_gelu_row, rotate_head, scaled_norm_row};
 use crate::kernels::panels::LANES;
 use crate::kernels::team::{Exchange, Member, Work, together};
 use crate::kernels::{Panels, QuantisedRows};
 use crate::model::cache::{Cache, Past, Run};
-use crate::model::config::{Config, LayerKind};
+use crate::model::config::{ByKind, Config};
 use crate::model::error::Result;
 use crate::model::gemma::Gemma;
 use crate::model::logits::RawLogits;
 use crate::model::packed::{PackedLayer, PackedWeights};
-use crate::model::rope;
+use crate::model::rope::{self, Angles};
 use candle_core::Tensor;
 use half::bf16;
 use std::sync::Arc;
@@ -59,16 +59,13 @@ struct LayerWork {
     down: Work,
 }
 
-/// Cosines and sines of a position.
-type Table = (Vec<f32>, Vec<f32>);
-
 /// A step while it runs: what is the same for all threads.
 struct Step<'a> {
     weights: &'a PackedWeights,
     config: &'a Config,
     sequences: &'a [Sequence<'a>],
-    /// For each sequence those of local and of global layers.
-    angles: Vec<[Table; 2]>,
+    /// Of the position of each sequence.
+    angles: Vec<ByKind<Angles>>,
     exchanges: Exchanges,
     work: Vec<LayerWork>,
     head: Work,
@@ -115,10 +112,7 @@ impl Gemma {
 impl PackedWeights {
     /// Feeds one token to each of `sequences`; `xs` `[sequences, hidden]` is the embedding of the tokens.
     pub(super) fn step(&self, config: &Config, xs: &[f32], sequences: &[Sequence<'_>]) -> Stepped {
-        let angles = |sequence: &Sequence<'_>| {
-            [config.rope_local, config.rope_global]
-                .map(|base| rope::tables(base, config.head_dim, sequence.position, 1))
-        };
+        let angles = |sequence: &Sequence<'_>| rope::angles(config, sequence.position, 1);
         let threads = (self.bytes() / MIN_BYTES_PER_THREAD).clamp(1, rayon::current_num_threads());
         let panels =
             |matrices: &[&Arc<Panels>]| Work::new(matrices.iter().map(|panels| panels.rows() / LANES).sum());
@@ -155,7 +149,7 @@ impl PackedWeights {
 
 /// A thread's own numbers.
 #[derive(Default)]
-struct Scratch {
+struct Own {
     /// The activations of a product, a row for each sequence.
     rows: QuantisedRows,
     /// What was read from an exchange, `[sequences, width]`.
@@ -174,7 +168,7 @@ impl Step<'_> {
     fn run(&self, member: &Member<'_>, mut xs: Vec<f32>) -> Vec<f32> {
         let rows = self.sequences.len();
         let c = self.config;
-        let (mut own, mut kv) = (Scratch::default(), Vec::new());
+        let (mut own, mut kv) = (Own::default(), Vec::new());
         let Exchanges { qkv, projected, middle, logits, .. } = &self.exchanges;
         for (index, (layer, work)) in self.weights.layers.iter().zip(&self.work).enumerate() {
             self.take_normed(&xs, &layer.input_norm, &mut own);
@@ -212,7 +206,7 @@ impl Step<'_> {
     }
 
     /// Activations are the norm of each row of `xs`.
-    fn take_normed(&self, xs: &[f32], weight: &[f32], own: &mut Scratch) {
+    fn take_normed(&self, xs: &[f32], weight: &[f32], own: &mut Own) {
         let width = weight.len();
         own.rows.write(self.sequences.len(), width, |out| {
             for (out, x) in out.chunks_exact_mut(width).zip(xs.chunks_exact(width)) {
@@ -222,7 +216,7 @@ impl Step<'_> {
     }
 
     /// Adds the norm of what was gathered to the residual stream.
-    fn add_normed(&self, xs: &mut [f32], weight: &[f32], own: &mut Scratch) {
+    fn add_normed(&self, xs: &mut [f32], weight: &[f32], own: &mut Own) {
         own.row.resize(weight.len(), 0.0);
         let width = weight.len();
         for (x, y) in xs.chunks_exact_mut(width).zip(own.gathered.chunks_exact(width)) {
@@ -239,13 +233,12 @@ impl Step<'_> {
     }
 
     /// Attention of (sequence, key head) pairs, from gathered queries, keys and values.
-    fn attend(&self, member: &Member<'_>, work: &Work, index: usize, layer: &PackedLayer, own: &mut Scratch) {
+    fn attend(&self, member: &Member<'_>, work: &Work, index: usize, layer: &PackedLayer, own: &mut Own) {
         let c = self.config;
-        let (dim, group) = (c.head_dim, c.heads / c.kv_heads);
+        let rules = &layer.rules;
+        let (dim, group) = (rules.head_dim, rules.group());
         let width = (c.heads + 2 * c.kv_heads) * dim;
-        let global = usize::from(layer.kind == LayerKind::Global);
-        let scale = c.query_pre_attn_scalar.powf(-0.5) as f32;
-        let softcap = c.attn_softcap.map_or(0.0, |cap| cap as f32);
+        let (scale, softcap) = (rules.scale_f32(), rules.softcap_f32());
         let pair_width = self.pair_width();
         self.exchanges.attended.fill(member, work, pair_width, |pairs, out| {
             for (pair, out) in pairs.zip(out.chunks_exact_mut(pair_width)) {
@@ -255,7 +248,7 @@ impl Step<'_> {
                 let (k, v) = rest.split_at_mut(c.kv_heads * dim);
                 let q = &mut q[head * group * dim..(head + 1) * group * dim];
                 let (k, v) = (&mut k[head * dim..(head + 1) * dim], &v[head * dim..(head + 1) * dim]);
-                let (cos, sin) = &self.angles[s][global];
+                let (cos, sin) = self.angles[s].of(rules.kind).at(0);
                 for q in q.chunks_exact_mut(dim) {
                     self.norm_head(q, layer.q_norm.as_deref(), &mut own.row);
                     rotate_head(q, cos, sin);
@@ -319,7 +312,7 @@ fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &Qua
 }
 
 /// As [`product`], gelu(gate) · up.
-fn gated(member: &Member<'_>, work: &Work, layer: &PackedLayer, own: &mut Scratch, to: &Exchange) {
+fn gated(member: &Member<'_>, work: &Work, layer: &PackedLayer, own: &mut Own, to: &Exchange) {
     let rows = own.rows.rows();
     let [gate, up] = &mut own.sums;
     to.fill(member, work, rows * LANES, |run, out| {
@@ -346,23 +339,17 @@ fn gather(from: &Exchange, rows: usize, out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use crate::kernels::Format;
-    use crate::model::{Cache, Gemma, LoadOptions, Weights};
-    use crate::quantize::random::{Random, Shape};
+    use crate::model::{Cache, random};
 
     /// Sequences of different lengths, across the end of the window's ring, against the same step by candle's operations
     /// (over the same panels). Both round activations to 8 bits, so a last bit of f32 can become a step of 1/127.
     #[test]
     fn equals_the_step_of_candles_operations() {
-        let mut config = Shape::Tiny.config();
-        config.layers = config.layers.repeat(2);
         for format in [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::BF16] {
-            let mut file = Vec::new();
-            Random::new(&config, format, 7).unwrap().write(&mut file).unwrap();
-            let weights = Weights::from_gguf_bytes(file, "random").unwrap();
             // Random weights give small scores; these are large enough for the cap to matter.
-            let mut config = config.clone();
+            let mut config = random::config();
             (config.query_pre_attn_scalar, config.attn_softcap) = (0.05, Some(0.5));
-            let fast = Gemma::new(config, &weights, LoadOptions::default()).unwrap();
+            let fast = random::model(config, format);
             if fast.packed.is_none() {
                 return; // A processor without kernels for panels.
             }

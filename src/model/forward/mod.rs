@@ -176,8 +176,7 @@ impl Gemma {
     pub(super) fn embed(&self, ids: &[u32], (batch, len): (usize, usize)) -> Result<Tensor> {
         let xs = self.embedding.forward(ids, &self.device, self.dtype)?;
         // The reference rounds the factor to the compute dtype.
-        let factor = (self.config.hidden as f64).sqrt() as f32;
-        let factor = Tensor::new(&[factor], &self.device)?.to_dtype(self.dtype)?;
+        let factor = Tensor::new(&[self.config.embedding_factor()], &self.device)?.to_dtype(self.dtype)?;
         Ok(xs.broadcast_mul(&factor)?.reshape((batch, len, self.config.hidden))?)
     }
 

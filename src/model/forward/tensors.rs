@@ -3,13 +3,13 @@
 use super::attention::{Masks, Sequence};
 use crate::kernels::GatedGelu;
 use crate::model::cache::Cache;
-use crate::model::config::LayerKind;
+use crate::model::config::ByKind;
 use crate::model::error::Result;
 use crate::model::gemma::Gemma;
 use crate::model::layer::{Layer, Mlp};
 use crate::model::linear::takes_kernels;
 use crate::model::logits::RawLogits;
-use crate::model::rope::Angles;
+use crate::model::rope::{self, AngleTensors};
 use candle_core::{DType, Tensor};
 
 impl Gemma {
@@ -20,45 +20,41 @@ impl Gemma {
         mut cache: Option<&mut Cache>,
         start: usize,
     ) -> Result<Tensor> {
-        let c = &self.config;
-        let len = xs.dim(1)?;
-        let angles =
-            |rope| -> Result<Angles> { Angles::new(rope, c.head_dim, start, len, &self.device, self.dtype) };
-        let (local, global) = (angles(c.rope_local)?, angles(c.rope_global)?);
+        let angles = self.angle_tensors(start, xs.dim(1)?)?;
         let mut masks = Masks::default();
         for (i, layer) in self.layers.iter().enumerate() {
-            let angles = if layer.kind == LayerKind::Global { &global } else { &local };
+            let angles = angles.of(layer.rules.kind);
             let cache = cache.as_mut().map(|c| &mut c.layers[i]);
-            xs = layer.around(&xs, |xs| layer.attention.forward(xs, angles, &mut masks, cache, start))?;
+            xs = layer.around(&xs, |xs| layer.attend(xs, angles, &mut masks, cache, start))?;
         }
         self.norm.forward(&xs)
     }
 
+    /// Returns the angles of positions `start` to `start + len` − 1 where the model computes.
+    fn angle_tensors(&self, start: usize, len: usize) -> Result<ByKind<AngleTensors>> {
+        rope::angles(&self.config, start, len).try_map(|angles| angles.to_tensors(&self.device, self.dtype))
+    }
+
     /// Feeds the embeddings `xs` `[sequences, 1, hidden]` of one token a cache.
     pub(super) fn step_of_tensors(&self, mut xs: Tensor, caches: &mut [&mut Cache]) -> Result<RawLogits> {
-        let c = &self.config;
-        let angles = |rope, start| Angles::new(rope, c.head_dim, start, 1, &self.device, self.dtype);
-        let angles: Vec<[Angles; 2]> = caches
-            .iter()
-            .map(|cache| Ok([angles(c.rope_local, cache.len)?, angles(c.rope_global, cache.len)?]))
-            .collect::<Result<_>>()?;
+        let angles: Vec<ByKind<AngleTensors>> =
+            caches.iter().map(|cache| self.angle_tensors(cache.len, 1)).collect::<Result<_>>()?;
         for (i, layer) in self.layers.iter().enumerate() {
-            let of_kind = usize::from(layer.kind == LayerKind::Global);
             let mut sequences: Vec<Sequence<'_>> = caches
                 .iter_mut()
                 .zip(&angles)
                 .map(|(cache, angles)| {
                     let start = cache.len;
-                    Sequence { angles: &angles[of_kind], cache: &mut cache.layers[i], start }
+                    Sequence { angles: angles.of(layer.rules.kind), cache: &mut cache.layers[i], start }
                 })
                 .collect();
-            xs = layer.around(&xs, |xs| layer.attention.step(xs, &mut sequences))?;
+            xs = layer.around(&xs, |xs| layer.attend_each(xs, &mut sequences))?;
         }
         for cache in caches {
             cache.len += 1;
         }
         let last = self.norm.forward(&xs)?.squeeze(1)?;
-        Ok(RawLogits::new(self.head.forward(&last)?.to_dtype(DType::F32)?, c))
+        Ok(RawLogits::new(self.head.forward(&last)?.to_dtype(DType::F32)?, &self.config))
     }
 }
 

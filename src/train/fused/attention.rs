@@ -3,8 +3,10 @@
 //! A block sees the keys from the window's start of its first query to its last query; the rest costs nothing. Nothing
 //! of the size positions² is kept: the backward pass computes a block's weights again.
 
-use crate::kernels::elementwise as loops;
 use crate::kernels::gemm::dense::{View, ViewMut, product};
+use crate::kernels::loops;
+use crate::model::config::LayerRules;
+use crate::model::rope::Angles;
 
 /// Queries of a block.
 const BLOCK: usize = 64;
@@ -14,18 +16,9 @@ const BLOCK: usize = 64;
 pub(super) struct Attention<'a> {
     pub(super) batch: usize,
     pub(super) len: usize,
-    pub(super) heads: usize,
-    pub(super) kv_heads: usize,
-    pub(super) head_dim: usize,
-    pub(super) scale: f32,
-    /// 0 for none.
-    pub(super) cap: f32,
-    /// Positions that a query sees, itself included.
-    pub(super) window: usize,
-    /// `[positions, head_dim / 2]`.
-    pub(super) cos: &'a [f32],
-    /// `[positions, head_dim / 2]`.
-    pub(super) sin: &'a [f32],
+    pub(super) rules: &'a LayerRules,
+    /// Of positions 0 to at least `len` − 1.
+    pub(super) angles: &'a Angles,
 }
 
 /// A block's scores and gradients.
@@ -47,37 +40,36 @@ struct Block {
 
 impl Attention<'_> {
     fn width(&self) -> usize {
-        (self.heads + 2 * self.kv_heads) * self.head_dim
+        (self.rules.heads + 2 * self.rules.kv_heads) * self.rules.head_dim
     }
 
     fn blocks(&self) -> impl Iterator<Item = Block> {
-        let (len, window) = (self.len, self.window);
+        let (len, rules) = (self.len, self.rules);
         (0..len).step_by(BLOCK).map(move |query| {
             let queries = BLOCK.min(len - query);
-            let key = (query + 1).saturating_sub(window);
+            let key = rules.seen(query).start;
             Block { query, queries, key, keys: query + queries - key }
         })
     }
 
     /// Keys of the block that its query `i` sees.
     fn seen(&self, block: &Block, i: usize) -> std::ops::Range<usize> {
-        let end = block.query + i + 1 - block.key;
-        end.saturating_sub(self.window)..end
+        let seen = self.rules.seen(block.query + i);
+        seen.start - block.key..seen.end - block.key
     }
 
     /// Where the head begins in a row of `qkv`: of queries, of keys, of values.
     fn columns(&self, head: usize) -> [usize; 3] {
-        let kv = head / (self.heads / self.kv_heads);
-        [head, self.heads + kv, self.heads + self.kv_heads + kv].map(|column| column * self.head_dim)
+        let LayerRules { heads, kv_heads, head_dim, .. } = *self.rules;
+        let kv = head / self.rules.group();
+        [head, heads + kv, heads + kv_heads + kv].map(|column| column * head_dim)
     }
 
     fn rotate(&self, qkv: &mut [f32], rotate: fn(&mut [f32], &[f32], &[f32])) {
-        let half = self.head_dim / 2;
+        let LayerRules { heads, kv_heads, head_dim, .. } = *self.rules;
         for (r, row) in qkv.chunks_exact_mut(self.width()).enumerate() {
-            let at = r % self.len * half;
-            let (cos, sin) = (&self.cos[at..at + half], &self.sin[at..at + half]);
-            let turned = (self.heads + self.kv_heads) * self.head_dim;
-            for head in row[..turned].chunks_exact_mut(self.head_dim) {
+            let (cos, sin) = self.angles.at(r % self.len);
+            for head in row[..(heads + kv_heads) * head_dim].chunks_exact_mut(head_dim) {
                 rotate(head, cos, sin);
             }
         }
@@ -86,10 +78,12 @@ impl Attention<'_> {
     /// `qkv` `[n, width]` to `out` `[n, heads · head_dim]`; rotates queries and keys in place.
     pub(super) fn forward(&self, qkv: &mut [f32], out: &mut [f32], scratch: &mut Scratch) {
         self.rotate(qkv, loops::rotate_head);
-        let (width, dim, mixed) = (self.width(), self.head_dim, self.heads * self.head_dim);
+        let LayerRules { heads, head_dim: dim, .. } = *self.rules;
+        let (scale, softcap) = (self.rules.scale_f32(), self.rules.softcap_f32());
+        let (width, mixed) = (self.width(), heads * dim);
         for row in 0..self.batch {
             let first = row * self.len;
-            for head in 0..self.heads {
+            for head in 0..heads {
                 let [q, k, v] = self.columns(head);
                 for b in self.blocks() {
                     let at = |position: usize, column: usize| &qkv[(first + position) * width + column..];
@@ -97,12 +91,12 @@ impl Attention<'_> {
                     let keys = View::strided(at(b.key, k), b.keys, dim, width);
                     let values = View::strided(at(b.key, v), b.keys, dim, width);
                     let weights = super::room(&mut scratch.weights, b.queries * b.keys);
-                    product(ViewMut::new(weights, b.queries, b.keys), queries, keys.t(), self.scale, false);
+                    product(ViewMut::new(weights, b.queries, b.keys), queries, keys.t(), scale, false);
                     for (i, scores) in weights.chunks_exact_mut(b.keys).enumerate() {
                         let seen = self.seen(&b, i);
                         scores[..seen.start].fill(0.0);
                         scores[seen.end..].fill(0.0);
-                        loops::attention_row(&mut scores[seen], self.cap);
+                        loops::attention_row(&mut scores[seen], softcap);
                     }
                     let out = &mut out[(first + b.query) * mixed + head * dim..];
                     let out = ViewMut::strided(out, b.queries, dim, mixed);
@@ -115,10 +109,12 @@ impl Attention<'_> {
     /// From rotated `qkv` and `grad`, the gradient of the output, to that of `qkv` before the rotation.
     pub(super) fn backward(&self, qkv: &[f32], grad: &[f32], dqkv: &mut [f32], scratch: &mut Scratch) {
         dqkv.fill(0.0);
-        let (width, dim, mixed) = (self.width(), self.head_dim, self.heads * self.head_dim);
+        let LayerRules { heads, head_dim: dim, .. } = *self.rules;
+        let (scale, softcap) = (self.rules.scale_f32(), self.rules.softcap_f32());
+        let (width, mixed) = (self.width(), heads * dim);
         for row in 0..self.batch {
             let first = row * self.len;
-            for head in 0..self.heads {
+            for head in 0..heads {
                 let [q, k, v] = self.columns(head);
                 for b in self.blocks() {
                     let place = |position: usize, column: usize| (first + position) * width + column;
@@ -131,7 +127,7 @@ impl Attention<'_> {
                     let weights = super::room(&mut scratch.weights, size);
                     let slope = super::room(&mut scratch.slope, size);
                     let ds = super::room(&mut scratch.grad, size);
-                    product(ViewMut::new(weights, b.queries, b.keys), queries, keys.t(), self.scale, false);
+                    product(ViewMut::new(weights, b.queries, b.keys), queries, keys.t(), scale, false);
                     product(ViewMut::new(ds, b.queries, b.keys), grad, values.t(), 1.0, false);
                     let rows = weights
                         .chunks_exact_mut(b.keys)
@@ -144,16 +140,16 @@ impl Attention<'_> {
                             ds[hidden].fill(0.0);
                         }
                         let slope = &mut slope[seen.clone()];
-                        loops::attention_row_with_slope(&mut w[seen.clone()], slope, self.cap);
+                        loops::attention_row_with_slope(&mut w[seen.clone()], slope, softcap);
                         loops::attention_grad_row(&mut ds[seen.clone()], &w[seen], slope);
                     }
                     let (w, ds) = (View::new(weights, b.queries, b.keys), View::new(ds, b.queries, b.keys));
                     let dv = ViewMut::strided(&mut dqkv[place(b.key, v)..], b.keys, dim, width);
                     product(dv, w.t(), grad, 1.0, true);
                     let dq = ViewMut::strided(&mut dqkv[place(b.query, q)..], b.queries, dim, width);
-                    product(dq, ds, keys, self.scale, false);
+                    product(dq, ds, keys, scale, false);
                     let dk = ViewMut::strided(&mut dqkv[place(b.key, k)..], b.keys, dim, width);
-                    product(dk, ds.t(), queries, self.scale, true);
+                    product(dk, ds.t(), queries, scale, true);
                 }
             }
         }

@@ -11,9 +11,10 @@ mod attention;
 
 use super::error::{Error, Result};
 use super::parameters::{LayerRanges, Table};
-use crate::kernels::elementwise as loops;
 use crate::kernels::gemm::dense::{View, ViewMut, product};
-use crate::model::rope::tables;
+use crate::kernels::loops;
+use crate::model::config::{ByKind, LayerRules};
+use crate::model::rope::{self, Angles};
 use crate::model::{Architecture, Config};
 use attention::Attention;
 
@@ -27,8 +28,9 @@ pub struct Fused {
     layers: Vec<LayerRanges>,
     embedding: std::ops::Range<usize>,
     norm: std::ops::Range<usize>,
-    /// Cosines and sines, `[max_position, head_dim / 2]`: local layers' and global layers'.
-    angles: [(Vec<f32>, Vec<f32>); 2],
+    rules: Vec<LayerRules>,
+    /// Of all positions.
+    angles: ByKind<Angles>,
 }
 
 /// What the forward pass of a layer leaves for the backward pass; `n` is the number of rows.
@@ -98,12 +100,12 @@ impl Fused {
             let missing = || Error::NotFused { found: format!("no {name}") };
             table.get(name).map(|t| t.range.clone()).ok_or_else(missing)
         };
-        let angles = |rope| tables(rope, config.head_dim, 0, config.max_position);
         Ok(Self {
             layers: (0..config.num_layers()).map(|i| table.layer(i)).collect(),
             embedding: range("model.embed_tokens.weight")?,
             norm: range("model.norm.weight")?,
-            angles: [angles(config.rope_local), angles(config.rope_global)],
+            rules: config.layer_rules().collect(),
+            angles: rope::angles(config, 0, config.max_position),
             config: config.clone(),
         })
     }
@@ -134,12 +136,12 @@ impl Fused {
         }
         // The embedding's own gradient, beside the head's.
         let hidden = self.config.hidden;
-        let root = (hidden as f64).sqrt() as f32;
+        let factor = self.config.embedding_factor();
         let table = &mut grads[self.embedding.clone()];
         let ids = rows.iter().flat_map(|row| &row[..len]);
         for (id, g) in ids.zip(work.grad[..n * hidden].chunks_exact(hidden)) {
             let start = *id as usize * hidden;
-            loops::add_scaled(&mut table[start..start + hidden], g, root);
+            loops::add_scaled(&mut table[start..start + hidden], g, factor);
         }
         Ok(loss)
     }
@@ -163,21 +165,8 @@ impl Fused {
     }
 
     fn attention(&self, i: usize, batch: usize, len: usize) -> Attention<'_> {
-        let c = &self.config;
-        let window = c.layers[i].window();
-        let (cos, sin) = &self.angles[usize::from(window.is_none())];
-        Attention {
-            batch,
-            len,
-            heads: c.heads,
-            kv_heads: c.kv_heads,
-            head_dim: c.head_dim,
-            scale: c.query_pre_attn_scalar.powf(-0.5) as f32,
-            cap: c.attn_softcap.unwrap_or(0.0) as f32,
-            window: window.unwrap_or(usize::MAX),
-            cos,
-            sin,
-        }
+        let rules = &self.rules[i];
+        Attention { batch, len, rules, angles: self.angles.of(rules.kind) }
     }
 
     /// Runs the layers; leaves the residual stream in `work.stream` and what each layer saves.
@@ -186,13 +175,13 @@ impl Fused {
         let (n, h, f) = (rows.len() * len, c.hidden, c.intermediate);
         let (mixed, wide) = (c.heads * c.head_dim, (c.heads + 2 * c.kv_heads) * c.head_dim);
         let eps = c.rms_eps as f32;
-        let root = (h as f64).sqrt() as f32;
+        let factor = c.embedding_factor();
         let table = &params[self.embedding.clone()];
         let stream = room(&mut work.stream, n * h);
         for (id, out) in rows.iter().flat_map(|row| &row[..len]).zip(stream.chunks_exact_mut(h)) {
             let start = *id as usize * h;
             for (o, v) in out.iter_mut().zip(&table[start..start + h]) {
-                *o = v * root;
+                *o = v * factor;
             }
         }
         work.layers.resize_with(self.layers.len(), Saved::default);
@@ -240,7 +229,7 @@ impl Fused {
     ) -> f64 {
         let c = &self.config;
         let (n, h, vocab) = (rows.len() * len, c.hidden, c.vocab);
-        let cap = c.final_softcap.unwrap_or(0.0) as f32;
+        let softcap = c.final_softcap.map(|cap| cap as f32);
         let table = &params[self.embedding.clone()];
         let weight = &params[self.norm.clone()];
         let scales = room(&mut work.scales, n);
@@ -257,7 +246,7 @@ impl Fused {
             linear(logits, part, table, m, h, vocab);
             let factor = grads.as_ref().map_or(0.0, |(_, factor)| *factor);
             for (row, target) in logits.chunks_exact_mut(vocab).zip(&targets[start..start + m]) {
-                loss += f64::from(loops::cross_entropy_row(row, slope, *target as usize, cap, factor));
+                loss += f64::from(loops::cross_entropy_row(row, slope, *target as usize, softcap, factor));
             }
             if let Some((grads, _)) = &mut grads {
                 let out = &mut small[start * h..(start + m) * h];

@@ -2,10 +2,10 @@
 
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
-use super::elementwise::for_each_target;
+use crate::kernels::cpu::for_each_target;
 
 /// Numbers of a block.
-pub const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 /// Lanes of independent partial results.
 const LANES: usize = 16;
 
@@ -24,7 +24,7 @@ fn less(a: f32, b: f32) -> f32 {
 for_each_target! {
     /// The largest number of each block of [`BLOCK`] numbers of `xs`, NaN apart, into as many entries of `maxima`; true if
     /// there is a NaN. A block of nothing but NaN has −∞.
-    pub fn block_maxima(maxima: &mut [f32], xs: &[f32]) -> bool {
+    pub(crate) fn block_maxima(maxima: &mut [f32], xs: &[f32]) -> bool {
         // The largest bits of a number without its sign: beyond those of infinity only a NaN's are. A flag a lane would
         // cost twice the time of everything else.
         let mut bits = [0u32; LANES];
@@ -55,7 +55,7 @@ for_each_target! {
     }
 
     /// The largest logit of candidates, NaN apart; −∞ of none.
-    pub fn largest_logit(candidates: &[(u32, f32)]) -> f32 {
+    pub(crate) fn largest_logit(candidates: &[(u32, f32)]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let (chunks, tail) = candidates.as_chunks::<LANES>();
         for chunk in chunks {
@@ -67,7 +67,7 @@ for_each_target! {
     }
 
     /// The smallest logit of candidates, NaN apart; ∞ of none.
-    pub fn smallest_logit(candidates: &[(u32, f32)]) -> f32 {
+    pub(crate) fn smallest_logit(candidates: &[(u32, f32)]) -> f32 {
         let mut lanes = [f32::INFINITY; LANES];
         let (chunks, tail) = candidates.as_chunks::<LANES>();
         for chunk in chunks {
@@ -79,7 +79,7 @@ for_each_target! {
     }
 
     /// Every logit becomes logit / temperature, rounded once.
-    pub fn divide_logits(candidates: &mut [(u32, f32)], temperature: f64) {
+    pub(crate) fn divide_logits(candidates: &mut [(u32, f32)], temperature: f64) {
         for entry in candidates {
             *entry = (entry.0, (f64::from(entry.1) / temperature) as f32);
         }
