@@ -131,8 +131,8 @@ impl Corpus {
         counts
     }
 
-    /// Returns the passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram is in
-    /// one of them, and what is part of a longer one is not repeated.
+    /// Returns the passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram
+    /// is in one of them, and what is part of a longer one is not repeated.
     pub fn shared_passages(&self, least: u64) -> Vec<Passage> {
         let counts = self.document_counts();
         let mut runs: BTreeMap<&[u32], u64> = BTreeMap::new();

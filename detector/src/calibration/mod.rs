@@ -97,7 +97,8 @@ pub struct Calibration {
     pub keys_at_least: u64,
     /// (1 + `keys_at_least`) / (R + 1): exact, however the documents depend on each other.
     pub rank_p: f64,
-    /// Whether the deployed key is worse than chance allows: `rank_p` ≤ [`WORSE_THAN_CHANCE`] with R ≥ [`LEAST_KEYS`].
+    /// Whether the deployed key is worse than chance allows: `rank_p` ≤ [`WORSE_THAN_CHANCE`] with R ≥
+    /// [`LEAST_KEYS`].
     pub worse_than_chance: bool,
     /// The false positive rate over the whole corpus.
     pub rate: Rate,
@@ -145,8 +146,8 @@ pub fn default_least_documents(documents: usize) -> u64 {
 /// Ranks the key of `prf` among random keys on `corpus`.
 ///
 /// # Errors
-/// Returns an error if the statistic cannot sum what the key's scheme gives. Random keys have the key's parameters, so
-/// they can be made.
+/// Returns an error if the statistic cannot sum what the key's scheme gives. Random keys have the key's parameters,
+/// so they can be made.
 pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibration, CalibrateError> {
     let scheme = prf.scheme();
     let statistic = options.decider.statistic(EvidenceKind::Layers { depth: scheme.depth() })?;
@@ -214,8 +215,8 @@ struct Judge<'a> {
     corpus: &'a Corpus,
     statistic: &'a dyn Statistic,
     ngrams: Ngrams<'a>,
-    /// For each length of the corpus the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where no sum reaches
-    /// the level.
+    /// For each length of the corpus the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where no sum
+    /// reaches the level.
     least: BTreeMap<u64, Option<(i64, f64)>>,
 }
 

@@ -1,12 +1,12 @@
 //! The mixture over hidden chains.
 //!
 //! An edited text is marked in stretches. One replaced word takes the mark from its own token and from the H tokens
-//! whose context it is part of, and each such token, if judged as marked, costs more evidence than a marked one gives. So
-//! the alternative is a hidden chain: a state "marked", whose tokens count with LR, states "k tokens since the last edit"
-//! for k ≤ H, and a state "written by another hand", whose tokens count with factor 1. For any transition matrix A with
-//! rows that sum to 1, α_t = (α_{t−1} A) ∘ factor has E\[Σ α_t | past\] = Σ α_{t−1}: a martingale like the product itself.
-//! So is any mixture of chains with fixed weights. In place of LR a chain may take any factor of mean 1, such as those of
-//! [`doubt`](super::doubt); each chain is mixed with each of them.
+//! whose context it is part of, and each such token, if judged as marked, costs more evidence than a marked one
+//! gives. So the alternative is a hidden chain: a state "marked", whose tokens count with LR, states "k tokens since
+//! the last edit" for k ≤ H, and a state "written by another hand", whose tokens count with factor 1. For any
+//! transition matrix A with rows that sum to 1, α_t = (α_{t−1} A) ∘ factor has E\[Σ α_t | past\] = Σ α_{t−1}: a
+//! martingale like the product itself. So is any mixture of chains with fixed weights. In place of LR a chain may
+//! take any factor of mean 1, such as those of [`doubt`](super::doubt); each chain is mixed with each of them.
 
 use super::doubt::Doubt;
 use super::ratio::TokenRatios;
@@ -89,8 +89,9 @@ impl Chain {
 
 impl Grid {
     /// Ten chains: three quarters of the weight on edits at rates 0.3 %, 3 %, 12 % and 30 %, one quarter on marked
-    /// passages of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %. For a text whose
-    /// prompt is known: three quarters on a model that is right everywhere, one quarter on one in doubt at level 0.03.
+    /// passages of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %. For a text
+    /// whose prompt is known: three quarters on a model that is right everywhere, one quarter on one in doubt at
+    /// level 0.03.
     pub fn new(context_len: usize) -> Self {
         let edits = [(0.4, 0.003), (0.2, 0.03), (0.2, 0.12), (0.2, 0.3)];
         let mut chains: Vec<(f64, Chain)> =
@@ -103,8 +104,8 @@ impl Grid {
         Self { chains, doubts: PROMPTED.to_vec(), context_len }
     }
 
-    /// Returns the same chains for a text whose prompt is not known: one fifth on a model that is right everywhere, four fifths on
-    /// one in doubt at level 0.1.
+    /// Returns the same chains for a text whose prompt is not known: one fifth on a model that is right everywhere,
+    /// four fifths on one in doubt at level 0.1.
     pub fn without_prompt(context_len: usize) -> Self {
         Self::new(context_len).with_doubts(UNPROMPTED.to_vec())
     }
@@ -134,8 +135,8 @@ impl Grid {
         &self.doubts
     }
 
-    /// ln E after each token of a text whose ratios under `settings` ≥ 1 sampling settings are known; none for a token
-    /// that does not count.
+    /// ln E after each token of a text whose ratios under `settings` ≥ 1 sampling settings are known; none for a
+    /// token that does not count.
     ///
     /// # Panics
     /// If a token has not one ratio a setting.
@@ -153,11 +154,11 @@ impl Grid {
     }
 
     /// For each token the probability that it is marked, given the whole text, if the text is marked at all in a way
-    /// that the chains know: forward and backward over each chain, weighted by what each explains. A description for a
-    /// heat map, not a p-value.
+    /// that the chains know: forward and backward over each chain, weighted by what each explains. A description for
+    /// a heat map, not a p-value.
     ///
-    /// `hypotheses` are the settings and doubts: a weight each, and ln of the factor of each token, 0 where it does not
-    /// count.
+    /// `hypotheses` are the settings and doubts: a weight each, and ln of the factor of each token, 0 where it does
+    /// not count.
     pub(super) fn marked_probability(&self, hypotheses: &[(f64, Vec<f64>)]) -> Vec<f64> {
         let tokens = hypotheses.first().map_or(0, |(_, factors)| factors.len());
         let mut sum = vec![0.0; tokens];

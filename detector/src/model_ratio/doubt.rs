@@ -1,25 +1,26 @@
 //! How far the model is believed.
 //!
 //! Without the prompt, or with the wrong model, p is wrong at many tokens, and a token that was drawn from another
-//! distribution often has a ratio near 0 under p although it is marked. Its own g-bits are tilted all the same, which the
-//! text-only ratio TR of [`EntropyClasses`] sees. So a doubtful alternative says: some tokens were
-//! drawn from a distribution that is not p. With d their share and q the probability that such a distribution gives its
-//! tokens, a token x is one of them with probability w = d q / (d q + (1 − d) p(x)) = c / (c + p(x)) by Bayes' rule,
-//! marked or not, and its factor is
+//! distribution often has a ratio near 0 under p although it is marked. Its own g-bits are tilted all the same, which
+//! the text-only ratio TR of [`EntropyClasses`] sees. So a doubtful alternative says: some tokens were drawn from a
+//! distribution that is not p. With d their share and q the probability that such a distribution gives its tokens, a
+//! token x is one of them with probability w = d q / (d q + (1 − d) p(x)) = c / (c + p(x)) by Bayes' rule, marked or
+//! not, and its factor is
 //!
 //! (1 − w) LR + w TR.
 //!
-//! Its mean over a random key is exactly 1, given all that came before: LR and TR have mean 1 each under the g-values of a
-//! fresh context, TR even where the token is not a candidate, and w depends on the text and the model alone. Where p(x) is
-//! well above c the model decides; where it is far below, the g-bits decide and no evidence is lost to p.
+//! Its mean over a random key is exactly 1, given all that came before: LR and TR have mean 1 each under the g-values
+//! of a fresh context, TR even where the token is not a candidate, and w depends on the text and the model alone.
+//! Where p(x) is well above c the model decides; where it is far below, the g-bits decide and no evidence is lost to
+//! p.
 
 use super::ratio::ModelRatio;
 
 /// The alternative that a token may have come from another distribution than p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Doubt {
-    /// c ≥ 0: a token to which the model gives this probability is as likely to have come from elsewhere. At 0 the model
-    /// is right everywhere.
+    /// c ≥ 0: a token to which the model gives this probability is as likely to have come from elsewhere. At 0 the
+    /// model is right everywhere.
     pub level: f64,
 }
 
@@ -27,7 +28,8 @@ impl Doubt {
     /// The model is right everywhere.
     pub const NONE: Self = Self { level: 0.0 };
 
-    /// Returns w, the weight of the text-only ratio for a token of probability `p` under the model; 0 if it is not a candidate.
+    /// Returns w, the weight of the text-only ratio for a token of probability `p` under the model; 0 if it is not a
+    /// candidate.
     pub fn weight(&self, p: f64) -> f64 {
         if self.level == 0.0 { 0.0 } else { self.level / (self.level + p) }
     }

@@ -8,10 +8,10 @@ use crate::statistics::llr::EntropyClasses;
 
 /// Running e-values of simulated marked texts, for each setting.
 ///
-/// Where the text counts at a position, fair g-values are drawn for the candidates of the setting and a token from what
-/// the tournament makes of them: that is the law of LR and of the token's g-bits under the mark. Positions are taken as
-/// the text has them; a marked text would have gone its own way. The mixture over other settings is not followed, only the
-/// share 1/S that this setting has in E, so that the power is understated by little.
+/// Where the text counts at a position, fair g-values are drawn for the candidates of the setting and a token from
+/// what the tournament makes of them: that is the law of LR and of the token's g-bits under the mark. Positions are
+/// taken as the text has them; a marked text would have gone its own way. The mixture over other settings is not
+/// followed, only the share 1/S that this setting has in E, so that the power is understated by little.
 #[derive(Clone, Debug)]
 pub(super) struct MarkedTexts {
     /// One list a setting.

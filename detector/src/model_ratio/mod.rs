@@ -3,13 +3,13 @@
 //!
 //! With the next-token distribution p of a position and the key's g-values of all candidates, a token's probability
 //! under the mark is known, so its ratio LR = p₍ₘ₊₁₎(x) / p(x) = Π_l (1 + g_l(x) − G_l) is the best that any test can
-//! use (Neyman and Pearson). Over a random key E\[LR | what came before\] = 1 for any p that does not depend on the key,
-//! because the g-values of a context that has not come up before are fresh coins. So the running product is a test
-//! martingale, P(sup E ≥ 1/a) ≤ a (Ville 1939), and p = 1 / sup E is valid whatever model, prompt or temperature p came
-//! from; a wrong one costs power.
+//! use (Neyman and Pearson). Over a random key E\[LR | what came before\] = 1 for any p that does not depend on the
+//! key, because the g-values of a context that has not come up before are fresh coins. So the running product is a
+//! test martingale, P(sup E ≥ 1/a) ≤ a (Ville 1939), and p = 1 / sup E is valid whatever model, prompt or temperature
+//! p came from; a wrong one costs power.
 //!
-//! The contexts must be fresh, not only the n-grams: the ratio looks at the g-values of *all* candidates. Two positions
-//! with one context and different tokens can have E\[LR LR′\] up to 1.25 a layer.
+//! The contexts must be fresh, not only the n-grams: the ratio looks at the g-values of *all* candidates. Two
+//! positions with one context and different tokens can have E\[LR LR′\] up to 1.25 a layer.
 //!
 //! | file | what |
 //! |---|---|
@@ -45,13 +45,13 @@ pub trait NextTokens {
     /// Error of the model.
     type Error;
 
-    /// Number of sampling settings S ≥ 1 for which distributions are given. The e-values of the settings are averaged,
-    /// so that the settings need not be known.
+    /// Number of sampling settings S ≥ 1 for which distributions are given. The e-values of the settings are
+    /// averaged, so that the settings need not be known.
     fn settings(&self) -> usize;
 
-    /// Calls `visit` for each position t of `ids`, in order, with the S distributions of `ids[t]` given the prompt and
-    /// `ids[..t]`, after temperature, top-k, top-p and penalties; ends when `visit` breaks. `prompt` is empty if it is
-    /// not known; a start token that the model wants is the implementation's to add.
+    /// Calls `visit` for each position t of `ids`, in order, with the S distributions of `ids[t]` given the prompt
+    /// and `ids[..t]`, after temperature, top-k, top-p and penalties; ends when `visit` breaks. `prompt` is empty if
+    /// it is not known; a start token that the model wants is the implementation's to add.
     fn for_each(
         &mut self,
         prompt: &[u32],

@@ -11,13 +11,14 @@ use crate::statistics::llr::EntropyClasses;
 
 /// R copies of the running e-value, each under random g-values.
 ///
-/// Under the null hypothesis the key's e-value and the R others are exchangeable given the text: the distributions, the
-/// mask and the grid are functions of the text, and the g-values at fresh contexts are independent fair bits for all of
-/// them. So the rank is uniform, and (1 + #{Eᵣ ≥ E}) / (R + 1) is a p-value, exact up to ties. The generator's
+/// Under the null hypothesis the key's e-value and the R others are exchangeable given the text: the distributions,
+/// the mask and the grid are functions of the text, and the g-values at fresh contexts are independent fair bits for
+/// all of them. So the rank is uniform, and (1 + #{Eᵣ ≥ E}) / (R + 1) is a p-value, exact up to ties. The generator's
 /// seed comes from the text, never from the key.
 ///
-/// E is the value after the last token, and where the prompt is known no chain doubts the model: a rank needs neither the
-/// maximum, which is there for a bound at all times, nor a doubt whose share costs the key what it costs the others.
+/// E is the value after the last token, and where the prompt is known no chain doubts the model: a rank needs neither
+/// the maximum, which is there for a bound at all times, nor a doubt whose share costs the key what it costs the
+/// others.
 #[derive(Clone, Debug)]
 pub(super) struct RandomKeys {
     grid: Grid,

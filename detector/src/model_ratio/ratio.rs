@@ -14,8 +14,8 @@ const LEAST: f64 = -700.0;
 /// ln LR of candidate `own` under a tournament of `depth` layers with two leaves: ln Π_l (1 + g_l − G_l).
 ///
 /// `p` are the candidates' probabilities up to a common factor, `g` their g-values; `p` is left as the tournament's
-/// result. With Z the mass of g = 0 the factor of a layer is 1 + Z or Z; 1 − G would lose all digits where G is near 1.
-/// Dividing by the sum in each layer keeps rounding from adding up.
+/// result. With Z the mass of g = 0 the factor of a layer is 1 + Z or Z; 1 − G would lose all digits where G is near
+/// 1. Dividing by the sum in each layer keeps rounding from adding up.
 ///
 /// # Panics
 /// If `g` is not as long as `p`, or `own` is out of range.

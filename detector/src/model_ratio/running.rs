@@ -38,8 +38,8 @@ pub struct RunningRatio {
 /// What the model and the key say of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    /// What the key says of each token read; none where the token does not count, because its context is incomplete or
-    /// came up before.
+    /// What the key says of each token read; none where the token does not count, because its context is incomplete
+    /// or came up before.
     pub tokens: Vec<Option<TokenRatios>>,
     /// For each setting −ln p of each token read, in nats; infinite where it is not a candidate.
     pub surprisals: Vec<Vec<f64>>,
@@ -50,8 +50,8 @@ pub struct Evidence {
     /// The share of a level that 1 / sup E has: 1, or 1/2 where the prompt is not known and the text-only p-value has
     /// the rest.
     pub share: f64,
-    /// The exact p-value of the text-only likelihood ratio under the profile `pooled`; none where it has no share, or where
-    /// reading stopped early, since where it did depends on the key.
+    /// The exact p-value of the text-only likelihood ratio under the profile `pooled`; none where it has no share, or
+    /// where reading stopped early, since where it did depends on the key.
     pub text_only: Option<PValue>,
     /// The most that ln E could have become under any key.
     pub ln_ceiling: f64,
@@ -59,7 +59,8 @@ pub struct Evidence {
     pub shares: Vec<f64>,
     /// The rank among random keys.
     pub monte_carlo: Option<MonteCarlo>,
-    /// For each setting ln sup E of marked texts that were drawn from the same distributions, where that was asked for.
+    /// For each setting ln sup E of marked texts that were drawn from the same distributions, where that was asked
+    /// for.
     pub marked_texts: Option<Vec<Vec<f64>>>,
     /// The chains that were mixed.
     pub grid: Grid,
@@ -77,8 +78,8 @@ pub struct MonteCarlo {
 }
 
 impl RunningRatio {
-    /// For a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]; or, where `prompt` is empty
-    /// because it is not known, with [`Grid::without_prompt`] and half of the level for the text-only p-value.
+    /// For a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]; or, where `prompt` is
+    /// empty because it is not known, with [`Grid::without_prompt`] and half of the level for the text-only p-value.
     pub fn new(prf: &Prf, prompt: &[u32], settings: usize) -> Self {
         let context_len = prf.scheme().context_len();
         if prompt.is_empty() {
@@ -115,8 +116,8 @@ impl RunningRatio {
         self
     }
 
-    /// Draws `texts` marked texts for each setting from the same distributions as well, so that a verdict knows whether
-    /// the mark would have been found; costs about `texts` times the arithmetic, not the model.
+    /// Draws `texts` marked texts for each setting from the same distributions as well, so that a verdict knows
+    /// whether the mark would have been found; costs about `texts` times the arithmetic, not the model.
     pub fn with_marked_texts(mut self, texts: usize) -> Self {
         self.marked = Some(MarkedTexts::new(texts, &self.grid, self.settings()));
         self
@@ -266,17 +267,17 @@ impl Evidence {
         settings.min_by(|a, b| cost(a).partial_cmp(&cost(b)).unwrap_or(Ordering::Equal)).unwrap_or(0)
     }
 
-    /// Returns the share of simulated marked texts for which sup E alone reaches `fpr`, drawn from the distributions of the likeliest setting
-    /// at the same positions; none if no texts were simulated. It supposes that model, prompt and settings are right, and
-    /// that nothing was edited.
+    /// Returns the share of simulated marked texts for which sup E alone reaches `fpr`, drawn from the distributions
+    /// of the likeliest setting at the same positions; none if no texts were simulated. It supposes that model,
+    /// prompt and settings are right, and that nothing was edited.
     pub fn power(&self, fpr: f64) -> Option<f64> {
         let texts = self.marked_texts.as_ref()?.get(self.likeliest_setting())?;
         let found = texts.iter().filter(|&&ln_sup| -ln_sup <= (fpr * self.share).ln()).count();
         Some(found as f64 / texts.len().max(1) as f64)
     }
 
-    /// `too_short` where a marked text with the same distributions would be found with probability below [`POWER`], or
-    /// where no key whatever could have brought 1/E to `fpr`: the mark's absence then says nothing.
+    /// `too_short` where a marked text with the same distributions would be found with probability below [`POWER`],
+    /// or where no key whatever could have brought 1/E to `fpr`: the mark's absence then says nothing.
     pub fn verdict(&self, fpr: f64) -> Verdict {
         if self.deciding().reaches(fpr) {
             Verdict::Watermarked
@@ -300,8 +301,8 @@ impl Evidence {
         self.tokens.iter().map(|ratios| ratios.as_ref().map_or(0.0, factor)).collect()
     }
 
-    /// Returns for each token read the probability that it is marked, given the whole text, if it is marked at all: a description
-    /// for a heat map, not a p-value.
+    /// Returns for each token read the probability that it is marked, given the whole text, if it is marked at all: a
+    /// description for a heat map, not a p-value.
     pub fn marked_probability(&self) -> Vec<f64> {
         let settings = 0..self.surprisals.len();
         let hypotheses: Vec<(f64, Vec<f64>)> = settings

@@ -304,8 +304,8 @@ fn a_marked_text_is_found_where_the_text_alone_says_little() {
     assert_eq!(evidence.tokens.len(), 40);
 }
 
-/// The reader's p is that of another text, as without the prompt: the model alone is fooled, and the tokens' own g-bits
-/// are seen all the same.
+/// The reader's p is that of another text, as without the prompt: the model alone is fooled, and the tokens' own
+/// g-bits are seen all the same.
 #[test]
 fn a_wrong_model_does_not_hide_what_the_text_says() {
     let key = key(5);

@@ -13,7 +13,8 @@ pub struct Passage {
     pub scored_tokens: usize,
     /// Σ ln LR of that window, in nats.
     pub score: f64,
-    /// p of that window, corrected for all windows, profiles and keys; of the passage that is repeated, if it repeats one.
+    /// p of that window, corrected for all windows, profiles and keys; of the passage that is repeated, if it repeats
+    /// one.
     pub p: PValue,
     /// Name of the profile that found it.
     pub profile: String,

@@ -1,16 +1,17 @@
 //! How far a marked passage reaches, and where the text repeats it.
 //!
-//! The scan ends a passage with its last token of evidence. A model that runs into a loop goes on without any: tokens whose
-//! context has come up before carry no mark of their own. So from either end the passage goes on to where the sum of these
-//! is largest: 1 for a token whose context came up inside the passage, ln LR − [`DRIFT`] for any other. In text that has
-//! nothing to do with the passage that sum falls.
+//! The scan ends a passage with its last token of evidence. A model that runs into a loop goes on without any: tokens
+//! whose context has come up before carry no mark of their own. So from either end the passage goes on to where the
+//! sum of these is largest: 1 for a token whose context came up inside the passage, ln LR − [`DRIFT`] for any other.
+//! In text that has nothing to do with the passage that sum falls.
 //!
-//! What lies outside all passages and repeats one is a passage too, if [`REPEATED`] tokens or more do and the like sum
-//! with [`STRICT`] in place of [`DRIFT`] reaches that number. The scan cannot see it, since its tokens do not count a
-//! second time.
+//! What lies outside all passages and repeats one is a passage too, if [`REPEATED`] tokens or more do and the like
+//! sum with [`STRICT`] in place of [`DRIFT`] reaches that number. The scan cannot see it, since its tokens do not
+//! count a second time.
 //!
-//! No p-value changes: a passage grows around a window that the scan has found, and a repetition has the p-value of what it
-//! repeats. The constants were chosen on texts at temperature 0.5 and 0.7 other than those of `docs/results.md`.
+//! No p-value changes: a passage grows around a window that the scan has found, and a repetition has the p-value of
+//! what it repeats. The constants were chosen on texts at temperature 0.5 and 0.7 other than those of
+//! `docs/results.md`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,8 +24,8 @@ const DRIFT: f64 = 0.1;
 const STRICT: f64 = 0.3;
 /// Tokens of a repetition, and its least sum.
 const REPEATED: u32 = 12;
-/// How far the sum may fall behind its largest value before the search for a larger one ends: at the ends of a passage,
-/// and within a repetition.
+/// How far the sum may fall behind its largest value before the search for a larger one ends: at the ends of a
+/// passage, and within a repetition.
 const BEHIND: [f64; 2] = [6.0, 16.0];
 
 /// A text and the passages in it.
@@ -38,8 +39,8 @@ struct Reach<'a> {
     passage: Vec<Option<usize>>,
 }
 
-/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `ln_lr` has ln LR of
-/// each of `ids`, 0 where the token does not count.
+/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `ln_lr` has ln
+/// LR of each of `ids`, 0 where the token does not count.
 pub(super) fn reach(passages: Vec<Passage>, ids: &[u32], ln_lr: &[f64], context_len: usize) -> Vec<Passage> {
     if passages.is_empty() || context_len == 0 {
         return passages;

@@ -1,31 +1,32 @@
 //! All windows of a text at once, at one family-wise error.
 //!
 //! Each scored token t has a likelihood ratio LR_t ≥ 0 with E[LR_t | the tokens before] ≤ 1 where the text does not
-//! depend on the key. By Ville's inequality the product over a window that starts at a given token ever reaches e^x with
-//! probability at most e^−x, so among the windows of n tokens, for D profiles,
+//! depend on the key. By Ville's inequality the product over a window that starts at a given token ever reaches e^x
+//! with probability at most e^−x, so among the windows of n tokens, for D profiles,
 //!
 //! P(some window's ln LR ≥ x) ≤ D n e^−x.
 //!
-//! A window is reported if its score, Σ ln LR, passes c = ln(D n / fpr); its p-value is min(1, D n e^−score). The union
-//! runs over the starts inside unmarked stretches only, so the error is controlled beside marked passages as well: with
-//! probability 1 − fpr at least *every* window that is reported meets marked text. Where it begins and ends is an
-//! estimate; no level belongs to it.
+//! A window is reported if its score, Σ ln LR, passes c = ln(D n / fpr); its p-value is min(1, D n e^−score). The
+//! union runs over the starts inside unmarked stretches only, so the error is controlled beside marked passages as
+//! well: with probability 1 − fpr at least *every* window that is reported meets marked text. Where it begins and
+//! ends is an estimate; no level belongs to it.
 //!
-//! Of all sets of disjoint windows the one with the largest Σ (score − c) is taken, which a Viterbi pass with one state
-//! outside and one for each profile finds in O(D n). Every window in it has score ≥ c and no prefix or suffix below 0
-//! (else dropping it would gain), and two windows of one profile are kept apart only by a gap that costs c or more.
+//! Of all sets of disjoint windows the one with the largest Σ (score − c) is taken, which a Viterbi pass with one
+//! state outside and one for each profile finds in O(D n). Every window in it has score ≥ c and no prefix or suffix
+//! below 0 (else dropping it would gain), and two windows of one profile are kept apart only by a gap that costs c or
+//! more.
 //!
 //! **The factor K.** Any window contains one that begins at its lowest partial sum: from there the sum stays above 0
-//! until it reaches x. Where the law of ln LR is known, and the same for every token, the probability of that is at most
-//! K e^−x, K = E[LR_1 … LR_τ; the sum reaches `level` before it falls to 0], for every x ≥ `level` (the product is a
-//! supermartingale). So D n K e^−x bounds the whole, with K around 0.4 and not 1 ([`start_bound`]). Where the law is not
-//! known, K = 1.
+//! until it reaches x. Where the law of ln LR is known, and the same for every token, the probability of that is at
+//! most K e^−x, K = E[LR_1 … LR_τ; the sum reaches `level` before it falls to 0], for every x ≥ `level` (the product
+//! is a supermartingale). So D n K e^−x bounds the whole, with K around 0.4 and not 1 ([`start_bound`]). Where the
+//! law is not known, K = 1.
 //!
-//! **The number N of starts.** Not every token can start such a window: take the windows of one profile that lie in unmarked
-//! text, and all unmarked tokens one after the other, with W_t = max(0, W_{t−1} + ln LR_t). The first window that W
-//! completes starts where W was 0 last. That it is 0 after t tokens depends on those, that the sum then reaches x before it
-//! falls to 0 on later ones, so the probability of both is at most P(W_t = 0) K e^−x, and N = Σ P(W_t = 0) takes the place
-//! of n: 0.24 to 0.64 of it.
+//! **The number N of starts.** Not every token can start such a window: take the windows of one profile that lie in
+//! unmarked text, and all unmarked tokens one after the other, with W_t = max(0, W_{t−1} + ln LR_t). The first window
+//! that W completes starts where W was 0 last. That it is 0 after t tokens depends on those, that the sum then
+//! reaches x before it falls to 0 on later ones, so the probability of both is at most P(W_t = 0) K e^−x, and N = Σ
+//! P(W_t = 0) takes the place of n: 0.24 to 0.64 of it.
 
 /// The likelihood ratios of one profile (or temperature) along a text.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +37,8 @@ pub(crate) struct Track<'a> {
     pub bound: StartBound,
 }
 
-/// P(a window that starts at a given token is reported at score x) ≤ `factor` · e^−x for x ≥ `level`; and how many tokens
-/// may start one.
+/// P(a window that starts at a given token is reported at score x) ≤ `factor` · e^−x for x ≥ `level`; and how many
+/// tokens may start one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct StartBound {
     /// K, in (0, 1].
@@ -75,8 +76,8 @@ pub struct Window {
     pub ln_p: f64,
 }
 
-/// The disjoint windows that pass family-wise error `fpr`, 0 < `fpr` < 1, in order of the text. The tracks are those of
-/// one text and equally long; what a longer one has beyond the shortest is left out.
+/// The disjoint windows that pass family-wise error `fpr`, 0 < `fpr` < 1, in order of the text. The tracks are those
+/// of one text and equally long; what a longer one has beyond the shortest is left out.
 pub(crate) fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
     let n = tracks.iter().map(|track| track.ln_lr.len()).min().unwrap_or(0);
     if n == 0 {
@@ -154,8 +155,8 @@ impl Thresholds {
         Self { ln_starts, costs }
     }
 
-    /// For each track the sum above which a window is reported. [`scan`] finds nothing if and only if no window of any
-    /// track has a larger one.
+    /// For each track the sum above which a window is reported. [`scan`] finds nothing if and only if no window of
+    /// any track has a larger one.
     pub(super) fn costs(&self) -> &[f64] {
         &self.costs
     }
@@ -178,15 +179,15 @@ struct Found {
     before: Option<usize>,
 }
 
-/// The factor K for ln LR on a lattice: `law` has (value in steps, null probability), `step` is in nats. The probabilities
-/// are those of one token; E\[LR\] must not exceed 1 (then K ≤ 1).
+/// The factor K for ln LR on a lattice: `law` has (value in steps, null probability), `step` is in nats. The
+/// probabilities are those of one token; E\[LR\] must not exceed 1 (then K ≤ 1).
 ///
 /// With the tilted law q(s) = P(s) e^(s · step), K = Σ_s q(s) v(s), where v(s) is the q-probability to reach `level`
 /// from s before 0 or below: 1 at `level` and above, 0 at 0 and below, and between them the solution of
 /// v(s) = Σ_d q(d) v(s + d), a linear system with a diagonally dominant matrix.
 ///
-/// P(W_t = 0) falls with t, so after the first `FOLLOWED` tokens its last value stands for the rest. W is followed below
-/// `level` and set to 0 where it would pass it; that makes it smaller for good, and P(W_t = 0) larger.
+/// P(W_t = 0) falls with t, so after the first `FOLLOWED` tokens its last value stands for the rest. W is followed
+/// below `level` and set to 0 where it would pass it; that makes it smaller for good, and P(W_t = 0) larger.
 pub(super) fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
     let states = (level / step).ceil().max(1.0) as usize;
     let tilted: Vec<(i64, f64)> = law.iter().map(|&(s, p)| (s, p * (s as f64 * step).exp())).collect();

@@ -7,8 +7,8 @@ use crate::scheme::GBits;
 use crate::statistics::Profile;
 use crate::statistics::llr::{LatticeTable, STEP, TRACKS};
 
-/// The profiles of the scan, each for texts of one temperature: a profile for temperature 1 is evidence against text at
-/// 0.5, and one for both is weak at either.
+/// The profiles of the scan, each for texts of one temperature: a profile for temperature 1 is evidence against text
+/// at 0.5, and one for both is weak at either.
 const PROFILES: [&str; TRACKS] = ["t1.0", "t0.7", "t0.5", "t0.35"];
 
 /// Which of them says how far a passage reaches: its ends are less certain text than its middle.
@@ -20,8 +20,8 @@ const LEVEL: f64 = 5.0;
 /// Half a step of the profiles' lattice, in nats.
 const HALF_STEP: f64 = STEP / 2.0;
 
-/// Layers up to which the null law of a shortened profile is enumerated for its factor. Beyond, and below the built-in
-/// profiles' own depth, Ville's inequality has to do: the enumeration would take seconds.
+/// Layers up to which the null law of a shortened profile is enumerated for its factor. Beyond, and below the
+/// built-in profiles' own depth, Ville's inequality has to do: the enumeration would take seconds.
 const ENUMERATED: usize = 18;
 
 /// A profile of the scan.
@@ -98,8 +98,9 @@ impl Scanners {
         self.each[track].profile.name()
     }
 
-    /// Whether [`scan`](super::scan::scan) finds anything in `n` tokens at family-wise error `fpr`: whether the largest sum over a window of
-    /// any profile passes what a window costs. One pass that keeps nothing, and most texts need no other.
+    /// Whether [`scan`](super::scan::scan) finds anything in `n` tokens at family-wise error `fpr`: whether the
+    /// largest sum over a window of any profile passes what a window costs. One pass that keeps nothing, and most
+    /// texts need no other.
     pub(super) fn finds(&self, scored: impl Iterator<Item = GBits>, n: u64, fpr: f64) -> bool {
         let thresholds = Thresholds::new(self.each.iter().map(|scanner| scanner.bound), n, fpr);
         // The sums are integers. That of a profile that is not there never grows.

@@ -1,12 +1,13 @@
 //! Which of many keys marked a text, if any.
 //!
-//! A text that does not depend on a key gives a valid p-value for it, whatever the other keys are (their keyed functions
-//! are independent). With K keys that could have been tried, min(1, K · p) of each is corrected: the probability that
-//! any key which did not mark the text is named at level `fpr` is at most `fpr` (Bonferroni; it holds too where other keys
-//! did mark it). K counts every key that could have been named, not those that a text was looked at with.
+//! A text that does not depend on a key gives a valid p-value for it, whatever the other keys are (their keyed
+//! functions are independent). With K keys that could have been tried, min(1, K · p) of each is corrected: the
+//! probability that any key which did not mark the text is named at level `fpr` is at most `fpr` (Bonferroni; it
+//! holds too where other keys did mark it). K counts every key that could have been named, not those that a text was
+//! looked at with.
 //!
-//! For one number of scored tokens the p-value of a statistic falls as its sum rises, so K keys cost K sums, one sort, and
-//! exact tails of the few keys at the top only.
+//! For one number of scored tokens the p-value of a statistic falls as its sum rises, so K keys cost K sums, one
+//! sort, and exact tails of the few keys at the top only.
 
 use super::p_value::PValue;
 use super::statistic::Statistic;

@@ -35,9 +35,9 @@ impl Decider {
         }
     }
 
-    /// Returns the statistic for keys of a scheme whose tokens have values of this kind. A profile or a Bayesian detector
-    /// of more layers than the key looks at the first ones; their law is enumerated when it is first needed, which takes
-    /// some seconds at 29 layers and half of that with each layer less.
+    /// Returns the statistic for keys of a scheme whose tokens have values of this kind. A profile or a Bayesian
+    /// detector of more layers than the key looks at the first ones; their law is enumerated when it is first needed,
+    /// which takes some seconds at 29 layers and half of that with each layer less.
     ///
     /// # Errors
     /// Returns an error if the method cannot sum such values.

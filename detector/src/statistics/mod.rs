@@ -5,8 +5,8 @@
 //! scored tokens and the depth. A position is scored if its context is complete and has not come up before, which
 //! makes the pairs distinct.
 //!
-//! A [`Statistic`] gives each scored token one integer. What decides about a text is their sum, whose null law is exact.
-//! A [`Decider`] is the choice of a statistic before the key is known.
+//! A [`Statistic`] gives each scored token one integer. What decides about a text is their sum, whose null law is
+//! exact. A [`Decider`] is the choice of a statistic before the key is known.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The one joint of everything that judges a text: scoring, calibration, attribution and the length that a verdict needs.
+//! The one joint of everything that judges a text: scoring, calibration, attribution and the length that a verdict
+//! needs.
 
 use std::fmt::Debug;
 

@@ -32,8 +32,8 @@ pub struct WeightedMean {
 }
 
 impl WeightedMean {
-    /// Makes the statistic for `depth` layers, 1 to 64; a depth outside is clamped to that range. Takes half a millisecond at
-    /// depth 30: make one and keep it.
+    /// Makes the statistic for `depth` layers, 1 to 64; a depth outside is clamped to that range. Takes half a
+    /// millisecond at depth 30: make one and keep it.
     pub fn new(depth: usize) -> Self {
         let weights = weights(depth.clamp(1, MAX_DEPTH));
         let table = |chunk: &[u32]| {
@@ -51,8 +51,8 @@ impl WeightedMean {
         sample.g_bits(self.method(), &(self.depth()..=self.depth()))
     }
 
-    /// Returns the sum and the number of ones, which is the sum of the [`Mean`], in one pass: what the reference's two
-    /// scores need.
+    /// Returns the sum and the number of ones, which is the sum of the [`Mean`], in one pass: what the reference's
+    /// two scores need.
     ///
     /// # Errors
     /// Returns an error if the values are not g-bits of its depth.

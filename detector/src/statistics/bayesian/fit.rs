@@ -63,7 +63,8 @@ pub struct FitSummary {
     pub l2_weight: f64,
     /// The epoch, from 1, that was chosen.
     pub epoch: usize,
-    /// Cross-entropy on the held-out pieces and as many unmarked ones, in nats a piece; ln 2 is no better than chance.
+    /// Cross-entropy on the held-out pieces and as many unmarked ones, in nats a piece; ln 2 is no better than
+    /// chance.
     pub loss: f64,
 }
 

@@ -11,8 +11,8 @@
 //!
 //! Given the earlier layers the two factors of layer l are 1 + q/2 and 1 − q/2 with probability 1/2 each, so their
 //! mean is 1, and by the tower rule LR has mean 1 under the null hypothesis whatever the weights are. The null law of
-//! LR is that of a uniform pattern of `depth` bits, the same for every token: [`Bayesian`] counts the patterns once, which
-//! makes the p-value exact for any weights.
+//! LR is that of a uniform pattern of `depth` bits, the same for every token: [`Bayesian`] counts the patterns once,
+//! which makes the p-value exact for any weights.
 //!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Bayesian score"; `BayesianDetectorModel` of `transformers`.
 

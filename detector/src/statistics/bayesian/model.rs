@@ -27,8 +27,8 @@ pub struct BayesianModel {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
-    /// Public ids of the keys whose texts it was fitted on; empty if unknown, or more than sixteen. A p-value under one of these keys is
-    /// not exact for texts that share passages with the training texts.
+    /// Public ids of the keys whose texts it was fitted on; empty if unknown, or more than sixteen. A p-value under
+    /// one of these keys is not exact for texts that share passages with the training texts.
     pub key_ids: Vec<String>,
     /// Marked texts that it was fitted on; 0 if unknown.
     pub marked_texts: u64,
@@ -41,8 +41,8 @@ impl BayesianModel {
     /// Makes a model from `beta` \[m\], `delta` \[m, m\] row by row, and the prior.
     ///
     /// # Errors
-    /// Returns an error if m is not between 1 and [`MAX_DEPTH`], if `delta` does not have m² numbers, or if a number is not
-    /// finite.
+    /// Returns an error if m is not between 1 and [`MAX_DEPTH`], if `delta` does not have m² numbers, or if a number
+    /// is not finite.
     pub fn new(beta: &[f32], delta: &[f32], prior: f32) -> Result<Self, BayesianError> {
         let depth = beta.len();
         if !(1..=MAX_DEPTH).contains(&depth) {
@@ -106,8 +106,8 @@ impl BayesianModel {
         self
     }
 
-    /// Returns the same detector for marks of fewer layers: its first `layers`, at least 1. A layer's factor depends on earlier
-    /// layers only.
+    /// Returns the same detector for marks of fewer layers: its first `layers`, at least 1. A layer's factor depends
+    /// on earlier layers only.
     pub fn truncated(&self, layers: usize) -> Self {
         let layers = layers.clamp(1, self.depth);
         let rows = self.delta.chunks(self.depth).take(layers);

@@ -27,9 +27,9 @@ const DEALT: usize = 6;
 const FIRST_CELL: u64 = (1023 - 31) << (52 - CELL_SHIFT);
 const CELLS: usize = (31 + 18) << (52 - CELL_SHIFT);
 
-/// Counts the lattice scores of `model`'s first `layers` layers, at most [`EXACT_LAYERS`], over all their patterns, and
-/// sums the probabilities that the model itself gives them in marked text. Uses up to `threads` threads; with one, none
-/// is started. The counts do not depend on `threads`.
+/// Counts the lattice scores of `model`'s first `layers` layers, at most [`EXACT_LAYERS`], over all their patterns,
+/// and sums the probabilities that the model itself gives them in marked text. Uses up to `threads` threads; with
+/// one, none is started. The counts do not depend on `threads`.
 pub(super) fn enumerate(model: &BayesianModel, layers: usize, threads: usize) -> Laws {
     let dealt = layers.saturating_sub(SIDE_BY_SIDE).min(DEALT);
     let starts = 1 << dealt;

@@ -25,8 +25,8 @@ const VERSION: u32 = 1;
 /// Probabilities of the marked law are stored in units of 2^-40.
 const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
 
-/// The Bayesian detector: one token's score is S(g) = ⌊ln(c)/h⌋, c the lower edge of the cell of its likelihood ratio,
-/// on the lattice of [`llr`](crate::statistics::llr); a text's is the sum.
+/// The Bayesian detector: one token's score is S(g) = ⌊ln(c)/h⌋, c the lower edge of the cell of its likelihood
+/// ratio, on the lattice of [`llr`](crate::statistics::llr); a text's is the sum.
 #[derive(Clone, Debug)]
 pub struct Bayesian {
     model: BayesianModel,
@@ -75,14 +75,14 @@ const BUILTIN: (&str, &[u8], &[u8], &[u8]) = (
 );
 
 impl Bayesian {
-    /// Makes a detector with these weights. All patterns of their layers are counted when that is first needed, which takes some seconds
-    /// at 30 layers.
+    /// Makes a detector with these weights. All patterns of their layers are counted when that is first needed, which
+    /// takes some seconds at 30 layers.
     pub fn new(model: BayesianModel) -> Self {
         Self { model, tables: OnceLock::new() }
     }
 
-    /// Returns the detector that ships with the crate: 30 layers, fitted to texts of Gemma 3 270M at temperatures from 0.35 to
-    /// 1 under throw-away keys.
+    /// Returns the detector that ships with the crate: 30 layers, fitted to texts of Gemma 3 270M at temperatures
+    /// from 0.35 to 1 under throw-away keys.
     pub fn builtin() -> &'static Self {
         static DETECTOR: OnceLock<Bayesian> = OnceLock::new();
         DETECTOR.get_or_init(|| {
@@ -117,7 +117,8 @@ impl Bayesian {
         Ok(detector)
     }
 
-    /// Returns the detector for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers.
+    /// Returns the detector for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth`
+    /// layers.
     pub fn for_depth(&self, depth: usize) -> Self {
         if depth >= self.model.depth() { self.clone() } else { Self::new(self.model.truncated(depth)) }
     }
@@ -158,8 +159,8 @@ impl Bayesian {
         &self.model
     }
 
-    /// Returns S(g) in lattice units of h = 1/32 nat, over the first [`EXACT_LAYERS`] layers at most: the same integer on every
-    /// machine.
+    /// Returns S(g) in lattice units of h = 1/32 nat, over the first [`EXACT_LAYERS`] layers at most: the same
+    /// integer on every machine.
     pub fn token_score(&self, g: GBits) -> i32 {
         lattice(self.model.ratio_of_first(exact_layers(&self.model), g))
     }

@@ -1,8 +1,8 @@
 //! A mixture of entropy classes: what one marked token's g-bits look like without the model.
 //!
-//! A token of class k carries g_l = 1 with probability 1/2 + ψ_kl/4, independently over layers, where ψ_kl is the mean
-//! collision entropy 1 − Σ p_l² that the tournament finds at layer l; class k has the share π_k of the tokens. Against
-//! fair bits the likelihood ratio is
+//! A token of class k carries g_l = 1 with probability 1/2 + ψ_kl/4, independently over layers, where ψ_kl is the
+//! mean collision entropy 1 − Σ p_l² that the tournament finds at layer l; class k has the share π_k of the tokens.
+//! Against fair bits the likelihood ratio is
 //!
 //! LR(g) = Σ_k π_k Π_l (1 + s_l ψ_kl / 2), s_l = 2 g_l − 1,
 //!
@@ -36,7 +36,8 @@ pub(super) type Lanes = [f64; MAX_CLASSES];
 pub enum ClassesError {
     /// Too many classes, or none.
     #[error(
-        "expected 1 to {MAX_CLASSES} classes with a weight and a row of psi each, found {weights} weights and {rows} rows"
+        "expected 1 to {MAX_CLASSES} classes with a weight and a row of psi each, found {weights} weights and {rows} \
+         rows"
     )]
     Classes {
         /// Weights found.
@@ -79,7 +80,8 @@ pub struct EntropyClasses {
 }
 
 impl EntropyClasses {
-    /// Makes classes from weights in units of 1 / [`WEIGHT_UNITS`] and ψ in units of 1 / [`PSI_UNITS`], one row a class.
+    /// Makes classes from weights in units of 1 / [`WEIGHT_UNITS`] and ψ in units of 1 / [`PSI_UNITS`], one row a
+    /// class.
     ///
     /// # Errors
     /// Returns an error if a number is out of range.
@@ -182,8 +184,8 @@ impl EntropyClasses {
         low
     }
 
-    /// The law of Σ a_l g_l of one token of such text, with positive integer weights a_l; layers beyond the classes' own
-    /// are fair bits.
+    /// The law of Σ a_l g_l of one token of such text, with positive integer weights a_l; layers beyond the classes'
+    /// own are fair bits.
     pub(crate) fn weighted_ones(&self, weights: &[u32]) -> TableNull {
         let top: u32 = weights.iter().sum();
         let mut law = vec![0.0; top as usize + 1];
@@ -226,11 +228,11 @@ impl EntropyClasses {
     }
 }
 
-/// The products of up to [`TRACKS`] mixtures over eight layers at a time, for all patterns of their bits: four look-ups a
-/// token for all of them in place of a product over all layers for each.
+/// The products of up to [`TRACKS`] mixtures over eight layers at a time, for all patterns of their bits: four
+/// look-ups a token for all of them in place of a product over all layers for each.
 ///
-/// They are in single precision, and only the cell of LR on the lattice is taken from them. Where another rounding could
-/// be in another cell, [`EntropyClasses::likelihood_ratio`] decides.
+/// They are in single precision, and only the cell of LR on the lattice is taken from them. Where another rounding
+/// could be in another cell, [`EntropyClasses::likelihood_ratio`] decides.
 #[derive(Clone, Debug)]
 pub(crate) struct LatticeTable {
     mixtures: Vec<EntropyClasses>,
@@ -248,8 +250,8 @@ pub(crate) const TRACKS: usize = 4;
 /// Chunks of eight layers.
 const CHUNKS: usize = MAX_DEPTH.div_ceil(8);
 
-/// Units in the last place of single precision by which a sum may be off: each of up to eight terms is a product of four
-/// rounded numbers. (Smaller numbers than normal ones do not occur: 2^−30 times the least weight.)
+/// Units in the last place of single precision by which a sum may be off: each of up to eight terms is a product of
+/// four rounded numbers. (Smaller numbers than normal ones do not occur: 2^−30 times the least weight.)
 const MARGIN: u32 = 1 << 4;
 
 /// Bits of an `f32` that a cell does not look at.

@@ -23,9 +23,9 @@ pub(crate) struct Laws {
 const CELL_OF_ONE: u64 = 1023 << (52 - CELL_SHIFT);
 const REACH: u64 = 64 << (52 - CELL_SHIFT);
 
-/// Counts the lattice scores of `mixture` over all patterns, and sums the probabilities that `alternative` (of the same
-/// depth; `None` is the mixture itself) gives them. Uses up to `threads` threads; with one, none is started. The counts
-/// do not depend on `threads`.
+/// Counts the lattice scores of `mixture` over all patterns, and sums the probabilities that `alternative` (of the
+/// same depth; `None` is the mixture itself) gives them. Uses up to `threads` threads; with one, none is started. The
+/// counts do not depend on `threads`.
 pub(crate) fn enumerate(
     mixture: &EntropyClasses,
     alternative: Option<&EntropyClasses>,

@@ -1,11 +1,13 @@
-//! Fits a [`EntropyClasses`] to the g-bits of marked tokens by expectation and maximisation (Dempster, Laird, Rubin 1977).
+//! Fits [`EntropyClasses`] to the g-bits of marked tokens by expectation and maximisation (Dempster, Laird, Rubin 1977).
 //!
 //! Given the classes' weights and ψ, a token belongs to class k with probability in proportion to
-//! π_k Π_l (1 + s_l ψ_kl/2); given those, π_k is the mean of them and 1/2 + ψ_kl/4 the share of ones at layer l among
-//! class k's tokens, made to fall with l by pooling neighbours that do not: a tournament's layer raises E Σ p², by the
-//! factor 1 + Var(g − G) of each p², so that ψ falls in any class of distributions. Each round raises the likelihood
-//! (isotonic regression is the constrained maximum for shares). Shares are pulled to ψ = 1/2 with the weight of two
-//! tokens, which matters for tiny classes only.
+//! π_k Π_l (1 + s_l ψ_kl/2). Given those probabilities, π_k is their mean, and 1/2 + ψ_kl/4 is the share of ones at
+//! layer l among class k's tokens. Each round raises the likelihood.
+//!
+//! The shares of a class are made to fall with l by pooling neighbours that do not (isotonic regression is the
+//! constrained maximum for shares). For a tournament's layer raises E Σ p², by the factor 1 + Var(g − G) of each p², so
+//! that ψ falls in any class of distributions. Shares are pulled to ψ = 1/2 with the weight of two tokens, which
+//! matters for tiny classes only.
 
 use super::classes::{ClassesError, EntropyClasses, MAX_CLASSES, MAX_DEPTH};
 use crate::scheme::GBits;

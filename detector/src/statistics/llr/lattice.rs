@@ -1,8 +1,8 @@
 //! The integer lattice that likelihood ratios are rounded down to.
 //!
 //! A ratio lies in a cell of the `f64`s that agree in their first 20 bits, 256 cells an octave. Its lattice point is
-//! ⌊ln(c)/h⌋ with h = 1/32, where c is the cell's lower edge. The edges' logarithms are far from multiples of h (a test),
-//! so that every machine gets the same integer.
+//! ⌊ln(c)/h⌋ with h = 1/32, where c is the cell's lower edge. The edges' logarithms are far from multiples of h (a
+//! test), so that every machine gets the same integer.
 
 use std::sync::OnceLock;
 

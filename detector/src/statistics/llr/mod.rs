@@ -1,8 +1,8 @@
 //! The likelihood ratio of a text against fair bits, on an integer lattice.
 //!
 //! One token's score is S(g) = ⌊ln(c)/h⌋ with h = 1/32, where c is the lower edge of the cell that LR(g) of a
-//! [`EntropyClasses`] lies in; cells are the `f64`s that agree in their first 20 bits, 256 an octave. A text's score is the sum
-//! over its scored tokens. Rounding is part of the statistic, not an error of it:
+//! [`EntropyClasses`] lies in; cells are the `f64`s that agree in their first 20 bits, 256 an octave. A text's score
+//! is the sum over its scored tokens. Rounding is part of the statistic, not an error of it:
 //! - S is an integer, so the null law of the sum is that of n draws from one table, and the p-value is exact;
 //! - e^{hS} ≤ LR, so E[e^{hS}] ≤ 1 and e^{h ΣS} is an e-value: P(e^{h ΣS} ≥ 1/a) ≤ a at any stopping time;
 //! - LR takes `+` and `*` in one order, and the edges' logarithms are far from multiples of h (a test), so that every
@@ -10,16 +10,20 @@
 
 mod classes;
 pub(crate) mod enumerate;
+mod error;
 pub mod fit;
 pub(crate) mod lattice;
 mod profile;
+mod profile_file;
 
 use std::sync::Arc;
 
 pub use classes::{ClassesError, EntropyClasses, MAX_CLASSES, MAX_DEPTH, PSI_UNITS, WEIGHT_UNITS};
 pub(crate) use classes::{LatticeTable, TRACKS};
+pub use error::ProfileError;
 pub use lattice::STEP;
-pub use profile::{Profile, ProfileError, REFERENCE, Source};
+pub use profile::{Profile, REFERENCE};
+pub use profile_file::Source;
 
 use super::method::Method;
 use super::power::Test;

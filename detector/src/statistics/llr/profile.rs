@@ -7,21 +7,13 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use super::classes::{ClassesError, EntropyClasses};
+use super::classes::EntropyClasses;
 use super::enumerate::{Laws, available_threads, enumerate};
+use super::error::{FORMAT, ProfileError, VERSION};
 use super::lattice::{POINTS_A_NAT, STEP, lattice};
-
+use super::profile_file::{ClassesFile, File, Marked, Source};
 use crate::scheme::GBits;
 use crate::statistics::null::TableNull;
-
-/// What a profile file says it is.
-const FORMAT: &str = "wmdetect-llr-profile";
-
-/// The version that is written, and the only one that is read.
-const VERSION: u32 = 1;
 
 /// Probabilities of the marked law are stored in units of 2^-40.
 const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
@@ -37,70 +29,6 @@ const BUILTIN: [(&str, &str); 5] = [
 
 /// Name of the profile that says what "a marked text" is where a verdict asks whether a text is long enough.
 pub const REFERENCE: &str = "t0.5";
-
-/// What can be wrong with a profile file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProfileError {
-    /// The file cannot be read.
-    #[error(
-        "cannot read the profile {path}: {source}; expected a profile's JSON file, or one of the built-in names pooled, t1.0, t0.7, t0.5, t0.35"
-    )]
-    Read {
-        /// The file.
-        path: String,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// It is not a profile.
-    #[error("{path} is not a profile: {source}; expected the JSON of a profile")]
-    Json {
-        /// The file.
-        path: String,
-        /// The parser's reason.
-        source: serde_json::Error,
-    },
-    /// It is something else, or from another version.
-    #[error(
-        "{path}: expected format {FORMAT} version {VERSION}, found {format} version {version}; train it again"
-    )]
-    Version {
-        /// The file.
-        path: String,
-        /// Its format.
-        format: String,
-        /// Its version.
-        version: u32,
-    },
-    /// The classes are out of range.
-    #[error("{path}: {source}; train it again")]
-    Classes {
-        /// The file.
-        path: String,
-        /// Which number.
-        source: ClassesError,
-    },
-    /// The numbers do not fit together.
-    #[error("{path}: the {what} does not fit the rest, so its p-values would be wrong; train it again")]
-    Damaged {
-        /// The part that does not fit.
-        what: &'static str,
-        /// The file.
-        path: String,
-    },
-}
-
-/// Where a profile comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Model, sampling settings and prompts, in words.
-    pub description: String,
-    /// Texts it was fitted on.
-    pub texts: u64,
-    /// Their scored tokens.
-    pub tokens: u64,
-}
 
 /// Fitted classes with the laws of their lattice score.
 #[derive(Clone, Debug)]
@@ -121,9 +49,9 @@ struct Tables {
 }
 
 impl Profile {
-    /// Makes a profile of `classes`. Its marked law, which only decides how long a text must be, is that of `alternative` (a
-    /// name and classes of at least the same depth), or its own. The laws are enumerated when they are first needed:
-    /// some seconds at depth 30, half of that with each layer less.
+    /// Makes a profile of `classes`. Its marked law, which only decides how long a text must be, is that of
+    /// `alternative` (a name and classes of at least the same depth), or its own. The laws are enumerated when they
+    /// are first needed: some seconds at depth 30, half of that with each layer less.
     pub fn new(
         name: &str,
         source: Source,
@@ -142,8 +70,8 @@ impl Profile {
         }
     }
 
-    /// Returns the profiles that ship with the crate, at depth 30: `pooled`, which is the default, and `t1.0`, `t0.7`, `t0.5`,
-    /// `t0.35`, each for the temperature in its name.
+    /// Returns the profiles that ship with the crate, at depth 30: `pooled`, which is the default, and `t1.0`,
+    /// `t0.7`, `t0.5`, `t0.35`, each for the temperature in its name.
     pub fn builtin() -> &'static [Self] {
         static PROFILES: OnceLock<Vec<Profile>> = OnceLock::new();
         PROFILES.get_or_init(|| {
@@ -189,20 +117,8 @@ impl Profile {
     /// # Errors
     /// Returns an error if it is not a profile, or is damaged.
     pub fn from_json(json: &str, path: &str) -> Result<Self, ProfileError> {
-        let json_error = |source| ProfileError::Json { path: path.into(), source };
-        let head: Head = serde_json::from_str(json).map_err(json_error)?;
-        if head.format != FORMAT || head.version != VERSION {
-            return Err(ProfileError::Version {
-                path: path.into(),
-                format: head.format,
-                version: head.version,
-            });
-        }
-        let file: File = serde_json::from_str(json).map_err(json_error)?;
+        let file = File::parse(json, path)?;
         let damaged = |what| ProfileError::Damaged { what, path: path.into() };
-        if file.checksum != file.digest() {
-            return Err(damaged("checksum"));
-        }
         let classes_error = |source| ProfileError::Classes { path: path.into(), source };
         let classes = EntropyClasses::new(file.weights.clone(), file.psi.clone()).map_err(classes_error)?;
         let alternative = match &file.marked.classes {
@@ -268,8 +184,8 @@ impl Profile {
         json
     }
 
-    /// Returns the profile for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth` layers, the
-    /// laws of which are enumerated when they are first needed.
+    /// Returns the profile for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth`
+    /// layers, the laws of which are enumerated when they are first needed.
     pub fn for_depth(&self, depth: usize) -> Self {
         if depth >= self.depth() {
             return self.clone();
@@ -342,76 +258,6 @@ impl Tables {
     /// E e^{hS} under the null.
     fn mean_e_value(&self) -> f64 {
         (self.null.first()..).zip(self.null.mass()).map(|(s, p)| p * (s as f64 * STEP).exp()).sum()
-    }
-}
-
-/// What every version has.
-#[derive(Deserialize)]
-struct Head {
-    format: String,
-    version: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    format: String,
-    version: u32,
-    name: String,
-    source: Source,
-    /// In units of 2^-16.
-    weights: Vec<u32>,
-    /// In units of 2^-12, one row a class.
-    psi: Vec<Vec<u16>>,
-    points_a_nat: i32,
-    /// The score of the first entry of `null` and of `marked.parts`.
-    first: i32,
-    /// How many patterns have each score.
-    null: Vec<u64>,
-    marked: Marked,
-    checksum: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Marked {
-    /// Name of the profile whose classes make the law.
-    law: String,
-    /// Those classes, where they are not the profile's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    classes: Option<ClassesFile>,
-    /// In units of 2^-40.
-    parts: Vec<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClassesFile {
-    weights: Vec<u32>,
-    psi: Vec<Vec<u16>>,
-}
-
-impl File {
-    /// The first 16 hexadecimal digits of SHA-256 over all numbers that decide a score or a p-value, as little-endian
-    /// i64, each list with its length in front.
-    fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        let mut list = |numbers: &mut dyn ExactSizeIterator<Item = i64>| {
-            hash.update((numbers.len() as i64).to_le_bytes());
-            numbers.for_each(|x| hash.update(x.to_le_bytes()));
-        };
-        let own = (&self.weights, &self.psi);
-        let other = self.marked.classes.as_ref().map(|classes| (&classes.weights, &classes.psi));
-        for (weights, psi) in [Some(own), other].into_iter().flatten() {
-            list(&mut weights.iter().map(|&x| i64::from(x)));
-            for row in psi {
-                list(&mut row.iter().map(|&x| i64::from(x)));
-            }
-        }
-        list(&mut [i64::from(self.points_a_nat), i64::from(self.first)].into_iter());
-        list(&mut self.null.iter().map(|&x| x as i64));
-        list(&mut self.marked.parts.iter().map(|&x| x as i64));
-        crate::hex::encode(&hash.finalize()[..8])
     }
 }
 

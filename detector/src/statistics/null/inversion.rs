@@ -152,8 +152,8 @@ fn nodes(theta: f64, sigma: f64, scale: f64, largest: f64) -> f64 {
 
 /// φ at neighbouring nodes, by one rotation a layer and node where [`characteristic`] takes sines.
 ///
-/// φ(ω) = Π (q_l + p_l e^{i a_l ω}), φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ may be known up
-/// to turns only, and ωw = 2π k w / N is reduced in integers.
+/// φ(ω) = Π (q_l + p_l e^{i a_l ω}), φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ may be known
+/// up to turns only, and ωw = 2π k w / N is reduced in integers.
 struct Rotations<'a> {
     layers: &'a [Layer],
     n: f64,

@@ -1,11 +1,11 @@
 //! The law of a sum of n independent draws from a tabulated integer law: its upper tail far below the smallest `f64`.
 //!
-//! The method is that of [`WeightedNull`](super::WeightedNull), with the characteristic function summed from the table:
-//! the law is tilted by e^{θj} so that its mean is the value asked for, and the tail's transform is inverted with N
-//! equally spaced nodes. That gives the tail and further terms that are all ≥ 0 (aliasing), nodes that are left out
-//! are replaced by a bound, and a bound of the rounding errors is added: p is never understated. It is overstated by
-//! about 1e-12 of itself, and by up to 1e-6 where the table has wide gaps, since the terms then cancel. Below the mean
-//! the result is one minus the other tail, less what that is overstated by.
+//! The method is that of [`WeightedNull`](super::WeightedNull), with the characteristic function summed from the
+//! table: the law is tilted by e^{θj} so that its mean is the value asked for, and the tail's transform is inverted
+//! with N equally spaced nodes. That gives the tail and further terms that are all ≥ 0 (aliasing), nodes that are
+//! left out are replaced by a bound, and a bound of the rounding errors is added: p is never understated. It is
+//! overstated by about 1e-12 of itself, and by up to 1e-6 where the table has wide gaps, since the terms then cancel.
+//! Below the mean the result is one minus the other tail, less what that is overstated by.
 
 use std::f64::consts::{PI, TAU};
 

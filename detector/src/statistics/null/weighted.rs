@@ -9,20 +9,22 @@ use super::weights::Weights;
 
 /// The null law of W = Σ over n tokens of Σ_l a_l g_l, with positive integer weights a_l and fair bits g_l.
 ///
-/// With the tilt θ > 0, A(j) = e^{θj} P(W ≥ j) is summable over the integers and its Fourier transform is
-/// M(θ) φ(ω) / (1 − e^{−θ−iω}), where M is the moment generating function and φ the characteristic function of the
-/// tilted law. Inverting it with N equally spaced nodes gives Σ_j A(w + jN): P(W ≥ w) and further terms that are
-/// all ≥ 0, so p is overstated, never understated. θ is the saddle point (tilted mean = w), where the nodes'
-/// values hardly cancel, but no less than 3/σ: N grows as 1/θ, and there the values cancel to a hundredth at most. N is
-/// such that the further terms are around 1e-15 of p.
+/// With the tilt θ > 0, A(j) = e^{θj} P(W ≥ j) is summable over the integers and its Fourier transform is M(θ) φ(ω) /
+/// (1 − e^{−θ−iω}), where M is the moment generating function and φ the characteristic function of the tilted law.
+/// Inverting it with N equally spaced nodes gives Σ_j A(w + jN): P(W ≥ w) and further terms that are all ≥ 0, so p is
+/// overstated, never understated. θ is the saddle point (tilted mean = w), where the nodes' values hardly cancel, but
+/// no less than 3/σ: N grows as 1/θ, and there the values cancel to a hundredth at most. N is such that the further
+/// terms are around 1e-15 of p.
 #[derive(Clone, Debug)]
 pub(crate) struct WeightedNull {
     weights: Weights,
-    /// For each n of [`LISTED`] the inversion that serves all w up to three σ or so above the mean, once one is asked for.
+    /// For each n of [`LISTED`] the inversion that serves all w up to three σ or so above the mean, once one is asked
+    /// for.
     lists: Vec<OnceLock<Box<Inversion>>>,
 }
 
-/// Numbers of tokens for which nodes are kept. Fewer have thousands of nodes; more take longer to hash than to invert.
+/// Numbers of tokens for which nodes are kept. Fewer have thousands of nodes; more take longer to hash than to
+/// invert.
 const LISTED: Range<u64> = 16..2049;
 
 impl WeightedNull {

@@ -16,7 +16,8 @@ pub(super) struct Weights {
     /// For each cell a lower bound of Σ_l sin²(a_l ω/2) in it. Away from 0 the sum has further valleys, for depth
     /// 30 down to 0.69 near ω = 8π/9 (where |φ| = 0.70^n): they cannot be left out for n below some hundreds.
     spread: Vec<f64>,
-    /// The cells with the least bounds, in ascending order of them: for many tokens there is no need to look at others.
+    /// The cells with the least bounds, in ascending order of them: for many tokens there is no need to look at
+    /// others.
     narrow: Vec<u32>,
 }
 
@@ -126,8 +127,8 @@ impl Weights {
     }
 }
 
-/// A lower bound of Σ_l sin²(a_l ω/2) in each of `cells` cells from ω = `start` on: the value f = (m − Σ cos(a_l ω))/2 in
-/// the middle, less |f'| times half a cell, less `slack` for the curvature.
+/// A lower bound of Σ_l sin²(a_l ω/2) in each of `cells` cells from ω = `start` on: the value f = (m − Σ cos(a_l
+/// ω))/2 in the middle, less |f'| times half a cell, less `slack` for the curvature.
 fn spread(weights: &[u32], start: f64, cell: f64, cells: usize, slack: f64) -> Vec<f64> {
     let mut sums = vec![[0.0; 2]; cells];
     for a in weights.iter().map(|&a| f64::from(a)) {

@@ -1,9 +1,9 @@
 //! How long a text must be for its silence to mean something.
 //!
-//! n*(a) is the least number of scored tokens from which on a marked text is found at level a with probability 0.9. What "a
-//! marked text" is, the statistic says: the two means take the law of the built-in profile
-//! [`REFERENCE`](super::llr::REFERENCE), tokens being independent, and the others that of their own profile or weights.
-//! Null and marked law are both exact, so n* is, for that model of a marked text.
+//! n*(a) is the least number of scored tokens from which on a marked text is found at level a with probability 0.9.
+//! What "a marked text" is, the statistic says: the two means take the law of the built-in profile
+//! [`REFERENCE`](super::llr::REFERENCE), tokens being independent, and the others that of their own profile or
+//! weights. Null and marked law are both exact, so n* is, for that model of a marked text.
 
 pub(super) mod table;
 
