@@ -24,6 +24,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
+use super::symbol::Symbol;
 use super::trie::{BLOCK as SPACE, PASSED_OVER, Trie};
 use super::words::{WORD_TOKENS, WORDS, Word, WordKey};
 use super::{Encoded, NONE, View};
@@ -43,14 +44,6 @@ pub(super) struct Scratch {
     nodes: Vec<Node>,
     queue: BinaryHeap<Reverse<u64>>,
     symbols: Vec<Symbol>,
-}
-
-/// A token and the bytes that it covers, from the start of what is being encoded.
-#[derive(Clone, Copy)]
-pub(super) struct Symbol {
-    pub(super) id: u32,
-    pub(super) start: u32,
-    pub(super) end: u32,
 }
 
 pub(super) fn encode(view: &View<'_>, scratch: &mut Scratch, text: &str) -> Encoded {

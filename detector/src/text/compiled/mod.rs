@@ -8,6 +8,7 @@ mod build;
 pub(super) mod cache;
 mod encode;
 mod store;
+mod symbol;
 #[cfg(test)]
 mod tests;
 mod trie;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::GOLDEN;
-use super::encode::Symbol;
+use super::symbol::Symbol;
 
 /// Words that are remembered, a power of two: two megabytes, so that a language's common words keep their places.
 pub(super) const WORDS: usize = 1 << 15;
