@@ -1,4 +1,5 @@
-//! What the programs `wmdetect` and `wmgen` do alike at their edges: exit codes, standard output and error, input texts.
+//! What the programs `wmdetect` and `wmgen` do alike at their edges: exit codes, standard output and
+//! error, input texts, the cache of vocabularies.
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
@@ -7,6 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
+
+use crate::text::{TextError, Tokenizer, VocabularyCache};
 
 /// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
 /// standard output that left is not an error.
@@ -76,6 +79,14 @@ pub fn read_text(path: &Path) -> Result<String> {
         let at = error.utf8_error().valid_up_to();
         anyhow!("{name} is not UTF-8 text (first bad byte at {at}); convert it, for instance with iconv")
     })
+}
+
+/// Opens a tokenizer with the user's cache of vocabularies.
+///
+/// # Errors
+/// As [`Tokenizer::open`].
+pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
+    Tokenizer::open_with_cache(path, VocabularyCache::of_user().as_ref())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use wmdetect::hex;
 use wmdetect::scheme::Key;
 use wmdetect::scheme::key::{permission_warning, write_private};
-use wmdetect::text::Tokenizer;
+use wmdetect::shell;
 
 use super::args::{CompatScheme, KeyCommand, KeygenArgs};
 use super::{model, print, print_json, say};
@@ -16,7 +16,8 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
         (None, Some(model)) => Some(model::locate(model)?),
         (None, None) => None,
     };
-    let binding = place.map(|path| Tokenizer::open(path).map(|tokenizer| tokenizer.binding())).transpose()?;
+    let binding =
+        place.map(|path| shell::open_tokenizer(path).map(|tokenizer| tokenizer.binding())).transpose()?;
     let key = Key::generate(args.depth, args.ngram_len)?.with_tokenizer(binding);
     key.write(&args.path, args.force)?;
     say(&format!("wrote key {} to {}", key.id(), args.path.display()));

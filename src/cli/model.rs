@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use wmdetect::shell;
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
 use wmgen::model::{DType, Gemma, LoadOptions, Summary};
@@ -35,7 +36,7 @@ impl Place {
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
         match self {
             Self::Default => Ok(Tokenizer::of_default_model()),
-            Self::Path(path) => Ok(Tokenizer::open(path)?),
+            Self::Path(path) => Ok(shell::open_tokenizer(path)?),
         }
     }
 
@@ -95,7 +96,7 @@ impl ModelArgs {
     /// The tokenizer alone: the cheap part, so mistakes show before gigabytes are read.
     pub(super) fn open_tokenizer(&self) -> Result<Tokenizer> {
         match &self.tokenizer {
-            Some(path) => Ok(Tokenizer::open(path)?),
+            Some(path) => Ok(shell::open_tokenizer(path)?),
             None => Place::of(self.model.as_deref())?.tokenizer(),
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use wmdetect::atomic_file;
-use wmdetect::text::Tokenizer;
+use wmdetect::shell;
 use wmgen::model::{Config, Device};
 use wmgen::train::curve::{self, Point};
 use wmgen::train::optimizer::AdamW;
@@ -62,7 +62,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let tokenizer_json = tokenizer_json(args, &text)?;
-    let tokenizer = Tokenizer::open(dir)?;
+    let tokenizer = shell::open_tokenizer(dir)?;
     say(&format!("{} entries in the vocabulary; cutting the text into tokens", tokenizer.vocab_size()));
     let data = Data::new(&text, &tokenizer)?;
     drop(text);

@@ -21,7 +21,7 @@ use wmdetect::detect::{DetectError, Detector, Keyring};
 use wmdetect::ignore::IgnoreList;
 use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, key};
-use wmdetect::shell::{exit_code, print, print_json, say};
+use wmdetect::shell::{self, exit_code, print, print_json, say};
 use wmdetect::statistics::{Bayesian, Decider, Method, Profile};
 use wmdetect::text::Tokenizer;
 
@@ -185,7 +185,7 @@ impl InputArgs {
 /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default model's.
 fn open_tokenizer(given: Option<&PathBuf>) -> Result<Tokenizer> {
     match given_or_default(given, "WMDETECT_TOKENIZER", "tokenizer.json") {
-        Some(path) => Ok(Tokenizer::open(path)?),
+        Some(path) => Ok(shell::open_tokenizer(path)?),
         None => Ok(Tokenizer::of_default_model()),
     }
 }

@@ -33,12 +33,13 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+pub use compiled::cache::VocabularyCache;
 pub use default_tokenizer::DEFAULT_MODEL;
 pub use error::TextError;
 pub use pieces::{TokenKind, TokenizerFingerprint};
 pub use utf8::Utf8Stream;
 
-use compiled::cache::{Cache, WORTH_IT};
+use compiled::cache::WORTH_IT;
 use compiled::{Compiled, Key};
 use pieces::Pieces;
 use vocabulary::{Parts, Problem};
@@ -95,22 +96,34 @@ struct Library {
 impl Tokenizer {
     /// Reads a tokenizer.json, the tokenizer.json in a directory, or the tokenizer inside a GGUF file.
     ///
-    /// Vocabularies of Gemma's kind are kept in compiled form in the user's cache directory (`$XDG_CACHE_HOME/wmdetect`
-    /// or `~/.cache/wmdetect`; `WMDETECT_CACHE` names another, and none if it is empty), so that they open in
-    /// milliseconds the next time. What cannot be written there is done without.
+    /// Gemma's takes some seconds; [`open_with_cache`](Self::open_with_cache) is faster from the second time on.
     ///
     /// # Errors
-    /// [`TextError`], with the path, if there is none, it is damaged, or it is of a kind that is not supported.
+    /// Returns [`TextError`], with the path, if there is no tokenizer, it is damaged, or it is of a kind that is not
+    /// supported.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TextError> {
-        Self::open_with(path.as_ref(), Cache::of_the_user().as_ref())
+        Self::open_with_cache(path, None)
     }
 
-    fn open_with(path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
+    /// As [`open`](Self::open), and keeps a vocabulary of Gemma's kind in compiled form in `cache`, so that it opens in
+    /// milliseconds the next time. A cache that cannot be written is not an error.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_cache(
+        path: impl AsRef<Path>,
+        cache: Option<&VocabularyCache>,
+    ) -> Result<Self, TextError> {
+        // The tables are little-endian.
+        Self::open_in(path.as_ref(), cache.filter(|_| cfg!(target_endian = "little")))
+    }
+
+    fn open_in(path: &Path, cache: Option<&VocabularyCache>) -> Result<Self, TextError> {
         let read = |source| TextError::Read { path: path.to_owned(), source };
         if path.is_dir() {
             let file = path.join("tokenizer.json");
             return if file.is_file() {
-                Self::open_with(&file, cache)
+                Self::open_in(&file, cache)
             } else {
                 Err(TextError::NoTokenizer { path: path.to_owned() })
             };
@@ -143,7 +156,7 @@ impl Tokenizer {
     }
 
     /// The tokenizer that the content of a tokenizer.json describes; `path` is where it lies, for names and errors.
-    fn from_json(json: &[u8], path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
+    fn from_json(json: &[u8], path: &Path, cache: Option<&VocabularyCache>) -> Result<Self, TextError> {
         let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| TextError::Json {
             path: path.to_owned(),
             message: json::short(&error.to_string()),
@@ -157,7 +170,7 @@ impl Tokenizer {
         start: Vec<u8>,
         len: u64,
         path: &Path,
-        cache: Option<&Cache>,
+        cache: Option<&VocabularyCache>,
     ) -> Result<Self, TextError> {
         let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
         let mut file = BufReader::with_capacity(1 << 16, file);
@@ -191,7 +204,7 @@ impl Tokenizer {
     fn from_metadata(
         metadata: &Metadata,
         path: &Path,
-        source: Option<(&Cache, Key)>,
+        source: Option<(&VocabularyCache, Key)>,
     ) -> Result<Self, TextError> {
         let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
         let parts = vocabulary::build(metadata).map_err(|problem| match problem {
@@ -203,7 +216,7 @@ impl Tokenizer {
     }
 
     /// Compiles the tokenizer if that can be done, for the cache too if there is one and a hash of the source.
-    fn new(mut parts: Parts, file_name: String, source: Option<(&Cache, Key)>) -> Self {
+    fn new(mut parts: Parts, file_name: String, source: Option<(&VocabularyCache, Key)>) -> Self {
         // "Encode" them as the text that they are, that is, do not look for them.
         parts.inner.set_encode_special_tokens(true);
         let key = source.map_or_else(Key::default, |source| source.1);

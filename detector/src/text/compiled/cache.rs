@@ -1,4 +1,4 @@
-//! Compiled vocabularies in the user's cache directory.
+//! Compiled vocabularies in a directory.
 //!
 //! A file is named by SHA-256 of what it was compiled from: all of a tokenizer.json, the metadata of a GGUF file. Path,
 //! size and time of the tokenizer would be had without reading it, but two tokenizers can share them (a file that was
@@ -22,21 +22,28 @@ use super::store::{Key, Store};
 /// Tokenizers in smaller files are compiled sooner than the cache is looked at.
 pub(in super::super) const WORTH_IT: u64 = 64 << 10;
 
-/// A directory of compiled vocabularies.
+/// A directory of compiled vocabularies, from which [`Tokenizer::open_with_cache`](crate::text::Tokenizer::open_with_cache)
+/// opens a tokenizer in milliseconds.
+///
+/// A file in it is used without a look at the tokenizer that it was compiled from, so the directory must be one that only
+/// its owner can write to.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Cache {
+pub struct VocabularyCache {
     dir: PathBuf,
 }
 
-impl Cache {
-    /// The directory in `WMDETECT_CACHE`, else `wmdetect` in the user's cache directory. None if the variable is
-    /// empty, if there is no such directory, or on a machine with another order of bytes.
-    pub(in super::super) fn of_the_user() -> Option<Self> {
-        if cfg!(target_endian = "big") {
-            return None;
-        }
+impl VocabularyCache {
+    /// Returns the cache in `dir`, which need not exist yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Returns the cache of the programs `wmdetect` and `wmgen`: the directory in the environment variable
+    /// `WMDETECT_CACHE`, else `wmdetect` in the user's cache directory. None if the variable is empty or there is no such
+    /// directory.
+    pub fn of_user() -> Option<Self> {
         if let Some(dir) = std::env::var_os("WMDETECT_CACHE") {
-            return (!dir.is_empty()).then(|| Self::at(PathBuf::from(dir)));
+            return (!dir.is_empty()).then(|| Self::new(dir));
         }
         let dir = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = dir("XDG_CACHE_HOME").or_else(|| {
@@ -48,11 +55,7 @@ impl Cache {
                 dir("HOME").map(|home| home.join(".cache"))
             }
         })?;
-        Some(Self::at(base.join("wmdetect")))
-    }
-
-    pub(in super::super) fn at(dir: PathBuf) -> Self {
-        Self { dir }
+        Some(Self::new(base.join("wmdetect")))
     }
 
     pub(super) fn path(&self, key: &Key) -> PathBuf {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::vocabulary::Parts;
 use super::super::{Engine, Tokenizer, encode_with, json};
-use super::cache::Cache;
+use super::cache::VocabularyCache;
 use super::*;
 
 fn fixture(name: &str) -> PathBuf {
@@ -208,8 +208,8 @@ fn the_cache_is_used_and_never_believed() {
     let dir = tempfile::tempdir().unwrap();
     let path = large(dir.path());
     let place = dir.path().join("a/b");
-    let cache = Cache::at(place.clone());
-    let open = || Tokenizer::open_with(&path, Some(&cache)).unwrap();
+    let cache = VocabularyCache::new(place.clone());
+    let open = || Tokenizer::open_with_cache(&path, Some(&cache)).unwrap();
     let first = open();
     assert!(!is_mapped(&first));
     let files = || std::fs::read_dir(&place).unwrap().map(|f| f.unwrap().path()).collect::<Vec<_>>();
@@ -250,27 +250,28 @@ fn the_cache_is_used_and_never_believed() {
     assert_eq!(files().len(), 2);
 
     // No cache, and one that cannot be written.
-    assert!(!is_mapped(&Tokenizer::open_with(&path, None).unwrap()));
-    let nowhere = Cache::at(path.join("under a file"));
-    assert!(!is_mapped(&Tokenizer::open_with(&path, Some(&nowhere)).unwrap()));
+    assert!(!is_mapped(&Tokenizer::open(&path).unwrap()));
+    assert!(!is_mapped(&Tokenizer::open(&path).unwrap()), "nothing is kept unless asked");
+    let nowhere = VocabularyCache::new(path.join("under a file"));
+    assert!(!is_mapped(&Tokenizer::open_with_cache(&path, Some(&nowhere)).unwrap()));
 }
 
 #[test]
 fn writers_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = large(dir.path());
-    let cache = Cache::at(dir.path().join("cache"));
-    let expected = Tokenizer::open_with(&path, None).unwrap().encode("the old man\n\nsaw").unwrap();
+    let cache = VocabularyCache::new(dir.path().join("cache"));
+    let expected = Tokenizer::open_with_cache(&path, None).unwrap().encode("the old man\n\nsaw").unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..4 {
-                    let tokenizer = Tokenizer::open_with(&path, Some(&cache)).unwrap();
+                    let tokenizer = Tokenizer::open_with_cache(&path, Some(&cache)).unwrap();
                     assert_eq!(tokenizer.encode("the old man\n\nsaw").unwrap(), expected);
                 }
             });
         }
     });
-    assert!(is_mapped(&Tokenizer::open_with(&path, Some(&cache)).unwrap()));
+    assert!(is_mapped(&Tokenizer::open_with_cache(&path, Some(&cache)).unwrap()));
     assert_eq!(std::fs::read_dir(dir.path().join("cache")).unwrap().count(), 1);
 }
