@@ -26,6 +26,7 @@ pub mod hex;
 pub mod id_list;
 pub mod ignore;
 pub mod model_ratio;
+pub mod pool;
 pub mod render;
 pub mod report;
 pub mod scheme;

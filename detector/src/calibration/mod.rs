@@ -20,7 +20,6 @@ mod rates;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
@@ -30,6 +29,7 @@ pub use corpus::{Corpus, Passage};
 pub use rates::{Bucket, Rate};
 use rates::{Groups, rate};
 
+use crate::pool;
 use crate::scheme::{Key, KeyError, Ngrams, Prf, Scheme, Secret};
 use crate::statistics::{Decider, EvidenceKind, Method, PValue, Sample, Statistic, UnsupportedEvidence};
 
@@ -275,7 +275,7 @@ fn random_keys(
     options: &Options,
 ) -> Result<Vec<Vec<u64>>, CalibrateError> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Vec<u64>)>, CalibrateError> {
+    let work = |_| -> Result<Vec<(usize, Vec<u64>)>, CalibrateError> {
         let mut results = Vec::new();
         loop {
             let r = next.fetch_add(1, Ordering::Relaxed);
@@ -286,18 +286,10 @@ fn random_keys(
             results.push((r, groups.count(&judge.flags(&prf)?)));
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let mut results = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let mut results = Vec::new();
-        for worker in workers {
-            match worker.join() {
-                Ok(part) => results.extend(part?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok::<_, CalibrateError>(results)
-    })?;
+    let mut results = Vec::new();
+    for part in pool::on_each(pool::available_threads(), work) {
+        results.extend(part?);
+    }
     results.sort_unstable_by_key(|(r, _)| *r);
     Ok(results.into_iter().map(|(_, counts)| counts).collect())
 }

@@ -10,6 +10,7 @@
 
 use super::model::{BayesianModel, factor};
 use super::sigmoid::sigmoid;
+use crate::pool;
 use crate::statistics::llr::enumerate::Laws;
 use crate::statistics::llr::lattice::{CELL_SHIFT, lattice_of_cell};
 
@@ -42,15 +43,9 @@ pub(super) fn enumerate(model: &BayesianModel, layers: usize, threads: usize) ->
         }
         histogram
     };
-    let mut total = part(0);
-    if threads > 1 {
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = (1..threads).map(|index| scope.spawn(move || part(index))).collect();
-            for part in parts {
-                // A part that panics ends the caller too.
-                total.merge(&part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-        });
+    let mut total = Histogram::new();
+    for part in pool::on_each(threads, part) {
+        total.merge(&part);
     }
     total.laws(layers)
 }

@@ -4,6 +4,8 @@
 //! so that 2^30 patterns take seconds. The counts are exact; they are the null law, since all patterns are equally
 //! likely.
 
+use crate::pool;
+
 use super::classes::{EntropyClasses, Lanes, MAX_CLASSES};
 use super::lattice::{CELL_SHIFT, lattice_of_cell};
 
@@ -43,23 +45,10 @@ pub(crate) fn enumerate(
         histogram
     };
     let mut total = Histogram::new();
-    if threads == 1 {
-        total = part(0);
-    } else {
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = (0..threads).map(|index| scope.spawn(move || part(index))).collect();
-            for part in parts {
-                // A part that panics ends the caller too.
-                total.merge(&part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-        });
+    for part in pool::on_each(threads, part) {
+        total.merge(&part);
     }
     total.laws(mixture.depth())
-}
-
-/// As many threads as the machine has cores; one where it does not say.
-pub(crate) fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The two tables of products; the first has one row a class.

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::classes::EntropyClasses;
-use super::enumerate::{Laws, available_threads, enumerate};
+use super::enumerate::{Laws, enumerate};
 use super::error::{FORMAT, ProfileError, VERSION};
 use super::lattice::{POINTS_A_NAT, STEP, lattice};
 use super::profile_file::{ClassesFile, File, Marked, Source};
+use crate::pool::available_threads;
 use crate::scheme::GBits;
 use crate::statistics::null::TableNull;
 
