@@ -56,7 +56,7 @@ fn compat(scheme: Scheme, keys: &[i64]) -> Prf {
 }
 
 fn hex_digest(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    wmdetect::hex::encode(&Sha256::digest(text))
 }
 
 fn flags(mask: impl IntoIterator<Item = bool>) -> String {

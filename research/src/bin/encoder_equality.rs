@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
+use wmdetect::split_mix;
 use wmdetect::text::Tokenizer;
 use wmdetect::text::blocks::{BLOCK_LEN, Blocks};
 
@@ -175,15 +176,8 @@ fn random(seed: u64) -> String {
         "ﷺ",
         "\u{0}",
     ];
-    // SplitMix64.
     let mut state = seed;
-    let mut next = |below: usize| {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ z >> 31) % below as u64) as usize
-    };
+    let mut next = |below: usize| (split_mix::next(&mut state) % below as u64) as usize;
     let mut text = String::new();
     for _ in 0..next(30) {
         match next(8) {

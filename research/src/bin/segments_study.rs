@@ -21,20 +21,17 @@ use serde::Deserialize;
 use wmdetect::detect::{Detector, Keyring};
 use wmdetect::report::Span;
 use wmdetect::scheme::{Key, Scheme, Secret};
+use wmdetect::split_mix;
 use wmdetect::text::Tokenizer;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// Numbers from a seed.
 struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix::next(&mut self.0)
     }
 
     /// From `range`, which is far shorter than 2^64.
