@@ -5,10 +5,7 @@ mod support;
 use std::path::PathBuf;
 
 use support::*;
-use wmdetect::detect::Detector;
-use wmdetect::scheme::Key;
-use wmdetect::text::Tokenizer;
-use wmdetect::verdict::Verdict;
+use wmdetect::{Detector, Key, Tokenizer, Verdict};
 
 #[test]
 fn it_writes_what_the_detector_finds_in_the_text_alone() {

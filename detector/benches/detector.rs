@@ -7,11 +7,11 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wmdetect::detect::{Detector, Keyring};
 use wmdetect::scheme::{GBits, Key, TextGValues};
 use wmdetect::statistics::{Decider, EvidenceKind, Method, Sample, Statistic as _, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
+use wmdetect::{Detector, Input, Keyring};
 
 fn key(number: u16) -> Key {
     let mut bytes = [7; 32];
@@ -87,18 +87,18 @@ fn detectors(c: &mut Criterion) {
     let mut group = c.benchmark_group("score 1,024 tokens");
     group.throughput(Throughput::Elements(ids.len() as u64));
     for kind in [Method::Mean, Method::WeightedMean, Method::Llr] {
-        let detector = Detector::for_tokens(key(0)).detector(kind);
-        group.bench_function(kind.name(), |b| b.iter(|| detector.score_tokens(black_box(&ids))));
+        let detector = Detector::builder(key(0)).method(kind).build().unwrap();
+        group.bench_function(kind.name(), |b| b.iter(|| detector.score(Input::tokens(black_box(&ids)))));
     }
     group.finish();
     c.bench_function("segments of 1,024 tokens", |b| {
-        let detector = Detector::for_tokens(key(0));
-        b.iter(|| detector.segments_of_tokens(black_box(&ids)));
+        let detector = Detector::builder(key(0)).build().unwrap();
+        b.iter(|| detector.segments(Input::tokens(black_box(&ids))));
     });
     let ring = Keyring::new((0..100).map(key).collect()).expect("different keys");
-    let ring = Detector::for_keyring(ring);
+    let ring = Detector::builder(ring).build().unwrap();
     c.bench_function("attribute 400 tokens to one of 100 keys", |b| {
-        b.iter(|| ring.attribute_tokens(black_box(&ids[..400])));
+        b.iter(|| ring.attribute(Input::tokens(black_box(&ids[..400]))));
     });
 }
 

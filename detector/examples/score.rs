@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example detect -- k.bin tokenizer.json essay.txt`
 
-use wmdetect::{Detector, Verdict, scheme::Key, text::Tokenizer};
+use wmdetect::{Detector, Key, Tokenizer, Verdict};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);

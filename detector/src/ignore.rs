@@ -258,8 +258,9 @@ mod tests {
         let list = read(file).unwrap();
         assert_eq!((list.len(), list.short_passages()), (2, 1));
         assert!(list.contains(&[3, 4, 5, 6, 7]) && !list.contains(&[2, 3, 4, 5, 6]));
-        let detector = Detector::for_tokens(Key::from_bytes(&[1; 32], "test").unwrap()).ignore(list);
-        let report = detector.score_tokens(&(1..=20).collect::<Vec<_>>());
+        let detector =
+            Detector::builder(Key::from_bytes(&[1; 32], "test").unwrap()).ignore(list).build().unwrap();
+        let report = detector.score(crate::Input::tokens(&(1..=20).collect::<Vec<_>>())).unwrap();
         assert_eq!((report.scored_tokens, report.ignored_tokens), (14, Some(2)));
     }
 

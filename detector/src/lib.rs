@@ -40,7 +40,14 @@ pub mod statistics;
 #[cfg(feature = "text")]
 pub mod text;
 pub mod verdict;
+mod warning;
+#[cfg(test)]
+mod work;
 
-pub use detect::{DetectError, Detector, Keyring};
+pub use detect::{DetectError, Detector, Input, Keyring};
 pub use report::Report;
+pub use scheme::Key;
+pub use statistics::Method;
+#[cfg(feature = "text")]
+pub use text::Tokenizer;
 pub use verdict::Verdict;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// What a p-value means at the false positive rate that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Verdict {
     /// p ≤ fpr: unmarked text comes here with probability at most fpr.
     Watermarked,

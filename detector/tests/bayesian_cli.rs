@@ -2,11 +2,13 @@
 
 #![cfg(feature = "cli")]
 
+mod support;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use wmdetect::report::{CalibrationReport, Report};
+use support::rows::{CalibrationReport, Report};
 use wmdetect::scheme::{Key, Scheme, Secret};
 use wmdetect::statistics::{Method, PKind};
 use wmdetect::verdict::Verdict;

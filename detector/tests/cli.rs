@@ -5,8 +5,8 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use support::rows::{Changes, ErrorRow, GValues, Report};
 use support::{Place, key, response};
-use wmdetect::report::{Changes, ErrorRow, GValuesRow, Report};
 use wmdetect::scheme::{TextGValues, TokenizerBinding};
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
@@ -200,15 +200,14 @@ fn g_values_are_the_librarys() {
     // A repeated context, so that the mask has a 0.
     let ids = [5, 6, 7, 8, 9, 5, 6, 7, 8, 1, 2];
     place.ids("ids", &ids);
-    let row: GValuesRow =
-        serde_json::from_str(&place.run("gvalues ids --tokens --json").code(0).out()).unwrap();
+    let row: GValues = serde_json::from_str(&place.run("gvalues ids --tokens --json").code(0).out()).unwrap();
     let values = TextGValues::new(&key(1).prf(), &[], &ids);
     assert_eq!((row.ngram_len, row.depth, row.mask.as_str()), (5, 30, "1111101"));
     assert_eq!(row.g_bits, values.g.iter().map(|g| g.to_string(30)).collect::<Vec<_>>());
     let people = place.run("gvalues ids --tokens").code(0).out();
     assert!(people.starts_with(&format!("4\t1\t{}\n", row.g_bits[0])));
     place.write("text", "The old man went down to the river.");
-    let row: GValuesRow = serde_json::from_str(&place.run("gvalues text --json").code(0).out()).unwrap();
+    let row: GValues = serde_json::from_str(&place.run("gvalues text --json").code(0).out()).unwrap();
     assert_eq!(row.mask.len(), 11);
 }
 

@@ -2,8 +2,8 @@
 
 mod support;
 
+use support::rows::{Attribution, CalibrationReport, SegmentsReport};
 use support::{Place, Random, key, response, tokenizer};
-use wmdetect::report::{Attribution, CalibrationReport, SegmentsReport};
 use wmdetect::scheme::TextGValues;
 use wmdetect::statistics::{Method, Profile};
 use wmdetect::text::Tokenizer;

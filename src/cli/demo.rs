@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use rand::Rng;
 use wmdetect::atomic_file;
-use wmdetect::detect::Detector;
+use wmdetect::Detector;
 use wmdetect::render::{html, terminal};
 use wmdetect::report::Explanation;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, Watermark};

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rand::Rng;
 use serde::Deserialize;
 use wmdetect::atomic_file;
-use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
+use wmdetect::report::{Failure, Row};
 use wmdetect::scheme::{Key, PositionKind, Scheme, Watermark};
 use wmgen::engine::{Engine, Event, FinishReason, Id, LanguageModel, Options, Progress, Request};
 use wmgen::model::CHUNK;
@@ -409,11 +409,11 @@ impl Output<'_> {
 
     fn put_error(&mut self, prompt: usize, error: String) -> Result<()> {
         self.failed = true;
-        let row = ErrorRow { schema_version: SCHEMA_VERSION, input: format!("line {}", prompt + 1), error };
+        let row = Row::new(format!("line {}", prompt + 1), Failure::new(error));
         if self.args.json {
             return print_json(&row);
         }
-        say(&format!("error: {}: {}", row.input, row.error));
+        say(&format!("error: {}: {}", row.input, row.report.error));
         Ok(())
     }
 }

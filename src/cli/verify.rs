@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use wmdetect::id_list::{self, IdList};
-use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
+use wmdetect::report::{Failure, Row};
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
@@ -143,7 +143,7 @@ impl Output {
             Err(error) => {
                 self.failed = true;
                 if self.json {
-                    return print_json(&ErrorRow { schema_version: SCHEMA_VERSION, input, error });
+                    return print_json(&Row::new(input, Failure::new(error)));
                 }
                 say(&format!("error: {input}: {error}"));
                 Ok(())

@@ -32,6 +32,7 @@ use rates::{Groups, rate};
 use crate::pool;
 use crate::scheme::{Key, KeyError, Ngrams, Prf, Scheme, Secret};
 use crate::statistics::{Decider, EvidenceKind, Method, PValue, Sample, Statistic, UnsupportedEvidence};
+use crate::warning::{Warning, WarningCode};
 
 /// Random keys that a verdict needs.
 pub const LEAST_KEYS: u64 = 999;
@@ -107,7 +108,7 @@ pub struct Calibration {
     /// What many documents share.
     pub shared: Shared,
     /// What the reader should know before trusting the above.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// N-grams that many documents share.
@@ -170,24 +171,27 @@ pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibr
 
     let mut warnings = Vec::new();
     if scheme.is_compat() {
-        warnings.push(format!(
+        let message = format!(
             "the g-values of {} are not independent under the null hypothesis, so the rates over keys may lie above \
              the level; the rank is exact all the same",
             scheme.name()
-        ));
+        );
+        warnings.push(Warning::new(WarningCode::ApproximateP, message));
     }
     if options.keys < LEAST_KEYS {
-        warnings.push(format!(
+        let message = format!(
             "{} random keys are too few to call a key worse than chance; {LEAST_KEYS} are needed",
             options.keys
-        ));
+        );
+        warnings.push(Warning::new(WarningCode::FewKeys, message));
     }
     if (corpus.len() as f64) * options.fpr < 1.0 {
-        warnings.push(format!(
+        let message = format!(
             "{} documents are few for a rate of {}: most keys flag none of them",
             corpus.len(),
             options.fpr
-        ));
+        );
+        warnings.push(Warning::new(WarningCode::FewDocuments, message));
     }
     Ok(Calibration {
         method: statistic.method(),

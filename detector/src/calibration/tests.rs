@@ -99,7 +99,7 @@ fn a_key_that_marked_the_corpus_is_worse_than_chance() {
     assert_eq!((found.flagged, found.keys_at_least, found.worse_than_chance), (5, 0, true));
     assert!((found.rank_p - 0.001).abs() < 1e-12);
     let few = calibrate(&corpus, &key(1), &options(100, 7));
-    assert!(!few.worse_than_chance && few.warnings.iter().any(|warning| warning.contains("999")));
+    assert!(!few.worse_than_chance && few.warnings.iter().any(|warning| warning.message.contains("999")));
     let other = calibrate(&corpus, &key(2), &options(999, 7));
     assert!(!other.worse_than_chance);
     // The same seed gives the same keys, whichever thread took them.
@@ -159,5 +159,5 @@ fn compat_keys_are_ranked_among_their_own_kind() {
     let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
     let report = calibrate(&corpus(&documents(10, 60, &[]), None), &key, &options(9, 1));
     assert_eq!(report.random_flagged.len(), 9);
-    assert!(report.warnings[0].contains("independent"));
+    assert!(report.warnings[0].message.contains("independent"));
 }

@@ -49,16 +49,59 @@ pub(crate) enum Command {
     },
 }
 
+/// What a detector is made of. `K` are the keys that the command tries.
 #[derive(Args, Debug)]
-pub(crate) struct ScoreArgs {
+pub(crate) struct DetectorArgs<K: Args> {
     #[command(flatten)]
     pub input: InputArgs,
+    #[command(flatten)]
+    pub keys: K,
+    /// Known boilerplate that does not count: plain text with one passage a line, or what `wmdetect calibrate
+    /// --write-ignore` wrote
+    #[arg(long, value_name = "FILE")]
+    pub ignore: Option<PathBuf>,
+}
+
+/// One key.
+#[derive(Args, Debug)]
+pub(crate) struct KeyArgs {
     /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+}
+
+/// One key, or a directory of keys.
+#[derive(Args, Debug)]
+pub(crate) struct KeysArgs {
+    #[command(flatten)]
+    pub one: KeyArgs,
     /// Try every key file in this directory; p is corrected for their number
     #[arg(long, value_name = "DIR", conflicts_with = "key")]
     pub keyring: Option<PathBuf>,
+}
+
+/// Many keys: files, or derived from one.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("keys").required(true).args(["keyring", "master"]))]
+#[command(group = ArgGroup::new("which").args(["labels", "label_range"]))]
+pub(crate) struct ManyKeysArgs {
+    /// The keys are the files in this directory
+    #[arg(long, value_name = "DIR")]
+    pub keyring: Option<PathBuf>,
+    /// The keys are derived from this one, with the labels that follow
+    #[arg(long, value_name = "FILE", requires = "which")]
+    pub master: Option<PathBuf>,
+    /// The labels, one a line; name all that could have been used, since p is corrected for their number
+    #[arg(long, value_name = "FILE", requires = "master")]
+    pub labels: Option<PathBuf>,
+    /// The labels are a prefix and a number, such as tenant-:0-9999
+    #[arg(long, value_name = "PREFIX:FROM-TO", requires = "master")]
+    pub label_range: Option<String>,
+}
+
+/// The statistic that decides.
+#[derive(Args, Debug)]
+pub(crate) struct MethodArgs {
     /// The statistic that decides
     #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
     pub detector: Method,
@@ -70,12 +113,17 @@ pub(crate) struct ScoreArgs {
     /// with wmdetect]; chooses --detector bayesian
     #[arg(long, value_name = "DIR", conflicts_with = "profile")]
     pub bayesian: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ScoreArgs {
+    #[command(flatten)]
+    pub detector: DetectorArgs<KeysArgs>,
+    #[command(flatten)]
+    pub method: MethodArgs,
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
     pub fpr: f64,
-    /// Known boilerplate that does not count: plain text with one passage a line, or a file of `wmdetect calibrate`
-    #[arg(long, value_name = "FILE")]
-    pub ignore: Option<PathBuf>,
     /// One JSON object a text
     #[arg(long)]
     pub json: bool,
@@ -104,21 +152,9 @@ pub(crate) enum ColorChoice {
 #[derive(Args, Debug)]
 pub(crate) struct CalibrateArgs {
     #[command(flatten)]
-    pub input: InputArgs,
-    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// The statistic that decides
-    #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
-    pub detector: Method,
-    /// What marked text looks like to llr: a file that `wmdetect train` wrote, or one of pooled, t1.0, t0.7, t0.5,
-    /// t0.35 [default: pooled]; chooses --detector llr
-    #[arg(long, value_name = "PROFILE")]
-    pub profile: Option<String>,
-    /// The directory of a Bayesian detector, from transformers or from `wmdetect train` [default: the one that comes
-    /// with wmdetect]; chooses --detector bayesian
-    #[arg(long, value_name = "DIR", conflicts_with = "profile")]
-    pub bayesian: Option<PathBuf>,
+    pub detector: DetectorArgs<KeyArgs>,
+    #[command(flatten)]
+    pub method: MethodArgs,
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = 0.01, value_name = "RATE")]
     pub fpr: f64,
@@ -128,9 +164,6 @@ pub(crate) struct CalibrateArgs {
     /// What the random keys are drawn from [default: the system's randomness]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Known boilerplate that does not count: plain text with one passage a line, or what --write-ignore wrote
-    #[arg(long, value_name = "FILE")]
-    pub ignore: Option<PathBuf>,
     /// From how many documents on an n-gram is listed as shared [default: 1 in 100, but at least 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     pub shared: Option<u64>,
@@ -148,19 +181,10 @@ pub(crate) struct CalibrateArgs {
 #[derive(Args, Debug)]
 pub(crate) struct SegmentsArgs {
     #[command(flatten)]
-    pub input: InputArgs,
-    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Look for every key in this directory; p is corrected for their number
-    #[arg(long, value_name = "DIR", conflicts_with = "key")]
-    pub keyring: Option<PathBuf>,
+    pub detector: DetectorArgs<KeysArgs>,
     /// The share of unmarked texts in which any passage may be found
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
     pub fpr: f64,
-    /// Known boilerplate that does not count: plain text with one passage a line, or what calibrate wrote
-    #[arg(long, value_name = "FILE")]
-    pub ignore: Option<PathBuf>,
     /// One JSON object a text
     #[arg(long)]
     pub json: bool,
@@ -170,29 +194,12 @@ pub(crate) struct SegmentsArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("keys").required(true).args(["keyring", "master"]))]
-#[command(group = ArgGroup::new("which").args(["labels", "label_range"]))]
 pub(crate) struct AttributeArgs {
     #[command(flatten)]
-    pub input: InputArgs,
-    /// The keys are the files in this directory
-    #[arg(long, value_name = "DIR")]
-    pub keyring: Option<PathBuf>,
-    /// The keys are derived from this one, with the labels that follow
-    #[arg(long, value_name = "FILE", requires = "which")]
-    pub master: Option<PathBuf>,
-    /// The labels, one a line; name all that could have been used, since p is corrected for their number
-    #[arg(long, value_name = "FILE", requires = "master")]
-    pub labels: Option<PathBuf>,
-    /// The labels are a prefix and a number, such as tenant-:0-9999
-    #[arg(long, value_name = "PREFIX:FROM-TO", requires = "master")]
-    pub label_range: Option<String>,
+    pub detector: DetectorArgs<ManyKeysArgs>,
     /// The probability at most that a key is named which did not mark the text
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
     pub fpr: f64,
-    /// Known boilerplate that does not count: plain text with one passage a line, or what calibrate wrote
-    #[arg(long, value_name = "FILE")]
-    pub ignore: Option<PathBuf>,
     /// One JSON object a text
     #[arg(long)]
     pub json: bool,
@@ -205,12 +212,20 @@ pub(crate) struct AttributeArgs {
 pub(crate) struct GvaluesArgs {
     #[command(flatten)]
     pub input: InputArgs,
-    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// One JSON object a text, instead of one line a position
     #[arg(long)]
     pub json: bool,
+}
+
+/// What splits texts.
+#[derive(Args, Debug)]
+pub(crate) struct TokenizerArgs {
+    /// What splits the texts: a tokenizer.json, a directory that holds one, or a GGUF file
+    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json, or the one of wmgen's default model]
+    #[arg(long, value_name = "PATH")]
+    pub tokenizer: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -218,10 +233,8 @@ pub(crate) struct InputArgs {
     /// The texts; - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// What splits the texts: a tokenizer.json, a directory that holds one, or a GGUF file
-    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json, or the one of wmgen's default model]
-    #[arg(long, value_name = "PATH")]
-    pub tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    pub tokenizer: TokenizerArgs,
     /// The input is not text but token ids: a JSON array, or one array a line
     #[arg(long)]
     pub tokens: bool,
@@ -297,13 +310,10 @@ pub(crate) struct TrainArgs {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// The key file [default: the path in the variable WMDETECT_KEY, or ./k.bin]
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// What splits the texts: a tokenizer.json, a directory that holds one, or a GGUF file
-    /// [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json, or the one of wmgen's default model]
-    #[arg(long, value_name = "PATH")]
-    pub tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    pub key: KeyArgs,
+    #[command(flatten)]
+    pub tokenizer: TokenizerArgs,
     /// The lines hold no text but token ids, in the field tokens
     #[arg(long)]
     pub tokens: bool,

@@ -4,47 +4,41 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use wmdetect::detect::{Detector, Keyring};
 use wmdetect::render::people;
 use wmdetect::report::Attribution;
-use wmdetect::scheme::Key;
+use wmdetect::{Input, Key, Keyring};
 
-use super::args::AttributeArgs;
-use super::inputs::Content;
-use super::{for_input, print_each, read_keyring, warn_of_permissions};
+use super::args::{AttributeArgs, ManyKeysArgs};
+use super::detector::{Keys, read_keyring, warn_of_permissions};
+use super::print_each;
 
 /// Labels that a range may have: each becomes a key in memory.
 const MOST_LABELS: u64 = 10_000_000;
 
 pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
-    let detector = Detector::for_keyring(ring(args)?).fpr(args.fpr)?;
-    let detector = for_input(detector, &args.input, args.ignore.as_ref())?;
-    let judge = |name: &str, content| {
-        let report = match content {
-            Content::Text(bytes) => detector.attribute_bytes(&bytes)?,
-            Content::Tokens(ids) => detector.attribute_tokens(&ids),
-        };
-        Ok(Attribution { input: name.into(), ..report })
-    };
+    let detector = args.detector.detector(|builder| builder.fpr(args.fpr))?;
     let found = |report: &Attribution| !report.keys.is_empty();
-    print_each(&args.input, args.json, args.exit_code, judge, found, people::attribution)
+    let judge = |input: Input<'_>| detector.attribute(input);
+    print_each(&args.detector.input, args.json, args.exit_code, judge, found, people::attribution)
 }
 
 /// The keys that could have marked a text.
-fn ring(args: &AttributeArgs) -> Result<Keyring> {
-    let Some(master) = &args.master else {
-        let Some(dir) = &args.keyring else {
-            bail!("no keys: pass --keyring DIR, or --master FILE with --labels or --label-range");
+impl Keys for ManyKeysArgs {
+    fn keyring(&self) -> Result<Keyring> {
+        let Some(master) = &self.master else {
+            let Some(dir) = &self.keyring else {
+                bail!("no keys: pass --keyring DIR, or --master FILE with --labels or --label-range");
+            };
+            return read_keyring(dir);
         };
-        return read_keyring(dir);
-    };
-    let labels = match (&args.labels, &args.label_range) {
-        (Some(file), _) => read_labels(file)?,
-        (None, Some(range)) => label_range(range)?,
-        (None, None) => bail!("no labels: pass --labels FILE or --label-range PREFIX:FROM-TO"),
-    };
-    warn_of_permissions(master);
-    Ok(Keyring::derived(&Key::read(master)?, labels)?)
+        let labels = match (&self.labels, &self.label_range) {
+            (Some(file), _) => read_labels(file)?,
+            (None, Some(range)) => label_range(range)?,
+            (None, None) => bail!("no labels: pass --labels FILE or --label-range PREFIX:FROM-TO"),
+        };
+        warn_of_permissions(master);
+        Ok(Keyring::derived(&Key::read(master)?, labels)?)
+    }
 }
 
 /// One label a line; empty lines are none.

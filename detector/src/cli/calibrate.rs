@@ -6,51 +6,37 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use wmdetect::atomic_file;
 use wmdetect::calibration::{Corpus, Options, calibrate};
-use wmdetect::detect::Detector;
 use wmdetect::ignore::{IGNORE_VERSION, IgnoreFile, IgnorePassage};
 use wmdetect::render::{html, people};
 use wmdetect::report::CalibrationReport;
 use wmdetect::text::Tokenizer;
 
 use super::args::CalibrateArgs;
-use super::inputs::{self, Content};
-use super::{decider, ignoring, print, print_error, print_json, read_key};
+use super::inputs;
+use super::{print, print_error, print_json};
 
 /// Shared passages that the report lists.
 const LISTED: usize = 50;
 
 pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
-    let key = read_key(args.key.as_ref())?;
+    let key = args.detector.keys.read()?;
     let (prf, key_id) = (key.prf(), key.id());
-    // Checks the rate, and later the tokenizer against the key.
-    let mut detector = Detector::for_tokens(key).fpr(args.fpr)?;
-    let tokenizer = args.input.open_tokenizer()?.map(std::sync::Arc::new);
-    if let Some(tokenizer) = &tokenizer {
-        detector = detector
-            .with_tokenizer(std::sync::Arc::clone(tokenizer))?
-            .normaliser(args.input.text.normaliser());
-    }
-    if let Some(path) = &args.ignore {
-        detector = ignoring(detector, path)?;
-    }
+    // Checks the rate, the ignore file, and the tokenizer against the key.
+    let detector = args.detector.detector_for(key, |builder| builder.fpr(args.fpr))?;
+    let tokenizer = detector.tokenizer();
 
     let mut corpus = Corpus::new(prf.scheme().ngram_len());
     let mut failed = 0;
-    inputs::for_each(&args.input, |name, content| {
-        let ids = match content {
-            Ok(Content::Text(bytes)) => detector.tokens_of_bytes(&bytes).map_err(|error| error.to_string()),
-            Ok(Content::Tokens(ids)) => Ok(ids),
-            Err(error) => Err(error),
-        };
-        match ids {
+    inputs::for_each(&args.detector.input, |name, content| {
+        match content.and_then(|content| Ok(detector.tokens(content.input())?)) {
             Ok(ids) => {
-                corpus.push(&prf, &ids, detector.ignored());
+                corpus.push(&prf, &ids, detector.ignore_list());
                 Ok(())
             }
             Err(error) => {
                 failed += 1;
                 // The report is one object; rows of errors would not belong to it.
-                print_error(name, error, false)
+                print_error(name, &error, false)
             }
         }
     })?;
@@ -65,7 +51,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
         None => system_seed()?,
     };
     let options = Options {
-        decider: decider(args.detector, args.profile.as_deref(), args.bayesian.as_deref())?,
+        decider: args.method.decider()?,
         fpr: args.fpr,
         keys: args.keys,
         seed,
@@ -75,14 +61,14 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let calibration = calibrate(&corpus, &prf, &options)?;
     let mut report = CalibrationReport::new(calibration, prf.scheme().name(), &key_id);
     report.failed = failed;
-    report.tokenizer = tokenizer.as_ref().map(|tokenizer| tokenizer.name().to_owned());
-    if let Some(tokenizer) = &tokenizer {
+    report.tokenizer = tokenizer.map(|tokenizer| tokenizer.name().to_owned());
+    if let Some(tokenizer) = tokenizer {
         for passage in &mut report.shared.passages {
             passage.text = Some(tokenizer.decode(&passage.tokens));
         }
     }
     if let Some(path) = &args.write_ignore {
-        write_ignore(path, &report, prf.scheme().ngram_len(), tokenizer.as_deref())?;
+        write_ignore(path, &report, prf.scheme().ngram_len(), tokenizer.map(AsRef::as_ref))?;
     }
     report.shared.passages.truncate(LISTED);
     if let Some(path) = &args.html {

@@ -12,7 +12,6 @@ use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::text::Tokenizer;
 
 use super::args::TrainArgs;
-use super::{open_tokenizer, read_key};
 
 /// The false positive rates whose required lengths are reported.
 pub(super) const RATES: [f64; 3] = [1e-2, 1e-3, 1e-6];
@@ -38,8 +37,8 @@ pub(super) struct Texts {
 }
 
 pub(super) fn read_texts(args: &TrainArgs) -> Result<Texts> {
-    let key = read_key(args.key.as_ref())?;
-    let tokenizer = if args.tokens { None } else { open_tokenizer(args.tokenizer.as_ref()).map(Some)? };
+    let key = args.key.read()?;
+    let tokenizer = if args.tokens { None } else { Some(args.tokenizer.open()?) };
     let (mut texts, mut key_ids) = (Vec::new(), BTreeSet::new());
     for path in &args.files {
         let file = File::open(path)

@@ -3,6 +3,7 @@
 mod args;
 mod attribute;
 mod calibrate;
+mod detector;
 mod gvalues;
 mod inputs;
 mod marked_texts;
@@ -12,21 +13,14 @@ mod segments;
 mod train;
 mod train_bayesian;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use wmdetect::detect::{DetectError, Detector, Keyring};
-use wmdetect::ignore::IgnoreList;
-use wmdetect::report::{ErrorRow, SCHEMA_VERSION};
-use wmdetect::scheme::{Key, key};
-use wmdetect::shell::{self, exit_code, print, print_json, say};
-use wmdetect::statistics::{Bayesian, Decider, Method, Profile};
-use wmdetect::text::Tokenizer;
+use wmdetect::report::{Failure, Row};
 
 use args::{Cli, Command, InputArgs};
-use inputs::{Content, Source};
+use inputs::{InputError, Source};
 
 /// Runs the program on the process's arguments.
 ///
@@ -60,23 +54,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 }
 
 /// An input that could not be scored: a row among the results, or a line on standard error.
-fn print_error(input: &str, error: String, json: bool) -> Result<()> {
+fn print_error(input: &str, error: &InputError, json: bool) -> Result<()> {
     if json {
-        return print_json(&ErrorRow { schema_version: SCHEMA_VERSION, input: input.into(), error });
+        return print_json(&Row::new(input, Failure::new(error.to_string())));
     }
     say(&format!("error: {input}: {error}"));
     Ok(())
-}
-
-/// The detector for the texts of `input`: with their tokenizer and normaliser, and without the boilerplate of `ignore`.
-fn for_input(mut detector: Detector, input: &InputArgs, ignore: Option<&PathBuf>) -> Result<Detector> {
-    if let Some(tokenizer) = input.open_tokenizer()? {
-        detector = detector.with_tokenizer(tokenizer)?.normaliser(input.text.normaliser());
-    }
-    match ignore {
-        Some(path) => ignoring(detector, path),
-        None => Ok(detector),
-    }
 }
 
 /// Prints what `judge` says of each text as soon as it and those before are judged, as JSON or `for_people`; a text
@@ -85,23 +68,26 @@ fn print_each<R: serde::Serialize + Send>(
     input: &InputArgs,
     json: bool,
     exit_code: bool,
-    judge: impl Fn(&str, Content) -> Result<R, DetectError> + Sync,
+    judge: impl Fn(Input<'_>) -> Result<R, DetectError> + Sync,
     found: impl Fn(&R) -> bool + Sync,
-    for_people: impl Fn(&R) -> String + Sync,
+    for_people: impl Fn(&str, &R) -> String + Sync,
 ) -> Result<ExitCode> {
     let (mut failed, mut any) = (false, false);
-    let judge = |name: &str, source: Result<Source<'_>, String>| {
-        let content = source.and_then(inputs::in_memory)?;
-        judge(name, content).map_err(|error| error.to_string())
+    let judge = |_: &str, source: Result<Source<'_>, InputError>| {
+        Ok(judge(source.and_then(inputs::in_memory)?.input())?)
     };
-    parallel::judge_each(input, judge, |name, result| match result {
+    parallel::judge_each(input, judge, |name, result: Result<R, InputError>| match result {
         Ok(report) => {
             any |= found(&report);
-            if json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
+            if json {
+                print_json(&Row::new(name, &report))
+            } else {
+                Ok(print(for_people(name, &report).as_bytes())?)
+            }
         }
         Err(error) => {
             failed = true;
-            print_error(name, error, json)
+            print_error(name, &error, json)
         }
     })?;
     Ok(verdict_code(failed, exit_code && !any))
@@ -114,85 +100,4 @@ fn verdict_code(failed: bool, absent: bool) -> ExitCode {
         (false, true) => 3,
         (false, false) => 0,
     })
-}
-
-/// The key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning where others can read it.
-fn read_key(path: Option<&PathBuf>) -> Result<Key> {
-    let path = given_or_default(path, "WMDETECT_KEY", "k.bin").context(
-        "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
-         (`wmgen keygen k.bin` makes one)",
-    )?;
-    warn_of_permissions(&path);
-    Ok(Key::read(path)?)
-}
-
-fn read_keyring(dir: &Path) -> Result<Keyring> {
-    let ring = Keyring::open(dir)?;
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            warn_of_permissions(&entry.path());
-        }
-    }
-    Ok(ring)
-}
-
-/// The detector without what an ignore file lists, and a warning where a passage in it does nothing.
-fn ignoring(detector: Detector, path: &Path) -> Result<Detector> {
-    let detector = detector.ignore_file(path)?;
-    let short = detector.ignored().map_or(0, IgnoreList::short_passages);
-    if short > 0 {
-        say(&format!(
-            "warning: {short} passages of {} are too short to hold an n-gram and change nothing",
-            path.display()
-        ));
-    }
-    Ok(detector)
-}
-
-/// A built-in profile by its name, or a file.
-/// What decides: the profile or the Bayesian detector that was named, or else `method` with those of the crate.
-fn decider(method: Method, profile: Option<&str>, bayesian: Option<&Path>) -> Result<Decider> {
-    Ok(match (profile, bayesian) {
-        (Some(profile), _) => open_profile(profile)?.into(),
-        (None, Some(dir)) => Bayesian::open(dir, |text| say(&format!("note: {text}")))?.into(),
-        (None, None) => method.into(),
-    })
-}
-
-fn open_profile(name: &str) -> Result<Profile> {
-    match Profile::named(name) {
-        Some(profile) => Ok(profile.clone()),
-        None => Ok(Profile::read(name)?),
-    }
-}
-
-fn warn_of_permissions(key: &Path) {
-    if let Some(warning) = key::permission_warning(key) {
-        say(&format!("warning: {warning}"));
-    }
-}
-
-impl InputArgs {
-    /// The tokenizer that splits the texts. Token ids need none, but one that is given must belong to the key.
-    fn open_tokenizer(&self) -> Result<Option<Tokenizer>> {
-        if self.tokens && self.tokenizer.is_none() {
-            return Ok(None);
-        }
-        open_tokenizer(self.tokenizer.as_ref()).map(Some)
-    }
-}
-
-/// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default model's.
-fn open_tokenizer(given: Option<&PathBuf>) -> Result<Tokenizer> {
-    match given_or_default(given, "WMDETECT_TOKENIZER", "tokenizer.json") {
-        Some(path) => Ok(shell::open_tokenizer(path)?),
-        None => Ok(Tokenizer::of_default_model()),
-    }
-}
-
-/// The path that was given, else the one in `variable`, else `default` if there is such a file.
-fn given_or_default(given: Option<&PathBuf>, variable: &str, default: &str) -> Option<PathBuf> {
-    let from_variable = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let from_directory = || Some(PathBuf::from(default)).filter(|path| path.exists());
-    given.cloned().or_else(from_variable).or_else(from_directory)
 }

@@ -4,19 +4,19 @@ use anyhow::Result;
 use wmdetect::pool;
 
 use super::args::InputArgs;
-use super::inputs::{Content, Source, for_each_source};
+use super::inputs::{Content, InputError, Source, for_each_source};
 
 /// Calls `judge` for every text and `emit` with what it says, the latter in order and as soon as all before it are
 /// through. `judge` runs for several texts at once; a text too long for memory is judged while it is read, by the
 /// thread that reads. Stops at the first error of `emit`, which is about the output.
 pub(super) fn judge_each<R: Send>(
     args: &InputArgs,
-    judge: impl Fn(&str, Result<Source<'_>, String>) -> R + Sync,
+    judge: impl Fn(&str, Result<Source<'_>, InputError>) -> R + Sync,
     mut emit: impl FnMut(&str, R) -> Result<()> + Send,
 ) -> Result<()> {
     let one_text = args.files.len() == 1 && !args.jsonl && !args.tokens;
     let threads = if one_text { 1 } else { pool::available_threads() };
-    let work = |(name, content): (String, Result<Content, String>)| {
+    let work = |(name, content): (String, Result<Content, InputError>)| {
         let result = judge(&name, content.map(Source::Content));
         (name, result)
     };
@@ -55,14 +55,14 @@ mod tests {
         let cli =
             super::super::args::Cli::parse_from(["wmdetect", "score", "--jsonl", path.to_str().unwrap()]);
         let super::super::args::Command::Score(args) = cli.command else { panic!("score") };
-        args.input
+        args.detector.input
     }
 
     #[test]
     fn order_is_that_of_the_input() {
         let dir = tempfile::tempdir().unwrap();
         let mut seen = Vec::new();
-        let judge = |_: &str, source: Result<Source<'_>, String>| {
+        let judge = |_: &str, source: Result<Source<'_>, InputError>| {
             let Ok(Source::Content(Content::Text(text))) = source else { panic!("a text") };
             let text = String::from_utf8(text).unwrap();
             // Some take longer than those behind them.

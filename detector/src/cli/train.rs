@@ -12,8 +12,9 @@ use wmdetect::statistics::llr::fit::{choose, evidence, fit};
 use wmdetect::statistics::{Llr, Profile, Statistic as _};
 
 use super::args::{TrainArgs, Trainable};
+use super::detector::open_profile;
 use super::marked_texts::{RATES, Texts, lengths_for_people, read_texts};
-use super::{open_profile, print, print_json, train_bayesian};
+use super::{print, print_json, train_bayesian};
 
 /// Most classes that are tried.
 const MOST_CLASSES: usize = 6;

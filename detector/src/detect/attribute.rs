@@ -1,105 +1,147 @@
 //! Which of many keys marked a text.
 
+use super::keys::Entry;
+use super::reading::{Source, Tokens};
 #[cfg(feature = "text")]
-use super::DetectError;
-use super::{Detector, p_kind, sum};
-use crate::report::{Attribution, KeyReport, SCHEMA_VERSION};
+use super::stream::Stream;
+use super::tally::sum;
+use super::{DetectError, Detector, Input};
+use crate::report::{Attribution, Changes, KeyReport, Warning, WarningCode};
+#[cfg(feature = "text")]
+use crate::scheme::GValueStream;
 use crate::scheme::Ngrams;
 use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, attribute};
-use crate::statistics::{Method, PKind, Sample, Statistic as _};
+use crate::statistics::{Method, PKind, Sample};
 use crate::verdict::Verdict;
 
+/// Keys of one scheme, which score the same positions of a text.
+struct Group {
+    /// Their indices.
+    keys: Vec<usize>,
+    /// Scored tokens.
+    tokens: u64,
+    /// Of each key the weighted mean's sum over these tokens.
+    sums: Vec<i64>,
+}
+
 impl Detector {
-    /// Every key of the detector's ring that marked the text, with p corrected for all of them. The statistic is the
-    /// weighted mean, whichever decides in [`score`](Self::score).
+    /// Returns every key of the detector's ring that marked the text, with p corrected for all of them. The statistic is
+    /// the weighted mean, whichever decides in [`score`](Self::score).
+    ///
+    /// A key costs one hash for each scored token: which tokens are scored is found out once for all keys of a scheme.
     ///
     /// # Errors
-    /// As [`score`](Self::score).
-    #[cfg(feature = "text")]
-    pub fn attribute(&self, text: &str) -> Result<Attribution, DetectError> {
-        self.attribute_bytes(text.as_bytes())
+    /// Returns an error as [`score`](Self::score) does.
+    pub fn attribute<'a>(&self, input: impl Into<Input<'a>>) -> Result<Attribution, DetectError> {
+        match self.open(input.into())? {
+            Source::Whole(tokens) => Ok(self.attribute_whole(&tokens)),
+            #[cfg(feature = "text")]
+            Source::Stream(stream) => self.attribute_stream(stream),
+        }
     }
 
-    /// As [`attribute`](Self::attribute), for the content of a file, read as [`score_bytes`](Self::score_bytes) does.
-    ///
-    /// # Errors
-    /// As [`score`](Self::score).
+    fn attribute_whole(&self, tokens: &Tokens<'_>) -> Attribution {
+        let mut groups = self.groups();
+        for group in &mut groups {
+            let (values, _) = self.values(&self.keys[group.keys[0]], tokens);
+            self.count(group, &tokens.ids, &values.scored);
+        }
+        self.attribution(groups, tokens.ids.len() as u64, tokens.changes())
+    }
+
     #[cfg(feature = "text")]
-    pub fn attribute_bytes(&self, bytes: &[u8]) -> Result<Attribution, DetectError> {
-        let (encoded, changes) = self.encode_bytes(bytes)?;
-        let mut report = self.attribute_tokens(&encoded.ids);
-        report.tokenizer = self.tokenizer.as_ref().map(|tokenizer| tokenizer.name().to_owned());
-        report.warnings.extend(self.text_warnings(&changes));
-        report.normalisation = (!changes.is_empty()).then_some(changes);
+    fn attribute_stream(&self, mut stream: Stream<'_>) -> Result<Attribution, DetectError> {
+        let first = |group: Group| (GValueStream::new(&self.keys[group.keys[0]].prf), group);
+        let mut groups: Vec<_> = self.groups().into_iter().map(first).collect();
+        while let Some(pieces) = stream.next(self)? {
+            for (values, group) in &mut groups {
+                let entry = &self.keys[group.keys[0]];
+                let piece = &pieces[&entry.prf.scheme().context_len()];
+                let mut values = values.push(piece);
+                self.leave_out(entry, &piece.ids, &mut values);
+                self.count(group, &piece.ids, &values.scored);
+            }
+        }
+        let groups = groups.into_iter().map(|(_, group)| group).collect();
+        let mut report = self.attribution(groups, stream.tokens(), Some(stream.changes()));
+        report.warnings.extend(stream.warning());
         Ok(report)
     }
 
-    /// Every key that marked a sequence of token ids, as [`attribute`](Self::attribute). A key costs one hash for each
-    /// scored token: which tokens are scored is found out once for all keys of a scheme.
-    pub fn attribute_tokens(&self, ids: &[u32]) -> Attribution {
-        let tries = self.keys.len();
-        let mut groups: Vec<KeySums<'_>> = Vec::new();
-        let mut rest: Vec<usize> = (0..tries).collect();
-        // The key under which most tokens count.
-        let mut longest = (0, 0);
+    /// The keys by scheme.
+    fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut rest: Vec<usize> = (0..self.keys.len()).collect();
         while let Some(&first) = rest.first() {
-            // Keys of one scheme score the same positions of a text.
             let scheme = self.keys[first].prf.scheme();
-            let (group, others): (Vec<usize>, Vec<usize>) =
+            let (keys, others): (Vec<usize>, Vec<usize>) =
                 rest.into_iter().partition(|&key| self.keys[key].prf.scheme() == scheme);
             rest = others;
-            let values = self.values(&self.keys[first], &[], ids);
-            let ngram_len = scheme.ngram_len();
-            let scored = ids
-                .windows(ngram_len)
-                .zip(&values.scored)
-                .filter_map(|(ngram, &scored)| scored.then_some(ngram));
-            let ngrams = Ngrams::new(ngram_len, scored);
-            let mut g = Vec::new();
-            let statistic = &*self.keys[first].plan.weighted_mean;
-            let sums = group
-                .into_iter()
-                .map(|key| {
-                    self.keys[key].prf.g_bits_of(&ngrams, &mut g);
-                    (key, sum(statistic, Sample::layers(scheme.depth(), &g)))
-                })
-                .collect();
-            let tokens = ngrams.len() as u64;
-            if tokens > longest.0 {
-                longest = (tokens, first);
+            groups.push(Group { sums: vec![0; keys.len()], keys, tokens: 0 });
+        }
+        groups
+    }
+
+    /// Adds the scored n-grams of a text, or of a piece of one whose `ids` begin with a context.
+    fn count(&self, group: &mut Group, ids: &[u32], scored: &[bool]) {
+        let first = &self.keys[group.keys[0]];
+        let scheme = first.prf.scheme();
+        let ngrams = ids.windows(scheme.ngram_len()).zip(scored);
+        let ngrams =
+            Ngrams::new(scheme.ngram_len(), ngrams.filter_map(|(ngram, &scored)| scored.then_some(ngram)));
+        group.tokens += ngrams.len() as u64;
+        let statistic = &*self.plan(first).weighted_mean;
+        let mut g = Vec::new();
+        for (&key, total) in group.keys.iter().zip(&mut group.sums) {
+            self.keys[key].prf.g_bits_of(&ngrams, &mut g);
+            *total += sum(statistic, Sample::layers(scheme.depth(), &g));
+        }
+    }
+
+    fn attribution(&self, groups: Vec<Group>, tokens: u64, changes: Option<Changes>) -> Attribution {
+        let tries = self.keys.len();
+        // The first key of the group that scores most tokens.
+        let mut longest = (0, 0);
+        for group in &groups {
+            if group.tokens > longest.0 {
+                longest = (group.tokens, group.keys[0]);
             }
-            groups.push(KeySums { statistic, tokens, sums });
         }
-        let Attributed { found, runner_up } = attribute(groups, tries, self.fpr);
+        let sums = |group: Group| KeySums {
+            statistic: &*self.plan(&self.keys[group.keys[0]]).weighted_mean,
+            tokens: group.tokens,
+            sums: group.keys.into_iter().zip(group.sums).collect(),
+        };
+        let Attributed { found, runner_up } =
+            attribute(groups.into_iter().map(sums).collect(), tries, self.fpr);
         let mut warnings = Vec::new();
-        if self.keys.iter().any(|entry| entry.prf.scheme().is_compat()) {
-            warnings.push(
+        if self.keys.iter().any(|entry| entry.p_kind() == PKind::Approximate) {
+            warnings.push(Warning::new(
+                WarningCode::ApproximateP,
                 "the g-values of the compatible schemes are not independent under the null hypothesis, so their p is \
-                 approximate"
-                    .to_owned(),
-            );
+                 approximate",
+            ));
         }
+        warnings.extend(self.text_warnings(changes));
         let least = found.first().or(runner_up.as_ref());
         Attribution {
-            schema_version: SCHEMA_VERSION,
-            input: String::new(),
-            tokenizer: None,
-            tokens: ids.len() as u64,
+            tokenizer: self.tokenizer_name(changes),
+            tokens,
             detector: Method::WeightedMean,
             keys_tried: tries as u64,
             fpr: self.fpr,
             verdict: Verdict::new(least.map(|key| key.corrected.log10), self.fpr, longest.0, || {
-                self.keys[longest.1].plan.weighted_mean.required_tokens(self.fpr / tries as f64)
+                self.plan(&self.keys[longest.1]).weighted_mean_required_tokens(self.fpr / tries as f64)
             }),
             keys: found.iter().map(|key| self.key_report(key)).collect(),
             runner_up: runner_up.as_ref().map(|key| self.key_report(key)),
             warnings,
-            normalisation: None,
+            normalisation: changes.filter(|changes| !changes.is_empty()),
         }
     }
 
     fn key_report(&self, evidence: &KeyEvidence) -> KeyReport {
-        let entry = &self.keys[evidence.key];
+        let entry: &Entry = &self.keys[evidence.key];
         KeyReport {
             key_id: entry.id.clone(),
             name: entry.name.clone(),
@@ -109,7 +151,7 @@ impl Detector {
             p_value: evidence.corrected.p(),
             log10_p: evidence.corrected.log10,
             log10_p_alone: evidence.alone.log10,
-            p_kind: match p_kind(&entry.prf) {
+            p_kind: match entry.p_kind() {
                 PKind::Exact if self.keys.len() > 1 => PKind::Conservative,
                 kind => kind,
             },

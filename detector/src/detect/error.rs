@@ -2,6 +2,7 @@
 
 use crate::ignore::IgnoreError;
 use crate::scheme::KeyError;
+use crate::statistics::UnsupportedEvidence;
 #[cfg(feature = "text")]
 use crate::text::TextError;
 
@@ -28,14 +29,23 @@ pub enum DetectError {
         source: std::io::Error,
     },
     /// No key to try.
-    #[error("the keyring {path} has no key; expected key files in it, such as `wmgen keygen` makes")]
+    #[error("the keyring {path} has no key; expected at least one")]
     EmptyKeyring {
         /// The directory, or what stands for it.
         path: String,
     },
     /// A text for a detector that knows only token ids.
-    #[error("this detector has no tokenizer, so it scores token ids and not text; make it with one")]
+    #[error("the detector has no tokenizer: expected token ids, found text")]
     NoTokenizer,
+    /// A reader, where the question needs the whole text.
+    #[error("{what} need the whole text: expected text, bytes or token ids, found a reader")]
+    NeedsWholeText {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The statistic cannot judge the scheme of one of the keys.
+    #[error(transparent)]
+    Statistic(#[from] UnsupportedEvidence),
     /// A rate that decides nothing.
     #[error(
         "the false positive rate must lie between 0 and 1 (both excluded), found {found}; the usual rate is 0.001"

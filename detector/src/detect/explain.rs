@@ -1,10 +1,8 @@
 //! What each token adds to the evidence, for people to look at. The verdict does not depend on it.
 
-#[cfg(feature = "text")]
-use super::DetectError;
-use super::Detector;
-use crate::report::{Explanation, Report, TokenEvidence};
-use crate::scheme::{GBits, TextGValues};
+use super::reading::Reading;
+use super::{DetectError, Detector, Input};
+use crate::report::{Explanation, TokenEvidence};
 use crate::statistics::Profile;
 
 /// Scored tokens on either side whose evidence counts with a token's own: alone it is too weak to be seen.
@@ -14,52 +12,31 @@ impl Detector {
     /// Scores a text and says what each token adds.
     ///
     /// # Errors
-    /// As [`score`](Self::score).
-    #[cfg(feature = "text")]
-    pub fn explain(&self, text: &str) -> Result<Explanation, DetectError> {
-        self.explain_bytes(text.as_bytes())
+    /// Returns an error as [`score`](Self::score) does, and if the input is a reader.
+    pub fn explain<'a>(&self, input: impl Into<Input<'a>>) -> Result<Explanation, DetectError> {
+        Ok(self.read(self.whole(input, "explanations")?).explanation())
     }
+}
 
-    /// As [`explain`](Self::explain), for the content of a file, read as [`score_bytes`](Self::score_bytes) does.
-    ///
-    /// # Errors
-    /// As [`score`](Self::score).
-    #[cfg(feature = "text")]
-    pub fn explain_bytes(&self, bytes: &[u8]) -> Result<Explanation, DetectError> {
-        let report = self.score_bytes(bytes)?;
-        let (encoded, _) = self.encode_bytes(bytes)?;
-        let mut explanation = self.explanation(report, &encoded.ids);
-        for (token, offsets) in explanation.tokens.iter_mut().zip(encoded.offsets) {
-            token.bytes = offsets;
-        }
-        Ok(explanation)
-    }
-
-    /// As [`explain`](Self::explain), for token ids.
-    pub fn explain_tokens(&self, ids: &[u32]) -> Explanation {
-        self.explanation(self.score_tokens(ids), ids)
-    }
-
-    fn explanation(&self, report: Report, ids: &[u32]) -> Explanation {
-        let entry = self.keys.iter().find(|entry| entry.id == report.key_id);
-        let entry = entry.expect("a report names one of the detector's keys");
-        let mut values = TextGValues::new(&entry.prf, &[], ids);
-        self.leave_out(ids, &mut values);
+impl Reading<'_, '_> {
+    fn explanation(&self) -> Explanation {
+        let report = self.report();
+        let values = &self.best.values;
         let profile = Profile::pooled().for_depth(values.depth);
         let evidence = |t: usize| -> Option<f64> {
             let i = t.checked_sub(values.first)?;
-            let scored = *values.scored.get(i)?;
-            scored.then(|| profile.ln_lr(values.g.get(i).copied().unwrap_or(GBits(0))))
+            values.scored.get(i).filter(|&&scored| scored)?;
+            Some(profile.ln_lr(*values.g.get(i)?))
         };
-        let mut tokens: Vec<TokenEvidence> = (0..ids.len())
-            .map(|t| TokenEvidence {
-                id: ids[t],
-                bytes: 0..0,
-                evidence: evidence(t),
-                local: None,
-                in_span: false,
-            })
-            .collect();
+        let ids = self.tokens.ids.iter().enumerate();
+        let mut tokens: Vec<TokenEvidence> =
+            ids.map(|(t, &id)| TokenEvidence { evidence: evidence(t), ..TokenEvidence::new(id) }).collect();
+        #[cfg(feature = "text")]
+        if let Some(text) = &self.tokens.text {
+            for (token, offsets) in tokens.iter_mut().zip(&text.offsets) {
+                token.bytes = offsets.clone();
+            }
+        }
         smooth(&mut tokens);
         for span in &report.spans {
             let inside = tokens.iter_mut().take(span.tokens[1] as usize).skip(span.tokens[0] as usize);
@@ -84,7 +61,7 @@ mod tests {
     use super::*;
 
     fn token(evidence: Option<f64>) -> TokenEvidence {
-        TokenEvidence { id: 0, bytes: 0..0, evidence, local: None, in_span: false }
+        TokenEvidence { evidence, ..TokenEvidence::new(0) }
     }
 
     #[test]

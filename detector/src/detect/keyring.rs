@@ -6,27 +6,48 @@ use std::path::{Path, PathBuf};
 use super::DetectError;
 use crate::scheme::{Key, KeyError};
 
-/// Several keys that are tried on each text. The p-value of the best is multiplied by their number.
+/// The keys that are tried on each text. The p-value of the best is multiplied by their number.
+///
+/// ```
+/// use wmdetect::{Detector, Key, Keyring};
+///
+/// # fn main() -> Result<(), wmdetect::DetectError> {
+/// let master = Key::from_bytes(&[7; 32], "an example")?;
+/// let tenants = Keyring::derived(&master, ["acme", "globex"].map(str::to_owned))?;
+/// let detector = Detector::builder(tenants).build()?;
+/// assert_eq!(detector.key_ids().map(|(_, name)| name.unwrap()).collect::<Vec<_>>(), ["acme", "globex"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Keyring {
     /// Each with its label or its file's name, if it has one.
     pub(super) keys: Vec<(Key, Option<String>)>,
+    /// False for a key that was given alone: its reports do not count keys.
+    pub(super) ring: bool,
+}
+
+/// One key alone.
+impl From<Key> for Keyring {
+    fn from(key: Key) -> Self {
+        Self { keys: vec![(key, None)], ring: false }
+    }
 }
 
 impl Keyring {
-    /// A ring of `keys`; a key that is in it twice counts once.
+    /// Returns a ring of `keys`. A key that is given twice counts once.
     ///
     /// # Errors
-    /// [`DetectError::EmptyKeyring`] without keys.
+    /// Returns an error if there are no keys.
     pub fn new(keys: Vec<Key>) -> Result<Self, DetectError> {
         Self::named(keys.into_iter().map(|key| (key, None)), "that was given")
     }
 
-    /// The keys that `master` derives for `labels`: tenants, or epochs. A label that comes up twice counts once.
+    /// Returns the keys that `master` derives for `labels`, such as tenants or epochs. A label that is given twice counts
+    /// once.
     ///
     /// # Errors
-    /// [`KeyError::DeriveCompat`](crate::scheme::KeyError::DeriveCompat) for a master of a compatible scheme, or
-    /// [`DetectError::EmptyKeyring`] without labels.
+    /// Returns an error if no keys can be derived from `master`, or if there are no labels.
     pub fn derived(master: &Key, labels: impl IntoIterator<Item = String>) -> Result<Self, DetectError> {
         let keys = labels.into_iter().map(|label| Ok((master.derive(&label)?, Some(label))));
         Self::named(
@@ -35,11 +56,11 @@ impl Keyring {
         )
     }
 
-    /// Every file in the directory `path`, in order of name; names that begin with a dot are left out.
+    /// Reads every file in the directory `path`, in order of name. Names that begin with a dot are left out.
     ///
     /// # Errors
-    /// The directory cannot be read or is empty, or a file in it is not a key: a key that is silently missing would
-    /// turn its texts into unmarked ones.
+    /// Returns an error if the directory cannot be read or is empty, or if a file in it is not a key: without an error, the
+    /// texts of a missing key would pass for unmarked.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DetectError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -69,10 +90,10 @@ impl Keyring {
         if keys.is_empty() {
             return Err(DetectError::EmptyKeyring { path: path.into() });
         }
-        Ok(Self { keys })
+        Ok(Self { keys, ring: true })
     }
 
-    /// How many different keys it has, at least one.
+    /// The number of different keys, at least one.
     #[expect(clippy::len_without_is_empty, reason = "a ring is never empty")]
     pub fn len(&self) -> usize {
         self.keys.len()

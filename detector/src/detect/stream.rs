@@ -3,77 +3,75 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{DetectError, Detector, Tally};
-use crate::report::{Changes, Report};
-use crate::scheme::{ContextStream, GValueStream};
-use crate::text::blocks::{BLOCK_LEN, Blocks};
+use super::{DetectError, Detector, StreamOptions};
+use crate::report::{Changes, Warning, WarningCode};
+use crate::scheme::{ContextStream, Piece};
+use crate::text::blocks::Blocks;
 
-/// How much of a long text is held in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamOptions {
-    /// Bytes of a block; see [`Blocks`].
-    pub block_len: usize,
-    /// How many different contexts are remembered as they are, 20 bytes each; later ones go into a filter of 128 MiB
-    /// that takes some new ones for old, whose positions then do not count.
-    pub contexts: usize,
+/// A text that is read, tokenized and looked through for repeated contexts block by block.
+pub(super) struct Stream<'a> {
+    blocks: Blocks<Box<dyn Read + 'a>>,
+    /// By their length. Which contexts are new is the same for all keys with contexts of one length.
+    contexts: BTreeMap<usize, ContextStream>,
+    limit: usize,
+    tokens: u64,
+    changes: Changes,
 }
 
-impl Default for StreamOptions {
-    fn default() -> Self {
-        // What a hash table of 2^22 places holds.
-        Self { block_len: BLOCK_LEN, contexts: 3_600_000 }
+impl<'a> Stream<'a> {
+    /// The start of a text for the keys of `detector`.
+    pub(super) fn new(
+        detector: &Detector,
+        reader: Box<dyn Read + 'a>,
+        prompt: &[u32],
+        options: StreamOptions,
+    ) -> Self {
+        let lens = detector.keys.iter().map(|entry| entry.prf.scheme().context_len());
+        Self {
+            blocks: Blocks::new(reader, options.block_len),
+            contexts: lens.map(|len| (len, ContextStream::bounded(len, prompt, options.contexts))).collect(),
+            limit: options.contexts,
+            tokens: 0,
+            changes: Changes::default(),
+        }
     }
-}
 
-impl Detector {
-    /// Scores a text while it is read, in bounded memory. The blocks in which it is read, and the positions that
-    /// count, depend on the text alone, so p is what it promises to be; and where the text has white space at least
-    /// every 128 KiB and no more than [`StreamOptions::contexts`] contexts, it is the p of the whole text.
-    ///
-    /// It has no [`spans`](Report::spans), which need all of the text.
-    ///
-    /// Normalisation works block by block, so markup that reaches over the end of a block is taken as text.
-    ///
-    /// # Errors
-    /// [`DetectError::Input`], and those of [`score`](Self::score).
-    pub fn score_reader(&self, input: impl Read, options: StreamOptions) -> Result<Report, DetectError> {
-        let tokenizer = self.tokenizer.as_ref().ok_or(DetectError::NoTokenizer)?;
-        let mut blocks = Blocks::new(input, options.block_len);
-        // Which contexts are new is the same for all keys with contexts of one length.
-        let mut contexts: BTreeMap<usize, ContextStream> = self
-            .keys
-            .iter()
-            .map(|entry| entry.prf.scheme().context_len())
-            .map(|len| (len, ContextStream::bounded(len, &[], options.contexts)))
-            .collect();
-        let mut keys: Vec<_> =
-            self.keys.iter().map(|entry| (GValueStream::new(&entry.prf), Tally::default())).collect();
-        let (mut tokens, mut changes) = (0, Changes::default());
-        while let Some(block) = blocks.next_block().map_err(|source| DetectError::Input { source })? {
-            let (encoded, changed) = self.normaliser.encode(tokenizer, &block)?;
-            changes.add(changed);
-            tokens += encoded.ids.len() as u64;
-            let pieces: BTreeMap<usize, _> =
-                contexts.iter_mut().map(|(&len, stream)| (len, stream.push(&encoded.ids))).collect();
-            for (entry, (stream, tally)) in self.keys.iter().zip(&mut keys) {
-                let piece = &pieces[&entry.prf.scheme().context_len()];
-                let mut values = stream.push(piece);
-                let ignored = self.leave_out(&piece.ids, &mut values);
-                tally.add(&values, ignored, &entry.plan);
-            }
-        }
-        let outcomes = self.keys.iter().zip(&keys);
-        let mut report =
-            self.report(tokens, outcomes.map(|(entry, (_, tally))| (entry, self.outcome_of(entry, tally))));
-        self.complete(&mut report, tokenizer, changes);
-        if contexts.values().any(ContextStream::is_approximate) {
-            report.warnings.push(format!(
-                "the text has more than {} contexts; of the later ones some are taken for repeated, which can only \
-                 weaken the evidence",
-                options.contexts
-            ));
-        }
-        Ok(report)
+    /// The next block for each length of context; `None` at the end.
+    pub(super) fn next(
+        &mut self,
+        detector: &Detector,
+    ) -> Result<Option<BTreeMap<usize, Piece>>, DetectError> {
+        let Some(block) = self.blocks.next_block().map_err(|source| DetectError::Input { source })? else {
+            return Ok(None);
+        };
+        let (encoded, changed) = detector.encode(&block)?;
+        self.changes.add(changed);
+        self.tokens += encoded.ids.len() as u64;
+        Ok(Some(self.contexts.iter_mut().map(|(&len, stream)| (len, stream.push(&encoded.ids))).collect()))
+    }
+
+    /// Tokens read.
+    pub(super) fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// What was changed in the text that was read.
+    pub(super) fn changes(&self) -> Changes {
+        self.changes
+    }
+
+    /// The remark that not all contexts were remembered exactly.
+    pub(super) fn warning(&self) -> Option<Warning> {
+        self.contexts.values().any(ContextStream::is_approximate).then(|| {
+            Warning::new(
+                WarningCode::BoundedHistory,
+                format!(
+                    "the text has more than {} contexts; of the later ones some are taken for repeated, which can only \
+                     weaken the evidence",
+                    self.limit
+                ),
+            )
+        })
     }
 }
 
@@ -82,7 +80,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::detect::Keyring;
+    use crate::detect::{Input, Keyring};
+    use crate::ignore::IgnoreList;
+    use crate::report::Report;
     use crate::scheme::Key;
     use crate::text::Tokenizer;
     use crate::text::normalise::Normaliser;
@@ -125,15 +125,15 @@ mod tests {
         let whole = Report { spans: Vec::new(), ..detector.score(&text).unwrap() };
         for block_len in [64, 100, 1 << 20] {
             let options = StreamOptions { block_len, contexts: 50 };
-            let mut report = detector.score_reader(text.as_bytes(), options).unwrap();
-            assert!(report.warnings.pop().unwrap().contains("more than 50 contexts"));
+            let mut report = detector.score(Input::reader_with(text.as_bytes(), options)).unwrap();
+            assert!(report.warnings.pop().unwrap().message.contains("more than 50 contexts"));
             assert_eq!(report, whole, "{block_len}");
         }
         let ring = || Keyring::new(vec![key(2), key(1)]).unwrap();
-        let ring = Detector::for_keyring(ring()).with_tokenizer(tokenizer()).unwrap();
+        let ring = Detector::builder(ring()).tokenizer(tokenizer()).build().unwrap();
         let options = StreamOptions { block_len: 64, ..StreamOptions::default() };
         let whole = Report { spans: Vec::new(), ..ring.score(&text).unwrap() };
-        assert_eq!(ring.score_reader(text.as_bytes(), options).unwrap(), whole);
+        assert_eq!(ring.score(Input::reader_with(text.as_bytes(), options)).unwrap(), whole);
     }
 
     #[test]
@@ -153,7 +153,50 @@ mod tests {
             span.bytes = same.bytes;
         }
         assert_eq!(undone, found);
-        let raw = detector.normaliser(Normaliser::none()).score(&attacked).unwrap();
+        let raw = detector.with_normaliser(Normaliser::none()).score(&attacked).unwrap();
         assert_ne!(raw.verdict, Verdict::Watermarked);
+    }
+
+    /// The passage stands in many blocks, and its n-grams are left out in each.
+    #[test]
+    fn an_ignore_list_reaches_into_every_block() {
+        let tokenizer = std::sync::Arc::new(tokenizer());
+        let mut list = IgnoreList::new([5]);
+        list.add_text("the river went down to the old house again", &tokenizer).unwrap();
+        let detector = Detector::builder(key(1)).tokenizer(tokenizer).ignore(list).build().unwrap();
+        let words: String = (0..40).map(|i| format!("word{i} light{i} ")).collect();
+        let text = format!("{words}\nthe river went down to the old house again\n{words}");
+        let whole = detector.score(&text).unwrap();
+        assert!(whole.ignored_tokens.unwrap() > 0);
+        let options = StreamOptions { block_len: 128, ..StreamOptions::default() };
+        let read = detector.score(Input::reader_with(text.as_bytes(), options)).unwrap();
+        assert_eq!(read.ignored_tokens, whole.ignored_tokens);
+    }
+
+    #[test]
+    fn a_reader_is_attributed_as_its_text_and_refused_where_the_whole_is_needed() {
+        let ring = Keyring::new(vec![key(2), key(1)]).unwrap();
+        let detector = Detector::builder(ring).tokenizer(tokenizer()).build().unwrap();
+        let text = marked(&Detector::new(key(1), tokenizer()).unwrap(), 60);
+        let reader =
+            || Input::reader_with(text.as_bytes(), StreamOptions { block_len: 64, ..Default::default() });
+        let report = detector.attribute(reader()).unwrap();
+        assert_eq!(report.keys[0].key_id, key(1).id());
+        assert_eq!(report, detector.attribute(&text).unwrap());
+        let refused = detector.segments(reader()).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "passages need the whole text: expected text, bytes or token ids, found a reader"
+        );
+        assert!(matches!(detector.explain(reader()), Err(DetectError::NeedsWholeText { .. })));
+    }
+
+    #[test]
+    fn a_question_cuts_a_text_once() {
+        let detector = Detector::new(key(1), tokenizer()).unwrap();
+        let text = marked(&detector, 20);
+        let explained = crate::work::of(|| drop(detector.explain(&text).unwrap()));
+        assert_eq!(explained.encoded, 1);
+        assert_eq!(explained, crate::work::of(|| drop(detector.score(&text).unwrap())));
     }
 }

@@ -296,7 +296,7 @@ fn a_marked_text_is_found_where_the_text_alone_says_little() {
     let key = key(5);
     let ids = Toy { settings: 1 }.text(Some(&key), 40, 2);
     let evidence = evidence(&ids, &key, 2, Options::default());
-    let alone = crate::Detector::for_tokens(key).score_tokens(&ids);
+    let alone = crate::Detector::builder(key).build().unwrap().score(crate::Input::tokens(&ids)).unwrap();
     let text_only = alone.log10_p.unwrap();
     assert!(evidence.p_value().log10 < text_only - 3.0, "{} {text_only}", evidence.p_value().log10);
     assert_eq!(evidence.verdict(0.001), Verdict::Watermarked);

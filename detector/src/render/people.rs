@@ -1,16 +1,16 @@
-//! Reports in plain lines, for people.
+//! Reports in plain lines, for people. `input` is where the text came from.
 
 use std::fmt::Write as _;
 
-use crate::report::{Attribution, CalibrationReport, GValuesRow, KeyReport, Report, SegmentsReport};
+use crate::report::{Attribution, CalibrationReport, GValues, KeyReport, Report, SegmentsReport, Warning};
 use crate::statistics::{Method, PKind, PValue};
 use crate::verdict::Verdict;
 
 // Writing to a string cannot fail, so what `write!` returns is dropped throughout.
 
 /// The report on a text in a few lines: the verdict first.
-pub fn score(report: &Report) -> String {
-    let mut text = format!("{}: {}", report.input, report.verdict);
+pub fn score(input: &str, report: &Report) -> String {
+    let mut text = format!("{input}: {}", report.verdict);
     if let Some(log10) = report.log10_p {
         let _ = write!(text, " (p = {})", PValue { log10, kind: report.p_kind });
     }
@@ -36,21 +36,18 @@ pub fn score(report: &Report) -> String {
     if let Some(tokenizer) = &report.tokenizer {
         let _ = write!(text, "; tokenizer {tokenizer}");
     }
-    for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
-    }
-    text.push('\n');
+    end(&mut text, &report.warnings);
     text
 }
 
 /// The marked passages of a text, one line each.
-pub fn segments(report: &SegmentsReport) -> String {
+pub fn segments(input: &str, report: &SegmentsReport) -> String {
     let passages = match report.segments.len() {
         0 => "no marked passage".to_owned(),
         1 => "1 marked passage".to_owned(),
         n => format!("{n} marked passages"),
     };
-    let mut text = format!("{}: {passages}", report.input);
+    let mut text = format!("{input}: {passages}");
     for span in &report.segments {
         if let Some([start, end]) = span.bytes {
             let _ =
@@ -65,16 +62,13 @@ pub fn segments(report: &SegmentsReport) -> String {
         }
     }
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
-    for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
-    }
-    text.push('\n');
+    end(&mut text, &report.warnings);
     text
 }
 
 /// The keys that marked a text, one line each.
-pub fn attribution(report: &Attribution) -> String {
-    let mut text = format!("{}: ", report.input);
+pub fn attribution(input: &str, report: &Attribution) -> String {
+    let mut text = format!("{input}: ");
     text.push_str(match (&report.keys[..], report.verdict) {
         ([], Verdict::TooShort) => "none of the keys, but too short to tell",
         ([], _) => "none of the keys",
@@ -88,10 +82,7 @@ pub fn attribution(report: &Attribution) -> String {
         line(&mut text, "runner-up: ", key);
     }
     let _ = write!(text, "\n  {} keys tried, {} tokens", report.keys_tried, report.tokens);
-    for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
-    }
-    text.push('\n');
+    end(&mut text, &report.warnings);
     text
 }
 
@@ -159,10 +150,7 @@ pub fn calibration(report: &CalibrationReport) -> String {
             PValue { log10: passage.log10_p, kind: PKind::Exact },
         );
     }
-    for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
-    }
-    text.push('\n');
+    end(&mut text, &report.warnings);
     text
 }
 
@@ -174,11 +162,19 @@ fn short(text: &str) -> String {
 }
 
 /// One line a position: its index, its mask, its g-bits.
-pub fn g_values(row: &GValuesRow) -> String {
-    let first = row.ngram_len as usize - 1;
+pub fn g_values(values: &GValues) -> String {
+    let first = values.ngram_len as usize - 1;
     let mut text = String::new();
-    for (i, (g, mask)) in row.g_bits.iter().zip(row.mask.chars()).enumerate() {
+    for (i, (g, mask)) in values.g_bits.iter().zip(values.mask.chars()).enumerate() {
         let _ = writeln!(text, "{}\t{mask}\t{g}", first + i);
     }
     text
+}
+
+/// The warnings, a line each.
+fn end(text: &mut String, warnings: &[Warning]) {
+    for warning in warnings {
+        let _ = write!(text, "\n  warning: {warning}");
+    }
+    text.push('\n');
 }

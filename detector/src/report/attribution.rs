@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Changes;
+use super::{Changes, Warning};
 use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 
 /// What one of many keys makes of a text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct KeyReport {
     /// The key's public id.
     pub key_id: String,
@@ -32,12 +32,8 @@ pub struct KeyReport {
 
 /// What `wmdetect attribute` says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Attribution {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
-    pub schema_version: u32,
-    /// As in [`Report`](super::Report).
-    pub input: String,
     /// Name of the tokenizer that split the text; null where the input was token ids.
     pub tokenizer: Option<String>,
     /// Tokens of the text.
@@ -55,7 +51,8 @@ pub struct Attribution {
     /// The key with the least p among the others; null where there are no others or nothing is scored.
     pub runner_up: Option<KeyReport>,
     /// As in [`Report`](super::Report).
-    pub warnings: Vec<String>,
+    #[serde(flatten, with = "crate::warning")]
+    pub warnings: Vec<Warning>,
     /// What was changed in the text before it was cut into tokens; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Changes>,

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SCHEMA_VERSION;
+use super::{SCHEMA_VERSION, Warning};
 use crate::calibration::{self, Calibration};
 pub use crate::calibration::{Bucket, Rate};
 use crate::statistics::Method;
 
 /// The deployed key on the user's own unmarked texts, among random keys on the same texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CalibrationReport {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -54,7 +54,8 @@ pub struct CalibrationReport {
     /// What many documents share.
     pub shared: Shared,
     /// What the reader should know before trusting the above.
-    pub warnings: Vec<String>,
+    #[serde(flatten, with = "crate::warning")]
+    pub warnings: Vec<Warning>,
 }
 
 impl CalibrationReport {
@@ -90,7 +91,7 @@ impl CalibrationReport {
 
 /// N-grams that many documents share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Shared {
     /// From how many documents on an n-gram is listed.
     pub least_documents: u64,
@@ -106,7 +107,7 @@ pub struct Shared {
 
 /// A passage that many documents share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SharedPassage {
     /// Its text; null where the corpus was token ids.
     pub text: Option<String>,

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many changes of each kind were made. It is part of the report, where kinds without a change are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
+#[non_exhaustive]
 pub struct Changes {
     /// Zero-width spaces, joiners and non-joiners, byte order marks inside the text, invisible operators: removed.
     #[serde(skip_serializing_if = "is_zero")]

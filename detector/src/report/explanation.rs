@@ -16,6 +16,7 @@ pub const LEVELS: [(&str, f64); 4] = [
 
 /// One token and its evidence.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TokenEvidence {
     /// The token.
     pub id: u32,
@@ -30,6 +31,11 @@ pub struct TokenEvidence {
 }
 
 impl TokenEvidence {
+    /// A token that does not count.
+    pub fn new(id: u32) -> Self {
+        Self { id, bytes: 0..0, evidence: None, local: None, in_span: false }
+    }
+
     /// Whether it counts: its context is complete and new, and no ignore list has it.
     pub fn counts(&self) -> bool {
         self.evidence.is_some()
@@ -43,6 +49,7 @@ impl TokenEvidence {
 
 /// A report and what each token adds to it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Explanation {
     /// As [`Detector::score`](crate::Detector::score) gives it.
     pub report: Report,
@@ -58,6 +65,13 @@ pub struct Piece<'a> {
     /// The token that covers it, the one with most evidence if several do; `None` where the stretch was removed before
     /// the text was cut.
     pub token: Option<&'a TokenEvidence>,
+}
+
+/// A report without tokens, such as that of a text that is too long to be shown.
+impl From<Report> for Explanation {
+    fn from(report: Report) -> Self {
+        Self { report, tokens: Vec::new() }
+    }
 }
 
 impl Explanation {
@@ -95,16 +109,12 @@ mod tests {
     use super::*;
 
     fn token(bytes: Range<usize>, evidence: Option<f64>) -> TokenEvidence {
-        TokenEvidence { id: 0, bytes, evidence, local: evidence, in_span: false }
+        TokenEvidence { bytes, evidence, local: evidence, ..TokenEvidence::new(0) }
     }
 
     #[test]
     fn pieces_cover_the_text_once() {
-        let explanation = |tokens| Explanation {
-            report: crate::Detector::for_tokens(crate::scheme::Key::from_bytes(&[1; 32], "test").unwrap())
-                .score_tokens(&[]),
-            tokens,
-        };
+        let explanation = |tokens| Explanation { report: crate::report::score::tests::report(), tokens };
         // A removed character at 2..5, three byte tokens of one character at 5..8, an end that no token covers.
         let tokens = vec![
             token(0..2, None),

@@ -4,12 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// What `wmdetect gvalues` says of one text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GValuesRow {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
-    pub schema_version: u32,
-    /// As in [`Report`](super::Report).
-    pub input: String,
+#[non_exhaustive]
+pub struct GValues {
     /// Context tokens and the token itself, H + 1.
     pub ngram_len: u32,
     /// Layers m.

@@ -1,22 +1,26 @@
-//! The JSON contract: one object a text. `docs/json.md` describes each field.
+//! What is said of a text, as data. The programs print each report as one JSON object in a [`Row`]; `docs/json.md` describes
+//! every field.
 
 mod attribution;
 mod calibration;
 mod changes;
-mod error_row;
 mod explanation;
 mod g_values;
+mod row;
 mod score;
 mod segments;
 
 pub use attribution::{Attribution, KeyReport};
 pub use calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
 pub use changes::Changes;
-pub use error_row::ErrorRow;
 pub use explanation::{Explanation, LEVELS, Piece, TokenEvidence};
-pub use g_values::GValuesRow;
+pub use g_values::GValues;
+pub use row::{Failure, Row};
 pub use score::{Report, Scores};
 pub use segments::{SegmentsReport, Span};
 
-/// Version of every object below; it rises when a field is removed or changes its meaning, not when one is added.
+pub use crate::warning::{Warning, WarningCode};
+
+/// Version of the JSON objects. It rises when a field is removed or changes its meaning, not when one is added, so a reader
+/// must accept fields that it does not know.
 pub const SCHEMA_VERSION: u32 = 1;

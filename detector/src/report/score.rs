@@ -2,18 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Changes, Span};
+use super::{Changes, Span, Warning};
 use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 
 /// What `wmdetect score` says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Report {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
-    pub schema_version: u32,
-    /// Where the text came from: a path, `-`, or the id of a JSON line. Empty from the library.
-    pub input: String,
     /// The key's scheme, such as `synthid-sha256`.
     pub scheme: String,
     /// The key's public id. With a keyring, of the key whose p is least.
@@ -42,7 +38,8 @@ pub struct Report {
     /// Every statistic, over the positions that the scheme's reference implementation scores.
     pub scores: Scores,
     /// What the reader should know before trusting the above.
-    pub warnings: Vec<String>,
+    #[serde(flatten, with = "crate::warning")]
+    pub warnings: Vec<Warning>,
     /// The marked passages, as [`SegmentsReport`](super::SegmentsReport) has them, of the key named here; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
@@ -59,7 +56,7 @@ pub struct Report {
 
 /// The statistics of one text; null where its reference mask leaves nothing to score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Scores {
     /// [`Mean`](crate::statistics::Mean).
     pub mean: Option<f64>,
@@ -74,14 +71,12 @@ pub struct Scores {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::report::{ErrorRow, SCHEMA_VERSION};
+    use crate::report::{Failure, Row, WarningCode};
 
-    fn report() -> Report {
+    pub(in crate::report) fn report() -> Report {
         Report {
-            schema_version: SCHEMA_VERSION,
-            input: "a.txt".into(),
             scheme: "synthid-sha256".into(),
             key_id: "3f9a0c".into(),
             tokenizer: Some("gemma2".into()),
@@ -106,32 +101,50 @@ mod tests {
     /// Names, order and values as in the contract; a change here is a change for everybody who reads the JSON.
     #[test]
     fn report_json() {
-        let json = serde_json::to_string(&report()).unwrap();
+        let row = Row::new("a.txt", report());
+        let json = serde_json::to_string(&row).unwrap();
         assert_eq!(
             json,
             concat!(
                 r#"{"schema_version":1,"input":"a.txt","scheme":"synthid-sha256","key_id":"3f9a0c","tokenizer":"gemma2","#,
                 r#""tokens":104,"scored_tokens":100,"detector":"weighted_mean","score":0.5625,"p_value":0.0001,"#,
                 r#""log10_p":-4.0,"p_kind":"exact","fpr":0.001,"verdict":"watermarked","#,
-                r#""scores":{"mean":0.5,"weighted_mean":0.5625},"warnings":[]}"#
+                r#""scores":{"mean":0.5,"weighted_mean":0.5625},"warnings":[],"warning_codes":[]}"#
             )
         );
-        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
+        assert_eq!(serde_json::from_str::<Row<Report>>(&json).unwrap(), row);
         let ring = Report { keys_tried: Some(7), ..report() };
-        assert!(serde_json::to_string(&ring).unwrap().ends_with(r#""warnings":[],"keys_tried":7}"#));
+        assert!(serde_json::to_string(&ring).unwrap().ends_with(r#""warning_codes":[],"keys_tried":7}"#));
         let changes = Changes { zero_width: 2, ..Changes::default() };
         let changed = Report { normalisation: Some(changes), ..report() };
         let json = serde_json::to_string(&changed).unwrap();
-        assert!(json.ends_with(r#""warnings":[],"normalisation":{"zero_width":2}}"#));
+        assert!(json.ends_with(r#""warning_codes":[],"normalisation":{"zero_width":2}}"#));
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), changed);
+        let failed = serde_json::to_string(&Row::new("x", Failure::new("e"))).unwrap();
+        assert_eq!(failed, r#"{"schema_version":1,"input":"x","error":"e"}"#);
     }
 
     #[test]
-    fn unknown_fields_are_refused() {
-        let mut json = serde_json::to_value(report()).unwrap();
+    fn warnings_are_sentences_with_their_codes_beside_them() {
+        let warning = Warning::new(WarningCode::InvalidUtf8, "it is not UTF-8");
+        let report = Report { warnings: vec![warning], ..report() };
+        let mut json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["warnings"], serde_json::json!(["it is not UTF-8"]));
+        assert_eq!(json["warning_codes"], serde_json::json!(["invalid_utf8"]));
+        assert_eq!(serde_json::from_value::<Report>(json.clone()).unwrap(), report);
+        // Of an earlier program, and of a later one.
+        json.as_object_mut().unwrap().remove("warning_codes");
+        let code = |json| serde_json::from_value::<Report>(json).unwrap().warnings[0].code;
+        assert_eq!(code(json.clone()), WarningCode::Unknown);
+        json["warning_codes"] = serde_json::json!(["of_tomorrow"]);
+        assert_eq!(code(json), WarningCode::Unknown);
+    }
+
+    #[test]
+    fn a_row_of_a_later_program_can_be_read() {
+        let mut json = serde_json::to_value(Row::new("a", report())).unwrap();
         json["more"] = 1.into();
-        assert!(serde_json::from_value::<Report>(json).is_err());
-        let row = r#"{"schema_version":1,"input":"x","error":"e"}"#;
-        assert_eq!(serde_json::to_string(&serde_json::from_str::<ErrorRow>(row).unwrap()).unwrap(), row);
+        json["scores"]["more"] = 1.into();
+        assert_eq!(serde_json::from_value::<Row<Report>>(json).unwrap().report, report());
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Changes;
+use super::{Changes, Warning};
 use crate::statistics::PKind;
 
 /// A passage that carries a key's mark: with family-wise error `fpr`, every one that is reported meets marked text or
 /// repeats one that does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Span {
     /// First byte in the original text and the one after the last; null where the input was token ids.
     pub bytes: Option<[u64; 2]>,
@@ -31,12 +31,8 @@ pub struct Span {
 
 /// What `wmdetect segments` says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SegmentsReport {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
-    pub schema_version: u32,
-    /// As in [`Report`](super::Report).
-    pub input: String,
     /// Name of the tokenizer that split the text; null where the input was token ids.
     pub tokenizer: Option<String>,
     /// Tokens of the text.
@@ -52,7 +48,8 @@ pub struct SegmentsReport {
     /// The passages, in order of the text; those of one key do not overlap.
     pub segments: Vec<Span>,
     /// As in [`Report`](super::Report).
-    pub warnings: Vec<String>,
+    #[serde(flatten, with = "crate::warning")]
+    pub warnings: Vec<Warning>,
     /// What was changed in the text before it was cut into tokens; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Changes>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What a p-value promises under the null hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PKind {
     /// The probability itself of a score at least this high (rounding errors around 1e-12 of it aside).
     Exact,

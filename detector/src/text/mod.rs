@@ -241,6 +241,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::Encode`] if the pipeline fails, which no supported vocabulary does on a text below 4 GiB.
     pub fn encode(&self, text: &str) -> Result<Encoded, TextError> {
+        #[cfg(test)]
+        crate::work::encodes();
         match &self.engine {
             Engine::Compiled(compiled) => compiled.encode(text),
             Engine::Library(library) => encode_with(&library.inner, text),

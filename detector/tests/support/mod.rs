@@ -2,11 +2,13 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file takes what it needs")]
 
+pub mod rows;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use wmdetect::report::Report;
+use rows::Report;
 use wmdetect::scheme::{Distribution, Key, Scheme, Secret, Watermark};
 use wmdetect::split_mix;
 

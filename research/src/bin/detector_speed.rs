@@ -20,10 +20,10 @@ use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use wmdetect::detect::{Detector, Keyring};
 use wmdetect::scheme::Key;
 use wmdetect::text::normalise::Normaliser;
-use wmdetect::text::{Tokenizer, VocabularyCache};
+use wmdetect::text::VocabularyCache;
+use wmdetect::{Detector, Input, Keyring, Tokenizer};
 
 const ROUNDS: usize = 7;
 /// Bytes of text a round, at least.
@@ -110,12 +110,17 @@ fn documents(text: &str, len: usize, total: usize) -> Vec<&str> {
 }
 
 fn tokens_to_score(detector: &Detector, text: &str) {
-    let (encoded, _) = detector.encode_bytes(&text.as_bytes()[..2 * ROUND_BYTES]).expect("tokens");
+    let encoded = detector.tokens(Input::bytes(&text.as_bytes()[..2 * ROUND_BYTES])).expect("tokens");
     for len in [64, 256, 1024, 8192, 131_072] {
-        let documents: Vec<&[u32]> = encoded.ids.chunks_exact(len).collect();
+        let documents: Vec<&[u32]> = encoded.chunks_exact(len).collect();
         let count = (documents.len() * len) as f64;
         let rates = (0..ROUNDS).map(|_| {
-            let seconds = time(|| documents.iter().map(|ids| detector.score_tokens(ids).tokens).sum::<u64>());
+            let seconds = time(|| {
+                documents
+                    .iter()
+                    .map(|ids| detector.score(Input::tokens(ids)).expect("a report").tokens)
+                    .sum::<u64>()
+            });
             count / seconds / 1e6
         });
         println!(
@@ -149,14 +154,15 @@ fn text_to_score(detector: &Detector, library: &tokenizers::Tokenizer, text: &st
         let (mut rates, mut ratios) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let a = time(|| {
-                let scored = |text: &&str| detector.score_bytes(text.as_bytes()).expect("a report").tokens;
+                let scored =
+                    |text: &&str| detector.score(Input::bytes(text.as_bytes())).expect("a report").tokens;
                 documents.iter().map(scored).sum::<u64>()
             });
             let b = time(|| {
                 let scored = |text: &&str| {
                     let text = Normaliser::default().apply_bytes(text.as_bytes());
                     let encoding = library.encode(text.text(), false).expect("tokens");
-                    detector.score_tokens(encoding.get_ids()).tokens
+                    detector.score(Input::tokens(encoding.get_ids())).expect("a report").tokens
                 };
                 documents.iter().map(scored).sum::<u64>()
             });
@@ -175,11 +181,11 @@ fn text_to_score(detector: &Detector, library: &tokenizers::Tokenizer, text: &st
 }
 
 fn attribution(detector: &Detector, text: &str) {
-    let (encoded, _) = detector.encode_bytes(&text.as_bytes()[..4000]).expect("tokens");
-    let ids = &encoded.ids[..400];
+    let encoded = detector.tokens(Input::bytes(&text.as_bytes()[..4000])).expect("tokens");
+    let ids = &encoded[..400];
     let ring = Keyring::new((0..10_000).map(key).collect()).expect("different keys");
-    let ring = Detector::for_keyring(ring);
-    let seconds = (0..ROUNDS).map(|_| time(|| ring.attribute_tokens(ids)));
+    let ring = Detector::builder(ring).build().expect("a detector");
+    let seconds = (0..ROUNDS).map(|_| time(|| ring.attribute(Input::tokens(ids)).expect("a report")));
     println!(
         "{{\"what\": \"attribution, 400 tokens, 10,000 keys\", \"unit\": \"seconds\", {}}}",
         spread(seconds.collect())
@@ -189,12 +195,12 @@ fn attribution(detector: &Detector, text: &str) {
 /// Time against length, in text and in marked tokens.
 fn growth(detector: &Detector, text: &str) {
     const LENGTHS: [usize; 6] = [1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000];
-    let (encoded, _) = detector.encode_bytes(text.as_bytes()).expect("tokens");
-    assert!(encoded.ids.len() >= LENGTHS[5], "expected 5 MB of text, found {} tokens", encoded.ids.len());
+    let encoded = detector.tokens(Input::bytes(text.as_bytes())).expect("tokens");
+    assert!(encoded.len() >= LENGTHS[5], "expected 5 MB of text, found {} tokens", encoded.len());
     // Each run has another part of the text: a processor learns a short one by heart.
     let next = Cell::new(0);
     let part = |len: usize| {
-        let start = if next.get() + len > encoded.ids.len() { 0 } else { next.get() };
+        let start = if next.get() + len > encoded.len() { 0 } else { next.get() };
         next.set(start + len);
         start..start + len
     };
@@ -202,14 +208,18 @@ fn growth(detector: &Detector, text: &str) {
         let part = part(len);
         &text.as_bytes()[encoded.offsets[part.start].start..encoded.offsets[part.end - 1].end]
     };
-    let marked = marked_tokens(encoded.ids.len());
-    slope("score, text", &LENGTHS, |len| detector.score_bytes(bytes(len)).expect("a report").spans.len());
-    slope("segments, text", &LENGTHS, |len| {
-        detector.segments_bytes(bytes(len)).expect("a report").segments.len()
+    let marked = marked_tokens(encoded.len());
+    slope("score, text", &LENGTHS, |len| {
+        detector.score(Input::bytes(bytes(len))).expect("a report").spans.len()
     });
-    slope("score, marked tokens", &LENGTHS, |len| detector.score_tokens(&marked[part(len)]).spans.len());
+    slope("segments, text", &LENGTHS, |len| {
+        detector.segments(Input::bytes(bytes(len))).expect("a report").segments.len()
+    });
+    slope("score, marked tokens", &LENGTHS, |len| {
+        detector.score(Input::tokens(&marked[part(len)])).expect("a report").spans.len()
+    });
     slope("segments, marked tokens", &LENGTHS, |len| {
-        detector.segments_of_tokens(&marked[part(len)]).segments.len()
+        detector.segments(Input::tokens(&marked[part(len)])).expect("a report").segments.len()
     });
 }
 

@@ -18,11 +18,11 @@ use std::ops::Range;
 use std::time::Instant;
 
 use serde::Deserialize;
-use wmdetect::detect::{Detector, Keyring};
 use wmdetect::report::Span;
 use wmdetect::scheme::{Key, Scheme, Secret};
 use wmdetect::split_mix;
 use wmdetect::text::Tokenizer;
+use wmdetect::{Detector, Input, Keyring};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -162,10 +162,10 @@ fn segments(docs: &[Vec<u32>], master: &Key, documents: usize, marked: &[&str]) 
             for row in &rows {
                 let passages: Vec<&[u32]> = row.tokens.chunks_exact(len).take(count).collect();
                 let (ids, places) = mixed(docs, background, &passages, &mut random);
-                let detector = Detector::for_tokens(master.derive(&row.key_label)?).fpr(0.01)?;
-                let spans = detector.segments_of_tokens(&ids).segments;
+                let detector = Detector::builder(master.derive(&row.key_label)?).fpr(0.01).build()?;
+                let spans = detector.segments(Input::tokens(&ids))?.segments;
                 // Generation that repeats itself is not marked where it does.
-                scored += detector.score_tokens(&passages.concat()).scored_tokens;
+                scored += detector.score(Input::tokens(&passages.concat()))?.scored_tokens;
                 least.push(spans.iter().map(|span| span.log10_p).fold(0.0, f64::min));
                 for place in &places {
                     let iou = overlap(place, &spans);
@@ -208,8 +208,8 @@ fn power(docs: &[Vec<u32>], master: &Key, documents: usize, marked: &[&str]) -> 
                 // From anywhere in the text: its beginning is not like the rest.
                 let start = random.within(0..row.tokens.len() - len + 1);
                 let (ids, places) = mixed(docs, 12_000, &[&row.tokens[start..start + len]], &mut random);
-                let detector = Detector::for_tokens(master.derive(&row.key_label)?).fpr(0.01)?;
-                let iou = overlap(&places[0], &detector.segments_of_tokens(&ids).segments);
+                let detector = Detector::builder(master.derive(&row.key_label)?).fpr(0.01).build()?;
+                let iou = overlap(&places[0], &detector.segments(Input::tokens(&ids))?.segments);
                 found += usize::from(iou > 0.0);
                 overlaps += iou;
             }
@@ -245,7 +245,7 @@ fn null(docs: &[Vec<u32>], documents: usize) -> Result<()> {
             tokens += ids.len();
             let secret: Vec<u8> = (0..4).flat_map(|_| random.next().to_le_bytes()).collect();
             let key = Key::new(Scheme::default(), Secret::new(secret.into()))?;
-            let spans = Detector::for_tokens(key).fpr(RATES[0])?.segments_of_tokens(&ids).segments;
+            let spans = Detector::builder(key).fpr(RATES[0]).build()?.segments(Input::tokens(&ids))?.segments;
             // Windows at a lower rate are those that reach it: whatever has p ≤ rate alone is one.
             let least = spans.iter().map(|span| span.p_value).fold(1.0, f64::min);
             for (count, rate) in found.iter_mut().zip(RATES) {
@@ -276,14 +276,14 @@ fn attribution(master: &Key, keys: usize, marked: &[&str]) -> Result<()> {
         let own = rows.iter().map(|row| row.key_label.clone());
         let labels: Vec<String> =
             own.chain((rows.len()..keys).map(|number| format!("other-{number}"))).collect();
-        let detector = Detector::for_keyring(Keyring::derived(master, labels)?);
+        let detector = Detector::builder(Keyring::derived(master, labels)?).build()?;
         let without = (0..keys).map(|number| format!("stranger-{number}"));
-        let strangers = Detector::for_keyring(Keyring::derived(master, without)?);
+        let strangers = Detector::builder(Keyring::derived(master, without)?).build()?;
         for len in [25, 50, 100, 200, 400] {
             let rows: Vec<_> = rows.iter().filter(|row| row.tokens.len() >= len).collect();
             let (mut right, mut none, mut wrong, mut largest) = (0, 0, 0, f64::NEG_INFINITY);
             for row in &rows {
-                let found = detector.attribute_tokens(&row.tokens[..len]).keys;
+                let found = detector.attribute(Input::tokens(&row.tokens[..len]))?.keys;
                 let is_own = |name: &Option<String>| name.as_deref() == Some(&row.key_label);
                 right += usize::from(found.len() == 1 && is_own(&found[0].name));
                 none += usize::from(found.is_empty());
@@ -302,7 +302,7 @@ fn attribution(master: &Key, keys: usize, marked: &[&str]) -> Result<()> {
         let texts = rows.len().min(200);
         let mut named = [0; 2];
         for row in &rows[..texts] {
-            let report = strangers.attribute_tokens(&row.tokens[..row.tokens.len().min(200)]);
+            let report = strangers.attribute(Input::tokens(&row.tokens[..row.tokens.len().min(200)]))?;
             let least = report.keys.first().or(report.runner_up.as_ref()).map_or(0.0, |key| key.log10_p);
             named[0] += usize::from(least <= 0.5f64.log10());
             named[1] += usize::from(least <= -1.0);
@@ -313,7 +313,7 @@ fn attribution(master: &Key, keys: usize, marked: &[&str]) -> Result<()> {
         );
         let ids: Vec<u32> = rows.iter().flat_map(|row| &row.tokens).copied().take(400).collect();
         let start = Instant::now();
-        let report = detector.attribute_tokens(&ids);
+        let report = detector.attribute(Input::tokens(&ids))?;
         let seconds = start.elapsed().as_secs_f64();
         println!("{} keys, {} tokens: {seconds:.3} s on one core\n", report.keys_tried, ids.len());
     }

@@ -9,6 +9,8 @@ mod tests;
 
 use std::fmt;
 
+use crate::report::Warning;
+
 pub use calibration::calibration;
 pub use score::{Scored, score, sentence};
 
@@ -73,13 +75,13 @@ fn fact(body: &mut String, name: &str, value: &str) {
 }
 
 /// The warnings as a list, if there are any.
-pub fn warnings(body: &mut String, warnings: &[String]) {
+pub fn warnings(body: &mut String, warnings: &[Warning]) {
     if warnings.is_empty() {
         return;
     }
     body.push_str("<ul class=\"warnings\">\n");
     for warning in warnings {
-        put!(body, "<li>{}</li>\n", Escaped(warning));
+        put!(body, "<li>{}</li>\n", Escaped(&warning.message));
     }
     body.push_str("</ul>\n");
 }

@@ -1,7 +1,7 @@
 //! The page of `wmdetect score --html`.
 
 use super::{Escaped, fact, one_in, page, put, warnings};
-use crate::report::{ErrorRow, Explanation, LEVELS, Report, TokenEvidence};
+use crate::report::{Explanation, Failure, LEVELS, Report, Row, TokenEvidence};
 use crate::statistics::{PKind, PValue};
 use crate::verdict::Verdict;
 
@@ -10,13 +10,15 @@ use crate::verdict::Verdict;
 pub enum Scored {
     /// A text, as bytes where the input was one, and what was found in it.
     Text {
+        /// Where it came from.
+        input: String,
         /// The input's bytes; none where it was token ids.
         bytes: Option<Vec<u8>>,
         /// Report and tokens.
         explanation: Box<Explanation>,
     },
     /// It could not be scored.
-    Failed(ErrorRow),
+    Failed(Row<Failure>),
 }
 
 /// One page for all texts of a call.
@@ -28,10 +30,16 @@ pub fn score(texts: &[Scored]) -> String {
     for (i, text) in texts.iter().enumerate() {
         put!(body, "<section id=\"t{i}\">\n");
         match text {
-            Scored::Text { bytes, explanation } => one(&mut body, bytes.as_deref(), explanation),
+            Scored::Text { input, bytes, explanation } => {
+                one(&mut body, input, bytes.as_deref(), explanation)
+            }
             Scored::Failed(row) => {
                 put!(body, "<h2>{}</h2>\n", Escaped(&row.input));
-                put!(body, "<p class=\"verdict bad\">Could not be read: {}</p>\n", Escaped(&row.error));
+                put!(
+                    body,
+                    "<p class=\"verdict bad\">Could not be read: {}</p>\n",
+                    Escaped(&row.report.error)
+                );
             }
         }
         body.push_str("</section>\n");
@@ -46,9 +54,9 @@ fn contents(body: &mut String, texts: &[Scored]) {
     );
     for (i, text) in texts.iter().enumerate() {
         let (input, verdict, p) = match text {
-            Scored::Text { explanation, .. } => {
+            Scored::Text { input, explanation, .. } => {
                 let report = &explanation.report;
-                (&report.input, report.verdict.to_string(), shown_p(report))
+                (input, report.verdict.to_string(), shown_p(report))
             }
             Scored::Failed(row) => (&row.input, "could not be read".into(), String::new()),
         };
@@ -90,9 +98,8 @@ pub fn sentence(report: &Report) -> String {
     }
 }
 
-fn one(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
+fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Explanation) {
     let report = &explanation.report;
-    let input = if report.input.is_empty() { "text" } else { &report.input };
     put!(body, "<h2>{}</h2>\n", Escaped(input));
     put!(body, "<p class=\"verdict {}\">{}</p>\n", report.verdict.name(), Escaped(&sentence(report)));
     warnings(body, &report.warnings);

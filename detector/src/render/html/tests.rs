@@ -38,7 +38,7 @@ fn hostile_text_stays_text() {
 
 mod of_a_calibration {
     use super::*;
-    use crate::report::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
+    use crate::report::{Bucket, CalibrationReport, Rate, Shared, SharedPassage, WarningCode};
     use crate::statistics::Method;
 
     fn report() -> CalibrationReport {
@@ -86,7 +86,7 @@ mod of_a_calibration {
                     log10_p: -2.0,
                 }],
             },
-            warnings: vec![HOSTILE.into()],
+            warnings: vec![Warning::new(WarningCode::Unknown, HOSTILE)],
         }
     }
 
@@ -124,22 +124,25 @@ mod of_a_calibration {
 
 mod of_a_score {
     use super::*;
-    use crate::Detector;
-    use crate::report::{ErrorRow, Explanation, Report};
+    use crate::report::{Explanation, Failure, Report, Row, WarningCode};
     use crate::scheme::Key;
     use crate::verdict::Verdict;
+    use crate::{Detector, Input};
 
     /// `text` as tokens of one byte each.
     fn scored(input: &str, text: &str) -> Scored {
         let ids: Vec<u32> = text.bytes().map(u32::from).collect();
-        let detector = Detector::for_tokens(Key::from_bytes(&[1; 32], "test").unwrap());
-        let mut explanation = detector.explain_tokens(&ids);
+        let detector = Detector::builder(Key::from_bytes(&[1; 32], "test").unwrap()).build().unwrap();
+        let mut explanation = detector.explain(Input::tokens(&ids)).unwrap();
         for (at, token) in explanation.tokens.iter_mut().enumerate() {
             token.bytes = at..at + 1;
         }
-        explanation.report.input = input.into();
-        explanation.report.warnings.push(input.into());
-        Scored::Text { bytes: Some(text.as_bytes().to_vec()), explanation: Box::new(explanation) }
+        explanation.report.warnings.push(Warning::new(WarningCode::Unknown, input));
+        Scored::Text {
+            input: input.into(),
+            bytes: Some(text.as_bytes().to_vec()),
+            explanation: Box::new(explanation),
+        }
     }
 
     fn explanation(scored: &Scored) -> &Explanation {
@@ -159,8 +162,7 @@ mod of_a_score {
 
     #[test]
     fn hostile_texts_and_names() {
-        let failed =
-            Scored::Failed(ErrorRow { schema_version: 1, input: HOSTILE.into(), error: HOSTILE.into() });
+        let failed = Scored::Failed(Row::new(HOSTILE, Failure::new(HOSTILE)));
         let text = format!("A <b>bold</b> claim & more. {}", HOSTILE.replace(['\u{202e}'], ""));
         let page = score(&[scored(HOSTILE, &text), scored("b", ""), failed]);
         assert_sound(&page);

@@ -1,0 +1,138 @@
+//! From arguments to a detector.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use wmdetect::detect::DetectorBuilder;
+use wmdetect::ignore::IgnoreList;
+use wmdetect::scheme::key::permission_warning;
+use wmdetect::shell::{self, say};
+use wmdetect::statistics::{Bayesian, Decider, Profile};
+use wmdetect::{Detector, Key, Keyring, Tokenizer};
+
+use super::args::{DetectorArgs, InputArgs, KeyArgs, KeysArgs, MethodArgs, TokenizerArgs};
+
+/// Arguments that name the keys to try.
+pub(super) trait Keys: Args {
+    fn keyring(&self) -> Result<Keyring>;
+}
+
+impl<K: Keys> DetectorArgs<K> {
+    /// The detector for the texts of the command. `options` sets what only this command has.
+    pub(super) fn detector(
+        &self,
+        options: impl FnOnce(DetectorBuilder) -> DetectorBuilder,
+    ) -> Result<Detector> {
+        self.detector_for(self.keys.keyring()?, options)
+    }
+
+    /// As [`detector`](Self::detector), for keys that were read before.
+    pub(super) fn detector_for(
+        &self,
+        keys: impl Into<Keyring>,
+        options: impl FnOnce(DetectorBuilder) -> DetectorBuilder,
+    ) -> Result<Detector> {
+        let mut builder = options(self.input.builder(keys)?);
+        if let Some(path) = &self.ignore {
+            builder = builder.ignore_file(path);
+        }
+        let detector = builder.build()?;
+        let short = detector.ignore_list().map_or(0, IgnoreList::short_passages);
+        if let Some(path) = self.ignore.as_ref().filter(|_| short > 0) {
+            say(&format!(
+                "warning: {short} passages of {} are too short to hold an n-gram and change nothing",
+                path.display()
+            ));
+        }
+        Ok(detector)
+    }
+}
+
+impl InputArgs {
+    /// A detector for these texts, with their tokenizer and normaliser. Token ids need no tokenizer, but one that is given
+    /// must belong to the key.
+    pub(super) fn builder(&self, keys: impl Into<Keyring>) -> Result<DetectorBuilder> {
+        let builder = Detector::builder(keys);
+        if self.tokens && self.tokenizer.tokenizer.is_none() {
+            return Ok(builder);
+        }
+        Ok(builder.tokenizer(self.tokenizer.open()?).normaliser(self.text.normaliser()))
+    }
+}
+
+impl TokenizerArgs {
+    /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default model's.
+    pub(super) fn open(&self) -> Result<Tokenizer> {
+        match given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json") {
+            Some(path) => Ok(shell::open_tokenizer(path)?),
+            None => Ok(Tokenizer::of_default_model()),
+        }
+    }
+}
+
+impl KeyArgs {
+    /// The key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning where others can read it.
+    pub(super) fn read(&self) -> Result<Key> {
+        let path = given_or_default(self.key.as_ref(), "WMDETECT_KEY", "k.bin").context(
+            "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
+             (`wmgen keygen k.bin` makes one)",
+        )?;
+        warn_of_permissions(&path);
+        Ok(Key::read(path)?)
+    }
+}
+
+impl Keys for KeyArgs {
+    fn keyring(&self) -> Result<Keyring> {
+        Ok(self.read()?.into())
+    }
+}
+
+impl Keys for KeysArgs {
+    fn keyring(&self) -> Result<Keyring> {
+        self.keyring.as_ref().map_or_else(|| self.one.keyring(), |dir| read_keyring(dir))
+    }
+}
+
+pub(super) fn read_keyring(dir: &Path) -> Result<Keyring> {
+    let ring = Keyring::open(dir)?;
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            warn_of_permissions(&entry.path());
+        }
+    }
+    Ok(ring)
+}
+
+pub(super) fn warn_of_permissions(key: &Path) {
+    if let Some(warning) = permission_warning(key) {
+        say(&format!("warning: {warning}"));
+    }
+}
+
+impl MethodArgs {
+    /// What decides: the profile or the Bayesian detector that was named, else the method with those of the crate.
+    pub(super) fn decider(&self) -> Result<Decider> {
+        Ok(match (&self.profile, &self.bayesian) {
+            (Some(profile), _) => open_profile(profile)?.into(),
+            (None, Some(dir)) => Bayesian::open(dir, |text| say(&format!("note: {text}")))?.into(),
+            (None, None) => self.detector.into(),
+        })
+    }
+}
+
+/// A built-in profile by its name, or a file.
+pub(super) fn open_profile(name: &str) -> Result<Profile> {
+    match Profile::named(name) {
+        Some(profile) => Ok(profile.clone()),
+        None => Ok(Profile::read(name)?),
+    }
+}
+
+/// The path that was given, else the one in `variable`, else `default` if there is such a file.
+fn given_or_default(given: Option<&PathBuf>, variable: &str, default: &str) -> Option<PathBuf> {
+    let from_variable = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from_directory = || Some(PathBuf::from(default)).filter(|path| path.exists());
+    given.cloned().or_else(from_variable).or_else(from_directory)
+}

@@ -1,0 +1,185 @@
+//! How a detector is made.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::detector::{DEFAULT_FPR, Detector, check_fpr};
+use super::keys::{Entry, Plans};
+use super::{DetectError, Keyring};
+use crate::ignore::IgnoreList;
+#[cfg(feature = "text")]
+use crate::report::{Warning, WarningCode};
+#[cfg(feature = "text")]
+use crate::scheme::Key;
+use crate::statistics::Decider;
+#[cfg(feature = "text")]
+use crate::text::{Tokenizer, normalise::Normaliser};
+
+/// Makes a [`Detector`]. The options may come in any order, and only [`build`](Self::build) can fail.
+///
+/// ```
+/// use wmdetect::{Detector, Key, Method};
+///
+/// # fn main() -> Result<(), wmdetect::DetectError> {
+/// let key = Key::from_bytes(&[7; 32], "an example")?;
+/// let detector = Detector::builder(key).method(Method::Llr).fpr(1e-6).build()?;
+/// assert_eq!(detector.fpr(), 1e-6);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct DetectorBuilder {
+    keys: Keyring,
+    fpr: f64,
+    decider: Decider,
+    ignore: Option<Ignore>,
+    #[cfg(feature = "text")]
+    tokenizer: Option<Arc<Tokenizer>>,
+    #[cfg(feature = "text")]
+    normaliser: Normaliser,
+}
+
+/// What does not count.
+#[derive(Debug)]
+enum Ignore {
+    List(Arc<IgnoreList>),
+    File(PathBuf),
+}
+
+impl Detector {
+    /// Begins a detector for one [`Key`](crate::Key) or for a [`Keyring`].
+    ///
+    /// Without a tokenizer it takes token ids only.
+    pub fn builder(keys: impl Into<Keyring>) -> DetectorBuilder {
+        DetectorBuilder {
+            keys: keys.into(),
+            fpr: DEFAULT_FPR,
+            decider: Decider::default(),
+            ignore: None,
+            #[cfg(feature = "text")]
+            tokenizer: None,
+            #[cfg(feature = "text")]
+            normaliser: Normaliser::default(),
+        }
+    }
+
+    /// Returns a detector for texts under one key, with every option at its default.
+    ///
+    /// # Errors
+    /// Returns an error if the key belongs to another tokenizer.
+    #[cfg(feature = "text")]
+    pub fn new(key: Key, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self, DetectError> {
+        Self::builder(key).tokenizer(tokenizer).build()
+    }
+}
+
+impl DetectorBuilder {
+    /// Splits texts with this tokenizer, which must be the one of the model that wrote them.
+    #[cfg(feature = "text")]
+    pub fn tokenizer(mut self, tokenizer: impl Into<Arc<Tokenizer>>) -> Self {
+        self.tokenizer = Some(tokenizer.into());
+        self
+    }
+
+    /// Prepares texts in another way than [`Normaliser::default`]. Prompts are never normalised.
+    #[cfg(feature = "text")]
+    pub fn normaliser(mut self, normaliser: Normaliser) -> Self {
+        self.normaliser = normaliser;
+        self
+    }
+
+    /// Sets the share of unmarked texts that may be called watermarked, above 0 and below 1. The default is
+    /// [`DEFAULT_FPR`].
+    pub fn fpr(mut self, fpr: f64) -> Self {
+        self.fpr = fpr;
+        self
+    }
+
+    /// Sets the statistic that decides: a [`Method`](crate::Method), a [`Profile`](crate::statistics::Profile) for the
+    /// likelihood ratio, or a [`Bayesian`](crate::statistics::Bayesian) detector. The default is the weighted mean.
+    pub fn method(mut self, method: impl Into<Decider>) -> Self {
+        self.decider = method.into();
+        self
+    }
+
+    /// Leaves the n-grams of `list` out of every text. Which are listed must not depend on the key.
+    pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
+        self.ignore = Some(Ignore::List(list.into()));
+        self
+    }
+
+    /// Leaves out what an ignore file lists; [`build`](Self::build) reads it.
+    pub fn ignore_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ignore = Some(Ignore::File(path.into()));
+        self
+    }
+
+    /// Returns the detector.
+    ///
+    /// # Errors
+    /// Returns an error if the rate is not between 0 and 1, a key belongs to another tokenizer, the statistic cannot judge
+    /// a key's scheme, or the ignore file cannot be used.
+    pub fn build(self) -> Result<Detector, DetectError> {
+        check_fpr(self.fpr)?;
+        let Keyring { keys, ring } = self.keys;
+        #[cfg(feature = "text")]
+        let unbound = match &self.tokenizer {
+            Some(tokenizer) => {
+                let found = tokenizer.binding();
+                for (key, _) in &keys {
+                    if let Some(binding) = key.tokenizer() {
+                        binding.check(&key.id(), &found)?;
+                    }
+                }
+                unbound(&keys, ring, tokenizer)
+            }
+            None => None,
+        };
+        #[cfg(not(feature = "text"))]
+        let unbound = None;
+        let ignore = match self.ignore {
+            None => None,
+            Some(Ignore::List(list)) => Some(list),
+            Some(Ignore::File(path)) => {
+                let ngram_lens = keys.iter().map(|(key, _)| key.scheme().ngram_len());
+                #[cfg(feature = "text")]
+                let list = IgnoreList::read(path, ngram_lens, self.tokenizer.as_deref())?;
+                #[cfg(not(feature = "text"))]
+                let list = IgnoreList::read(path, ngram_lens)?;
+                Some(Arc::new(list))
+            }
+        };
+        let entry = |(key, name): (crate::scheme::Key, _)| Entry { prf: key.prf(), id: key.id(), name };
+        let keys: Arc<[Entry]> = keys.into_iter().map(entry).collect();
+        Ok(Detector {
+            plans: Arc::new(Plans::new(&keys, &self.decider, None)?),
+            keys,
+            ring,
+            fpr: self.fpr,
+            ignore,
+            #[cfg(feature = "text")]
+            tokenizer: self.tokenizer,
+            #[cfg(feature = "text")]
+            normaliser: self.normaliser,
+            unbound,
+        })
+    }
+}
+
+/// The remark that keys name no tokenizer, if any does not.
+#[cfg(feature = "text")]
+fn unbound(keys: &[(Key, Option<String>)], ring: bool, tokenizer: &Tokenizer) -> Option<Warning> {
+    let mut unbound = keys.iter().filter(|(key, _)| key.tokenizer().is_none());
+    let (first, _) = unbound.next()?;
+    let subject = if ring {
+        format!("{} of {} keys name no tokenizer", unbound.count() + 1, keys.len())
+    } else {
+        format!("key {} names no tokenizer", first.id())
+    };
+    let message = format!(
+        "{subject}; if the texts were written with another one than {}, their mark is not found",
+        tokenizer.name()
+    );
+    Some(Warning::new(WarningCode::UnboundKey, message))
+}

@@ -1,0 +1,105 @@
+//! The detector and its options.
+
+use std::sync::Arc;
+
+use super::DetectError;
+use super::keys::{Entry, Plan, Plans};
+use crate::ignore::IgnoreList;
+use crate::report::Warning;
+use crate::statistics::{Decider, Method};
+#[cfg(feature = "text")]
+use crate::text::{Tokenizer, normalise::Normaliser};
+
+/// The false positive rate of a detector that was told none.
+pub const DEFAULT_FPR: f64 = 0.001;
+
+/// Looks for the mark of one key, or of any key of a ring, in texts.
+///
+/// Clones are cheap, and so are the siblings that [`with_fpr`](Self::with_fpr) and the like return: they share the derived
+/// keys and the tokenizer. All methods may be called from several threads at once.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    pub(super) keys: Arc<[Entry]>,
+    /// Whether `keys` is a ring, whose reports say how many keys it has.
+    pub(super) ring: bool,
+    pub(super) plans: Arc<Plans>,
+    pub(super) fpr: f64,
+    /// N-grams that do not count.
+    pub(super) ignore: Option<Arc<IgnoreList>>,
+    #[cfg(feature = "text")]
+    pub(super) tokenizer: Option<Arc<Tokenizer>>,
+    #[cfg(feature = "text")]
+    pub(super) normaliser: Normaliser,
+    /// Said of every text: some keys name no tokenizer.
+    pub(super) unbound: Option<Warning>,
+}
+
+impl Detector {
+    /// Returns this detector with another false positive rate. It takes well under a microsecond.
+    ///
+    /// # Errors
+    /// Returns an error unless 0 < `fpr` < 1.
+    pub fn with_fpr(&self, fpr: f64) -> Result<Self, DetectError> {
+        check_fpr(fpr)?;
+        Ok(Self { fpr, ..self.clone() })
+    }
+
+    /// Returns this detector with another statistic that decides: a [`Method`], a
+    /// [`Profile`](crate::statistics::Profile) or a [`Bayesian`](crate::statistics::Bayesian) detector.
+    ///
+    /// # Errors
+    /// Returns an error if the statistic cannot judge the scheme of one of the keys.
+    pub fn with_method(&self, method: impl Into<Decider>) -> Result<Self, DetectError> {
+        let plans = Plans::new(&self.keys, &method.into(), Some(&self.plans))?;
+        Ok(Self { plans: Arc::new(plans), ..self.clone() })
+    }
+
+    /// Returns this detector with another list of n-grams that do not count. Which are listed must not depend on the key.
+    #[must_use]
+    pub fn with_ignore(&self, list: impl Into<Arc<IgnoreList>>) -> Self {
+        Self { ignore: Some(list.into()), ..self.clone() }
+    }
+
+    /// Returns this detector with another way to prepare texts.
+    #[cfg(feature = "text")]
+    #[must_use]
+    pub fn with_normaliser(&self, normaliser: Normaliser) -> Self {
+        Self { normaliser, ..self.clone() }
+    }
+
+    /// The rate at which unmarked texts may be called watermarked.
+    pub fn fpr(&self) -> f64 {
+        self.fpr
+    }
+
+    /// The statistic that decides.
+    pub fn method(&self) -> Method {
+        self.plans.of(&self.keys[0]).statistic.method()
+    }
+
+    /// What does not count, if anything is ignored.
+    pub fn ignore_list(&self) -> Option<&IgnoreList> {
+        self.ignore.as_deref()
+    }
+
+    /// What splits the texts; a detector for token ids has none.
+    #[cfg(feature = "text")]
+    pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
+        self.tokenizer.as_ref()
+    }
+
+    /// The public id of each key, and its label or its file's name if it has one.
+    pub fn key_ids(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
+        self.keys.iter().map(|entry| (entry.id.as_str(), entry.name.as_deref()))
+    }
+
+    pub(super) fn plan(&self, entry: &Entry) -> &Plan {
+        self.plans.of(entry)
+    }
+}
+
+/// # Errors
+/// Returns an error unless 0 < `fpr` < 1.
+pub(super) fn check_fpr(fpr: f64) -> Result<(), DetectError> {
+    if fpr > 0.0 && fpr < 1.0 { Ok(()) } else { Err(DetectError::Fpr { found: fpr }) }
+}

@@ -1,0 +1,31 @@
+//! The values themselves, to check this implementation against another.
+
+use super::{DetectError, Detector, Input};
+use crate::report::GValues;
+use crate::scheme::TextGValues;
+
+impl Detector {
+    /// Returns the token ids that the other questions look at.
+    ///
+    /// # Errors
+    /// Returns an error as [`score`](Self::score) does, and if the input is a reader.
+    pub fn tokens<'a>(&self, input: impl Into<Input<'a>>) -> Result<Vec<u32>, DetectError> {
+        Ok(self.whole(input, "token ids")?.ids.into_owned())
+    }
+
+    /// Returns the g-values and the mask of a text under the first key.
+    ///
+    /// # Errors
+    /// Returns an error as [`score`](Self::score) does, and if the input is a reader.
+    pub fn g_values<'a>(&self, input: impl Into<Input<'a>>) -> Result<GValues, DetectError> {
+        let tokens = self.whole(input, "g-values")?;
+        let prf = &self.keys[0].prf;
+        let values = TextGValues::new(prf, &tokens.prompt, &tokens.ids);
+        Ok(GValues {
+            ngram_len: prf.scheme().ngram_len() as u32,
+            depth: prf.scheme().depth() as u32,
+            g_bits: values.g.iter().map(|g| g.to_string(values.depth)).collect(),
+            mask: values.reference_mask.iter().map(|&scored| if scored { '1' } else { '0' }).collect(),
+        })
+    }
+}

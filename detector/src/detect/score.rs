@@ -1,0 +1,163 @@
+//! Is a text marked?
+
+use super::reading::{Reading, Source, Tokens};
+#[cfg(feature = "text")]
+use super::stream::Stream;
+use super::tally::Outcome;
+#[cfg(feature = "text")]
+use super::tally::Tally;
+use super::{DetectError, Detector, Input};
+use crate::report::{Changes, Report, Warning, WarningCode};
+#[cfg(feature = "text")]
+use crate::scheme::GValueStream;
+use crate::statistics::{PKind, PValue};
+use crate::verdict::Verdict;
+
+impl Detector {
+    /// Says whether a text carries the mark, and how sure that is. With a keyring the report is about the key with the
+    /// least p, corrected for the number of keys.
+    ///
+    /// # Errors
+    /// Returns an error if the input is text and the detector has no tokenizer, if the tokenizer fails, or if a reader
+    /// cannot be read to its end.
+    pub fn score<'a>(&self, input: impl Into<Input<'a>>) -> Result<Report, DetectError> {
+        match self.open(input.into())? {
+            Source::Whole(tokens) => Ok(self.read(tokens).report()),
+            #[cfg(feature = "text")]
+            Source::Stream(stream) => self.score_stream(stream),
+        }
+    }
+
+    #[cfg(feature = "text")]
+    fn score_stream(&self, mut stream: Stream<'_>) -> Result<Report, DetectError> {
+        let mut keys: Vec<_> =
+            self.keys.iter().map(|entry| (GValueStream::new(&entry.prf), Tally::default())).collect();
+        while let Some(pieces) = stream.next(self)? {
+            for (entry, (values, tally)) in self.keys.iter().zip(&mut keys) {
+                let piece = &pieces[&entry.prf.scheme().context_len()];
+                let mut values = values.push(piece);
+                let ignored = self.leave_out(entry, &piece.ids, &mut values);
+                tally.add(&values, ignored, self.plan(entry));
+            }
+        }
+        let outcomes = keys.iter().zip(self.keys.iter());
+        let (key, best) = outcomes
+            .map(|((_, tally), entry)| tally.outcome(entry, self.plan(entry)))
+            .enumerate()
+            .reduce(|best, next| if next.1.is_less_than(&best.1) { next } else { best })
+            .expect("a keyring has at least one key");
+        let mut report = self.report(stream.tokens(), key, &best, Some(stream.changes()));
+        report.warnings.extend(stream.warning());
+        Ok(report)
+    }
+
+    /// The report on a text of `tokens` tokens under the key with the least p. `changes` are those of a text, none if the
+    /// input was token ids.
+    fn report(&self, tokens: u64, key: usize, best: &Outcome, changes: Option<Changes>) -> Report {
+        let entry = &self.keys[key];
+        let plan = self.plan(entry);
+        let tries = self.keys.len();
+        let p = best.p.map(|p| p.corrected(tries));
+        let log10_p = p.map(|p| p.log10);
+        let scheme = entry.prf.scheme();
+        let mut warnings = Vec::new();
+        if scheme.is_compat() {
+            warnings.push(Warning::new(
+                WarningCode::ApproximateP,
+                format!(
+                    "the g-values of {} are not independent under the null hypothesis, so p is approximate",
+                    scheme.name()
+                ),
+            ));
+        }
+        if best.scored_tokens < best.positions / 2 {
+            warnings.push(Warning::new(
+                WarningCode::RepeatedContexts,
+                format!(
+                    "{} of {} positions repeat an earlier context and do not count",
+                    best.positions - best.scored_tokens,
+                    best.positions
+                ),
+            ));
+        }
+        if plan.statistic.fitted_keys().contains(&entry.id) {
+            warnings.push(Warning::new(
+                WarningCode::FittedToThisKey,
+                format!(
+                    "the detector was fitted to texts of key {}; for texts that share passages with those, p is \
+                     approximate",
+                    entry.id
+                ),
+            ));
+        }
+        warnings.extend(self.text_warnings(changes));
+        Report {
+            scheme: scheme.name().into(),
+            key_id: entry.id.clone(),
+            tokenizer: self.tokenizer_name(changes),
+            tokens,
+            scored_tokens: best.scored_tokens,
+            detector: plan.statistic.method(),
+            score: best.score,
+            p_value: p.map(PValue::p),
+            log10_p,
+            p_kind: match entry.p_kind() {
+                // Bonferroni's bound.
+                PKind::Exact if tries > 1 => PKind::Conservative,
+                kind => kind,
+            },
+            fpr: self.fpr,
+            verdict: Verdict::new(log10_p, self.fpr, best.scored_tokens, || {
+                plan.required_tokens(self.fpr / tries as f64)
+            }),
+            scores: best.scores,
+            warnings,
+            spans: Vec::new(),
+            keys_tried: self.ring.then_some(tries as u64),
+            normalisation: changes.filter(|changes| !changes.is_empty()),
+            ignored_tokens: self.ignore.is_some().then_some(best.ignored),
+        }
+    }
+
+    /// What is to be said of a text beside its tokens: that keys name no tokenizer, that it was not UTF-8.
+    pub(super) fn text_warnings(&self, changes: Option<Changes>) -> Vec<Warning> {
+        let Some(changes) = changes else { return Vec::new() };
+        let mut warnings: Vec<Warning> = self.unbound.clone().into_iter().collect();
+        if changes.invalid_utf8 > 0 {
+            warnings.push(Warning::new(
+                WarningCode::InvalidUtf8,
+                "the text is not UTF-8; what is not was replaced by U+FFFD",
+            ));
+        }
+        warnings
+    }
+
+    /// The tokenizer's name, if the input was a text.
+    pub(super) fn tokenizer_name(&self, changes: Option<Changes>) -> Option<String> {
+        #[cfg(feature = "text")]
+        return changes.and(self.tokenizer.as_ref()).map(|tokenizer| tokenizer.name().to_owned());
+        #[cfg(not(feature = "text"))]
+        {
+            let _ = changes;
+            None
+        }
+    }
+}
+
+impl Tokens<'_> {
+    /// What was changed in the text; `None` if the input was token ids.
+    pub(super) fn changes(&self) -> Option<Changes> {
+        #[cfg(feature = "text")]
+        return self.text.as_ref().map(|text| text.changes);
+        #[cfg(not(feature = "text"))]
+        None
+    }
+}
+
+impl Reading<'_, '_> {
+    pub(super) fn report(&self) -> Report {
+        let tokens = self.tokens.ids.len() as u64;
+        let report = self.detector.report(tokens, self.best.key, &self.best.outcome, self.tokens.changes());
+        Report { spans: self.detector.spans(self.entry(), &self.best.values, &self.tokens), ..report }
+    }
+}

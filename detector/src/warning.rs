@@ -1,0 +1,84 @@
+//! What the reader of a report should know before trusting it.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A remark on a report, for programs ([`code`](Self::code)) and for people ([`message`](Self::message)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Which kind of remark it is.
+    pub code: WarningCode,
+    /// A sentence.
+    pub message: String,
+}
+
+impl Warning {
+    /// The remark `message` of the kind `code`.
+    pub fn new(code: WarningCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The kinds of [`Warning`]. In JSON the name is in snake case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WarningCode {
+    /// p is approximate, because the g-values of the key's scheme are not independent without the mark.
+    ApproximateP,
+    /// Fewer than half of the positions count, because the others repeat an earlier context.
+    RepeatedContexts,
+    /// The statistic was fitted to texts of this key, so p is approximate for texts that share passages with those.
+    FittedToThisKey,
+    /// A key names no tokenizer, so nobody has checked that it belongs to the one in use.
+    UnboundKey,
+    /// Bytes that are not UTF-8 were replaced by U+FFFD.
+    InvalidUtf8,
+    /// The text has more contexts than are remembered exactly, so some new positions do not count.
+    BoundedHistory,
+    /// Too few random keys for calling a key worse than chance.
+    FewKeys,
+    /// So few documents that most keys flag none of them.
+    FewDocuments,
+    /// A code of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// In JSON warnings are two arrays: `warnings`, the sentences, and `warning_codes`, the code of each.
+#[derive(Serialize)]
+struct Written<'a> {
+    warnings: Vec<&'a str>,
+    warning_codes: Vec<WarningCode>,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    warnings: Vec<String>,
+    #[serde(default)]
+    warning_codes: Vec<WarningCode>,
+}
+
+/// For `#[serde(flatten, with = "warning")]`.
+pub(crate) fn serialize<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S::Ok, S::Error> {
+    Written {
+        warnings: warnings.iter().map(|warning| warning.message.as_str()).collect(),
+        warning_codes: warnings.iter().map(|warning| warning.code).collect(),
+    }
+    .serialize(serializer)
+}
+
+/// For `#[serde(flatten, with = "warning")]`. A sentence without a code has [`WarningCode::Unknown`].
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Warning>, D::Error> {
+    let Read { warnings, warning_codes } = Read::deserialize(deserializer)?;
+    let codes = warning_codes.into_iter().chain(std::iter::repeat(WarningCode::Unknown));
+    Ok(warnings.into_iter().zip(codes).map(|(message, code)| Warning { code, message }).collect())
+}
