@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rand::Rng;
-use wmdetect::atomic_file;
 use wmdetect::Detector;
+use wmdetect::atomic_file;
 use wmdetect::render::{html, terminal};
 use wmdetect::report::Explanation;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, Watermark};

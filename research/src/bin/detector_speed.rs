@@ -195,12 +195,12 @@ fn attribution(detector: &Detector, text: &str) {
 /// Time against length, in text and in marked tokens.
 fn growth(detector: &Detector, text: &str) {
     const LENGTHS: [usize; 6] = [1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000];
-    let encoded = detector.tokens(Input::bytes(text.as_bytes())).expect("tokens");
-    assert!(encoded.len() >= LENGTHS[5], "expected 5 MB of text, found {} tokens", encoded.len());
+    let encoded = detector.tokenizer().expect("a tokenizer").encode(text).expect("tokens");
+    assert!(encoded.ids.len() >= LENGTHS[5], "expected 5 MB of text, found {} tokens", encoded.ids.len());
     // Each run has another part of the text: a processor learns a short one by heart.
     let next = Cell::new(0);
     let part = |len: usize| {
-        let start = if next.get() + len > encoded.len() { 0 } else { next.get() };
+        let start = if next.get() + len > encoded.ids.len() { 0 } else { next.get() };
         next.set(start + len);
         start..start + len
     };
@@ -208,7 +208,7 @@ fn growth(detector: &Detector, text: &str) {
         let part = part(len);
         &text.as_bytes()[encoded.offsets[part.start].start..encoded.offsets[part.end - 1].end]
     };
-    let marked = marked_tokens(encoded.len());
+    let marked = marked_tokens(encoded.ids.len());
     slope("score, text", &LENGTHS, |len| {
         detector.score(Input::bytes(bytes(len))).expect("a report").spans.len()
     });
