@@ -21,8 +21,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use wmdetect::scheme::Key;
-use wmdetect::text::normalise::Normaliser;
 use wmdetect::text::VocabularyCache;
+use wmdetect::text::normalise::Normaliser;
 use wmdetect::{Detector, Input, Keyring, Tokenizer};
 
 const ROUNDS: usize = 7;
