@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rand::Rng;
 use serde::Deserialize;
 use wmdetect::atomic_file;
-use wmdetect::report::{Failure, Row};
+use wmdetect::report::{Failure, Row, SCHEMA_VERSION};
 use wmdetect::scheme::{Key, PositionKind, Scheme, Watermark};
 use wmgen::engine::{Engine, Event, FinishReason, Id, LanguageModel, Options, Progress, Request};
 use wmgen::model::CHUNK;
