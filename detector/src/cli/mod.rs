@@ -18,6 +18,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use wmdetect::report::{Failure, Row};
+use wmdetect::shell::{exit_code, print, print_json, say};
+use wmdetect::{DetectError, Input};
 
 use args::{Cli, Command, InputArgs};
 use inputs::{InputError, Source};
