@@ -16,8 +16,9 @@ pub(super) struct Tally {
     reference_tokens: u64,
     /// The deciding statistic's sum over them.
     reference_sum: i64,
-    /// The sums of the mean and the weighted mean over them.
-    reference_means: [i64; 2],
+    /// The sums of the mean and of the weighted mean over them.
+    reference_ones: i64,
+    reference_weighted: i64,
     /// The deciding statistic's Σ ln ratio over them, where it has a prior.
     reference_ln: f64,
     /// Positions with a complete context, less the ignored ones.
@@ -43,21 +44,22 @@ impl Tally {
     pub(super) fn add(&mut self, values: &TextGValues, ignored: u64, plan: &Plan) {
         let (scored, reference) = (Sample::scored(values), Sample::reference(values));
         let same = values.scored == values.reference_mask;
-        let (statistic, method) = (&*plan.statistic, plan.statistic.method());
-        let deciding = sum(statistic, scored);
-        let deciding_reference = if same { deciding } else { sum(statistic, reference) };
-        let tokens = scored.tokens();
-        self.tokens += tokens;
-        self.sum += deciding;
-        self.reference_tokens += if same { tokens } else { reference.tokens() };
-        self.reference_sum += deciding_reference;
-        let means: [&dyn Statistic; 2] = [&plan.mean, &*plan.weighted_mean];
-        for (total, mean) in self.reference_means.iter_mut().zip(means) {
-            *total += if mean.method() == method { deciding_reference } else { sum(mean, reference) };
-        }
+        let statistic = &*plan.statistic;
+        let (weighted, ones) = plan.weighted_mean.sum_and_ones(reference).expect(SAME_DEPTH);
+        let reference_sum = match statistic.method() {
+            Method::Mean => ones,
+            Method::WeightedMean => weighted,
+            _ => sum(statistic, reference),
+        };
+        let reference_tokens = reference.tokens();
+        self.reference_ones += ones;
+        self.reference_weighted += weighted;
+        self.reference_sum += reference_sum;
+        self.reference_tokens += reference_tokens;
+        self.sum += if same { reference_sum } else { sum(statistic, scored) };
+        self.tokens += if same { reference_tokens } else { scored.tokens() };
         if let Some(posterior) = statistic.posterior() {
-            self.reference_ln +=
-                posterior.ln_ratio(reference).expect("the statistic was made for keys of this depth");
+            self.reference_ln += posterior.ln_ratio(reference).expect(SAME_DEPTH);
         }
         self.positions += values.g.len() as u64 - ignored;
         self.ignored += ignored;
@@ -65,7 +67,7 @@ impl Tally {
 
     pub(super) fn outcome(&self, entry: &Entry, plan: &Plan) -> Outcome {
         let Plan { mean, weighted_mean, statistic, .. } = plan;
-        let (tokens, [ones, weighted_ones]) = (self.reference_tokens, self.reference_means);
+        let tokens = self.reference_tokens;
         Outcome {
             scored_tokens: self.tokens,
             positions: self.positions,
@@ -73,8 +75,8 @@ impl Tally {
             score: statistic.score(self.tokens, self.sum),
             p: statistic.p_value(self.tokens, self.sum).map(|p| PValue { kind: entry.p_kind(), ..p }),
             scores: Scores {
-                mean: mean.score(tokens, ones),
-                weighted_mean: weighted_mean.score(tokens, weighted_ones),
+                mean: mean.score(tokens, self.reference_ones),
+                weighted_mean: weighted_mean.score(tokens, self.reference_weighted),
                 llr: match statistic.method() {
                     Method::Llr => statistic.score(tokens, self.reference_sum),
                     _ => None,
@@ -93,7 +95,10 @@ impl Outcome {
     }
 }
 
+/// Why a statistic of a [`Plan`] can sum the evidence of the plan's keys.
+const SAME_DEPTH: &str = "the statistic was made for keys of this depth";
+
 /// The sum of a statistic that was made for the depth of `sample`.
 pub(super) fn sum(statistic: &dyn Statistic, sample: Sample<'_>) -> i64 {
-    statistic.sum(sample).expect("the statistic was made for keys of this depth")
+    statistic.sum(sample).expect(SAME_DEPTH)
 }
