@@ -1,21 +1,91 @@
-//! Finds SynthID-style watermarks in text.
+//! Finds SynthID-style watermarks in text, and marks the output of any sampler.
 //!
-//! The way from a key file to a verdict: a [`scheme::Key`] gives a keyed function, text becomes token ids, ids become
-//! g-values, a statistic counts them, and its p-value decides. [`Detector`] goes that way in one call:
+//! A key marks a text while a language model writes it. This crate says whether a text carries the mark of a key, from
+//! the text alone: no model is needed, and a page of text takes about a millisecond.
 //!
-//! ```no_run
+//! ```
 //! # #[cfg(feature = "text")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use wmdetect::{Detector, scheme::Key, text::Tokenizer};
+//! use wmdetect::{Detector, Key, Tokenizer, Verdict};
 //!
-//! let detector = Detector::new(Key::read("k.bin")?, Tokenizer::open("tokenizer.json")?)?;
-//! let report = detector.score("some text")?;
-//! assert_eq!(report.verdict.name(), "too_short");
+//! let key = Key::from_bytes(&[7; 32], "an example")?; // yours: Key::read("k.bin")?
+//! let detector = Detector::new(key, Tokenizer::of_default_model())?; // yours: Tokenizer::open("gemma-2-2b-it")?
+//! let report = detector.score(&std::fs::read_to_string("examples/marked.txt")?)?;
+//!
+//! assert_eq!(report.verdict, Verdict::Watermarked);
+//! assert!(report.p_value.unwrap() < 1e-60);
 //! # Ok(())
 //! # }
 //! # #[cfg(not(feature = "text"))]
 //! # fn main() {}
 //! ```
+//!
+//! # What p means
+//!
+//! [`Report::p_value`] is the probability that a text which does not depend on the key scores as high or higher. A text is
+//! [`Watermarked`](Verdict::Watermarked) if p is at most the false positive rate of the detector, 0.001 unless
+//! [`fpr`](detect::DetectorBuilder::fpr) sets another. p is not the probability that the text is unmarked, and 1 − p is
+//! not the probability that it is marked. [`TooShort`](Verdict::TooShort) means that even a marked text of that length is
+//! often missed. [`Report::p_kind`] says whether p is exact, an upper bound, or approximate.
+//!
+//! # Questions
+//!
+//! Each takes an [`Input`]: text, the bytes of a file, token ids or a reader, alone or
+//! [after a prompt](Input::after_prompt).
+//!
+//! | question | answer |
+//! |---|---|
+//! | [`Detector::score`] | does the text carry the mark, and how sure is that? |
+//! | [`Detector::segments`] | which passages carry it? |
+//! | [`Detector::attribute`] | which keys of a ring marked it? |
+//! | [`Detector::explain`] | what does each token add? |
+//!
+//! ```
+//! # #[cfg(feature = "text")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::fs::File;
+//! use wmdetect::{Detector, Input, Key, Keyring, Method, Tokenizer};
+//!
+//! let keys = Keyring::new(vec![Key::from_bytes(&[7; 32], "ours")?, Key::generate(30, 5)?])?; // or Keyring::open("keys")?
+//! let detector = Detector::builder(keys)
+//!     .tokenizer(Tokenizer::of_default_model())
+//!     .method(Method::Llr)
+//!     .fpr(1e-6)
+//!     .build()?;
+//!
+//! // Bytes need not be UTF-8, and a reader may be longer than the memory.
+//! let report = detector.score(Input::reader(File::open("examples/marked.txt")?))?;
+//! assert_eq!(report.keys_tried, Some(2)); // p is corrected for both
+//!
+//! // Another rate for one request: the keys and the tokenizer are shared, nothing is derived again.
+//! let strict = detector.with_fpr(1e-9)?;
+//! assert_eq!(strict.score(Input::bytes(b"caf\xe9"))?.warnings[1].message, "the text is not UTF-8; what is not was replaced by U+FFFD");
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "text"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Threads
+//!
+//! A [`Detector`] is `Send` and `Sync`. Make one and share it, or clone it, which is cheap. No question starts a thread.
+//!
+//! # Errors
+//!
+//! Building a detector returns a [`DetectError`] if a key belongs to another tokenizer, a rate is not between 0 and 1, or a
+//! file cannot be read. A question returns one if the input cannot be tokenized or read. A text that is empty, too short or
+//! not UTF-8 is not an error: its report says so, with [`Warning`](report::Warning)s that have codes for programs.
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! |---|---|
+//! | none | keys, g-values, marking, all statistics; token ids in, reports out |
+//! | `text` | [`Tokenizer`], normalisation, text, bytes and readers as input |
+//! | `threads` | calibration and fitting on all processors |
+//! | `cli` (default) | the program `wmdetect` |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod atomic_file;
 pub mod calibration;

@@ -67,28 +67,28 @@ impl Detector {
         Self { normaliser, ..self.clone() }
     }
 
-    /// The rate at which unmarked texts may be called watermarked.
+    /// Returns the share of unmarked texts that may be called watermarked.
     pub fn fpr(&self) -> f64 {
         self.fpr
     }
 
-    /// The statistic that decides.
+    /// Returns which statistic decides.
     pub fn method(&self) -> Method {
         self.plans.of(&self.keys[0]).statistic.method()
     }
 
-    /// What does not count, if anything is ignored.
+    /// Returns the n-grams that do not count, if any are ignored.
     pub fn ignore_list(&self) -> Option<&IgnoreList> {
         self.ignore.as_deref()
     }
 
-    /// What splits the texts; a detector for token ids has none.
+    /// Returns what splits the texts. A detector for token ids has none.
     #[cfg(feature = "text")]
     pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
         self.tokenizer.as_ref()
     }
 
-    /// The public id of each key, and its label or its file's name if it has one.
+    /// Returns the public id of each key, and its label or its file's name if it has one.
     pub fn key_ids(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
         self.keys.iter().map(|entry| (entry.id.as_str(), entry.name.as_deref()))
     }

@@ -1,6 +1,6 @@
 //! The keys of a detector, ready for hashing, and what keys of one depth share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -42,15 +42,13 @@ impl Plans {
         decider: &Decider,
         known: Option<&Self>,
     ) -> Result<Self, DetectError> {
-        let mut plans = BTreeMap::new();
-        for depth in entries.iter().map(|entry| entry.prf.scheme().depth()) {
-            if !plans.contains_key(&depth) {
-                let known = known.and_then(|plans| plans.0.get(&depth));
-                let weighted_mean = known.map(|plan| Arc::clone(&plan.weighted_mean));
-                plans.insert(depth, Plan::new(depth, weighted_mean, decider)?);
-            }
-        }
-        Ok(Self(plans))
+        let depths: BTreeSet<usize> = entries.iter().map(|entry| entry.prf.scheme().depth()).collect();
+        let plan = |depth| {
+            let known = known.and_then(|plans| plans.0.get(&depth));
+            let weighted_mean = known.map(|plan| Arc::clone(&plan.weighted_mean));
+            Ok((depth, Plan::new(depth, weighted_mean, decider)?))
+        };
+        Ok(Self(depths.into_iter().map(plan).collect::<Result<_, DetectError>>()?))
     }
 
     pub(super) fn of(&self, entry: &Entry) -> &Plan {

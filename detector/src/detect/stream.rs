@@ -164,7 +164,7 @@ mod tests {
         let mut list = IgnoreList::new([5]);
         list.add_text("the river went down to the old house again", &tokenizer).unwrap();
         let detector = Detector::builder(key(1)).tokenizer(tokenizer).ignore(list).build().unwrap();
-        let words: String = (0..40).map(|i| format!("word{i} light{i} ")).collect();
+        let words = (0..40).map(|i| format!("word{i} light{i}")).collect::<Vec<_>>().join(" ");
         let text = format!("{words}\nthe river went down to the old house again\n{words}");
         let whole = detector.score(&text).unwrap();
         assert!(whole.ignored_tokens.unwrap() > 0);

@@ -30,7 +30,7 @@ pub struct KeyReport {
     pub p_kind: PKind,
 }
 
-/// What `wmdetect attribute` says of one text.
+/// What [`Detector::attribute`](crate::Detector::attribute) says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attribution {

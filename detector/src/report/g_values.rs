@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What `wmdetect gvalues` says of one text.
+/// What [`Detector::g_values`](crate::Detector::g_values) says of one text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GValues {

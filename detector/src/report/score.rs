@@ -6,23 +6,24 @@ use super::{Changes, Span, Warning};
 use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 
-/// What `wmdetect score` says of one text.
+/// What [`Detector::score`](crate::Detector::score) says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The key's scheme, such as `synthid-sha256`.
+    /// Name of the key's scheme, such as `synthid-sha256`.
     pub scheme: String,
-    /// The key's public id. With a keyring, of the key whose p is least.
+    /// Public id of the key, 16 hexadecimal digits. With a keyring, of the key whose p is least.
     pub key_id: String,
-    /// Name of the tokenizer that split the text; null where the input was token ids.
+    /// Name of the tokenizer that split the text; `None` if the input was token ids.
     pub tokenizer: Option<String>,
-    /// Tokens of the text, without any that a tokenizer adds.
+    /// Number of tokens of the text, without any that a tokenizer adds.
     pub tokens: u64,
-    /// Those that count: complete context, not seen before.
+    /// Number of tokens that count: their context is complete and has not come up before.
     pub scored_tokens: u64,
     /// Which statistic `score`, the p-value and the verdict belong to.
     pub detector: Method,
-    /// Its value over the scored tokens; null where there are none.
+    /// Value of that statistic over the scored tokens, `None` if there are none. Means are shares, 0.5 on average without
+    /// the mark. The likelihood ratio and the Bayesian detector have nats, mostly below 0 without the mark.
     pub score: Option<f64>,
     /// P(a score at least this high | the text does not depend on the key); null where nothing was scored, and never
     /// below the smallest normal `f64`. With a keyring, corrected for the number of keys.

@@ -29,7 +29,7 @@ pub struct Span {
     pub key_id: String,
 }
 
-/// What `wmdetect segments` says of one text.
+/// What [`Detector::segments`](crate::Detector::segments) says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SegmentsReport {

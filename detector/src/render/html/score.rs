@@ -31,7 +31,7 @@ pub fn score(texts: &[Scored]) -> String {
         put!(body, "<section id=\"t{i}\">\n");
         match text {
             Scored::Text { input, bytes, explanation } => {
-                one(&mut body, input, bytes.as_deref(), explanation)
+                one(&mut body, input, bytes.as_deref(), explanation);
             }
             Scored::Failed(row) => {
                 put!(body, "<h2>{}</h2>\n", Escaped(&row.input));
