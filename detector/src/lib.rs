@@ -89,6 +89,7 @@
 
 pub mod atomic_file;
 pub mod calibration;
+mod changes;
 pub mod detect;
 #[cfg(feature = "text")]
 pub mod gguf;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::DetectError;
 use super::keys::{Entry, Plan, Plans};
 use crate::ignore::IgnoreList;
+#[cfg(feature = "text")]
+use crate::report::Changes;
 use crate::report::Warning;
 use crate::statistics::{Decider, Method};
 #[cfg(feature = "text")]
-use crate::text::{Tokenizer, normalise::Normaliser};
+use crate::text::{Encoded, Tokenizer, normalise::Normaliser};
 
 /// The false positive rate of a detector that was told none.
 pub const DEFAULT_FPR: f64 = 0.001;
@@ -95,6 +97,17 @@ impl Detector {
 
     pub(super) fn plan(&self, entry: &Entry) -> &Plan {
         self.plans.of(entry)
+    }
+
+    /// Normalises and tokenizes a text, or a block of one.
+    #[cfg(feature = "text")]
+    pub(super) fn encode(&self, bytes: &[u8]) -> Result<(Encoded, Changes), DetectError> {
+        Ok(self.normaliser.encode(self.needed_tokenizer()?, bytes)?)
+    }
+
+    #[cfg(feature = "text")]
+    pub(super) fn needed_tokenizer(&self) -> Result<&Tokenizer, DetectError> {
+        self.tokenizer.as_deref().ok_or(DetectError::NoTokenizer)
     }
 }
 

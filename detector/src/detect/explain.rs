@@ -31,7 +31,6 @@ impl Reading<'_, '_> {
         let ids = self.tokens.ids.iter().enumerate();
         let mut tokens: Vec<TokenEvidence> =
             ids.map(|(t, &id)| TokenEvidence { evidence: evidence(t), ..TokenEvidence::new(id) }).collect();
-        #[cfg(feature = "text")]
         if let Some(text) = &self.tokens.text {
             for (token, offsets) in tokens.iter_mut().zip(&text.offsets) {
                 token.bytes = offsets.clone();

@@ -1,7 +1,6 @@
 //! One text under every key of a detector.
 
 use std::borrow::Cow;
-#[cfg(feature = "text")]
 use std::ops::Range;
 
 use super::input::{Content, Prompt};
@@ -10,7 +9,6 @@ use super::keys::Entry;
 use super::stream::Stream;
 use super::tally::{Outcome, Tally};
 use super::{DetectError, Detector, Input};
-#[cfg(feature = "text")]
 use crate::report::Changes;
 use crate::scheme::TextGValues;
 
@@ -20,12 +18,11 @@ pub(super) struct Tokens<'a> {
     /// The prompt's; none if it is not known.
     pub prompt: Cow<'a, [u32]>,
     /// Where they came from, unless the input was token ids.
-    #[cfg(feature = "text")]
     pub text: Option<Text>,
 }
 
 /// The text that token ids came from.
-#[cfg(feature = "text")]
+#[cfg_attr(not(feature = "text"), expect(dead_code, reason = "only text has one"))]
 pub(super) struct Text {
     /// For each token the bytes of the original that it covers.
     pub offsets: Vec<Range<usize>>,
@@ -55,6 +52,19 @@ pub(super) struct Best {
     pub values: TextGValues,
 }
 
+impl Tokens<'_> {
+    /// What was changed in the text; `None` if the input was token ids.
+    pub(super) fn changes(&self) -> Option<Changes> {
+        self.text.as_ref().map(|text| text.changes)
+    }
+
+    /// The bytes of the original text that some of the tokens cover; `None` if the input was token ids.
+    pub(super) fn bytes(&self, tokens: &Range<usize>) -> Option<[u64; 2]> {
+        let covered = self.text.as_ref()?.offsets.get(tokens.clone())?;
+        Some([covered.first()?.start as u64, covered.last()?.end as u64])
+    }
+}
+
 impl Detector {
     /// Cuts the input into tokens, unless it is a reader.
     pub(super) fn open<'a>(&self, input: Input<'a>) -> Result<Source<'a>, DetectError> {
@@ -66,12 +76,7 @@ impl Detector {
             Prompt::Text(text) => Cow::Owned(self.needed_tokenizer()?.encode(text)?.ids),
         };
         Ok(match input.content {
-            Content::Tokens(ids) => Source::Whole(Tokens {
-                ids: Cow::Borrowed(ids),
-                prompt,
-                #[cfg(feature = "text")]
-                text: None,
-            }),
+            Content::Tokens(ids) => Source::Whole(Tokens { ids: Cow::Borrowed(ids), prompt, text: None }),
             #[cfg(feature = "text")]
             Content::Bytes(bytes) => {
                 let (encoded, changes) = self.encode(bytes)?;
@@ -97,17 +102,6 @@ impl Detector {
             #[cfg(feature = "text")]
             Source::Stream(_) => Err(DetectError::NeedsWholeText { what }),
         }
-    }
-
-    /// Normalises and tokenizes a text, or a block of one.
-    #[cfg(feature = "text")]
-    pub(super) fn encode(&self, bytes: &[u8]) -> Result<(crate::text::Encoded, Changes), DetectError> {
-        Ok(self.normaliser.encode(self.needed_tokenizer()?, bytes)?)
-    }
-
-    #[cfg(feature = "text")]
-    fn needed_tokenizer(&self) -> Result<&crate::text::Tokenizer, DetectError> {
-        self.tokenizer.as_deref().ok_or(DetectError::NoTokenizer)
     }
 
     /// Scores the text under each key. At most two keys' values are in memory at once.

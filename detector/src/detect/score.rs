@@ -1,6 +1,6 @@
 //! Is a text marked?
 
-use super::reading::{Reading, Source, Tokens};
+use super::reading::{Reading, Source};
 #[cfg(feature = "text")]
 use super::stream::Stream;
 use super::tally::Outcome;
@@ -141,16 +141,6 @@ impl Detector {
             let _ = changes;
             None
         }
-    }
-}
-
-impl Tokens<'_> {
-    /// What was changed in the text; `None` if the input was token ids.
-    pub(super) fn changes(&self) -> Option<Changes> {
-        #[cfg(feature = "text")]
-        return self.text.as_ref().map(|text| text.changes);
-        #[cfg(not(feature = "text"))]
-        None
     }
 }
 

@@ -42,7 +42,7 @@ impl Detector {
     /// The passages that one key of the detector finds, at the detector's rate divided by the number of its keys.
     pub(super) fn spans(&self, entry: &Entry, values: &TextGValues, tokens: &Tokens<'_>) -> Vec<Span> {
         let span = |passage: Passage| Span {
-            bytes: tokens.bytes(&passage),
+            bytes: tokens.bytes(&passage.tokens),
             tokens: [passage.tokens.start as u64, passage.tokens.end as u64],
             scored_tokens: passage.scored_tokens as u64,
             score: passage.score,
@@ -53,21 +53,5 @@ impl Detector {
         };
         let found = passages(values, &tokens.ids, entry.p_kind(), self.fpr, self.keys.len());
         found.into_iter().map(span).collect()
-    }
-}
-
-impl Tokens<'_> {
-    /// The bytes of the original text that a passage covers; `None` if the input was token ids.
-    fn bytes(&self, passage: &Passage) -> Option<[u64; 2]> {
-        #[cfg(feature = "text")]
-        return {
-            let covered = self.text.as_ref()?.offsets.get(passage.tokens.clone())?;
-            Some([covered.first()?.start as u64, covered.last()?.end as u64])
-        };
-        #[cfg(not(feature = "text"))]
-        {
-            let _ = passage;
-            None
-        }
     }
 }

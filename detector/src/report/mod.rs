@@ -3,7 +3,6 @@
 
 mod attribution;
 mod calibration;
-mod changes;
 mod explanation;
 mod g_values;
 mod row;
@@ -12,13 +11,13 @@ mod segments;
 
 pub use attribution::{Attribution, KeyReport};
 pub use calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
-pub use changes::Changes;
 pub use explanation::{Explanation, LEVELS, Piece, TokenEvidence};
 pub use g_values::GValues;
 pub use row::{Failure, Row};
 pub use score::{Report, Scores};
 pub use segments::{SegmentsReport, Span};
 
+pub use crate::changes::Changes;
 pub use crate::warning::{Warning, WarningCode};
 
 /// Version of the JSON objects. It rises when a field is removed or changes its meaning, not when one is added, so a reader

@@ -37,7 +37,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{Encoded, TextError, Tokenizer};
-pub use crate::report::Changes;
+pub use crate::changes::Changes;
 use map::{Map, Pass};
 
 /// Which changes are undone without being asked for by name.
