@@ -22,7 +22,6 @@ pub(super) struct Tokens<'a> {
 }
 
 /// The text that token ids came from.
-#[cfg_attr(not(feature = "text"), expect(dead_code, reason = "only text has one"))]
 pub(super) struct Text {
     /// For each token the bytes of the original that it covers.
     pub offsets: Vec<Range<usize>>,
@@ -92,6 +91,7 @@ impl Detector {
     }
 
     /// As [`open`](Self::open), for a question that needs all of the text.
+    #[cfg_attr(not(feature = "text"), expect(unused_variables, reason = "without text there are no readers"))]
     pub(super) fn whole<'a>(
         &self,
         input: impl Into<Input<'a>>,

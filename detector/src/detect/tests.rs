@@ -279,6 +279,7 @@ fn every_question_knows_the_prompt() {
     assert_eq!(explained.tokens.iter().filter(|token| token.counts()).count() as u64, scored);
 }
 
+#[cfg(feature = "text")]
 #[test]
 fn text_without_a_tokenizer_is_refused() {
     let detector = of(key(1));

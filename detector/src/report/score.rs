@@ -41,7 +41,8 @@ pub struct Report {
     /// What the reader should know before trusting the above.
     #[serde(flatten, with = "crate::warning")]
     pub warnings: Vec<Warning>,
-    /// The marked passages, as [`SegmentsReport`](super::SegmentsReport) has them, of the key named here; absent where there are none.
+    /// The marked passages of the key named here, as in [`SegmentsReport`](super::SegmentsReport); absent in JSON where there
+    /// are none. The report on a reader has none: they need the whole text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
     /// How many keys a keyring had; absent for a single key.
