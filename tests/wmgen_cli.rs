@@ -209,9 +209,11 @@ fn keys_are_private_and_never_overwritten() {
 
     ok(&run(dir.path(), &["key", "derive", "k.bin", "t.bin", "--label", "acme"]));
     let show = |name| ok(&run(dir.path(), &["key", "show", name, "--json"]));
-    let shown: serde_json::Value = serde_json::from_str(&show("t.bin")).unwrap();
-    assert_ne!(shown["key_id"], serde_json::from_str::<serde_json::Value>(&show("k.bin")).unwrap()["key_id"]);
-    assert_eq!(shown["scheme"], "synthid-sha256");
+    let shown = |name| serde_json::from_str::<ShownKey>(&show(name)).unwrap();
+    let (master, derived) = (shown("k.bin"), shown("t.bin"));
+    assert_ne!(derived.key_id, master.key_id);
+    assert_eq!((&*derived.scheme, derived.depth, derived.ngram_len), ("synthid-sha256", 30, 5));
+    assert_eq!(master.tokenizer.unwrap().fingerprint, derived.tokenizer.unwrap().fingerprint);
 
     let config = r#"{"keys": [987654321, -5, 17], "ngram_len": 4, "debug_mode": false}"#;
     std::fs::write(dir.path().join("c.json"), config).unwrap();
@@ -237,14 +239,13 @@ fn keys_are_private_and_never_overwritten() {
 fn perplexity_and_inspect() {
     let (dir, _) = with_key();
     std::fs::write(dir.path().join("t.txt"), "the sea was an old friend").unwrap();
-    let text: serde_json::Value =
+    let text: Perplexity =
         serde_json::from_str(&ok(&run(dir.path(), &["perplexity", "t.txt", "--model", MODEL, "--json"])))
             .unwrap();
-    let logprobs = text["token_logprobs"].as_array().unwrap();
-    assert_eq!(logprobs.len(), text["tokens"].as_u64().unwrap() as usize);
-    let mean = -logprobs.iter().map(|p| p.as_f64().unwrap()).sum::<f64>() / logprobs.len() as f64;
-    assert!((mean - text["mean_nll"].as_f64().unwrap()).abs() < 1e-12);
-    assert!((mean.exp() - text["perplexity"].as_f64().unwrap()).abs() < 1e-9);
+    assert_eq!(text.token_logprobs.len(), text.tokens);
+    let mean = -text.token_logprobs.iter().sum::<f64>() / text.tokens as f64;
+    assert!((mean - text.mean_nll).abs() < 1e-12);
+    assert!((mean.exp() - text.perplexity).abs() < 1e-9);
 
     // `<bos>` goes in front once, whether the caller put it there or not.
     std::fs::write(dir.path().join("a.json"), "[2, 100, 101]").unwrap();
@@ -254,9 +255,10 @@ fn perplexity_and_inspect() {
     std::fs::write(dir.path().join("c.json"), "[100, 512]").unwrap();
     refused(&run(dir.path(), &["perplexity", "c.json", "--model", MODEL, "--tokens"]), "512");
 
-    let model: serde_json::Value =
+    let model: Inspected =
         serde_json::from_str(&ok(&run(dir.path(), &["inspect", MODEL, "--json"]))).unwrap();
-    assert_eq!((&model["architecture"], &model["window"]), (&"gemma2".into(), &8.into()));
+    assert_eq!((&*model.architecture, model.window), ("gemma2", Some(8)));
+    assert_eq!(model.parameters, model.formats.values().map(|format| format.numbers).sum::<u64>());
 }
 
 #[cfg(unix)]
@@ -294,7 +296,7 @@ fn bench_measures_random_weights() {
     let args =
         ["bench", "--shape", "tiny", "--quant", "q8_0", "--prefill", "8", "--decode", "8", "--depth", "0,70"];
     let more = ["--batch", "1,3", "--repetitions", "2", "--write-gguf", "r.gguf", "--json"];
-    let report: wmgen::bench::BenchReport =
+    let report: BenchReport =
         serde_json::from_str(&ok(&run(dir.path(), &[&args[..], &more].concat()))).unwrap();
     assert_eq!((report.model.format.as_str(), report.model.random, report.depths.len()), ("q8_0", true, 2));
     for depth in report.depths {
@@ -310,6 +312,21 @@ fn bench_measures_random_weights() {
     refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--depth", "505"]), "512");
     refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--batch", "1,0"]), "--batch");
     refused(&run(dir.path(), &["bench"]), "--shape");
+}
+
+#[test]
+fn training_says_what_it_came_to() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("t.txt"), include_str!("../docs/statistics.md")).unwrap();
+    let train = "train t.txt --output m --steps 2 --vocab 350 --hidden 32 --layers 2 --heads 2 --kv-heads 1 \
+                 --head-dim 16 --intermediate 64 --window 8 --context 16 --batch 2 --micro-batch 1 --eval-every 1 \
+                 --eval-rows 1";
+    ok(&run(dir.path(), &train.split_whitespace().collect::<Vec<_>>()));
+    let json = std::fs::read_to_string(dir.path().join("m/training.json")).unwrap();
+    let report: Training = serde_json::from_str(&json).unwrap();
+    assert_eq!((report.steps, report.tokens, report.settings.steps), (2, 64, 2));
+    assert_eq!((report.points.last().unwrap().step, report.changes.len()), (2, 0));
+    assert!((report.held_out.exp() - report.perplexity).abs() < 1e-9);
 }
 
 #[test]

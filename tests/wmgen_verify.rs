@@ -7,10 +7,10 @@ use std::process::Output;
 use support::*;
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
-use wmgen::verify::{SamplingSource, VerifyReport};
+use wmgen::verify::SamplingSource;
 
 fn verified(output: &Output) -> Vec<VerifyReport> {
-    ok(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    rows(output)
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn verify_finds_the_mark_of_a_receipt() {
     assert_eq!(found.len(), 2);
     for (line, (found, made)) in found.iter().zip(&made).enumerate() {
         assert_eq!(found.input, format!("r.jsonl:{}", line + 1));
-        assert_eq!(found.verdict, Verdict::Watermarked, "{found:?}");
+        assert_eq!((found.verdict, &*found.detector), (Verdict::Watermarked, "exact_ratio"), "{found:?}");
         assert_eq!((found.p_kind, found.sampling.source), (PKind::Conservative, SamplingSource::Receipt));
         assert_eq!((found.sampling.top_k, &found.sampling.temperatures[..]), (50, &[0.8][..]));
         assert_eq!(found.prompt_tokens, made.prompt_tokens.len() as u64);
@@ -81,9 +81,9 @@ fn verify_reads_texts_and_refuses_what_decides_nothing() {
     std::fs::write(dir.path().join("a.txt"), "the sea was an old friend of the lighthouse\n").unwrap();
     std::fs::write(dir.path().join("b.txt"), "").unwrap();
     std::fs::write(dir.path().join("c.json"), "[100, 512]").unwrap();
-    let rows = verify(&["a.txt", "none.txt", "b.txt", "--json"]);
-    assert_eq!(rows.status.code(), Some(1));
-    let rows: Vec<serde_json::Value> = String::from_utf8(rows.stdout)
+    let output = verify(&["a.txt", "none.txt", "b.txt", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let rows: Vec<serde_json::Value> = String::from_utf8(output.stdout)
         .unwrap()
         .lines()
         .map(|row| serde_json::from_str(row).unwrap())

@@ -2,12 +2,15 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file takes what it needs")]
 
+mod json;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde::Deserialize;
 use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::text::Tokenizer;
+
+pub use json::*;
 
 pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
 pub const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2/tokenizer.json");
@@ -52,63 +55,15 @@ pub fn fixed_key(number: u8) -> Key {
     Key::from_bytes(&[number; 32], "a fixed key").unwrap()
 }
 
-/// The JSON contract: an added, renamed or missing field fails here.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Report {
-    pub schema_version: u32,
-    pub text: String,
-    pub tokens: Vec<u32>,
-    pub prompt_tokens: Vec<u32>,
-    pub finish_reason: String,
-    pub watermark: Watermark,
-    pub sampling: Sampling,
-    pub model: Model,
-    pub timing: Timing,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Watermark {
-    pub applied: bool,
-    pub scheme: Option<String>,
-    pub key_id: Option<String>,
-    pub ngram_len: Option<usize>,
-    pub depth: Option<usize>,
-    pub marked_tokens: usize,
-    pub repeated_contexts: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sampling {
-    pub temperature: f64,
-    pub top_k: usize,
-    pub top_p: f64,
-    pub repeat_penalty: f64,
-    pub seed: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    pub name: String,
-    pub fingerprint: String,
-    pub dtype: String,
-    pub softcap: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(clippy::struct_field_names)]
-pub struct Timing {
-    pub prefill_s: f64,
-    pub decode_s: f64,
-    pub tokens_per_s: Option<f64>,
-}
-
-pub fn reports(output: &Output) -> Vec<Report> {
+/// The JSON lines of a run.
+#[track_caller]
+pub fn rows<T: serde::de::DeserializeOwned>(output: &Output) -> Vec<T> {
     ok(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[track_caller]
+pub fn reports(output: &Output) -> Vec<Report> {
+    rows(output)
 }
 
 /// Share of ones among the g-bits at the positions that the detector counts, as a z-score under the fair-coin null.
