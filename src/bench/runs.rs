@@ -1,5 +1,6 @@
 //! The runs at one depth.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
@@ -7,8 +8,9 @@ use rand_chacha::ChaCha12Rng;
 use wmdetect::scheme::{Key, PositionKind, Watermark};
 
 use super::{BenchDecode, BenchDepth, BenchError, Settings, Spread};
+use crate::engine::{Next, Request, Sequence};
 use crate::model::{Cache, Gemma};
-use crate::sample::{Draw, Mark, Sampler};
+use crate::sample::Sampler;
 
 pub(super) struct Bench<'a> {
     model: &'a Gemma,
@@ -44,13 +46,6 @@ impl Runs {
             mark_share: mark * marked.median,
         }
     }
-}
-
-/// A sequence that grows.
-struct Sequence {
-    token: u32,
-    mark: Mark,
-    draw: Draw,
 }
 
 impl<'a> Bench<'a> {
@@ -114,34 +109,33 @@ impl<'a> Bench<'a> {
         let Settings { sampling, decode, .. } = self.settings;
         let mut forks = (0..count).map(|_| before.fork()).collect::<Result<Vec<Cache>, _>>()?;
         let mut caches: Vec<&mut Cache> = forks.iter_mut().collect();
-        let watermark = with_mark.then_some(&self.watermark);
-        let marks: Vec<Mark> = (0..count).map(|_| Mark::start(watermark, &[])).collect();
-        let first = self.tokens(count);
-        let mut sequences: Vec<Sequence> = (0u64..)
-            .zip(first)
-            .zip(marks)
-            .map(|((i, token), mark)| Sequence { token, mark, draw: Draw::new(sampling.seed, i) })
-            .collect();
+        let request = Arc::new(Request {
+            max_tokens: usize::MAX,
+            sampling: *sampling,
+            watermark: with_mark.then(|| self.watermark.clone()),
+            ..Request::new(Vec::new())
+        });
+        let mut sequences: Vec<Sequence> =
+            (0..count as u64).map(|i| Sequence::new(Arc::clone(&request), i)).collect();
+        let mut tokens = self.tokens(count);
         let start = Instant::now();
         for _ in 0..*decode {
-            let tokens: Vec<u32> = sequences.iter().map(|sequence| sequence.token).collect();
-            let logits = self.model.step(&tokens, &mut caches)?;
-            logits.read(|rows| -> Result<(), BenchError> {
-                for (i, sequence) in sequences.iter_mut().enumerate() {
-                    let begin = Instant::now();
-                    let candidates = self.sampler.distribution(sampling, rows.row(i), &[])?;
-                    let shaped = Instant::now();
-                    let position = sequence.mark.apply(candidates);
-                    let marked = Instant::now();
-                    sequence.token = sequence.draw.token(candidates);
-                    let drawn = Instant::now();
-                    sequence.mark.push(sequence.token);
-                    let end = Instant::now();
+            self.model.step(&tokens, &mut caches)?.read(|rows| -> Result<(), BenchError> {
+                for (i, (sequence, token)) in sequences.iter_mut().zip(&mut tokens).enumerate() {
+                    // When the token began, and when its stages ended.
+                    let mut times = [Instant::now(); 5];
+                    let next = sequence.next_in_stages(&mut self.sampler, rows.row(i), |stage| {
+                        times[stage as usize + 1] = Instant::now();
+                    })?;
+                    let (Next::Token(drawn) | Next::Last(drawn)) = next else { continue };
+                    *token = drawn.id;
+                    let [shaping, marking, drawing, keeping] =
+                        std::array::from_fn(|i| (times[i + 1] - times[i]).as_secs_f64());
                     if with_mark {
-                        runs.sampling.push(((shaped - begin) + (drawn - marked)).as_secs_f64());
+                        runs.sampling.push(shaping + drawing);
                     }
-                    if position == Some(PositionKind::Marked) {
-                        runs.mark.push(((marked - shaped) + (end - drawn)).as_secs_f64());
+                    if drawn.position == Some(PositionKind::Marked) {
+                        runs.mark.push(marking + keeping);
                     }
                 }
                 Ok(())

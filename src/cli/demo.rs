@@ -5,7 +5,6 @@ mod page;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -14,12 +13,11 @@ use wmdetect::Detector;
 use wmdetect::atomic_file;
 use wmdetect::render::{html, terminal};
 use wmdetect::report::Explanation;
-use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, Watermark};
+use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key};
 use wmdetect::statistics::PValue;
-use wmgen::engine::{Engine, Event, Options, Progress, Request};
-use wmgen::model::CHUNK;
+use wmgen::respond::{Event, KeyMark, Options};
 use wmgen::sample::Sampling;
-use wmgen::text::{plain_prompt, stop_ids};
+use wmgen::text::Prompt;
 
 use super::args::{ColorArg, DemoArgs};
 use super::model::Loaded;
@@ -61,7 +59,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
          texts, knowing the key but not how they were made.",
         loaded.name
     );
-    let detector = Detector::new(key, Arc::new(loaded.tokenizer))?;
+    let detector = Detector::new(key, loaded.tokenizer)?;
     let shown = [("with the mark", marked), ("without", unmarked)].map(|(heading, text)| {
         detector.explain(&text).map(|explanation| Shown { heading, text, explanation })
     });
@@ -94,30 +92,23 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
 
 /// The prompt's continuation, as `wmgen generate` writes it by default.
 fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> Result<String> {
-    let Loaded { model, tokenizer, .. } = loaded;
-    let mut stop_ids = stop_ids(tokenizer);
-    stop_ids.extend(&model.config().eos);
-    let request = Request {
+    let mut responder = loaded.responder(1);
+    let options = Options {
         max_tokens: args.max_tokens,
         sampling: Sampling { seed, ..Sampling::default() },
-        watermark: key.map(|key| Watermark::new(key.prf())),
-        stop_ids,
-        ..Request::new(plain_prompt(tokenizer, &args.prompt)?)
+        mark: key.map(KeyMark::new),
+        ..Options::default()
     };
-    // As `wmgen generate` reads a prompt.
-    let options = Options { slice: CHUNK, cache_bytes: usize::MAX, ..Options::default() };
-    let mut engine = Engine::new(model.clone(), options);
-    engine.submit(request)?;
-    let (mut ids, mut events) = (Vec::new(), Vec::new());
-    while engine.step(&mut events) == Progress::Running {}
-    for event in events {
+    responder.submit(&Prompt::Text(args.prompt.clone()), &options)?;
+    let mut text = String::new();
+    for (_, event) in responder {
         match event {
-            Event::Token { token, .. } => ids.push(token.id),
-            Event::Failed { error, .. } => return Err(error.into()),
-            _ => {}
+            Event::Piece(piece) => text.push_str(&piece.text),
+            Event::Failed(error) => return Err(error.into()),
+            Event::Finished(_) => {}
         }
     }
-    Ok(tokenizer.decode(&ids))
+    Ok(text)
 }
 
 /// What to try next, with the paths of this run.

@@ -2,21 +2,34 @@
 
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use wmdetect::shell;
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
-use wmgen::model::{DType, Gemma, LoadOptions, Summary};
+use wmgen::engine::{self, Engine};
+use wmgen::model::{CHUNK, DType, Gemma, LoadOptions, Summary};
+use wmgen::respond::{ModelInfo, Responder};
 
 use super::args::{DtypeArg, ModelArgs};
 
 /// A model, its tokenizer, and the name that it was asked for by.
 pub(super) struct Loaded {
     pub model: Gemma,
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     pub name: String,
+}
+
+impl Loaded {
+    /// Answers prompts in this thread; at most `together` texts share a pass over the weights.
+    pub(super) fn responder(&self, together: usize) -> Responder<Gemma> {
+        // Prompts in the model's own chunks, so that a text does not depend on how its prompt is cut.
+        let options = engine::Options { together, slice: CHUNK, cache_bytes: usize::MAX, prefix_bytes: 0 };
+        let info = ModelInfo::new(&self.model, &self.name, Arc::clone(&self.tokenizer));
+        Responder::new(Engine::new(self.model.clone(), options), info)
+    }
 }
 
 /// Where a model comes from.
@@ -133,6 +146,6 @@ impl ModelArgs {
         }
         // A hub id is a better name than its commit's directory.
         let name = self.model.clone().filter(|model| !Path::new(model).exists());
-        Ok(Loaded { model, tokenizer, name: name.unwrap_or_else(|| place.name()) })
+        Ok(Loaded { model, tokenizer: Arc::new(tokenizer), name: name.unwrap_or_else(|| place.name()) })
     }
 }

@@ -1,5 +1,99 @@
-//! From a prompt to a text and its [`Receipt`].
+//! Text in, pieces of text and receipts out.
+//!
+//! A [`Responder`] answers prompts in the caller's thread; a [`Client`] has them answered by an engine on a thread of its
+//! own. Both turn the engine's tokens into [`Piece`]s of complete characters, end a text at a stop string, count the
+//! marked tokens, and give a [`Receipt`] for each text when all texts of its prompt are complete.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use wmgen::engine::{self, Engine};
+//! use wmgen::respond::{Event, KeyMark, ModelInfo, Options, Responder};
+//! use wmgen::text::Prompt;
+//! # fn show(
+//! #     model: wmgen::model::Gemma, tokenizer: wmdetect::text::Tokenizer, key: wmdetect::scheme::Key,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let info = ModelInfo::new(&model, "gemma-2-2b-it", Arc::new(tokenizer));
+//! let mut responder = Responder::new(Engine::new(model, engine::Options::default()), info);
+//! let options = Options { mark: Some(KeyMark::new(&key)), ..Options::default() };
+//! responder.submit(&Prompt::Text("The old lighthouse".into()), &options)?;
+//! for (_, event) in &mut responder {
+//!     match event {
+//!         Event::Piece(piece) => print!("{}", piece.text),
+//!         Event::Finished(receipts) => println!("\n{} tokens are marked", receipts[0].watermark.marked_tokens),
+//!         Event::Failed(error) => eprintln!("error: {error}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+mod answer;
+mod client;
+mod draft;
+mod model_info;
+mod options;
 mod receipt;
+mod responder;
+#[cfg(test)]
+mod tests;
 
+pub use client::{Client, Responses};
+pub use model_info::ModelInfo;
+pub use options::{KeyMark, Options};
 pub use receipt::{ModelReceipt, Receipt, ReceiptError, Timing, WatermarkReceipt};
+pub use responder::Responder;
+
+use crate::engine::worker::SubmitError;
+use crate::engine::{Failure, FinishReason, RequestError, Token};
+use crate::text::PromptError;
+
+/// What becomes of a prompt. The last event is [`Finished`](Self::Finished) or [`Failed`](Self::Failed).
+#[derive(Debug)]
+pub enum Event {
+    /// A text has grown or ended.
+    Piece(Piece),
+    /// All texts are complete: one receipt for each, in their order.
+    Finished(Vec<Receipt>),
+    /// A text failed, and the prompt's other texts with it.
+    Failed(RespondError),
+}
+
+/// The next part of a text: one token, or what was held back until the end. The parts together are the text.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Which of the prompt's texts, from 0.
+    pub sequence: usize,
+    /// Complete characters, possibly none. They are never taken back.
+    pub text: String,
+    /// The token. None where the text ended without one.
+    pub token: Option<Token>,
+    /// Why the text ended with this piece. None if it goes on.
+    pub finished: Option<FinishReason>,
+}
+
+/// Errors from answering a prompt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RespondError {
+    /// The prompt has no ids.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The engine does not take the request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The engine failed on the way.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The engine's thread has ended.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+impl From<SubmitError> for RespondError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Request(error) => Self::Request(error),
+            _ => Self::Stopped,
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! From token ids to text while they come.
 
+use std::sync::Arc;
+
 use wmdetect::text::{Tokenizer, Utf8Stream};
 
 /// Turns ids into text one at a time and never gives out half a character.
@@ -9,7 +11,7 @@ use wmdetect::text::{Tokenizer, Utf8Stream};
 ///
 /// ```no_run
 /// # use wmgen::text::StreamDecoder;
-/// # fn show(tokenizer: &wmdetect::text::Tokenizer, ids: &[u32]) -> String {
+/// # fn show(tokenizer: std::sync::Arc<wmdetect::text::Tokenizer>, ids: &[u32]) -> String {
 /// let mut decoder = StreamDecoder::new(tokenizer);
 /// let mut text: String = ids.iter().map(|&id| decoder.push(id)).collect();
 /// text += &decoder.finish();
@@ -17,14 +19,14 @@ use wmdetect::text::{Tokenizer, Utf8Stream};
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct StreamDecoder<'a> {
-    tokenizer: &'a Tokenizer,
+pub struct StreamDecoder {
+    tokenizer: Arc<Tokenizer>,
     utf8: Utf8Stream,
 }
 
-impl<'a> StreamDecoder<'a> {
+impl StreamDecoder {
     /// A decoder at the start of a text.
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+    pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
         Self { tokenizer, utf8: Utf8Stream::default() }
     }
 
@@ -53,10 +55,10 @@ mod tests {
 
     #[test]
     fn a_character_waits_for_its_last_byte() {
-        let tokenizer = tokenizer();
+        let tokenizer = Arc::new(tokenizer());
         let ids = tokenizer.encode("a😀é").unwrap().ids;
         assert_eq!(ids.len(), 7, "byte tokens");
-        let mut decoder = StreamDecoder::new(&tokenizer);
+        let mut decoder = StreamDecoder::new(Arc::clone(&tokenizer));
         let parts: Vec<String> = ids.iter().map(|&id| decoder.push(id)).collect();
         assert_eq!(parts, ["a", "", "", "", "😀", "", "é"]);
         assert_eq!(decoder.finish(), "");
@@ -73,15 +75,15 @@ mod tests {
             end in 0..60_usize,
         ) {
             thread_local! {
-                static TOKENIZER: Tokenizer = tokenizer();
+                static TOKENIZER: Arc<Tokenizer> = Arc::new(tokenizer());
             }
             TOKENIZER.with(|tokenizer| {
-                let mut decoder = StreamDecoder::new(tokenizer);
+                let mut decoder = StreamDecoder::new(Arc::clone(tokenizer));
                 let mut text: String = ids.iter().map(|&id| decoder.push(id)).collect();
                 text += &decoder.finish();
                 prop_assert_eq!(text, tokenizer.decode(&ids));
                 // What is out before the end stays as it is.
-                let mut decoder = StreamDecoder::new(tokenizer);
+                let mut decoder = StreamDecoder::new(Arc::clone(tokenizer));
                 let head: String = ids.iter().take(end).map(|&id| decoder.push(id)).collect();
                 prop_assert!(tokenizer.decode(&ids).starts_with(&head));
                 Ok(())

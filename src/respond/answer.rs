@@ -1,0 +1,136 @@
+//! The texts for one prompt while they grow: the engine's events become pieces of text and, at the end, receipts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wmdetect::report::SCHEMA_VERSION;
+
+use super::draft::Draft;
+use super::{Event, ModelInfo, Options, Piece, Receipt, Timing, WatermarkReceipt};
+use crate::engine;
+use crate::sample::Sampling;
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    info: Arc<ModelInfo>,
+    prompt: Vec<u32>,
+    sampling: Sampling,
+    /// What receipts say of the key.
+    mark: Option<WatermarkReceipt>,
+    drafts: Vec<Draft>,
+    failure: Option<engine::Failure>,
+    prefill: Duration,
+    /// When the first token came and when the last one did; none before.
+    decode: Option<(Instant, Instant)>,
+}
+
+/// What the engine need not go on with after an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cancel {
+    Nothing,
+    /// A text that has come to a stop string.
+    Text(usize),
+    /// All texts, since one of them failed.
+    All,
+}
+
+impl Answer {
+    pub(super) fn new(info: Arc<ModelInfo>, prompt: Vec<u32>, options: &Options) -> Self {
+        let draft = || Draft::new(Arc::clone(&info.tokenizer), &options.stop);
+        Self {
+            drafts: (0..options.n).map(|_| draft()).collect(),
+            prompt,
+            sampling: options.sampling,
+            mark: options.mark.as_ref().map(|mark| mark.receipt.clone()),
+            failure: None,
+            prefill: Duration::ZERO,
+            decode: None,
+            info,
+        }
+    }
+
+    /// Whether the model has read the prompt.
+    pub(super) fn has_begun(&self) -> bool {
+        self.decode.is_some()
+    }
+
+    /// Whether no text grows any more.
+    pub(super) fn is_complete(&self) -> bool {
+        self.failure.is_some() || self.drafts.iter().all(|draft| draft.finished.is_some())
+    }
+
+    /// Takes an event of this prompt.
+    pub(super) fn take(&mut self, event: engine::Event, piece: impl FnOnce(Piece)) -> Cancel {
+        if self.failure.is_some() {
+            return Cancel::Nothing;
+        }
+        let now = Instant::now();
+        let mut cancel = Cancel::Nothing;
+        match event {
+            engine::Event::Started { prefill, .. } => {
+                self.prefill = prefill;
+                self.decode = Some((now, now));
+            }
+            engine::Event::Token { sequence, token, .. } => {
+                let draft = &mut self.drafts[sequence];
+                // What the engine had drawn before it heard of the stop string.
+                if draft.finished.is_some() {
+                    return Cancel::Nothing;
+                }
+                let text = draft.push(&token);
+                if draft.finished.is_some() {
+                    cancel = Cancel::Text(sequence);
+                }
+                piece(Piece { sequence, text, token: Some(token), finished: draft.finished });
+            }
+            engine::Event::Finished { sequence, reason, .. } => {
+                let draft = &mut self.drafts[sequence];
+                if draft.finished.is_some() {
+                    return Cancel::Nothing;
+                }
+                let text = draft.finish(reason);
+                piece(Piece { sequence, text, token: None, finished: Some(reason) });
+            }
+            engine::Event::Failed { error, .. } => {
+                self.failure = Some(error);
+                cancel = Cancel::All;
+            }
+        }
+        if let Some((_, end)) = &mut self.decode {
+            *end = now;
+        }
+        cancel
+    }
+
+    /// The last event of a complete answer.
+    pub(super) fn end(self) -> Event {
+        if let Some(error) = self.failure {
+            return Event::Failed(error.into());
+        }
+        let timing = self.timing();
+        let Self { info, prompt, sampling, mark, drafts, .. } = self;
+        let receipts = drafts.into_iter().map(|draft| Receipt {
+            schema_version: SCHEMA_VERSION,
+            finish_reason: draft.finished,
+            watermark: draft.watermark(mark.as_ref()),
+            text: draft.text,
+            tokens: draft.tokens,
+            prompt_tokens: prompt.clone(),
+            sampling,
+            model: info.receipt.clone(),
+            timing,
+        });
+        Event::Finished(receipts.collect())
+    }
+
+    fn timing(&self) -> Timing {
+        let decode_s = self.decode.map_or(0.0, |(start, end)| (end - start).as_secs_f64());
+        // The first token of each text is the prompt's.
+        let steps: usize = self.drafts.iter().map(|draft| draft.tokens.len().saturating_sub(1)).sum();
+        Timing {
+            prefill_s: self.prefill.as_secs_f64(),
+            decode_s,
+            tokens_per_s: (steps > 0 && decode_s > 0.0).then(|| steps as f64 / decode_s),
+        }
+    }
+}
