@@ -1,12 +1,17 @@
 //! Writes text with Gemma 2 and marks it while sampling.
 //!
-//! The data path is the file list: [`model`] turns token ids into [`logits`], [`sample`] turns logits into a marked draw,
-//! [`engine`] does both for many requests at a time, [`text`] turns text into ids and ids into text, and [`verify`] reads a text again to
-//! find the mark with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the
-//! detector shares. [`train`] makes a model of your own from plain text, [`quantize`] makes a GGUF file of it, and
-//! [`default_model`] is one that was made so.
+//! The data path is the file list: [`model`] turns token ids into [`logits`], [`sample`] turns logits into a marked
+//! draw, [`engine`] does both for many requests at a time, and [`respond`] puts text around it: prompts in, pieces of
+//! text and receipts out. [`text`] turns text into ids and ids into text. [`verify`] reads a text again to find the mark
+//! with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the detector
+//! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, and [`bench`] measures how
+//! fast a model runs.
+//!
+//! Features, of which a library needs none: `cli` (default) is the program `wmgen`; `default-model` brings the model that
+//! ships with it as `default_model`; `cuda` and `metal` run models on a GPU.
 
 pub mod bench;
+#[cfg(feature = "default-model")]
 pub mod default_model;
 pub mod engine;
 mod kernels;

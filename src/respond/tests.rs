@@ -17,12 +17,12 @@ use crate::verify::{Input, Origin, Verifier};
 
 const VOCAB: usize = 512;
 const EOS: u32 = 1;
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
 /// What the reciter cannot say.
 const BROKEN: u32 = u32::MAX;
 
 fn tokenizer() -> Arc<Tokenizer> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
-    Arc::new(Tokenizer::open(path).unwrap())
+    Arc::new(Tokenizer::open(MODEL).unwrap())
 }
 
 /// Continues each prompt that it knows in one way.
@@ -280,9 +280,8 @@ fn a_client_gets_what_a_responder_gives() {
 /// The receipt says what was done, so a verifier that reads it counts the same tokens.
 #[test]
 fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-gemma2");
-    let model = Gemma::load(&path, LoadOptions::default()).unwrap();
-    let tokenizer = Arc::new(Tokenizer::open(&path).unwrap());
+    let model = Gemma::load(Path::new(MODEL), LoadOptions::default()).unwrap();
+    let tokenizer = tokenizer();
     let key = Key::from_bytes(&[1; 32], "a fixed key").unwrap();
     let info = ModelInfo::new(&model, "tiny", Arc::clone(&tokenizer));
     let mut responder = Responder::new(Engine::new(model.clone(), engine::Options::default()), info);
