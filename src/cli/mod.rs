@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod demo;
 mod generate;
+mod hints;
 mod inspect;
 mod keys;
 mod model;
@@ -27,7 +28,13 @@ use args::{Cli, Command};
 /// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse(); // exits with 2 on a usage error
-    exit_code(dispatch(cli.command))
+    let result = dispatch(cli.command);
+    let hint = result.as_ref().err().and_then(hints::of);
+    let code = exit_code(result);
+    if let Some(hint) = hint {
+        say(&format!("hint: {hint}"));
+    }
+    code
 }
 
 fn dispatch(command: Command) -> Result<ExitCode> {

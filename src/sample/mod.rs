@@ -60,13 +60,11 @@ pub enum SampleError {
     /// Greedy output cannot carry the mark.
     #[error(
         "temperature 0 always takes the most likely token, so there is no draw that could carry the mark; use a \
-         temperature above 0, or no key (--no-watermark)"
+         temperature above 0, or no key"
     )]
     GreedyWatermark,
     /// The model broke down.
-    #[error(
-        "the logit of token {token} is not a number: the weights are damaged or overflow in this dtype; try --dtype f32"
-    )]
+    #[error("the logit of token {token} is not a number: the weights are damaged or overflow in this dtype")]
     Nan {
         /// The first such token.
         token: u32,
