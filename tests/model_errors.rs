@@ -160,7 +160,7 @@ fn a_shard_that_is_not_there_is_named() {
     says(&load(dir.path()).unwrap_err(), &["model-00002-of-00004.safetensors"]);
     let index = dir.path().join("model.safetensors.index.json");
     std::fs::write(&index, r#"{"weight_map":{"a":"../../secret"}}"#).unwrap();
-    says(&load(dir.path()).unwrap_err(), &["../../secret", "no file name"]);
+    says(&load(dir.path()).unwrap_err(), &["../../secret", "not a file name"]);
 }
 
 /// A Gemma 2 of one layer with zeros for weights.

@@ -90,7 +90,7 @@ impl MatMul {
         }
     }
 
-    /// A matrix in panels: each panel is read once from memory and multiplied by all rows while it is in the cache.
+    /// Multiplies a matrix in panels. Each panel is read once from memory, and multiplied by all rows while it is in the cache.
     fn panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
         let xs = QuantisedRows::new(xs, self.matrix.cols());
         self.in_parallel(|range| {
@@ -104,7 +104,7 @@ impl MatMul {
         });
     }
 
-    /// As [`Self::panels`], with weights converted to f32.
+    /// Multiplies a matrix in panels with weights converted to f32.
     fn unrounded_panels(&self, panels: &Panels, xs: &[f32], out: &Columns<'_>) {
         let rows = xs.len() / self.matrix.cols();
         self.in_parallel(|range| {
@@ -123,7 +123,7 @@ impl MatMul {
         });
     }
 
-    /// Many rows: convert a tile of weight rows to f32, multiply, next tile. Tiles go to the threads.
+    /// Multiplies many rows: each thread converts a tile of weight rows to f32, multiplies it, and takes the next tile.
     fn tiles(&self, xs: &[f32], out: &Columns<'_>) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         let tile = (TILE_NUMBERS / cols).clamp(8, 256);
@@ -136,7 +136,7 @@ impl MatMul {
         });
     }
 
-    /// Few rows: each weight row is read once and multiplied in place.
+    /// Multiplies few rows: each weight row is read once and multiplied in place.
     fn rows(&self, xs: &[f32], out: &Columns<'_>) {
         let cols = self.matrix.cols();
         match self.matrix.format() {
@@ -152,7 +152,7 @@ impl MatMul {
         }
     }
 
-    /// Floats are decoded as they are multiplied.
+    /// Multiplies weights that are floats, which are decoded on the way.
     fn float_rows(&self, xs: &[f32], out: &Columns<'_>, dot: impl Fn(&[u8], &[f32]) -> f32 + Sync) {
         self.in_parallel(|range| {
             for r in range {
@@ -164,7 +164,7 @@ impl MatMul {
         });
     }
 
-    /// Each row is converted to f32 once for all the activations' rows.
+    /// Multiplies rows of weights that are converted to f32 once for all rows of activations.
     fn converted_rows(&self, xs: &[f32], out: &Columns<'_>) {
         let cols = self.matrix.cols();
         self.in_parallel(|range| {
@@ -178,7 +178,7 @@ impl MatMul {
         });
     }
 
-    /// The activations are quantised to 8 bits, and an integer kernel reads the blocks where they lie.
+    /// Multiplies activations quantised to 8 bits, by an integer kernel that reads the blocks in place.
     fn integer_rows<T: Block>(
         &self,
         xs: &[f32],
@@ -220,7 +220,7 @@ impl MatMul {
 }
 
 impl Panels {
-    /// The rows of the panels `range` times rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
+    /// Multiplies the rows of the panels `range` by rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
     /// row m.
     ///
     /// # Panics
@@ -234,7 +234,7 @@ impl Panels {
         unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.rows(), out.len());
     }
 
-    /// As [`Self::multiply`] without rounding the activations `xs` `[rows, cols]`.
+    /// Does what [`Self::multiply`] does, without rounding the activations `xs` `[rows, cols]`.
     ///
     /// # Panics
     /// As [`Self::multiply`].

@@ -32,7 +32,7 @@ impl std::fmt::Debug for Bytes {
     }
 }
 
-/// Why bytes are no matrix.
+/// Errors from reading bytes as a matrix.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MatrixError {
     /// A row is not a whole number of blocks.

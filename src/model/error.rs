@@ -17,9 +17,9 @@ pub enum Error {
         /// The path asked for.
         path: PathBuf,
     },
-    /// A path that exists but is no model.
+    /// A path that exists but is not a model.
     #[error(
-        "{path} is no model: {found}; expected a Hugging Face directory (config.json, *.safetensors) or a .gguf file"
+        "{path} is not a model: {found}; expected a Hugging Face directory (config.json, *.safetensors) or a .gguf file"
     )]
     NotAModel {
         /// The path asked for.
@@ -141,12 +141,12 @@ pub enum Error {
         /// Size of the vocabulary.
         vocab: usize,
     },
-    /// A choice of device or compute type that is not to be had.
+    /// A device or compute type that is not supported.
     #[error("{found} is not available: {expected}")]
     Device {
         /// What was asked for.
         found: String,
-        /// What can be had.
+        /// What is supported.
         expected: String,
     },
     /// An error of the tensor library.

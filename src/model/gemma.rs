@@ -14,7 +14,7 @@ use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 use std::sync::Arc;
 
-/// How to load a model.
+/// Options of loading a model.
 pub struct LoadOptions<'a> {
     /// Where to compute.
     pub device: Device,
@@ -55,7 +55,8 @@ impl Gemma {
     /// Loads a Hugging Face directory or a GGUF file.
     ///
     /// # Errors
-    /// See [`Error`]: no such model, another architecture, a missing tensor, a wrong shape or type, a truncated file.
+    /// Returns an error if there is no such model, it has another architecture, a tensor is missing or has a wrong shape or
+    /// type, or a file is truncated.
     pub fn load(path: impl AsRef<Path>, options: LoadOptions<'_>) -> Result<Self> {
         let weights = Weights::open(path)?;
         Self::new(weights.config().clone(), &weights, options)
@@ -64,7 +65,7 @@ impl Gemma {
     /// Builds the model from opened weights and a configuration, usually the weights' own.
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// Returns an error if a tensor is missing or has a wrong shape or type, or the device cannot hold it.
     pub fn new(mut config: Config, weights: &Weights, mut options: LoadOptions<'_>) -> Result<Self> {
         let dtype = options.dtype.unwrap_or(DType::F32);
         if options.device.is_cpu() && dtype != DType::F32 {
@@ -87,11 +88,11 @@ impl Gemma {
         Ok(Self { fingerprint: Some(fingerprint), ..model })
     }
 
-    /// Builds the model from plain tensors, such as variables to be trained: `get` is asked for each tensor by the name
-    /// that a Hugging Face checkpoint gives it (`model.layers.0.mlp.up_proj.weight`), with its shape.
+    /// Builds the model from plain tensors, such as variables to be trained. `get` is asked for each tensor by its shape and the
+    /// name that a Hugging Face checkpoint gives it (`model.layers.0.mlp.up_proj.weight`).
     ///
     /// # Errors
-    /// What `get` says, and a tensor of another shape than asked for.
+    /// Returns the errors of `get`, and an error if a tensor has another shape than asked for.
     pub fn from_tensors(
         config: Config,
         device: &Device,
@@ -164,22 +165,22 @@ impl Gemma {
         Ok(model)
     }
 
-    /// The configuration in force, after [`LoadOptions::softcap`].
+    /// Returns the configuration in force, after [`LoadOptions::softcap`].
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Where the model computes.
+    /// Returns the device on which the model computes.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The dtype of activations.
+    /// Returns the dtype of activations.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The digest of the weights' files, see [`inspect::fingerprint`]; none for a model built from tensors.
+    /// Returns the [fingerprint](inspect::fingerprint) of the weights' files; `None` for a model built from tensors.
     pub fn fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
     }
@@ -207,7 +208,7 @@ impl Gemma {
         }
     }
 
-    /// The memory on the CPU that one step reads: all matrices, in the order in which they are read.
+    /// Returns the memory on the CPU that one step reads: all matrices, in the order in which they are read.
     pub fn matrix_memory(&self) -> Vec<&[u8]> {
         let layers = self
             .layers
@@ -216,7 +217,7 @@ impl Gemma {
         layers.chain([&self.head]).map(Linear::memory).collect()
     }
 
-    /// An empty cache for `batch` sequences.
+    /// Makes an empty cache for `batch` sequences.
     pub fn new_cache(&self, batch: usize) -> Cache {
         Cache::new(&self.config, batch)
     }
@@ -228,7 +229,7 @@ impl Gemma {
     }
 }
 
-/// The index of the first NaN or infinity, for callers that would rather stop than sample from such logits.
+/// Returns the index of the first NaN or infinity. Sampling from such logits makes no sense.
 pub fn first_non_finite(logits: &[f32]) -> Option<usize> {
     logits.iter().position(|v| !v.is_finite())
 }

@@ -32,12 +32,12 @@ impl Summary {
     /// Reads the headers of the model at `path`, and a sample of each tensor for the fingerprint.
     ///
     /// # Errors
-    /// As [`Weights::open`].
+    /// Returns the errors of [`Weights::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Self::of(&Weights::open(path)?))
     }
 
-    /// The summary of opened weights.
+    /// Summarises opened weights.
     pub fn of(weights: &Weights) -> Self {
         let config = weights.config().clone();
         let mut formats: BTreeMap<_, (usize, u64)> = BTreeMap::new();
@@ -63,7 +63,7 @@ impl Summary {
 /// Bytes of each tensor's beginning and of its end that the fingerprint reads.
 const SAMPLE: usize = 4096;
 
-/// A digest that tells models apart, in 64 hexadecimal digits: SHA-256 over the settings that decide the logits and, for
+/// Returns a digest that tells models apart, in 64 hexadecimal digits: SHA-256 over the settings that decide the logits and, for
 /// each tensor in the order of names, its name, format, shape, and first and last 4 KiB.
 ///
 /// Where the tensors lie is not part of it: a model has the same fingerprint sharded or whole. It is a name, not a proof:

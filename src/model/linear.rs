@@ -25,7 +25,7 @@ impl Linear {
     /// that was copied.
     ///
     /// # Errors
-    /// What the device says.
+    /// Returns the errors of the device.
     pub(super) fn place(
         matrix: Matrix,
         device: &Device,
@@ -49,10 +49,10 @@ impl Linear {
         Ok(Self::Dense(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?))
     }
 
-    /// `[.., in]` to `[.., out]`.
+    /// Multiplies `[.., in]` to `[.., out]`.
     ///
     /// # Errors
-    /// Activations of another width or dtype.
+    /// Returns an error if the activations have another width or dtype.
     pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Stored(op) => xs.contiguous()?.apply_op1_no_bwd(op)?,
@@ -69,7 +69,7 @@ impl Linear {
         })
     }
 
-    /// The memory that a product reads; none of a layer on another device.
+    /// Returns the memory that a product reads; none on another device than the CPU.
     pub(super) fn memory(&self) -> &[u8] {
         match self {
             Self::Stored(op) => op.matrix.memory(),
@@ -77,7 +77,7 @@ impl Linear {
         }
     }
 
-    /// The panels of a layer that may round activations.
+    /// Returns the panels of a layer that may round activations.
     pub(super) fn panels(&self) -> Option<&Arc<Panels>> {
         match self {
             Self::Stored(MatMul { matrix, unrounded: false }) => matrix.panels(),
@@ -94,7 +94,7 @@ impl Linear {
     }
 }
 
-/// Whether the CPU's kernels may take a tensor: they compute in f32 and have no gradient.
+/// Returns whether the CPU's kernels may take a tensor: they compute in f32 and have no gradient.
 pub(super) fn takes_kernels(xs: &Tensor) -> bool {
     xs.device().is_cpu() && xs.dtype() == DType::F32 && !xs.track_op()
 }
@@ -109,10 +109,10 @@ pub(super) enum Embedding {
 }
 
 impl Embedding {
-    /// Rows of the table, `[ids.len(), hidden]`, in `dtype` on `device`.
+    /// Returns rows of the table, `[ids.len(), hidden]`, in `dtype` on `device`.
     ///
     /// # Errors
-    /// An id outside the vocabulary.
+    /// Returns an error if an id is outside the vocabulary.
     pub(super) fn forward(&self, ids: &[u32], device: &Device, dtype: DType) -> Result<Tensor> {
         let vocab = match self {
             Self::Stored(m) => m.rows(),

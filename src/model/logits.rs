@@ -32,10 +32,10 @@ impl RawLogits {
         Ok(Some(Self { values: Tensor::cat(&values, 0)?, cap: all[0].cap }))
     }
 
-    /// The final logits, `[.., vocab]`.
+    /// Applies the cap and returns the final logits, `[.., vocab]`.
     ///
     /// # Errors
-    /// What the device says.
+    /// Returns the errors of the device.
     pub fn capped(self) -> Result<Tensor> {
         let Some(cap) = self.cap else { return Ok(self.values) };
         if takes_kernels(&self.values) {
@@ -45,10 +45,10 @@ impl RawLogits {
         Ok(((self.values / cap)?.tanh()? * cap)?)
     }
 
-    /// Hands the rows to `read`, without a copy if they are on the CPU.
+    /// Hands the rows to `read`. On the CPU they are not copied.
     ///
     /// # Errors
-    /// What the device says, or `read`.
+    /// Returns the errors of the device and those of `read`.
     pub fn read<T, E: From<Error>>(
         &self,
         read: impl FnOnce(LogitRows<'_>) -> std::result::Result<T, E>,

@@ -3,8 +3,8 @@
 //! [`Gemma::load`] maps a Hugging Face directory or a GGUF file; [`Gemma::forward`] takes token ids and a [`Cache`] and
 //! gives the logits of the next token. [`Config`] is the model as data: everything that tells one Gemma from another.
 //!
-//! The reference is `transformers` in f32 (`Gemma2ForCausalLM`, `Gemma3ForCausalLM`, eager attention); the tests hold
-//! every logit to it.
+//! The reference is `transformers` in f32 (`Gemma2ForCausalLM`, `Gemma3ForCausalLM`, eager attention); the tests
+//! compare every logit with it.
 
 mod cache;
 pub mod config;

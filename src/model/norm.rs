@@ -14,11 +14,11 @@ pub(super) struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// A norm from its stored weight `[dim]`, to which `offset` is added: 1 for checkpoints, 0 for GGUF. A weight with a
+    /// Makes a norm from its stored weight `[dim]`, to which `offset` is added: 1 for checkpoints, 0 for GGUF. A weight with a
     /// gradient keeps it.
     ///
     /// # Errors
-    /// What candle says of the weight.
+    /// Returns an error if the weight cannot be converted.
     pub(super) fn new(weight: Tensor, offset: f64, eps: f64) -> Result<Self> {
         let eps = eps as f32;
         if weight.track_op() {
@@ -28,18 +28,18 @@ impl RmsNorm {
         Ok(Self { weight, offset: 0.0, eps })
     }
 
-    /// The weight with the offset in it, if it has no gradient.
+    /// Returns the weight with the offset in it, if it has no gradient.
     ///
     /// # Errors
-    /// What the device says.
+    /// Returns the errors of the device.
     pub(super) fn values(&self) -> Result<Option<Vec<f32>>> {
         Ok(if self.weight.track_op() { None } else { Some(self.weight.to_vec1()?) })
     }
 
-    /// Normalises `[.., dim]`; the dtype stays.
+    /// Normalises `[.., dim]` and keeps the dtype.
     ///
     /// # Errors
-    /// Activations of another width.
+    /// Returns an error if the activations have another width.
     pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let dtype = xs.dtype();
         let xs = xs.to_dtype(DType::F32)?.contiguous()?;

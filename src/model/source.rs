@@ -1,4 +1,4 @@
-//! Where a model's tensors come from: mapped files, or whatever a caller hands over.
+//! Where a model's tensors come from: mapped files, or a caller.
 
 use super::error::{Error, Result};
 use super::linear::{Embedding, Linear};
@@ -36,7 +36,7 @@ impl TensorSource for Stored<'_> {
         let matrix = self.weights.matrix(&name, out, inp)?;
         // What was copied need not stay in memory twice.
         Linear::place(matrix, self.device, self.dtype, self.unrounded, |read| {
-            self.weights.release(&name, read)
+            self.weights.release(&name, read);
         })
     }
 

@@ -99,7 +99,7 @@ pub fn read(path: &Path) -> Result<(State, Numbers)> {
     let damaged = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| damaged(format!("is damaged: {e}")))?;
     let entry = |key| metadata.metadata().as_ref().and_then(|m| m.get(key));
-    let state = entry(STATE).ok_or_else(|| damaged("is no checkpoint of a training run".into()))?;
+    let state = entry(STATE).ok_or_else(|| damaged("is not a checkpoint of a training run".into()))?;
     let mut state: State =
         serde_json::from_str(state).map_err(|e| damaged(format!("has a state of another version: {e}")))?;
     if state.schema_version != 1 {

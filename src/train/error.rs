@@ -53,7 +53,7 @@ pub enum Error {
         /// What does not fit.
         found: String,
     },
-    /// The loss is no number any more.
+    /// The loss is not a number any more.
     #[error(
         "the loss at step {step} is {loss}: training has diverged; resume from the last checkpoint with a lower learning rate"
     )]

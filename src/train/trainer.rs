@@ -195,7 +195,7 @@ impl<'a> Trainer<'a> {
     /// One step: gradients of a batch, an update, and at its time a point of the curve.
     ///
     /// # Errors
-    /// A loss that is no number, or what the device says.
+    /// Returns an error if the loss is not a number; also the errors of the device.
     pub fn step(&mut self) -> Result<Step> {
         let s = &self.settings;
         let rows: Vec<Vec<u32>> = (0..s.batch)

@@ -109,7 +109,7 @@ impl Packed {
         let (first, positions) = (blocks.start * BLOCK, blocks.len() * BLOCK);
         let strips = queries.div_ceil(tiles::ROWS);
         let padded = strips * tiles::ROWS;
-        // Rows at a distance that is no power of two, so that they do not share their places in the cache.
+        // Rows at a distance that is not a power of two, so that they do not share their places in the cache.
         let width = positions + BLOCK;
         let Scratch { queries: q_rows, scores, weights, found } = own;
         q_rows.resize(padded * dim, bf16::ZERO);

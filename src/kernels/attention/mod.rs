@@ -117,7 +117,7 @@ impl Stored for bf16 {
     }
 }
 
-/// Σ a·b, in a fixed order of its own: two registers of partial sums, as one would wait for itself.
+/// Returns Σ a·b, always summed in the same order. Two registers hold partial sums, because one would wait for itself.
 fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
     let mut lanes = [0f32; 2 * LANES];
     let (a, a_tail) = a.as_chunks::<{ 2 * LANES }>();

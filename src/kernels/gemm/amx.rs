@@ -53,7 +53,7 @@ static TILES: TileConfig = TileConfig {
 /// The rows of the panels `range` times rows of activations: `out` gets `[panels, 16 · strips, 16]`.
 ///
 /// # Panics
-/// If the processor lacks the unit, there are no such panels, rows have another length than the matrix's, or `out` is not of
+/// If the processor lacks the unit, the panels do not exist, rows have another length than the matrix's, or `out` is not of
 /// that size.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
 pub(crate) fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out: &mut [[f32; LANES]]) {
@@ -266,9 +266,15 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
                     }
                 }
                 _ => {
-                    for_each_block!(format, scales, numbers, block..block + 1, |first, quads, scale, zero| {
-                        write(&mut lines[(first - BLOCK * block) / 2..], &quads, scale, zero, order);
-                    })
+                    for_each_block!(
+                        format,
+                        scales,
+                        numbers,
+                        block..block + 1,
+                        |first, quads, scale, zero| {
+                            write(&mut lines[(first - BLOCK * block) / 2..], &quads, scale, zero, order);
+                        }
+                    );
                 }
             }
         }

@@ -29,7 +29,7 @@ pub enum Activations {
 }
 
 impl Activations {
-    /// None yet.
+    /// Makes room for activations of the kind that this processor multiplies fastest.
     pub fn new() -> Self {
         #[cfg(target_arch = "x86_64")]
         if super::cpu::has_matrix_unit() {
@@ -38,8 +38,10 @@ impl Activations {
         Self::Rows(QuantisedRows::default())
     }
 
-    /// Rounds `rows` rows of `cols` numbers, on all threads: for each strip of up to [`STRIP`] rows, `strip` gets which rows they
-    /// are, their part of `beside`, which has as many numbers for each row, and room for their numbers, in which any may stand.
+    /// Takes `rows` rows of `cols` numbers and rounds them, on all threads.
+    ///
+    /// Calls `strip(rows, side, out)` for each strip of up to [`STRIP`] rows: with the range of rows, the matching part of `beside`, and
+    /// an output slice to fill, in which any numbers stand.
     pub fn fill(
         &mut self,
         rows: usize,
@@ -53,7 +55,7 @@ impl Activations {
         }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     fn rows(&self) -> usize {
         match self {
             Self::Tiles(tiles) => tiles.rows(),
@@ -61,7 +63,7 @@ impl Activations {
         }
     }
 
-    /// The panels `range` times the rows: `[panels, rows, 16]`, where rows are filled up to whole strips.
+    /// Multiplies the panels `range` by the rows: `[panels, rows, 16]`, where rows are filled up to whole strips.
     fn multiply(&self, panels: &Panels, range: Range<usize>, out: &mut [[f32; LANES]]) {
         match self {
             Self::Rows(rows) => {
@@ -84,7 +86,7 @@ impl Default for Activations {
     }
 }
 
-/// What products give: `[panels, rows, 16]`, rows filled up to whole strips.
+/// The output of a product: `[panels, rows, 16]`, rows filled up to whole strips.
 #[derive(Debug, Default)]
 pub struct Sums {
     panels: usize,
@@ -94,7 +96,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Becomes the product of matrices, one beside the other, with the rows.
+    /// Computes the product of matrices, side by side, with the rows.
     pub fn product(&mut self, matrices: &[&Panels], xs: &Activations) {
         self.reshape(matrices.iter().map(|panels| panels.rows() / LANES).sum(), xs.rows());
         let mut rest = &mut self.numbers[..];
@@ -105,7 +107,7 @@ impl Sums {
         }
     }
 
-    /// Becomes gelu(gate) · up of two matrices of one shape.
+    /// Computes gelu(gate) · up of two matrices of one shape.
     pub fn gated(&mut self, gate: &Panels, up: &Panels, xs: &Activations) {
         self.reshape(gate.rows() / LANES, xs.rows());
         in_parts(self.panels, self.rows, &mut self.numbers, |range, numbers| {
@@ -124,12 +126,12 @@ impl Sums {
         self.numbers.resize(self.panels * self.rows, [0.0; LANES]);
     }
 
-    /// Numbers of a row.
+    /// Returns the numbers of a row.
     pub fn width(&self) -> usize {
         self.panels * LANES
     }
 
-    /// Some rows, one after the other.
+    /// Copies some rows to `out`, one after the other.
     pub fn read(&self, rows: Range<usize>, out: &mut [f32]) {
         for (panel, numbers) in self.numbers.chunks_exact(self.rows).enumerate() {
             for (numbers, out) in numbers[rows.clone()].iter().zip(out.chunks_exact_mut(self.width())) {

@@ -182,6 +182,7 @@ macro_rules! kernels {
 }
 
 /// The kernels in AVX-512 with VNNI.
+#[allow(clippy::wildcard_imports, reason = "the operations of an instruction set")]
 mod vnni {
     use crate::kernels::simd::vnni::*;
 
@@ -189,6 +190,7 @@ mod vnni {
 }
 
 /// The kernels in AVX2.
+#[allow(clippy::wildcard_imports, reason = "the operations of an instruction set")]
 mod avx2 {
     use crate::kernels::simd::avx2::*;
 

@@ -329,6 +329,7 @@ macro_rules! kernels {
 }
 
 /// The kernels in AVX-512 with VNNI.
+#[allow(clippy::wildcard_imports, reason = "the operations of an instruction set")]
 mod vnni {
     use crate::kernels::simd::vnni::*;
 
@@ -336,6 +337,7 @@ mod vnni {
 }
 
 /// The kernels in AVX2.
+#[allow(clippy::wildcard_imports, reason = "the operations of an instruction set")]
 mod avx2 {
     use crate::kernels::simd::avx2::*;
 
@@ -352,7 +354,7 @@ mod tests {
     #[test]
     fn equals_the_product_of_what_is_stored() {
         let rows = 32;
-        // 640 is no whole number of runs for AMX.
+        // 640 is not a whole number of groups of 256.
         for (format, cols) in FORMATS.into_iter().flat_map(|format| [(format, 512_usize), (format, 640)]) {
             if !cols.is_multiple_of(format.block_len()) {
                 continue;

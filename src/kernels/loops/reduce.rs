@@ -5,7 +5,7 @@
 /// Lanes of independent partial results.
 pub(in crate::kernels) const LANES: usize = 16;
 
-/// The sum, in a fixed order of its own.
+/// Returns the sum of `at(0)` to `at(len - 1)`, always in the same order.
 #[inline(always)]
 pub(super) fn sum_by(len: usize, at: impl Fn(usize) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];

@@ -20,7 +20,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// The name in config.json (`model_type`).
+    /// Returns the name in config.json (`model_type`).
     pub fn name(self) -> &'static str {
         match self {
             Self::Gemma2 => "gemma2",
@@ -50,7 +50,7 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
-    /// The window of a local layer.
+    /// Returns the window of a local layer.
     pub fn window(self) -> Option<usize> {
         match self {
             Self::Local { window } => Some(window),
@@ -68,7 +68,7 @@ pub struct RopeBase {
     pub factor: f32,
 }
 
-/// Everything that tells one Gemma from another. Fields are public so that a variant can be built by hand.
+/// Everything that tells one Gemma from another. The fields are public, so that a variant can be built by hand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The model family.
@@ -97,7 +97,7 @@ pub struct Config {
     pub final_softcap: Option<f64>,
     /// Added to the mean square in RMSNorm.
     pub rms_eps: f64,
-    /// What is added to the stored norm weights: 1 for checkpoints, 0 for GGUF, whose converter has added it already.
+    /// What is added to the stored norm weights: 1 for checkpoints; 0 for GGUF, whose converter has added the 1.
     pub norm_offset: f64,
     /// Rotary embedding of the local layers.
     pub rope_local: RopeBase,
@@ -126,7 +126,8 @@ impl Config {
     /// Reads a config.json: both the form on the hub and the one that transformers 5 writes.
     ///
     /// # Errors
-    /// JSON that cannot be read, another architecture, a missing, unsupported or impossible setting.
+    /// Returns an error if the JSON cannot be read, the architecture is another one, or a setting is missing, unsupported or
+    /// impossible.
     pub fn from_json(text: &str) -> Result<Self> {
         hub::read(text)
     }
@@ -134,25 +135,25 @@ impl Config {
     /// Reads a GGUF file's metadata; the vocabulary's size comes from the embedding's shape.
     ///
     /// # Errors
-    /// Another architecture, a missing, unsupported or impossible setting.
+    /// Returns an error if the architecture is another one, or a setting is missing, unsupported or impossible.
     pub fn from_gguf(header: &Header) -> Result<Self> {
         gguf::read(header)
     }
 
-    /// Number of layers.
+    /// Returns the number of layers.
     pub fn num_layers(&self) -> usize {
         self.layers.len()
     }
 
-    /// The window of the local layers, if there are any.
+    /// Returns the window of the local layers, if there are any.
     pub fn window(&self) -> Option<usize> {
         self.layers.iter().find_map(|k| k.window())
     }
 
-    /// Refuses what cannot be computed, so that the rest of the code need not look.
+    /// Checks that the model can be computed. The rest of the code relies on it.
     ///
     /// # Errors
-    /// Names the first impossible field.
+    /// Returns an error that names the first impossible field.
     pub fn validate(&self) -> Result<()> {
         let dims = [
             ("hidden_size", self.hidden),

@@ -164,7 +164,7 @@ struct Own {
 }
 
 impl Step<'_> {
-    /// What one thread does of the step. Returns the keys and values of the new position, as [`Stepped::kv`].
+    /// Does one thread's part of the step. Returns the keys and values of the new position, as [`Stepped::kv`].
     fn run(&self, member: &Member<'_>, mut xs: Vec<f32>) -> Vec<f32> {
         let rows = self.sequences.len();
         let c = self.config;
@@ -205,7 +205,7 @@ impl Step<'_> {
         kv
     }
 
-    /// Activations are the norm of each row of `xs`.
+    /// Makes the norm of each row of `xs` the next product's activations.
     fn take_normed(&self, xs: &[f32], weight: &[f32], own: &mut Own) {
         let width = weight.len();
         own.rows.write(self.sequences.len(), width, |out| {
@@ -215,7 +215,7 @@ impl Step<'_> {
         });
     }
 
-    /// Adds the norm of what was gathered to the residual stream.
+    /// Adds the norm of the gathered rows to the residual stream.
     fn add_normed(&self, xs: &mut [f32], weight: &[f32], own: &mut Own) {
         own.row.resize(weight.len(), 0.0);
         let width = weight.len();
@@ -232,7 +232,7 @@ impl Step<'_> {
         (self.config.heads / self.config.kv_heads + 2) * self.config.head_dim
     }
 
-    /// Attention of (sequence, key head) pairs, from gathered queries, keys and values.
+    /// Computes attention for (sequence, key head) pairs, from gathered queries, keys and values.
     fn attend(&self, member: &Member<'_>, work: &Work, index: usize, layer: &PackedLayer, own: &mut Own) {
         let c = self.config;
         let rules = &layer.rules;
@@ -272,7 +272,7 @@ impl Step<'_> {
         });
     }
 
-    /// The norm that Gemma 3 has on each head.
+    /// Normalises a head, where the model does (Gemma 3).
     fn norm_head(&self, head: &mut [f32], weight: Option<&[f32]>, row: &mut Vec<f32>) {
         if let Some(weight) = weight {
             row.clear();
@@ -281,8 +281,7 @@ impl Step<'_> {
         }
     }
 
-    /// What queries found, `[sequences, heads · head_dim]`, which is the order of pairs, into `out`; keys and values
-    /// at the end of `kv`.
+    /// Writes attention's output, `[sequences, heads · head_dim]`, into `out`, and adds keys and values to the end of `kv`.
     fn gather_attended(&self, out: &mut [f32], kv: &mut Vec<f32>) {
         let (width, of_kv) = (self.pair_width(), 2 * self.config.head_dim);
         let pairs = self.sequences.len() * self.config.kv_heads;
@@ -296,7 +295,7 @@ impl Step<'_> {
     }
 }
 
-/// The panels of `matrices`, one after the other, times the rows: of each panel the outputs for all rows.
+/// Multiplies the panels of `matrices`, one after the other, by the rows. Each panel gives outputs for all rows.
 fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &QuantisedRows, to: &Exchange) {
     to.fill(member, work, xs.rows() * LANES, |run, out| {
         let mut rest = out.as_chunks_mut::<LANES>().0;
@@ -311,7 +310,7 @@ fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &Qua
     });
 }
 
-/// As [`product`], gelu(gate) · up.
+/// Computes gelu(gate) · up as [`product`] computes a product.
 fn gated(member: &Member<'_>, work: &Work, layer: &PackedLayer, own: &mut Own, to: &Exchange) {
     let rows = own.rows.rows();
     let [gate, up] = &mut own.sums;
@@ -324,7 +323,7 @@ fn gated(member: &Member<'_>, work: &Work, layer: &PackedLayer, own: &mut Own, t
     });
 }
 
-/// The outputs of a [`product`], `[rows, width]`.
+/// Collects the outputs of a [`product`] as `[rows, width]`.
 fn gather(from: &Exchange, rows: usize, out: &mut [f32]) {
     let width = out.len() / rows;
     from.for_each(rows * LANES, |panel, outputs| {

@@ -23,18 +23,19 @@ pub const CHUNK: usize = 256;
 
 impl Gemma {
     /// Feeds the next tokens of each sequence, `rows` of one length, and returns the logits after the last one:
-    /// `[batch, vocab]`, f32. Used for a prompt as well as for a single step.
+    /// `[batch, vocab]` in f32. It serves prompts and single steps.
     ///
     /// # Errors
-    /// Rows that do not fit the cache or the context, an id outside the vocabulary.
+    /// Returns an error if the rows do not fit the cache or the context, or an id is outside the vocabulary.
     pub fn forward<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
         self.forward_raw(rows, cache)?.capped()
     }
 
-    /// As [`Self::forward`], before the final soft cap: a sampler that keeps few of the logits need not cap the others.
+    /// Does what [`Self::forward`] does, and returns the logits before the final soft cap. A sampler that keeps few of them need not
+    /// cap the others.
     ///
     /// # Errors
-    /// As [`Self::forward`].
+    /// Returns the errors of [`Self::forward`].
     pub fn forward_raw<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<RawLogits> {
         let mut last = None;
         self.visit_hidden(rows, cache, |hidden| {
@@ -80,12 +81,13 @@ impl Gemma {
         Ok(Some(RawLogits::new(logits, &self.config)))
     }
 
-    /// As [`Self::forward`], with the logits after each token: `[batch, positions, vocab]`, f32. A long text takes
-    /// 4 · vocab bytes a token; see [`Self::visit_logits`]. Texts are scored with this, so it never rounds activations
-    /// ([`LoadOptions::unrounded`](super::LoadOptions::unrounded)).
+    /// Feeds the next tokens of each sequence and returns the logits after each of them, `[batch, positions, vocab]` in f32.
+    ///
+    /// It computes [unrounded](super::LoadOptions::unrounded), because texts are scored with it. A token takes 4 · vocab bytes;
+    /// [`Self::visit_logits`] does not keep them.
     ///
     /// # Errors
-    /// As [`Self::forward`].
+    /// Returns the errors of [`Self::forward`].
     pub fn forward_all<R: AsRef<[u32]>>(&self, rows: &[R], cache: &mut Cache) -> Result<Tensor> {
         let (model, mut parts) = (self.unrounded(), Vec::new());
         model.visit_hidden(rows, cache, |hidden| {
@@ -95,11 +97,11 @@ impl Gemma {
         Ok(Tensor::cat(&parts, 1)?)
     }
 
-    /// As [`Self::forward_all`], `chunk` positions at a time: `visit` gets the index in `rows` of the first token of the
-    /// chunk and the logits after each token of it, `[batch, at most chunk, vocab]`, f32.
+    /// Does what [`Self::forward_all`] does, `chunk` positions at a time. `visit` gets the index in `rows` of the first token of the
+    /// chunk, and the logits after each token of it, `[batch, at most chunk, vocab]` in f32.
     ///
     /// # Errors
-    /// As [`Self::forward`], and whatever `visit` returns.
+    /// Returns the errors of [`Self::forward`] and those of `visit`.
     pub fn visit_logits<R: AsRef<[u32]>, E: From<Error>>(
         &self,
         rows: &[R],
@@ -119,18 +121,18 @@ impl Gemma {
         })
     }
 
-    /// The logits after each token of `rows`, `[batch, positions, vocab]`, without a cache and in one piece; gradients
-    /// flow to the tensors of [`Self::from_tensors`].
+    /// Returns the logits after each token of `rows`, `[batch, positions, vocab]`, without a cache and in one piece. Gradients flow
+    /// to the tensors of [`Self::from_tensors`].
     ///
     /// # Errors
-    /// As [`Self::forward`].
+    /// Returns the errors of [`Self::forward`].
     pub fn forward_train<R: AsRef<[u32]>>(&self, rows: &[R]) -> Result<Tensor> {
         let len = self.check(rows, rows.len(), 0)?;
         let hidden = self.chunk(rows, 0..len, None, 0)?;
         self.logits(&hidden)
     }
 
-    /// Length of the rows, if they are all of one length that fits.
+    /// Returns the length of the rows, if they all have one length that fits.
     pub(super) fn check<R: AsRef<[u32]>>(&self, rows: &[R], batch: usize, start: usize) -> Result<usize> {
         let len = rows.first().map_or(0, |r| r.as_ref().len());
         if rows.len() != batch || len == 0 || rows.iter().any(|r| r.as_ref().len() != len) {
@@ -172,7 +174,7 @@ impl Gemma {
         Ok(())
     }
 
-    /// The residual stream at its start, `[batch, positions, hidden]`.
+    /// Returns the residual stream at its start, `[batch, positions, hidden]`.
     pub(super) fn embed(&self, ids: &[u32], (batch, len): (usize, usize)) -> Result<Tensor> {
         let xs = self.embedding.forward(ids, &self.device, self.dtype)?;
         // The reference rounds the factor to the compute dtype.
@@ -180,12 +182,15 @@ impl Gemma {
         Ok(xs.broadcast_mul(&factor)?.reshape((batch, len, self.config.hidden))?)
     }
 
-    /// Feeds one token to each of several sequences, which may be of different lengths and have a cache each, and returns
-    /// the logits after it, `[sequences, vocab]`, before the final soft cap. They share the passes over the weights, so
-    /// eight sequences take little longer than one.
+    /// Feeds one token to each of several sequences, and returns the logits after it, `[sequences, vocab]`, before the final soft
+    /// cap.
+    ///
+    /// Each sequence has a cache, and they may have different lengths. They share the passes over the weights, so eight sequences
+    /// take little longer than one.
     ///
     /// # Errors
-    /// Not one token for each cache, a cache of more than one sequence, a full context, an id outside the vocabulary.
+    /// Returns an error if there is not one token for each cache, a cache has more than one sequence, a context is full, or an id is
+    /// outside the vocabulary.
     pub fn step(&self, tokens: &[u32], caches: &mut [&mut Cache]) -> Result<RawLogits> {
         if tokens.is_empty() || tokens.len() != caches.len() || caches.iter().any(|cache| cache.batch() != 1)
         {
@@ -226,7 +231,7 @@ impl Gemma {
         self.chunk_of_tensors(xs, cache, start)
     }
 
-    /// `[batch, positions, hidden]` to `[batch, positions, vocab]` in f32, soft-capped.
+    /// Returns the logits of `[batch, positions, hidden]`, `[batch, positions, vocab]` in f32 after the final soft cap.
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         RawLogits::new(self.head.forward(hidden)?.to_dtype(DType::F32)?, &self.config).capped()
     }

@@ -53,11 +53,11 @@ struct Prompt<'a> {
 }
 
 impl PackedWeights {
-    /// Feeds the positions from `start` on of one sequence, whose embeddings `xs` `[positions, hidden]` become what the
-    /// last layer gives; `caches`, one a layer, keep them. `activations` says how products round.
+    /// Feeds the positions from `start` on of one sequence. Their embeddings `xs` `[positions, hidden]` become the output of the last
+    /// layer, and each layer's cache keeps them. `activations` says how products round.
     ///
     /// # Errors
-    /// Caches of another shape, or that have no [past](LayerCache::past) that can be read here.
+    /// Returns an error if a cache has another shape, or its [past](LayerCache::past) is not in bf16 on the CPU.
     pub(super) fn read(
         &self,
         config: &Config,
@@ -105,7 +105,7 @@ impl PackedWeights {
 }
 
 impl Prompt<'_> {
-    /// Activations are the norm of the residual stream.
+    /// Makes the norm of the residual stream the next product's activations.
     fn norm(&mut self, weight: &[f32]) {
         let (hidden, eps) = (self.config.hidden, self.config.rms_eps as f32);
         self.activations.fill(self.positions, hidden, self.xs, |_, xs, out| {
@@ -115,14 +115,14 @@ impl Prompt<'_> {
         });
     }
 
-    /// Adds the norm of what the product gave to the residual stream.
+    /// Adds the norm of the last product to the residual stream.
     fn add(&mut self, weight: &[f32]) {
         let (hidden, eps, sums) = (self.config.hidden, self.config.rms_eps as f32, &self.sums);
         let strips = self.xs.par_chunks_mut(STRIP * hidden).enumerate();
         strips.for_each(|(index, xs)| add_normed(xs, index * STRIP, weight, eps, sums));
     }
 
-    /// As [`Self::add`], then [`Self::norm`].
+    /// Does [`Self::add`], then [`Self::norm`], in one pass.
     fn add_and_norm(&mut self, weight: &[f32], next: &[f32]) {
         let (hidden, eps, sums) = (self.config.hidden, self.config.rms_eps as f32, &self.sums);
         self.activations.fill(self.positions, hidden, self.xs, |rows, xs, out| {
@@ -133,13 +133,13 @@ impl Prompt<'_> {
         });
     }
 
-    /// Activations are what the product gave.
+    /// Makes the last product the next one's activations.
     fn round(&mut self) {
         let sums = &self.sums;
         self.activations.fill(self.positions, sums.width(), self.xs, |rows, _, out| sums.read(rows, out));
     }
 
-    /// Queries, keys and values from what the product gave.
+    /// Takes queries, keys and values from the last product: normalised, rotated, scaled.
     fn rotate(&mut self, layer: &PackedLayer, angles: &Angles) {
         let c = self.config;
         let (dim, eps) = (c.head_dim, c.rms_eps as f32);
@@ -182,7 +182,7 @@ impl Prompt<'_> {
         );
     }
 
-    /// Activations are what the queries find in the positions before and their own.
+    /// Makes attention's output the next product's activations.
     fn attend(&mut self, layer: &PackedLayer, past: &Past<'_>) {
         let c = self.config;
         let rules = &layer.rules;
@@ -190,7 +190,7 @@ impl Prompt<'_> {
         let (of_q, of_kv) = (c.heads * dim, c.kv_heads * dim);
         let softcap = rules.softcap_f32();
         let (keys, values, queries) = (&self.keys, &self.values, &self.queries);
-        // What a head's keys and values are up to a position of its own.
+        // Keys and values of a head: the cached ones, then those of this part up to `end`.
         let runs = |head: usize, end: usize| {
             let place = head * dim..(end - 1) * of_kv + (head + 1) * dim;
             let own = Run { keys: &keys[place.clone()], values: &values[place], stride: of_kv };
@@ -283,7 +283,7 @@ mod tests {
             for len in [3, 16, 45, 2, 70, 33, 131] {
                 let part = &tokens[at..at + len];
                 let mut xs = model.embed(part, (1, len)).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-                packed.read(&config, &mut xs, at, &mut cache.layers, kind()).unwrap();
+                packed.read(config, &mut xs, at, &mut cache.layers, kind()).unwrap();
                 cache.len += len;
                 at += len;
                 let want = unrounded.chunk(&[part], 0..len, Some(&mut unrounded_cache), at - len).unwrap();

@@ -96,7 +96,8 @@ impl Weights {
     /// The files are mapped: they must not be changed or shortened while the value lives.
     ///
     /// # Errors
-    /// No such path, no model, an unsupported architecture or setting, a truncated or damaged file.
+    /// Returns an error if there is no model at the path, its architecture or a setting is unsupported, or a file is truncated or
+    /// damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         match std::fs::metadata(path) {
@@ -111,10 +112,10 @@ impl Weights {
         Self::of_gguf(FileBytes::Mapped(map(path)?), path)
     }
 
-    /// A GGUF file that is part of the program or was made in memory; `name` stands for its path in errors.
+    /// Opens a GGUF file that is part of the program or was made in memory. `name` stands for its path in errors.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Returns the errors of [`Self::open`].
     pub fn from_gguf_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static, name: &str) -> Result<Self> {
         Self::of_gguf(FileBytes::InMemory(Arc::new(bytes)), Path::new(name))
     }
@@ -161,51 +162,51 @@ impl Weights {
         Ok(Self { path: path.into(), container: Container::Safetensors, config, files, tensors })
     }
 
-    /// The path that was opened.
+    /// Returns the path that was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The kind of files.
+    /// Returns the kind of files.
     pub fn container(&self) -> Container {
         self.container
     }
 
-    /// The configuration that came with the weights.
+    /// Returns the configuration that came with the weights.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// All tensors by name, with shape and format.
+    /// Returns all tensors by name, with shape and format.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
         self.tensors.iter().map(|(name, (_, info))| (name.as_str(), info))
     }
 
-    /// Bytes of the mapped files.
+    /// Returns the number of bytes of the mapped files.
     pub fn file_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.as_slice().len() as u64).sum()
     }
 
-    /// The stored bytes of a tensor.
+    /// Returns the stored bytes of a tensor.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         let (file, info) = self.tensors.get(name)?;
         self.files[*file].as_slice().get(info.start..info.start + info.len)
     }
 
-    /// A two-dimensional tensor of exactly this shape, in place.
+    /// Returns a two-dimensional tensor of exactly this shape, in place.
     ///
     /// # Errors
-    /// No such tensor, another shape.
+    /// Returns an error if there is no such tensor, or it has another shape.
     pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
         let (bytes, format) = self.find(name, &[rows, cols])?;
         let corrupt = |e| Error::Corrupt { path: self.path.clone(), reason: format!("tensor {name:?}: {e}") };
         Matrix::new(bytes, format, rows, cols).map_err(corrupt)
     }
 
-    /// A one-dimensional tensor of exactly this length, as f32.
+    /// Returns a one-dimensional tensor of exactly this length, as f32.
     ///
     /// # Errors
-    /// No such tensor, another shape, a quantised type.
+    /// Returns an error if there is no such tensor, or it has another shape or a quantised type.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
         let (bytes, format) = self.find(name, &[len])?;
         if format.is_quantized() {
@@ -317,7 +318,7 @@ fn shard_names(path: &Path) -> Result<BTreeSet<String>> {
             Some(name) if Path::new(name).file_name().is_some_and(|f| f == name) => {
                 names.insert(name.to_owned());
             }
-            _ => return Err(corrupt(format!("{name} is no file name"))),
+            _ => return Err(corrupt(format!("{name} is not a file name"))),
         }
     }
     Ok(names)

@@ -5,7 +5,7 @@
 //! blocks instead of being kept, and the logits exist for a few hundred positions at a time. The definition is the one of
 //! [`crate::model`]: a test compares loss and every gradient with candle's autograd through [`crate::model::Gemma`].
 //!
-//! One call works on one thread; batches are spread over threads by whoever calls.
+//! One call works on one thread; the caller spreads batches over threads.
 
 mod attention;
 
@@ -76,7 +76,7 @@ pub struct Workspace {
     attention: attention::Scratch,
 }
 
-/// A slice of exactly this length; what is in it is anybody's.
+/// Returns a slice of exactly this length, in which any numbers stand.
 fn room(vec: &mut Vec<f32>, len: usize) -> &mut [f32] {
     vec.resize(len, 0.0);
     &mut vec[..]
