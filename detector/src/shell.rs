@@ -3,12 +3,15 @@
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
+use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::detect::DetectError;
+use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer, VocabularyCache};
 
 /// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
@@ -19,8 +22,25 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("error: {error:#}"));
+            if let Some(hint) = error.chain().find_map(hint) {
+                say(&format!("hint: {hint}"));
+            }
             ExitCode::from(2)
         }
+    }
+}
+
+/// Returns what a user of the programs can do about an error of a key.
+fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    let key = match cause.downcast_ref::<DetectError>() {
+        Some(DetectError::Key(error)) => Some(error),
+        _ => cause.downcast_ref::<KeyError>(),
+    };
+    match key? {
+        KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some("`wmgen keygen FILE` makes a key file"),
+        KeyError::Exists { .. } => Some("--force overwrites the file"),
+        KeyError::NotDerivable { .. } => Some("`wmgen keygen FILE` makes a master"),
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use support::rows::{CalibrationReport, Report};
-use wmdetect::scheme::{Key, Scheme, Secret};
+use wmdetect::scheme::{Key, Secret, synthid};
 use wmdetect::statistics::{Method, PKind};
 use wmdetect::verdict::Verdict;
 
@@ -49,7 +49,7 @@ fn json<T: serde::de::DeserializeOwned>(output: &Output) -> T {
 
 /// Of few layers: 2^12 patterns are counted at once.
 fn key(seed: u8) -> Key {
-    let scheme = Scheme::Sha256 { depth: 12, ngram_len: 5 };
+    let scheme = synthid::Sha256 { depth: 12, ngram_len: 5 };
     Key::new(scheme, Secret::new(vec![seed; 32].into())).unwrap()
 }
 

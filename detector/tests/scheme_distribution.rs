@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
-use wmdetect::scheme::{Distribution, GBits, Key, PositionKind, Prf, Scheme, Secret, TextGValues, Watermark};
+use wmdetect::scheme::{
+    Distribution, GBits, Key, PositionKind, Prf, Scheme, Secret, TextGValues, Watermark, synthid,
+};
 use wmdetect::split_mix;
 use zeroize::Zeroizing;
 
@@ -21,7 +23,9 @@ impl Random {
 
     fn key(&mut self, depth: u8, ngram_len: u8) -> Prf {
         let bytes = (0..4).flat_map(|_| self.next().to_le_bytes()).collect();
-        Key::new(Scheme::Sha256 { depth, ngram_len }, Secret::new(Zeroizing::new(bytes))).unwrap().prf()
+        Key::new(Scheme::Sha256(synthid::Sha256 { depth, ngram_len }), Secret::new(Zeroizing::new(bytes)))
+            .unwrap()
+            .prf()
     }
 }
 

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use wmdetect::scheme::{
-    ContextTracker, Distribution, GBits, Key, PositionKind, Prf, SamplingTable, Scheme, Secret, TextGValues,
-    Watermark,
+    Distribution, GBits, Key, PositionKind, Prf, SamplingTable, Scheme, Secret, TextGValues, Watermark,
+    synthid,
 };
 use wmdetect::statistics::{Mean, Sample, Statistic, WeightedMean};
 use zeroize::Zeroizing;
@@ -34,7 +34,7 @@ impl Config {
         let (depth, ngram_len) = (self.keys.len() as u8, self.ngram_len);
         let context_history_size = self.context_history_size;
         let scheme = match scheme {
-            "synthid-hf" => Scheme::Hf {
+            "synthid-hf" => Scheme::Hf(synthid::Hf {
                 depth,
                 ngram_len,
                 context_history_size,
@@ -42,8 +42,10 @@ impl Config {
                     size: self.sampling_table_size,
                     seed: self.sampling_table_seed,
                 },
-            },
-            "synthid-deepmind" => Scheme::DeepMind { depth, ngram_len, context_history_size },
+            }),
+            "synthid-deepmind" => {
+                Scheme::DeepMind(synthid::DeepMind { depth, ngram_len, context_history_size })
+            }
             other => panic!("a compat scheme, not {other}"),
         };
         compat(scheme, &self.keys)
@@ -151,7 +153,7 @@ fn sampling_tables_are_torchs() {
     for expected in tables.tables {
         let size = expected.size as usize;
         let table = SamplingTable::Seeded { size: expected.size, seed: expected.seed };
-        let scheme = Scheme::Hf { depth: 1, ngram_len: 2, context_history_size: 1, table };
+        let scheme = Scheme::Hf(synthid::Hf { depth: 1, ngram_len: 2, context_history_size: 1, table });
         let prf = compat(scheme, &[KEY]);
         let context = prf.context(&[3]);
         let mut entries = vec![None; size];
@@ -174,7 +176,8 @@ fn sampling_tables_are_torchs() {
 #[test]
 fn an_explicit_table_stands_for_the_seeded_one() {
     let (keys, depth, ngram_len) = ([5, 77, i64::MAX], 3, 3);
-    let hf = |table| compat(Scheme::Hf { depth, ngram_len, context_history_size: 8, table }, &keys);
+    let hf =
+        |table| compat(Scheme::Hf(synthid::Hf { depth, ngram_len, context_history_size: 8, table }), &keys);
     // The first entries that torch draws from seed 0, as in sampling_table.json.
     let entries = b"0110111111100100".map(|digit| digit - b'0');
     let seeded = hf(SamplingTable::Seeded { size: 16, seed: 0 });
@@ -242,7 +245,7 @@ fn compat_generation_marks_as_the_reference() {
     for run in runs.runs.iter().filter(|run| !run.skip_first_ngram_calls) {
         let what = format!("{}, set {}", run.scheme, run.set);
         let prf = run.config.prf(&run.scheme);
-        let mut tracker = ContextTracker::new(&prf, &run.prompt);
+        let mut tracker = prf.marked_positions(&run.prompt);
         let mut marking = Watermark::new(prf).start(&run.prompt);
         let mut applied = Vec::new();
         for (step, (&token, &expected)) in run.tokens.iter().zip(&run.chosen_probability).enumerate() {

@@ -164,6 +164,16 @@ pub(crate) enum CompatScheme {
     SynthidDeepmind,
 }
 
+impl CompatScheme {
+    /// Returns the scheme's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SynthidHf => "synthid-hf",
+            Self::SynthidDeepmind => "synthid-deepmind",
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct ModelArgs {
     /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the small

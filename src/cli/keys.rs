@@ -84,7 +84,7 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             say(&format!("wrote key {} for {label:?} to {}", key.id(), path.display()));
         }
         KeyCommand::Import { config, path, scheme, force } => {
-            let (key, notes) = Key::import_json(config, matches!(scheme, CompatScheme::SynthidDeepmind))?;
+            let (key, notes) = Key::import_json(config, scheme.name())?;
             for note in notes {
                 say(&format!("note: {note}"));
             }

@@ -30,8 +30,8 @@ pub use rates::{Bucket, Rate};
 use rates::{Groups, rate};
 
 use crate::pool;
-use crate::scheme::{Key, KeyError, Ngrams, Prf, Scheme, Secret};
-use crate::statistics::{Decider, EvidenceKind, Method, PValue, Sample, Statistic, UnsupportedEvidence};
+use crate::scheme::{Key, KeyError, Ngrams, Prf, Promise, Scheme, Secret};
+use crate::statistics::{Decider, Method, PValue, Sample, Statistic, UnsupportedEvidence};
 use crate::warning::{Warning, WarningCode};
 
 /// Random keys that a verdict needs.
@@ -151,7 +151,7 @@ pub fn default_least_documents(documents: usize) -> u64 {
 /// so they can be made.
 pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibration, CalibrateError> {
     let scheme = prf.scheme();
-    let statistic = options.decider.statistic(EvidenceKind::Layers { depth: scheme.depth() })?;
+    let statistic = options.decider.statistic(scheme.evidence_kind())?;
     let judge = Judge::new(corpus, &*statistic, options.fpr);
     let groups = Groups::new(corpus);
 
@@ -170,11 +170,9 @@ pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibr
     let shared = shared(corpus, &*statistic, prf, options)?;
 
     let mut warnings = Vec::new();
-    if scheme.is_compat() {
+    if let Promise::Approximate { reason } = scheme.promise() {
         let message = format!(
-            "the g-values of {} are not independent under the null hypothesis, so the rates over keys may lie above \
-             the level; the rank is exact all the same",
-            scheme.name()
+            "{reason}, so the rates over keys may lie above the level; the rank is exact all the same"
         );
         warnings.push(Warning::new(WarningCode::ApproximateP, message));
     }
@@ -300,7 +298,7 @@ fn random_keys(
 
 /// Key number `r` of those that `seed` stands for: SHA-256 in counter mode. It marks nothing, so it may be known.
 fn random_key(scheme: &Scheme, seed: u64, r: u64) -> Result<Key, KeyError> {
-    let len = if scheme.is_compat() { 8 * scheme.depth() } else { 32 };
+    let len = scheme.secret_shape().len;
     let mut secret = Zeroizing::new(Vec::with_capacity(len + 32));
     for block in 0_u64.. {
         if secret.len() >= len {

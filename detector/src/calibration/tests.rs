@@ -1,6 +1,6 @@
 use super::*;
 use crate::ignore::IgnoreList;
-use crate::scheme::TextGValues;
+use crate::scheme::{EvidenceKind, TextGValues, synthid};
 use crate::statistics::bayesian::BayesianModel;
 use crate::statistics::{Bayesian, Profile};
 
@@ -154,7 +154,7 @@ fn an_empty_corpus_flags_nothing() {
 
 #[test]
 fn compat_keys_are_ranked_among_their_own_kind() {
-    let scheme = Scheme::DeepMind { depth: 4, ngram_len: 5, context_history_size: 1024 };
+    let scheme = Scheme::DeepMind(synthid::DeepMind { depth: 4, ngram_len: 5, context_history_size: 1024 });
     let secret: Vec<u8> = [5_i64, 7, 9, 11].iter().flat_map(|key| key.to_le_bytes()).collect();
     let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
     let report = calibrate(&corpus(&documents(10, 60, &[]), None), &key, &options(9, 1));

@@ -4,11 +4,13 @@ use super::keys::Entry;
 use super::reading::{Source, Tokens};
 #[cfg(feature = "text")]
 use super::stream::Stream;
+#[cfg(feature = "text")]
+use super::tally::layers;
 use super::tally::sum;
 use super::{DetectError, Detector, Input};
 use crate::report::{Attribution, Changes, KeyReport, Warning, WarningCode};
 #[cfg(feature = "text")]
-use crate::scheme::GValueStream;
+use crate::scheme::EvidenceStream;
 use crate::scheme::Ngrams;
 use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, attribute};
 use crate::statistics::{Method, PKind, Sample};
@@ -51,13 +53,13 @@ impl Detector {
 
     #[cfg(feature = "text")]
     fn attribute_stream(&self, mut stream: Stream<'_>) -> Result<Attribution, DetectError> {
-        let first = |group: Group| (GValueStream::new(&self.keys[group.keys[0]].prf), group);
+        let first = |group: Group| (EvidenceStream::new(&self.keys[group.keys[0]].prf), group);
         let mut groups: Vec<_> = self.groups().into_iter().map(first).collect();
         while let Some(pieces) = stream.next(self)? {
             for (values, group) in &mut groups {
                 let entry = &self.keys[group.keys[0]];
                 let piece = &pieces[&entry.prf.scheme().context_len()];
-                let mut values = values.push(piece);
+                let mut values = layers(values.push(piece));
                 self.leave_out(entry, &piece.ids, &mut values);
                 self.count(group, &piece.ids, &values.scored);
             }

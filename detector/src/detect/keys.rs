@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::DetectError;
-use crate::scheme::Prf;
-use crate::statistics::{Decider, EvidenceKind, Mean, PKind, Statistic, WeightedMean};
+use crate::scheme::{EvidenceKind, Prf};
+use crate::statistics::{Decider, Mean, PKind, Statistic, WeightedMean};
 
 /// What is kept of a key.
 pub(super) struct Entry {
@@ -20,7 +20,7 @@ pub(super) struct Entry {
 impl Entry {
     /// What an exact p-value is worth under the key's scheme.
     pub(super) fn p_kind(&self) -> PKind {
-        if self.prf.scheme().is_compat() { PKind::Approximate } else { PKind::Exact }
+        if self.prf.scheme().promise().is_exact() { PKind::Exact } else { PKind::Approximate }
     }
 }
 
@@ -42,7 +42,8 @@ impl Plans {
         decider: &Decider,
         known: Option<&Self>,
     ) -> Result<Self, DetectError> {
-        let depths: BTreeSet<usize> = entries.iter().map(|entry| entry.prf.scheme().depth()).collect();
+        let depth = |entry: &Entry| decider.depth(entry.prf.scheme().evidence_kind());
+        let depths: BTreeSet<usize> = entries.iter().map(depth).collect::<Result<_, _>>()?;
         let plan = |depth| {
             let known = known.and_then(|plans| plans.0.get(&depth));
             let weighted_mean = known.map(|plan| Arc::clone(&plan.weighted_mean));

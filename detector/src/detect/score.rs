@@ -5,11 +5,12 @@ use super::reading::{Reading, Source};
 use super::stream::Stream;
 use super::tally::Outcome;
 #[cfg(feature = "text")]
-use super::tally::Tally;
+use super::tally::{Tally, layers};
 use super::{DetectError, Detector, Input};
 use crate::report::{Changes, Report, Warning, WarningCode};
 #[cfg(feature = "text")]
-use crate::scheme::GValueStream;
+use crate::scheme::EvidenceStream;
+use crate::scheme::Promise;
 use crate::statistics::{PKind, PValue};
 use crate::verdict::Verdict;
 
@@ -31,11 +32,11 @@ impl Detector {
     #[cfg(feature = "text")]
     fn score_stream(&self, mut stream: Stream<'_>) -> Result<Report, DetectError> {
         let mut keys: Vec<_> =
-            self.keys.iter().map(|entry| (GValueStream::new(&entry.prf), Tally::default())).collect();
+            self.keys.iter().map(|entry| (EvidenceStream::new(&entry.prf), Tally::default())).collect();
         while let Some(pieces) = stream.next(self)? {
             for (entry, (values, tally)) in self.keys.iter().zip(&mut keys) {
                 let piece = &pieces[&entry.prf.scheme().context_len()];
-                let mut values = values.push(piece);
+                let mut values = layers(values.push(piece));
                 let ignored = self.leave_out(entry, &piece.ids, &mut values);
                 tally.add(&values, ignored, self.plan(entry));
             }
@@ -61,14 +62,8 @@ impl Detector {
         let log10_p = p.map(|p| p.log10);
         let scheme = entry.prf.scheme();
         let mut warnings = Vec::new();
-        if scheme.is_compat() {
-            warnings.push(Warning::new(
-                WarningCode::ApproximateP,
-                format!(
-                    "the g-values of {} are not independent under the null hypothesis, so p is approximate",
-                    scheme.name()
-                ),
-            ));
+        if let Promise::Approximate { reason } = scheme.promise() {
+            warnings.push(Warning::new(WarningCode::ApproximateP, format!("{reason}, so p is approximate")));
         }
         if best.scored_tokens < best.positions / 2 {
             warnings.push(Warning::new(

@@ -2,8 +2,16 @@
 
 use super::keys::{Entry, Plan};
 use crate::report::Scores;
+#[cfg(feature = "text")]
+use crate::scheme::Evidence;
 use crate::scheme::TextGValues;
 use crate::statistics::{Method, PValue, Sample, Statistic};
+
+/// The g-values of a key's text. [`Plans::new`](super::keys::Plans::new) refuses the keys whose texts have others.
+#[cfg(feature = "text")]
+pub(super) fn layers(evidence: Evidence) -> TextGValues {
+    evidence.into_layers().expect("the keys of a detector have layers")
+}
 
 /// What a statistic needs of one text under one key; grows with each part of it.
 #[derive(Default)]

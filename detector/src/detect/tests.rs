@@ -1,5 +1,6 @@
 use super::*;
-use crate::scheme::{Key, KeyError, Secret};
+use crate::scheme::test_families::Green;
+use crate::scheme::{Key, KeyError, Secret, synthid};
 use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 use crate::work;
@@ -37,6 +38,16 @@ fn one_key() {
     let mean = of(key(1)).with_method(Method::Mean).unwrap().score(Input::tokens(&ids)).unwrap();
     assert_eq!(mean.score, found.scores.mean);
     assert_ne!(mean.p_value, found.p_value);
+}
+
+#[test]
+fn keys_whose_values_no_statistic_sums_are_refused() {
+    let green = Key::new(Green { odds: 2 }, Secret::new(vec![1; 8].into())).unwrap();
+    let error = Detector::builder(green).build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "weighted_mean expects g-bits of 1 to 64 layers, found green bits at rate 0.25"
+    );
 }
 
 #[test]
@@ -91,7 +102,7 @@ fn a_directory_is_a_ring() {
 
 #[test]
 fn compat_keys_are_approximate() {
-    let scheme = crate::scheme::Scheme::DeepMind { depth: 2, ngram_len: 3, context_history_size: 1024 };
+    let scheme = synthid::DeepMind { depth: 2, ngram_len: 3, context_history_size: 1024 };
     let secret: Vec<u8> = [5_i64, 7].iter().flat_map(|key| key.to_le_bytes()).collect();
     let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
     let report = of(key).score(Input::tokens(&(0..50).collect::<Vec<_>>())).unwrap();
@@ -144,7 +155,7 @@ fn attribution_names_the_key_and_none_else() {
 #[test]
 fn attribution_names_two_keys_of_two_schemes() {
     let (long, secret) = (key(1), Secret::new(vec![2; 32].into()));
-    let short = Key::new(crate::scheme::Scheme::Sha256 { depth: 20, ngram_len: 3 }, secret).unwrap();
+    let short = Key::new(synthid::Sha256 { depth: 20, ngram_len: 3 }, secret).unwrap();
     let mut ids = marked(&long, 104);
     let prf = short.prf();
     for i in 0..100 {

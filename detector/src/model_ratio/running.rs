@@ -138,7 +138,8 @@ impl RunningRatio {
             (self.tracker.next_position() == PositionKind::Marked).then(|| Position::new(token, next));
         let ratios = position.as_ref().map(|position| {
             let keyed = self.prf.context(self.tracker.context());
-            let g: Vec<_> = position.tokens.iter().map(|&candidate| keyed.g_bits(candidate)).collect();
+            let mut g = vec![GBits::default(); position.tokens.len()];
+            keyed.g_bits_of(&position.tokens, &mut g);
             position.ratios(&g, depth, &self.classes, &mut self.scratch)
         });
         for (surprisals, distribution) in self.surprisals.iter_mut().zip(next) {
@@ -208,7 +209,7 @@ impl RunningRatio {
         } else {
             Profile::pooled().for_depth(scheme.depth()).null().tail(tokens, sum)
         };
-        Some(PValue::from_ln(ln, kind(scheme.is_compat(), PKind::Exact)))
+        Some(PValue::from_ln(ln, kind(!scheme.promise().is_exact(), PKind::Exact)))
     }
 
     /// Returns the result.
@@ -225,7 +226,7 @@ impl RunningRatio {
             tokens: self.tokens,
             surprisals: self.surprisals,
             grid: self.grid,
-            approximate: self.prf.scheme().is_compat(),
+            approximate: !self.prf.scheme().promise().is_exact(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a key or a key file, and what to do about it.
+//! What can be wrong with a key or a key file.
 
 use super::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, MAX_DEPTH, MAX_NGRAM_LEN};
 
@@ -54,11 +54,9 @@ pub enum KeyError {
         "two of the layer keys are equal, so their layers would be the same; use a different key for each layer"
     )]
     DuplicateLayerKeys,
-    /// Only our own scheme derives.
-    #[error(
-        "keys of {scheme} cannot be derived from, only those of synthid-sha256; make a key with `wmgen keygen`"
-    )]
-    DeriveCompat {
+    /// Schemes that follow another library derive no keys, since that library does not.
+    #[error("keys cannot be derived from a key of {scheme}; expected a master of synthid-sha256")]
+    NotDerivable {
         /// The scheme.
         scheme: &'static str,
     },
@@ -74,23 +72,21 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// There is no such key file.
-    #[error("{path}: there is no such key file; make one with `wmgen keygen {path}`")]
+    #[error("{path}: there is no such key file")]
     Missing {
         /// The file.
         path: String,
     },
     /// Overwriting a key loses it.
-    #[error(
-        "{path}: the file exists, and overwriting a key loses it for good; choose another name or pass --force"
-    )]
+    #[error("{path}: the file exists, and overwriting a key loses it for good; expected a new name")]
     Exists {
         /// The file.
         path: String,
     },
     /// Neither container nor raw key.
     #[error(
-        "{path}: not a key file: it has {found} bytes and does not begin with the mark of a wmgen key; expected what \
-         `wmgen keygen` makes, or exactly 32 raw bytes"
+        "{path}: not a key file: expected a key container or exactly 32 raw bytes, found {found} bytes that do not begin \
+         with the mark of a container"
     )]
     NotAKey {
         /// The file.
@@ -136,11 +132,14 @@ pub enum KeyError {
         /// What the parser says (positions and field names, never values).
         why: String,
     },
-    /// Only compat keys have a JSON form.
+    /// Only schemes that follow another library have its JSON form.
     #[error(
-        "a synthid-sha256 key has no form in the reference libraries' JSON; copy the key file itself instead"
+        "{scheme}: no other library has a JSON form for keys of such a scheme; expected synthid-hf or synthid-deepmind"
     )]
-    ExportNative,
+    NoJson {
+        /// The scheme's name.
+        scheme: String,
+    },
     /// A key for another tokenizer.
     #[error(
         "key {key_id} is meant for the tokenizer {expected} but was used with {found}; their token ids differ, so the \

@@ -1,6 +1,9 @@
-//! The g-values of a finished text, and which of its positions count.
+//! What a text says under one key: the values of its positions, and which of them count.
 
-/// The g-values of one (context, token): bit l is layer l, layer 0 the least significant; higher bits are 0.
+use std::fmt;
+
+/// What a keyed function says of one (context, token), as bits. In a tournament bit l is the g-value of layer l, layer
+/// 0 the least significant; higher bits are 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct GBits(pub u64);
 
@@ -16,12 +19,53 @@ impl GBits {
     }
 }
 
-/// The g-values of a text under one key, position by position from the first with a complete context.
+/// The evidence of a text under one key, position by position from the first with a complete context.
 ///
-/// The three lists have one entry for each position t ≥ `first`; a text of at most `first` tokens has none.
+/// Each kind has the same two masks beside its values, with one entry for each position t ≥ `first`; a text of at most
+/// `first` tokens has none.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// g-bits of the layers of a tournament.
+    Layers(TextGValues),
+    /// Green or not.
+    Green(TextGreens),
+    /// Numbers of [0, 1).
+    Uniform(TextUniforms),
+}
+
+/// Which [`Evidence`] a scheme's texts give.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum EvidenceKind {
+    /// [`Evidence::Layers`].
+    Layers {
+        /// Layers, m.
+        depth: usize,
+    },
+    /// [`Evidence::Green`].
+    Green {
+        /// Probability of green under the null hypothesis, γ.
+        rate: f64,
+    },
+    /// [`Evidence::Uniform`].
+    Uniform,
+}
+
+impl fmt::Display for EvidenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layers { depth } => write!(f, "g-bits of {depth} layers"),
+            Self::Green { rate } => write!(f, "green bits at rate {rate}"),
+            Self::Uniform => f.write_str("uniform numbers"),
+        }
+    }
+}
+
+/// The g-values of a text. Under the null hypothesis each bit of a scored position is a fair coin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TextGValues {
-    /// H: index of the first position in the text that has a complete context.
+    /// Index of the first position in the text that has a complete context.
     pub first: usize,
     /// Layers.
     pub depth: usize,
@@ -32,6 +76,109 @@ pub struct TextGValues {
     pub scored: Vec<bool>,
     /// The mask that the reference implementation would use for its scores; our own for `synthid-sha256`.
     pub reference_mask: Vec<bool>,
+}
+
+/// Which tokens of a text are on their position's green list. Under the null hypothesis a scored position is green
+/// with probability `rate`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TextGreens {
+    /// Index of the first position in the text that has a value.
+    pub first: usize,
+    /// Probability of green under the null hypothesis, γ.
+    pub rate: f64,
+    /// Whether the token of position `first` + i is green.
+    pub green: Vec<bool>,
+    /// True where the position counts in a p-value.
+    pub scored: Vec<bool>,
+    /// The mask that the reference implementation would use for its scores.
+    pub reference_mask: Vec<bool>,
+}
+
+/// The numbers that the tokens of a text were drawn by. Under the null hypothesis that of a scored position is uniform
+/// in [0, 1), or below such a number.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TextUniforms {
+    /// Index of the first position in the text that has a value.
+    pub first: usize,
+    /// The number of position `first` + i.
+    pub u: Vec<f64>,
+    /// True where the position counts in a p-value.
+    pub scored: Vec<bool>,
+    /// The mask that the reference implementation would use for its scores.
+    pub reference_mask: Vec<bool>,
+}
+
+impl Evidence {
+    /// Which evidence it is.
+    pub fn kind(&self) -> EvidenceKind {
+        match self {
+            Self::Layers(values) => EvidenceKind::Layers { depth: values.depth },
+            Self::Green(values) => EvidenceKind::Green { rate: values.rate },
+            Self::Uniform(_) => EvidenceKind::Uniform,
+        }
+    }
+
+    /// Index of the first position in the text that has a value.
+    pub fn first(&self) -> usize {
+        match self {
+            Self::Layers(values) => values.first,
+            Self::Green(values) => values.first,
+            Self::Uniform(values) => values.first,
+        }
+    }
+
+    /// Number of positions that have a value.
+    pub fn len(&self) -> usize {
+        self.scored_mask().len()
+    }
+
+    /// Whether no position has a value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// For each position, whether it counts in a p-value.
+    pub fn scored_mask(&self) -> &[bool] {
+        match self {
+            Self::Layers(values) => &values.scored,
+            Self::Green(values) => &values.scored,
+            Self::Uniform(values) => &values.scored,
+        }
+    }
+
+    /// [`scored_mask`](Self::scored_mask), to take positions out of it by what the text alone says.
+    pub fn scored_mask_mut(&mut self) -> &mut [bool] {
+        match self {
+            Self::Layers(values) => &mut values.scored,
+            Self::Green(values) => &mut values.scored,
+            Self::Uniform(values) => &mut values.scored,
+        }
+    }
+
+    /// For each position, whether it counts in the reference implementation's scores.
+    pub fn reference_mask(&self) -> &[bool] {
+        match self {
+            Self::Layers(values) => &values.reference_mask,
+            Self::Green(values) => &values.reference_mask,
+            Self::Uniform(values) => &values.reference_mask,
+        }
+    }
+
+    /// The g-values of a tournament; none of the other kinds.
+    pub fn layers(&self) -> Option<&TextGValues> {
+        match self {
+            Self::Layers(values) => Some(values),
+            Self::Green(_) | Self::Uniform(_) => None,
+        }
+    }
+
+    /// As [`layers`](Self::layers), by value.
+    pub fn into_layers(self) -> Option<TextGValues> {
+        match self {
+            Self::Layers(values) => Some(values),
+            Self::Green(_) | Self::Uniform(_) => None,
+        }
+    }
 }
 
 impl TextGValues {
@@ -46,6 +193,30 @@ impl TextGValues {
     }
 }
 
-fn select<'a>(g: &'a [GBits], mask: &'a [bool]) -> impl Iterator<Item = GBits> + 'a {
-    g.iter().zip(mask).filter_map(|(&g, &keep)| keep.then_some(g))
+impl TextGreens {
+    /// The greens that a p-value may count.
+    pub fn scored(&self) -> impl Iterator<Item = bool> + '_ {
+        select(&self.green, &self.scored)
+    }
+
+    /// The greens that the reference implementation's scores count.
+    pub fn reference_scored(&self) -> impl Iterator<Item = bool> + '_ {
+        select(&self.green, &self.reference_mask)
+    }
+}
+
+impl TextUniforms {
+    /// The numbers that a p-value may count.
+    pub fn scored(&self) -> impl Iterator<Item = f64> + '_ {
+        select(&self.u, &self.scored)
+    }
+
+    /// The numbers that the reference implementation's scores count.
+    pub fn reference_scored(&self) -> impl Iterator<Item = f64> + '_ {
+        select(&self.u, &self.reference_mask)
+    }
+}
+
+fn select<'a, T: Copy>(values: &'a [T], mask: &'a [bool]) -> impl Iterator<Item = T> + 'a {
+    values.iter().zip(mask).filter_map(|(&value, &keep)| keep.then_some(value))
 }

@@ -1,48 +1,59 @@
-//! The scheme: how a key, a context and a token become g-values, and how g-values steer a draw.
+//! Schemes: how a key, a context and a token become values, how these steer a draw, and what they say of a text.
 //!
-//! Terms are those of Dathathri et al., "Scalable watermarking for identifying large language model outputs",
-//! Nature 634 (2024). A text is a sequence of token ids. The *context* of a position is the H = `ngram_len` − 1
-//! tokens before it. The keyed function of [`prf`] maps (key, context, token) to m = `depth` *g-values*, each 0 or 1.
-//! The generator runs a [`tournament`] of m layers over its candidates, which favours tokens with many ones without
-//! changing the distribution on average over keys; the detector counts the ones ([`gvalues`]). Both sides ask
-//! [`context`] which positions carry the mark.
+//! A text is a sequence of token ids. The *context* of a position is the H = `ngram_len` − 1 tokens before it. A key's
+//! keyed function ([`Prf`]) maps (context, token) to bits. The generator draws by them ([`Watermark`]); the detector
+//! computes them for the tokens that were drawn ([`Evidence`]) and sees that they are not those of chance.
 //!
-//! | file | what it settles |
+//! In SynthID the bits are m = `depth` *g-values*. The generator runs a tournament of m layers over its candidates, which
+//! favours tokens with many ones without changing the distribution on average over keys; the detector counts the ones.
+//! Terms are those of Dathathri et al., "Scalable watermarking for identifying large language model outputs", Nature 634
+//! (2024).
+//!
+//! | module | what it settles |
 //! |---|---|
-//! | [`key`] | schemes and their parameters, secrets, key ids, derivation |
+//! | `family` | what a scheme must say of itself: parameters, shape of its secret, promise about p, positions, marking, evidence |
+//! | `schemes` | which schemes there are |
+//! | [`synthid`] | `synthid-sha256`, `synthid-hf`, `synthid-deepmind`, and their tournament |
+//! | `secret`, [`key`] | secrets, keys, ids, derivation; the `k.bin` container and the JSON of other libraries |
 //! | [`KeyError`] | what can be wrong with a key |
-//! | [`key_file`] | the `k.bin` container and the reference libraries' JSON |
-//! | [`prf`] | the one keyed function: (key, context, token) → g-values |
-//! | `message`, `lanes` | the messages that `synthid-sha256` hashes, and many hashes at a time |
-//! | [`context`] | which positions are marked and scored |
-//! | [`gvalues`] | the g-values of a finished text |
-//! | [`tournament`] | the sampling side: a candidate distribution under the mark |
+//! | `prf` | the keyed function of any scheme |
+//! | `context` | which positions are marked and scored |
+//! | `distribution`, `watermark` | the sampling side: candidates, and a response being marked |
+//! | `evidence`, `stream` | the detecting side: the values of a text and the positions that count |
 //!
-//! `docs/scheme.md` specifies all three schemes with test vectors.
+//! A scheme is added by a module like those in [`synthid`] and one line in `schemes`. `docs/scheme.md` specifies the
+//! schemes with test vectors.
 
 mod context;
 mod distribution;
 mod error;
 mod evidence;
 mod exponential;
+mod family;
+mod fields;
 pub mod key;
+mod ngrams;
 mod prf;
 mod schemes;
 mod secret;
 mod stream;
-mod synthid;
+pub mod synthid;
+#[cfg(test)]
+pub(crate) mod test_families;
 mod watermark;
 
 pub use context::{ContextStream, ContextTracker, Piece, PositionKind};
 pub use distribution::{Distribution, DistributionError};
 pub use error::KeyError;
-pub use evidence::{GBits, TextGValues};
+pub use evidence::{Evidence, EvidenceKind, GBits, TextGValues, TextGreens, TextUniforms};
+pub use family::Promise;
 pub use key::{Key, TokenizerBinding};
+pub(crate) use ngrams::Ngrams;
 pub use prf::{KeyedContext, Prf};
-pub use schemes::{SamplingTable, Scheme};
-pub use secret::Secret;
-pub use stream::GValueStream;
-pub(crate) use synthid::sha256::message::Ngrams;
+pub use schemes::Scheme;
+pub use secret::{Secret, SecretShape};
+pub use stream::EvidenceStream;
+pub use synthid::SamplingTable;
 pub use watermark::{Marking, Watermark};
 
 /// The deepest tournament that a key may ask for. The g-values of one token fit one machine word.

@@ -1,132 +1,196 @@
-//! The schemes and their public parameters.
+//! The schemes that there are: each family, registered by one line.
 
-use super::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, KeyError, MAX_DEPTH, MAX_NGRAM_LEN};
+use super::evidence::{EvidenceKind, GBits};
+use super::family::{Family, FixedContext, Imported, KeyedFunction, Parameters, Promise};
+use super::fields::Fields;
+use super::secret::{Secret, SecretShape};
+#[cfg(test)]
+use super::test_families;
+use super::{KeyError, synthid};
 
-/// The table of `synthid-hf`, from which its g-values are read.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SamplingTable {
-    /// What torch's CPU generator draws: `size` bits from `seed` (of which torch uses the low 32 bits).
-    Seeded {
-        /// Number of entries.
-        size: u32,
-        /// `sampling_table_seed`.
-        seed: u64,
-    },
-    /// The entries themselves, each 0 or 1: for texts that were marked on a device whose generator differs.
-    Explicit(Vec<u8>),
-}
-
-impl SamplingTable {
-    /// Number of entries.
-    pub fn size(&self) -> usize {
-        match self {
-            Self::Seeded { size, .. } => *size as usize,
-            Self::Explicit(entries) => entries.len(),
+/// Makes the enums that dispatch to the families.
+macro_rules! families {
+    ($($(#[doc = $doc:literal])* $(#[cfg($cfg:meta)])? $name:ident($family:ty),)*) => {
+        /// A scheme and its public parameters.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        #[non_exhaustive]
+        pub enum Scheme {
+            $($(#[doc = $doc])* $(#[cfg($cfg)])? $name($family),)*
         }
-    }
+
+        /// The keyed function of a scheme.
+        pub(super) enum Function {
+            $($(#[cfg($cfg)])? $name(<$family as Family>::Function),)*
+        }
+
+        /// The keyed function of a scheme in one context.
+        pub(super) enum Context<'f> {
+            $($(#[cfg($cfg)])? $name(<$family as Family>::Context<'f>),)*
+        }
+
+        $($(#[cfg($cfg)])? impl From<$family> for Scheme {
+            fn from(parameters: $family) -> Self {
+                Self::$name(parameters)
+            }
+        })*
+
+        impl Scheme {
+            fn parameters(&self) -> &dyn Parameters {
+                match self {
+                    $($(#[cfg($cfg)])? Self::$name(parameters) => parameters,)*
+                }
+            }
+
+            /// The scheme's number in a key file.
+            pub(super) fn tag(&self) -> u8 {
+                match self {
+                    $($(#[cfg($cfg)])? Self::$name(_) => <$family>::TAG,)*
+                }
+            }
+
+            /// The scheme of the number `tag`, whose parameters are next in `fields`.
+            pub(super) fn from_fields(tag: u8, fields: &mut Fields<'_>) -> Result<Self, KeyError> {
+                match tag {
+                    $($(#[cfg($cfg)])? <$family>::TAG => <$family>::from_fields(fields).map(Self::from),)*
+                    _ => Err(fields.corrupted("its scheme is unknown")),
+                }
+            }
+
+            /// The key of the scheme `name` in the JSON of another library. None if there is no such scheme or library.
+            pub(super) fn from_json(
+                name: &str,
+                json: &[u8],
+                path: &str,
+            ) -> Option<Result<Imported<Self>, KeyError>> {
+                match name {
+                    $($(#[cfg($cfg)])? <$family>::NAME => {
+                        <$family>::from_json(json, path).map(|imported| imported.map(Imported::into_scheme))
+                    })*
+                    _ => None,
+                }
+            }
+
+            /// The function of the key with this secret.
+            pub(super) fn function(&self, secret: &Secret) -> Function {
+                match self {
+                    $($(#[cfg($cfg)])? Self::$name(parameters) => Function::$name(parameters.function(secret)),)*
+                }
+            }
+        }
+
+        impl Function {
+            /// The questions of the trait.
+            pub(super) fn keyed(&self) -> &dyn KeyedFunction {
+                match self {
+                    $($(#[cfg($cfg)])? Self::$name(function) => function,)*
+                }
+            }
+
+            /// Fixes a context of H tokens, oldest first.
+            pub(super) fn fix(&self, context: &[u32]) -> Context<'_> {
+                match self {
+                    $($(#[cfg($cfg)])? Self::$name(function) => Context::$name(<$family>::fix(function, context)),)*
+                }
+            }
+        }
+
+        impl Context<'_> {
+            /// See [`FixedContext::g_bits_of`].
+            pub(super) fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits]) {
+                match self {
+                    $($(#[cfg($cfg)])? Self::$name(context) => context.g_bits_of(tokens, g),)*
+                }
+            }
+        }
+    };
 }
 
-/// A scheme and its public parameters.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Scheme {
+families! {
     /// Our own: SHA-256 as the keyed function, complete context history.
-    Sha256 {
-        /// Layers of the tournament, m.
-        depth: u8,
-        /// Context length plus one, H + 1.
-        ngram_len: u8,
-    },
+    Sha256(synthid::Sha256),
     /// `transformers.SynthIDTextWatermarkLogitsProcessor` and `synthid-text` 0.2.1.
-    Hf {
-        /// Layers, one key each.
-        depth: u8,
-        /// H + 1.
-        ngram_len: u8,
-        /// How many past contexts the generator remembers.
-        context_history_size: u32,
-        /// Where g-values are read.
-        table: SamplingTable,
-    },
+    Hf(synthid::Hf),
     /// `synthid_text` on its main branch since June 2025.
-    DeepMind {
-        /// Layers, one key each.
-        depth: u8,
-        /// H + 1.
-        ngram_len: u8,
-        /// How many past contexts the generator remembers.
-        context_history_size: u32,
-    },
+    DeepMind(synthid::DeepMind),
+    /// A green list.
+    #[cfg(test)]
+    Green(test_families::Green),
+    /// Uniform numbers.
+    #[cfg(test)]
+    Uniform(test_families::Uniform),
+}
+
+impl<P: Into<Scheme>> Imported<P> {
+    fn into_scheme(self) -> Imported<Scheme> {
+        Imported { parameters: self.parameters.into(), secret: self.secret, notes: self.notes }
+    }
 }
 
 impl Default for Scheme {
     fn default() -> Self {
-        Self::Sha256 { depth: DEFAULT_DEPTH as u8, ngram_len: DEFAULT_NGRAM_LEN as u8 }
+        Self::Sha256(synthid::Sha256::default())
     }
 }
 
 impl Scheme {
-    /// `synthid-sha256`, `synthid-hf` or `synthid-deepmind`.
+    /// Returns the name: `synthid-sha256`, `synthid-hf` or `synthid-deepmind`.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Sha256 { .. } => "synthid-sha256",
-            Self::Hf { .. } => "synthid-hf",
-            Self::DeepMind { .. } => "synthid-deepmind",
-        }
+        self.parameters().name()
     }
 
-    /// Layers of the tournament, m.
+    /// Returns which evidence texts give.
+    pub fn evidence_kind(&self) -> EvidenceKind {
+        self.parameters().evidence_kind()
+    }
+
+    /// Returns the number of values that a token has: the layers m of a tournament, 1 without one.
     pub fn depth(&self) -> usize {
-        match *self {
-            Self::Sha256 { depth, .. } | Self::Hf { depth, .. } | Self::DeepMind { depth, .. } => {
-                depth.into()
-            }
+        match self.evidence_kind() {
+            EvidenceKind::Layers { depth } => depth,
+            EvidenceKind::Green { .. } | EvidenceKind::Uniform => 1,
         }
     }
 
-    /// Context length plus one.
+    /// Returns the context length plus one.
     pub fn ngram_len(&self) -> usize {
-        match *self {
-            Self::Sha256 { ngram_len, .. }
-            | Self::Hf { ngram_len, .. }
-            | Self::DeepMind { ngram_len, .. } => ngram_len.into(),
-        }
+        self.parameters().ngram_len()
     }
 
-    /// H: how many tokens before a position decide its g-values.
+    /// Returns H: how many tokens before a position decide its values.
     pub fn context_len(&self) -> usize {
         self.ngram_len() - 1
     }
 
-    /// True for the schemes that follow a reference implementation; their p-values are approximate.
-    pub fn is_compat(&self) -> bool {
-        !matches!(self, Self::Sha256 { .. })
+    /// Returns what a p-value may claim.
+    pub fn promise(&self) -> Promise {
+        self.parameters().promise()
     }
 
-    /// Refuses parameters that cannot work.
+    /// Returns what a secret looks like.
+    pub fn secret_shape(&self) -> SecretShape {
+        self.parameters().secret_shape()
+    }
+
+    /// Checks the parameters.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot work.
     pub fn check(&self) -> Result<(), KeyError> {
-        let (depth, ngram_len) = (self.depth(), self.ngram_len());
-        if !(1..=MAX_DEPTH).contains(&depth) {
-            return Err(KeyError::Depth { found: depth });
-        }
-        if !(2..=MAX_NGRAM_LEN).contains(&ngram_len) {
-            return Err(KeyError::NgramLen { found: ngram_len });
-        }
-        if let Self::Hf { context_history_size, .. } | Self::DeepMind { context_history_size, .. } = self
-            && !(1..=1 << 24).contains(context_history_size)
-        {
-            return Err(KeyError::ContextHistorySize { found: *context_history_size });
-        }
-        if let Self::Hf { table, .. } = self {
-            if !(2..=1 << 24).contains(&table.size()) {
-                return Err(KeyError::TableSize { found: table.size() });
-            }
-            if let SamplingTable::Explicit(entries) = table
-                && let Some(entry) = entries.iter().find(|&&entry| entry > 1)
-            {
-                return Err(KeyError::TableEntry { found: *entry });
-            }
-        }
-        Ok(())
+        self.parameters().check()
+    }
+
+    /// The parameters as the fields of a key file.
+    pub(super) fn to_fields(&self) -> Vec<u8> {
+        self.parameters().to_fields()
+    }
+
+    /// See [`Parameters::update_id`].
+    pub(super) fn update_id(&self, id: &mut sha2::Sha256) {
+        self.parameters().update_id(id);
+    }
+
+    /// See [`Parameters::to_json`].
+    pub(super) fn to_json(&self, secret: &Secret) -> Option<zeroize::Zeroizing<String>> {
+        self.parameters().to_json(secret)
     }
 }

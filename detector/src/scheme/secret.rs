@@ -1,4 +1,4 @@
-//! Secrets.
+//! Secrets, and what a scheme asks of them.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -17,20 +17,53 @@ const HKDF_SALT: &[u8] = b"wmgen/v1";
 /// ```
 pub struct Secret(Zeroizing<Vec<u8>>);
 
+/// What the secret of a scheme looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SecretShape {
+    /// Length in bytes.
+    pub len: usize,
+    /// Whether it is a list of 64-bit layer keys, which must all differ.
+    pub distinct_layer_keys: bool,
+    /// Whether it can be a master, from which keys for tenants and epochs are derived.
+    pub derivable: bool,
+}
+
+impl SecretShape {
+    /// Checks that `secret` has this shape; `scheme` is the scheme's name.
+    pub(super) fn check(self, scheme: &'static str, secret: &Secret) -> Result<(), KeyError> {
+        let (expected, found) = (self.len, secret.0.len());
+        if found != expected {
+            return Err(KeyError::SecretLength { scheme, expected, found });
+        }
+        if self.distinct_layer_keys {
+            let mut keys = secret.layer_keys();
+            keys.sort_unstable();
+            if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+                return Err(KeyError::DuplicateLayerKeys);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Secret {
     /// Takes over `bytes`; the caller's other copies are the caller's to wipe.
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self(bytes)
     }
 
-    /// 32 bytes from the operating system's generator.
+    /// Returns 32 bytes from the operating system's generator.
+    ///
+    /// # Errors
+    /// Returns [`KeyError::Randomness`] if the generator fails.
     pub fn generate() -> Result<Self, KeyError> {
         let mut bytes = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut bytes).map_err(|error| KeyError::Randomness(error.to_string()))?;
         Ok(Self(bytes))
     }
 
-    /// The bytes themselves. Keep the borrow short and copy nothing out of it that is not wiped again.
+    /// Returns the bytes themselves. Keep the borrow short and copy nothing out of it that is not wiped again.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -1,8 +1,11 @@
-//! Putting a mark on texts.
+//! The sampling side: a mark on the texts of one key, and one response being marked.
 
-use super::{ContextTracker, Distribution, GBits, KeyedContext, PositionKind, Prf};
+use super::context::{ContextTracker, PositionKind};
+use super::distribution::Distribution;
+use super::evidence::{EvidenceKind, GBits};
+use super::prf::{KeyedContext, Prf};
 
-/// A mark to put on texts: a key's function and the number of competitors a match.
+/// A mark to put on texts: a key's function and, in a tournament, the number of competitors a match.
 #[derive(Clone, Debug)]
 pub struct Watermark {
     prf: Prf,
@@ -10,17 +13,20 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// The non-distortionary mark: two leaves.
+    /// The mark of the key's scheme. In a tournament a match has two competitors, which leaves the text's distribution
+    /// as it is on average over keys.
     pub fn new(prf: Prf) -> Self {
         Self { prf, leaves: 2 }
     }
 
-    /// With more competitors a match: a stronger mark that changes the text's distribution.
+    /// The mark of a tournament with more competitors a match: stronger, but it changes the text's distribution.
     ///
     /// # Panics
-    /// If `leaves` is less than 2.
+    /// If `leaves` is less than 2, or if the key's scheme is not a tournament.
     pub fn with_leaves(prf: Prf, leaves: u32) -> Self {
         assert!(leaves >= 2, "a match needs two competitors");
+        let kind = prf.scheme().evidence_kind();
+        assert!(matches!(kind, EvidenceKind::Layers { .. }), "{} is not a tournament", prf.scheme().name());
         Self { prf, leaves }
     }
 
@@ -28,7 +34,7 @@ impl Watermark {
     pub fn start(&self, prompt: &[u32]) -> Marking {
         Marking {
             watermark: self.clone(),
-            tracker: ContextTracker::new(&self.prf, prompt),
+            tracker: self.prf.marked_positions(prompt),
             g: Vec::new(),
             marked: 0,
             repeated: 0,
@@ -42,7 +48,7 @@ impl Watermark {
 pub struct Marking {
     watermark: Watermark,
     tracker: ContextTracker,
-    /// g-values of the candidates, kept to spare an allocation a step.
+    /// Bits of the candidates, kept to spare an allocation a step.
     g: Vec<GBits>,
     marked: usize,
     repeated: usize,
@@ -72,7 +78,7 @@ impl Marking {
                 let keyed = self.watermark.prf.context(self.tracker.context());
                 self.g.resize(candidates.tokens().len(), GBits::default());
                 hash(&keyed, candidates.tokens(), &mut self.g);
-                candidates.tournament(&self.g, self.watermark.prf.scheme().depth(), self.watermark.leaves);
+                self.watermark.prf.keyed().mark(&self.g, self.watermark.leaves, candidates);
                 self.marked += 1;
             }
             PositionKind::RepeatedContext => self.repeated += 1,

@@ -6,7 +6,8 @@ use super::bayesian::Bayesian;
 use super::llr::{Llr, Profile};
 use super::mean::Mean;
 use super::method::Method;
-use super::sample::{EvidenceKind, UnsupportedEvidence};
+use super::sample::UnsupportedEvidence;
+use crate::scheme::EvidenceKind;
 use super::statistic::Statistic;
 use super::weighted_mean::{self, WeightedMean};
 
@@ -35,6 +36,14 @@ impl Decider {
         }
     }
 
+    /// The layers of values of this kind; every method sums layers.
+    pub(crate) fn depth(&self, kind: EvidenceKind) -> Result<usize, UnsupportedEvidence> {
+        match kind {
+            EvidenceKind::Layers { depth } => Ok(depth),
+            _ => Err(UnsupportedEvidence::new(self.method(), &(1..=weighted_mean::MAX_DEPTH), kind)),
+        }
+    }
+
     /// Returns the statistic for keys of a scheme whose tokens have values of this kind. A profile or a Bayesian
     /// detector of more layers than the key looks at the first ones; their law is enumerated when it is first needed,
     /// which takes some seconds at 29 layers and half of that with each layer less.
@@ -42,9 +51,7 @@ impl Decider {
     /// # Errors
     /// Returns an error if the method cannot sum such values.
     pub fn statistic(&self, kind: EvidenceKind) -> Result<Arc<dyn Statistic>, UnsupportedEvidence> {
-        let EvidenceKind::Layers { depth } = kind else {
-            return Err(UnsupportedEvidence::new(self.method(), &(1..=weighted_mean::MAX_DEPTH), kind));
-        };
+        let depth = self.depth(kind)?;
         Ok(match self {
             Self::Mean => Arc::new(Mean::new(depth)),
             Self::WeightedMean => Arc::new(WeightedMean::new(depth)),

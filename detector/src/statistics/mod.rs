@@ -42,7 +42,7 @@ pub use llr::{Llr, Profile};
 pub use mean::Mean;
 pub use method::{Method, UnknownMethod};
 pub use p_value::{PKind, PValue};
-pub use sample::{EvidenceKind, Sample, UnsupportedEvidence};
+pub use sample::{Sample, UnsupportedEvidence};
 pub use statistic::{Evaluated, Posterior, Statistic};
 pub use weighted_mean::WeightedMean;
 

@@ -1,11 +1,10 @@
 //! The values of a text's tokens, as a statistic sums them.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::slice;
 
 use super::method::Method;
-use crate::scheme::{GBits, TextGValues};
+use crate::scheme::{EvidenceKind, GBits, TextGValues};
 
 /// The values of tokens under one key, in order of the text, and which of them count.
 #[derive(Clone, Copy, Debug)]
@@ -89,34 +88,6 @@ impl<T: Copy> Iterator for Selected<'_, T> {
                 .values
                 .zip(mask)
                 .fold(start, |sum, (value, counts)| if *counts { add(sum, *value) } else { sum }),
-        }
-    }
-}
-
-/// What the values of a scheme's tokens are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum EvidenceKind {
-    /// g-bits of so many layers.
-    Layers {
-        /// m.
-        depth: usize,
-    },
-    /// One bit a token, 1 with this probability under the null.
-    Green {
-        /// γ.
-        rate: f64,
-    },
-    /// A number in [0, 1) a token, uniform under the null.
-    Uniform,
-}
-
-impl fmt::Display for EvidenceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Layers { depth } => write!(f, "g-bits of {depth} layers"),
-            Self::Green { rate } => write!(f, "green bits at rate {rate}"),
-            Self::Uniform => f.write_str("uniform numbers"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::power::table;
 use super::*;
-use crate::scheme::GBits;
+use crate::scheme::{EvidenceKind, GBits};
 
 fn layers(depth: usize) -> EvidenceKind {
     EvidenceKind::Layers { depth }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use wmdetect::scheme::{
     Distribution, GBits, Key, PositionKind, SamplingTable, Scheme, Secret, TextGValues, TokenizerBinding,
-    Watermark,
+    Watermark, synthid,
 };
 use zeroize::Zeroizing;
 
@@ -64,7 +64,8 @@ fn keys() -> Vec<(String, Key)> {
         let secret = Zeroizing::new(Sha256::digest(format!("vector key {name}")).to_vec());
         keys.push((
             name,
-            Key::new(Scheme::Sha256 { depth, ngram_len }, Secret::new(secret)).expect("a key that works"),
+            Key::new(Scheme::Sha256(synthid::Sha256 { depth, ngram_len }), Secret::new(secret))
+                .expect("a key that works"),
         ));
     }
     for (depth, ngram_len, size, seed) in [
@@ -77,15 +78,21 @@ fn keys() -> Vec<(String, Key)> {
         (64, 20, 65_536, 42),
     ] {
         let table = SamplingTable::Seeded { size, seed };
-        keys.push(compat("hf", Scheme::Hf { depth, ngram_len, context_history_size: 1024, table }));
+        keys.push(compat(
+            "hf",
+            Scheme::Hf(synthid::Hf { depth, ngram_len, context_history_size: 1024, table }),
+        ));
     }
     let table = SamplingTable::Explicit(vec![1, 0, 0, 1, 1, 0, 1, 1, 0, 0, 1]);
     keys.push(compat(
         "hf-explicit",
-        Scheme::Hf { depth: 30, ngram_len: 5, context_history_size: 1024, table },
+        Scheme::Hf(synthid::Hf { depth: 30, ngram_len: 5, context_history_size: 1024, table }),
     ));
     for (depth, ngram_len) in [(1, 2), (2, 3), (7, 4), (30, 5), (31, 6), (63, 8), (64, 20)] {
-        keys.push(compat("deepmind", Scheme::DeepMind { depth, ngram_len, context_history_size: 1024 }));
+        keys.push(compat(
+            "deepmind",
+            Scheme::DeepMind(synthid::DeepMind { depth, ngram_len, context_history_size: 1024 }),
+        ));
     }
     keys
 }
@@ -113,7 +120,7 @@ fn key_vectors(name: &str, key: &Key) -> Value {
         "secret": hex(&secret),
         "key_id": key.id(),
     });
-    if scheme.is_compat() {
+    if scheme.secret_shape().distinct_layer_keys {
         let (layers, _) = secret.as_chunks::<8>();
         row["layer_keys"] = layers.iter().map(|bytes| i64::from_le_bytes(*bytes).to_string()).collect();
     } else {
@@ -123,7 +130,7 @@ fn key_vectors(name: &str, key: &Key) -> Value {
         });
         row["derived"] = json!(derived);
     }
-    if let Scheme::Hf { table, .. } = scheme {
+    if let Scheme::Hf(synthid::Hf { table, .. }) = scheme {
         match table {
             SamplingTable::Seeded { size, seed } => {
                 row["sampling_table_size"] = json!(size);
@@ -155,12 +162,14 @@ fn id(name: &str, vector: u32, i: u32) -> u32 {
 /// The secret as the container has it: after header, parameters and its length.
 fn secret(key: &Key) -> Zeroizing<Vec<u8>> {
     let parameters = match key.scheme() {
-        Scheme::Hf { table: SamplingTable::Explicit(entries), .. } => 3 + 4 + 1 + 4 + entries.len(),
-        Scheme::Hf { .. } => 3 + 4 + 1 + 4 + 8,
-        Scheme::DeepMind { .. } => 3 + 4,
+        Scheme::Hf(synthid::Hf { table: SamplingTable::Explicit(entries), .. }) => {
+            3 + 4 + 1 + 4 + entries.len()
+        }
+        Scheme::Hf(_) => 3 + 4 + 1 + 4 + 8,
+        Scheme::DeepMind(_) => 3 + 4,
         _ => 3,
     };
-    let len = if key.scheme().is_compat() { 8 * key.scheme().depth() } else { 32 };
+    let len = key.scheme().secret_shape().len;
     let start = 14 + parameters + 2;
     Zeroizing::new(key.to_bytes()[start..start + len].to_vec())
 }
@@ -168,10 +177,10 @@ fn secret(key: &Key) -> Zeroizing<Vec<u8>> {
 fn masks() -> Vec<Value> {
     let table = || SamplingTable::Seeded { size: 65_536, seed: 0 };
     let schemes = [
-        Scheme::Sha256 { depth: 4, ngram_len: 3 },
-        Scheme::Sha256 { depth: 4, ngram_len: 6 },
-        Scheme::Hf { depth: 4, ngram_len: 3, context_history_size: 4, table: table() },
-        Scheme::DeepMind { depth: 4, ngram_len: 3, context_history_size: 4 },
+        Scheme::Sha256(synthid::Sha256 { depth: 4, ngram_len: 3 }),
+        Scheme::Sha256(synthid::Sha256 { depth: 4, ngram_len: 6 }),
+        Scheme::Hf(synthid::Hf { depth: 4, ngram_len: 3, context_history_size: 4, table: table() }),
+        Scheme::DeepMind(synthid::DeepMind { depth: 4, ngram_len: 3, context_history_size: 4 }),
     ];
     let texts: [(&[u32], &[u32]); 5] = [
         (&[], &[1, 2, 3, 1, 2, 3, 1, 2, 4, 2, 3, 5]),
@@ -183,7 +192,7 @@ fn masks() -> Vec<Value> {
     let mut rows = Vec::new();
     for scheme in schemes {
         let name = scheme.name();
-        let secret = if scheme.is_compat() {
+        let secret = if scheme.secret_shape().distinct_layer_keys {
             [11i64, 22, 33, 44].iter().flat_map(|key| key.to_le_bytes()).collect()
         } else {
             vec![5; 32]
@@ -204,7 +213,7 @@ fn masks() -> Vec<Value> {
                 "scheme": name, "ngram_len": prf.scheme().ngram_len(), "prompt": prompt, "tokens": tokens,
                 "marked": marked, "scored": flags(text.scored.iter().copied()),
             });
-            if prf.scheme().is_compat() {
+            if prf.scheme().secret_shape().distinct_layer_keys {
                 row["context_history_size"] = json!(4);
                 row["layer_keys"] = json!(["11", "22", "33", "44"]);
                 row["reference"] = json!(flags(text.reference_mask.iter().copied()));

@@ -15,7 +15,7 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use wmdetect::scheme::{Key, SamplingTable, Scheme, Secret, TextGValues};
+use wmdetect::scheme::{Key, SamplingTable, Scheme, Secret, TextGValues, synthid};
 use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
@@ -290,8 +290,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let history = 1024;
     let table = SamplingTable::Seeded { size: 1 << 16, seed: 0 };
     for scheme in [
-        Scheme::Hf { depth: DEPTH as u8, ngram_len: 5, context_history_size: history, table },
-        Scheme::DeepMind { depth: DEPTH as u8, ngram_len: 5, context_history_size: history },
+        Scheme::Hf(synthid::Hf { depth: DEPTH as u8, ngram_len: 5, context_history_size: history, table }),
+        Scheme::DeepMind(synthid::DeepMind {
+            depth: DEPTH as u8,
+            ngram_len: 5,
+            context_history_size: history,
+        }),
     ] {
         let key = |random: &mut Random| compat_key(&scheme, random);
         let statistics = &statistics[..3];

@@ -1,15 +1,24 @@
-//! Which positions carry the mark: the one rule that generator and detector share.
+//! Which positions carry the mark, and which of them count.
 //!
-//! A position is marked, and scored, only if its whole context was generated in this response and has not come up
-//! before, in the prompt or in the response. The history is complete. So the generator's receipt and the detector's
-//! mask are the same positions when the detector knows the prompt, and no fixed end of a prompt gives every answer
-//! the same first draw. Why the *context* must be fresh and not only the n-gram: STATISTICS in `docs/statistics.md`.
+//! The rule of our own scheme, which generator and detector share: a position is marked, and scored, only if its whole
+//! context was generated in this response and has not come up before, in the prompt or in the response. The history is
+//! complete. So the generator's receipt and the detector's mask are the same positions when the detector knows the
+//! prompt, and no fixed end of a prompt gives every answer the same first draw. Why the *context* must be fresh and not only
+//! the n-gram: "Fresh contexts" in `docs/statistics.md`.
 //!
-//! The compat schemes mark what their reference marks: a context of zeros before the first token, the last
-//! `context_history_size` contexts as history, and the prompt plays no part.
+//! The generators that follow a reference implementation mark what that marks: the context before the first token is
+//! zeros, the history is the last `context_history_size` contexts, and the prompt plays no part. Their texts are scored
+//! by the complete history all the same.
+//!
+//! | file | what it settles |
+//! |---|---|
+//! | `seen` | the complete history, and how contexts are told apart |
+//! | `filter` | the same in bounded memory |
+//! | `reference` | the reference implementations' history |
+//! | `fresh` | the rule for a text that is there as a whole |
+//! | `stream` | the rule for a text that comes in pieces |
 
-use super::Prf;
-pub(crate) use reference::ReferenceHistory;
+pub(crate) use reference::{ReferenceHistory, lcg, lcg_over};
 use seen::{Seen, context_id};
 pub use stream::{ContextStream, Piece};
 
@@ -44,25 +53,15 @@ pub struct ContextTracker {
 #[derive(Clone, Debug)]
 enum History {
     Complete(Seen),
-    Reference { history: ReferenceHistory, prf: Prf },
+    /// The reference's, with the value that its hash of a context starts from.
+    Reference {
+        history: ReferenceHistory,
+        start: i64,
+    },
 }
 
 impl ContextTracker {
-    /// The tracker of a response to `prompt` (which may be empty) under `prf`'s scheme.
-    pub fn new(prf: &Prf, prompt: &[u32]) -> Self {
-        let context_len = prf.scheme().context_len();
-        match ReferenceHistory::of(prf.scheme()) {
-            None => Self::complete(context_len, prompt),
-            Some(history) => Self {
-                window: std::iter::repeat_n(0, context_len).collect(),
-                context_len,
-                generated: 0,
-                history: History::Reference { history, prf: prf.clone() },
-            },
-        }
-    }
-
-    /// The tracker with a complete history, whatever the scheme: what p-values rest on.
+    /// Returns the tracker with a complete history, which p-values rest on whatever the scheme.
     pub fn complete(context_len: usize, prompt: &[u32]) -> Self {
         Self::bounded(context_len, prompt, usize::MAX)
     }
@@ -84,6 +83,17 @@ impl ContextTracker {
         tracker
     }
 
+    /// Returns the tracker of the reference implementations: the contexts that `history` holds, by a hash that starts
+    /// from `start`.
+    pub(crate) fn reference(context_len: usize, history: ReferenceHistory, start: i64) -> Self {
+        Self {
+            window: vec![0; context_len],
+            context_len,
+            generated: 0,
+            history: History::Reference { history, start },
+        }
+    }
+
     /// Whether the history has grown beyond the limit of [`bounded`](Self::bounded).
     pub fn is_approximate(&self) -> bool {
         matches!(&self.history, History::Complete(seen) if seen.is_approximate())
@@ -96,9 +106,7 @@ impl ContextTracker {
             History::Complete(seen) if seen.contains(context_id(&self.window)) => {
                 PositionKind::RepeatedContext
             }
-            History::Reference { history, prf }
-                if history.contains(prf.context(&self.window).reference_hash()) =>
-            {
+            History::Reference { history, start } if history.contains(lcg_over(*start, &self.window)) => {
                 PositionKind::RepeatedContext
             }
             History::Complete(_) | History::Reference { .. } => PositionKind::Marked,
@@ -122,9 +130,7 @@ impl ContextTracker {
         let fresh = complete
             && match &mut self.history {
                 History::Complete(seen) => seen.insert(context_id(&self.window)),
-                History::Reference { history, prf } => {
-                    history.insert(prf.context(&self.window).reference_hash())
-                }
+                History::Reference { history, start } => history.insert(lcg_over(*start, &self.window)),
             };
         let kind = match &self.history {
             History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,

@@ -1,4 +1,6 @@
-//! Keys: what a scheme needs to know, the secret, its public name, and keys derived from a master.
+//! Keys: scheme, secret and tokenizer, the public name, and keys derived from a master.
+//!
+//! `file` has the container `k.bin`, `json` the forms of other libraries.
 
 use std::fmt;
 
@@ -6,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::schemes::Scheme;
+use super::secret::Secret;
+use super::{KeyError, synthid};
 use crate::hex;
 
-use super::{KeyError, SamplingTable, Scheme, Secret};
-
 mod file;
+mod json;
 
 pub use file::{permission_warning, write_private};
 
@@ -64,25 +68,15 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// A key of the given parts.
+    /// Makes a key of the given parts.
     ///
     /// # Errors
-    /// Parameters that cannot work, a secret of the wrong length (32 bytes for `synthid-sha256`, 8 bytes a layer
-    /// for the compat schemes), or two equal layer keys.
-    pub fn new(scheme: Scheme, secret: Secret) -> Result<Self, KeyError> {
+    /// Returns an error if the parameters cannot work, or if the secret does not have the
+    /// [shape](Scheme::secret_shape) that the scheme asks for.
+    pub fn new(scheme: impl Into<Scheme>, secret: Secret) -> Result<Self, KeyError> {
+        let scheme = scheme.into();
         scheme.check()?;
-        let expected = if scheme.is_compat() { 8 * scheme.depth() } else { 32 };
-        let found = secret.expose().len();
-        if found != expected {
-            return Err(KeyError::SecretLength { scheme: scheme.name(), expected, found });
-        }
-        if scheme.is_compat() {
-            let mut keys = secret.layer_keys();
-            keys.sort_unstable();
-            if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-                return Err(KeyError::DuplicateLayerKeys);
-            }
-        }
+        scheme.secret_shape().check(scheme.name(), &secret)?;
         Ok(Self { scheme, secret, tokenizer: None })
     }
 
@@ -90,7 +84,7 @@ impl Key {
     pub fn generate(depth: usize, ngram_len: usize) -> Result<Self, KeyError> {
         let depth = u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth })?;
         let ngram_len = u8::try_from(ngram_len).map_err(|_| KeyError::NgramLen { found: ngram_len })?;
-        Self::new(Scheme::Sha256 { depth, ngram_len }, Secret::generate()?)
+        Self::new(synthid::Sha256 { depth, ngram_len }, Secret::generate()?)
     }
 
     /// The same key, meant for this tokenizer.
@@ -126,21 +120,7 @@ impl Key {
     /// g-values depend on, and tell nothing of the secret. Keys with different g-values have different ids.
     pub fn id(&self) -> String {
         let mut parameters = Sha256::new();
-        let (depth, ngram_len) = (self.scheme.depth() as u8, self.scheme.ngram_len() as u8);
-        parameters.update([depth, ngram_len]);
-        if let Scheme::Hf { table, .. } = &self.scheme {
-            match table {
-                SamplingTable::Seeded { size, seed } => {
-                    parameters.update([0]);
-                    parameters.update(size.to_le_bytes());
-                    parameters.update(seed.to_le_bytes());
-                }
-                SamplingTable::Explicit(entries) => {
-                    parameters.update([1]);
-                    parameters.update(entries);
-                }
-            }
-        }
+        self.scheme.update_id(&mut parameters);
         let mut id = [0; 8];
         self.secret
             .expand(&[b"key-id/", self.scheme.name().as_bytes(), b"/", &parameters.finalize()], &mut id);
@@ -151,12 +131,13 @@ impl Key {
     /// Parameters and tokenizer are this key's.
     ///
     /// # Errors
-    /// [`KeyError::DeriveCompat`] for compat keys: their libraries know no derivation.
+    /// Returns [`KeyError::NotDerivable`] if the scheme follows another library, which knows no derivation.
     pub fn derive(&self, label: &str) -> Result<Self, KeyError> {
-        if self.scheme.is_compat() {
-            return Err(KeyError::DeriveCompat { scheme: self.scheme.name() });
+        let shape = self.scheme.secret_shape();
+        if !shape.derivable {
+            return Err(KeyError::NotDerivable { scheme: self.scheme.name() });
         }
-        let mut secret = Zeroizing::new(vec![0; 32]);
+        let mut secret = Zeroizing::new(vec![0; shape.len]);
         self.secret.expand(&[b"derive/", label.as_bytes()], &mut secret);
         Ok(Self::new(self.scheme.clone(), Secret::new(secret))?.with_tokenizer(self.tokenizer.clone()))
     }

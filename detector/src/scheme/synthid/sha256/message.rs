@@ -8,7 +8,8 @@ use sha2::block_api::compress256;
 use zeroize::Zeroizing;
 
 use super::lanes::{Digests, LANES, Lanes, Set};
-use crate::scheme::GBits;
+use crate::scheme::evidence::GBits;
+use crate::scheme::ngrams::{NGRAM_WORDS, Ngrams};
 
 /// The initial state of SHA-256 (FIPS 180-4, section 5.3.3).
 const SHA256_START: [u32; 8] =
@@ -19,9 +20,6 @@ const PADDING: usize = 9;
 
 /// Words of a block that hold the key.
 const KEY_WORDS: usize = 8;
-
-/// Words after the key of the longest message that is one block.
-const NGRAM_WORDS: usize = 5;
 
 /// Word of the last of them.
 const LAST_WORD: usize = KEY_WORDS + NGRAM_WORDS - 1;
@@ -53,14 +51,9 @@ fn read(digests: &[Digests], g: &mut [GBits], mask: u64) {
     }
 }
 
-/// How many of `count` messages go side by side; the others are too few for a set of their own.
-fn side_by_side(count: usize) -> usize {
-    if count % LANES < Lanes::WORTHWHILE { count - count % LANES } else { count }
-}
-
 /// The padded message, all of it but the token. With contexts of up to four tokens it is one block, so a candidate costs
 /// one compression and nothing else.
-pub(in crate::scheme) struct OpenMessage {
+pub(super) struct OpenMessage {
     /// SHA-256's state after the blocks before the token's.
     state: [u32; 8],
     /// The block that holds the token, and the next one where the padding runs into it.
@@ -72,7 +65,7 @@ pub(in crate::scheme) struct OpenMessage {
 }
 
 impl OpenMessage {
-    pub(in crate::scheme) fn new(key: &[u8; 32], context: &[u32]) -> Self {
+    pub(super) fn new(key: &[u8; 32], context: &[u32]) -> Self {
         let mut state = SHA256_START;
         let mut blocks = Zeroizing::new([[0; 64]; 2]);
         blocks[0][..32].copy_from_slice(key);
@@ -95,11 +88,11 @@ impl OpenMessage {
     }
 
     /// The g-values of each of `tokens` in the token's place, into as many entries of `g`, with the bits of `mask`.
-    pub(in crate::scheme) fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits], mask: u64) {
+    pub(super) fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits], mask: u64) {
         let count = tokens.len().min(g.len());
         let done = match Lanes::detect() {
             Some(lanes) if self.count == 1 && (KEY_WORDS..=LAST_WORD).contains(&(self.at / 4)) => {
-                let done = side_by_side(count);
+                let done = Lanes::side_by_side(count);
                 self.many(lanes, &tokens[..done], &mut g[..done], mask);
                 done
             }
@@ -147,93 +140,42 @@ impl OpenMessage {
     }
 }
 
-/// n-grams of one length, gathered once to be hashed under any number of keys.
-pub(crate) struct Ngrams<'t> {
-    each: Vec<&'t [u32]>,
-    /// The words after the key of those that are hashed side by side: the first of `each`, by sets.
-    sets: Vec<Set<NGRAM_WORDS>>,
-}
-
-impl<'t> Ngrams<'t> {
-    /// # Panics
-    /// If an n-gram does not have `len` tokens.
-    pub(crate) fn new(len: usize, ngrams: impl Iterator<Item = &'t [u32]>) -> Self {
-        let each: Vec<&[u32]> = ngrams.collect();
-        assert!(each.iter().all(|ngram| ngram.len() == len), "n-grams of {len} tokens");
-        let mut sets = Vec::new();
-        if len <= NGRAM_WORDS && Lanes::detect().is_some() {
-            // After a shorter n-gram comes the padding's first byte.
-            let mut empty: Set<NGRAM_WORDS> = [[0; LANES]; NGRAM_WORDS];
-            if let Some(row) = empty.get_mut(len) {
-                *row = [0x8000_0000; LANES];
-            }
-            sets.extend(each[..side_by_side(each.len())].chunks(LANES).map(|ngrams| {
-                let mut set = empty;
-                for (lane, ngram) in ngrams.iter().enumerate() {
-                    if let Ok(words) = <&[u32; NGRAM_WORDS]>::try_from(*ngram) {
-                        // The usual length, known to the compiler.
-                        for i in 0..NGRAM_WORDS {
-                            set[i][lane] = words[i].swap_bytes();
-                        }
-                        continue;
-                    }
-                    for (row, token) in set.iter_mut().zip(*ngram) {
-                        row[lane] = token.swap_bytes();
-                    }
-                }
-                set
-            }));
+/// Replaces `g` by the g-values of the last token of each n-gram after the others, with the bits of `mask`.
+pub(super) fn g_bits_of(ngrams: &Ngrams<'_>, key: &[u8; 32], g: &mut Vec<GBits>, mask: u64) {
+    g.clear();
+    g.resize(ngrams.len(), GBits(0));
+    let Some(len) = ngrams.iter().next().map(<[u32]>::len) else { return };
+    if len > NGRAM_WORDS {
+        for (ngram, g) in ngrams.iter().zip(g) {
+            let (context, token) = ngram.split_at(len - 1);
+            OpenMessage::new(key, context).g_bits_of(token, std::slice::from_mut(g), mask);
         }
-        Self { each, sets }
+        return;
     }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.each.len()
+    // One block for all of them; the tokens' place is written over.
+    let end = 32 + 4 * len;
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    block[end] = 0x80;
+    block[56..].copy_from_slice(&(8 * end as u64).to_be_bytes());
+    let mut done = 0;
+    if let (Some(lanes), false) = (Lanes::detect(), ngrams.sets().is_empty()) {
+        let block = words(&block);
+        let mut digests = [[[0; LANES]; 2]; SETS];
+        for sets in ngrams.sets().chunks(SETS) {
+            lanes.compress::<KEY_WORDS, NGRAM_WORDS>(&SHA256_START, &block, sets, &mut digests);
+            let next = g.len().min(done + LANES * sets.len());
+            read(&digests, &mut g[done..next], mask);
+            done = next;
+        }
     }
-
-    /// The n-grams.
-    pub(in crate::scheme) fn iter(&self) -> impl Iterator<Item = &'t [u32]> + '_ {
-        self.each.iter().copied()
-    }
-
-    /// Replaces `g` by the g-values of the last token of each n-gram after the others, with the bits of `mask`.
-    pub(in crate::scheme) fn g_bits(&self, key: &[u8; 32], g: &mut Vec<GBits>, mask: u64) {
-        g.clear();
-        g.resize(self.each.len(), GBits(0));
-        let Some(len) = self.each.first().map(|ngram| ngram.len()) else { return };
-        if len > NGRAM_WORDS {
-            for (ngram, g) in self.each.iter().zip(g) {
-                let (context, token) = ngram.split_at(len - 1);
-                OpenMessage::new(key, context).g_bits_of(token, std::slice::from_mut(g), mask);
-            }
-            return;
+    for (ngram, g) in ngrams.iter().zip(g).skip(done) {
+        for (bytes, token) in block[32..end].chunks_exact_mut(4).zip(ngram) {
+            bytes.copy_from_slice(&token.to_le_bytes());
         }
-        // One block for all of them; the tokens' place is written over.
-        let end = 32 + 4 * len;
-        let mut block = Zeroizing::new([0; 64]);
-        block[..32].copy_from_slice(key);
-        block[end] = 0x80;
-        block[56..].copy_from_slice(&(8 * end as u64).to_be_bytes());
-        let mut done = 0;
-        if let (Some(lanes), false) = (Lanes::detect(), self.sets.is_empty()) {
-            let block = words(&block);
-            let mut digests = [[[0; LANES]; 2]; SETS];
-            for sets in self.sets.chunks(SETS) {
-                lanes.compress::<KEY_WORDS, NGRAM_WORDS>(&SHA256_START, &block, sets, &mut digests);
-                let next = g.len().min(done + LANES * sets.len());
-                read(&digests, &mut g[done..next], mask);
-                done = next;
-            }
-        }
-        for (ngram, g) in self.each.iter().zip(g).skip(done) {
-            for (bytes, token) in block[32..end].chunks_exact_mut(4).zip(*ngram) {
-                bytes.copy_from_slice(&token.to_le_bytes());
-            }
-            let mut state = SHA256_START;
-            compress256(&mut state, std::slice::from_ref(&*block));
-            *g = GBits(first_bytes(state[0], state[1]) & mask);
-        }
+        let mut state = SHA256_START;
+        compress256(&mut state, std::slice::from_ref(&*block));
+        *g = GBits(first_bytes(state[0], state[1]) & mask);
     }
 }
 
@@ -271,7 +213,7 @@ mod tests {
                     );
                 }
                 let text = ids(count + len - 1);
-                Ngrams::new(len, text.windows(len)).g_bits(&key, &mut g, u64::MAX);
+                g_bits_of(&Ngrams::new(len, text.windows(len)), &key, &mut g, u64::MAX);
                 let each: Vec<GBits> = text.windows(len).map(|ngram| expected(&key, ngram)).collect();
                 assert_eq!(g, each, "{count} n-grams of {len} words");
             }

@@ -1,0 +1,142 @@
+//! What a family of schemes settles.
+//!
+//! A family is a type that holds a scheme's public parameters. It implements [`Parameters`] and [`Family`], its keyed
+//! function implements [`KeyedFunction`] and [`FixedContext`], and one line in `schemes.rs` registers it. Keys, key
+//! files, marking and detection ask these traits and know no family.
+//!
+//! Calls go through the traits once a text or once a position. The loops over candidates and over the n-grams of a
+//! text are the family's.
+
+use std::collections::HashSet;
+
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::KeyError;
+use super::context::{ContextTracker, Piece, ReferenceHistory};
+use super::distribution::Distribution;
+use super::evidence::{Evidence, EvidenceKind, GBits};
+use super::fields::Fields;
+use super::ngrams::Ngrams;
+use super::secret::{Secret, SecretShape};
+
+/// What a scheme promises about p-values that a statistic computes exactly under its null hypothesis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Promise {
+    /// The values of a text's scored positions are independent under the null hypothesis, whatever the text: p is
+    /// what the statistic says it is.
+    Exact,
+    /// They are not quite independent, so p is approximate.
+    Approximate {
+        /// Why, as a clause that names the scheme.
+        reason: &'static str,
+    },
+}
+
+impl Promise {
+    /// Whether p is what the statistic says it is.
+    pub fn is_exact(self) -> bool {
+        self == Self::Exact
+    }
+}
+
+/// The questions about a scheme's public parameters.
+pub(super) trait Parameters {
+    /// The name of the scheme in key ids, reports and on command lines.
+    fn name(&self) -> &'static str;
+
+    /// H + 1: the length of the n-grams that have values.
+    fn ngram_len(&self) -> usize;
+
+    /// What a text's evidence is.
+    fn evidence_kind(&self) -> EvidenceKind;
+
+    /// What a p-value may claim.
+    fn promise(&self) -> Promise;
+
+    /// What a secret looks like.
+    fn secret_shape(&self) -> SecretShape;
+
+    /// Returns an error if the parameters cannot work.
+    fn check(&self) -> Result<(), KeyError>;
+
+    /// The parameters as the fields of a key file.
+    fn to_fields(&self) -> Vec<u8>;
+
+    /// Adds all that values depend on, beside secret and name, to the hash that a key's id is made of.
+    fn update_id(&self, id: &mut Sha256);
+
+    /// A key as the JSON that the scheme's own library reads; none where there is no such library.
+    fn to_json(&self, _secret: &Secret) -> Option<Zeroizing<String>> {
+        None
+    }
+}
+
+/// The parameters of one family, and how they become a keyed function.
+pub(super) trait Family: Parameters + Sized {
+    /// The scheme's number in a key file.
+    const TAG: u8;
+    /// As [`Parameters::name`].
+    const NAME: &'static str;
+    /// The keyed function.
+    type Function: KeyedFunction;
+    /// The keyed function in one context.
+    type Context<'f>: FixedContext;
+
+    /// Reads what [`Parameters::to_fields`] gives.
+    fn from_fields(fields: &mut Fields<'_>) -> Result<Self, KeyError>;
+
+    /// Reads the JSON of the scheme's own library; none where there is no such library. `path` is for messages.
+    fn from_json(_json: &[u8], _path: &str) -> Option<Result<Imported<Self>, KeyError>> {
+        None
+    }
+
+    /// The function of a key with these parameters, whose secret has the right shape.
+    fn function(&self, secret: &Secret) -> Self::Function;
+
+    /// Fixes a context of H tokens, oldest first.
+    fn fix<'f>(function: &'f Self::Function, context: &[u32]) -> Self::Context<'f>;
+}
+
+/// A key from another library's JSON.
+pub(super) struct Imported<P> {
+    /// The parameters.
+    pub parameters: P,
+    /// The secret.
+    pub secret: Secret,
+    /// Sentences on the fields that play no part.
+    pub notes: Vec<String>,
+}
+
+/// A scheme's function under one key: (context, token) to [`GBits`], and what they mean.
+pub(super) trait KeyedFunction: Send + Sync {
+    /// The rule by which a generator marks the positions of a response to `prompt`.
+    fn marked_positions(&self, prompt: &[u32]) -> ContextTracker;
+
+    /// Puts the mark on the candidates of a position; `g` has the bits of each. A tournament has `leaves` competitors a
+    /// match; the other families have no use for the number.
+    fn mark(&self, g: &[GBits], leaves: u32, candidates: &mut Distribution);
+
+    /// The evidence of the next piece of a text. A position is scored only if its context is fresh, and if nothing
+    /// else that its value depends on has come up before.
+    fn evidence(&self, memory: &mut TextMemory, piece: &Piece) -> Evidence;
+
+    /// Replaces `g` by the bits of the last token of each n-gram after the others.
+    fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>);
+}
+
+/// A keyed function with its context fixed.
+pub(super) trait FixedContext {
+    /// The bits of each of `tokens`, into as many entries of `g`.
+    fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits]);
+}
+
+/// What a family remembers of a text that comes in pieces.
+#[derive(Default, Debug)]
+pub(super) struct TextMemory {
+    /// Inputs of the keyed function that were scored, where they are narrower than the n-gram.
+    pub inputs: HashSet<u64>,
+    /// What the reference implementation remembers.
+    pub reference: Option<ReferenceHistory>,
+}

@@ -1,0 +1,39 @@
+//! Keys as the JSON of other libraries.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::Key;
+use super::file::read_limited;
+use crate::scheme::KeyError;
+use crate::scheme::family::Imported;
+use crate::scheme::schemes::Scheme;
+
+impl Key {
+    /// Reads a key of `scheme` (`synthid-hf`, `synthid-deepmind`) from the JSON that its own library reads. Returns it
+    /// with notes on the fields that play no part here.
+    ///
+    /// An additional field `sampling_table`, a list of 0 and 1, gives the table of `synthid-hf` explicitly.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read or is not such JSON, if the key cannot work, and
+    /// [`KeyError::NoJson`] if there is no scheme of this name, or no library but this.
+    pub fn import_json(path: impl AsRef<Path>, scheme: &str) -> Result<(Self, Vec<String>), KeyError> {
+        let path = path.as_ref();
+        let bytes = read_limited(path)?;
+        let Imported { parameters, secret, notes } =
+            Scheme::from_json(scheme, &bytes, &path.display().to_string())
+                .ok_or_else(|| KeyError::NoJson { scheme: scheme.into() })??;
+        Ok((Self::new(parameters, secret)?, notes))
+    }
+
+    /// Returns the JSON that the scheme's own library reads. It holds the secret: write it where only its owner reads.
+    ///
+    /// # Errors
+    /// Returns [`KeyError::NoJson`] for `synthid-sha256`, which no other library knows.
+    pub fn export_json(&self) -> Result<Zeroizing<String>, KeyError> {
+        let json = self.scheme().to_json(self.secret());
+        json.ok_or_else(|| KeyError::NoJson { scheme: self.scheme().name().into() })
+    }
+}

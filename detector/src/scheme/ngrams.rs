@@ -1,0 +1,64 @@
+//! The n-grams of a text, gathered once to be hashed under any number of keys.
+
+use super::synthid::sha256::lanes::{LANES, Lanes, Set};
+
+/// Tokens of the longest n-grams that are hashed side by side.
+pub(super) const NGRAM_WORDS: usize = 5;
+
+/// n-grams of one length, also laid out as `synthid-sha256` hashes them.
+pub(crate) struct Ngrams<'t> {
+    each: Vec<&'t [u32]>,
+    /// The words after the key of those that are hashed side by side: the first of `each`, by sets.
+    sets: Vec<Set<NGRAM_WORDS>>,
+}
+
+impl<'t> Ngrams<'t> {
+    /// Gathers n-grams.
+    ///
+    /// # Panics
+    /// If an n-gram does not have `len` tokens.
+    pub(crate) fn new(len: usize, ngrams: impl Iterator<Item = &'t [u32]>) -> Self {
+        let each: Vec<&[u32]> = ngrams.collect();
+        assert!(each.iter().all(|ngram| ngram.len() == len), "n-grams of {len} tokens");
+        let mut sets = Vec::new();
+        if len <= NGRAM_WORDS && Lanes::detect().is_some() {
+            // After a shorter n-gram comes the padding's first byte.
+            let mut empty: Set<NGRAM_WORDS> = [[0; LANES]; NGRAM_WORDS];
+            if let Some(row) = empty.get_mut(len) {
+                *row = [0x8000_0000; LANES];
+            }
+            sets.extend(each[..Lanes::side_by_side(each.len())].chunks(LANES).map(|ngrams| {
+                let mut set = empty;
+                for (lane, ngram) in ngrams.iter().enumerate() {
+                    if let Ok(words) = <&[u32; NGRAM_WORDS]>::try_from(*ngram) {
+                        // The usual length, known to the compiler.
+                        for i in 0..NGRAM_WORDS {
+                            set[i][lane] = words[i].swap_bytes();
+                        }
+                        continue;
+                    }
+                    for (row, token) in set.iter_mut().zip(*ngram) {
+                        row[lane] = token.swap_bytes();
+                    }
+                }
+                set
+            }));
+        }
+        Self { each, sets }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.each.len()
+    }
+
+    /// The n-grams.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'t [u32]> + '_ {
+        self.each.iter().copied()
+    }
+
+    /// The first n-grams, as sets of [`LANES`].
+    pub(super) fn sets(&self) -> &[Set<NGRAM_WORDS>] {
+        &self.sets
+    }
+}

@@ -1,0 +1,97 @@
+//! The schemes that follow the reference implementations: a linear congruential hash of key, context and token.
+//!
+//! `hf` and `deepmind` differ in where the hash starts and in how a layer's hash becomes a bit. The rest is here.
+
+use crate::scheme::KeyError;
+use crate::scheme::context::{Piece, ReferenceHistory, lcg, lcg_over};
+use crate::scheme::evidence::{Evidence, GBits, TextGValues};
+use crate::scheme::family::TextMemory;
+use crate::scheme::ngrams::Ngrams;
+use crate::scheme::secret::SecretShape;
+
+pub(super) mod deepmind;
+pub(super) mod hf;
+mod json;
+mod torch;
+
+/// The shape of a list of layer keys.
+fn secret_shape(depth: u8) -> SecretShape {
+    SecretShape { len: 8 * usize::from(depth), distinct_layer_keys: true, derivable: false }
+}
+
+/// Refuses parameters that cannot work.
+fn check(depth: u8, ngram_len: u8, context_history_size: u32) -> Result<(), KeyError> {
+    super::check(depth, ngram_len)?;
+    if !(1..=1 << 24).contains(&context_history_size) {
+        return Err(KeyError::ContextHistorySize { found: context_history_size });
+    }
+    Ok(())
+}
+
+/// The g-values of all layers from the hash of an n-gram.
+fn layers(keys: &[i64], g: impl Fn(i64) -> u64) -> GBits {
+    GBits(keys.iter().enumerate().fold(0, |bits, (layer, &key)| bits | g(key) << layer))
+}
+
+/// A keyed function of this kind: everything but the schemes' difference.
+trait Hash {
+    /// Where the hash of a context starts.
+    fn start(&self) -> i64;
+
+    /// The g-values of all layers from the hash of an n-gram.
+    fn layers(&self, hash: i64) -> GBits;
+
+    /// What decides all g-values of `token` after a context of the hash `context`, where that is narrower than the
+    /// token ids. Two n-grams that share it share all layers.
+    fn narrow_input(&self, context: i64, token: u32) -> Option<u64>;
+}
+
+/// The g-values of `token` after a context of the hash `context`.
+fn g_bits(hash: &impl Hash, context: i64, token: u32) -> GBits {
+    hash.layers(lcg(context, token.into()))
+}
+
+/// The g-values of each of `tokens` after a context of the hash `context`.
+fn g_bits_of_tokens(hash: &impl Hash, context: i64, tokens: &[u32], g: &mut [GBits]) {
+    for (g, &token) in g.iter_mut().zip(tokens) {
+        *g = g_bits(hash, context, token);
+    }
+}
+
+/// The g-values of the last token of each n-gram after the others.
+fn g_bits_of_ngrams(hash: &impl Hash, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
+    g.clear();
+    g.extend(ngrams.iter().filter_map(|ngram| {
+        let (&token, context) = ngram.split_last()?;
+        Some(g_bits(hash, lcg_over(hash.start(), context), token))
+    }));
+}
+
+/// The evidence of a piece of a text.
+fn evidence(
+    hash: &impl Hash,
+    ngram_len: u8,
+    depth: u8,
+    context_history_size: u32,
+    memory: &mut TextMemory,
+    piece: &Piece,
+) -> Evidence {
+    let TextMemory { inputs, reference } = memory;
+    let reference = reference.get_or_insert_with(|| ReferenceHistory::new(context_history_size));
+    let count = piece.fresh.len();
+    let mut values = TextGValues {
+        first: piece.first,
+        depth: depth.into(),
+        g: Vec::with_capacity(count),
+        scored: Vec::with_capacity(count),
+        reference_mask: Vec::with_capacity(count),
+    };
+    for (ngram, &fresh) in piece.ids.windows(ngram_len.into()).zip(&piece.fresh) {
+        let (context, token) = (lcg_over(hash.start(), &ngram[..ngram.len() - 1]), ngram[ngram.len() - 1]);
+        values.g.push(g_bits(hash, context, token));
+        let fresh_input = hash.narrow_input(context, token).is_none_or(|input| inputs.insert(input));
+        values.scored.push(fresh && fresh_input);
+        values.reference_mask.push(reference.insert(context));
+    }
+    Evidence::Layers(values)
+}
