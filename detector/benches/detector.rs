@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wmdetect::scheme::{GBits, Key, TextGValues};
+use wmdetect::scheme::{EvidenceKind, GBits, Key, TextGValues};
 use wmdetect::statistics::{Decider, Method, Sample, Statistic as _, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;

@@ -7,9 +7,9 @@ use super::llr::{Llr, Profile};
 use super::mean::Mean;
 use super::method::Method;
 use super::sample::UnsupportedEvidence;
-use crate::scheme::EvidenceKind;
 use super::statistic::Statistic;
 use super::weighted_mean::{self, WeightedMean};
+use crate::scheme::EvidenceKind;
 
 /// A method with what it has learnt of marked text: all that deciding needs, apart from a key.
 #[derive(Clone, Debug)]
