@@ -30,9 +30,10 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// Returns what a user of the programs can do about an error of a key.
+/// Returns what a user of the programs can do about an error of a key or a keyring.
 fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     let key = match cause.downcast_ref::<DetectError>() {
+        Some(DetectError::EmptyKeyring { .. }) => return Some("`wmgen keygen DIR/k.bin` puts a key into it"),
         Some(DetectError::Key(error)) => Some(error),
         _ => cause.downcast_ref::<KeyError>(),
     };

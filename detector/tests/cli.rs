@@ -118,6 +118,9 @@ fn keys_are_found_and_refused() {
 
     assert!(place.run("score ids --tokens --key none.bin").code(2).errors().contains("none.bin"));
     assert!(place.run("score ids --tokens --fpr 2").code(2).errors().contains("between 0 and 1"));
+    std::fs::create_dir(place.path("empty")).unwrap();
+    let empty = place.run("score ids --tokens --keyring empty").code(2).errors();
+    assert!(empty.contains("expected at least one") && empty.contains("hint: `wmgen keygen"), "{empty}");
     place.run("score ids --tokens --key k.bin --keyring ring").code(2);
     place.run("score").code(2);
     // Without any, the default model's, which is said.
