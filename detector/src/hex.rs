@@ -5,7 +5,7 @@ use std::fmt;
 /// Returns two digits for each byte.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
-    text.extend(bytes.iter().flat_map(digits));
+    text.extend(bytes.iter().copied().flat_map(digits));
     text
 }
 
@@ -14,10 +14,10 @@ pub fn encode(bytes: &[u8]) -> String {
 /// # Errors
 /// Returns the error of `out`.
 pub fn write(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().flat_map(digits).try_for_each(|digit| out.write_char(digit))
+    bytes.iter().copied().flat_map(digits).try_for_each(|digit| out.write_char(digit))
 }
 
-fn digits(byte: &u8) -> [char; 2] {
+fn digits(byte: u8) -> [char; 2] {
     [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
 }
 
@@ -28,7 +28,8 @@ mod tests {
     #[test]
     fn digits_are_those_of_the_standard_library() {
         let bytes: Vec<u8> = (0..=255).collect();
-        let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let of = |byte: &u8| format!("{byte:02x}");
+        let expected = bytes.iter().map(of).collect::<Vec<_>>().concat();
         assert_eq!(encode(&bytes), expected);
         let mut written = String::new();
         write(&mut written, &bytes).unwrap();

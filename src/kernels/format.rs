@@ -201,27 +201,31 @@ impl Format {
         }
     }
 
-    /// The format of a GGUF tensor type number, if it is one that the kernels read.
+    /// Returns the number of the format in GGUF files.
     ///
     /// Source: `enum ggml_type` of ggml.h.
-    pub fn from_gguf(code: u32) -> Option<Self> {
-        Some(match code {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::Q4_0,
-            3 => Self::Q4_1,
-            6 => Self::Q5_0,
-            7 => Self::Q5_1,
-            8 => Self::Q8_0,
-            10 => Self::Q2K,
-            11 => Self::Q3K,
-            12 => Self::Q4K,
-            13 => Self::Q5K,
-            14 => Self::Q6K,
-            15 => Self::Q8K,
-            30 => Self::BF16,
-            _ => return None,
-        })
+    pub fn ggml_type(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q4_0 => 2,
+            Self::Q4_1 => 3,
+            Self::Q5_0 => 6,
+            Self::Q5_1 => 7,
+            Self::Q8_0 => 8,
+            Self::Q2K => 10,
+            Self::Q3K => 11,
+            Self::Q4K => 12,
+            Self::Q5K => 13,
+            Self::Q6K => 14,
+            Self::Q8K => 15,
+            Self::BF16 => 30,
+        }
+    }
+
+    /// Returns the format with this number in GGUF files, if it is one that the kernels read.
+    pub fn from_ggml_type(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.ggml_type() == number)
     }
 
     /// Converts whole blocks to f32. `bytes` holds exactly `out.len()` numbers.

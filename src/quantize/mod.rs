@@ -113,11 +113,10 @@ impl Part {
     }
 
     fn plan(&self) -> Plan {
-        let ggml_type = (0..64).find(|code| Format::from_gguf(*code) == Some(self.format));
         Plan {
             name: self.name.clone(),
             shape: self.shape.iter().map(|dim| *dim as u64).collect(),
-            ggml_type: ggml_type.unwrap_or_default(),
+            ggml_type: self.format.ggml_type(),
             bytes: self.bytes() as u64,
         }
     }
@@ -188,7 +187,9 @@ fn convert(
         let mut values = vec![0_f32; bytes.len() / block_bytes * block_len];
         stored.dequantize(bytes, &mut values);
         if let Some(plus) = plus {
-            values.iter_mut().for_each(|value| *value += plus);
+            for value in &mut values {
+                *value += plus;
+            }
         }
         write(&encode(values, part.format)?)?;
     }
@@ -308,14 +309,6 @@ mod tests {
             assert_eq!(pieces, 2);
             assert_eq!(found.len(), part.bytes());
             assert!(found == encode(values.clone(), format).unwrap(), "{}", format.name());
-        }
-    }
-
-    #[test]
-    fn every_format_has_its_number_in_the_file() {
-        for format in [Format::F32, Format::BF16, Format::Q4_0, Format::Q6K] {
-            let part = Part { name: String::new(), shape: vec![2, 256], format };
-            assert_eq!(Format::from_gguf(part.plan().ggml_type), Some(format));
         }
     }
 }

@@ -190,11 +190,15 @@ fn put_array(out: &mut Vec<u8>, array: &Array) {
         Array::Bool(v) => numbers(out, 7, v, |b| [u8::from(b)]),
         Array::String(v) => {
             head(out, 8, v.len());
-            v.iter().for_each(|text| put_text(out, text));
+            for text in v {
+                put_text(out, text);
+            }
         }
         Array::Array(v) => {
             head(out, 9, v.len());
-            v.iter().for_each(|array| put_array(out, array));
+            for array in v {
+                put_array(out, array);
+            }
         }
         Array::U64(v) => numbers(out, 10, v, u64::to_le_bytes),
         Array::I64(v) => numbers(out, 11, v, i64::to_le_bytes),

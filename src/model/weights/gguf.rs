@@ -48,7 +48,7 @@ fn is_needed(key: &str) -> bool {
 
 fn place(tensor: Tensor, file: usize, path: &Path) -> Result<TensorInfo> {
     let Tensor { name, shape, ggml_type, start } = tensor;
-    let format = Format::from_gguf(ggml_type).ok_or_else(|| Error::Dtype {
+    let format = Format::from_ggml_type(ggml_type).ok_or_else(|| Error::Dtype {
         name: name.clone(),
         found: format!("ggml type {ggml_type}"),
         expected: "f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0 or q2_k to q8_k",
