@@ -1,4 +1,6 @@
-//! Statistics that the studies share.
+//! What the studies share: statistics, and the check of the crates' structure that the tests run.
+
+pub mod structure;
 
 /// Returns Wilson's 95 % interval of the share `found / n`.
 pub fn wilson(found: usize, n: usize) -> (f64, f64) {
