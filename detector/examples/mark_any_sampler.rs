@@ -1,6 +1,6 @@
 //! Marks the output of somebody else's sampler: all that is needed are candidate tokens with their probabilities.
 //!
-//! `cargo run --example watermark_any_sampler` draws 200 tokens from a made-up language model, marked and unmarked,
+//! `cargo run -p wmdetect --example mark_any_sampler` draws 200 tokens from a made-up language model, marked and unmarked,
 //! and prints the share of ones among their g-values.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -1,6 +1,6 @@
 //! A moderation pipeline: does a text carry our mark?
 //!
-//! `cargo run --example detect -- k.bin tokenizer.json essay.txt`
+//! `cargo run -p wmdetect --example score -- k.bin tokenizer.json essay.txt`
 
 use wmdetect::{Detector, Key, Tokenizer, Verdict};
 
