@@ -6,10 +6,27 @@ use std::path::{Path, PathBuf};
 use wmgen_research::structure::Structure;
 
 /// Rooms of `wmdetect`, the lowest first; rooms on one line do not use each other.
-const DETECTOR: &[&str] = &[];
+const DETECTOR: &[&str] = &[
+    "hex split_mix warning changes id_list pool atomic_file",
+    "gguf",
+    "scheme",
+    "text statistics",
+    "verdict segments ignore shell",
+    "model_ratio calibration",
+    "report",
+    "detect",
+    "render",
+];
 
 /// Rooms of `wmgen`, the lowest first.
-const WMGEN: &[&str] = &[];
+const WMGEN: &[&str] = &[
+    "kernels",
+    "logits",
+    "model sample text",
+    "default_model quantize train engine",
+    "respond",
+    "verify bench",
+];
 
 /// Lines that a file may have before its tests.
 const LINES: usize = 450;

@@ -9,7 +9,7 @@
 
 use wmdetect::text::Tokenizer;
 
-use super::PromptError;
+use super::error::PromptError;
 
 const START_OF_TURN: &str = "<start_of_turn>";
 pub(super) const END_OF_TURN: &str = "<end_of_turn>";

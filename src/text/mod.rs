@@ -2,12 +2,14 @@
 //! on the way out. The generator itself knows no text.
 
 mod chat;
+mod error;
 mod prompt;
 mod stop;
 mod stream;
 
 pub use chat::{Chat, Role, Turn};
-pub use prompt::{Prompt, PromptError};
+pub use error::PromptError;
+pub use prompt::Prompt;
 pub use stop::StopMatcher;
 pub use stream::StreamDecoder;
 

@@ -2,12 +2,10 @@
 
 use super::{Architecture, Config, LayerKind, MAX_LAYERS, RopeBase, bad, periodic};
 use crate::model::error::{Error, Result};
-use crate::model::weights::gguf::Header;
 use wmdetect::gguf::names::{self, Family};
-use wmdetect::gguf::{Array, Value};
+use wmdetect::gguf::{Array, Metadata, Value};
 
-pub(super) fn read(header: &Header) -> Result<Config> {
-    let metadata = &header.metadata;
+pub(super) fn read<'a>(metadata: &Metadata, shape: impl Fn(&str) -> Option<&'a [usize]>) -> Result<Config> {
     let text = |key: &str| metadata.get(key).and_then(Value::as_str);
     let name = text(names::GENERAL_ARCHITECTURE).unwrap_or("no general.architecture");
     let family = Family::named(name).ok_or_else(|| Error::Architecture { found: name.into() })?;
@@ -40,8 +38,8 @@ pub(super) fn read(header: &Header) -> Result<Config> {
     {
         return Err(bad(&key("attention.value_length"), v, format!("{head_dim}, as the keys")));
     }
-    let vocab = match header.tensors.get(names::EMBEDDING) {
-        Some(t) if t.shape.len() == 2 => t.shape[0],
+    let vocab = match shape(names::EMBEDDING) {
+        Some(&[vocab, _]) => vocab,
         _ => return Err(bad(names::EMBEDDING, "missing or no matrix", "[vocabulary, hidden]")),
     };
     let window = size("attention.sliding_window")?
@@ -92,7 +90,7 @@ pub(super) fn read(header: &Header) -> Result<Config> {
         rope_local,
         rope_global,
         max_position: required("context_length")?,
-        tie: !header.tensors.contains_key(names::HEAD),
+        tie: shape(names::HEAD).is_none(),
         bos: id("bos_token_id"),
         eos,
     };

@@ -5,9 +5,9 @@ mod hub;
 mod rules;
 
 use super::error::{Error, Result};
-use super::weights::gguf::Header;
 pub(super) use hub::token_ids;
 pub(crate) use rules::{ByKind, LayerRules};
+use wmdetect::gguf::Metadata;
 use wmdetect::gguf::names::Family;
 
 /// Which published model family the layers follow.
@@ -132,12 +132,13 @@ impl Config {
         hub::read(text)
     }
 
-    /// Reads a GGUF file's metadata; the vocabulary's size comes from the embedding's shape.
+    /// Reads a GGUF file's metadata. `shape` gives the shape of a tensor by its name, or none if the file does not have
+    /// it: the vocabulary's size is the embedding's first dimension, and a file without a head has a tied one.
     ///
     /// # Errors
     /// Returns an error if the architecture is another one, or a setting is missing, unsupported or impossible.
-    pub fn from_gguf(header: &Header) -> Result<Self> {
-        gguf::read(header)
+    pub fn from_gguf<'a>(metadata: &Metadata, shape: impl Fn(&str) -> Option<&'a [usize]>) -> Result<Self> {
+        gguf::read(metadata, shape)
     }
 
     /// Returns the number of layers.

@@ -122,7 +122,8 @@ impl Weights {
 
     fn of_gguf(file: FileBytes, path: &Path) -> Result<Self> {
         let header = gguf::Header::parse(file.as_slice(), path)?;
-        let config = Config::from_gguf(&header)?;
+        let shape = |name: &str| header.tensors.get(name).map(|tensor| &tensor.shape[..]);
+        let config = Config::from_gguf(&header.metadata, shape)?;
         let tensors = header.tensors.into_iter().map(|(name, info)| (name, (0, info))).collect();
         Ok(Self { path: path.into(), container: Container::Gguf, config, files: vec![file], tensors })
     }
