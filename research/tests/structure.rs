@@ -11,11 +11,11 @@ const DETECTOR: &[&str] = &[
     "gguf",
     "scheme",
     "text statistics",
-    "verdict segments ignore shell",
+    "verdict segments ignore",
     "model_ratio calibration",
     "report",
     "detect",
-    "render",
+    "render shell",
 ];
 
 /// Rooms of `wmgen`, the lowest first.

@@ -9,7 +9,6 @@ mod row;
 mod score;
 mod segments;
 
-pub use crate::changes::Changes;
 pub use attribution::{Attribution, KeyReport};
 pub use calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
 pub use explanation::{Explanation, LEVELS, Piece, TokenEvidence};
