@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::ignore::IgnoreList;
-use crate::scheme::{Prf, TextGValues};
+use crate::scheme::{Evidence, Prf};
 
 /// A passage that many documents share: neighbouring n-grams, each of them in many documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +56,11 @@ impl Corpus {
     /// If `prf`'s n-grams have another length than the corpus's.
     pub fn push(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) {
         assert_eq!(prf.scheme().ngram_len(), self.ngram_len, "one corpus has one length of n-grams");
-        let values = TextGValues::new(prf, &[], ids);
+        let evidence = Evidence::new(prf, &[], ids);
         let mut scored = Vec::new();
-        for (ngram, _) in ids.windows(self.ngram_len).zip(&values.scored).filter(|(_, scored)| **scored) {
+        for (ngram, _) in
+            ids.windows(self.ngram_len).zip(evidence.scored_mask()).filter(|(_, scored)| **scored)
+        {
             if ignore.is_some_and(|list| list.contains(ngram)) {
                 self.ignored += 1;
                 continue;

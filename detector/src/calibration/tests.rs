@@ -1,5 +1,6 @@
 use super::*;
 use crate::ignore::IgnoreList;
+use crate::scheme::test_families::Green;
 use crate::scheme::{EvidenceKind, TextGValues, synthid};
 use crate::statistics::bayesian::BayesianModel;
 use crate::statistics::{Bayesian, Profile};
@@ -160,4 +161,13 @@ fn compat_keys_are_ranked_among_their_own_kind() {
     let report = calibrate(&corpus(&documents(10, 60, &[]), None), &key, &options(9, 1));
     assert_eq!(report.random_flagged.len(), 9);
     assert!(report.warnings[0].message.contains("independent"));
+}
+
+#[test]
+fn keys_whose_values_no_statistic_sums_are_an_error() {
+    let key = Key::new(Green { odds: 2 }, Secret::new(vec![1; 8].into())).unwrap();
+    let mut corpus = Corpus::new(2);
+    corpus.push(&key.prf(), &[1, 2, 3, 4], None);
+    let error = super::calibrate(&corpus, &key.prf(), &options(9, 1)).unwrap_err();
+    assert!(matches!(error, CalibrateError::Evidence(_)), "{error}");
 }

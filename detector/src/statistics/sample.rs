@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::slice;
 
 use super::method::Method;
-use crate::scheme::{EvidenceKind, GBits, TextGValues};
+use crate::scheme::{Evidence, EvidenceKind, GBits, TextGValues};
 
 /// The values of tokens under one key, in order of the text, and which of them count.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +17,21 @@ pub struct Sample<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Values<'a> {
     Layers { depth: usize, g: &'a [GBits] },
+    Green { rate: f64, green: &'a [bool] },
+    Uniform(&'a [f64]),
 }
 
 impl<'a> Sample<'a> {
+    /// Takes the positions of a text that `mask` selects: [`Evidence::scored_mask`] or [`Evidence::reference_mask`].
+    pub fn new(evidence: &'a Evidence, mask: &'a [bool]) -> Self {
+        let values = match evidence {
+            Evidence::Layers(values) => Values::Layers { depth: values.depth, g: &values.g },
+            Evidence::Green(values) => Values::Green { rate: values.rate, green: &values.green },
+            Evidence::Uniform(values) => Values::Uniform(&values.u),
+        };
+        Self { values, mask: Some(mask) }
+    }
+
     /// Takes the positions of a text that count in a p-value.
     pub fn scored(values: &'a TextGValues) -> Self {
         Self { mask: Some(&values.scored), ..Self::layers(values.depth, &values.g) }
@@ -39,6 +51,8 @@ impl<'a> Sample<'a> {
     pub fn kind(self) -> EvidenceKind {
         match self.values {
             Values::Layers { depth, .. } => EvidenceKind::Layers { depth },
+            Values::Green { rate, .. } => EvidenceKind::Green { rate },
+            Values::Uniform(_) => EvidenceKind::Uniform,
         }
     }
 
@@ -46,6 +60,8 @@ impl<'a> Sample<'a> {
     pub fn tokens(self) -> u64 {
         let values = match self.values {
             Values::Layers { g, .. } => g.len(),
+            Values::Green { green, .. } => green.len(),
+            Values::Uniform(u) => u.len(),
         };
         self.mask.map_or(values, |mask| mask.iter().filter(|&&counts| counts).count()) as u64
     }
@@ -56,11 +72,11 @@ impl<'a> Sample<'a> {
         method: Method,
         depths: &RangeInclusive<usize>,
     ) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
-        let Values::Layers { depth, g } = self.values;
-        if depths.contains(&depth) {
-            Ok(Selected { values: g.iter(), mask: self.mask.map(<[bool]>::iter) })
-        } else {
-            Err(UnsupportedEvidence::new(method, depths, self.kind()))
+        match self.values {
+            Values::Layers { depth, g } if depths.contains(&depth) => {
+                Ok(Selected { values: g.iter(), mask: self.mask.map(<[bool]>::iter) })
+            }
+            _ => Err(UnsupportedEvidence::new(method, depths, self.kind())),
         }
     }
 }

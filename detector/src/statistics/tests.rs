@@ -2,7 +2,8 @@
 
 use super::power::table;
 use super::*;
-use crate::scheme::{EvidenceKind, GBits};
+use crate::scheme::test_families::{Green, Uniform};
+use crate::scheme::{Evidence, EvidenceKind, GBits, Key, Scheme, Secret};
 
 fn layers(depth: usize) -> EvidenceKind {
     EvidenceKind::Layers { depth }
@@ -78,8 +79,13 @@ fn only_positions_of_the_mask_count() {
     let reference: Vec<GBits> = values.reference_scored().collect();
     assert_ne!(scored, reference);
     for statistic in all(30) {
-        for (sample, g) in [(Sample::scored(&values), &scored), (Sample::reference(&values), &reference)] {
+        let whole = Evidence::Layers(values.clone());
+        for (sample, same, g) in [
+            (Sample::scored(&values), Sample::new(&whole, whole.scored_mask()), &scored),
+            (Sample::reference(&values), Sample::new(&whole, whole.reference_mask()), &reference),
+        ] {
             let alone = Sample::layers(30, g);
+            assert_eq!(statistic.evaluate(sample), statistic.evaluate(same));
             assert_eq!(statistic.evaluate(sample), statistic.evaluate(alone));
             assert_eq!(statistic.values(sample), statistic.values(alone));
         }
@@ -92,6 +98,17 @@ fn other_values_than_a_statistic_sums_are_an_error() {
         for kind in [EvidenceKind::Green { rate: 0.25 }, EvidenceKind::Uniform] {
             let error = Decider::from(method).statistic(kind).unwrap_err();
             assert_eq!((error.method(), error.found()), (method, kind));
+        }
+    }
+    for scheme in [Scheme::from(Green { odds: 2 }), Uniform.into()] {
+        let key = Key::new(scheme, Secret::new(vec![1; 8].into())).unwrap();
+        let evidence = Evidence::new(&key.prf(), &[], &[1, 2, 3, 4, 5]);
+        let sample = Sample::new(&evidence, evidence.scored_mask());
+        assert_eq!((sample.kind(), sample.tokens() > 0), (key.scheme().evidence_kind(), true));
+        for statistic in all(30) {
+            let error = statistic.evaluate(sample).unwrap_err();
+            assert_eq!((error.method(), error.found()), (statistic.method(), sample.kind()));
+            assert_eq!(statistic.values(sample).unwrap_err(), error);
         }
     }
     let error = Mean::new(30).sum(Sample::layers(20, &[GBits(1)])).unwrap_err();
