@@ -42,7 +42,10 @@ pub enum DistributionError {
 }
 
 impl Distribution {
-    /// From probabilities, up to a common factor.
+    /// Makes a distribution of probabilities, which may have a common factor.
+    ///
+    /// # Errors
+    /// Returns an error if the lists differ in length or are empty, or if a number is negative or not finite.
     pub fn from_probabilities(tokens: Vec<u32>, probabilities: Vec<f64>) -> Result<Self, DistributionError> {
         check_lengths(&tokens, probabilities.len())?;
         for (&token, &p) in tokens.iter().zip(&probabilities) {
@@ -58,7 +61,10 @@ impl Distribution {
         Ok(distribution)
     }
 
-    /// From logits: their softmax, in f64. A logit of −∞ excludes its token.
+    /// Makes the softmax of logits, in f64. A logit of −∞ excludes its token.
+    ///
+    /// # Errors
+    /// Returns an error if the lists differ in length or are empty, or if a logit is NaN or +∞, or all are −∞.
     pub fn from_logits(tokens: Vec<u32>, logits: &[f32]) -> Result<Self, DistributionError> {
         check_lengths(&tokens, logits.len())?;
         check_logits(tokens.iter().copied().zip(logits.iter().copied()))?;
@@ -88,17 +94,17 @@ impl Distribution {
         self.normalise();
     }
 
-    /// The candidates.
+    /// Returns the candidates.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Their probabilities, in the same order; they sum to 1.
+    /// Returns their probabilities, in the same order. They sum to 1.
     pub fn probabilities(&self) -> &[f64] {
         &self.probabilities
     }
 
-    /// One token, chosen by `u` in [0, 1): the inverse of the cumulative distribution in candidate order.
+    /// Draws one token by `u` in [0, 1): the inverse of the cumulative distribution in candidate order.
     pub fn draw(&self, u: f64) -> u32 {
         let mut rest = u;
         let mut last = self.tokens[0];

@@ -8,12 +8,12 @@ use std::fmt;
 pub struct GBits(pub u64);
 
 impl GBits {
-    /// g of layer `layer` as 0 or 1.
+    /// Returns g of layer `layer` as 0 or 1.
     pub fn layer(self, layer: usize) -> u64 {
         self.0 >> layer & 1
     }
 
-    /// The layers as text, layer 0 first: `"0110…"`, `depth` characters.
+    /// Returns the layers as text, layer 0 first: `"0110…"`, `depth` characters.
     pub fn to_string(self, depth: usize) -> String {
         (0..depth).map(|layer| if self.layer(layer) == 1 { '1' } else { '0' }).collect()
     }
@@ -109,7 +109,7 @@ pub struct TextUniforms {
 }
 
 impl Evidence {
-    /// Which evidence it is.
+    /// Returns which evidence it is.
     pub fn kind(&self) -> EvidenceKind {
         match self {
             Self::Layers(values) => EvidenceKind::Layers { depth: values.depth },
@@ -118,7 +118,7 @@ impl Evidence {
         }
     }
 
-    /// Index of the first position in the text that has a value.
+    /// Returns the index of the first position in the text that has a value.
     pub fn first(&self) -> usize {
         match self {
             Self::Layers(values) => values.first,
@@ -127,17 +127,17 @@ impl Evidence {
         }
     }
 
-    /// Number of positions that have a value.
+    /// Returns the number of positions that have a value.
     pub fn len(&self) -> usize {
         self.scored_mask().len()
     }
 
-    /// Whether no position has a value.
+    /// Returns whether no position has a value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// For each position, whether it counts in a p-value.
+    /// Returns for each position whether it counts in a p-value.
     pub fn scored_mask(&self) -> &[bool] {
         match self {
             Self::Layers(values) => &values.scored,
@@ -146,7 +146,8 @@ impl Evidence {
         }
     }
 
-    /// [`scored_mask`](Self::scored_mask), to take positions out of it by what the text alone says.
+    /// Returns [`scored_mask`](Self::scored_mask), to take positions out of it. Which ones may depend on the text alone,
+    /// or p is not valid.
     pub fn scored_mask_mut(&mut self) -> &mut [bool] {
         match self {
             Self::Layers(values) => &mut values.scored,
@@ -155,7 +156,7 @@ impl Evidence {
         }
     }
 
-    /// For each position, whether it counts in the reference implementation's scores.
+    /// Returns for each position whether it counts in the reference implementation's scores.
     pub fn reference_mask(&self) -> &[bool] {
         match self {
             Self::Layers(values) => &values.reference_mask,
@@ -164,7 +165,7 @@ impl Evidence {
         }
     }
 
-    /// The g-values of a tournament; none of the other kinds.
+    /// Returns the g-values, if the evidence is that of a tournament.
     pub fn layers(&self) -> Option<&TextGValues> {
         match self {
             Self::Layers(values) => Some(values),
@@ -172,7 +173,7 @@ impl Evidence {
         }
     }
 
-    /// As [`layers`](Self::layers), by value.
+    /// Returns [`layers`](Self::layers) by value.
     pub fn into_layers(self) -> Option<TextGValues> {
         match self {
             Self::Layers(values) => Some(values),
@@ -182,36 +183,36 @@ impl Evidence {
 }
 
 impl TextGValues {
-    /// The g-values that a p-value may count.
+    /// Returns the g-values that a p-value may count.
     pub fn scored(&self) -> impl Iterator<Item = GBits> + '_ {
         select(&self.g, &self.scored)
     }
 
-    /// The g-values that the reference implementation's scores count.
+    /// Returns the g-values that the reference implementation's scores count.
     pub fn reference_scored(&self) -> impl Iterator<Item = GBits> + '_ {
         select(&self.g, &self.reference_mask)
     }
 }
 
 impl TextGreens {
-    /// The greens that a p-value may count.
+    /// Returns the greens that a p-value may count.
     pub fn scored(&self) -> impl Iterator<Item = bool> + '_ {
         select(&self.green, &self.scored)
     }
 
-    /// The greens that the reference implementation's scores count.
+    /// Returns the greens that the reference implementation's scores count.
     pub fn reference_scored(&self) -> impl Iterator<Item = bool> + '_ {
         select(&self.green, &self.reference_mask)
     }
 }
 
 impl TextUniforms {
-    /// The numbers that a p-value may count.
+    /// Returns the numbers that a p-value may count.
     pub fn scored(&self) -> impl Iterator<Item = f64> + '_ {
         select(&self.u, &self.scored)
     }
 
-    /// The numbers that the reference implementation's scores count.
+    /// Returns the numbers that the reference implementation's scores count.
     pub fn reference_scored(&self) -> impl Iterator<Item = f64> + '_ {
         select(&self.u, &self.reference_mask)
     }

@@ -35,7 +35,7 @@ pub enum Promise {
 }
 
 impl Promise {
-    /// Whether p is what the statistic says it is.
+    /// Returns whether p is what the statistic says it is.
     pub fn is_exact(self) -> bool {
         self == Self::Exact
     }

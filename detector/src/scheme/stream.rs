@@ -32,7 +32,7 @@ pub struct EvidenceStream {
 }
 
 impl EvidenceStream {
-    /// At the start of a text.
+    /// Starts a text.
     pub fn new(prf: &Prf) -> Self {
         Self { prf: prf.clone(), memory: TextMemory::default() }
     }

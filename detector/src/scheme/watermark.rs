@@ -13,13 +13,13 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// The mark of the key's scheme. In a tournament a match has two competitors, which leaves the text's distribution
+    /// Makes the mark of the key's scheme. In a tournament a match has two competitors, which leaves the text's distribution
     /// as it is on average over keys.
     pub fn new(prf: Prf) -> Self {
         Self { prf, leaves: 2 }
     }
 
-    /// The mark of a tournament with more competitors a match: stronger, but it changes the text's distribution.
+    /// Makes the mark of a tournament with more competitors a match: stronger, but it changes the text's distribution.
     ///
     /// # Panics
     /// If `leaves` is less than 2, or if the key's scheme is not a tournament.
@@ -65,8 +65,8 @@ impl Marking {
         self.apply_with(candidates, |keyed, tokens, g| keyed.g_bits_of(tokens, g))
     }
 
-    /// As [`apply`](Self::apply), with `hash` in the place of [`KeyedContext::g_bits_of`]: for a caller who shares the
-    /// hashes of many candidates among threads. It must fill all entries as that does.
+    /// Does what [`apply`](Self::apply) does, with `hash` in the place of [`KeyedContext::g_bits_of`]: for a caller who
+    /// shares the hashes of many candidates among threads. `hash` must fill all entries with the same bits.
     pub fn apply_with(
         &mut self,
         candidates: &mut Distribution,
@@ -92,12 +92,12 @@ impl Marking {
         self.tracker.push(token);
     }
 
-    /// Positions that were marked so far.
+    /// Returns how many positions were marked so far.
     pub fn marked_tokens(&self) -> usize {
         self.marked
     }
 
-    /// Positions that were left alone because their context had come up before.
+    /// Returns how many positions were left alone because their context had come up before.
     pub fn repeated_contexts(&self) -> usize {
         self.repeated
     }

@@ -66,7 +66,7 @@ impl ContextTracker {
         Self::bounded(context_len, prompt, usize::MAX)
     }
 
-    /// As [`complete`](Self::complete) in bounded memory: the first `limit` contexts are kept as they are, later ones
+    /// Returns [`complete`](Self::complete) in bounded memory: the first `limit` contexts are kept as they are, later ones
     /// in a filter that may take a new context for a repeated one but never the reverse. So a position that counts
     /// here counts with the complete history too.
     pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
@@ -94,12 +94,12 @@ impl ContextTracker {
         }
     }
 
-    /// Whether the history has grown beyond the limit of [`bounded`](Self::bounded).
+    /// Returns whether the history has grown beyond the limit of [`bounded`](Self::bounded).
     pub fn is_approximate(&self) -> bool {
         matches!(&self.history, History::Complete(seen) if seen.is_approximate())
     }
 
-    /// The rule for the position whose token comes next.
+    /// Returns what the rule says of the position whose token comes next.
     pub fn next_position(&self) -> PositionKind {
         match &self.history {
             History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
@@ -113,7 +113,7 @@ impl ContextTracker {
         }
     }
 
-    /// The context of the next position, oldest token first. Shorter than H only where the position is not marked.
+    /// Returns the context of the next position, oldest token first. Shorter than H only where the position is not marked.
     pub fn context(&self) -> &[u32] {
         &self.window
     }
@@ -123,8 +123,8 @@ impl ContextTracker {
         self.advance(token);
     }
 
-    /// [`next_position`](Self::next_position) and [`push`](Self::push) in one: what the rule says of the position that
-    /// `token` takes.
+    /// Appends `token` and returns what the rule says of its position: [`next_position`](Self::next_position) and
+    /// [`push`](Self::push) in one.
     pub fn advance(&mut self, token: u32) -> PositionKind {
         let complete = self.window.len() == self.context_len;
         let fresh = complete

@@ -35,23 +35,23 @@ impl Piece {
 }
 
 impl ContextStream {
-    /// With a complete history: memory grows with the text.
+    /// Starts a text with a complete history, whose memory grows with the text.
     pub fn new(context_len: usize, prompt: &[u32]) -> Self {
         Self::bounded(context_len, prompt, usize::MAX)
     }
 
-    /// With a history in bounded memory; see [`ContextTracker::bounded`].
+    /// Starts a text with a history in bounded memory; see [`ContextTracker::bounded`].
     pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
         let tracker = ContextTracker::bounded(context_len, prompt, limit);
         Self { tracker, context_len, carry: Vec::new() }
     }
 
-    /// Whether the history has grown beyond its bound.
+    /// Returns whether the history has grown beyond its bound.
     pub fn is_approximate(&self) -> bool {
         self.tracker.is_approximate()
     }
 
-    /// The next tokens of the text.
+    /// Takes the next tokens of the text and returns the piece that they end.
     pub fn push(&mut self, ids: &[u32]) -> Piece {
         let start = self.carry.len();
         let first = self.context_len - start;

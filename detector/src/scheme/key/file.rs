@@ -49,7 +49,7 @@ impl Key {
     /// Writes the container with mode 0600, whole or not at all: under another name first, then renamed.
     ///
     /// # Errors
-    /// [`KeyError::Exists`] where there is a file already, unless `overwrite` says that it may go.
+    /// Returns [`KeyError::Exists`] if there is a file already, unless `overwrite` says that it may go.
     pub fn write(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<(), KeyError> {
         write_private(path.as_ref(), &self.to_bytes(), overwrite)
     }
@@ -95,7 +95,7 @@ impl Key {
         if fields.is_empty() { Ok(key) } else { Err(corrupted("its body is longer than its fields")) }
     }
 
-    /// The container.
+    /// Returns the container.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         // Filled without growing, so that no copy of the secret stays behind in freed memory.
         let parameters = self.scheme().to_fields();
@@ -153,7 +153,8 @@ fn cut(text: &str, limit: usize) -> usize {
     (0..=limit.min(text.len())).rev().find(|&len| text.is_char_boundary(len)).unwrap_or(0)
 }
 
-/// A sentence for the owner of a key file that others can read; none where only the owner can, or off Unix.
+/// Returns a sentence for the owner of a key file that others can read. Where only the owner can, and on systems other
+/// than Unix, there is none.
 pub fn permission_warning(path: impl AsRef<Path>) -> Option<String> {
     #[cfg(unix)]
     {

@@ -80,25 +80,28 @@ impl Key {
         Ok(Self { scheme, secret, tokenizer: None })
     }
 
-    /// A fresh `synthid-sha256` key from the system's randomness.
+    /// Makes a fresh `synthid-sha256` key from the system's randomness.
+    ///
+    /// # Errors
+    /// Returns an error if the numbers cannot work, or if the system gives no randomness.
     pub fn generate(depth: usize, ngram_len: usize) -> Result<Self, KeyError> {
         let depth = u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth })?;
         let ngram_len = u8::try_from(ngram_len).map_err(|_| KeyError::NgramLen { found: ngram_len })?;
         Self::new(synthid::Sha256 { depth, ngram_len }, Secret::generate()?)
     }
 
-    /// The same key, meant for this tokenizer.
+    /// Returns the same key, meant for this tokenizer.
     pub fn with_tokenizer(mut self, binding: Option<TokenizerBinding>) -> Self {
         self.tokenizer = binding;
         self
     }
 
-    /// Scheme and parameters.
+    /// Returns the scheme and its parameters.
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
 
-    /// The tokenizer that this key is meant for, if it says so.
+    /// Returns the tokenizer that this key is meant for, if it says so.
     pub fn tokenizer(&self) -> Option<&TokenizerBinding> {
         self.tokenizer.as_ref()
     }
@@ -116,8 +119,8 @@ impl Key {
         &self.secret
     }
 
-    /// The public name of this key: 16 hexadecimal digits that depend on the secret and on all parameters that
-    /// g-values depend on, and tell nothing of the secret. Keys with different g-values have different ids.
+    /// Returns the public name of this key: 16 hexadecimal digits. They depend on the secret and on all parameters that
+    /// values depend on, and tell nothing of the secret. Keys with different values have different ids.
     pub fn id(&self) -> String {
         let mut parameters = Sha256::new();
         self.scheme.update_id(&mut parameters);
@@ -127,8 +130,8 @@ impl Key {
         hex::encode(&id)
     }
 
-    /// A key of its own for `label` (a tenant, an epoch), from which neither this key nor its siblings follow.
-    /// Parameters and tokenizer are this key's.
+    /// Returns the key for `label` (a tenant, an epoch). Neither this key nor the key of another label follows from it.
+    /// Its parameters and tokenizer are this key's.
     ///
     /// # Errors
     /// Returns [`KeyError::NotDerivable`] if the scheme follows another library, which knows no derivation.

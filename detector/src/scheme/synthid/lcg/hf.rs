@@ -41,7 +41,7 @@ pub enum SamplingTable {
 }
 
 impl SamplingTable {
-    /// Number of entries.
+    /// Returns the number of entries.
     pub fn size(&self) -> usize {
         match self {
             Self::Seeded { size, .. } => *size as usize,
