@@ -2,8 +2,8 @@
 
 use super::seen::{RandomFactors, context_id};
 
-/// Of a text that is there as a whole: for each position of `ids` with a complete context, whether its context is new in
-/// `prompt` and `ids`. What [`ContextTracker::complete`](super::ContextTracker::complete) says, with one probe of a small table a position.
+/// Returns for each position of `ids` with a complete context whether its context is new in `prompt` and `ids`. That is
+/// what [`ContextTracker::complete`](super::ContextTracker::complete) says, by one probe of a small table a position.
 ///
 /// None for contexts of more than four tokens, of which the ids themselves are no number to compare, and for texts that
 /// are too long for the table.

@@ -3,8 +3,8 @@
 //! The rule of our own scheme, which generator and detector share: a position is marked, and scored, only if its whole
 //! context was generated in this response and has not come up before, in the prompt or in the response. The history is
 //! complete. So the generator's receipt and the detector's mask are the same positions when the detector knows the
-//! prompt, and no fixed end of a prompt gives every answer the same first draw. Why the *context* must be fresh and not only
-//! the n-gram: "Fresh contexts" in `docs/statistics.md`.
+//! prompt, and no fixed end of a prompt gives every answer the same first draw. "Fresh contexts" in
+//! `docs/statistics.md` says why the *context* must be fresh and not only the n-gram.
 //!
 //! The generators that follow a reference implementation mark what that marks: the context before the first token is
 //! zeros, the history is the last `context_history_size` contexts, and the prompt plays no part. Their texts are scored
