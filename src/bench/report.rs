@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The speed of one model on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BenchReport {
     /// [`SCHEMA_VERSION`](wmdetect::report::SCHEMA_VERSION).
     pub schema_version: u32,
@@ -31,6 +32,7 @@ pub struct BenchReport {
 
 /// The model that ran.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BenchModel {
     /// A shape's name, or where the model came from.
     pub name: String,
@@ -46,6 +48,7 @@ pub struct BenchModel {
 
 /// How tokens were drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BenchSampling {
     /// As in a receipt of `wmgen generate`.
     pub temperature: f64,
@@ -57,6 +60,7 @@ pub struct BenchSampling {
 
 /// The mark of the marked runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BenchWatermark {
     /// The scheme of a key made for the run.
     pub scheme: String,
@@ -68,6 +72,7 @@ pub struct BenchWatermark {
 
 /// Median and extremes over the repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Spread {
     /// The middle one, or the mean of the two in the middle.
     pub median: f64,
@@ -94,6 +99,7 @@ impl Spread {
 
 /// A read of all weights by all threads, which bounds a decode step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BenchRead {
     /// 10⁹ bytes a second.
     pub gigabytes_per_second: Spread,
@@ -103,6 +109,7 @@ pub struct BenchRead {
 
 /// One depth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BenchDepth {
     /// Positions in the cache before each run.
     pub depth: u64,
@@ -114,6 +121,7 @@ pub struct BenchDepth {
 
 /// Decoding of some sequences together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BenchDecode {
     /// Sequences that share each pass over the weights.
     pub sequences: u64,

@@ -137,8 +137,8 @@ impl Output {
     fn put(&mut self, input: String, report: Result<VerifyReport, String>) -> Result<()> {
         match report {
             Ok(report) => {
-                let report = VerifyReport { input, ..report };
-                if self.json { print_json(&report) } else { Ok(print(for_people(&report).as_bytes())?) }
+                let row = Row::new(input, report);
+                if self.json { print_json(&row) } else { Ok(print(for_people(&row).as_bytes())?) }
             }
             Err(error) => {
                 self.failed = true;
@@ -153,9 +153,9 @@ impl Output {
 }
 
 /// A report in a few lines: the verdict first.
-fn for_people(report: &VerifyReport) -> String {
+fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
     let p = PValue { log10: report.log10_p, kind: report.p_kind };
-    let mut text = format!("{}: {} (p = {p})", report.input, report.verdict);
+    let mut text = format!("{input}: {} (p = {p})", report.verdict);
     // Writing to a string cannot fail.
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     if report.read_tokens < report.tokens {

@@ -12,7 +12,7 @@ pub struct Options {
     pub n: usize,
     /// The most tokens of a text.
     pub max_tokens: usize,
-    /// How to sample. Two prompts with one seed draw alike, so give each a seed.
+    /// How to sample. Prompts with the same seed draw alike, so each needs another one.
     pub sampling: Sampling,
     /// The mark, if any.
     pub mark: Option<KeyMark>,

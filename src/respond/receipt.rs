@@ -11,6 +11,7 @@ use crate::sample::Sampling;
 /// A reader ignores fields that it does not know, and needs only what a verifier needs: tokens, prompt, sampling,
 /// model and the key's id. Of the other fields an absent one is empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Receipt {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -36,6 +37,7 @@ pub struct Receipt {
 
 /// The mark of a text, counted while it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(default)]
 pub struct WatermarkReceipt {
     /// Whether any token was drawn with the mark.
@@ -56,6 +58,7 @@ pub struct WatermarkReceipt {
 
 /// The model that wrote a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ModelReceipt {
     /// The name it was asked for by.
     pub name: String,
@@ -72,6 +75,7 @@ pub struct ModelReceipt {
 /// Times of one prompt, which its texts share. Texts of other prompts that were decoded together share the time of
 /// decoding, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[allow(clippy::struct_field_names)] // the unit is part of a JSON field's name
 pub struct Timing {
     /// Seconds of reading the prompt.

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use wmdetect::detect::DEFAULT_FPR;
 use wmdetect::model_ratio::{self, Evidence};
-use wmdetect::report::{Changes, SCHEMA_VERSION};
+use wmdetect::report::Changes;
 use wmdetect::scheme::Key;
 use wmdetect::segments::Window;
 use wmdetect::statistics::PValue;
@@ -225,8 +225,6 @@ impl<'a> Verifier<'a> {
         };
         let first = &origin.settings[0];
         VerifyReport {
-            schema_version: SCHEMA_VERSION,
-            input: String::new(),
             scheme: self.key.scheme().name().into(),
             key_id: self.key.id(),
             model: self.model(),
@@ -259,5 +257,31 @@ impl<'a> Verifier<'a> {
             warnings: self.warnings(origin, evidence, &changes),
             normalisation: (!changes.is_empty()).then_some(changes),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Sampling;
+
+    #[test]
+    fn rates_and_random_keys_that_decide_nothing_are_refused() {
+        for fpr in [0.0, 1.0, -0.1, f64::NAN] {
+            assert!(matches!(Options { fpr, ..Options::default() }.check(), Err(VerifyError::Fpr { .. })));
+        }
+        let keys = |random_keys| Options { random_keys, ..Options::default() }.check();
+        assert!(matches!(keys(998), Err(VerifyError::RandomKeys { found: 998, expected: 999, .. })));
+        keys(999).unwrap();
+        keys(0).unwrap();
+    }
+
+    #[test]
+    fn settings_that_draw_nothing_are_refused() {
+        let greedy = Sampling { temperature: 0.0, ..Sampling::default() };
+        assert!(matches!(Origin::given(vec![], greedy).check(), Err(VerifyError::Greedy)));
+        Origin::of_any_temperature(vec![], greedy).check().unwrap();
+        let wrong = Sampling { top_p: 0.0, ..Sampling::default() };
+        assert!(matches!(Origin::of_any_temperature(vec![], wrong).check(), Err(VerifyError::Sample(_))));
     }
 }

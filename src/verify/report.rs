@@ -1,4 +1,4 @@
-//! What a verification says of one text: the object of `wmgen verify --json`.
+//! What a verification says of one text. `wmgen verify --json` prints it in a [`Row`](wmdetect::report::Row).
 
 use std::fmt;
 
@@ -10,12 +10,8 @@ use wmdetect::verdict::Verdict;
 
 /// The exact likelihood ratio of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VerifyReport {
-    /// [`SCHEMA_VERSION`](wmdetect::report::SCHEMA_VERSION).
-    pub schema_version: u32,
-    /// Where the text came from: a path, `-`, or the path of a receipt, with its line if there are several. Empty from
-    /// the library.
-    pub input: String,
     /// The key's scheme.
     pub scheme: String,
     /// The key's public id.
@@ -70,6 +66,7 @@ pub struct VerifyReport {
 
 /// A model by name and digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VerifyModel {
     /// The name it was asked for by.
     pub name: String,
@@ -88,6 +85,7 @@ impl fmt::Display for VerifyModel {
 
 /// The statistic of [`VerifyReport`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyDetector {
     /// The likelihood ratio of [`wmdetect::model_ratio`].
@@ -109,6 +107,7 @@ pub enum SamplingSource {
 
 /// The sampling settings that a text was read with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VerifySampling {
     /// Where they come from.
     pub source: SamplingSource,
@@ -126,6 +125,7 @@ pub struct VerifySampling {
 
 /// A marked passage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VerifySpan {
     /// First byte in the original text and the one after the last; null where the input was token ids.
     pub bytes: Option<[u64; 2]>,
