@@ -105,7 +105,6 @@ pub enum Failure {
 
 /// Whether there is more to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
 pub enum Progress {
     /// Some requests are not answered yet.
     Running,

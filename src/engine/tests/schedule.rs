@@ -1,0 +1,138 @@
+//! Who runs when, and that a text does not depend on it.
+
+use wmdetect::scheme::{Key, Watermark};
+
+use super::fake::{Fake, expected};
+use super::*;
+
+/// The number of rows of each decode step, and the prompt tokens of each pass that reads.
+fn rows_of(fake: &Fake) -> Vec<usize> {
+    fake.passes
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|pass| pass.iter().all(|p| p.len() == 1))
+        .map(Vec::len)
+        .collect()
+}
+
+fn started(events: &[Event]) -> Vec<Id> {
+    events.iter().filter(|event| matches!(event, Event::Started { .. })).map(Event::id).collect()
+}
+
+#[test]
+fn a_text_depends_on_its_request_alone() {
+    let key = Key::generate(30, 5).unwrap();
+    let mut requests = Vec::new();
+    for (start, len, sequences) in [(1, 3, 1), (2, 50, 3), (3, 24, 1), (4, 1, 2), (5, 100, 1)] {
+        let mut request = Request { sequences, ..request(prompt(start, len), 20 + start as usize) };
+        request.sampling.seed = u64::from(start);
+        request.sampling.repeat_penalty = 1.0 + (start % 2) as f32 / 5.0;
+        request.watermark = (start > 2).then(|| Watermark::new(key.prf()));
+        requests.push(request);
+    }
+    for together in [1, 2, 4, 100] {
+        let mut engine = Engine::new(Fake::new(), Options { together, ..options() });
+        let ids: Vec<Id> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+        let answers = run(&mut engine);
+        for (id, request) in ids.into_iter().zip(&requests) {
+            for sequence in 0..request.sequences {
+                let want = expected(request, sequence as u64, &ends(request.prompt.len()));
+                assert_eq!(answers.of(id, sequence), want, "{id:?} {sequence} of {together}");
+            }
+        }
+    }
+}
+
+#[test]
+fn responses_to_a_request_come_in_their_order() {
+    let mut engine = Engine::new(Fake::new(), options());
+    engine.submit(Request { sequences: 3, ..request(prompt(1, 5), 2) }).unwrap();
+    let mut events = Vec::new();
+    while engine.step(&mut events) == Progress::Running {}
+    let tokens: Vec<usize> = events
+        .iter()
+        .filter_map(|event| if let Event::Token { sequence, .. } = event { Some(*sequence) } else { None })
+        .collect();
+    assert_eq!(tokens, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn requests_begin_in_order_and_none_overtakes() {
+    let fake = Fake::new();
+    let mut engine = Engine::new(fake.clone(), options());
+    // Room for four: the second waits for the first, and the third, which would fit beside it, waits for the second.
+    let ids: Vec<Id> = [(3, 10), (2, 4), (1, 4)]
+        .map(|(sequences, max)| engine.submit(Request { sequences, ..request(prompt(1, 4), max) }).unwrap())
+        .to_vec();
+    let mut events = Vec::new();
+    engine.step(&mut events);
+    assert_eq!(started(&events), ids[..1]);
+    while engine.step(&mut events) == Progress::Running {}
+    assert_eq!(started(&events), ids);
+    let first_ends =
+        events.iter().position(|event| matches!(event, Event::Finished { id, .. } if *id == ids[0]));
+    let second_starts =
+        events.iter().position(|event| matches!(event, Event::Started { id, .. } if *id == ids[1]));
+    assert!(first_ends < second_starts);
+    assert_eq!(rows_of(&fake).into_iter().max(), Some(3));
+}
+
+#[test]
+fn a_request_of_more_rows_than_there_are_runs_alone() {
+    let fake = Fake::new();
+    let mut engine = Engine::new(fake.clone(), options());
+    engine.submit(request(prompt(1, 4), 5)).unwrap();
+    engine.submit(Request { sequences: 6, ..request(prompt(2, 4), 5) }).unwrap();
+    run(&mut engine);
+    assert_eq!(rows_of(&fake), [1, 1, 1, 1, 6, 6, 6, 6]);
+}
+
+#[test]
+fn the_place_of_a_response_that_ended_is_taken() {
+    let fake = Fake::new();
+    let mut engine = Engine::new(fake.clone(), Options { together: 2, ..options() });
+    for max_tokens in [3, 9, 6] {
+        engine.submit(request(prompt(1, 4), max_tokens)).unwrap();
+    }
+    run(&mut engine);
+    assert_eq!(rows_of(&fake), [2, 2, 1, 2, 2, 2, 2, 2]);
+}
+
+#[test]
+fn a_long_prompt_holds_up_a_running_response_by_a_slice_at_most() {
+    let fake = Fake::new();
+    let mut engine = Engine::new(fake.clone(), options());
+    let short = engine.submit(request(prompt(1, 4), 60)).unwrap();
+    let mut events = Vec::new();
+    engine.step(&mut events);
+    let long = engine.submit(request(prompt(2, 200), 1)).unwrap();
+    let mut steps = 0;
+    while started(&events).len() < 2 {
+        events.clear();
+        fake.passes.lock().unwrap().clear();
+        engine.step(&mut events);
+        steps += 1;
+        let tokens = events.iter().filter(|event| matches!(event, Event::Token { id, .. } if *id == short));
+        assert_eq!(tokens.count(), 1, "each step");
+        let read: usize = fake.passes.lock().unwrap().iter().flatten().map(ExactSizeIterator::len).sum();
+        assert!(read <= 1 + SLICE + 15, "{read}");
+        if started(&events) == [long] {
+            break;
+        }
+    }
+    assert_eq!(steps, ends(200).len());
+}
+
+#[test]
+fn short_prompts_share_a_slice() {
+    let mut engine = Engine::new(Fake::new(), options());
+    for len in [3, 4, 5, 2] {
+        engine.submit(request(prompt(1, len), 2)).unwrap();
+    }
+    let mut events = Vec::new();
+    engine.step(&mut events);
+    assert_eq!(started(&events).len(), 2, "3 and 4 of 8 tokens");
+    engine.step(&mut events);
+    assert_eq!(started(&events).len(), 4, "5 and 2");
+}
