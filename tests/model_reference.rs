@@ -264,7 +264,7 @@ fn a_batch_is_its_sequences_and_rows_can_go_and_multiply() {
     // One prompt serves three answers.
     let mut cache = model.new_cache(1);
     model.forward(&[prompts[0]], &mut cache).unwrap();
-    let mut one = cache.clone();
+    let mut one = cache.fork().unwrap();
     cache.expand(3).unwrap();
     assert_eq!(cache.batch(), 3);
     let logits = model.forward(&[[7], [8], [7]], &mut cache).unwrap().to_vec2::<f32>().unwrap();

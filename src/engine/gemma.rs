@@ -29,11 +29,11 @@ impl LanguageModel for Gemma {
     }
 
     fn fork(&self, cache: &Cache, len: usize) -> Result<Option<Cache>, Error> {
-        if len == cache.len() { cache.fork().map(Some) } else { Ok(None) }
+        cache.fork_at(len)
     }
 
-    fn truncate(&self, cache: &mut Cache, len: usize) -> bool {
-        len == cache.len()
+    fn truncate(&self, cache: &mut Cache, len: usize) -> Result<bool, Error> {
+        cache.truncate(len)
     }
 
     fn feed<T>(
@@ -56,6 +56,66 @@ impl LanguageModel for Gemma {
         match RawLogits::cat(logits)? {
             Some(logits) => logits.read(|rows| Ok(read(rows))),
             None => Ok(read(LogitRows::new(&[], self.vocab(), None))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::{Engine, Event, Next, Options, Progress, Request, Sequence};
+    use crate::kernels::Format;
+    use crate::model::{CHUNK, random};
+    use crate::sample::{Sampler, Sampling};
+
+    /// The definition: the prompt in one call, then a step a token, all alone.
+    fn alone(model: &Gemma, request: &Request, number: u64) -> Vec<u32> {
+        let mut sequence = Sequence::new(Arc::new(request.clone()), number);
+        let (mut cache, mut sampler) = (model.new_cache(1), Sampler::default());
+        let mut logits = model.forward_raw(&[&request.prompt], &mut cache).unwrap();
+        loop {
+            let next = logits.read(|rows| Ok::<_, Error>(sequence.next(&mut sampler, rows.row(0)).unwrap()));
+            let Next::Token(token) = next.unwrap() else { return sequence.tokens().to_vec() };
+            logits = model.step(&[token.id], &mut [&mut cache]).unwrap();
+        }
+    }
+
+    /// Of one token, which takes a way of its own; of one and of two chunks, of which the last has a single token.
+    #[test]
+    fn texts_are_those_that_the_model_writes_alone() {
+        let options = |slice, prefix_bytes| Options { slice, prefix_bytes, ..Options::default() };
+        let requests =
+            [(1, 1), (100, 2), (300, 1), (CHUNK as u32 + 1, 1), (100, 1)].map(|(len, sequences)| {
+                let prompt = (0..len).map(|i| (5 + i * 37) % 2048).collect();
+                let sampling = Sampling { seed: u64::from(len), ..Sampling::default() };
+                Request { sequences, max_tokens: 40, sampling, ..Request::new(prompt) }
+            });
+        let packed = random::model(random::config(), Format::Q8_0);
+        for (model, slice) in [(packed.unrounded(), CHUNK), (packed.clone(), CHUNK), (packed, 64)] {
+            let tiles = matches!(crate::kernels::Activations::new(), crate::kernels::Activations::Tiles(_));
+            if tiles && slice != CHUNK {
+                continue; // A matrix unit's sums depend on the slices.
+            }
+            let want: Vec<Vec<u32>> = requests
+                .iter()
+                .flat_map(|request| (0..request.sequences as u64).map(|n| alone(&model, request, n)))
+                .collect();
+            let mut engine = Engine::new(model, options(slice, 1 << 30));
+            let ids = requests.each_ref().map(|request| engine.submit(request.clone()).unwrap());
+            let mut events = Vec::new();
+            while engine.step(&mut events) == Progress::Running {}
+            let mut texts = vec![Vec::new(); want.len()];
+            // Of each request the first of its texts.
+            let firsts = [0, 1, 3, 4, 5];
+            for event in events {
+                if let Event::Token { id, sequence, token } = event {
+                    let request = ids.iter().position(|other| *other == id).unwrap();
+                    texts[firsts[request] + sequence].push(token.id);
+                }
+            }
+            assert_eq!(texts, want, "slices of {slice}");
         }
     }
 }

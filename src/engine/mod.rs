@@ -282,6 +282,10 @@ impl<M: LanguageModel> Engine<M> {
         let len = prompt.len();
         let bytes = self.model.cache_bytes(len);
         let keep = bytes <= self.admission.free() && self.prefixes.takes(prompt, bytes);
+        if keep {
+            // Before the copies are made, since they take the memory.
+            self.prefixes.make_room(prompt, bytes, self.admission.free());
+        }
         let (going_on, ended): (Vec<Row>, Vec<Row>) = begun.into_iter().partition(|row| !row.ended);
         self.admission.give_back(ended.iter().map(|row| row.bytes).sum());
         // The last one gets the cache itself, unless that is kept.
@@ -302,7 +306,6 @@ impl<M: LanguageModel> Engine<M> {
             }
         }
         if let Some(cache) = cache.filter(|_| keep) {
-            self.prefixes.shrink_to(self.admission.free() - bytes);
             self.prefixes.insert(prompt, cache, bytes);
         }
     }

@@ -36,7 +36,10 @@ pub trait LanguageModel {
 
     /// Takes back all positions from `len` on. Returns false, and leaves the sequence as it is, if the cache no longer
     /// has what a sequence of that length needs.
-    fn truncate(&self, cache: &mut Self::Cache, len: usize) -> bool;
+    ///
+    /// # Errors
+    /// Returns an error if the device fails. Then the sequence is lost.
+    fn truncate(&self, cache: &mut Self::Cache, len: usize) -> Result<bool, Self::Error>;
 
     /// Appends ids to each of several sequences and hands `read` the logits that were asked for: the rows of the first
     /// sequence, in the order of its positions, then those of the second, and so on.

@@ -56,12 +56,16 @@ impl<C> PrefixCache<C> {
         bytes <= self.limit && self.slices.last_in_common(len, [len, len]) > 0
     }
 
-    /// Keeps the cache of a prompt and gives up others until there is room for it.
-    pub(super) fn insert(&mut self, tokens: &[u32], cache: C, bytes: usize) {
+    /// Makes room for the cache of a prompt, of so many bytes, where all may take `most`.
+    pub(super) fn make_room(&mut self, tokens: &[u32], bytes: usize, most: usize) {
         if let Some(same) = self.entries.iter().position(|entry| entry.tokens == tokens) {
             self.bytes -= self.entries.remove(same).bytes;
         }
-        self.shrink_to(self.limit.saturating_sub(bytes));
+        self.shrink_to(self.limit.min(most).saturating_sub(bytes));
+    }
+
+    /// Keeps the cache of a prompt, for which there is [room](Self::make_room).
+    pub(super) fn insert(&mut self, tokens: &[u32], cache: C, bytes: usize) {
         self.bytes += bytes;
         self.entries.push(Entry { tokens: tokens.to_vec(), cache, bytes });
     }

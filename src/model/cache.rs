@@ -3,35 +3,44 @@
 //! A global layer keeps them all, in buffers that grow by doubling and are written in place. A local layer keeps the last
 //! W, in a ring: position p lies in slot p mod W. A decode step writes its slot and then attends over the ring as it lies:
 //! after W positions each slot holds a key that the query sees, and attention does not ask for an order, since the
-//! rotation by position is already in the keys.
+//! rotation by position is already in the keys. What a slot held before is [set aside](aside) for a while, so that the last
+//! positions can be taken back.
 //!
 //! A model whose matrices lie in [panels](crate::kernels::panels) keeps them in bf16, the dtype that Gemma was trained in:
 //! attention over a long text reads half the memory. All others keep them in the dtype that they compute in.
 
+mod aside;
+mod past;
+
+use self::aside::Aside;
+pub(super) use self::past::{Past, Run};
 use super::config::{Config, LayerKind};
 use super::error::{Error, Result};
-use candle_core::{CpuStorage, D, DType, Device, Storage, Tensor, shape::Dim};
+use candle_core::{DType, Device, Tensor, shape::Dim};
 use half::bf16;
-use std::ops::{Deref, Range};
 
 /// Slots of a fresh buffer.
 const FIRST_CAPACITY: usize = 64;
+/// Positions that can always be taken back, also where a ring has overwritten what they were preceded by.
+pub const TAKE_BACK: usize = 80;
 /// The dimension of the positions in `[batch, kv_heads, positions, head_dim]`.
 const POSITIONS: usize = 2;
 
 /// One layer's keys and values, `[batch, kv_heads, capacity, head_dim]` each.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LayerCache {
     /// Positions that are ever kept: W of a local layer, the context of a global one.
     limit: usize,
     buffers: Option<(Tensor, Tensor)>,
     capacity: usize,
+    /// Positions that later ones have overwritten, or are about to overwrite.
+    aside: Aside,
 }
 
 impl LayerCache {
     fn new(kind: LayerKind, max_position: usize) -> Self {
         let limit = kind.window().unwrap_or(max_position).min(max_position);
-        Self { limit, buffers: None, capacity: 0 }
+        Self { limit, buffers: None, capacity: 0, aside: Aside::default() }
     }
 
     /// Adds the keys and values of positions `start` and following, `[batch, kv_heads, positions, head_dim]`, and returns
@@ -91,6 +100,7 @@ impl LayerCache {
             }
             _ => None,
         };
+        self.set_aside(start, end, k, v)?;
         self.grow(end.min(self.limit), start.min(self.limit), k, v)?;
         let Some((keys, values)) = &self.buffers else {
             return Err(Error::Batch { expected: "a cache with room".into(), found: "a limit of 0".into() });
@@ -109,23 +119,6 @@ impl LayerCache {
         }
         let stored = end.min(self.limit);
         Ok((keys.narrow(POSITIONS, 0, stored)?, values.narrow(POSITIONS, 0, stored)?))
-    }
-
-    /// What a position sees before itself; `None` where it is not kept on the CPU in bf16, or is not one sequence's.
-    pub(super) fn past(&self, position: usize) -> Option<Past<'_>> {
-        let slots = if position < self.limit {
-            [0..position, 0..0]
-        } else {
-            // The slot that this position will take holds one that it does not see.
-            let slot = position % self.limit;
-            [slot + 1..self.limit, 0..slot]
-        };
-        let Some((keys, values)) = &self.buffers else {
-            return (position == 0).then_some(Past { buffers: None, slots, capacity: 0, dim: 0 });
-        };
-        let dim = keys.dim(D::Minus1).ok()?;
-        let buffers = Some((Guarded::new(keys)?, Guarded::new(values)?));
-        Some(Past { buffers, slots, capacity: self.capacity, dim })
     }
 
     /// Copies `len` stored positions from `start` on into order.
@@ -160,6 +153,73 @@ impl LayerCache {
         Ok(())
     }
 
+    /// Copies what positions `start` to `end`, whose keys and values are given, are about to overwrite, as far as it may be
+    /// needed again.
+    fn set_aside(&mut self, start: usize, end: usize, k: &Tensor, v: &Tensor) -> Result<()> {
+        if end <= self.limit {
+            return Ok(());
+        }
+        // The first position that is seen after as many as possible have been taken back.
+        let first = (end + 1).saturating_sub(self.limit + TAKE_BACK);
+        self.aside.forget_before(first);
+        let overwritten = end - self.limit;
+        if overwritten <= self.aside.end() {
+            return Ok(());
+        }
+        let from = first.max(self.aside.end()).max(start.saturating_sub(self.limit));
+        // Several at a time, so that a step seldom has to copy.
+        let to = overwritten.max((from + aside::BLOCK).min(start));
+        if let Some(buffers) = &self.buffers
+            && from < start
+        {
+            self.aside.push(from, self.in_order(buffers, from, to.min(start) - from)?)?;
+        }
+        if to > start {
+            // Of a chunk that is longer than the ring.
+            let from = from.max(start);
+            let part = |new: &Tensor| new.narrow(POSITIONS, from - start, to - from)?.force_contiguous();
+            self.aside.push(from, (part(k)?, part(v)?))?;
+        }
+        Ok(())
+    }
+
+    /// Whether positions from `to` on of `len` can be taken back.
+    fn can_go_back(&self, len: usize, to: usize) -> bool {
+        let missing = (to + 1).saturating_sub(self.limit)..len.saturating_sub(self.limit);
+        missing.is_empty() || self.aside.holds(&missing)
+    }
+
+    /// Takes back positions from `to` on of `len`, which [can go back](Self::can_go_back).
+    fn go_back(&mut self, len: usize, to: usize) -> Result<()> {
+        if let Some((keys, values)) = &self.buffers {
+            let missing = (to + 1).saturating_sub(self.limit)..len.saturating_sub(self.limit);
+            for (start, k, v) in self.aside.parts(missing)? {
+                self.write(keys, &k, start, k.dim(POSITIONS)?)?;
+                self.write(values, &v, start, v.dim(POSITIONS)?)?;
+            }
+        }
+        self.aside.forget_from(to)
+    }
+
+    /// A copy of the first `len` of `all` positions, which this [can go back](Self::can_go_back) to.
+    fn fork(&self, all: usize, len: usize) -> Result<Self> {
+        let mut copy = Self { limit: self.limit, buffers: None, capacity: 0, aside: self.aside.clone() };
+        let Some((keys, values)) = &self.buffers else { return Ok(copy) };
+        if len < all && all <= self.limit {
+            let part = |buffer: &Tensor| buffer.narrow(POSITIONS, 0, len);
+            let (k, v) = (part(keys)?, part(values)?);
+            copy.grow(len, 0, &k, &v)?;
+            if let Some((keys, values)) = copy.buffers.as_ref().filter(|_| len > 0) {
+                copy.write(keys, &k, 0, len)?;
+                copy.write(values, &v, 0, len)?;
+            }
+        } else {
+            (copy.buffers, copy.capacity) = (Some((keys.copy()?, values.copy()?)), self.capacity);
+        }
+        copy.go_back(all, len)?;
+        Ok(copy)
+    }
+
     /// Makes room for `needed` positions, keeping the first `stored` slots.
     fn grow(&mut self, needed: usize, stored: usize, k: &Tensor, v: &Tensor) -> Result<()> {
         if needed <= self.capacity {
@@ -181,9 +241,10 @@ impl LayerCache {
         Ok(())
     }
 
-    /// The most slots that the buffers of so many positions have: one position may have doubled them.
-    fn capacity_at_worst(&self, positions: usize) -> usize {
-        if positions == 0 { 0 } else { (2 * positions).max(FIRST_CAPACITY).min(self.limit) }
+    /// The most slots that so many positions take: one position may have doubled the buffers.
+    fn slots_at_worst(&self, positions: usize) -> usize {
+        let aside = if positions > self.limit { TAKE_BACK + 2 * aside::BLOCK } else { 0 };
+        if positions == 0 { 0 } else { (2 * positions).max(FIRST_CAPACITY).min(self.limit) + aside }
     }
 
     /// Slots that the buffers have now.
@@ -196,93 +257,17 @@ impl LayerCache {
             *keys = keys.index_select(rows, 0)?;
             *values = values.index_select(rows, 0)?;
         }
-        Ok(())
+        self.aside.select(rows)
     }
 
     fn bytes(&self) -> usize {
         let of = |t: &Tensor| t.elem_count() * t.dtype().size_in_bytes();
-        self.buffers.as_ref().map_or(0, |(k, v)| of(k) + of(v))
-    }
-}
-
-/// A buffer's numbers, `[kv_heads, capacity, head_dim]`, while they are read.
-struct Guarded<'a>(Box<dyn Deref<Target = Storage> + Sync + 'a>);
-
-impl<'a> Guarded<'a> {
-    fn new(buffer: &'a Tensor) -> Option<Self> {
-        let (storage, layout) = buffer.storage_and_layout();
-        let whole = layout.contiguous_offsets() == Some((0, buffer.elem_count())) && buffer.dim(0).ok()? == 1;
-        (whole && matches!(&*storage, Storage::Cpu(CpuStorage::BF16(_)))).then(|| Self(Box::new(storage)))
-    }
-
-    fn numbers(&self) -> &[bf16] {
-        match &**self.0 {
-            Storage::Cpu(CpuStorage::BF16(numbers)) => numbers,
-            _ => &[],
-        }
-    }
-}
-
-/// The keys and values that one position of one sequence sees before itself, where they lie.
-pub(super) struct Past<'a> {
-    buffers: Option<(Guarded<'a>, Guarded<'a>)>,
-    /// The slots that are seen, in the order of their positions: two runs, either of which may be empty.
-    slots: [Range<usize>; 2],
-    capacity: usize,
-    dim: usize,
-}
-
-impl Past<'_> {
-    /// Number of positions.
-    pub(super) fn len(&self) -> usize {
-        self.slots.iter().map(Range::len).sum()
-    }
-
-    /// Keys and values of a head.
-    pub(super) fn head(&self, head: usize) -> impl Iterator<Item = Run<'_>> + Clone {
-        self.buffers.iter().flat_map(move |(keys, values)| {
-            self.slots.iter().filter(|slots| !slots.is_empty()).map(move |slots| {
-                let first = head * self.capacity;
-                let range = (first + slots.start) * self.dim..(first + slots.end) * self.dim;
-                let (keys, values) = (&keys.numbers()[range.clone()], &values.numbers()[range]);
-                Run { keys, values, stride: self.dim }
-            })
-        })
-    }
-}
-
-/// Keys and values of some positions of a head, rows of its width each.
-#[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
-    pub(super) keys: &'a [bf16],
-    pub(super) values: &'a [bf16],
-    /// Numbers from one row to the next.
-    pub(super) stride: usize,
-}
-
-impl<'a> Run<'a> {
-    /// Number of positions, of heads of this width.
-    pub(super) fn len(&self, dim: usize) -> usize {
-        (self.keys.len() + self.stride - dim) / self.stride
-    }
-
-    /// Key and value of each position.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn rows(self, dim: usize) -> impl Iterator<Item = (&'a [bf16], &'a [bf16])> {
-        let places =
-            (0..self.len(dim)).map(move |position| position * self.stride..position * self.stride + dim);
-        places.map(move |place| (&self.keys[place.clone()], &self.values[place]))
-    }
-
-    /// Without the first positions.
-    pub(super) fn skip(&self, positions: usize) -> Self {
-        let at = (positions * self.stride).min(self.keys.len());
-        Self { keys: &self.keys[at..], values: &self.values[at..], stride: self.stride }
+        self.buffers.as_ref().map_or(0, |(k, v)| of(k) + of(v)) + self.aside.bytes()
     }
 }
 
 /// The state of a batch of sequences of one length. After an error from the model it must be [reset](Self::reset).
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Cache {
     pub(super) layers: Vec<LayerCache>,
     pub(super) len: usize,
@@ -301,7 +286,7 @@ impl Cache {
     pub fn bytes_at_worst(config: &Config, positions: usize, stored: DType) -> usize {
         let of_position = 2 * config.kv_heads * config.head_dim * stored.size_in_bytes();
         let layers = config.layers.iter().map(|kind| LayerCache::new(*kind, config.max_position));
-        layers.map(|layer| layer.capacity_at_worst(positions) * of_position).sum()
+        layers.map(|layer| layer.slots_at_worst(positions) * of_position).sum()
     }
 
     /// Positions seen so far.
@@ -332,6 +317,7 @@ impl Cache {
     /// Forgets everything; the buffers stay for the next text.
     pub fn reset(&mut self) {
         self.len = 0;
+        self.layers.iter_mut().for_each(|layer| layer.aside = Aside::default());
     }
 
     /// Keeps the sequences that `rows` names, in that order; a row named twice is copied.
@@ -354,14 +340,48 @@ impl Cache {
         Ok(())
     }
 
-    /// A copy with buffers of its own, so that a prompt read once serves several answers. (A clone shares them.)
+    /// Returns a copy that shares no memory with this cache, so that a prompt read once serves several answers.
     ///
     /// # Errors
-    /// What the device says.
+    /// Returns an error if there is no memory for it.
     pub fn fork(&self) -> Result<Self> {
-        let mut copy = self.clone();
-        copy.keep_rows(&(0..self.batch).collect::<Vec<_>>())?;
-        Ok(copy)
+        self.copy_of_first(self.len)
+    }
+
+    /// As [`Self::fork`], of the first `len` positions; none where [`Self::truncate`] would give false.
+    ///
+    /// # Errors
+    /// As [`Self::fork`].
+    pub fn fork_at(&self, len: usize) -> Result<Option<Self>> {
+        if self.can_go_back(len) { self.copy_of_first(len).map(Some) } else { Ok(None) }
+    }
+
+    /// Takes back the positions from `len` on, so that others can take their places. What follows is the same to the bit
+    /// as if they had never been.
+    ///
+    /// The last [`TAKE_BACK`] positions, and those that no ring has overwritten anything for, can always be taken back,
+    /// unless some of them were taken back before. Returns false, and changes nothing, if the positions cannot be.
+    ///
+    /// # Errors
+    /// Returns an error if the device fails. Then the cache must be [reset](Self::reset).
+    pub fn truncate(&mut self, len: usize) -> Result<bool> {
+        if !self.can_go_back(len) {
+            return Ok(false);
+        }
+        for layer in &mut self.layers {
+            layer.go_back(self.len, len)?;
+        }
+        self.len = len;
+        Ok(true)
+    }
+
+    fn can_go_back(&self, len: usize) -> bool {
+        len <= self.len && self.layers.iter().all(|layer| layer.can_go_back(self.len, len))
+    }
+
+    fn copy_of_first(&self, len: usize) -> Result<Self> {
+        let layers = self.layers.iter().map(|layer| layer.fork(self.len, len)).collect::<Result<_>>()?;
+        Ok(Self { layers, len, batch: self.batch })
     }
 
     /// Makes `n` sequences of each: a prompt read once serves n answers. Row r becomes rows r·n to r·n + n − 1.
@@ -373,3 +393,6 @@ impl Cache {
         self.keep_rows(&rows)
     }
 }
+
+#[cfg(test)]
+mod tests;

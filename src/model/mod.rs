@@ -24,7 +24,7 @@ mod source;
 pub mod weights;
 
 pub use crate::kernels::Format;
-pub use cache::Cache;
+pub use cache::{Cache, TAKE_BACK};
 pub use candle_core::{DType, Device, Tensor};
 pub use config::{Architecture, Config, LayerKind};
 pub use error::{Error, Result};

@@ -18,7 +18,7 @@ fn a_stop_token_ends_a_response_and_is_not_part_of_it() {
     let stop = tokens[10];
     let before = tokens.iter().position(|id| *id == stop).unwrap();
     let mut engine = Engine::new(Fake::new(), options());
-    let id = engine.submit(Request { stop_ids: vec![29, stop], ..free }).unwrap();
+    let id = engine.submit(Request { stop_ids: vec![POISON, stop], ..free }).unwrap();
     assert_eq!(run(&mut engine).of(id, 0), (tokens[..before].to_vec(), FinishReason::Stop));
 }
 

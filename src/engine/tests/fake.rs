@@ -130,10 +130,11 @@ impl LanguageModel for Fake {
         Ok(Some(Cache::new(&cache.ids[..len], ends, &self.memory)))
     }
 
-    fn truncate(&self, cache: &mut Cache, len: usize) -> bool {
-        let Ok(Some(copy)) = self.fork(cache, len) else { return false };
-        *cache = copy;
-        true
+    fn truncate(&self, cache: &mut Cache, len: usize) -> Result<bool, Poisoned> {
+        let copy = self.fork(cache, len)?;
+        let possible = copy.is_some();
+        copy.into_iter().for_each(|copy| *cache = copy);
+        Ok(possible)
     }
 
     fn feed<T>(
