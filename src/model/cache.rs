@@ -18,6 +18,7 @@ use super::config::{Config, LayerKind};
 use super::error::{Error, Result};
 use candle_core::{DType, Device, Tensor, shape::Dim};
 use half::bf16;
+use std::ops::Range;
 
 /// Slots of a fresh buffer.
 const FIRST_CAPACITY: usize = 64;
@@ -183,17 +184,21 @@ impl LayerCache {
         Ok(())
     }
 
+    /// The positions that those from `to` on have overwritten, and that are seen again without them.
+    fn missing(&self, len: usize, to: usize) -> Range<usize> {
+        (to + 1).saturating_sub(self.limit)..len.saturating_sub(self.limit).min(to)
+    }
+
     /// Whether positions from `to` on of `len` can be taken back.
     fn can_go_back(&self, len: usize, to: usize) -> bool {
-        let missing = (to + 1).saturating_sub(self.limit)..len.saturating_sub(self.limit);
+        let missing = self.missing(len, to);
         missing.is_empty() || self.aside.holds(&missing)
     }
 
     /// Takes back positions from `to` on of `len`, which [can go back](Self::can_go_back).
     fn go_back(&mut self, len: usize, to: usize) -> Result<()> {
         if let Some((keys, values)) = &self.buffers {
-            let missing = (to + 1).saturating_sub(self.limit)..len.saturating_sub(self.limit);
-            for (start, k, v) in self.aside.parts(missing)? {
+            for (start, k, v) in self.aside.parts(self.missing(len, to))? {
                 self.write(keys, &k, start, k.dim(POSITIONS)?)?;
                 self.write(values, &v, start, v.dim(POSITIONS)?)?;
             }

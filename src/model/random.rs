@@ -43,7 +43,7 @@ pub(crate) fn config() -> Config {
 }
 
 /// Returns a model with matrices in `format`. The same configuration gives the same weights.
-pub(super) fn model(config: Config, format: Format) -> Gemma {
+pub(crate) fn model(config: Config, format: Format) -> Gemma {
     let mut source = Random { format, rng: ChaCha8Rng::seed_from_u64(7) };
     Gemma::build(config, &mut source, Device::Cpu, DType::F32).unwrap()
 }

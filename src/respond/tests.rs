@@ -80,9 +80,9 @@ impl LanguageModel for Reciter {
         Ok(Some(cache[..len].to_vec()))
     }
 
-    fn truncate(&self, cache: &mut Vec<u32>, len: usize) -> bool {
+    fn truncate(&self, cache: &mut Vec<u32>, len: usize) -> Result<bool, SampleError> {
         cache.truncate(len);
-        true
+        Ok(true)
     }
 
     fn feed<T>(
