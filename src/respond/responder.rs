@@ -84,8 +84,9 @@ impl<M: LanguageModel> Responder<M> {
 
     /// Hands over the answers that are complete and have none before them that is not.
     fn hand_over(&mut self) {
-        while let Some((id, answer)) = self.answers.pop_front_if(|(_, answer)| answer.is_complete()) {
-            self.ready.push_back((id, answer.end()));
+        while self.answers.front().is_some_and(|(_, answer)| answer.is_complete()) {
+            let end = self.answers.pop_front().map(|(id, answer)| (id, answer.end()));
+            self.ready.extend(end);
         }
     }
 }

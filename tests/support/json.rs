@@ -204,6 +204,7 @@ pub struct BenchDecode {
 /// `wmgen perplexity --json`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names)]
 pub struct Perplexity {
     pub schema_version: u32,
     pub tokens: usize,
