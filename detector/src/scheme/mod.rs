@@ -17,6 +17,7 @@
 //! | `secret`, [`key`] | secrets, keys, ids, derivation; the `k.bin` container and the JSON of other libraries |
 //! | [`KeyError`] | what can be wrong with a key |
 //! | `prf` | the keyed function of any scheme |
+//! | `ngrams`, `lanes` | the n-grams of a text, and many SHA-256 hashes at a time |
 //! | `context` | which positions are marked and scored |
 //! | `distribution`, `watermark` | the sampling side: candidates, and a response being marked |
 //! | `evidence`, `stream` | the detecting side: the values of a text and the positions that count |
@@ -32,6 +33,7 @@ mod exponential;
 mod family;
 mod fields;
 pub mod key;
+mod lanes;
 mod ngrams;
 mod prf;
 mod schemes;

@@ -1,6 +1,6 @@
 //! The n-grams of a text, gathered once to be hashed under any number of keys.
 
-use super::synthid::sha256::lanes::{LANES, Lanes, Set};
+use super::lanes::{LANES, Lanes, Set};
 
 /// Tokens of the longest n-grams that are hashed side by side.
 pub(super) const NGRAM_WORDS: usize = 5;

@@ -13,7 +13,8 @@ pub(super) mod sha256;
 mod tournament;
 
 pub use lcg::deepmind::DeepMind;
-pub use lcg::hf::{Hf, SamplingTable};
+pub use lcg::hf::Hf;
+pub use lcg::table::SamplingTable;
 pub use sha256::Sha256;
 
 /// Refuses numbers of layers and n-gram lengths that cannot work.

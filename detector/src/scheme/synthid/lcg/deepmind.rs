@@ -65,6 +65,21 @@ impl Parameters for DeepMind {
     }
 }
 
+impl DeepMind {
+    fn read(json: &[u8], path: &str) -> Result<Imported<Self>, KeyError> {
+        let config = json::Config::read(json, path)?;
+        let mut notes = config.notes();
+        notes.extend(
+            config
+                .table_fields()
+                .map(|name| format!("synthid-deepmind has no sampling table: {name:?} was ignored")),
+        );
+        let (depth, ngram_len) = config.lengths()?;
+        let parameters = Self { depth, ngram_len, context_history_size: config.context_history_size };
+        Ok(Imported { parameters, secret: config.secret(), notes })
+    }
+}
+
 impl Family for DeepMind {
     const TAG: u8 = 3;
     const NAME: &'static str = "synthid-deepmind";
@@ -77,7 +92,7 @@ impl Family for DeepMind {
     }
 
     fn from_json(json: &[u8], path: &str) -> Option<Result<Imported<Self>, KeyError>> {
-        Some(json::read_deepmind(json, path))
+        Some(Self::read(json, path))
     }
 
     fn function(&self, secret: &Secret) -> Function {

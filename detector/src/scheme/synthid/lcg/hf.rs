@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use super::table::SamplingTable;
 use super::{Hash, json, torch};
 use crate::scheme::KeyError;
 use crate::scheme::context::{ContextTracker, Piece, ReferenceHistory, lcg, lcg_over};
@@ -24,42 +25,6 @@ pub struct Hf {
     pub context_history_size: u32,
     /// Where g-values are read.
     pub table: SamplingTable,
-}
-
-/// The table from which the g-values of `synthid-hf` are read.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SamplingTable {
-    /// What torch's CPU generator draws: `size` bits from `seed` (of which torch uses the low 32 bits).
-    Seeded {
-        /// Number of entries.
-        size: u32,
-        /// `sampling_table_seed`.
-        seed: u64,
-    },
-    /// The entries themselves, each 0 or 1: for texts that were marked on a device whose generator differs.
-    Explicit(Vec<u8>),
-}
-
-impl SamplingTable {
-    /// Returns the number of entries.
-    pub fn size(&self) -> usize {
-        match self {
-            Self::Seeded { size, .. } => *size as usize,
-            Self::Explicit(entries) => entries.len(),
-        }
-    }
-
-    fn check(&self) -> Result<(), KeyError> {
-        if !(2..=1 << 24).contains(&self.size()) {
-            return Err(KeyError::TableSize { found: self.size() });
-        }
-        if let Self::Explicit(entries) = self
-            && let Some(entry) = entries.iter().find(|&&entry| entry > 1)
-        {
-            return Err(KeyError::TableEntry { found: *entry });
-        }
-        Ok(())
-    }
 }
 
 impl Parameters for Hf {
@@ -127,6 +92,20 @@ impl Parameters for Hf {
     }
 }
 
+impl Hf {
+    fn read(json: &[u8], path: &str) -> Result<Imported<Self>, KeyError> {
+        let config = json::Config::read(json, path)?;
+        let (depth, ngram_len) = config.lengths()?;
+        let parameters = Self {
+            depth,
+            ngram_len,
+            context_history_size: config.context_history_size,
+            table: config.table(),
+        };
+        Ok(Imported { parameters, secret: config.secret(), notes: config.notes() })
+    }
+}
+
 impl Family for Hf {
     const TAG: u8 = 2;
     const NAME: &'static str = "synthid-hf";
@@ -147,7 +126,7 @@ impl Family for Hf {
     }
 
     fn from_json(json: &[u8], path: &str) -> Option<Result<Imported<Self>, KeyError>> {
-        Some(json::read_hf(json, path))
+        Some(Self::read(json, path))
     }
 
     fn function(&self, secret: &Secret) -> Function {

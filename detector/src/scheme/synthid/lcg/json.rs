@@ -5,19 +5,18 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Deserializer};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::deepmind::DeepMind;
-use super::hf::{Hf, SamplingTable};
+use super::table::SamplingTable;
 use crate::scheme::KeyError;
-use crate::scheme::family::Imported;
 use crate::scheme::secret::Secret;
 
+/// What both schemes are read from.
 #[derive(Deserialize)]
-struct Config {
+pub(super) struct Config {
     #[serde(deserialize_with = "wiped")]
     keys: Zeroizing<Vec<i64>>,
     ngram_len: u64,
     #[serde(default = "default_history")]
-    context_history_size: u32,
+    pub(super) context_history_size: u32,
     sampling_table_size: Option<u32>,
     sampling_table_seed: Option<u64>,
     /// An addition of ours: the entries of the table.
@@ -34,43 +33,9 @@ fn default_history() -> u32 {
     1024
 }
 
-/// Reads a `synthid-hf` key.
-pub(super) fn read_hf(json: &[u8], path: &str) -> Result<Imported<Hf>, KeyError> {
-    let config = Config::read(json, path)?;
-    let notes = config.notes();
-    let (depth, ngram_len) = config.lengths()?;
-    let secret = config.secret();
-    let table = match config.sampling_table {
-        Some(entries) => SamplingTable::Explicit(entries),
-        None => SamplingTable::Seeded {
-            size: config.sampling_table_size.unwrap_or(1 << 16),
-            seed: config.sampling_table_seed.unwrap_or(0),
-        },
-    };
-    let parameters = Hf { depth, ngram_len, context_history_size: config.context_history_size, table };
-    Ok(Imported { parameters, secret, notes })
-}
-
-/// Reads a `synthid-deepmind` key.
-pub(super) fn read_deepmind(json: &[u8], path: &str) -> Result<Imported<DeepMind>, KeyError> {
-    let config = Config::read(json, path)?;
-    let mut notes = config.notes();
-    for (name, used) in [
-        ("sampling_table_size", config.sampling_table_size.is_some()),
-        ("sampling_table_seed", config.sampling_table_seed.is_some()),
-        ("sampling_table", config.sampling_table.is_some()),
-    ] {
-        if used {
-            notes.push(format!("synthid-deepmind has no sampling table: {name:?} was ignored"));
-        }
-    }
-    let (depth, ngram_len) = config.lengths()?;
-    let parameters = DeepMind { depth, ngram_len, context_history_size: config.context_history_size };
-    Ok(Imported { parameters, secret: config.secret(), notes })
-}
-
 impl Config {
-    fn read(json: &[u8], path: &str) -> Result<Self, KeyError> {
+    /// Reads the configuration; `path` is for the errors.
+    pub(super) fn read(json: &[u8], path: &str) -> Result<Self, KeyError> {
         // serde_json's messages quote offending values, which may be keys: keep the position only.
         serde_json::from_slice(json).map_err(|error| KeyError::Json {
             path: path.into(),
@@ -83,8 +48,8 @@ impl Config {
         })
     }
 
-    /// Sentences on the fields that no scheme uses.
-    fn notes(&self) -> Vec<String> {
+    /// Returns sentences on the fields that no scheme uses.
+    pub(super) fn notes(&self) -> Vec<String> {
         let note = |(name, value): (&String, &serde_json::Value)| {
             if name == "skip_first_ngram_calls" && value == &serde_json::Value::Bool(true) {
                 format!("{name:?} was ignored: responses are marked from their first token, as without it")
@@ -95,15 +60,37 @@ impl Config {
         self.other.iter().map(note).collect()
     }
 
-    /// Depth and n-gram length.
-    fn lengths(&self) -> Result<(u8, u8), KeyError> {
+    /// Returns depth and n-gram length.
+    pub(super) fn lengths(&self) -> Result<(u8, u8), KeyError> {
         let depth = u8::try_from(self.keys.len()).map_err(|_| KeyError::Depth { found: self.keys.len() })?;
         let ngram_len = u8::try_from(self.ngram_len)
             .map_err(|_| KeyError::NgramLen { found: self.ngram_len as usize })?;
         Ok((depth, ngram_len))
     }
 
-    fn secret(&self) -> Secret {
+    /// Returns the sampling table, the reference's own where none is given.
+    pub(super) fn table(&self) -> SamplingTable {
+        match &self.sampling_table {
+            Some(entries) => SamplingTable::Explicit(entries.clone()),
+            None => SamplingTable::Seeded {
+                size: self.sampling_table_size.unwrap_or(1 << 16),
+                seed: self.sampling_table_seed.unwrap_or(0),
+            },
+        }
+    }
+
+    /// Returns the names of the fields that describe a sampling table, as far as they are given.
+    pub(super) fn table_fields(&self) -> impl Iterator<Item = &'static str> {
+        let fields = [
+            ("sampling_table_size", self.sampling_table_size.is_some()),
+            ("sampling_table_seed", self.sampling_table_seed.is_some()),
+            ("sampling_table", self.sampling_table.is_some()),
+        ];
+        fields.into_iter().filter_map(|(name, given)| given.then_some(name))
+    }
+
+    /// Returns the layer keys as a secret.
+    pub(super) fn secret(&self) -> Secret {
         // Filled without growing, so that no copy stays behind in freed memory.
         let mut secret = Zeroizing::new(Vec::with_capacity(8 * self.keys.len()));
         for key in self.keys.iter() {

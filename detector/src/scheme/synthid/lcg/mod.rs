@@ -12,6 +12,7 @@ use crate::scheme::secret::SecretShape;
 pub(super) mod deepmind;
 pub(super) mod hf;
 mod json;
+pub(super) mod table;
 mod torch;
 
 /// The shape of a list of layer keys.

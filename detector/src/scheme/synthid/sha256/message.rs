@@ -1,14 +1,14 @@
 //! The message of `synthid-sha256`, key ‖ context ‖ token, and the first bytes of its hash: of many candidates in one
 //! context, or of the n-grams of a text.
 //!
-//! Where the message ends within one block, the hashes of many are computed side by side ([`lanes`](super::lanes)); all
-//! others are computed one by one.
+//! Where the message ends within one block, the hashes of many are computed side by side
+//! ([`lanes`](crate::scheme::lanes)). All others are computed one by one.
 
 use sha2::block_api::compress256;
 use zeroize::Zeroizing;
 
-use super::lanes::{Digests, LANES, Lanes, Set};
 use crate::scheme::evidence::GBits;
+use crate::scheme::lanes::{Digests, LANES, Lanes, Set};
 use crate::scheme::ngrams::{NGRAM_WORDS, Ngrams};
 
 /// The initial state of SHA-256 (FIPS 180-4, section 5.3.3).

@@ -14,7 +14,6 @@ use crate::scheme::secret::{Secret, SecretShape};
 use crate::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, KeyError};
 use message::OpenMessage;
 
-pub(in crate::scheme) mod lanes;
 mod message;
 
 /// The parameters of `synthid-sha256`.

@@ -11,20 +11,20 @@
 use sha2::block_api::compress256;
 
 /// Messages that are hashed together.
-pub(in crate::scheme) const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// One word (FIPS 180-4: big-endian) of each of the messages.
-pub(in crate::scheme) type Row = [u32; LANES];
+pub(super) type Row = [u32; LANES];
 
 /// The words in which [`LANES`] messages differ, one row a word.
-pub(in crate::scheme) type Set<const ROWS: usize> = [Row; ROWS];
+pub(super) type Set<const ROWS: usize> = [Row; ROWS];
 
 /// The first two words of the digests of a set.
 pub(super) type Digests = [Row; 2];
 
 /// The way to hash on this processor. A value is proof that the processor has the instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::scheme) struct Lanes(Level);
+pub(super) struct Lanes(Level);
 
 /// The instruction sets; none of a processor that is not an x86.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +40,7 @@ impl Lanes {
     const WORTHWHILE: usize = 6;
 
     /// The fastest way that the processor has, if it has any that beats one message after the other.
-    pub(in crate::scheme) fn detect() -> Option<Self> {
+    pub(super) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
             if std::is_x86_feature_detected!("avx512f") {
@@ -54,7 +54,7 @@ impl Lanes {
     }
 
     /// How many of `count` messages go side by side; the others are too few for a set of their own.
-    pub(in crate::scheme) fn side_by_side(count: usize) -> usize {
+    pub(super) fn side_by_side(count: usize) -> usize {
         if count % LANES < Self::WORTHWHILE { count - count % LANES } else { count }
     }
 
