@@ -23,7 +23,7 @@ pub struct Green {
 pub struct Uniform;
 
 const GREEN_RATE: f64 = 0.25;
-/// Ids that differ in more than these bits share their color.
+/// Ids that agree in these bits are the same to the list.
 const GREEN_BITS: u32 = (1 << 10) - 1;
 
 impl Parameters for Green {
@@ -74,6 +74,7 @@ impl Family for Green {
     }
 
     fn fix(function: &GreenFunction, context: &[u32]) -> Context {
+        let context = context.iter().map(|token| token & GREEN_BITS);
         Context { state: over(function.key, context), token_bits: GREEN_BITS, shift: 62 }
     }
 }
@@ -100,7 +101,8 @@ impl KeyedFunction for GreenFunction {
         let pairs = || piece.ids.windows(2);
         let mut g = Vec::new();
         self.g_bits_of(&Ngrams::new(2, pairs()), &mut g);
-        let inputs = pairs().map(|pair| u64::from(pair[0]) << 32 | u64::from(pair[1] & GREEN_BITS));
+        let inputs =
+            pairs().map(|pair| u64::from(pair[0] & GREEN_BITS) << 32 | u64::from(pair[1] & GREEN_BITS));
         let scored: Vec<bool> =
             inputs.zip(&piece.fresh).map(|(input, &fresh)| memory.inputs.insert(input) && fresh).collect();
         Evidence::Green(TextGreens {
@@ -165,7 +167,7 @@ impl Family for Uniform {
     }
 
     fn fix(function: &UniformFunction, context: &[u32]) -> Context {
-        Context { state: over(function.key, context), token_bits: u32::MAX, shift: 11 }
+        Context { state: over(function.key, context.iter().copied()), token_bits: u32::MAX, shift: 11 }
     }
 }
 
@@ -234,8 +236,8 @@ fn number(secret: &Secret) -> u64 {
     u64::from_le_bytes(secret.expose().try_into().expect("a secret of 8 bytes"))
 }
 
-fn over(key: u64, context: &[u32]) -> u64 {
-    context.iter().fold(key, |state, &token| mix(state ^ u64::from(token)))
+fn over(key: u64, context: impl Iterator<Item = u32>) -> u64 {
+    context.fold(key, |state, token| mix(state ^ u64::from(token)))
 }
 
 mod tests {
@@ -298,10 +300,10 @@ mod tests {
     #[test]
     fn an_input_that_came_up_before_is_not_scored_though_its_context_is_new() {
         let prf = key(Green { odds: 2 }, 5).prf();
-        // The context 1 is new at its first occurrence only; the token 1024 + 7 has the color of 7.
-        let evidence = Evidence::new(&prf, &[], &[1, 7, 1, 1031, 3]);
-        assert_eq!(evidence.scored_mask(), [true, true, false, true]);
-        assert_eq!((evidence.first(), evidence.len()), (1, 4));
+        // The context 1,025 is new, but to the list it is 1, after which 7 has come up.
+        let evidence = Evidence::new(&prf, &[], &[1, 7, 1025, 7]);
+        assert_eq!(evidence.scored_mask(), [true, true, false]);
+        assert_eq!((evidence.first(), evidence.len()), (1, 3));
         assert_eq!(evidence.kind(), EvidenceKind::Green { rate: GREEN_RATE });
     }
 
