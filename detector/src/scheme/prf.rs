@@ -63,6 +63,8 @@ impl Prf {
     /// # Panics
     /// If an n-gram is shorter or longer than the scheme's.
     pub(crate) fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
+        #[cfg(test)]
+        crate::work::hashes(ngrams.len());
         let len = self.scheme().ngram_len();
         assert!(
             ngrams.iter().all(|ngram| ngram.len() == len),

@@ -127,8 +127,6 @@ impl KeyedFunction for Function {
     }
 
     fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
-        #[cfg(test)]
-        crate::work::hashes(ngrams.len());
         message::g_bits_of(ngrams, &self.block_key, g, self.mask());
     }
 }
