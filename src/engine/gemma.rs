@@ -82,6 +82,23 @@ mod tests {
         }
     }
 
+    /// A prompt of a single token is a prompt, whose products round in another way than those of a step.
+    #[test]
+    fn a_first_token_is_read_as_a_prompt() {
+        let model = random::model(random::config(), Format::Q8_0);
+        for id in 0..20 {
+            let want = model.forward(&[[id]], &mut model.new_cache(1)).unwrap().to_vec2::<f32>().unwrap();
+            let mut cache = model.new_cache(1);
+            let mut batch = [Feed { cache: &mut cache, ids: &[id], logits: 1 }];
+            let cap = model.config().final_softcap.unwrap() as f32;
+            let equal = LanguageModel::feed(&model, &mut batch, |rows| {
+                let capped = rows.row(0).uncapped().iter().map(|x| crate::kernels::SoftCap(cap).of(*x));
+                capped.eq(want[0].iter().copied())
+            });
+            assert!(equal.unwrap(), "token {id}");
+        }
+    }
+
     /// Of one token, which takes a way of its own; of one and of two chunks, of which the last has a single token.
     #[test]
     fn texts_are_those_that_the_model_writes_alone() {

@@ -111,3 +111,34 @@ impl Sequence {
         Ok(if self.tokens.len() < request.max_tokens { Next::Token(token) } else { Next::Last(token) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Sampling;
+
+    /// The stages one by one, as they are defined.
+    #[test]
+    fn a_response_is_drawn_from_the_stream_of_its_number() {
+        let sampling = Sampling { seed: 5, repeat_penalty: 1.3, ..Sampling::default() };
+        let request = Arc::new(Request { sampling, max_tokens: 40, ..Request::new(vec![3, 1]) });
+        let logits: Vec<f32> = (0..20).map(|i| (i as f32).sin()).collect();
+        let logits = Logits::capped(&logits);
+        let mut texts = Vec::new();
+        for number in 0..3 {
+            let mut sequence = Sequence::new(Arc::clone(&request), number);
+            let (mut sampler, mut draw) = (Sampler::default(), Draw::new(5, number));
+            let mut seen = request.prompt.clone();
+            for _ in 0..40 {
+                let next = sequence.next(&mut Sampler::default(), logits).unwrap();
+                let id = draw.token(sampler.distribution(&sampling, logits, &seen).unwrap());
+                seen.push(id);
+                let token = Token { id, position: None, logprobs: None };
+                assert_eq!(next, if seen.len() < 42 { Next::Token(token) } else { Next::Last(token) });
+            }
+            assert_eq!(sequence.tokens(), &seen[2..]);
+            texts.push(seen);
+        }
+        assert!(texts[0] != texts[1] && texts[1] != texts[2]);
+    }
+}

@@ -173,13 +173,13 @@ impl LayerCache {
         if let Some(buffers) = &self.buffers
             && from < start
         {
-            self.aside.push(from, self.in_order(buffers, from, to.min(start) - from)?)?;
+            self.aside.push(from, self.in_order(buffers, from, to.min(start) - from)?);
         }
         if to > start {
             // Of a chunk that is longer than the ring.
             let from = from.max(start);
             let part = |new: &Tensor| new.narrow(POSITIONS, from - start, to - from)?.force_contiguous();
-            self.aside.push(from, (part(k)?, part(v)?))?;
+            self.aside.push(from, (part(k)?, part(v)?));
         }
         Ok(())
     }

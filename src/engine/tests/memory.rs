@@ -113,6 +113,9 @@ fn the_prefix_that_was_used_longest_ago_is_given_up_first() {
     let [a, b, c] = [1, 2, 3].map(|start| request(prompt(start, 60), 3));
     assert_eq!([&a, &b, &a, &c].map(|request| reused(&mut engine, request)), [0, 0, 40, 0]);
     assert_eq!([&a, &c, &b].map(|request| reused(&mut engine, request)), [40, 40, 0]);
+    // To serve another prompt is a use, too: here of the older of the two that are kept.
+    let like_c = request(c.prompt[..45].to_vec(), 3);
+    assert_eq!([&like_c, &c].map(|request| reused(&mut engine, request)), [24, 40]);
 }
 
 #[test]
@@ -123,6 +126,9 @@ fn prefixes_are_given_back_when_requests_need_the_memory() {
         Engine::new(fake.clone(), Options { cache_bytes, prefix_bytes: usize::MAX, ..options() });
     let small = request(prompt(1, 60), 10);
     assert_eq!([&small, &small].map(|request| reused(&mut engine, request)), [0, 40]);
+    // Two prefixes beside a response to one of them would be too much.
+    assert_eq!(reused(&mut engine, &request(prompt(3, 60), 10)), 0);
+    assert!(fake.peak_bytes() <= cache_bytes, "{}", fake.peak_bytes());
     let large = request(prompt(2, 100), 40);
     assert_eq!(reused(&mut engine, &large), 0);
     assert_eq!(reused(&mut engine, &small), 0);

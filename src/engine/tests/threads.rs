@@ -33,9 +33,11 @@ fn handles_submit_from_any_thread_and_read_their_own_events() {
 
 #[test]
 fn dropped_responses_are_cancelled() {
-    let (handle, worker) = spawn(Fake::new(), Options { together: 1, ..options() }, Some(1)).unwrap();
-    // It would keep the only row for long.
-    let mut endless = handle.submit(request(prompt(1, 4), 900)).unwrap();
+    let (handle, worker) =
+        spawn(Fake { context: 100_000_000, ..Fake::new() }, Options { together: 1, ..options() }, Some(1))
+            .unwrap();
+    // It would keep the only row for days.
+    let mut endless = handle.submit(request(prompt(1, 4), 50_000_000)).unwrap();
     assert!(endless.next().is_some());
     let next = request(prompt(2, 4), 5);
     let waiting = handle.submit(next.clone()).unwrap();

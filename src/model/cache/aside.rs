@@ -44,12 +44,11 @@ impl Aside {
     }
 
     /// Adds positions from `start` on, which follow those that are here or are more than one after them.
-    pub(super) fn push(&mut self, start: usize, (keys, values): (Tensor, Tensor)) -> Result<()> {
+    pub(super) fn push(&mut self, start: usize, (keys, values): (Tensor, Tensor)) {
         if start != self.end() {
             self.0.clear();
         }
         self.0.push_back(Block { start, keys, values });
-        Ok(())
     }
 
     /// Forgets blocks that end before `position`.
@@ -61,8 +60,10 @@ impl Aside {
 
     /// Forgets the positions from `position` on.
     pub(super) fn forget_from(&mut self, position: usize) -> Result<()> {
-        while let Some(block) = self.0.pop_back_if(|block| block.end() > position) {
-            if block.start < position {
+        while self.end() > position {
+            if let Some(block) = self.0.pop_back()
+                && block.start < position
+            {
                 self.0.push_back(block.narrow(block.start..position)?);
             }
         }
