@@ -52,7 +52,7 @@ impl Row {
 
 /// The responses that have begun and are not complete.
 pub(super) struct Rows<C> {
-    rows: Vec<Row>,
+    responses: Vec<Row>,
     /// The model's side of each.
     caches: Vec<C>,
     /// Room for the last token of each.
@@ -62,54 +62,54 @@ pub(super) struct Rows<C> {
 
 impl<C> Default for Rows<C> {
     fn default() -> Self {
-        Self { rows: Vec::new(), caches: Vec::new(), last: Vec::new(), sampler: Sampler::default() }
+        Self { responses: Vec::new(), caches: Vec::new(), last: Vec::new(), sampler: Sampler::default() }
     }
 }
 
 impl<C: Send> Rows<C> {
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.responses.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.responses.is_empty()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter()
+        self.responses.iter()
     }
 
     pub(super) fn push(&mut self, row: Row, cache: C) {
-        self.rows.push(row);
+        self.responses.push(row);
         self.caches.push(cache);
     }
 
     /// Ends the responses that `ended` chooses.
     pub(super) fn end_where(&mut self, ended: impl Fn(&Row) -> bool) {
-        for row in &mut self.rows {
+        for row in &mut self.responses {
             row.ended |= ended(row);
         }
     }
 
     /// Drops the responses that have ended, and returns the bytes that they were promised.
     pub(super) fn sweep(&mut self) -> usize {
-        let bytes = self.rows.iter().filter(|row| row.ended).map(|row| row.bytes).sum();
-        let mut rows = self.rows.iter();
+        let bytes = self.responses.iter().filter(|row| row.ended).map(|row| row.bytes).sum();
+        let mut rows = self.responses.iter();
         self.caches.retain(|_| rows.next().is_some_and(|row| !row.ended));
-        self.rows.retain(|row| !row.ended);
+        self.responses.retain(|row| !row.ended);
         bytes
     }
 
     /// Gives each response its next token.
     pub(super) fn step<M: LanguageModel<Cache = C>>(&mut self, model: &M, events: &mut Vec<Event>) {
-        let count = self.rows.len();
+        let count = self.responses.len();
         if count == 0 || self.step_of(model, 0..count, events).is_ok() {
             return;
         }
         // One of them may be to blame: each for itself.
         for index in 0..count {
             if let Err(error) = self.step_of(model, index..index + 1, events) {
-                self.rows[index].fail(Failure::Model(Arc::new(error)), events);
+                self.responses[index].fail(Failure::Model(Arc::new(error)), events);
             }
         }
     }
@@ -121,8 +121,8 @@ impl<C: Send> Rows<C> {
         range: Range<usize>,
         events: &mut Vec<Event>,
     ) -> Result<(), M::Error> {
-        let Self { rows, caches, last, sampler } = self;
-        let (rows, caches) = (&mut rows[range.clone()], &mut caches[range]);
+        let Self { responses, caches, last, sampler } = self;
+        let (rows, caches) = (&mut responses[range.clone()], &mut caches[range]);
         last.clear();
         last.extend(rows.iter().filter_map(|row| row.sequence.tokens().last()));
         let context = model.context();

@@ -34,7 +34,7 @@ where
     });
     let engine = Engine::new(model, options);
     let thread = thread::Builder::new().name("engine".into()).spawn(move || {
-        pool.install(|| Loop { engine, answered: HashMap::new(), ids: HashMap::new() }.run(received))
+        pool.install(|| Loop { engine, answered: HashMap::new(), ids: HashMap::new() }.run(received));
     })?;
     Ok((Handle { shared, commands }, Worker(thread)))
 }
@@ -59,8 +59,11 @@ impl Worker {
     }
 }
 
+/// What the engine checks of a request.
+type Check = dyn Fn(&Request) -> Result<(), RequestError> + Send + Sync;
+
 struct Shared {
-    check: Box<dyn Fn(&Request) -> Result<(), RequestError> + Send + Sync>,
+    check: Box<Check>,
     /// Held while a command is sent, so that a request is either before the end or refused.
     draining: Mutex<bool>,
     /// The number of requests so far.

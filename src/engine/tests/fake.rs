@@ -133,7 +133,9 @@ impl LanguageModel for Fake {
     fn truncate(&self, cache: &mut Cache, len: usize) -> Result<bool, Poisoned> {
         let copy = self.fork(cache, len)?;
         let possible = copy.is_some();
-        copy.into_iter().for_each(|copy| *cache = copy);
+        if let Some(copy) = copy {
+            *cache = copy;
+        }
         Ok(possible)
     }
 
@@ -165,7 +167,7 @@ impl LanguageModel for Fake {
 pub(super) fn expected(request: &Request, number: u64, ends: &[usize]) -> (Vec<u32>, FinishReason) {
     let mut sequence = Sequence::new(Arc::new(request.clone()), number);
     let mut sampler = Sampler::default();
-    let (mut ids, mut ends) = (request.prompt.clone(), BTreeSet::from_iter(ends.iter().copied()));
+    let (mut ids, mut ends) = (request.prompt.clone(), ends.iter().copied().collect::<BTreeSet<_>>());
     loop {
         let logits = Fake::logits(&ids, &ends);
         match sequence.next(&mut sampler, Logits::capped(&logits)).unwrap() {

@@ -36,9 +36,12 @@ fn ends(len: usize) -> Vec<usize> {
     std::iter::successors(next(&0), next).collect()
 }
 
-/// What became of each response: its tokens, and how it ended.
+/// A response's tokens, and how it ended.
+type Answer = (Vec<u32>, Option<Result<FinishReason, String>>);
+
+/// What became of each response.
 #[derive(Default)]
-struct Answers(BTreeMap<(Id, usize), (Vec<u32>, Option<Result<FinishReason, String>>)>);
+struct Answers(BTreeMap<(Id, usize), Answer>);
 
 impl Answers {
     fn take(&mut self, events: impl IntoIterator<Item = Event>) {

@@ -38,9 +38,8 @@ pub(super) fn read<'a>(metadata: &Metadata, shape: impl Fn(&str) -> Option<&'a [
     {
         return Err(bad(&key("attention.value_length"), v, format!("{head_dim}, as the keys")));
     }
-    let vocab = match shape(names::EMBEDDING) {
-        Some(&[vocab, _]) => vocab,
-        _ => return Err(bad(names::EMBEDDING, "missing or no matrix", "[vocabulary, hidden]")),
+    let Some(&[vocab, _]) = shape(names::EMBEDDING) else {
+        return Err(bad(names::EMBEDDING, "missing or no matrix", "[vocabulary, hidden]"));
     };
     let window = size("attention.sliding_window")?
         .or(family.default_window())
