@@ -32,7 +32,7 @@ const MAX_LINKS: usize = 40;
 /// Replaces the file `path`, or creates it, with `bytes` as its content.
 ///
 /// # Errors
-/// Returns the system's error. The target is then unchanged.
+/// Returns an error if the file cannot be written. The target is then unchanged.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     Options::new().write(path, bytes)
 }
@@ -98,7 +98,7 @@ impl Options {
     /// Writes `bytes` and commits them.
     ///
     /// # Errors
-    /// As [`open`](Self::open) and [`AtomicFile::commit`].
+    /// Returns an error if [`open`](Self::open) or [`AtomicFile::commit`] would.
     pub fn write(self, path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.open(path)?;
         file.write_all(bytes)?;
@@ -128,7 +128,7 @@ impl AtomicFile {
     /// Opens `path` with the default [`Options`].
     ///
     /// # Errors
-    /// As [`Options::open`].
+    /// Returns an error if [`Options::open`] would.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         Options::new().open(path)
     }

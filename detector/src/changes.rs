@@ -60,12 +60,12 @@ impl Changes {
         ]
     }
 
-    /// All changes together.
+    /// Returns the number of changes of all kinds together.
     pub fn total(mut self) -> u64 {
         self.counts().into_iter().map(|count| *count).sum()
     }
 
-    /// Whether nothing was changed.
+    /// Returns whether nothing was changed.
     pub fn is_empty(self) -> bool {
         self.total() == 0
     }

@@ -12,7 +12,7 @@ pub fn encode(bytes: &[u8]) -> String {
 /// Writes two digits for each byte, without allocating.
 ///
 /// # Errors
-/// Returns the error of `out`.
+/// Returns an error if `out` does.
 pub fn write(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
     bytes.iter().copied().flat_map(digits).try_for_each(|digit| out.write_char(digit))
 }

@@ -171,7 +171,7 @@ impl IgnoreList {
     /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space.
     ///
     /// # Errors
-    /// Returns the tokenizer's error.
+    /// Returns an error if the tokenizer fails.
     #[cfg(feature = "text")]
     pub fn add_text(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), TextError> {
         let short = self.short;

@@ -22,28 +22,32 @@
 //!
 //! # What p means
 //!
-//! [`Report::p_value`] is the probability that a text which does not depend on the key scores as high or higher. A text is
-//! [`Watermarked`](Verdict::Watermarked) if p is at most the false positive rate of the detector, 0.001 unless
+//! [`Report::p_value`] is the probability that a text which does not depend on the key scores as high or higher. A text
+//! is [`Watermarked`](Verdict::Watermarked) if p is at most the false positive rate of the detector, 0.001 unless
 //! [`fpr`](detect::DetectorBuilder::fpr) sets another. p is not the probability that the text is unmarked, and 1 − p is
-//! not the probability that it is marked. [`TooShort`](Verdict::TooShort) means that even a marked text of that length is
-//! often missed. [`Report::p_kind`] says whether p is exact, an upper bound, or approximate.
+//! not the probability that it is marked. [`TooShort`](Verdict::TooShort) means that of marked texts of that length
+//! more than one in ten would be missed. [`Report::p_kind`] says whether p is exact, an upper bound, or approximate.
 //!
 //! # Questions
 //!
-//! Each takes an [`Input`]: text, the bytes of a file, token ids or a reader, alone or
-//! [after a prompt](Input::after_prompt).
+//! Each takes an [`Input`]: text, the bytes of a file or token ids, alone or [after a prompt](Input::after_prompt).
+//! `score` and `attribute` also take a reader, whose text may be longer than the memory.
 //!
-//! | question | answer |
-//! |---|---|
-//! | [`Detector::score`] | does the text carry the mark, and how sure is that? |
-//! | [`Detector::segments`] | which passages carry it? |
-//! | [`Detector::attribute`] | which keys of a ring marked it? |
-//! | [`Detector::explain`] | what does each token add? |
+//! | method | question | answer |
+//! |---|---|---|
+//! | [`Detector::score`] | does the text carry the mark, and how sure is that? | [`Report`] |
+//! | [`Detector::segments`] | which passages carry it? | [`SegmentsReport`](report::SegmentsReport) |
+//! | [`Detector::attribute`] | which keys of a ring marked it? | [`Attribution`](report::Attribution) |
+//! | [`Detector::explain`] | what does each token add? | [`Explanation`](report::Explanation) |
+//!
+//! The first three answers implement serde's `Serialize` and `Deserialize`. [`render`] makes pages and lines for people
+//! of all four.
 //!
 //! ```
 //! # #[cfg(feature = "text")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::fs::File;
+//! use wmdetect::report::WarningCode;
 //! use wmdetect::{Detector, Input, Key, Keyring, Method, Tokenizer};
 //!
 //! let keys = Keyring::new(vec![Key::from_bytes(&[7; 32], "ours")?, Key::generate(30, 5)?])?; // or Keyring::open("keys")?
@@ -53,37 +57,56 @@
 //!     .fpr(1e-6)
 //!     .build()?;
 //!
-//! // Bytes need not be UTF-8, and a reader may be longer than the memory.
 //! let report = detector.score(Input::reader(File::open("examples/marked.txt")?))?;
 //! assert_eq!(report.keys_tried, Some(2)); // p is corrected for both
 //!
 //! // Another rate for one request: the keys and the tokenizer are shared, nothing is derived again.
 //! let strict = detector.with_fpr(1e-9)?;
-//! assert_eq!(strict.score(Input::bytes(b"caf\xe9"))?.warnings[1].message, "the text is not UTF-8; what is not was replaced by U+FFFD");
+//!
+//! // Bytes need not be UTF-8.
+//! let report = strict.score(Input::bytes(b"caf\xe9"))?;
+//! assert!(report.warnings.iter().any(|warning| warning.code == WarningCode::InvalidUtf8));
 //! # Ok(())
 //! # }
 //! # #[cfg(not(feature = "text"))]
 //! # fn main() {}
 //! ```
 //!
+//! # Marking
+//!
+//! [`scheme::Watermark`] marks the output of any sampler: it changes the probabilities of the candidates right before
+//! the draw. A model is not part of this crate.
+//!
 //! # Threads
 //!
-//! A [`Detector`] is `Send` and `Sync`. Make one and share it, or clone it, which is cheap. No question starts a thread.
+//! A [`Detector`] is `Send` and `Sync`. Make one and share it, or clone it, which is cheap.
+//!
+//! A question is answered on the caller's thread. The exception is a law that does not ship with the crate, such as
+//! that of [`Method::Llr`] for keys of fewer than 30 layers. It is computed once, when a question first needs it, and
+//! that takes up to some seconds, with the feature `threads` on all processors.
 //!
 //! # Errors
 //!
-//! Building a detector returns a [`DetectError`] if a key belongs to another tokenizer, a rate is not between 0 and 1, or a
-//! file cannot be read. A question returns one if the input cannot be tokenized or read. A text that is empty, too short or
-//! not UTF-8 is not an error: its report says so, with [`Warning`](report::Warning)s that have codes for programs.
+//! Building a detector returns a [`DetectError`] if a key belongs to another tokenizer, the rate is not between 0 and
+//! 1, the statistic cannot judge a key's scheme, or the ignore file cannot be used. A question returns one if the input
+//! cannot be tokenized or read, or if the question does not take this kind of input. A text that is empty, too short or
+//! not UTF-8 is not an error: its verdict is [`TooShort`](Verdict::TooShort), or the report has a
+//! [`Warning`](report::Warning), whose [code](report::WarningCode) is for programs.
 //!
 //! # Features
 //!
 //! | feature | brings |
 //! |---|---|
-//! | none | keys, g-values, marking, all statistics; token ids in, reports out |
-//! | `text` | [`Tokenizer`], normalisation, text, bytes and readers as input |
-//! | `threads` | calibration and fitting on all processors |
-//! | `cli` (default) | the program `wmdetect` |
+//! | none | keys, g-values, marking, all statistics, calibration; token ids in, reports out |
+//! | `text` | [`Tokenizer`], normalisation, GGUF files; text, bytes and readers as input |
+//! | `threads` | calibration, fitting and enumerated laws on all processors |
+//! | `cli` (default) | the program `wmdetect`; includes `text` and `threads` |
+//!
+//! A library that scores text needs `text` alone:
+//!
+//! ```toml
+//! wmdetect = { version = "0.1", default-features = false, features = ["text"] }
+//! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

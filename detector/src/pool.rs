@@ -40,7 +40,7 @@ pub struct Stopped;
 /// thread no other is started: a job is done and its result emitted before `push` returns.
 ///
 /// # Errors
-/// Returns the first error of `emit`, else that of `feed`.
+/// Returns an error if `emit` or `feed` does: the first of `emit`, else that of `feed`.
 ///
 /// # Panics
 /// Panics if `work` or `emit` does.
@@ -116,7 +116,7 @@ impl<J, R> Feed<'_, J, R> {
     /// Adds a job.
     ///
     /// # Errors
-    /// Returns [`Stopped`] if its result would not be taken.
+    /// Returns an error if the job's result would not be taken any more.
     pub fn push(&mut self, job: J) -> Result<(), Stopped> {
         (self.take)(Item::Job(job))
     }
@@ -124,7 +124,7 @@ impl<J, R> Feed<'_, J, R> {
     /// Adds a result that the caller has made, in the place of a job.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Returns an error if the result would not be taken any more.
     pub fn push_result(&mut self, result: R) -> Result<(), Stopped> {
         (self.take)(Item::Done(result))
     }

@@ -24,6 +24,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Returns the verdict on a p-value at the rate `fpr`, above 0 and below 1.
+    ///
     /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys tried, or `None` if nothing was
     /// scored. `required_tokens` is n* of the detector at `fpr` over that number
     /// ([`Statistic::required_tokens`](crate::statistics::Statistic::required_tokens)); it is called only where p does not
@@ -42,7 +44,7 @@ impl Verdict {
         }
     }
 
-    /// The name in JSON.
+    /// Returns the name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Watermarked => "watermarked",
@@ -52,7 +54,7 @@ impl Verdict {
     }
 }
 
-/// In words, for people.
+/// Writes it in words, for people.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -15,7 +15,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    /// The remark `message` of the kind `code`.
+    /// Returns the remark `message` of the kind `code`.
     pub fn new(code: WarningCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
@@ -38,17 +38,18 @@ pub enum WarningCode {
     RepeatedContexts,
     /// The statistic was fitted to texts of this key, so p is approximate for texts that share passages with those.
     FittedToThisKey,
-    /// A key names no tokenizer, so nobody has checked that it belongs to the one in use.
+    /// A key names no tokenizer, so nothing checks that it belongs to the one in use. Mend it with
+    /// [`Key::with_tokenizer`](crate::Key::with_tokenizer).
     UnboundKey,
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
     /// The text has more contexts than are remembered exactly, so some new positions do not count.
     BoundedHistory,
-    /// Too few random keys for calling a key worse than chance.
+    /// In calibration: too few random keys for calling a key worse than chance.
     FewKeys,
-    /// So few documents that most keys flag none of them.
+    /// In calibration: so few documents that most keys flag none of them.
     FewDocuments,
-    /// A code of a later version.
+    /// A code of a later version, read from JSON.
     #[serde(other)]
     Unknown,
 }

@@ -33,7 +33,7 @@ impl Detector {
     /// A key costs one hash for each scored token: which tokens are scored is found out once for all keys of a scheme.
     ///
     /// # Errors
-    /// Returns an error as [`score`](Self::score) does.
+    /// Returns an error if [`score`](Self::score) would.
     pub fn attribute<'a>(&self, input: impl Into<Input<'a>>) -> Result<Attribution, DetectError> {
         match self.open(input.into())? {
             Source::Whole(tokens) => Ok(self.attribute_whole(&tokens)),

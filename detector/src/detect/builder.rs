@@ -15,7 +15,8 @@ use crate::statistics::Decider;
 #[cfg(feature = "text")]
 use crate::text::{Tokenizer, normalise::Normaliser};
 
-/// Makes a [`Detector`]. The options may come in any order, and only [`build`](Self::build) can fail.
+/// Makes a [`Detector`]. The options may come in any order; of two for the same thing the later one counts. Only
+/// [`build`](Self::build) can fail.
 ///
 /// ```
 /// use wmdetect::{Detector, Key, Method};
@@ -48,7 +49,7 @@ enum Ignore {
 }
 
 impl Detector {
-    /// Begins a detector for one [`Key`](crate::Key) or for a [`Keyring`].
+    /// Returns a builder of a detector for one [`Key`](crate::Key) or for a [`Keyring`].
     ///
     /// Without a tokenizer it takes token ids only.
     pub fn builder(keys: impl Into<Keyring>) -> DetectorBuilder {
@@ -103,13 +104,15 @@ impl DetectorBuilder {
         self
     }
 
-    /// Leaves the n-grams of `list` out of every text. Which are listed must not depend on the key.
+    /// Leaves the n-grams of `list` out of every text. Which n-grams are listed must not depend on the key: p would not
+    /// be valid.
     pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
         self.ignore = Some(Ignore::List(list.into()));
         self
     }
 
-    /// Leaves out what an ignore file lists; [`build`](Self::build) reads it.
+    /// Leaves out what an [ignore file](crate::ignore) lists; [`build`](Self::build) reads it. Replaces an earlier
+    /// [`ignore`](Self::ignore).
     pub fn ignore_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ignore = Some(Ignore::File(path.into()));
         self

@@ -12,13 +12,17 @@ use crate::statistics::{Decider, Method};
 #[cfg(feature = "text")]
 use crate::text::{Encoded, Tokenizer, normalise::Normaliser};
 
-/// The false positive rate of a detector that was told none.
+/// The false positive rate of a detector for which no other was set.
 pub const DEFAULT_FPR: f64 = 0.001;
 
 /// Looks for the mark of one key, or of any key of a ring, in texts.
 ///
-/// Clones are cheap, and so are the siblings that [`with_fpr`](Self::with_fpr) and the like return: they share the derived
-/// keys and the tokenizer. All methods may be called from several threads at once.
+/// [`Detector::builder`] makes one. The questions that it answers are [`score`](Self::score),
+/// [`segments`](Self::segments), [`attribute`](Self::attribute) and [`explain`](Self::explain); what they can be asked
+/// about is an [`Input`](crate::Input).
+///
+/// Clones are cheap. So are the siblings that [`with_fpr`](Self::with_fpr) and the other `with_` methods return: they
+/// share the keys and the tokenizer. All methods may be called from several threads at once.
 #[derive(Clone, Debug)]
 pub struct Detector {
     pub(super) keys: Arc<[Entry]>,
@@ -40,7 +44,7 @@ impl Detector {
     /// Returns this detector with another false positive rate. It takes well under a microsecond.
     ///
     /// # Errors
-    /// Returns an error unless 0 < `fpr` < 1.
+    /// Returns an error if `fpr` is not above 0 and below 1.
     pub fn with_fpr(&self, fpr: f64) -> Result<Self, DetectError> {
         check_fpr(fpr)?;
         Ok(Self { fpr, ..self.clone() })
@@ -56,13 +60,14 @@ impl Detector {
         Ok(Self { plans: Arc::new(plans), ..self.clone() })
     }
 
-    /// Returns this detector with another list of n-grams that do not count. Which are listed must not depend on the key.
+    /// Returns this detector with another list of n-grams that do not count. Which n-grams are listed must not
+    /// depend on the key: p would not be valid.
     #[must_use]
     pub fn with_ignore(&self, list: impl Into<Arc<IgnoreList>>) -> Self {
         Self { ignore: Some(list.into()), ..self.clone() }
     }
 
-    /// Returns this detector with another way to prepare texts.
+    /// Returns this detector with another way to prepare texts. Prompts are never normalised.
     #[cfg(feature = "text")]
     #[must_use]
     pub fn with_normaliser(&self, normaliser: Normaliser) -> Self {
@@ -90,7 +95,8 @@ impl Detector {
         self.tokenizer.as_ref()
     }
 
-    /// Returns the public id of each key, and its label or its file's name if it has one.
+    /// Returns the public id of each key, and its name: the label it was derived for, or its file's name, if there is
+    /// one.
     pub fn key_ids(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
         self.keys.iter().map(|entry| (entry.id.as_str(), entry.name.as_deref()))
     }
@@ -112,7 +118,7 @@ impl Detector {
 }
 
 /// # Errors
-/// Returns an error unless 0 < `fpr` < 1.
+/// Returns an error if `fpr` is not above 0 and below 1.
 pub(super) fn check_fpr(fpr: f64) -> Result<(), DetectError> {
     if fpr > 0.0 && fpr < 1.0 { Ok(()) } else { Err(DetectError::Fpr { found: fpr }) }
 }

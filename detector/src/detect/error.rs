@@ -37,7 +37,7 @@ pub enum DetectError {
     /// A text for a detector that knows only token ids.
     #[error("the detector has no tokenizer: expected token ids, found text")]
     NoTokenizer,
-    /// A reader, where the question needs the whole text.
+    /// A reader for [`segments`](crate::Detector::segments) or another question that needs the whole text.
     #[error("{what} need the whole text: expected text, bytes or token ids, found a reader")]
     NeedsWholeText {
         /// What was asked for.
@@ -46,7 +46,7 @@ pub enum DetectError {
     /// The statistic cannot judge the scheme of one of the keys.
     #[error(transparent)]
     Statistic(#[from] UnsupportedEvidence),
-    /// A rate that decides nothing.
+    /// A false positive rate that is not above 0 and below 1.
     #[error(
         "the false positive rate must lie between 0 and 1 (both excluded), found {found}; the usual rate is 0.001"
     )]

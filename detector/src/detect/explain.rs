@@ -9,10 +9,11 @@ use crate::statistics::Profile;
 const NEIGHBOURS: usize = 7;
 
 impl Detector {
-    /// Scores a text and says what each token adds.
+    /// Scores a text and says what each token adds, in nats under the built-in profile `pooled`, whichever statistic
+    /// decides.
     ///
     /// # Errors
-    /// Returns an error as [`score`](Self::score) does, and if the input is a reader.
+    /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn explain<'a>(&self, input: impl Into<Input<'a>>) -> Result<Explanation, DetectError> {
         Ok(self.read(self.whole(input, "explanations")?).explanation())
     }

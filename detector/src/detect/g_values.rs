@@ -8,7 +8,7 @@ impl Detector {
     /// Returns the token ids that the other questions look at.
     ///
     /// # Errors
-    /// Returns an error as [`score`](Self::score) does, and if the input is a reader.
+    /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn tokens<'a>(&self, input: impl Into<Input<'a>>) -> Result<Vec<u32>, DetectError> {
         Ok(self.whole(input, "token ids")?.ids.into_owned())
     }
@@ -16,7 +16,7 @@ impl Detector {
     /// Returns the g-values and the mask of a text under the first key.
     ///
     /// # Errors
-    /// Returns an error as [`score`](Self::score) does, and if the input is a reader.
+    /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn g_values<'a>(&self, input: impl Into<Input<'a>>) -> Result<GValues, DetectError> {
         let tokens = self.whole(input, "g-values")?;
         let prf = &self.keys[0].prf;

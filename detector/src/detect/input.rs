@@ -9,7 +9,9 @@ use crate::text::blocks::BLOCK_LEN;
 
 /// A text, bytes, token ids or a reader, alone or as the response to a known prompt.
 ///
-/// | made by | is | score, attribute | segments, explain |
+/// `&str` and `&String` convert into it. Everything but token ids needs the feature `text`.
+///
+/// | made by | is | score, attribute | segments, explain, tokens, g_values |
 /// |---|---|---|---|
 /// | [`Input::text`] or a `&str` | text | yes | yes |
 /// | [`Input::bytes`] | the content of a file: a byte order mark is dropped, what is not UTF-8 becomes U+FFFD | yes | yes |
@@ -72,25 +74,25 @@ impl Default for StreamOptions {
 }
 
 impl<'a> Input<'a> {
-    /// A text.
+    /// Takes a text.
     #[cfg(feature = "text")]
     pub fn text(text: &'a str) -> Self {
         Self::bytes(text.as_bytes())
     }
 
-    /// The content of a file. A byte order mark is dropped, and bytes that are not UTF-8 become U+FFFD, with a warning
-    /// in the report.
+    /// Takes the content of a file. A byte order mark is dropped, and bytes that are not UTF-8 become U+FFFD, with a
+    /// warning in the report.
     #[cfg(feature = "text")]
     pub fn bytes(bytes: &'a [u8]) -> Self {
         Self::of(Content::Bytes(bytes))
     }
 
-    /// Token ids, without any that a tokenizer adds in front.
+    /// Takes token ids, without any that a tokenizer adds in front.
     pub fn tokens(ids: &'a [u32]) -> Self {
         Self::of(Content::Tokens(ids))
     }
 
-    /// A text that is read block by block, so that memory stays bounded whatever its length.
+    /// Takes a text that is read block by block, so that memory stays bounded whatever its length.
     ///
     /// The blocks and the positions that count depend on the text alone, so p keeps its promise. It equals the p of the
     /// whole text if the text has white space at least every 128 KiB and at most [`StreamOptions::contexts`] contexts.
@@ -100,7 +102,7 @@ impl<'a> Input<'a> {
         Self::reader_with(reader, StreamOptions::default())
     }
 
-    /// As [`reader`](Self::reader), with another bound on memory.
+    /// Takes a reader as [`reader`](Self::reader) does, with another bound on memory.
     #[cfg(feature = "text")]
     pub fn reader_with(reader: impl Read + 'a, options: StreamOptions) -> Self {
         Self::of(Content::Reader(Box::new(reader), options))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::DetectError;
 use crate::scheme::{Key, KeyError};
 
-/// The keys that are tried on each text. The p-value of the best is multiplied by their number.
+/// The keys that are tried on each text, at least one. The least of their p-values is multiplied by their number.
 ///
 /// ```
 /// use wmdetect::{Detector, Key, Keyring};
@@ -93,13 +93,13 @@ impl Keyring {
         Ok(Self { keys, ring: true })
     }
 
-    /// The number of different keys, at least one.
+    /// Returns the number of different keys, at least one.
     #[expect(clippy::len_without_is_empty, reason = "a ring is never empty")]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The keys.
+    /// Returns the keys.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
         self.keys.iter().map(|(key, _)| key)
     }

@@ -16,7 +16,7 @@ use crate::verdict::Verdict;
 
 impl Detector {
     /// Says whether a text carries the mark, and how sure that is. With a keyring the report is about the key with the
-    /// least p, corrected for the number of keys.
+    /// least p, and that p is corrected for the number of keys.
     ///
     /// # Errors
     /// Returns an error if the input is text and the detector has no tokenizer, if the tokenizer fails, or if a reader

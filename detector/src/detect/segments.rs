@@ -13,7 +13,7 @@ impl Detector {
     /// share of unmarked texts has any passage.
     ///
     /// # Errors
-    /// Returns an error as [`score`](Self::score) does, and if the input is a reader: passages need the whole text.
+    /// Returns an error if [`score`](Self::score) would, or if the input is a reader: passages need the whole text.
     pub fn segments<'a>(&self, input: impl Into<Input<'a>>) -> Result<SegmentsReport, DetectError> {
         let tokens = self.whole(input, "passages")?;
         let mut scored_tokens = 0;

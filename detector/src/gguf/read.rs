@@ -39,7 +39,8 @@ impl Header {
     /// Reads the start of a file that is `len` bytes long and keeps the values of the keys that `keep` wants.
     ///
     /// # Errors
-    /// Returns any [`GgufError`] but `Missing` and `Kind`.
+    /// Returns an error if the start of the file cannot be read or is damaged: any [`GgufError`] but `Missing` and
+    /// `Kind`.
     pub fn read(reader: impl BufRead, len: u64, keep: impl Fn(&str) -> bool) -> Result<Self, GgufError> {
         let mut input = Input { reader, left: len };
         let (metadata, count) = input.metadata(keep)?;
@@ -68,7 +69,8 @@ impl Metadata {
     /// keys that `keep` wants.
     ///
     /// # Errors
-    /// Returns any [`GgufError`] but `Missing` and `Kind` and those of tensors.
+    /// Returns an error if the metadata cannot be read or are damaged: any [`GgufError`] but `Missing`, `Kind` and
+    /// those of tensors.
     pub fn read(reader: impl BufRead, len: u64, keep: impl Fn(&str) -> bool) -> Result<Self, GgufError> {
         Ok(Input { reader, left: len }.metadata(keep)?.0)
     }
@@ -81,7 +83,7 @@ impl Metadata {
     /// Returns the text of `key`.
     ///
     /// # Errors
-    /// Returns `Kind` if the value is not a string. The same holds for the methods below, each with its type.
+    /// Returns an error if the value is not a string: `Kind`. The same holds for the methods below, each with its type.
     pub fn string(&self, key: &str) -> Result<Option<&str>, GgufError> {
         self.typed(key, "a string", Value::as_str)
     }

@@ -61,7 +61,7 @@ impl Layout {
     /// Writes the header to `out` and returns a writer of the tensors.
     ///
     /// # Errors
-    /// Returns the error of `out`.
+    /// Returns an error if `out` does.
     pub fn start<W: Write>(&self, mut out: W) -> Result<Writer<'_, W>> {
         out.write_all(&self.header)?;
         let mut writer = Writer { out, rest: &self.tensors, missing: 0 };
@@ -84,7 +84,7 @@ impl<W: Write> Writer<'_, W> {
     /// Writes the next bytes of the present tensor, in pieces of any length. The last of its bytes ends it.
     ///
     /// # Errors
-    /// Returns the error of the output, and `InvalidInput` if the tensor does not have so many bytes left.
+    /// Returns an error if the output does, or if the tensor does not have so many bytes left.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let Some(missing) = self.missing.checked_sub(bytes.len() as u64) else {
             let name = self.rest.first().map_or("that is not there", |tensor| &tensor.name);
@@ -118,7 +118,7 @@ impl<W: Write> Writer<'_, W> {
     /// Returns the output after the last tensor.
     ///
     /// # Errors
-    /// Returns `InvalidInput` if bytes of a tensor are missing.
+    /// Returns an error if bytes of a tensor are missing: `InvalidInput`.
     pub fn finish(self) -> Result<W> {
         match self.rest.first() {
             None => Ok(self.out),

@@ -78,7 +78,7 @@ const MARKED_TEXTS: usize = 100;
 /// Returns the evidence that `ids`, the response to `prompt` (empty if unknown), was marked under `prf`.
 ///
 /// # Errors
-/// Returns the model's error.
+/// Returns an error if the model does.
 pub fn verify<N: NextTokens>(
     model: &mut N,
     prf: &Prf,

@@ -8,7 +8,7 @@ use crate::verdict::Verdict;
 
 // Writing to a string cannot fail, so what `write!` returns is dropped throughout.
 
-/// The report on a text in a few lines: the verdict first.
+/// Returns the report on a text in a few lines: the verdict first.
 pub fn score(input: &str, report: &Report) -> String {
     let mut text = format!("{input}: {}", report.verdict);
     if let Some(log10) = report.log10_p {
@@ -40,7 +40,7 @@ pub fn score(input: &str, report: &Report) -> String {
     text
 }
 
-/// The marked passages of a text, one line each.
+/// Returns the marked passages of a text, one line each.
 pub fn segments(input: &str, report: &SegmentsReport) -> String {
     let passages = match report.segments.len() {
         0 => "no marked passage".to_owned(),
@@ -66,7 +66,7 @@ pub fn segments(input: &str, report: &SegmentsReport) -> String {
     text
 }
 
-/// The keys that marked a text, one line each.
+/// Returns the keys that marked a text, one line each.
 pub fn attribution(input: &str, report: &Attribution) -> String {
     let mut text = format!("{input}: ");
     text.push_str(match (&report.keys[..], report.verdict) {
@@ -100,7 +100,7 @@ fn line(text: &mut String, role: &str, key: &KeyReport) {
     );
 }
 
-/// A calibration in a few lines: the answer first.
+/// Returns a calibration in a few lines: the answer first.
 pub fn calibration(report: &CalibrationReport) -> String {
     let answer =
         if report.worse_than_chance { "worse than chance allows" } else { "an ordinary key on these texts" };
@@ -161,7 +161,7 @@ fn short(text: &str) -> String {
     if text.chars().count() > SHOWN { format!("{line:?}…") } else { format!("{line:?}") }
 }
 
-/// One line a position: its index, its mask, its g-bits.
+/// Returns one line a position: its index, its mask, its g-bits.
 pub fn g_values(values: &GValues) -> String {
     let first = values.ngram_len as usize - 1;
     let mut text = String::new();

@@ -12,7 +12,7 @@ const DIM: &str = "\x1b[2m";
 const UNDERLINED: &str = "\x1b[4m";
 const RESET: &str = "\x1b[0m";
 
-/// Whether colours are welcome: standard output is a terminal, and `NO_COLOR` is not set.
+/// Returns whether colours are welcome: standard output is a terminal, and `NO_COLOR` is not set.
 pub fn colours_are_welcome() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -27,7 +27,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Text without a look of its own.
+    /// Returns `text` without colour.
     pub fn plain(text: &str) -> Self {
         let mut run = Self { text: String::new(), style: String::new() };
         run.extend(text);
@@ -43,7 +43,7 @@ impl Run {
         }));
     }
 
-    /// `part` of the text, as it looks.
+    /// Returns `part` of the text with the escape sequences of its look, or without them where `colours` is false.
     pub fn paint(&self, part: &str, colours: bool) -> String {
         if colours && !self.style.is_empty() {
             format!("{}{part}{RESET}", self.style)
@@ -53,7 +53,7 @@ impl Run {
     }
 }
 
-/// The original text, or the token ids where there is none, in stretches.
+/// Returns the original text, or the token ids where there is none, in stretches.
 pub fn runs(bytes: Option<&[u8]>, explanation: &Explanation) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut put = |style: String, text: &str| {
@@ -81,7 +81,7 @@ pub fn runs(bytes: Option<&[u8]>, explanation: &Explanation) -> Vec<Run> {
     runs
 }
 
-/// What the colours mean, as one line.
+/// Returns what the colours mean, as one line.
 pub fn legend(colours: bool) -> String {
     if !colours {
         return "  (colours are off; --color always turns them on)\n".into();
@@ -94,7 +94,7 @@ pub fn legend(colours: bool) -> String {
     text
 }
 
-/// The whole view: the text and what its colours mean.
+/// Returns the whole view: the text and what its colours mean.
 pub fn view(bytes: Option<&[u8]>, explanation: &Explanation, colours: bool) -> String {
     let text: String = runs(bytes, explanation).iter().map(|run| run.paint(&run.text, colours)).collect();
     format!("\n{text}\n\n{}", legend(colours))

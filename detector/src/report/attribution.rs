@@ -38,7 +38,7 @@ pub struct Attribution {
     pub tokenizer: Option<String>,
     /// Tokens of the text.
     pub tokens: u64,
-    /// The statistic.
+    /// The statistic, always [`Method::WeightedMean`].
     pub detector: Method,
     /// K: the different keys that could have been named.
     pub keys_tried: u64,

@@ -59,8 +59,8 @@ pub struct CalibrationReport {
 }
 
 impl CalibrationReport {
-    /// The report on `calibration` of the key with this scheme and public id. Its caller knows the rest: the tokenizer, the
-    /// documents that failed, and the passages' texts.
+    /// Returns the report on `calibration` of the key with this scheme and public id. Its caller knows the rest: the
+    /// tokenizer, the documents that failed, and the passages' texts.
     pub fn new(calibration: Calibration, scheme: &str, key_id: &str) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
@@ -97,7 +97,7 @@ pub struct Shared {
     pub least_documents: u64,
     /// Distinct n-grams that are.
     pub ngrams: u64,
-    /// Share of all scored positions that they fill.
+    /// Share of all scored positions that they fill, 0 to 1.
     pub scored_share: f64,
     /// Number of passages that they form.
     pub passages_found: u64,

@@ -22,26 +22,26 @@ pub struct TokenEvidence {
     pub id: u32,
     /// The bytes of the original text that it covers; empty where the input was token ids.
     pub bytes: Range<usize>,
-    /// ln LR of the token alone under the pooled profile; `None` where it does not count.
+    /// ln LR of the token alone under the built-in profile `pooled`, in nats; `None` where it does not count.
     pub evidence: Option<f64>,
     /// Sum of that over the token and up to seven that count on either side; `None` where it does not count.
     pub local: Option<f64>,
-    /// Whether it is in a passage that is marked on its own.
+    /// Whether it is in a passage that is marked by itself, one of the report's `spans`.
     pub in_span: bool,
 }
 
 impl TokenEvidence {
-    /// A token that does not count.
+    /// Returns a token that does not count.
     pub fn new(id: u32) -> Self {
         Self { id, bytes: 0..0, evidence: None, local: None, in_span: false }
     }
 
-    /// Whether it counts: its context is complete and new, and no ignore list has it.
+    /// Returns whether it counts: its context is complete and new, and no ignore list has it.
     pub fn counts(&self) -> bool {
         self.evidence.is_some()
     }
 
-    /// How many of the [`LEVELS`] the evidence around it reaches, 0 to 4.
+    /// Returns how many of the [`LEVELS`] the evidence around it reaches, 0 to 4.
     pub fn level(&self) -> usize {
         self.local.map_or(0, |local| LEVELS.iter().take_while(|(_, least)| local >= *least).count())
     }
@@ -60,7 +60,7 @@ pub struct Explanation {
 /// A stretch of the original text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece<'a> {
-    /// Where.
+    /// Its bytes in the original text.
     pub bytes: Range<usize>,
     /// The token that covers it, the one with most evidence if several do; `None` where the stretch was removed before
     /// the text was cut.
@@ -75,7 +75,7 @@ impl From<Report> for Explanation {
 }
 
 impl Explanation {
-    /// The original text of `len` bytes as stretches that follow each other and cover it. Byte tokens of one
+    /// Returns the original text of `len` bytes as stretches that follow each other and cover it. Byte tokens of one
     /// character, which share its bytes, are one stretch.
     pub fn pieces(&self, len: usize) -> Vec<Piece<'_>> {
         let mut pieces: Vec<Piece<'_>> = Vec::new();

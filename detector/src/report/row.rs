@@ -18,7 +18,7 @@ pub struct Row<T> {
 }
 
 impl<T> Row<T> {
-    /// The row of `report` on the input named `input`.
+    /// Returns the row of `report` on the input named `input`.
     pub fn new(input: impl Into<String>, report: T) -> Self {
         Self { schema_version: SCHEMA_VERSION, input: input.into(), report }
     }
@@ -33,7 +33,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Of the reason `error`.
+    /// Returns the failure for the reason `error`.
     pub fn new(error: impl Into<String>) -> Self {
         Self { error: error.into() }
     }

@@ -25,14 +25,14 @@ pub struct Report {
     /// Value of that statistic over the scored tokens, `None` if there are none. Means are shares, 0.5 on average without
     /// the mark. The likelihood ratio and the Bayesian detector have nats, mostly below 0 without the mark.
     pub score: Option<f64>,
-    /// P(a score at least this high | the text does not depend on the key); null where nothing was scored, and never
+    /// P(a score at least this high | the text does not depend on the key), `None` if nothing was scored, and never
     /// below the smallest normal `f64`. With a keyring, corrected for the number of keys.
     pub p_value: Option<f64>,
     /// log₁₀ of it, finite also where `p_value` is at its floor.
     pub log10_p: Option<f64>,
     /// What the p-value promises.
     pub p_kind: PKind,
-    /// The level that the verdict holds p against.
+    /// The false positive rate that the verdict holds p against.
     pub fpr: f64,
     /// The verdict.
     pub verdict: Verdict,
@@ -45,13 +45,13 @@ pub struct Report {
     /// are none. The report on a reader has none: they need the whole text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
-    /// How many keys a keyring had; absent for a single key.
+    /// How many different keys the keyring has; `None` if the detector was made for one key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_tried: Option<u64>,
-    /// What was changed in the text before it was cut into tokens; absent if nothing was.
+    /// What was changed in the text before it was cut into tokens; `None` if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Changes>,
-    /// Positions that an ignore list took out; absent without one.
+    /// Positions that an ignore list took out; `None` without a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored_tokens: Option<u64>,
 }

@@ -74,7 +74,10 @@ impl Distribution {
     }
 
     /// Becomes what [`from_logits`](Self::from_logits) makes of these tokens and logits, in the memory that it has.
-    /// Unchanged after an error.
+    /// It is unchanged after an error.
+    ///
+    /// # Errors
+    /// Returns an error if there are no entries, if a logit is NaN or +∞, or if all are −∞.
     pub fn set_logits(&mut self, entries: &[(u32, f32)]) -> Result<(), DistributionError> {
         if entries.is_empty() {
             return Err(DistributionError::Empty);

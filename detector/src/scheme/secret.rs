@@ -56,7 +56,7 @@ impl Secret {
     /// Returns 32 bytes from the operating system's generator.
     ///
     /// # Errors
-    /// Returns [`KeyError::Randomness`] if the generator fails.
+    /// Returns an error if the generator fails: [`KeyError::Randomness`].
     pub fn generate() -> Result<Self, KeyError> {
         let mut bytes = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut bytes).map_err(|error| KeyError::Randomness(error.to_string()))?;

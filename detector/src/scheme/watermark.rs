@@ -6,6 +6,24 @@ use super::evidence::{EvidenceKind, GBits};
 use super::prf::{KeyedContext, Prf};
 
 /// A mark to put on texts: a key's function and, in a tournament, the number of competitors a match.
+///
+/// ```
+/// use wmdetect::Key;
+/// use wmdetect::scheme::{Distribution, Watermark};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let prompt = [2, 1841, 603];
+/// let mut response = Watermark::new(Key::from_bytes(&[7; 32], "an example")?.prf()).start(&prompt);
+/// for u in [0.3, 0.9, 0.5] {
+///     // From your model and sampler: tokens and their probabilities.
+///     let mut candidates = Distribution::from_probabilities(vec![10, 11, 12], vec![0.5, 0.3, 0.2])?;
+///     response.apply(&mut candidates);
+///     response.push(candidates.draw(u)); // u: uniform in [0, 1), from your generator
+/// }
+/// assert_eq!(response.marked_tokens(), 0); // the first four contexts reach back into the prompt
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Watermark {
     prf: Prf,
@@ -55,8 +73,8 @@ pub struct Marking {
 }
 
 impl Marking {
-    /// Puts the mark on the candidates of the next position, if the rule says that it carries one; tells what the
-    /// rule said. Must come last: after temperature, top-k, top-p and penalties, right before the draw.
+    /// Puts the mark on the candidates of the next position, if the rule says that it carries one; returns what
+    /// the rule said. The mark must come last: after temperature, top-k, top-p and penalties, right before the draw.
     pub fn apply(&mut self, candidates: &mut Distribution) -> PositionKind {
         #[expect(
             clippy::redundant_closure_for_method_calls,

@@ -15,9 +15,11 @@ pub enum Method {
     WeightedMean,
     /// The share of ones.
     Mean,
-    /// The likelihood ratio under a profile of marked text.
+    /// The likelihood ratio under a profile of marked text: the built-in `pooled`, unless a
+    /// [`Profile`](crate::statistics::Profile) is given in the method's place.
     Llr,
-    /// The posterior of a trained Bayesian detector.
+    /// The posterior of a trained Bayesian detector: the built-in one, unless a
+    /// [`Bayesian`](crate::statistics::Bayesian) is given in the method's place.
     Bayesian,
 }
 
@@ -42,7 +44,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// The name of no method.
+/// A name that does not belong to any method.
 #[derive(Debug, thiserror::Error)]
 #[error("expected the detector weighted-mean, mean, llr or bayesian, found {found:?}")]
 pub struct UnknownMethod {

@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PKind {
-    /// The probability itself of a score at least this high (rounding errors around 1e-12 of it aside).
+    /// The probability itself of a score at least this high, apart from rounding errors around 1e-12 of it. One key of
+    /// `synthid-sha256` gives it.
     Exact,
-    /// An upper bound of it: P(p ≤ a) ≤ a, possibly much less.
+    /// An upper bound of it: P(p ≤ a) ≤ a, possibly much less. A keyring and marked passages give it, since their p is
+    /// corrected for what was tried.
     Conservative,
-    /// Computed as if the scheme's g-bits were independent fair coins, which its hash does not guarantee.
+    /// Computed as if the scheme's g-bits were independent fair coins, which its hash does not guarantee. `synthid-hf`
+    /// and `synthid-deepmind` give it.
     Approximate,
 }
 

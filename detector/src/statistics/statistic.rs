@@ -11,7 +11,7 @@ use super::sample::{Sample, UnsupportedEvidence};
 ///
 /// Sums of the parts of a text add up. For one number of tokens the p-value falls as the sum rises.
 pub trait Statistic: Debug + Send + Sync {
-    /// Which statistic it is.
+    /// Returns which statistic it is.
     fn method(&self) -> Method;
 
     /// Returns the integer of each token that counts, in order.
@@ -26,23 +26,23 @@ pub trait Statistic: Debug + Send + Sync {
     /// Returns an error if the values are of a kind that it cannot sum.
     fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence>;
 
-    /// The least sum that `tokens` tokens can have.
+    /// Returns the least sum that `tokens` tokens can have.
     fn smallest_sum(&self, tokens: u64) -> i64;
 
-    /// The largest sum that `tokens` tokens can have.
+    /// Returns the largest sum that `tokens` tokens can have.
     fn largest_sum(&self, tokens: u64) -> i64;
 
-    /// ln P(the sum of `tokens` tokens is `sum` or more | null); −∞ above the largest sum.
+    /// Returns ln P(the sum of `tokens` tokens is `sum` or more | null); −∞ above the largest sum.
     fn ln_tail(&self, tokens: u64, sum: i64) -> f64;
 
-    /// The sum in the unit that people read: a share of ones, or nats. `None` without tokens.
+    /// Returns the sum in the unit that people read: a share of ones, or nats. `None` without tokens.
     fn score(&self, tokens: u64, sum: i64) -> Option<f64>;
 
     /// Returns the number of tokens from which on a marked text is found at level `alpha` with probability
     /// [`POWER`](super::power::POWER); `u64::MAX` if no length is enough. Takes some milliseconds: keep the result.
     fn required_tokens(&self, alpha: f64) -> u64;
 
-    /// P(a score at least this high | null); `None` without tokens.
+    /// Returns P(a score at least this high | null); `None` without tokens.
     fn p_value(&self, tokens: u64, sum: i64) -> Option<PValue> {
         // No sum is above the largest, where the tail would be 0 and its logarithm not a number that JSON has.
         let sum = sum.min(self.largest_sum(tokens));
@@ -58,13 +58,13 @@ pub trait Statistic: Debug + Send + Sync {
         Ok(Evaluated { tokens, sum, score: self.score(tokens, sum), p: self.p_value(tokens, sum) })
     }
 
-    /// The posterior probability of the mark, where the statistic has a prior.
+    /// Returns what gives the posterior probability of the mark, if the statistic has a prior.
     fn posterior(&self) -> Option<&dyn Posterior> {
         None
     }
 
-    /// Public ids of the keys whose texts it was fitted to. Under these its p-value is not exact for texts that share
-    /// passages with the training texts.
+    /// Returns the public ids of the keys whose texts it was fitted to. Under these its p-value is not exact for texts
+    /// that share passages with the training texts.
     fn fitted_keys(&self) -> &[String] {
         &[]
     }
@@ -91,6 +91,6 @@ pub trait Posterior {
     /// Returns an error if the values are of a kind that it cannot sum.
     fn ln_ratio(&self, sample: Sample<'_>) -> Result<f64, UnsupportedEvidence>;
 
-    /// P(marked | a text with this Σ ln ratio).
+    /// Returns P(marked | a text with this Σ ln ratio), 0 to 1.
     fn probability(&self, ln_ratio: f64) -> f64;
 }

@@ -22,15 +22,15 @@ pub struct Blocks<R> {
 }
 
 impl<R: Read> Blocks<R> {
-    /// Blocks of at most `len` bytes, 8 at least.
+    /// Cuts `input` into blocks of at most `len` bytes; a `len` below 8 counts as 8.
     pub fn new(input: R, len: usize) -> Self {
         Self { input, len: len.max(8), rest: Vec::new(), ended: false }
     }
 
-    /// The next block; none at the end of the text.
+    /// Returns the next block, `None` at the end of the text.
     ///
     /// # Errors
-    /// The reader's.
+    /// Returns an error if the reader does.
     pub fn next_block(&mut self) -> io::Result<Option<Vec<u8>>> {
         if !self.ended && self.rest.len() < self.len {
             let missing = self.len - self.rest.len();

@@ -8,7 +8,8 @@ use super::Tokenizer;
 pub const DEFAULT_MODEL: &str = "wmgen-default";
 
 impl Tokenizer {
-    /// The tokenizer of the default model of `wmgen`, which is part of the program.
+    /// Returns the tokenizer of the default model of `wmgen`, which is part of this crate. It fits texts of that model
+    /// only.
     pub fn of_default_model() -> Self {
         Self::from_json(include_bytes!("default_tokenizer.json"), Path::new(DEFAULT_MODEL), None)
             .expect("the built-in tokenizer is well-formed, as a test shows")

@@ -69,8 +69,7 @@ pub struct Encoded {
 /// A tokenizer: text to ids, ids to text, and which vocabulary it is.
 ///
 /// Text is only ever text: a `<bos>` or `<end_of_turn>` that somebody wrote is cut into ordinary tokens. Control tokens
-/// are asked for by [`bos`](Self::bos) or [`control_id`](Self::control_id) and put between the ids by whoever means
-/// them.
+/// are asked for by [`bos`](Self::bos) or [`control_id`](Self::control_id); the caller puts them between the ids.
 pub struct Tokenizer {
     engine: Engine,
     /// What the file calls itself, or where it lies.
@@ -99,17 +98,17 @@ impl Tokenizer {
     /// Gemma's takes some seconds; [`open_with_cache`](Self::open_with_cache) is faster from the second time on.
     ///
     /// # Errors
-    /// Returns [`TextError`], with the path, if there is no tokenizer, it is damaged, or it is of a kind that is not
-    /// supported.
+    /// Returns an error if there is no tokenizer, if it is damaged, or if it is of a kind that is not supported. The
+    /// error names the path.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TextError> {
         Self::open_with_cache(path, None)
     }
 
-    /// As [`open`](Self::open), and keeps a vocabulary of Gemma's kind in compiled form in `cache`, so that it opens in
-    /// milliseconds the next time. A cache that cannot be written is not an error.
+    /// Opens a tokenizer as [`open`](Self::open) does, and keeps a vocabulary of Gemma's kind in compiled form in
+    /// `cache`, so that it opens in milliseconds the next time. A cache that cannot be written is not an error.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Returns an error if [`open`](Self::open) would.
     pub fn open_with_cache(
         path: impl AsRef<Path>,
         cache: Option<&VocabularyCache>,
@@ -192,8 +191,8 @@ impl Tokenizer {
     /// Reads the tokenizer inside a GGUF file whose metadata are in memory; `name` stands for its path.
     ///
     /// # Errors
-    /// Returns [`TextError`], with the name, if the metadata are damaged or the tokenizer is of a kind that is not
-    /// supported.
+    /// Returns an error if the metadata are damaged or the tokenizer is of a kind that is not supported. The error has
+    /// the name.
     pub fn from_gguf_bytes(bytes: &[u8], name: &str) -> Result<Self, TextError> {
         let path = Path::new(name);
         let metadata = Metadata::read(bytes, bytes.len() as u64, vocabulary::is_needed)
@@ -239,7 +238,7 @@ impl Tokenizer {
     /// Cuts a text into tokens. No control token is added or recognised.
     ///
     /// # Errors
-    /// [`TextError::Encode`] if the pipeline fails, which no supported vocabulary does on a text below 4 GiB.
+    /// Returns an error if the pipeline fails, which does not happen with a supported vocabulary on a text below 4 GiB.
     pub fn encode(&self, text: &str) -> Result<Encoded, TextError> {
         #[cfg(test)]
         crate::work::encodes();
@@ -249,8 +248,8 @@ impl Tokenizer {
         }
     }
 
-    /// The text of `ids`, without control tokens and unknown ids. Bytes that form no character become U+FFFD; see
-    /// [`Utf8Stream`]. A space in front stays.
+    /// Returns the text of `ids`, without control tokens and unknown ids. Bytes that form no character become U+FFFD;
+    /// see [`Utf8Stream`]. A space in front stays.
     pub fn decode(&self, ids: &[u32]) -> String {
         let (mut stream, mut text) = (Utf8Stream::default(), String::new());
         for &id in ids {
@@ -260,8 +259,8 @@ impl Tokenizer {
         text
     }
 
-    /// The bytes that a token stands for; none for control tokens and for ids outside the vocabulary. They need not
-    /// be UTF-8: a byte token is one byte.
+    /// Returns the bytes that a token stands for, `None` for control tokens and for ids outside the vocabulary. They
+    /// need not be UTF-8: a byte token is one byte.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.token_bytes(id),
@@ -269,7 +268,7 @@ impl Tokenizer {
         }
     }
 
-    /// What a token is for.
+    /// Returns what a token is for.
     pub fn token_kind(&self, id: u32) -> TokenKind {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.token_kind(id),
@@ -277,7 +276,7 @@ impl Tokenizer {
         }
     }
 
-    /// The token in front of every text, if the model was trained with one.
+    /// Returns the id of the token in front of every text, if the model was trained with one.
     pub fn bos(&self) -> Option<u32> {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.bos(),
@@ -285,7 +284,7 @@ impl Tokenizer {
         }
     }
 
-    /// The token that ends a text, if the vocabulary has one.
+    /// Returns the id of the token that ends a text, if the vocabulary has one.
     pub fn eos(&self) -> Option<u32> {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.eos(),
@@ -293,7 +292,7 @@ impl Tokenizer {
         }
     }
 
-    /// The control token with this name, such as `<end_of_turn>`.
+    /// Returns the id of the control token with this name, such as `<end_of_turn>`.
     pub fn control_id(&self, name: &str) -> Option<u32> {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.control_id(name),
@@ -301,7 +300,7 @@ impl Tokenizer {
         }
     }
 
-    /// The token that is spelled like this in the vocabulary (a space as `▁` or `Ġ`).
+    /// Returns the id of the token that is spelled like this in the vocabulary (a space as `▁` or `Ġ`).
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.token_to_id(token),
@@ -311,8 +310,8 @@ impl Tokenizer {
         }
     }
 
-    /// One more than the largest id. The model's head may have more rows (padding) or fewer (Gemma 3's tokenizer.json
-    /// lists an image token beyond the text model's vocabulary).
+    /// Returns one more than the largest id. The model's head may have more rows (padding) or fewer (Gemma 3's
+    /// tokenizer.json lists an image token beyond the text model's vocabulary).
     pub fn vocab_size(&self) -> usize {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.vocab_size(),
@@ -320,7 +319,7 @@ impl Tokenizer {
         }
     }
 
-    /// A name for people: the vocabulary's own if it is known, else the file's.
+    /// Returns a name for people: the vocabulary's if it is a known one, else the file's.
     pub fn name(&self) -> &str {
         let known = self.known.get_or_init(|| {
             let fingerprint = self.fingerprint().to_string();
@@ -329,12 +328,13 @@ impl Tokenizer {
         known.unwrap_or(&self.file_name)
     }
 
-    /// Returns what a key that is bound to this tokenizer remembers of it.
+    /// Returns what a key that is bound to this tokenizer remembers of it, for
+    /// [`Key::with_tokenizer`](crate::Key::with_tokenizer).
     pub fn binding(&self) -> TokenizerBinding {
         TokenizerBinding { name: self.name().to_owned(), fingerprint: self.fingerprint().0 }
     }
 
-    /// Which vocabulary it is, whatever file it was read from.
+    /// Returns which vocabulary it is, whatever file it was read from.
     pub fn fingerprint(&self) -> TokenizerFingerprint {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.fingerprint(),

@@ -40,6 +40,9 @@ const MAX_BYTES: u64 = (1 << 24) + 4096;
 
 impl Key {
     /// Reads a key file: the container, or exactly 32 raw bytes (a `synthid-sha256` key with default parameters).
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read, is not a key file, is damaged, or comes from a later version.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let bytes = read_limited(path)?;
@@ -49,12 +52,15 @@ impl Key {
     /// Writes the container with mode 0600, whole or not at all: under another name first, then renamed.
     ///
     /// # Errors
-    /// Returns [`KeyError::Exists`] if there is a file already, unless `overwrite` says that it may go.
+    /// Returns an error if the file cannot be written, or if it exists and `overwrite` is false: [`KeyError::Exists`].
     pub fn write(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<(), KeyError> {
         write_private(path.as_ref(), &self.to_bytes(), overwrite)
     }
 
-    /// Parses the contents of a key file; `path` is for messages.
+    /// Parses the content of a key file; `path` stands for it in error messages.
+    ///
+    /// # Errors
+    /// Returns an error if the bytes are not a key file, are damaged, or come from a later version.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, KeyError> {
         if bytes.len() == 32 && !bytes.starts_with(MAGIC) {
             return Self::new(Scheme::default(), Secret::new(Zeroizing::new(bytes.to_vec())));
@@ -95,7 +101,7 @@ impl Key {
         if fields.is_empty() { Ok(key) } else { Err(corrupted("its body is longer than its fields")) }
     }
 
-    /// Returns the container.
+    /// Returns the container, which holds the secret. It is wiped when it is dropped.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         // Filled without growing, so that no copy of the secret stays behind in freed memory.
         let parameters = self.scheme().to_fields();
@@ -188,6 +194,9 @@ pub(super) fn read_limited(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> 
 }
 
 /// Writes `bytes` whole or not at all, with mode 0600; see [`atomic_file`](crate::atomic_file).
+///
+/// # Errors
+/// Returns an error if the file cannot be written, or if it exists and `overwrite` is false: [`KeyError::Exists`].
 pub fn write_private(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), KeyError> {
     let options = atomic_file::Options::new().private(true).create_new(!overwrite);
     options.write(path, bytes).map_err(|source| match source.kind() {

@@ -31,7 +31,7 @@ impl Key {
     /// Returns the JSON that the scheme's own library reads. It holds the secret: write it where only its owner reads.
     ///
     /// # Errors
-    /// Returns [`KeyError::NoJson`] for `synthid-sha256`, which no other library knows.
+    /// Returns an error if the scheme is `synthid-sha256`, which no other library reads: [`KeyError::NoJson`].
     pub fn export_json(&self) -> Result<Zeroizing<String>, KeyError> {
         let json = self.scheme().to_json(self.secret());
         json.ok_or_else(|| KeyError::NoJson { scheme: self.scheme().name().into() })

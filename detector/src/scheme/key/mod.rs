@@ -31,7 +31,7 @@ impl TokenizerBinding {
     /// Checks that the key `key_id`, which is bound to this tokenizer, is used with it.
     ///
     /// # Errors
-    /// Returns [`KeyError::WrongTokenizer`], which names both, if the fingerprint of `found` is another one.
+    /// Returns an error if the fingerprint of `found` is another one: [`KeyError::WrongTokenizer`], which names both.
     pub fn check(&self, key_id: &str, found: &Self) -> Result<(), KeyError> {
         if self.fingerprint == found.fingerprint {
             return Ok(());
@@ -51,6 +51,9 @@ impl fmt::Display for TokenizerBinding {
 }
 
 /// A watermark key: scheme, secret and, optionally, the tokenizer that it belongs to.
+///
+/// [`Key::read`] reads one from a file, [`Key::generate`] makes a new one, and [`Key::derive`] makes one for a tenant
+/// or an epoch. The secret is wiped from memory when the key is dropped, and `Debug` does not show it.
 pub struct Key {
     scheme: Scheme,
     secret: Secret,
@@ -80,17 +83,20 @@ impl Key {
         Ok(Self { scheme, secret, tokenizer: None })
     }
 
-    /// Makes a fresh `synthid-sha256` key from the system's randomness.
+    /// Makes a fresh `synthid-sha256` key from the system's randomness, with `depth` layers, 1 to 64, and n-grams of
+    /// `ngram_len` tokens, 2 to 64. The usual numbers are [`DEFAULT_DEPTH`](super::DEFAULT_DEPTH) and
+    /// [`DEFAULT_NGRAM_LEN`](super::DEFAULT_NGRAM_LEN).
     ///
     /// # Errors
-    /// Returns an error if the numbers cannot work, or if the system gives no randomness.
+    /// Returns an error if a number is out of range, or if the system gives no randomness.
     pub fn generate(depth: usize, ngram_len: usize) -> Result<Self, KeyError> {
         let depth = u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth })?;
         let ngram_len = u8::try_from(ngram_len).map_err(|_| KeyError::NgramLen { found: ngram_len })?;
         Self::new(synthid::Sha256 { depth, ngram_len }, Secret::generate()?)
     }
 
-    /// Returns the same key, meant for this tokenizer.
+    /// Returns the same key, meant for the tokenizer with this binding, or for any if there is none. With the feature
+    /// `text` a tokenizer's `binding()` gives it.
     pub fn with_tokenizer(mut self, binding: Option<TokenizerBinding>) -> Self {
         self.tokenizer = binding;
         self
@@ -109,7 +115,7 @@ impl Key {
     /// Checks that the key may be used with the tokenizer `found`. A key that is bound to none may be used with any.
     ///
     /// # Errors
-    /// As [`TokenizerBinding::check`].
+    /// Returns an error if the key is bound to another tokenizer.
     pub fn check_tokenizer(&self, found: &TokenizerBinding) -> Result<(), KeyError> {
         self.tokenizer.as_ref().map_or(Ok(()), |binding| binding.check(&self.id(), found))
     }
@@ -134,7 +140,8 @@ impl Key {
     /// Its parameters and tokenizer are this key's.
     ///
     /// # Errors
-    /// Returns [`KeyError::NotDerivable`] if the scheme follows another library, which knows no derivation.
+    /// Returns an error if the scheme follows another library, which does not have derivation:
+    /// [`KeyError::NotDerivable`].
     pub fn derive(&self, label: &str) -> Result<Self, KeyError> {
         let shape = self.scheme.secret_shape();
         if !shape.derivable {
