@@ -175,7 +175,7 @@ impl Drop for Draft {
 }
 
 /// The path at the end of a chain of symbolic links, which need not exist. None where the chain leads to an open file of
-/// a process (`/dev/stdout`, `/dev/fd/3`): whoever holds it open would not see a file put in its place.
+/// a process (`/dev/stdout`, `/dev/fd/3`): a process that holds it open would not see a file put in its place.
 fn follow(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {

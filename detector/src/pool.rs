@@ -139,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Brings results into order. Whoever has the next one emits it, and those that waited for it.
+/// Brings results into order. The thread that has the next one emits it, and those that waited for it.
 struct Output<R, E, F> {
     state: Mutex<State<R, E, F>>,
     moved: Condvar,

@@ -116,9 +116,9 @@ pub struct Calibration {
 pub struct Shared {
     /// From how many documents on an n-gram is listed.
     pub least_documents: u64,
-    /// Distinct n-grams that are.
+    /// Distinct n-grams that are listed.
     pub ngrams: u64,
-    /// Share of all scored positions that they fill.
+    /// Share of all scored positions that they fill, 0 to 1.
     pub scored_share: f64,
     /// Number of passages that they form.
     pub passages_found: u64,

@@ -83,32 +83,47 @@ impl Metadata {
     /// Returns the text of `key`.
     ///
     /// # Errors
-    /// Returns an error if the value is not a string: `Kind`. The same holds for the methods below, each with its type.
+    /// Returns an error if the value is not a string: `Kind`.
     pub fn string(&self, key: &str) -> Result<Option<&str>, GgufError> {
         self.typed(key, "a string", Value::as_str)
     }
 
     /// Returns the boolean of `key`.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not a boolean.
     pub fn bool(&self, key: &str) -> Result<Option<bool>, GgufError> {
         self.typed(key, "a boolean", Value::as_bool)
     }
 
     /// Returns the token id in `key`: an integer from 0 to 2^32 − 1.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not such an integer.
     pub fn id(&self, key: &str) -> Result<Option<u32>, GgufError> {
         self.typed(key, "an unsigned 32-bit integer", |value| u32::try_from(value.as_u64()?).ok())
     }
 
     /// Returns the strings of `key`.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not an array of strings.
     pub fn strings(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
         self.typed(key, "an array of strings", |value| value.as_array()?.as_strings())
     }
 
     /// Returns the floats of `key`.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not an array of floats.
     pub fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, GgufError> {
         self.typed(key, "an array of floats", |value| value.as_array()?.to_floats())
     }
 
     /// Returns the integers of `key`.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not an array of integers.
     pub fn integers(&self, key: &str) -> Result<Option<Vec<i64>>, GgufError> {
         self.typed(key, "an array of integers", |value| value.as_array()?.to_integers())
     }

@@ -88,10 +88,10 @@ impl Chain {
 }
 
 impl Grid {
-    /// Ten chains: three quarters of the weight on edits at rates 0.3 %, 3 %, 12 % and 30 %, one quarter on marked
-    /// passages of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %. For a text
-    /// whose prompt is known: three quarters on a model that is right everywhere, one quarter on one in doubt at
-    /// level 0.03.
+    /// Returns ten chains: three quarters of the weight on edits at rates 0.3 %, 3 %, 12 % and 30 %, one quarter on
+    /// marked passages of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %. For a text
+    /// whose prompt is known: three quarters on a model that is right everywhere, one quarter on one in doubt at level
+    /// 0.03.
     pub fn new(context_len: usize) -> Self {
         let edits = [(0.4, 0.003), (0.2, 0.03), (0.2, 0.12), (0.2, 0.3)];
         let mut chains: Vec<(f64, Chain)> =
@@ -135,8 +135,8 @@ impl Grid {
         &self.doubts
     }
 
-    /// ln E after each token of a text whose ratios under `settings` ≥ 1 sampling settings are known; none for a
-    /// token that does not count.
+    /// Returns ln E after each token of a text whose ratios under `settings` ≥ 1 sampling settings are known; none for
+    /// a token that does not count.
     ///
     /// # Panics
     /// If a token has not one ratio a setting.

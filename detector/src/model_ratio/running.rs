@@ -78,7 +78,7 @@ pub struct MonteCarlo {
 }
 
 impl RunningRatio {
-    /// For a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]; or, where `prompt` is
+    /// Starts a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]; or, where `prompt` is
     /// empty because it is not known, with [`Grid::without_prompt`] and half of the level for the text-only p-value.
     pub fn new(prf: &Prf, prompt: &[u32], settings: usize) -> Self {
         let context_len = prf.scheme().context_len();
@@ -90,7 +90,7 @@ impl RunningRatio {
         }
     }
 
-    /// As [`new`](Self::new), with other chains. The choice must not depend on the key.
+    /// Starts as [`new`](Self::new) does, with other chains. The choice must not depend on the key.
     pub fn with_grid(prf: &Prf, prompt: &[u32], settings: usize, grid: Grid) -> Self {
         let settings = settings.max(1);
         Self {
@@ -237,7 +237,7 @@ impl Evidence {
         self.tokens.iter().flatten().count()
     }
 
-    /// min(1, 1 / (share · sup E)), or if it is less the text-only p-value divided by its share (Bonferroni).
+    /// Returns min(1, 1 / (share · sup E)), or if it is less the text-only p-value divided by its share (Bonferroni).
     pub fn p_value(&self) -> PValue {
         let ratio = -self.ln_sup - self.share.ln();
         let text = self.text_only.map_or(0.0, |p| p.log10 * LN_10 - (1.0 - self.share).ln());
@@ -277,8 +277,8 @@ impl Evidence {
         Some(found as f64 / texts.len().max(1) as f64)
     }
 
-    /// `too_short` where a marked text with the same distributions would be found with probability below [`POWER`],
-    /// or where no key whatever could have brought 1/E to `fpr`: the mark's absence then says nothing.
+    /// Returns the verdict: `too_short` where a marked text with the same distributions would be found with probability
+    /// below [`POWER`], or where no key whatever could have brought 1/E to `fpr`: the mark's absence then says nothing.
     pub fn verdict(&self, fpr: f64) -> Verdict {
         if self.deciding().reaches(fpr) {
             Verdict::Watermarked

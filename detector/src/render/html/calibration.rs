@@ -10,7 +10,7 @@ const WIDTH: f64 = 800.0;
 /// Shared passages that the page lists.
 const SHOWN: usize = 25;
 
-/// The page of a calibration.
+/// Returns the page of a calibration.
 pub fn calibration(report: &CalibrationReport) -> String {
     let mut body = String::new();
     answer(&mut body, report);

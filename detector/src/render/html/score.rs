@@ -21,7 +21,7 @@ pub enum Scored {
     Failed(Row<Failure>),
 }
 
-/// One page for all texts of a call.
+/// Returns one page for all texts of a call.
 pub fn score(texts: &[Scored]) -> String {
     let mut body = String::new();
     if texts.len() > 1 {
@@ -70,12 +70,12 @@ fn contents(body: &mut String, texts: &[Scored]) {
     body.push_str("</table></div>\n");
 }
 
-/// The p-value of a report that has one.
+/// Returns the p-value of a report that has one.
 pub fn shown_p(report: &Report) -> String {
     report.log10_p.map_or_else(String::new, |log10| PValue { log10, kind: report.p_kind }.to_string())
 }
 
-/// The verdict in one plain sentence.
+/// Returns the verdict in one plain sentence.
 pub fn sentence(report: &Report) -> String {
     let key = match report.keys_tried {
         Some(keys) if keys > 1 => format!("key {} (the best of {keys})", report.key_id),
@@ -134,7 +134,7 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
     coloured(body, bytes, explanation);
 }
 
-/// The text, or the token ids where there is none, in the colours of the legend.
+/// Writes the text, or the token ids where there is none, in the colours of the legend.
 pub fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     body.push_str("<div class=\"text\">");
     match bytes {
@@ -144,7 +144,7 @@ pub fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanati
     body.push_str("</div>\n");
 }
 
-/// What the colours mean.
+/// Writes what the colours mean.
 pub fn legend(body: &mut String, explanation: &Explanation) {
     body.push_str("<p class=\"legend\">With its neighbours, a word is ");
     for (i, (name, _)) in LEVELS.iter().enumerate() {
@@ -219,7 +219,7 @@ fn ids(body: &mut String, explanation: &Explanation) {
     runs.end();
 }
 
-/// What a verdict means, and what it does not.
+/// Writes what a verdict means, and what it does not.
 pub fn meaning(body: &mut String) {
     body.push_str(
         "<section>\n<h2>What this means, and what it does not</h2>\n\

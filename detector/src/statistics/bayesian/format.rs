@@ -109,7 +109,8 @@ impl BayesianModel {
         write(&dir.join(WEIGHTS), &file)
     }
 
-    /// SHA-256, in hexadecimal, of all that the null law depends on: m, beta, and the part of delta that is used.
+    /// Returns SHA-256, in hexadecimal, of all that the null law depends on: m, beta, and the part of delta that is
+    /// used.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"wmdetect bayesian 1\0");

@@ -134,12 +134,12 @@ impl BayesianModel {
         ratio
     }
 
-    /// P(g | marked) / P(g | unmarked) of one token. Its mean over the 2^m patterns g is 1.
+    /// Returns P(g | marked) / P(g | unmarked) of one token. Its mean over the 2^m patterns g is 1.
     pub fn ratio(&self, g: GBits) -> f64 {
         self.ratio_of_first(self.depth, g)
     }
 
-    /// P(marked | text), from the g-values of the scored tokens; the prior if there are none.
+    /// Returns P(marked | text), 0 to 1, from the g-values of the scored tokens; the prior if there are none.
     ///
     /// Equals `transformers`' `BayesianDetectorModel` to about the rounding of its f32 sums.
     pub fn posterior(&self, scored: impl IntoIterator<Item = GBits>) -> f64 {

@@ -114,8 +114,8 @@ impl EntropyClasses {
         Ok(Self { weights, psi, start, factors })
     }
 
-    /// From shares and ψ as real numbers; both are rounded, ψ is clamped to [0, 1], and a class whose share rounds
-    /// to nothing is left out.
+    /// Makes classes from shares and ψ as real numbers; both are rounded, ψ is clamped to [0, 1], and a class whose
+    /// share rounds to nothing is left out.
     ///
     /// # Errors
     /// Returns an error if the numbers of classes or layers do not fit.
@@ -177,7 +177,8 @@ impl EntropyClasses {
         sum
     }
 
-    /// π_k Π_l (1 + s_l ψ_kl / 2), one entry a class: in proportion to the probabilities of the classes given g.
+    /// Returns π_k Π_l (1 + s_l ψ_kl / 2), one entry a class: in proportion to the probabilities of the classes given
+    /// g.
     pub fn joint(&self, g: GBits) -> [f64; MAX_CLASSES] {
         let (mut low, high) = self.parts(g);
         low.iter_mut().zip(high).for_each(|(low, high)| *low *= high);

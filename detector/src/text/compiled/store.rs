@@ -84,7 +84,7 @@ impl Store {
         Some(Self { words: Words::Mapped(map), sections })
     }
 
-    /// All of it, as it lies in a file.
+    /// All of it, byte for byte what a file has.
     pub(super) fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(self.words.get())
     }

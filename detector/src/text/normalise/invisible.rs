@@ -145,7 +145,7 @@ impl Next<'_> {
         look(self.text, &mut self.visible, pos, |_| true)
     }
 
-    /// The next of them that is no combining mark.
+    /// The next of them that is not a combining mark.
     fn base(&mut self, pos: usize) -> Option<char> {
         look(self.text, &mut self.base, pos, |c| !is_combining_mark(c))
     }

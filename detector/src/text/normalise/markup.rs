@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Changes;
 use super::map::Pass;
 
-/// Elements whose content is no text.
+/// Elements whose content is not text.
 const SILENT: [&str; 5] = ["script", "style", "head", "template", "noscript"];
 /// Elements between paragraphs.
 const BLOCK: [&str; 26] = [

@@ -84,7 +84,7 @@ pub struct Normalised<'a> {
 }
 
 impl Normaliser {
-    /// No step at all but the decoding of bytes.
+    /// Returns a normaliser without any step but the decoding of bytes.
     pub fn none() -> Self {
         Self { form: Form::None, ..Self::default() }
     }
@@ -94,7 +94,7 @@ impl Normaliser {
         self.steps(Normalised { text: Cow::Borrowed(text), map: Map::default(), changes: Changes::default() })
     }
 
-    /// Normalises the content of a file: a byte order mark in front is no part of the text, and each maximal piece of
+    /// Normalises the content of a file: a byte order mark in front is dropped, and each maximal piece of
     /// bytes that is not UTF-8 becomes U+FFFD (as Unicode recommends, and `String::from_utf8_lossy` does).
     pub fn apply_bytes(self, bytes: &[u8]) -> Normalised<'_> {
         self.steps(decode(bytes))
@@ -104,7 +104,7 @@ impl Normaliser {
     /// [`Normalised::original_range`].
     ///
     /// # Errors
-    /// The tokenizer's.
+    /// Returns an error if the tokenizer does.
     pub fn encode(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<(Encoded, Changes), TextError> {
         let text = self.apply_bytes(bytes);
         let mut encoded = tokenizer.encode(text.text())?;
@@ -180,19 +180,19 @@ fn decode(bytes: &[u8]) -> Normalised<'_> {
 }
 
 impl Normalised<'_> {
-    /// The text to cut into tokens.
+    /// Returns the text to cut into tokens.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What was changed.
+    /// Returns what was changed.
     pub fn changes(&self) -> Changes {
         self.changes
     }
 
-    /// The bytes of the original that a byte range of [`text`](Self::text) stands for: from the first byte of what
-    /// its first character came from to the last byte of what its last character came from. What was removed inside
-    /// the range is covered, what was removed at its ends is not. A range that cuts through something that was
+    /// Returns the bytes of the original that a byte range of [`text`](Self::text) stands for: from the first byte of
+    /// what its first character came from to the last byte of what its last character came from. What was removed
+    /// inside the range is covered, what was removed at its ends is not. A range that cuts through something that was
     /// replaced as a whole covers all of it. Positions beyond the end are taken as the end.
     pub fn original_range(&self, range: Range<usize>) -> Range<usize> {
         let len = self.text.len();

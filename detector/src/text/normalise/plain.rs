@@ -1,6 +1,6 @@
 //! Text that no step of the default form changes: most texts, found out faster than a character at a time.
 
-/// Code points that can be seen (or are white space), are no combining marks, have class 0 and are in NFC whatever
+/// Code points that can be seen (or are white space), are not combining marks, have class 0 and are in NFC whatever
 /// stands before and after them. Not all of these, but blocks without exceptions that cover common writing.
 const PLAIN: [(u32, u32); 17] = [
     (0xA0, 0xAC),
