@@ -77,7 +77,7 @@ impl Tree {
             match item {
                 Item::Mod(item) if !is_test(&item.attrs) => {
                     let name = item.ident.to_string();
-                    let inner = [&path[..], &[name.clone()]].concat();
+                    let inner = [&path[..], std::slice::from_ref(&name)].concat();
                     let folder = folder.join(&name);
                     if let Some((_, items)) = &item.content {
                         self.module(file, inner, &folder, items, false)?;
