@@ -10,13 +10,15 @@
 use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wmdetect::scheme::{Key, Watermark};
 use wmdetect::text::Tokenizer;
+use wmgen::engine::{Request, Sequence};
 use wmgen::logits::Logits;
 use wmgen::model::{Gemma, LoadOptions};
-use wmgen::sample::{Draw, Mark, Sampler, Sampling};
+use wmgen::sample::{Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
 
 /// Tokens of a prompt, `<bos>` included.
@@ -69,30 +71,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let labels: Vec<String> =
             prompts.iter().map(|prompt| format!("{} T={temperature}", prompt.id)).collect();
-        let mut marks = Vec::new();
-        for (label, prompt) in labels.iter().zip(&ids) {
-            marks.push(Mark::start(Some(&Watermark::new(master.derive(label)?.prf())), prompt));
-        }
+        // One seed for all texts, and a stream of it for each.
         let first = (done + batch * BATCH) as u64;
-        let mut draws: Vec<Draw> =
-            (first..).take(ids.len()).map(|sequence| Draw::new(sampling.seed, sequence)).collect();
-        let mut texts: Vec<Vec<u32>> = vec![Vec::new(); ids.len()];
+        let mut sequences = Vec::new();
+        for (number, (label, prompt)) in (first..).zip(labels.iter().zip(&ids)) {
+            let request = Request {
+                max_tokens: tokens,
+                sampling,
+                watermark: Some(Watermark::new(master.derive(label)?.prf())),
+                banned_ids: stops.clone(),
+                ..Request::new(prompt.clone())
+            };
+            sequences.push(Sequence::new(Arc::new(request), number));
+        }
         let mut sampler = Sampler::default();
         let mut cache = model.new_cache(ids.len());
         let mut logits = model.forward(&ids, &mut cache)?;
         for step in 0..tokens {
-            for (row, mut logits) in logits.to_vec2::<f32>()?.into_iter().enumerate() {
-                for &stop in &stops {
-                    logits[stop as usize] = f32::NEG_INFINITY;
-                }
-                let candidates = sampler.distribution(&sampling, Logits::capped(&logits), &[])?;
-                marks[row].apply(candidates);
-                let id = draws[row].token(candidates);
-                marks[row].push(id);
-                texts[row].push(id);
+            for (sequence, logits) in sequences.iter_mut().zip(logits.to_vec2::<f32>()?) {
+                sequence.next(&mut sampler, Logits::capped(&logits))?;
             }
             if step + 1 < tokens {
-                let last: Vec<&[u32]> = texts.iter().map(|text| &text[step..]).collect();
+                let last: Vec<&[u32]> = sequences.iter().map(|sequence| &sequence.tokens()[step..]).collect();
                 logits = model.forward(&last, &mut cache)?;
             }
         }
@@ -102,8 +102,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 key_label: &labels[row],
                 temperature,
                 prompt_tokens: &ids[row],
-                tokens: &texts[row],
-                text: tokenizer.decode(&texts[row]),
+                tokens: sequences[row].tokens(),
+                text: tokenizer.decode(sequences[row].tokens()),
             };
             writeln!(out, "{}", serde_json::to_string(&row)?)?;
         }
