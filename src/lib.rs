@@ -4,7 +4,7 @@
 //! draw, [`engine`] does both for many requests at a time, and [`respond`] puts text around it: prompts in, pieces of
 //! text and receipts out. [`text`] turns text into ids and ids into text. [`verify`] reads a text again to find the mark
 //! with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the detector
-//! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, and [`bench`] measures how
+//! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, and [`mod@bench`] measures how
 //! fast a model runs.
 //!
 //! Features, of which a library needs none: `cli` (default) is the program `wmgen`; `default-model` brings the model that

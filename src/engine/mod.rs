@@ -1,10 +1,10 @@
 //! Answers requests: prompt ids in, events of tokens out. Knows neither text nor a model's inside.
 //!
 //! An [`Engine`] answers many requests at a time. Each [`step`](Engine::step)
-//! 1. lets the requests begin that there is room for ([`admission`]),
-//! 2. gives each response that has begun its next token, all in one pass over the model's weights ([`rows`]),
-//! 3. reads one slice of the prompts that have not been read ([`slices`]), or takes it over from an earlier prompt that
-//!    begins alike ([`prefix_cache`]).
+//! 1. lets the requests begin that there is room for (`admission`),
+//! 2. gives each response that has begun its next token, all in one pass over the model's weights (`rows`),
+//! 3. reads one slice of the prompts that have not been read (`slices`), or takes it over from an earlier prompt that
+//!    begins alike (`prefix_cache`).
 //!
 //! So requests come and go at any step, and none waits for another's prompt longer than a slice of it takes. A response
 //! depends on its request alone: not on what runs beside it, nor on what was read before it. If it fails, it ends alone.

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Numbers that share a scale.
 pub(super) const BLOCK: usize = 32;
 
-/// QuantisedRows of activations, and the same as signed bytes with a scale for each [`BLOCK`] of them.
+/// Rows of activations, and the same as signed bytes with a scale for each `BLOCK` of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QuantisedRows {
     count: usize,
