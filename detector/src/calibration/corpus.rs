@@ -86,7 +86,7 @@ impl Corpus {
         self.documents.len()
     }
 
-    /// Returns whether there is no document.
+    /// Returns whether the corpus is empty.
     pub fn is_empty(&self) -> bool {
         self.documents.is_empty()
     }
