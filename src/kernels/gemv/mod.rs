@@ -90,6 +90,7 @@ macro_rules! kernel {
         ) -> usize {
             const SHAPE: Shape = Shape::of($format).expect("a format with panels");
             const BYTES: usize = SHAPE.bytes();
+            align_frame();
             let groups = xs.cols() / SHAPE.inputs;
             assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && first + M <= xs.rows());
             let $rows = Pointers::<M>::new(xs, first);
@@ -194,6 +195,7 @@ macro_rules! kernels {
     ($features:literal) => {
         use super::{BLOCK, LANES, Panels, Pointers, QuantisedRows, ROWS, Range};
         use crate::kernels::panels::{Shape, VECTOR};
+        use crate::kernels::simd::align_frame;
         use crate::kernels::{Format, prefetch};
 
         /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
