@@ -111,6 +111,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod atomic_file;
+pub mod cache;
 pub mod calibration;
 mod changes;
 pub mod detect;
@@ -138,6 +139,7 @@ mod warning;
 #[cfg(test)]
 mod work;
 
+pub use cache::Cache;
 pub use detect::{DetectError, Detector, Input, Keyring};
 pub use report::Report;
 pub use scheme::Key;

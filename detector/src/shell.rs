@@ -10,9 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::cache::Cache;
 use crate::detect::DetectError;
 use crate::scheme::KeyError;
-use crate::text::{TextError, Tokenizer, VocabularyCache};
+use crate::text::{TextError, Tokenizer};
 
 /// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
 /// standard output that left is not an error.
@@ -107,7 +108,7 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// # Errors
 /// As [`Tokenizer::open`].
 pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
-    Tokenizer::open_with_cache(path, VocabularyCache::of_user().as_ref())
+    Tokenizer::open_with_cache(path, Cache::of_user().as_ref())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use wmdetect::ignore::IgnoreList;
 use wmdetect::scheme::key::permission_warning;
 use wmdetect::shell::{self, say};
 use wmdetect::statistics::{Bayesian, Decider, Profile};
-use wmdetect::{Detector, Key, Keyring, Tokenizer};
+use wmdetect::{Cache, Detector, Key, Keyring, Tokenizer};
 
 use super::args::{DetectorArgs, InputArgs, KeyArgs, KeysArgs, MethodArgs, TokenizerArgs};
 
@@ -116,7 +116,7 @@ impl MethodArgs {
     pub(super) fn decider(&self) -> Result<Decider> {
         Ok(match (&self.profile, &self.bayesian) {
             (Some(profile), _) => open_profile(profile)?.into(),
-            (None, Some(dir)) => Bayesian::open(dir, |text| say(&format!("note: {text}")))?.into(),
+            (None, Some(dir)) => Bayesian::open_with_cache(dir, Cache::of_user().as_ref(), note)?.into(),
             (None, None) => self.detector.into(),
         })
     }
@@ -126,8 +126,12 @@ impl MethodArgs {
 pub(super) fn open_profile(name: &str) -> Result<Profile> {
     match Profile::named(name) {
         Some(profile) => Ok(profile.clone()),
-        None => Ok(Profile::read(name)?),
+        None => Ok(Profile::read_with_cache(name, Cache::of_user().as_ref(), note)?),
     }
+}
+
+fn note(text: &str) {
+    say(&format!("note: {text}"));
 }
 
 /// The path that was given, else the one in `variable`, else `default` if there is such a file.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use wmdetect::atomic_file;
+use wmdetect::{Cache, atomic_file};
 use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::statistics::llr::Source;
 use wmdetect::statistics::llr::fit::{choose, evidence, fit};
@@ -75,6 +75,9 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
     let reference = reference.as_ref().map(|profile| (profile.name(), profile.classes()));
     let profile = Profile::new(&args.name, source, mixture, reference);
     write(&args.output, &profile.to_json(), args.force)?;
+    if let Some(cache) = Cache::of_user() {
+        profile.remember(&cache);
+    }
     let llr = Llr::new(profile.clone());
 
     let report = TrainReport {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use wmdetect::Cache;
 use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::statistics::bayesian::{FitOptions, Provenance, fit};
 use wmdetect::statistics::{Bayesian, Statistic as _};
@@ -62,6 +63,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     say(&format!("fitted; counting all patterns of {depth} layers for exact p-values"));
     let detector = Bayesian::new(model.with_provenance(provenance));
     detector.write(&args.output)?;
+    if let Some(cache) = Cache::of_user() {
+        detector.remember(&cache);
+    }
 
     let report = TrainBayesianReport {
         schema_version: SCHEMA_VERSION,

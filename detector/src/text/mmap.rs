@@ -15,9 +15,10 @@ impl Mapped {
     /// The system's.
     pub(super) fn new(file: &File) -> io::Result<Self> {
         // SAFETY: the map is read-only and private to this process. It is sound as long as the file does not change
-        // under it. The only files mapped are those of the vocabulary cache: they are written under another name and
-        // renamed when complete, never opened for writing again, and lie in a directory that only its owner can
-        // write to. A process of the same user that overwrites one in place could do anything else to us as well.
+        // under it. The only files mapped are those of the cache: they are written under another name and renamed when
+        // complete and never opened for writing again. `Cache::open` has seen that the file and its directory belong
+        // to this user or to root and that nobody else can write to them. A process of the same user that overwrites
+        // one in place could do anything else to us as well.
         let map = unsafe { memmap2::Mmap::map(file) }?;
         Ok(Self(map))
     }

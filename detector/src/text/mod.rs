@@ -33,20 +33,22 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-pub use compiled::cache::VocabularyCache;
 pub use default_tokenizer::DEFAULT_MODEL;
 pub use error::TextError;
 pub use pieces::{TokenKind, TokenizerFingerprint};
 pub use utf8::Utf8Stream;
 
-use compiled::cache::WORTH_IT;
-use compiled::{Compiled, Key};
+use compiled::Compiled;
 use pieces::Pieces;
 use vocabulary::{Parts, Problem};
 
+use crate::cache::{Cache, Key};
 use crate::gguf::names::GENERAL_NAME;
 use crate::gguf::{GgufError, Metadata};
 use crate::scheme::TokenizerBinding;
+
+/// Tokenizers in smaller files are compiled sooner than the cache is looked at.
+const WORTH_IT: u64 = 64 << 10;
 
 /// Names of vocabularies that are known whatever file they come from.
 const KNOWN: [(&str, &str); 3] = [
@@ -111,13 +113,13 @@ impl Tokenizer {
     /// Returns an error if [`open`](Self::open) would.
     pub fn open_with_cache(
         path: impl AsRef<Path>,
-        cache: Option<&VocabularyCache>,
+        cache: Option<&Cache>,
     ) -> Result<Self, TextError> {
         // The tables are little-endian.
         Self::open_in(path.as_ref(), cache.filter(|_| cfg!(target_endian = "little")))
     }
 
-    fn open_in(path: &Path, cache: Option<&VocabularyCache>) -> Result<Self, TextError> {
+    fn open_in(path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
         let read = |source| TextError::Read { path: path.to_owned(), source };
         if path.is_dir() {
             let file = path.join("tokenizer.json");
@@ -144,7 +146,7 @@ impl Tokenizer {
         if let Some(cache) = cache {
             let mut hashing = Hashing::new(start.as_slice().chain(&mut file));
             io::copy(&mut hashing, &mut io::sink()).map_err(read)?;
-            if let Some(compiled) = cache.load(&hashing.key()) {
+            if let Some(compiled) = Compiled::load(cache, &hashing.key()) {
                 return Ok(Self::with(Engine::Compiled(Box::new(compiled)), place_name(path)));
             }
             file.rewind().map_err(read)?;
@@ -155,7 +157,7 @@ impl Tokenizer {
     }
 
     /// The tokenizer that the content of a tokenizer.json describes; `path` is where it lies, for names and errors.
-    fn from_json(json: &[u8], path: &Path, cache: Option<&VocabularyCache>) -> Result<Self, TextError> {
+    fn from_json(json: &[u8], path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
         let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| TextError::Json {
             path: path.to_owned(),
             message: json::short(&error.to_string()),
@@ -169,7 +171,7 @@ impl Tokenizer {
         start: Vec<u8>,
         len: u64,
         path: &Path,
-        cache: Option<&VocabularyCache>,
+        cache: Option<&Cache>,
     ) -> Result<Self, TextError> {
         let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
         let mut file = BufReader::with_capacity(1 << 16, file);
@@ -177,7 +179,7 @@ impl Tokenizer {
         if let Some(cache) = cache {
             // All of the metadata goes through the hash; only the name is kept.
             let metadata = Metadata::read(&mut input, len, |key| key == GENERAL_NAME).map_err(gguf)?;
-            if let Some(compiled) = cache.load(&input.key()) {
+            if let Some(compiled) = Compiled::load(cache, &input.key()) {
                 let file_name = name_in(&metadata, path).map_err(gguf)?;
                 return Ok(Self::with(Engine::Compiled(Box::new(compiled)), file_name));
             }
@@ -203,7 +205,7 @@ impl Tokenizer {
     fn from_metadata(
         metadata: &Metadata,
         path: &Path,
-        source: Option<(&VocabularyCache, Key)>,
+        source: Option<(&Cache, Key)>,
     ) -> Result<Self, TextError> {
         let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
         let parts = vocabulary::build(metadata).map_err(|problem| match problem {
@@ -215,13 +217,13 @@ impl Tokenizer {
     }
 
     /// Compiles the tokenizer if that can be done, for the cache too if there is one and a hash of the source.
-    fn new(mut parts: Parts, file_name: String, source: Option<(&VocabularyCache, Key)>) -> Self {
+    fn new(mut parts: Parts, file_name: String, source: Option<(&Cache, Key)>) -> Self {
         // "Encode" them as the text that they are, that is, do not look for them.
         parts.inner.set_encode_special_tokens(true);
         let key = source.map_or_else(Key::default, |source| source.1);
         let engine = if let Some(compiled) = compiled::compile(&parts, &key) {
             if let Some((cache, key)) = source {
-                cache.save(&key, &compiled);
+                compiled.save(cache, &key);
             }
             Engine::Compiled(Box::new(compiled))
         } else {

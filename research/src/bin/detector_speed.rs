@@ -21,7 +21,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use wmdetect::scheme::Key;
-use wmdetect::text::VocabularyCache;
+use wmdetect::Cache;
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::{Detector, Input, Keyring, Tokenizer};
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     };
     let text = String::from_utf8_lossy(&std::fs::read(text).expect("a readable text")).into_owned();
     assert!(text.len() >= 2 * ROUND_BYTES, "expected 2 MiB of text or more, found {} bytes", text.len());
-    let cache = VocabularyCache::of_user();
+    let cache = Cache::of_user();
     let seconds = time(|| Tokenizer::open_with_cache(tokenizer, cache.as_ref()).expect("a tokenizer"));
     println!("{{\"what\": \"open the tokenizer\", \"seconds\": {seconds:.4}}}");
     let detector =

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use safetensors::tensor::{Dtype, SafeTensorError};
 
+use crate::statistics::llr::LawError;
+
 use super::limits::{BETA, DELTA, MAX_DEPTH, MAX_FILE, PRIOR};
 
 /// Why a detector could not be read, written or used.
@@ -81,5 +83,16 @@ pub enum BayesianError {
     Depth {
         /// As found.
         found: usize,
+    },
+    /// The law in `null.json` is not the one of the weights.
+    #[error(
+        "{path}: its law is not that of the weights beside it, so its p-values would be wrong: {source}; remove the \
+         file, and it is made anew"
+    )]
+    Law {
+        /// The file.
+        path: PathBuf,
+        /// Where they differ.
+        source: LawError,
     },
 }

@@ -11,8 +11,8 @@
 use super::model::{BayesianModel, factor};
 use super::sigmoid::sigmoid;
 use crate::pool;
-use crate::statistics::llr::enumerate::Laws;
 use crate::statistics::llr::lattice::{CELL_SHIFT, lattice_of_cell};
+use crate::statistics::llr::laws::Laws;
 
 /// Layers whose patterns are counted. The p-value of a detector with more comes from its first 30: their ratio alone
 /// has mean 1 as well, since a layer's factor depends on earlier layers only.

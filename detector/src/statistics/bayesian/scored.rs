@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::error::BayesianError;
 use super::format::{read, write};
 use super::model::BayesianModel;
 use super::null::{EXACT_LAYERS, enumerate};
+use crate::cache::Cache;
 use crate::pool::available_threads;
 use crate::scheme::GBits;
-use crate::statistics::llr::enumerate::Laws;
 use crate::statistics::llr::lattice::{POINTS_A_NAT, STEP, lattice};
+use crate::statistics::llr::laws::{self, Laws};
 use crate::statistics::method::Method;
 use crate::statistics::null::TableNull;
 use crate::statistics::power::Test;
@@ -90,30 +92,55 @@ impl Bayesian {
             let (dir, config, weights, null) = BUILTIN;
             let model = BayesianModel::parse(Path::new(dir), config, weights)
                 .expect("a test reads the detector of this crate");
-            let tables = parse_tables(null, &model);
+            let tables = File::parse(null, &model).and_then(|file| Tables::new(file.into_laws()));
             Self { model, tables: tables.map_or_else(OnceLock::new, OnceLock::from) }
         })
     }
 
-    /// Reads a detector's directory. Where its `null.json` is missing or belongs to other weights, the null law is
-    /// counted and, if the directory can be written, kept there; `tell` gets a sentence about that.
+    /// Reads a detector's directory, and counts its null law: some seconds at 30 layers. Where `null.json` is missing or
+    /// belongs to other weights, the law is kept there if the directory can be written. `tell` gets a sentence about
+    /// that. [`open_with_cache`](Self::open_with_cache) counts a law once.
     ///
     /// # Errors
-    /// Returns an error if a file of the weights cannot be read or is not what it should be.
-    pub fn open(dir: impl AsRef<Path>, mut tell: impl FnMut(&str)) -> Result<Self, BayesianError> {
+    /// Returns an error if a file of the weights cannot be read or is not what it should be, or if `null.json` is for
+    /// these weights and its law is not theirs.
+    pub fn open(dir: impl AsRef<Path>, tell: impl FnMut(&str)) -> Result<Self, BayesianError> {
+        Self::open_with_cache(dir, None, tell)
+    }
+
+    /// Reads a directory as [`open`](Self::open) does. A law that `cache` remembers as right is not counted.
+    ///
+    /// # Errors
+    /// Returns an error if [`open`](Self::open) would.
+    pub fn open_with_cache(
+        dir: impl AsRef<Path>,
+        cache: Option<&Cache>,
+        mut tell: impl FnMut(&str),
+    ) -> Result<Self, BayesianError> {
         let dir = dir.as_ref();
         let path = dir.join(NULL);
         let detector = Self::new(BayesianModel::open(dir)?);
-        if let Some(tables) = read(&path).ok().and_then(|json| parse_tables(&json, &detector.model)) {
+        let layers = exact_layers(&detector.model);
+        let file = read(&path).ok().and_then(|json| File::parse(&json, &detector.model));
+        if let Some(file) = file {
+            let digest = file.sha256();
+            let laws = file.into_laws();
+            let count = || {
+                tell(&format!("counting 2^{layers} patterns to check {}, once", path.display()));
+                detector.count()
+            };
+            laws.check(&digest, cache, count)
+                .map_err(|source| BayesianError::Law { path: path.clone(), source })?;
+            let tables = Tables::new(laws).expect("laws that were counted");
             return Ok(Self { tables: tables.into(), ..detector });
         }
-        let layers = exact_layers(&detector.model);
         tell(&format!(
             "counting 2^{layers} patterns for exact p-values, once; they are kept in {}",
             path.display()
         ));
-        if let Err(error) = detector.write_null(dir) {
-            tell(&format!("{error}; the patterns will be counted again next time"));
+        match detector.write_null(dir) {
+            Ok(()) => laws::remember(&detector.file().sha256(), cache),
+            Err(error) => tell(&format!("{error}; the patterns will be counted again next time")),
         }
         Ok(detector)
     }
@@ -126,9 +153,12 @@ impl Bayesian {
 
     fn tables(&self) -> &Tables {
         self.tables.get_or_init(|| {
-            Tables::new(enumerate(&self.model, exact_layers(&self.model), available_threads()))
-                .expect("counts of at least one pattern and their probabilities")
+            Tables::new(self.count()).expect("counts of at least one pattern and their probabilities")
         })
+    }
+
+    fn count(&self) -> Laws {
+        enumerate(&self.model, exact_layers(&self.model), available_threads())
     }
 
     /// Writes weights, configuration and null law into a directory.
@@ -141,18 +171,29 @@ impl Bayesian {
     }
 
     fn write_null(&self, dir: &Path) -> Result<(), BayesianError> {
-        let file = File {
+        let mut json = serde_json::to_vec(&self.file()).expect("integers and strings have a JSON form");
+        json.push(b'\n');
+        write(&dir.join(NULL), &json)
+    }
+
+    /// Lets `cache` remember that the law is right, so that the directory that [`write`](Self::write) makes is read
+    /// without a count.
+    pub fn remember(&self, cache: &Cache) {
+        laws::remember(&self.file().sha256(), Some(cache));
+    }
+
+    /// The content of null.json.
+    fn file(&self) -> File {
+        let laws = &self.tables().laws;
+        File {
             format: FORMAT.into(),
             version: VERSION,
             weights_sha256: self.model.fingerprint(),
             points_a_nat: POINTS_A_NAT,
-            first: self.tables().laws.first,
-            null: self.tables().laws.null.clone(),
-            marked: self.tables().laws.marked.iter().map(|p| (p * MARKED_UNITS).round() as u64).collect(),
-        };
-        let mut json = serde_json::to_vec(&file).expect("integers and strings have a JSON form");
-        json.push(b'\n');
-        write(&dir.join(NULL), &json)
+            first: laws.first,
+            null: laws.null.clone(),
+            marked: laws.marked.iter().map(|p| (p * MARKED_UNITS).round() as u64).collect(),
+        }
     }
 
     /// Returns the weights.
@@ -239,31 +280,33 @@ fn exact_layers(model: &BayesianModel) -> usize {
     model.depth().min(EXACT_LAYERS)
 }
 
-/// The laws in a file, if it is whole and belongs to these weights.
-fn parse_tables(json: &[u8], model: &BayesianModel) -> Option<Tables> {
-    let file: File = serde_json::from_slice(json).ok()?;
-    let layers = exact_layers(model);
-    let total = file.null.iter().try_fold(0_u64, |sum, &n| sum.checked_add(n))?;
-    // The mean of e^{hS} is at most 1, less what rounding down by a cell and a lattice point takes away.
-    let mean = file.null.iter().enumerate().fold(0.0, |sum, (i, &n)| {
-        sum + n as f64 / total as f64 * (f64::from(file.first + i as i32) * STEP).exp()
-    });
-    let whole = file.format == FORMAT
-        && file.version == VERSION
-        && file.weights_sha256 == model.fingerprint()
-        && file.points_a_nat == POINTS_A_NAT
-        && file.marked.len() == file.null.len()
-        && total == 1 << layers
-        && mean <= 1.0 + 1e-9
-        && mean > (-STEP).exp() * (1.0 - 1.0 / 256.0);
-    if !whole {
-        return None;
+impl File {
+    /// Parses null.json; none if it is not one, or one of other weights.
+    fn parse(json: &[u8], model: &BayesianModel) -> Option<Self> {
+        let file: Self = serde_json::from_slice(json).ok()?;
+        let is_ours = file.format == FORMAT
+            && file.version == VERSION
+            && file.weights_sha256 == model.fingerprint()
+            && file.points_a_nat == POINTS_A_NAT;
+        is_ours.then_some(file)
     }
-    Tables::new(Laws {
-        first: file.first,
-        null: file.null,
-        marked: file.marked.iter().map(|&part| part as f64 / MARKED_UNITS).collect(),
-    })
+
+    fn into_laws(self) -> Laws {
+        let marked = self.marked.iter().map(|&part| part as f64 / MARKED_UNITS).collect();
+        Laws { first: self.first, null: self.null, marked }
+    }
+
+    /// SHA-256 over the weights and their laws.
+    fn sha256(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(&self.weights_sha256);
+        hash.update(self.first.to_le_bytes());
+        for list in [&self.null, &self.marked] {
+            hash.update((list.len() as u64).to_le_bytes());
+            list.iter().for_each(|number| hash.update(number.to_le_bytes()));
+        }
+        hash.finalize().into()
+    }
 }
 
 #[cfg(test)]
@@ -290,21 +333,58 @@ mod tests {
         let first = open(&mut told);
         assert!(told.len() == 1 && told[0].contains("2^11 patterns"), "{told:?}");
         let again = open(&mut told);
-        assert_eq!(told.len(), 1);
+        assert!(told.len() == 2 && told[1].contains("to check"), "{told:?}");
+        told.truncate(1);
         assert_eq!(again.null(), first.null());
         assert!((again.marked().mean() - first.marked().mean()).abs() < 1e-6);
-        // Damaged, cut short, and of other weights: counted again.
+        // Cut short, and of other weights: made anew.
         let path = dir.path().join(NULL);
         let json = std::fs::read_to_string(&path).unwrap();
-        let (at, _) = json.match_indices("\"null\":[").next().unwrap();
-        std::fs::write(&path, format!("{}9{}", &json[..at + 8], &json[at + 8..])).unwrap();
-        assert_eq!(open(&mut told).null(), first.null());
         std::fs::write(&path, &json[..json.len() / 2]).unwrap();
         assert_eq!(open(&mut told).null(), first.null());
-        assert_eq!(told.len(), 3);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), json);
         small(10).write(dir.path()).unwrap();
         assert_eq!(open(&mut told).model().depth(), 10);
-        assert_eq!(told.len(), 4);
+        assert!(told[1..].iter().all(|text| text.contains("they are kept in")), "{told:?}");
+    }
+
+    /// Whoever hands out a directory can write any law into it.
+    #[test]
+    fn a_doctored_law_is_refused_and_a_right_one_counted_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().join("cache"));
+        let path = dir.path().join(NULL);
+        let mut counts = 0;
+        let mut open = || {
+            Bayesian::open_with_cache(dir.path(), Some(&cache), |text| {
+                counts += usize::from(text.starts_with("counting"));
+            })
+        };
+        Bayesian::new(small(9)).write(dir.path()).unwrap();
+        open().unwrap();
+        open().unwrap();
+        let json = std::fs::read(&path).unwrap();
+        let changes: [&dyn Fn(&mut File); 4] = [
+            &|file| {
+                let (total, last) = (file.null.iter().sum::<u64>(), file.null.len() - 1);
+                file.null.fill(0);
+                (file.null[0], file.null[last]) = (total - 1, 1);
+            },
+            &|file| file.first -= 1,
+            &|file| file.marked.reverse(),
+            &|file| file.null.clear(),
+        ];
+        for change in changes {
+            let mut file: File = serde_json::from_slice(&json).unwrap();
+            change(&mut file);
+            std::fs::write(&path, serde_json::to_vec(&file).unwrap()).unwrap();
+            let error = open().unwrap_err();
+            assert!(matches!(error, BayesianError::Law { .. }), "{error}");
+            assert!(error.to_string().contains("remove the file, and it is made anew"), "{error}");
+        }
+        std::fs::write(&path, json).unwrap();
+        open().unwrap();
+        assert_eq!(counts, 5);
     }
 
     /// P(S ≥ s) of two tokens, counted.

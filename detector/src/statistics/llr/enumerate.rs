@@ -8,17 +8,7 @@ use crate::pool;
 
 use super::classes::{EntropyClasses, Lanes, MAX_CLASSES};
 use super::lattice::{CELL_SHIFT, lattice_of_cell};
-
-/// The laws of one token's lattice score.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Laws {
-    /// The score of the first entry of both tables.
-    pub first: i32,
-    /// How many of the 2^depth patterns have each score.
-    pub null: Vec<u64>,
-    /// P(score) where the bits follow the alternative.
-    pub marked: Vec<f64>,
-}
+use super::laws::Laws;
 
 /// The cell of LR = 1, and how far the histogram reaches to either side: 2^±64, while LR of 30 layers and weights of
 /// at least 2^-16 lies within 2^±46.

@@ -1,6 +1,7 @@
 //! What can be wrong with a profile file.
 
 use super::classes::ClassesError;
+use super::laws::LawError;
 
 /// What a profile file says it is.
 pub(super) const FORMAT: &str = "wmdetect-llr-profile";
@@ -58,5 +59,13 @@ pub enum ProfileError {
         what: &'static str,
         /// The file.
         path: String,
+    },
+    /// The null law or the marked law is not the one of its classes.
+    #[error("{path}: its law is not that of its classes, so its p-values would be wrong: {source}; train it again")]
+    Law {
+        /// The file.
+        path: String,
+        /// Where they differ.
+        source: LawError,
     },
 }

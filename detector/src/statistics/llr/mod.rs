@@ -9,10 +9,11 @@
 //!   machine gets the same integer.
 
 mod classes;
-pub(crate) mod enumerate;
+mod enumerate;
 mod error;
 pub mod fit;
 pub(crate) mod lattice;
+pub(crate) mod laws;
 mod profile;
 mod profile_file;
 
@@ -22,6 +23,7 @@ pub use classes::{ClassesError, EntropyClasses, MAX_CLASSES, MAX_DEPTH, PSI_UNIT
 pub(crate) use classes::{LatticeTable, TRACKS};
 pub use error::ProfileError;
 pub use lattice::STEP;
+pub use laws::LawError;
 pub use profile::{Profile, REFERENCE};
 pub use profile_file::Source;
 

@@ -1,23 +1,29 @@
 //! Profiles of the likelihood ratio detector: fitted classes, their enumerated null law, and where they come from.
 //!
-//! A profile is a small JSON file with a version. All that decides a p-value is stored as integers; a checksum over
-//! them finds damage, and reading checks that the null law counts every pattern once and that the mean of e^{hS} is
-//! what the lattice allows. A person who can write the file can make p mean anything, as with a key file.
+//! A profile is a small JSON file with a version. All that decides a p-value is stored as integers, and a checksum over
+//! them finds damage. The laws of a file that does not ship with the crate are counted again before they are used, so
+//! that whoever wrote the file can cost power and never validity; see [`laws`](super::laws).
 
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::OnceLock;
 
 use super::classes::EntropyClasses;
-use super::enumerate::{Laws, enumerate};
+use super::enumerate::enumerate;
 use super::error::{FORMAT, ProfileError, VERSION};
 use super::lattice::{POINTS_A_NAT, STEP, lattice};
+use super::laws::{self, Laws};
 use super::profile_file::{ClassesFile, File, Marked, Source};
+use crate::cache::Cache;
 use crate::pool::available_threads;
 use crate::scheme::GBits;
 use crate::statistics::null::TableNull;
 
 /// Probabilities of the marked law are stored in units of 2^-40.
 const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
+
+/// Profiles have some tens of kilobytes; a larger file is something else.
+const MAX_FILE: u64 = 1 << 20;
 
 /// The profiles that ship with the crate.
 const BUILTIN: [(&str, &str); 5] = [
@@ -79,7 +85,9 @@ impl Profile {
             BUILTIN
                 .iter()
                 .map(|(name, json)| {
-                    Self::from_json(json, name).expect("a test reads the profiles of this crate")
+                    File::parse(json, name)
+                        .and_then(|file| Self::believed(file, name))
+                        .expect("a test reads the profiles of this crate")
                 })
                 .collect()
         })
@@ -101,62 +109,101 @@ impl Profile {
         Self::named(REFERENCE).expect("the reference is one of the built-in profiles")
     }
 
-    /// Reads a file that [`to_json`](Self::to_json) wrote.
+    /// Reads a file that [`to_json`](Self::to_json) wrote, and counts its laws again: some seconds at depth 30, half of
+    /// that with each layer less. [`read_with_cache`](Self::read_with_cache) counts them once.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, is not a profile, or is damaged.
+    /// Returns an error if the file cannot be read, is not a profile, is damaged, or has laws that are not those of its
+    /// classes.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ProfileError> {
-        let path = path.as_ref();
-        let name = path.display().to_string();
-        let json = std::fs::read_to_string(path)
-            .map_err(|source| ProfileError::Read { path: name.clone(), source })?;
-        Self::from_json(&json, &name)
+        Self::read_with_cache(path, None, |_| ())
     }
 
-    /// Parses the content of a file; `path` is for error messages.
+    /// Reads a file as [`read`](Self::read) does. Laws that `cache` remembers as right are not counted; `tell` gets a
+    /// sentence before a count.
     ///
     /// # Errors
-    /// Returns an error if it is not a profile, or is damaged.
+    /// Returns an error if [`read`](Self::read) would.
+    pub fn read_with_cache(
+        path: impl AsRef<Path>,
+        cache: Option<&Cache>,
+        mut tell: impl FnMut(&str),
+    ) -> Result<Self, ProfileError> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let json = read_limited(path).map_err(|source| ProfileError::Read { path: name.clone(), source })?;
+        Self::from_json_with(&json, &name, cache, &mut tell)
+    }
+
+    /// Parses the content of a file and counts its laws again, as [`read`](Self::read) does; `path` is for error
+    /// messages.
+    ///
+    /// # Errors
+    /// Returns an error if it is not a profile, is damaged, or has laws that are not those of its classes.
     pub fn from_json(json: &str, path: &str) -> Result<Self, ProfileError> {
+        Self::from_json_with(json, path, None, &mut |_| ())
+    }
+
+    fn from_json_with(
+        json: &str,
+        path: &str,
+        cache: Option<&Cache>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self, ProfileError> {
         let file = File::parse(json, path)?;
+        let digest = file.sha256();
+        let profile = Self::believed(file, path)?;
+        let count = || {
+            tell(&format!("counting 2^{} patterns to check the laws of {path}, once", profile.depth()));
+            profile.count()
+        };
+        let checked = profile.tables().laws.check(&digest, cache, count);
+        checked.map_err(|source| ProfileError::Law { path: path.into(), source })?;
+        Ok(profile)
+    }
+
+    /// The profile in a file, with its laws as they are there.
+    fn believed(file: File, path: &str) -> Result<Self, ProfileError> {
         let damaged = |what| ProfileError::Damaged { what, path: path.into() };
         let classes_error = |source| ProfileError::Classes { path: path.into(), source };
-        let classes = EntropyClasses::new(file.weights.clone(), file.psi.clone()).map_err(classes_error)?;
-        let alternative = match &file.marked.classes {
+        let classes = EntropyClasses::new(file.weights, file.psi).map_err(classes_error)?;
+        let alternative = match file.marked.classes {
             None => None,
             Some(ClassesFile { weights, psi }) => {
-                let marked = EntropyClasses::new(weights.clone(), psi.clone()).map_err(classes_error)?;
+                let marked = EntropyClasses::new(weights, psi).map_err(classes_error)?;
                 if marked.depth() != classes.depth() {
                     return Err(damaged("marked law"));
                 }
-                Some((file.marked.law.clone(), marked))
+                Some((file.marked.law, marked))
             }
         };
-        let total = file.null.iter().try_fold(0_u64, |sum, &n| sum.checked_add(n));
-        let ends = [GBits(0), GBits(u64::MAX)].map(|g| lattice(classes.likelihood_ratio(g)));
-        let last = file.first + file.null.len() as i32 - 1;
-        if file.points_a_nat != POINTS_A_NAT
-            || total != Some(1 << classes.depth())
-            || file.marked.parts.len() != file.null.len()
-            || ends != [file.first, last]
-        {
-            return Err(damaged("null law"));
+        if file.points_a_nat != POINTS_A_NAT {
+            return Err(damaged("lattice"));
         }
         let laws = Laws {
             first: file.first,
             null: file.null,
             marked: file.marked.parts.iter().map(|&part| part as f64 / MARKED_UNITS).collect(),
         };
-        let tables = Tables::new(laws).ok_or_else(|| damaged("marked law"))?;
-        let mean = tables.mean_e_value();
-        if !(mean <= 1.0 + 1e-9 && mean > (-STEP).exp() * (1.0 - 1.0 / 256.0)) {
-            return Err(damaged("null law"));
-        }
+        let tables = Tables::new(laws).ok_or_else(|| damaged("null law"))?;
         Ok(Self { name: file.name, source: file.source, classes, alternative, tables: tables.into() })
+    }
+
+    /// Lets `cache` remember that the laws are right, so that the file that [`to_json`](Self::to_json) makes is read
+    /// without a count.
+    pub fn remember(&self, cache: &Cache) {
+        laws::remember(&self.file().sha256(), Some(cache));
     }
 
     /// Returns the file's content, with a line feed at the end.
     pub fn to_json(&self) -> String {
+        // Integers and strings always have a JSON form.
+        let mut json = serde_json::to_string(&self.file()).unwrap_or_default();
+        json.push('\n');
+        json
+    }
+
+    fn file(&self) -> File {
         let laws = &self.tables().laws;
         let mut file = File {
             format: FORMAT.into(),
@@ -179,10 +226,7 @@ impl Profile {
             checksum: String::new(),
         };
         file.checksum = file.digest();
-        // Integers and strings always have a JSON form.
-        let mut json = serde_json::to_string(&file).unwrap_or_default();
-        json.push('\n');
-        json
+        file
     }
 
     /// Returns the profile for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth`
@@ -238,12 +282,22 @@ impl Profile {
     }
 
     fn tables(&self) -> &Tables {
-        self.tables.get_or_init(|| {
-            let alternative = self.alternative.as_ref().map(|(_, classes)| classes);
-            Tables::new(enumerate(&self.classes, alternative, available_threads()))
-                .expect("2^depth patterns have a law")
-        })
+        self.tables.get_or_init(|| Tables::new(self.count()).expect("2^depth patterns have a law"))
     }
+
+    fn count(&self) -> Laws {
+        let alternative = self.alternative.as_ref().map(|(_, classes)| classes);
+        enumerate(&self.classes, alternative, available_threads())
+    }
+}
+
+fn read_limited(path: &Path) -> io::Result<String> {
+    let mut json = String::new();
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut json)?;
+    if json.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("expected at most {MAX_FILE} bytes, found more")));
+    }
+    Ok(json)
 }
 
 impl Tables {
@@ -254,11 +308,6 @@ impl Tables {
             marked: TableNull::new(first, &laws.marked)?,
             laws,
         })
-    }
-
-    /// E e^{hS} under the null.
-    fn mean_e_value(&self) -> f64 {
-        (self.null.first()..).zip(self.null.mass()).map(|(s, p)| p * (s as f64 * STEP).exp()).sum()
     }
 }
 
@@ -358,13 +407,48 @@ mod tests {
             refused(&json.replacen(&weight, "\"weights\":[7", 1)),
             ProfileError::Damaged { what: "checksum", .. }
         ));
-        // A table that was changed together with its checksum.
-        let mut file: File = serde_json::from_str(&json).unwrap();
-        *file.null.last_mut().unwrap() += 1;
-        file.checksum = file.digest();
-        let error = refused(&serde_json::to_string(&file).unwrap());
-        assert!(matches!(error, ProfileError::Damaged { what: "null law", .. }), "{error}");
         assert!(matches!(Profile::read("no such file"), Err(ProfileError::Read { .. })));
+    }
+
+    /// Somebody who wants every text found, or none to be long enough, and knows how the checksum is made.
+    #[test]
+    fn a_doctored_law_is_refused_whatever_its_checksum() {
+        let json = Profile::pooled().for_depth(8).to_json();
+        let doctored = |change: &dyn Fn(&mut File)| {
+            let mut file: File = serde_json::from_str(&json).unwrap();
+            change(&mut file);
+            file.checksum = file.digest();
+            Profile::from_json(&serde_json::to_string(&file).unwrap(), "doctored.json").map(|_| ())
+        };
+        doctored(&|_| ()).unwrap();
+        let changes: [&dyn Fn(&mut File); 6] = [
+            // Nearly all patterns at the lowest score, one at the highest: any ordinary text is far out.
+            &|file| {
+                let (total, last) = (file.null.iter().sum::<u64>(), file.null.len() - 1);
+                file.null.fill(0);
+                (file.null[0], file.null[last]) = (total - 1, 1);
+            },
+            // One pattern moved by one lattice point: sums to the same, and hardly any moment differs.
+            &|file| {
+                let most = (0..file.null.len() - 1).max_by_key(|&i| file.null[i + 1]).unwrap();
+                (file.null[most], file.null[most + 1]) = (file.null[most] + 1, file.null[most + 1] - 1);
+            },
+            // The whole law a lattice point down.
+            &|file| file.first -= 1,
+            &|file| *file.null.last_mut().unwrap() += 1,
+            // A marked law by which no text is long enough.
+            &|file| file.marked.parts.reverse(),
+            &|file| {
+                file.null.push(0);
+                file.marked.parts.push(0);
+            },
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            let error = doctored(change).unwrap_err();
+            let message = error.to_string();
+            assert!(matches!(error, ProfileError::Law { .. }), "{i}: {message}");
+            assert!(message.starts_with("doctored.json: its law is not that of its classes"), "{message}");
+        }
     }
 
     /// u = P(S > s) + U P(S = s) is uniform when the bits are fair.

@@ -82,9 +82,14 @@ impl File {
         Ok(file)
     }
 
-    /// The first 16 hexadecimal digits of SHA-256 over all numbers that decide a score or a p-value, as little-endian
-    /// i64, each list with its length in front.
+    /// The first 16 hexadecimal digits of [`sha256`](Self::sha256).
     pub(super) fn digest(&self) -> String {
+        crate::hex::encode(&self.sha256()[..8])
+    }
+
+    /// SHA-256 over all numbers that decide a score or a p-value, as little-endian i64, each list with its length in
+    /// front.
+    pub(super) fn sha256(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut list = |numbers: &mut dyn ExactSizeIterator<Item = i64>| {
             hash.update((numbers.len() as i64).to_le_bytes());
@@ -101,6 +106,6 @@ impl File {
         list(&mut [i64::from(self.points_a_nat), i64::from(self.first)].into_iter());
         list(&mut self.null.iter().map(|&x| x as i64));
         list(&mut self.marked.parts.iter().map(|&x| x as i64));
-        crate::hex::encode(&hash.finalize()[..8])
+        hash.finalize().into()
     }
 }

@@ -8,12 +8,13 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 use super::super::pieces::{Pieces, TokenKind};
 use super::super::vocabulary::Parts;
 use super::encode::{Scratch, merged};
-use super::store::{Key, SECTIONS, Store};
+use super::store::{SECTIONS, Store};
 use super::trie::{PASSED_OVER, build as build_trie};
 use super::{
     Compiled, EMPTY, ID_BITS, NONE, PAIR_BITS, RANK_BITS, code_of, hash, merge_key, merge_slot, pair_bit,
     section,
 };
+use crate::cache::Key;
 
 /// Byte-pair encoding as `tokenizers` writes it.
 #[derive(Deserialize)]

@@ -1,11 +1,11 @@
 //! A vocabulary of Gemma's kind compiled into tables, and the encoder over them.
 //!
 //! `tokenizers` takes two seconds to read Gemma's tokenizer.json and cuts about a megabyte a second. The tables here
-//! are mapped from a file in milliseconds ([`cache`]), and [`encode`] gives the same tokens an order of magnitude
+//! are mapped from a file in milliseconds ([`Cache`]), and [`encode`] gives the same tokens an order of magnitude
 //! faster. [`build`] decides which tokenizers can be compiled; all others go through `tokenizers`.
 
 mod build;
-pub(super) mod cache;
+mod check;
 mod encode;
 mod store;
 mod symbol;
@@ -19,12 +19,13 @@ use std::sync::{Mutex, PoisonError};
 
 pub(super) use build::compile;
 use encode::Scratch;
-pub(super) use store::Key;
 use store::Store;
 use trie::Trie;
 
+use super::mmap::Mapped;
 use super::pieces::{TokenKind, TokenizerFingerprint, byte_piece};
 use super::{Encoded, TextError};
+use crate::cache::{Cache, Key, Kind};
 
 /// Where each table lies in the [`Store`].
 mod section {
@@ -72,6 +73,18 @@ pub(super) struct Compiled {
 impl Compiled {
     fn new(store: Store) -> Self {
         Self { store, scratch: Mutex::default() }
+    }
+
+    /// What was compiled from the source that `key` names, if `cache` has it and its tables are whole.
+    pub(super) fn load(cache: &Cache, key: &Key) -> Option<Self> {
+        let file = cache.open(Kind::Vocabulary, key)?;
+        let compiled = Self::new(Store::from_file(Mapped::new(&file).ok()?, key)?);
+        check::is_sound(&compiled).then_some(compiled)
+    }
+
+    /// Keeps the tables for the next time.
+    pub(super) fn save(&self, cache: &Cache, key: &Key) {
+        cache.save(Kind::Vocabulary, key, self.store.bytes());
     }
 
     fn view(&self) -> View<'_> {

@@ -12,6 +12,7 @@
 //! | then | the sections, each from a whole word on |
 
 use super::super::mmap::Mapped;
+use crate::cache::Key;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"wmdvocab");
 /// Changes whenever the content of a section, its meaning or the rules of compiling change.
@@ -19,9 +20,6 @@ const VERSION: u64 = 1;
 const HEADER: usize = 8;
 /// Number of sections.
 pub(super) const SECTIONS: usize = 21;
-/// Identifies what was compiled.
-pub(in super::super) type Key = [u8; 32];
-
 /// A block with a valid header.
 #[derive(Debug)]
 pub(in super::super) struct Store {
@@ -89,6 +87,14 @@ impl Store {
         bytemuck::cast_slice(self.words.get())
     }
 
+    /// Gives changed content the checksum of an intact one.
+    #[cfg(test)]
+    pub(super) fn seal(bytes: &mut [u8]) {
+        let (words, _) = bytes.as_chunks::<8>();
+        let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        bytes[24..32].copy_from_slice(&checksum(&words[4..]).to_ne_bytes());
+    }
+
     /// Whether it lies in a file.
     #[cfg(test)]
     pub(super) fn is_mapped(&self) -> bool {
@@ -124,7 +130,7 @@ fn bounds(words: &[u64]) -> Option<[(usize, usize); SECTIONS]> {
 }
 
 /// A sum in which any change of one word shows for certain and any other by chance of 1 − 2⁻⁶⁴, at the speed of
-/// memory. It guards against damage, not against somebody who can write into the cache.
+/// memory. It guards against damage; that nobody else can write into the cache is for [`Cache`](crate::Cache) to see.
 fn checksum(words: &[u64]) -> u64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     // Each step is a bijection of the lane for a fixed word, and of the word for a fixed lane.

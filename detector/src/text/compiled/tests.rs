@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::super::vocabulary::Parts;
-use super::super::{Engine, Tokenizer, encode_with, json};
-use super::cache::VocabularyCache;
+use super::super::{Engine, Tokenizer, WORTH_IT, encode_with, json};
+use super::store::Store;
 use super::*;
 
 fn fixture(name: &str) -> PathBuf {
@@ -198,7 +198,7 @@ fn is_mapped(tokenizer: &Tokenizer) -> bool {
 fn large(dir: &Path) -> PathBuf {
     let path = dir.join("tokenizer.json");
     let mut json = std::fs::read(fixture("tokenizer.json")).unwrap();
-    json.resize(json.len() + cache::WORTH_IT as usize, b' ');
+    json.resize(json.len() + WORTH_IT as usize, b' ');
     std::fs::write(&path, json).unwrap();
     path
 }
@@ -208,7 +208,7 @@ fn the_cache_is_used_and_never_believed() {
     let dir = tempfile::tempdir().unwrap();
     let path = large(dir.path());
     let place = dir.path().join("a/b");
-    let cache = VocabularyCache::new(place.clone());
+    let cache = Cache::new(place.clone());
     let open = || Tokenizer::open_with_cache(&path, Some(&cache)).unwrap();
     let first = open();
     assert!(!is_mapped(&first));
@@ -252,15 +252,58 @@ fn the_cache_is_used_and_never_believed() {
     // No cache, and one that cannot be written.
     assert!(!is_mapped(&Tokenizer::open(&path).unwrap()));
     assert!(!is_mapped(&Tokenizer::open(&path).unwrap()), "nothing is kept unless asked");
-    let nowhere = VocabularyCache::new(path.join("under a file"));
+    let nowhere = Cache::new(path.join("under a file"));
     assert!(!is_mapped(&Tokenizer::open_with_cache(&path, Some(&nowhere)).unwrap()));
+}
+
+/// A file of our own that was damaged and whose checksum fits by chance, or on purpose.
+#[test]
+fn no_damage_of_a_cached_file_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = large(dir.path());
+    let cache = Cache::new(dir.path().join("cache"));
+    drop(Tokenizer::open_with_cache(&path, Some(&cache)).unwrap());
+    let file = std::fs::read_dir(cache.dir()).unwrap().next().unwrap().unwrap().path();
+    let good = std::fs::read(&file).unwrap();
+    // Header, table of sections, or anywhere; a bit, a word of ones, or a small number.
+    let mut state = 5;
+    let mut random = |below: usize| crate::split_mix::next(&mut state) as usize % below;
+    let head = 8 * (8 + 2 * super::store::SECTIONS);
+    let mut used = 0;
+    for round in 0..400 {
+        let mut bad = good.clone();
+        for _ in 0..1 + random(3) {
+            let word = if round % 3 == 0 { 4 + random(head / 8 - 4) } else { random(bad.len() / 8 - 4) + 4 };
+            let half = 8 * word + 4 * random(2);
+            match random(4) {
+                0 => bad[half] ^= 1 << random(8),
+                1 => bad[8 * word..8 * word + 8].fill(0xFF),
+                2 => bad[half..half + 4].copy_from_slice(&(random(300) as u32).to_le_bytes()),
+                _ => bad[half..half + 4].fill(0xFF),
+            }
+        }
+        Store::seal(&mut bad);
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, bad).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let tokenizer = Tokenizer::open_with_cache(&path, Some(&cache)).unwrap();
+        used += usize::from(is_mapped(&tokenizer));
+        for text in ["the quick <table> naïve ▁▁  café\n\n😀<bos> 𝔘 <0x41>", &"aé▁ ".repeat(40), ""] {
+            let ids = tokenizer.encode(text).unwrap().ids;
+            tokenizer.decode(&ids);
+        }
+        let _ = (tokenizer.bos(), tokenizer.eos(), tokenizer.name().len(), tokenizer.binding());
+        let _ = (tokenizer.token_to_id("the"), tokenizer.control_id("<bos>"), tokenizer.token_bytes(7));
+    }
+    assert!((40..360).contains(&used), "{used} files were used, the others found to be damaged");
 }
 
 #[test]
 fn writers_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = large(dir.path());
-    let cache = VocabularyCache::new(dir.path().join("cache"));
+    let cache = Cache::new(dir.path().join("cache"));
     let expected = Tokenizer::open_with_cache(&path, None).unwrap().encode("the old man\n\nsaw").unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {

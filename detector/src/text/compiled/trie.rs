@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const BLOCK: [u8; 3] = [0xE2, 0x96, 0x81];
 
 /// What a node is the end of.
-const NOTHING: u32 = u32::MAX;
+pub(super) const NOTHING: u32 = u32::MAX;
 /// The end of a token that is looked for and then treated as text: a control token.
 pub(super) const PASSED_OVER: u32 = u32::MAX - 1;
 
