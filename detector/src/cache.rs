@@ -278,10 +278,10 @@ mod tests {
         let key = [1; 32];
         cache.save(Kind::Vocabulary, &key, b"table");
         let path = cache.dir().join(Kind::Vocabulary.file(&key));
-        let chmod =
-            |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         assert!(read(&cache, &key).is_some());
-        for (path, mode, good) in [(cache.dir(), 0o770, 0o700), (&path, 0o620, 0o600), (&path, 0o602, 0o600)] {
+        for (path, mode, good) in [(cache.dir(), 0o770, 0o700), (&path, 0o620, 0o600), (&path, 0o602, 0o600)]
+        {
             chmod(path, mode);
             assert_eq!(read(&cache, &key), None, "{mode:o}");
             chmod(path, good);

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use wmdetect::{Cache, atomic_file};
 use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::statistics::llr::Source;
 use wmdetect::statistics::llr::fit::{choose, evidence, fit};
 use wmdetect::statistics::{Llr, Profile, Statistic as _};
+use wmdetect::{Cache, atomic_file};
 
 use super::args::{TrainArgs, Trainable};
 use super::detector::open_profile;

@@ -111,10 +111,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Returns an error if [`open`](Self::open) would.
-    pub fn open_with_cache(
-        path: impl AsRef<Path>,
-        cache: Option<&Cache>,
-    ) -> Result<Self, TextError> {
+    pub fn open_with_cache(path: impl AsRef<Path>, cache: Option<&Cache>) -> Result<Self, TextError> {
         // The tables are little-endian.
         Self::open_in(path.as_ref(), cache.filter(|_| cfg!(target_endian = "little")))
     }

@@ -20,8 +20,8 @@ use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use wmdetect::scheme::Key;
 use wmdetect::Cache;
+use wmdetect::scheme::Key;
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::{Detector, Input, Keyring, Tokenizer};
 

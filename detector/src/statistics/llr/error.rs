@@ -61,7 +61,9 @@ pub enum ProfileError {
         path: String,
     },
     /// The null law or the marked law is not the one of its classes.
-    #[error("{path}: its law is not that of its classes, so its p-values would be wrong: {source}; train it again")]
+    #[error(
+        "{path}: its law is not that of its classes, so its p-values would be wrong: {source}; train it again"
+    )]
     Law {
         /// The file.
         path: String,

@@ -24,9 +24,7 @@ pub(super) fn is_sound(compiled: &Compiled) -> bool {
         && are_ids(view.chars)
         && are_ids(view.byte_ids)
         && view.merged.iter().all(|&id| is_id(id))
-        && is_open_addressed(view.merges, |entry| {
-            (entry & ((1 << RANK_BITS) - 1)) < view.merged.len() as u64
-        })
+        && is_open_addressed(view.merges, |entry| (entry & ((1 << RANK_BITS) - 1)) < view.merged.len() as u64)
         && is_open_addressed(view.pieces, |entry| is_id(entry as u32 >> 1))
         && is_trie(&view.added, is_id)
         && is_trie(&view.normalised, is_id)

@@ -289,7 +289,8 @@ fn no_damage_of_a_cached_file_panics() {
         std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let tokenizer = Tokenizer::open_with_cache(&path, Some(&cache)).unwrap();
         used += usize::from(is_mapped(&tokenizer));
-        for text in ["the quick <table> naïve ▁▁  café\n\n😀<bos> 𝔘 <0x41>", &"aé▁ ".repeat(40), ""] {
+        for text in ["the quick <table> naïve ▁▁  café\n\n😀<bos> 𝔘 <0x41>", &"aé▁ ".repeat(40), ""]
+        {
             let ids = tokenizer.encode(text).unwrap().ids;
             tokenizer.decode(&ids);
         }
