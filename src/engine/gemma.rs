@@ -135,4 +135,56 @@ mod tests {
             assert_eq!(texts, want, "slices of {slice}");
         }
     }
+
+    /// The texts of requests that run in one engine, `together` at a time.
+    fn texts(model: &Gemma, slice: usize, together: usize, requests: &[Request]) -> Vec<Vec<u32>> {
+        let options = Options { slice, together, ..Options::default() };
+        let mut engine = Engine::new(model.clone(), options);
+        let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+        let mut events = Vec::new();
+        while engine.step(&mut events) == Progress::Running {}
+        let mut texts = vec![Vec::new(); ids.len()];
+        for event in events {
+            if let Event::Token { id, token, .. } = event {
+                texts[ids.iter().position(|other| *other == id).unwrap()].push(token.id);
+            }
+        }
+        texts
+    }
+
+    /// In every format, with widths that have panels and with widths that have none. There are 1 to 9 texts at a time, since
+    /// prompts of few tokens and of several slices are read while others grow, and texts end at different lengths.
+    #[test]
+    fn a_text_is_the_same_beside_any_number_of_others() {
+        let narrow = || {
+            let (hidden, head_dim, intermediate) = (96, 32, 160);
+            crate::model::Config { hidden, head_dim, intermediate, ..random::config() }
+        };
+        let requests: Vec<Request> = [3_u32, 300, 12, 90, 1, 7, 150, 20, 64]
+            .into_iter()
+            .zip(5..)
+            .map(|(len, max_tokens)| {
+                let prompt = (0..len).map(|i| (5 + i * 37) % 2048).collect();
+                let sampling = Sampling { seed: u64::from(len), ..Sampling::default() };
+                Request { max_tokens, sampling, ..Request::new(prompt) }
+            })
+            .collect();
+        for (format, config) in
+            Format::ALL.into_iter().flat_map(|format| [(format, random::config()), (format, narrow())])
+        {
+            if !config.hidden.is_multiple_of(format.block_len()) {
+                continue;
+            }
+            let model = random::model(config, format);
+            for slice in [64, CHUNK] {
+                let alone: Vec<Vec<u32>> = requests
+                    .iter()
+                    .flat_map(|one| texts(&model, slice, 1, std::slice::from_ref(one)))
+                    .collect();
+                let found = texts(&model, slice, requests.len(), &requests);
+                let (name, hidden) = (format.name(), model.config().hidden);
+                assert_eq!(found, alone, "{name}, width {hidden}, slices of {slice}");
+            }
+        }
+    }
 }

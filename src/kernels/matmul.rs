@@ -1,9 +1,13 @@
 //! Activations times the transpose of a stored matrix: the linear layer on the CPU.
 //!
 //! Two shapes of work, two ways:
-//! - many rows of activations (a prompt): a tile of weight rows is converted to f32 once and multiplied as f32 matrices;
-//! - few rows (a decode step): reading the weights is all the time, so they are read once, in place, and multiplied as
-//!   they stand: floats in f32, quantised blocks against activations quantised to 8 bits by candle's integer kernels.
+//! - many positions of a text (a prompt): a tile of weight rows is converted to f32 once and multiplied as f32 matrices;
+//! - few positions (a decode step): weights are read once, in place, and multiplied as they stand: floats in f32,
+//!   quantised blocks against activations quantised to 8 bits by candle's integer kernels, if it has some for this
+//!   format.
+//!
+//! The two round differently. So the positions of a text decide between them, and not how many texts there are: what a
+//! text gets does not depend on the texts beside it.
 //!
 //! A matrix in [panels](super::panels) is multiplied by our own kernels, whatever the number of rows. All kernels for quantised
 //! blocks round the activations; [`MatMul::unrounded`] turns them off and converts weights to f32 instead.
@@ -21,14 +25,15 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// From this many rows of activations on, tiles of weights are converted to f32 and multiplied as matrices.
-pub(super) const TILE_FROM_ROWS: usize = 8;
+/// From this many positions of a text on, tiles of weights are converted to f32 and multiplied as matrices.
+const TILE_FROM_POSITIONS: usize = 8;
 /// Numbers of a converted tile: 512 KiB of f32, which stays in a core's second-level cache.
 const TILE_NUMBERS: usize = 128 * 1024;
 /// Below this many weight bytes for a thread, starting it costs more than it gains.
 const MIN_BYTES_PER_TASK: usize = 64 * 1024;
 
-/// The linear layer `xs · Wᵀ` as a candle operation: `[.., cols]` f32 to `[.., rows]` f32, without a gradient.
+/// The linear layer `xs · Wᵀ` as a candle operation: `[.., positions, cols]` f32 to `[.., positions, rows]` f32, without a
+/// gradient. `[texts, cols]` is one position of each text.
 #[derive(Debug, Clone)]
 pub struct MatMul {
     /// The weights W, `[rows, cols]`.
@@ -57,17 +62,19 @@ impl CustomOp1 for MatMul {
         };
         let xs = &storage.as_slice::<f32>()?[start..end];
         let mut out = vec![0f32; dims.iter().product()];
-        self.run(xs, &mut out);
+        let positions = if let [_, .., positions, _] = dims[..] { positions } else { 1 };
+        self.run(xs, positions, &mut out);
         Ok((CpuStorage::F32(out), Shape::from(dims)))
     }
 }
 
 impl MatMul {
-    /// `out = xs · Wᵀ` with `xs` `[m, cols]` and `out` `[m, rows]`, both row-major.
+    /// `out = xs · Wᵀ` with `xs` `[texts, positions, cols]` and `out` `[texts, positions, rows]`, both row-major. The outputs of a
+    /// text are the same for any number of texts.
     ///
     /// # Panics
-    /// If the lengths are not m·cols and m·rows for one m.
-    pub fn run(&self, xs: &[f32], out: &mut [f32]) {
+    /// If the lengths are not those of so many positions of one number of texts.
+    pub fn run(&self, xs: &[f32], positions: usize, out: &mut [f32]) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         if rows == 0 || cols == 0 {
             out.fill(0.0);
@@ -76,6 +83,7 @@ impl MatMul {
         let m = xs.len() / cols;
         assert_eq!(xs.len(), m * cols, "activations are not whole rows");
         assert_eq!(out.len(), m * rows, "outputs are not whole rows");
+        assert!(m.is_multiple_of(positions), "texts are not whole");
         let columns = Columns::new(out, rows);
         if let Store::Panels(panels) = self.matrix.store() {
             if self.unrounded {
@@ -83,8 +91,8 @@ impl MatMul {
             } else {
                 self.panels(panels, xs, &columns);
             }
-        } else if m >= TILE_FROM_ROWS {
-            self.tiles(xs, &columns);
+        } else if positions >= TILE_FROM_POSITIONS {
+            self.tiles(xs, positions, &columns);
         } else if m > 0 {
             self.rows(xs, &columns);
         }
@@ -123,8 +131,9 @@ impl MatMul {
         });
     }
 
-    /// Multiplies many rows: each thread converts a tile of weight rows to f32, multiplies it, and takes the next tile.
-    fn tiles(&self, xs: &[f32], out: &Columns<'_>) {
+    /// Multiplies many positions: each thread converts a tile of weight rows to f32, multiplies it by one text after the other,
+    /// since a sum of gemm may depend on the number of rows, and takes the next tile.
+    fn tiles(&self, xs: &[f32], positions: usize, out: &Columns<'_>) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         let tile = (TILE_NUMBERS / cols).clamp(8, 256);
         let tiles = rows.div_ceil(tile);
@@ -132,18 +141,19 @@ impl MatMul {
             let range = t * tile..((t + 1) * tile).min(rows);
             buffer.resize(range.len() * cols, 0.0);
             self.matrix.dequantize(range.clone(), buffer);
-            out.gemm(range, xs, buffer, cols);
+            for (text, xs) in xs.chunks_exact(positions * cols).enumerate() {
+                out.gemm(text * positions, range.clone(), xs, buffer, cols);
+            }
         });
     }
 
-    /// Multiplies few rows: each weight row is read once and multiplied in place.
+    /// Multiplies few positions: each weight row is read once and multiplied in place.
     fn rows(&self, xs: &[f32], out: &Columns<'_>) {
-        let cols = self.matrix.cols();
         match self.matrix.format() {
             Format::F32 => self.float_rows(xs, out, dot_f32),
             Format::F16 => self.float_rows(xs, out, dot_f16),
             Format::BF16 => self.float_rows(xs, out, dot_bf16),
-            format if self.unrounded || !integer_kernel_takes(format, cols) => self.converted_rows(xs, out),
+            format if self.unrounded || !has_integer_kernel(format) => self.converted_rows(xs, out),
             format => with_blocks!(
                 format,
                 T => self.integer_rows::<T>(xs, out, |n, row, x| T::vec_dot(n, blocks(row), x)),
@@ -248,12 +258,10 @@ impl Panels {
     }
 }
 
-/// Whether candle's integer kernel takes rows of this format and length: the formats with a minimum read blocks in pairs.
-fn integer_kernel_takes(format: Format, cols: usize) -> bool {
-    match format {
-        Format::Q4_1 | Format::Q5_0 | Format::Q5_1 => cols.is_multiple_of(2 * format.block_len()),
-        _ => format.is_quantized(),
-    }
+/// Returns whether candle has an integer kernel in vector instructions for this format. To convert a row is faster than the
+/// plain loops that it has for the others.
+fn has_integer_kernel(format: Format) -> bool {
+    format.is_quantized() && !matches!(format, Format::Q4_1 | Format::Q5_0 | Format::Q5_1)
 }
 
 /// An output `[m, rows]` into which threads write disjoint columns.
@@ -289,20 +297,21 @@ impl<'a> Columns<'a> {
         unsafe { self.out.add(i * self.rows + r).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
     }
 
-    /// Writes the outputs `range` of all activation rows: `xs` `[m, cols]` times the transpose of `tile`
+    /// Writes the outputs `range` of the activation rows from `first` on: `xs` `[m, cols]` times the transpose of `tile`
     /// `[range.len(), cols]`.
-    fn gemm(&self, range: Range<usize>, xs: &[f32], tile: &[f32], cols: usize) {
-        let (m, n) = (self.m, range.len());
-        assert!(range.end <= self.rows && xs.len() == m * cols && tile.len() == n * cols);
-        // SAFETY: by the lengths just asserted, element (i, j) of the output lies at i·rows + range.start + j inside
-        // the slice, (i, p) of the activations at i·cols + p inside `xs`, and (p, j) of the transposed tile at
+    fn gemm(&self, first: usize, range: Range<usize>, xs: &[f32], tile: &[f32], cols: usize) {
+        let (m, n) = (xs.len() / cols, range.len());
+        assert!(first + m <= self.m && range.end <= self.rows);
+        assert!(xs.len() == m * cols && tile.len() == n * cols);
+        // SAFETY: by the lengths just asserted, element (i, j) of the output lies at (first + i)·rows + range.start + j
+        // inside the slice, (i, p) of the activations at i·cols + p inside `xs`, and (p, j) of the transposed tile at
         // j·cols + p inside `tile`. The output is not read.
         unsafe {
             gemm::gemm(
                 m,
                 n,
                 cols,
-                self.out.add(range.start),
+                self.out.add(first * self.rows + range.start),
                 1,
                 self.rows as isize,
                 false,
@@ -327,7 +336,7 @@ impl<'a> Columns<'a> {
 mod tests {
     use super::*;
     use crate::kernels::Bytes;
-    use candle_core::quantized::{GgmlDType, QTensor};
+    use candle_core::quantized::QTensor;
     use candle_core::{Device, Tensor};
     use std::sync::Arc;
 
@@ -362,48 +371,84 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     }
 
-    /// One row, a few rows and a tile's worth, for each format, against a naive product of the dequantised matrix;
-    /// the integer kernels within what rounding the activations to 8 bits allows.
+    /// One position, a few and a tile's worth, for each format, against a naive product of the dequantised matrix; the
+    /// integer kernels within what rounding the activations to 8 bits allows.
     #[test]
     fn every_format_equals_the_naive_product() {
         let weights = values(ROWS[0] * COLS, 1.0);
         for (format, rows) in Format::ALL.into_iter().flat_map(|format| ROWS.map(|rows| (format, rows))) {
             let matrix = stored(format, &weights, rows);
-            let in_panels = matrix.in_panels(|_| {});
-            for m in [1, 3, TILE_FROM_ROWS, 21] {
-                let xs = values(m * COLS, 2.0);
+            for positions in [1, 3, TILE_FROM_POSITIONS, 21] {
+                let xs = values(positions * COLS, 2.0);
                 let want = naive(&matrix, &xs);
                 let scale = want.iter().fold(0f32, |a, b| a.max(b.abs()));
-                for (matrix, unrounded) in [&Some(matrix.clone()), &in_panels]
-                    .into_iter()
-                    .flatten()
-                    .flat_map(|m| [(m, true), (m, false)])
-                {
-                    let mut out = vec![f32::NAN; m * rows];
-                    MatMul { matrix: matrix.clone(), unrounded }.run(&xs, &mut out);
-                    let panels = matches!(matrix.store(), Store::Panels(_));
-                    let rounded = !unrounded && format.is_quantized() && (panels || m < TILE_FROM_ROWS);
+                for op in each_way(&matrix) {
+                    let mut out = vec![f32::NAN; positions * rows];
+                    op.run(&xs, positions, &mut out);
+                    let panels = matches!(op.matrix.store(), Store::Panels(_));
+                    let few = positions < TILE_FROM_POSITIONS && has_integer_kernel(format);
+                    let rounded = !op.unrounded && format.is_quantized() && (panels || few);
                     let allowed = if rounded { 0.02 } else { 1e-5 };
                     let found = largest_difference(&out, &want) / scale;
                     assert!(
                         found < allowed,
-                        "{} m={m} unrounded={unrounded} panels={panels}: {found}",
-                        format.name()
+                        "{} of {positions} unrounded={} panels={panels}: {found}",
+                        format.name(),
+                        op.unrounded
                     );
                 }
             }
         }
     }
 
-    /// Formats with a minimum are read in pairs of blocks by the integer kernels; other lengths must still work.
+    /// The same matrix in its rows and in panels, with and without rounding.
+    fn each_way(matrix: &Matrix) -> Vec<MatMul> {
+        let stores = [Some(matrix.clone()), matrix.in_panels(|_| {})];
+        let ways = stores.into_iter().flatten().flat_map(|matrix| [(matrix.clone(), true), (matrix, false)]);
+        ways.map(|(matrix, unrounded)| MatMul { matrix, unrounded }).collect()
+    }
+
+    /// Of up to nine texts at a time, each gets the bits that it gets alone.
     #[test]
-    fn an_odd_number_of_blocks_is_converted() {
-        let w = Tensor::from_slice(&values(2 * 96, 1.0), (2, 96), &Device::Cpu).unwrap();
-        let data = QTensor::quantize(&w, GgmlDType::Q4_1).unwrap().data().unwrap().into_owned();
-        let len = data.len();
-        let matrix = Matrix::new(Bytes::new(Arc::new(data), 0..len).unwrap(), Format::Q4_1, 2, 96).unwrap();
-        let mut out = [0f32; 2];
-        MatMul { matrix, unrounded: false }.run(&values(96, 2.0), &mut out);
-        assert!(out.iter().all(|v| v.is_finite() && *v != 0.0));
+    fn a_text_gets_the_same_numbers_whatever_is_beside_it() {
+        let weights = values(ROWS[0] * COLS, 1.0);
+        for (format, rows) in Format::ALL.into_iter().flat_map(|format| ROWS.map(|rows| (format, rows))) {
+            for op in each_way(&stored(format, &weights, rows)) {
+                for positions in [1, 3, 70] {
+                    let xs = values(9 * positions * COLS, 2.0);
+                    let run = |xs: &[f32]| {
+                        let mut out = vec![f32::NAN; xs.len() / COLS * rows];
+                        op.run(xs, positions, &mut out);
+                        out
+                    };
+                    let alone: Vec<f32> = xs.chunks(positions * COLS).flat_map(run).collect();
+                    for texts in 2..=9 {
+                        let together = run(&xs[..texts * positions * COLS]);
+                        assert!(
+                            together == alone[..together.len()],
+                            "{texts} texts of {positions}: {} unrounded={} {:?}",
+                            format.name(),
+                            op.unrounded,
+                            op.matrix
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Not a whole number of panels' groups, and for some formats of pairs of blocks.
+    #[test]
+    fn rows_of_any_number_of_blocks_are_multiplied() {
+        let weights = values(2 * 96, 1.0);
+        for format in Format::ALL.into_iter().filter(|format| format.block_len() <= 32) {
+            let w = Tensor::from_slice(&weights, (2, 96), &Device::Cpu).unwrap();
+            let data = QTensor::quantize(&w, format.ggml()).unwrap().data().unwrap().into_owned();
+            let len = data.len();
+            let matrix = Matrix::new(Bytes::new(Arc::new(data), 0..len).unwrap(), format, 2, 96).unwrap();
+            let mut out = [0f32; 2];
+            MatMul { matrix, unrounded: false }.run(&values(96, 2.0), 1, &mut out);
+            assert!(out.iter().all(|v| v.is_finite() && *v != 0.0), "{}", format.name());
+        }
     }
 }
