@@ -12,7 +12,7 @@ use wmgen::verify::VerifyError;
 pub(super) fn of(error: &anyhow::Error) -> Option<&'static str> {
     match error.chain().find_map(sample_error)? {
         SampleError::GreedyWatermark => Some("--no-watermark writes unmarked text"),
-        SampleError::Nan { .. } => Some("try --dtype f32"),
+        SampleError::Nan { .. } | SampleError::Infinite { .. } => Some("try --dtype f32"),
         _ => None,
     }
 }

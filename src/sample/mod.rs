@@ -69,20 +69,40 @@ pub enum SampleError {
         /// The first such token.
         token: u32,
     },
+    /// The model overflowed.
+    #[error("the logit of token {token} is infinite: the weights are damaged or overflow in this dtype")]
+    Infinite {
+        /// The first such token among the candidates.
+        token: u32,
+    },
     /// Nothing to draw from.
     #[error(transparent)]
-    Distribution(#[from] DistributionError),
+    Distribution(DistributionError),
 }
+
+impl From<DistributionError> for SampleError {
+    fn from(error: DistributionError) -> Self {
+        match error {
+            // Settings make no weight infinite, so it is the model's.
+            DistributionError::Value { token, found: f64::INFINITY } => Self::Infinite { token },
+            error => Self::Distribution(error),
+        }
+    }
+}
+
+/// Divided by less, logits leave the range of f32. Already here, those that differ in the last bit are a factor apart.
+const LEAST_TEMPERATURE: f64 = 1e-6;
 
 impl Sampling {
     /// Refuses settings out of range, and greedy sampling for a text that is to be marked.
     pub fn check(&self, marked: bool) -> Result<(), SampleError> {
         let setting = |name, found, expected| Err(SampleError::Setting { name, found, expected });
-        if !self.temperature.is_finite() || self.temperature < 0.0 {
+        if !self.temperature.is_finite() || (self.temperature != 0.0 && self.temperature < LEAST_TEMPERATURE)
+        {
             return setting(
                 "temperature",
                 self.temperature,
-                "a number from 0 (1.0 is the model's own distribution)",
+                "0 or a number from 0.000001 (1.0 is the model's own distribution)",
             );
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
