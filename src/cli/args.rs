@@ -338,6 +338,12 @@ pub(crate) struct PerplexityArgs {
     /// The file holds a JSON array of token ids
     #[arg(long)]
     pub tokens: bool,
+    /// Tokens that the model reads at a time; a longer text is read in overlapping windows [default: the model's context]
+    #[arg(long, value_name = "TOKENS")]
+    pub window: Option<usize>,
+    /// Tokens by which the window moves on; fewer give each token more context and take longer [default: half a window]
+    #[arg(long, value_name = "TOKENS")]
+    pub stride: Option<usize>,
     /// As one JSON object, with the log-probability of each token
     #[arg(long)]
     pub json: bool,

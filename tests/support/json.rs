@@ -210,6 +210,9 @@ pub struct Perplexity {
     pub tokens: usize,
     pub mean_nll: f64,
     pub perplexity: f64,
+    pub window: usize,
+    pub stride: usize,
+    pub windows: usize,
     pub token_logprobs: Vec<f64>,
 }
 
