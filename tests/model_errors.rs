@@ -152,6 +152,93 @@ fn tensors_that_are_missing_or_wrong_are_named() {
 }
 
 #[test]
+fn weights_that_the_model_does_not_use_are_named() {
+    let dir = copy();
+    let file = dir.path().join("config.json");
+    let mut json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    json["num_hidden_layers"] = 3.into();
+    json["layer_types"].as_array_mut().unwrap().truncate(3);
+    std::fs::write(&file, json.to_string()).unwrap();
+    let e = load(dir.path()).unwrap_err();
+    assert!(matches!(e, Error::Unused { layers: 3, .. }));
+    says(&e, &["model.layers.3.input_layernorm.weight", "and 8 more", "gemma2 model of 3 layers"]);
+
+    let e = with_tensors(|t| {
+        t.insert("model.layers.1.mlp.up_proj.bias".into(), t["model.norm.weight"].clone());
+    });
+    says(&e, &["model.layers.1.mlp.up_proj.bias"]);
+
+    let path = dir.path().join("m.gguf");
+    let file = std::fs::read(gguf(&path, "gemma2", true)).unwrap();
+    // A block of the same length as the model's own, so that nothing else moves.
+    std::fs::write(&path, replaced(&file, b"blk.0.attn_norm", b"blk.1.attn_norm")).unwrap();
+    says(&load(&path).unwrap_err(), &["blk.1.attn_norm.weight", "gemma2 model of 1 layers"]);
+}
+
+/// As transformers writes it for some tied models, and what it would silently throw away.
+#[test]
+fn a_head_beside_a_tied_embedding_must_equal_it() {
+    let with_head = |head: fn(&Tensor) -> Tensor| {
+        let dir = copy();
+        let file = dir.path().join("model.safetensors");
+        let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+        let head = head(&tensors["model.embed_tokens.weight"]);
+        tensors.insert("lm_head.weight".into(), head);
+        candle_core::safetensors::save(&tensors, &file).unwrap();
+        load(dir.path())
+    };
+    with_head(Clone::clone).unwrap();
+    let e = with_head(|embedding| (embedding * 1.01).unwrap()).unwrap_err();
+    assert!(matches!(e, Error::OtherHead { .. }));
+    says(&e, &["lm_head.weight", "tie_word_embeddings to false"]);
+}
+
+#[test]
+fn tensors_that_are_named_twice_or_overlap_are_refused() {
+    let dir = copy();
+    let file = dir.path().join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let (of, with) = (b"model.layers.0.mlp.up_proj.weight", b"model.layers.1.mlp.up_proj.weight");
+    std::fs::write(&file, replaced(&bytes, of, with)).unwrap();
+    says(&load(dir.path()).unwrap_err(), &["model.layers.1.mlp.up_proj.weight", "named twice"]);
+
+    let path = dir.path().join("m.gguf");
+    let mut bytes = std::fs::read(gguf(&path, "gemma2", true)).unwrap();
+    // The offset stands behind the name, the number of dimensions, two of them, and the type.
+    let offset = |name: &[u8]| position(&bytes, name) + name.len() + 4 + 2 * 8 + 4;
+    let (of_q, of_k) = (offset(b"blk.0.attn_q.weight"), offset(b"blk.0.attn_k.weight"));
+    bytes.copy_within(of_q..of_q + 8, of_k);
+    std::fs::write(&path, bytes).unwrap();
+    says(&load(&path).unwrap_err(), &["blk.0.attn_q.weight", "blk.0.attn_k.weight", "overlap"]);
+}
+
+#[test]
+fn a_part_of_a_split_gguf_file_is_called_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m-00002-of-00003.gguf");
+    let metadata = [
+        ("split.no", Value::U16(1)),
+        ("split.tensors.count", Value::I32(13)),
+        ("split.count", Value::U16(3)),
+    ];
+    let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
+    gguf_file::write(&mut std::fs::File::create(&path).unwrap(), &metadata, &[]).unwrap();
+    let e = load(&path).unwrap_err();
+    assert!(matches!(e, Error::Shard { part: 2, parts: 3, .. }));
+    says(&e, &["part 2 of 3", "llama-gguf-split --merge"]);
+}
+
+/// As transformers does: an index that an earlier download has left beside the whole file says nothing.
+#[test]
+fn a_whole_file_comes_before_an_index() {
+    let dir = copy();
+    let index = dir.path().join("model.safetensors.index.json");
+    std::fs::write(&index, r#"{"weight_map":{"model.norm.weight":"model-00001-of-00002.safetensors"}}"#)
+        .unwrap();
+    load(dir.path()).unwrap();
+}
+
+#[test]
 fn a_shard_that_is_not_there_is_named() {
     let dir = tempfile::tempdir().unwrap();
     for file in ["config.json", "model.safetensors.index.json", "model-00001-of-00004.safetensors"] {
@@ -163,8 +250,20 @@ fn a_shard_that_is_not_there_is_named() {
     says(&load(dir.path()).unwrap_err(), &["../../secret", "not a file name"]);
 }
 
-/// A Gemma 2 of one layer with zeros for weights.
-fn gguf(path: &Path, arch: &str, tensors: bool) {
+/// Where `part` first stands.
+fn position(bytes: &[u8], part: &[u8]) -> usize {
+    bytes.windows(part.len()).position(|window| window == part).unwrap()
+}
+
+/// The bytes with another part of the same length in place of one.
+fn replaced(bytes: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
+    let (at, mut bytes) = (position(bytes, part), bytes.to_vec());
+    bytes[at..at + by.len()].copy_from_slice(by);
+    bytes
+}
+
+/// Writes a Gemma 2 of one layer with zeros for weights, and returns its path.
+fn gguf<'a>(path: &'a Path, arch: &str, tensors: bool) -> &'a Path {
     let size = |v: u32| Value::U32(v);
     let own = [
         ("embedding_length", size(32)),
@@ -197,6 +296,7 @@ fn gguf(path: &Path, arch: &str, tensors: bool) {
     let metadata: Vec<_> = metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
     let tensors: Vec<_> = all.iter().map(|(k, v)| (k.as_str(), v)).collect();
     gguf_file::write(&mut std::fs::File::create(path).unwrap(), &metadata, &tensors).unwrap();
+    path
 }
 
 #[test]
@@ -214,7 +314,7 @@ fn gguf_files_say_the_same() {
     let whole = std::fs::read(&path).unwrap();
     // The number of a type that is not read, in place of q8_0 in the embedding's entry.
     let name = b"token_embd.weight";
-    let at = whole.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4 + 16;
+    let at = position(&whole, name) + name.len() + 4 + 16;
     let mut spoilt = whole.clone();
     spoilt[at] = 16;
     std::fs::write(&path, &spoilt).unwrap();

@@ -235,6 +235,55 @@ fn keys_are_private_and_never_overwritten() {
     }
 }
 
+/// Each window gives its new tokens what the same tokens get in a text that is the window alone.
+#[test]
+fn a_text_longer_than_the_context_is_scored_in_windows() {
+    let (dir, _) = with_key();
+    let ids: Vec<u32> = (0..1200).map(|i| 10 + i * 37 % 500).collect();
+    let perplexity = |ids: &[u32], options: &[&str]| -> Perplexity {
+        std::fs::write(dir.path().join("ids.json"), serde_json::to_string(ids).unwrap()).unwrap();
+        let args = [&["perplexity", "ids.json", "--model", MODEL, "--tokens", "--json"], options].concat();
+        serde_json::from_str(&ok(&run(dir.path(), &args))).unwrap()
+    };
+    let whole = perplexity(&ids, &[]);
+    assert_eq!((whole.tokens, whole.window, whole.stride, whole.windows), (1200, 512, 256, 4));
+    for (window, new) in [(0..512, 0), (256..768, 256), (512..1024, 256), (768..1200, 256)] {
+        let alone = perplexity(&ids[window.clone()], &[]);
+        for (got, want) in whole.token_logprobs[window].iter().zip(&alone.token_logprobs).skip(new) {
+            assert!((got - want).abs() < 1e-4, "{got} {want}");
+        }
+    }
+    let short = perplexity(&ids[..100], &["--window", "40", "--stride", "30"]);
+    assert_eq!((short.tokens, short.window, short.stride, short.windows), (100, 40, 30, 3));
+    for (options, needle) in [
+        (["--window", "513"], "--window is 513, expected 1 to 512"),
+        (["--stride", "0"], "--stride is 0, expected 1 to 512"),
+    ] {
+        let args = [&["perplexity", "ids.json", "--model", MODEL, "--tokens"], &options[..]].concat();
+        refused(&run(dir.path(), &args), needle);
+    }
+}
+
+#[test]
+fn a_model_that_cannot_be_run_is_named_before_any_advice_to_download() {
+    let (dir, _) = with_key();
+    std::fs::create_dir(dir.path().join("llama")).unwrap();
+    std::fs::write(dir.path().join("llama/config.json"), r#"{"model_type":"llama"}"#).unwrap();
+    let generate = |model| run(dir.path(), &["generate", "--no-watermark", "--model", model]);
+    refused(&generate("llama"), "unsupported architecture \"llama\"");
+    refused(&generate("meta-llama/Llama-3.2-1B"), "hint: if model_type is gemma2 or gemma3_text in https://");
+}
+
+#[test]
+fn no_more_threads_than_cores_are_started() {
+    let (dir, _) = with_key();
+    let args = ["generate", "--no-watermark", "--model", MODEL, "--max-tokens", "2", "--threads", "100000"];
+    let output = run(dir.path(), &args);
+    ok(&output);
+    let note = String::from_utf8(output.stderr).unwrap();
+    assert!(note.contains("note: --threads 100000 is more than the"), "{note}");
+}
+
 #[test]
 fn perplexity_and_inspect() {
     let (dir, _) = with_key();

@@ -1,6 +1,7 @@
 //! From `--model`, `--tokenizer` and `--device` to a model and its tokenizer.
 
 use std::io::{IsTerminal, stderr};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use wmdetect::shell;
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
 use wmgen::engine::{self, Engine};
-use wmgen::model::{CHUNK, DType, Gemma, LoadOptions, Summary};
+use wmgen::model::{CHUNK, DType, Gemma, LoadOptions, Summary, Weights};
 use wmgen::respond::{ModelInfo, Responder};
 
 use super::args::{DtypeArg, ModelArgs};
@@ -84,33 +85,50 @@ pub(super) fn locate(model: &str) -> Result<PathBuf> {
     }
     let is_hub_id = model.split('/').count() == 2 && !model.starts_with(['.', '/', '~']);
     if is_hub_id {
-        return super::hub_cache(model).with_context(|| {
-            format!(
-                "{model} is neither a path nor in the local hub cache; wmgen does not download: run \
-                 `hf download {model}` (Gemma needs an accepted licence and a token), or pass a directory or GGUF file"
-            )
-        });
+        return super::hub_cache(model).with_context(|| not_cached(model));
     }
     Err(wmgen::model::Error::NotFound { path: path.to_owned() }.into())
 }
 
-/// Sets the number of threads of the process; all cores where not given.
+/// What to say of a hub id that the local cache does not hold. Only a model that can be run is worth a download.
+fn not_cached(model: &str) -> String {
+    format!(
+        "{model} is neither a path nor in the local hub cache; wmgen does not download\n\
+         hint: if model_type is gemma2 or gemma3_text in https://huggingface.co/{model}/raw/main/config.json, run \
+         `hf download {model}` (Gemma needs an accepted licence and a token); other models cannot be run. A path can be a \
+         directory or a GGUF file"
+    )
+}
+
+/// Sets the number of threads of the process; all cores where not given. More threads than cores would wait for each other,
+/// so there are never more.
 pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
-    match threads {
-        None => Ok(()),
+    let wanted = match threads {
+        None => return Ok(()),
         Some(0) => bail!("--threads is 0, expected at least 1"),
-        Some(n) => {
-            rayon::ThreadPoolBuilder::new().num_threads(n).build_global().context("cannot start threads")
-        }
+        Some(wanted) => wanted,
+    };
+    let cores = std::thread::available_parallelism().map_or(wanted, NonZero::get);
+    if wanted > cores {
+        let note =
+            format!("note: --threads {wanted} is more than the {cores} cores here; {cores} threads compute");
+        super::say(&note);
     }
+    let threads = wanted.min(cores);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")
 }
 
 impl ModelArgs {
-    /// The tokenizer alone: the cheap part, so mistakes show before gigabytes are read.
+    /// The tokenizer alone: the cheap part, so mistakes show before gigabytes are read. That the model cannot be run at all
+    /// shows first of all.
     pub(super) fn open_tokenizer(&self) -> Result<Tokenizer> {
+        let place = Place::of(self.model.as_deref())?;
+        if let Place::Path(path) = &place {
+            Weights::open(path)?;
+        }
         match &self.tokenizer {
             Some(path) => Ok(shell::open_tokenizer(path)?),
-            None => Place::of(self.model.as_deref())?.tokenizer(),
+            None => place.tokenizer(),
         }
     }
 

@@ -53,6 +53,47 @@ pub enum Error {
         /// What would be accepted.
         expected: String,
     },
+    /// Tensors that the model does not use.
+    #[error(
+        "{path} has weights that a {architecture} model of {layers} layers does not use: {named}; expected the weights of the \
+         model that the configuration describes, so get both from the same place"
+    )]
+    Unused {
+        /// The directory or file.
+        path: PathBuf,
+        /// The configuration's architecture.
+        architecture: &'static str,
+        /// The configuration's number of layers.
+        layers: usize,
+        /// The first of the tensors, quoted, and how many more there are.
+        named: String,
+    },
+    /// A head that the model would not use, because it uses the embedding.
+    #[error(
+        "{path} has a {head:?} unlike {embedding:?}, but its configuration says that the head is the embedding; expected \
+         equal tensors: if the head belongs to the model, set tie_word_embeddings to false in config.json"
+    )]
+    OtherHead {
+        /// The directory.
+        path: PathBuf,
+        /// The head's name.
+        head: &'static str,
+        /// The embedding's name.
+        embedding: &'static str,
+    },
+    /// A part of a GGUF file that was split.
+    #[error(
+        "{path} is part {part} of {parts} of a split GGUF file; expected the whole model in one file, which llama.cpp's \
+         `llama-gguf-split --merge` makes"
+    )]
+    Shard {
+        /// The file.
+        path: PathBuf,
+        /// Its number, counted from 1.
+        part: u64,
+        /// The number of parts.
+        parts: u64,
+    },
     /// A tensor that the architecture needs is not there.
     #[error(
         "{path} has no tensor {name:?}: the file is incomplete or of another architecture than its configuration says"

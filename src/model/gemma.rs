@@ -1,7 +1,7 @@
 //! The model: token ids in, logits out.
 
 use super::cache::Cache;
-use super::config::{Architecture, Config};
+use super::config::{Architecture, Config, EMBEDDING, HEAD};
 use super::error::{Error, Result};
 use super::inspect;
 use super::layer::{Attention, Layer, Mlp};
@@ -153,9 +153,8 @@ impl Gemma {
             });
         }
         let norm = RmsNorm::new(source.vector("model.norm.weight", hidden)?, c.norm_offset, c.rms_eps)?;
-        let table = "model.embed_tokens.weight";
-        let embedding = source.embedding(table, c.vocab, hidden)?;
-        let head = source.linear(if c.tie { table } else { "lm_head.weight" }, c.vocab, hidden)?;
+        let embedding = source.embedding(EMBEDDING, c.vocab, hidden)?;
+        let head = source.linear(if c.tie { EMBEDDING } else { HEAD }, c.vocab, hidden)?;
         let mut model =
             Self { config, device, dtype, embedding, layers, norm, head, fingerprint: None, packed: None };
         model.packed = PackedWeights::new(&model.layers, &model.norm, &model.head)?.map(Arc::new);

@@ -1,7 +1,7 @@
 //! The numbers that are trained: one run of f32 and a table of what lies where.
 
 use super::error::Result;
-use crate::model::{Architecture, Config};
+use crate::model::Config;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -52,31 +52,8 @@ impl Table {
     /// The tensors of a model of this configuration.
     pub fn new(config: &Config) -> Self {
         let mut table = Self { tensors: Vec::new(), len: 0 };
-        let c = config;
-        table.push("model.embed_tokens.weight".into(), vec![c.vocab, c.hidden]);
-        for i in 0..c.num_layers() {
-            let mut add = |part: &str, shape: Vec<usize>| {
-                table.push(format!("model.layers.{i}.{part}.weight"), shape);
-            };
-            add("input_layernorm", vec![c.hidden]);
-            add("self_attn.q_proj", vec![c.heads * c.head_dim, c.hidden]);
-            add("self_attn.k_proj", vec![c.kv_heads * c.head_dim, c.hidden]);
-            add("self_attn.v_proj", vec![c.kv_heads * c.head_dim, c.hidden]);
-            add("self_attn.o_proj", vec![c.hidden, c.heads * c.head_dim]);
-            add("post_attention_layernorm", vec![c.hidden]);
-            add("pre_feedforward_layernorm", vec![c.hidden]);
-            add("mlp.gate_proj", vec![c.intermediate, c.hidden]);
-            add("mlp.up_proj", vec![c.intermediate, c.hidden]);
-            add("mlp.down_proj", vec![c.hidden, c.intermediate]);
-            add("post_feedforward_layernorm", vec![c.hidden]);
-            if c.architecture == Architecture::Gemma3 {
-                add("self_attn.q_norm", vec![c.head_dim]);
-                add("self_attn.k_norm", vec![c.head_dim]);
-            }
-        }
-        table.push("model.norm.weight".into(), vec![c.hidden]);
-        if !c.tie {
-            table.push("lm_head.weight".into(), vec![c.vocab, c.hidden]);
+        for (name, shape) in config.tensors() {
+            table.push(name, shape);
         }
         table
     }

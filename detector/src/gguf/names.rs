@@ -7,6 +7,10 @@
 pub const GENERAL_NAME: &str = "general.name";
 /// The key of the model's family.
 pub const GENERAL_ARCHITECTURE: &str = "general.architecture";
+/// The number of files that a model was split into.
+pub const SPLIT_COUNT: &str = "split.count";
+/// Which of them a file is, counted from 0.
+pub const SPLIT_NUMBER: &str = "split.no";
 /// The tensor that turns ids into vectors.
 pub const EMBEDDING: &str = "token_embd.weight";
 /// The tensor that turns vectors into logits. A file without it uses [`EMBEDDING`].

@@ -3,10 +3,12 @@
 mod gguf;
 mod hub;
 mod rules;
+mod tensors;
 
 use super::error::{Error, Result};
 pub(super) use hub::token_ids;
 pub(crate) use rules::{ByKind, LayerRules};
+pub(super) use tensors::{EMBEDDING, HEAD};
 use wmdetect::gguf::Metadata;
 use wmdetect::gguf::names::Family;
 

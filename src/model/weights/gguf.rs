@@ -6,7 +6,7 @@ use crate::kernels::Format;
 use crate::model::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
-use wmdetect::gguf::{self, GgufError, Metadata, Tensor, names};
+use wmdetect::gguf::{self, GgufError, Metadata, Tensor, Value, names};
 
 /// A GGUF header.
 #[derive(Debug, Clone)]
@@ -35,8 +35,10 @@ impl Header {
             }
             reason => Error::Gguf { path: path.into(), reason },
         })?;
+        check_whole(&header.metadata, path)?;
         let place = |tensor: Tensor| Ok((tensor.name.clone(), place(tensor, bytes.len(), path)?));
         let tensors = header.tensors.into_iter().map(place).collect::<Result<_>>()?;
+        check_apart(&tensors, path)?;
         Ok(Self { metadata: header.metadata, tensors })
     }
 }
@@ -44,6 +46,30 @@ impl Header {
 /// Of the vocabulary only the numbers of single tokens: the rest is the tokenizer's.
 fn is_needed(key: &str) -> bool {
     !key.starts_with(&names::tokenizer_key("")) || key.ends_with("_token_id")
+}
+
+/// Refuses a part of a file that was split. Only the first part says what the model is, and none has all tensors.
+fn check_whole(metadata: &Metadata, path: &Path) -> Result<()> {
+    let number = |key| metadata.get(key).and_then(Value::as_u64);
+    match number(names::SPLIT_COUNT) {
+        Some(parts @ 2..) => {
+            let part = number(names::SPLIT_NUMBER).unwrap_or(0).saturating_add(1);
+            Err(Error::Shard { path: path.into(), part, parts })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses tensors that share bytes.
+fn check_apart(tensors: &BTreeMap<String, TensorInfo>, path: &Path) -> Result<()> {
+    let mut in_order: Vec<_> = tensors.iter().filter(|(_, info)| info.len > 0).collect();
+    in_order.sort_by_key(|(_, info)| info.start);
+    let overlap = in_order.windows(2).find(|pair| pair[1].1.start < pair[0].1.start + pair[0].1.len);
+    overlap.map_or(Ok(()), |pair| {
+        let (a, b) = (pair[0].0, pair[1].0);
+        let reason = format!("expected tensors that share no bytes, found that {a:?} and {b:?} overlap");
+        Err(Error::Corrupt { path: path.into(), reason })
+    })
 }
 
 fn place(tensor: Tensor, file: usize, path: &Path) -> Result<TensorInfo> {

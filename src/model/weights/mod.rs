@@ -1,5 +1,6 @@
 //! A model's files, memory-mapped: tensors stay in the file's pages and in the file's dtype.
 
+mod complete;
 pub mod gguf;
 pub mod safetensors;
 
@@ -96,8 +97,8 @@ impl Weights {
     /// The files are mapped: they must not be changed or shortened while the value lives.
     ///
     /// # Errors
-    /// Returns an error if there is no model at the path, its architecture or a setting is unsupported, or a file is truncated or
-    /// damaged.
+    /// Returns an error if there is no model at the path, its architecture or a setting is unsupported, a file is truncated or
+    /// damaged, or a model of the configuration would not use all tensors.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         match std::fs::metadata(path) {
@@ -125,7 +126,8 @@ impl Weights {
         let shape = |name: &str| header.tensors.get(name).map(|tensor| &tensor.shape[..]);
         let config = Config::from_gguf(&header.metadata, shape)?;
         let tensors = header.tensors.into_iter().map(|(name, info)| (name, (0, info))).collect();
-        Ok(Self { path: path.into(), container: Container::Gguf, config, files: vec![file], tensors })
+        Self { path: path.into(), container: Container::Gguf, config, files: vec![file], tensors }
+            .if_all_are_used()
     }
 
     fn open_directory(path: &Path) -> Result<Self> {
@@ -160,7 +162,8 @@ impl Weights {
             }
             files.push(FileBytes::Mapped(map));
         }
-        Ok(Self { path: path.into(), container: Container::Safetensors, config, files, tensors })
+        Self { path: path.into(), container: Container::Safetensors, config, files, tensors }
+            .if_all_are_used()
     }
 
     /// Returns the path that was opened.
@@ -296,14 +299,14 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The names of a directory's weight files.
+/// The names of a directory's weight files. As for transformers, model.safetensors comes before an index.
 fn shard_names(path: &Path) -> Result<BTreeSet<String>> {
     const INDEX: &str = "model.safetensors.index.json";
     const SINGLE: &str = "model.safetensors";
+    if path.join(SINGLE).exists() {
+        return Ok(BTreeSet::from([SINGLE.into()]));
+    }
     let Some(text) = read_if_there(&path.join(INDEX))? else {
-        if path.join(SINGLE).exists() {
-            return Ok(BTreeSet::from([SINGLE.into()]));
-        }
         let found = format!("a directory with neither {SINGLE} nor {INDEX}");
         return Err(Error::NotAModel { path: path.into(), found });
     };

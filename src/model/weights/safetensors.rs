@@ -4,15 +4,20 @@ use super::TensorInfo;
 use crate::kernels::Format;
 use crate::model::error::{Error, Result};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
-use std::collections::BTreeMap;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Reads the header of a whole file's bytes; `path` is for the errors.
 ///
 /// # Errors
-/// A truncated or damaged file, a tensor of another type than f32, f16 or bf16.
+/// Returns an error if the file is truncated or damaged, names a tensor twice, or has a tensor of another type than f32, f16 or
+/// bf16.
 pub fn tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, TensorInfo>> {
     let found = bytes.len() as u64;
+    if let Some(twice) = first_twice(bytes) {
+        return Err(Error::Corrupt { path: path.into(), reason: format!("tensor {twice:?} is named twice") });
+    }
     let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| match e {
         SafeTensorError::HeaderTooSmall => {
             Error::Truncated { path: path.into(), what: "the header".into(), needed: 8, found }
@@ -48,4 +53,40 @@ pub fn tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, TensorInfo>
         out.insert(name, TensorInfo { shape: info.shape.clone(), format, start, len });
     }
     Ok(out)
+}
+
+/// Returns the first name in a file's header that came before. The `safetensors` crate would take the last of equal names.
+/// What else is wrong with the header is that crate's to say.
+fn first_twice(file: &[u8]) -> Option<String> {
+    struct Keys(Option<String>);
+
+    impl<'de> Deserialize<'de> for Keys {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+            deserializer.deserialize_map(Self(None))
+        }
+    }
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Self;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> std::result::Result<Self, A::Error> {
+            let mut seen = BTreeSet::new();
+            while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                if self.0.is_none() && seen.contains(&key) {
+                    self.0 = Some(key);
+                } else {
+                    seen.insert(key);
+                }
+            }
+            Ok(self)
+        }
+    }
+
+    let (len, rest) = file.split_first_chunk()?;
+    let header = rest.get(..usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+    serde_json::from_slice::<Keys>(header).ok()?.0
 }
