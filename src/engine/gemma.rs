@@ -138,7 +138,7 @@ mod tests {
 
     /// The texts of requests that run in one engine, `together` at a time.
     fn texts(model: &Gemma, slice: usize, together: usize, requests: &[Request]) -> Vec<Vec<u32>> {
-        let options = Options { slice, together, ..Options::default() };
+        let options = Options { together, slice, ..Options::default() };
         let mut engine = Engine::new(model.clone(), options);
         let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
         let mut events = Vec::new();

@@ -35,11 +35,11 @@ impl Weights {
         if unused.is_empty() {
             return Ok(self);
         }
-        let mut named =
-            unused.iter().take(NAMED).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let mut named: Vec<String> = unused.iter().take(NAMED).map(|name| format!("{name:?}")).collect();
         if let more @ 1.. = unused.len().saturating_sub(NAMED) {
-            named += &format!(" and {more} more");
+            named.push(format!("and {more} more"));
         }
+        let named = named.join(", ");
         let architecture = self.config.architecture.name();
         Err(Error::Unused { architecture, layers: self.config.num_layers(), named, path: self.path })
     }
