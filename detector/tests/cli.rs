@@ -256,3 +256,33 @@ fn completions_man_pages_and_help() {
         assert_eq!(found, std::fs::read_to_string(&file).unwrap(), "{}", file.display());
     }
 }
+
+#[test]
+fn the_cache_is_shown_and_cleared() {
+    let place = Place::new();
+    let shown = place.run("cache show").code(0).out();
+    assert!(shown.contains("cache: 0 files, 0.0 MB"), "{shown}");
+    // A vocabulary that is large enough to be kept.
+    let mut json = std::fs::read("tests/fixtures/tokenizer/tokenizer.json").unwrap();
+    json.resize(1 << 17, b' ');
+    place.write("large.json", json).write("text", "The old man went down to the river.");
+    std::fs::write(place.path("k.bin"), [7; 32]).unwrap();
+    place.run("score text --tokenizer large.json").code(0);
+    let shown: serde_json::Value =
+        serde_json::from_str(&place.run("cache show --json").code(0).out()).unwrap();
+    assert_eq!((&shown["entries"][0]["kind"], &shown["not_used"]), (&"vocabulary".into(), &().into()));
+    assert_eq!(shown["entries"][0]["unused_days"], 0);
+    #[cfg(unix)]
+    {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(place.path("cache"), open).unwrap();
+        let shown = place.run("cache show").code(0).out();
+        assert!(
+            shown.contains("nothing in it is used: expected that only its owner can write to it"),
+            "{shown}"
+        );
+    }
+    let cleared = place.run("cache clear").code(0).out();
+    assert!(cleared.starts_with("1 files, 0.") && cleared.contains("removed from"), "{cleared}");
+    assert!(place.run("cache show").code(0).out().contains("0 files"));
+}

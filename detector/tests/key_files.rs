@@ -197,9 +197,16 @@ fn what_is_no_key_says_so() {
     let huge = folder.path("huge");
     fs::File::create(&huge).unwrap().set_len(1 << 30).unwrap();
     assert!(
-        matches!(Key::read(&huge), Err(KeyError::NotAKey { found: 1_073_741_824, .. })),
-        "not read at all"
+        matches!(Key::read(&huge), Err(KeyError::TooLarge { .. })),
+        "not read to its end"
     );
+    #[cfg(unix)]
+    {
+        // It has no length and no end.
+        let message = Key::read("/dev/zero").unwrap_err().to_string();
+        assert_eq!(message, "/dev/zero: not a key file: expected at most 16781312 bytes, found more");
+        assert!(matches!(Key::import_json("/dev/zero", "synthid-hf"), Err(KeyError::TooLarge { .. })));
+    }
 }
 
 #[test]

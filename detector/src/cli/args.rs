@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Gvalues(GvaluesArgs),
     /// Fit a detector to marked texts of your own model
     Train(TrainArgs),
+    /// Look at the cache of compiled vocabularies and counted laws, or empty it
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -47,6 +50,19 @@ pub(crate) enum Command {
         /// The directory; it must exist
         dir: PathBuf,
     },
+}
+
+/// The directory is the one in the variable WMDETECT_CACHE, else wmdetect in the user's cache directory.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CacheCommand {
+    /// Say where the cache is, what is in it, and whether it is used
+    Show {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove all that is in it
+    Clear,
 }
 
 /// What a detector is made of. `K` are the keys that the command tries.

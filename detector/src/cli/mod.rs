@@ -2,6 +2,7 @@
 
 mod args;
 mod attribute;
+mod cache;
 mod calibrate;
 mod detector;
 mod gvalues;
@@ -41,6 +42,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Gvalues(args) => gvalues::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Cache(command) => cache::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wmdetect", &mut script);

@@ -43,7 +43,7 @@ impl Header {
     /// `Kind`.
     pub fn read(reader: impl BufRead, len: u64, keep: impl Fn(&str) -> bool) -> Result<Self, GgufError> {
         let mut input = Input { reader, left: len };
-        let (metadata, count) = input.metadata(keep)?;
+        let (metadata, count) = input.metadata(keep, |_| ())?;
         // The smallest entry: an empty name (8), no dimensions (4), a type (4), an offset (8).
         input.reserve("the list of tensors", count, 24)?;
         let mut tensors = (0..count).map(|_| input.tensor()).collect::<Result<Vec<_>, _>>()?;
@@ -72,7 +72,18 @@ impl Metadata {
     /// Returns an error if the metadata cannot be read or are damaged: any [`GgufError`] but `Missing`, `Kind` and
     /// those of tensors.
     pub fn read(reader: impl BufRead, len: u64, keep: impl Fn(&str) -> bool) -> Result<Self, GgufError> {
-        Ok(Input { reader, left: len }.metadata(keep)?.0)
+        Self::read_entries(reader, len, keep, |_| ())
+    }
+
+    /// Reads as [`read`](Self::read) does, and calls `entry` with the key and the type of each value right before the
+    /// value's bytes are read, and with nothing right after.
+    pub(crate) fn read_entries(
+        reader: impl BufRead,
+        len: u64,
+        keep: impl Fn(&str) -> bool,
+        entry: impl FnMut(Option<(&str, u32)>),
+    ) -> Result<Self, GgufError> {
+        Ok(Input { reader, left: len }.metadata(keep, entry)?.0)
     }
 
     /// Returns the value of `key`, if it was kept.
@@ -166,7 +177,11 @@ struct Input<R> {
 
 impl<R: BufRead> Input<R> {
     /// The metadata and the number of tensors.
-    fn metadata(&mut self, keep: impl Fn(&str) -> bool) -> Result<(Metadata, u64), GgufError> {
+    fn metadata(
+        &mut self,
+        keep: impl Fn(&str) -> bool,
+        mut entry: impl FnMut(Option<(&str, u32)>),
+    ) -> Result<(Metadata, u64), GgufError> {
         let magic = self.array::<4>("the magic number")?;
         if magic != *b"GGUF" {
             return Err(GgufError::Magic { found: magic });
@@ -184,12 +199,14 @@ impl<R: BufRead> Input<R> {
         for _ in 0..count {
             let key = self.string("a key")?;
             let value_type = self.u32(&key)?;
+            entry(Some((&key, value_type)));
             let value = if keep(&key) || key == KEY_OF_ALIGNMENT {
                 Some(self.value(&key, value_type)?)
             } else {
                 self.skip_value(&key, value_type, MAX_DEPTH)?;
                 None
             };
+            entry(None);
             if entries.insert(key.clone(), value).is_some() {
                 return Err(GgufError::Duplicate { name: key });
             }

@@ -94,6 +94,14 @@ pub enum KeyError {
         /// Its length in bytes.
         found: usize,
     },
+    /// Longer than any key file.
+    #[error("{path}: not a key file: expected at most {limit} bytes, found more")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// The length of the longest key file.
+        limit: u64,
+    },
     /// The container ends early.
     #[error("{path}: the key file is cut short ({found} bytes, {expected} expected); restore it from a copy")]
     Truncated {

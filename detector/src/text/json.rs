@@ -87,8 +87,3 @@ fn first_special(processor: Option<&PostProcessorWrapper>) -> Option<u32> {
     let name = template["single"][0]["SpecialToken"]["id"].as_str()?;
     template["special_tokens"][name]["ids"][0].as_u64().and_then(|id| u32::try_from(id).ok())
 }
-
-/// The part of a JSON error that helps: the first line, shortened.
-pub(super) fn short(message: &str) -> String {
-    message.lines().next().unwrap_or_default().chars().take(200).collect()
-}

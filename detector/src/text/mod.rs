@@ -17,7 +17,9 @@ pub mod blocks;
 mod compiled;
 mod default_tokenizer;
 mod error;
+mod hashing;
 mod json;
+mod library;
 mod mmap;
 pub mod normalise;
 mod pieces;
@@ -26,7 +28,7 @@ mod vocabulary;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -141,9 +143,8 @@ impl Tokenizer {
             return Err(TextError::Unrecognised { path: path.to_owned(), found });
         }
         if let Some(cache) = cache {
-            let mut hashing = Hashing::new(start.as_slice().chain(&mut file));
-            io::copy(&mut hashing, &mut io::sink()).map_err(read)?;
-            if let Some(compiled) = Compiled::load(cache, &hashing.key()) {
+            let key = hashing::key_of_all(start.as_slice().chain(&mut file)).map_err(read)?;
+            if let Some(compiled) = Compiled::load(cache, &key) {
                 return Ok(Self::with(Engine::Compiled(Box::new(compiled)), place_name(path)));
             }
             file.rewind().map_err(read)?;
@@ -155,36 +156,36 @@ impl Tokenizer {
 
     /// The tokenizer that the content of a tokenizer.json describes; `path` is where it lies, for names and errors.
     fn from_json(json: &[u8], path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| TextError::Json {
-            path: path.to_owned(),
-            message: json::short(&error.to_string()),
-        })?;
+        let inner = library::read(json, path)?;
         let source = cache.map(|cache| (cache, Sha256::digest(json).into()));
-        Ok(Self::new(json::build(inner)?, place_name(path), source))
+        library::fenced(|| Ok(Self::new(json::build(inner)?, place_name(path), source)))
+            .map_err(|message| TextError::Json { path: path.to_owned(), message })?
     }
 
     fn open_gguf(
         file: File,
-        start: Vec<u8>,
+        mut start: Vec<u8>,
         len: u64,
         path: &Path,
         cache: Option<&Cache>,
     ) -> Result<Self, TextError> {
         let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
         let mut file = BufReader::with_capacity(1 << 16, file);
-        let mut input = Hashing::new(start.as_slice().chain(&mut file));
+        let mut source = None;
         if let Some(cache) = cache {
-            // All of the metadata goes through the hash; only the name is kept.
-            let metadata = Metadata::read(&mut input, len, |key| key == GENERAL_NAME).map_err(gguf)?;
-            if let Some(compiled) = Compiled::load(cache, &input.key()) {
+            let (key, metadata) =
+                hashing::key_of_gguf(start.as_slice().chain(&mut file), len).map_err(gguf)?;
+            if let Some(compiled) = Compiled::load(cache, &key) {
                 let file_name = name_in(&metadata, path).map_err(gguf)?;
                 return Ok(Self::with(Engine::Compiled(Box::new(compiled)), file_name));
             }
+            source = Some((cache, key));
             file.rewind().map_err(|source| TextError::Read { path: path.to_owned(), source })?;
-            input = Hashing::new([].as_slice().chain(&mut file));
+            start.clear();
         }
-        let metadata = Metadata::read(&mut input, len, vocabulary::is_needed).map_err(gguf)?;
-        Self::from_metadata(&metadata, path, cache.map(|cache| (cache, input.key())))
+        let input = start.as_slice().chain(&mut file);
+        let metadata = Metadata::read(input, len, vocabulary::is_needed).map_err(gguf)?;
+        Self::from_metadata(&metadata, path, source)
     }
 
     /// Reads the tokenizer inside a GGUF file whose metadata are in memory; `name` stands for its path.
@@ -205,12 +206,19 @@ impl Tokenizer {
         source: Option<(&Cache, Key)>,
     ) -> Result<Self, TextError> {
         let gguf = |source| TextError::Gguf { path: path.to_owned(), source };
-        let parts = vocabulary::build(metadata).map_err(|problem| match problem {
-            Problem::Gguf(source) => gguf(source),
-            Problem::Text(error) => error,
-        })?;
         let name = name_in(metadata, path).map_err(gguf)?;
-        Ok(Self::new(parts, name, source))
+        let built = library::fenced(|| {
+            vocabulary::build(metadata).map(|parts| Self::new(parts, name, source)).map_err(|problem| {
+                match problem {
+                    Problem::Gguf(source) => gguf(source),
+                    Problem::Text(error) => error,
+                }
+            })
+        });
+        built.map_err(|found| TextError::Vocabulary {
+            expected: "a vocabulary that the tokenizers library accepts".to_owned(),
+            found,
+        })?
     }
 
     /// Compiles the tokenizer if that can be done, for the cache too if there is one and a hash of the source.
@@ -347,49 +355,11 @@ fn name_in(metadata: &Metadata, path: &Path) -> Result<String, GgufError> {
 }
 
 fn encode_with(inner: &tokenizers::Tokenizer, text: &str) -> Result<Encoded, TextError> {
-    let encoding =
-        inner.encode(text, false).map_err(|error| TextError::Encode { message: error.to_string() })?;
+    let encoding = library::fenced(|| inner.encode(text, false))
+        .and_then(|encoding| encoding.map_err(|error| error.to_string()))
+        .map_err(|message| TextError::Encode { message })?;
     let offsets = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
     Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets })
-}
-
-/// A reader that hashes what goes through it.
-struct Hashing<R> {
-    inner: R,
-    hash: Sha256,
-}
-
-impl<R> Hashing<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, hash: Sha256::new() }
-    }
-
-    /// SHA-256 of what has been read.
-    fn key(&self) -> Key {
-        self.hash.clone().finalize().into()
-    }
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        Ok(read)
-    }
-}
-
-impl<R: BufRead> BufRead for Hashing<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        // What is consumed has been filled, so this reads nothing and cannot fail.
-        if let Ok(buffer) = self.inner.fill_buf() {
-            self.hash.update(&buffer[..amount]);
-        }
-        self.inner.consume(amount);
-    }
 }
 
 impl fmt::Debug for Tokenizer {

@@ -53,8 +53,13 @@ impl From<TextError> for Problem {
     }
 }
 
-/// The keys that [`build`] reads.
+/// The keys that [`build`] reads, and the name.
 pub(super) fn is_needed(key: &str) -> bool {
+    key == GENERAL_NAME || is_rule(key)
+}
+
+/// The keys that decide how texts are cut.
+pub(super) fn is_rule(key: &str) -> bool {
     if let Some(key) = key.strip_prefix("tokenizer.ggml.") {
         return matches!(
             key,
@@ -72,7 +77,7 @@ pub(super) fn is_needed(key: &str) -> bool {
                 | "remove_extra_whitespaces"
         );
     }
-    matches!(key, GENERAL_ARCHITECTURE | GENERAL_NAME)
+    key == GENERAL_ARCHITECTURE
 }
 
 /// Builds the tokenizer that the metadata describes.

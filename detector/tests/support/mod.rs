@@ -43,6 +43,7 @@ impl Place {
             .current_dir(self.0.path())
             .env_remove("WMDETECT_KEY")
             .env_remove("WMDETECT_TOKENIZER")
+            .env("WMDETECT_CACHE", self.0.path().join("cache"))
             // Help is wrapped to it.
             .env("COLUMNS", "100")
             .stdin(Stdio::piped())

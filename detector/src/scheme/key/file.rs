@@ -17,8 +17,8 @@
 //! | 2, `synthid-hf` | depth (1), ngram_len (1), context_history_size (4); then the table: 0, size (4), seed (8), or 1, size (4), one byte an entry |
 //! | 3, `synthid-deepmind` | depth (1), ngram_len (1), context_history_size (4) |
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -186,11 +186,16 @@ pub(super) fn read_limited(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> 
         ErrorKind::NotFound => KeyError::Missing { path: path.display().to_string() },
         _ => KeyError::Io { path: path.display().to_string(), source },
     };
-    let len = fs::metadata(path).map_err(io)?.len();
-    if len > MAX_BYTES {
-        return Err(KeyError::NotAKey { path: path.display().to_string(), found: len as usize });
+    let file = File::open(path).map_err(io)?;
+    // With room for all of it, no copy of the secret stays behind where the buffer grew. What is not a regular file has
+    // no length and may have no end.
+    let len = file.metadata().map_err(io)?.len().min(MAX_BYTES);
+    let mut bytes = Zeroizing::new(Vec::with_capacity((len as usize + 1).max(4096)));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(KeyError::TooLarge { path: path.display().to_string(), limit: MAX_BYTES });
     }
-    fs::read(path).map(Zeroizing::new).map_err(io)
+    Ok(bytes)
 }
 
 /// Writes `bytes` whole or not at all, with mode 0600; see [`atomic_file`](crate::atomic_file).

@@ -256,6 +256,28 @@ fn the_cache_is_used_and_never_believed() {
     assert!(!is_mapped(&Tokenizer::open_with_cache(&path, Some(&nowhere)).unwrap()));
 }
 
+/// A model in ten formats has one tokenizer, and one entry.
+#[test]
+fn files_of_one_vocabulary_share_an_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::new(dir.path().join("cache"));
+    let good = std::fs::read(fixture("tokenizer.gguf")).unwrap();
+    let with = |name: &str, from: &[u8], to: &[u8]| {
+        let mut bytes = good.clone();
+        let at = bytes.windows(from.len()).position(|part| part == from).unwrap();
+        bytes[at..at + to.len()].copy_from_slice(to);
+        bytes.resize(bytes.len() + WORTH_IT as usize, 0);
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+        Tokenizer::open_with_cache(dir.path().join(name), Some(&cache)).unwrap()
+    };
+    assert!(!is_mapped(&with("a.gguf", b"Tiny", b"Tiny")));
+    let renamed = with("b.gguf", b"Tiny", b"Tidy");
+    assert!(is_mapped(&renamed));
+    assert_eq!(renamed.name(), "Tidy tokenizer");
+    assert!(!is_mapped(&with("c.gguf", b"<table>", b"<tabla>")));
+    assert_eq!(cache.entries().unwrap().len(), 2);
+}
+
 /// A file of our own that was damaged and whose checksum fits by chance, or on purpose.
 #[test]
 fn no_damage_of_a_cached_file_panics() {

@@ -1,0 +1,106 @@
+//! `wmdetect cache`.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use wmdetect::Cache;
+use wmdetect::report::SCHEMA_VERSION;
+
+use super::args::CacheCommand;
+use super::{print, print_json};
+
+/// What `wmdetect cache show --json` prints.
+#[derive(Serialize)]
+struct CacheReport {
+    /// [`SCHEMA_VERSION`].
+    schema_version: u32,
+    /// The directory; it need not exist.
+    directory: String,
+    /// Why nothing in it is used; null if it is used.
+    not_used: Option<String>,
+    /// Bytes of all entries.
+    bytes: u64,
+    /// The last used first.
+    entries: Vec<EntryReport>,
+}
+
+#[derive(Serialize)]
+struct EntryReport {
+    name: String,
+    /// `vocabulary` or `law`.
+    kind: &'static str,
+    bytes: u64,
+    /// Whole days since it was last used.
+    unused_days: u64,
+}
+
+pub(super) fn run(command: &CacheCommand) -> Result<ExitCode> {
+    let Some(cache) = Cache::of_user() else {
+        bail!(
+            "there is no cache: expected a directory in WMDETECT_CACHE, or a user's cache directory, found neither"
+        )
+    };
+    let dir = cache.dir().display().to_string();
+    match command {
+        CacheCommand::Show { json } => {
+            let report = show(&cache, dir)?;
+            if *json {
+                print_json(&report)?;
+            } else {
+                print(for_people(&report).as_bytes())?;
+            }
+        }
+        CacheCommand::Clear => {
+            let removed = cache.clear().with_context(|| format!("cannot clear {dir}"))?;
+            let bytes: u64 = removed.iter().map(|entry| entry.bytes).sum();
+            let line = format!("{} files, {}, removed from {dir}\n", removed.len(), size(bytes));
+            print(line.as_bytes())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(cache: &Cache, directory: String) -> Result<CacheReport> {
+    let entries = cache.entries().with_context(|| format!("cannot read {directory}"))?;
+    let now = SystemTime::now();
+    let days = |used| now.duration_since(used).map_or(0, |age| age.as_secs() / (24 * 60 * 60));
+    Ok(CacheReport {
+        schema_version: SCHEMA_VERSION,
+        directory,
+        not_used: cache.distrust(),
+        bytes: entries.iter().map(|entry| entry.bytes).sum(),
+        entries: entries
+            .into_iter()
+            .map(|entry| EntryReport {
+                name: entry.name,
+                kind: entry.kind.name(),
+                bytes: entry.bytes,
+                unused_days: days(entry.used),
+            })
+            .collect(),
+    })
+}
+
+fn for_people(report: &CacheReport) -> String {
+    let mut text =
+        format!("{}: {} files, {}\n", report.directory, report.entries.len(), size(report.bytes));
+    if let Some(why) = &report.not_used {
+        text.push_str(&format!("nothing in it is used: {why}\n"));
+    }
+    for entry in &report.entries {
+        // The name is ours: a kind and 64 digits.
+        let name = &entry.name[..entry.kind.len() + 9];
+        text.push_str(&format!(
+            "  {name:<20} {:>10}  unused for {} days\n",
+            size(entry.bytes),
+            entry.unused_days
+        ));
+    }
+    text
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
