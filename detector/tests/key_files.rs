@@ -196,10 +196,7 @@ fn what_is_no_key_says_so() {
     }
     let huge = folder.path("huge");
     fs::File::create(&huge).unwrap().set_len(1 << 30).unwrap();
-    assert!(
-        matches!(Key::read(&huge), Err(KeyError::TooLarge { .. })),
-        "not read to its end"
-    );
+    assert!(matches!(Key::read(&huge), Err(KeyError::TooLarge { .. })), "not read to its end");
     #[cfg(unix)]
     {
         // It has no length and no end.

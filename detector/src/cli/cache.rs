@@ -84,8 +84,7 @@ fn show(cache: &Cache, directory: String) -> Result<CacheReport> {
 }
 
 fn for_people(report: &CacheReport) -> String {
-    let mut text =
-        format!("{}: {} files, {}\n", report.directory, report.entries.len(), size(report.bytes));
+    let mut text = format!("{}: {} files, {}\n", report.directory, report.entries.len(), size(report.bytes));
     if let Some(why) = &report.not_used {
         text.push_str(&format!("nothing in it is used: {why}\n"));
     }
