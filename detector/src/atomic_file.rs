@@ -4,8 +4,13 @@
 //! and then gives the file its name, so a reader, a crash or a full disk meets the old content or the new one, never a
 //! part. A file that is dropped without a commit is removed.
 //!
+//! On Linux the temporary file has no name (`O_TMPFILE`), so a process that is killed leaves nothing behind. A file that
+//! replaces another takes a name beside it for the moment before the rename. On other systems, and on filesystems
+//! without `O_TMPFILE`, it is called `.PID-N.part` from the start, and `kill -9` leaves it behind.
+//!
 //! Symbolic links are followed: a link stays a link, and the file that it names is replaced. What is not a regular file
-//! (a device, a pipe, `/dev/stdout`) has no content to keep, so the bytes go straight into it.
+//! (a device, a pipe, `/dev/stdout`) has no content to keep, so the bytes go straight into it, with
+//! [`Options::create_new`], too.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -50,7 +55,7 @@ impl Options {
         Self { create_new: false, private: false }
     }
 
-    /// Sets whether anything that already has the name is an error (`AlreadyExists`), a link included.
+    /// Sets whether a file that already has the name is an error (`AlreadyExists`), a link to one or to nothing included.
     pub const fn create_new(self, create_new: bool) -> Self {
         Self { create_new, ..self }
     }
@@ -72,9 +77,6 @@ impl Options {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        if self.create_new && (existing.is_some() || path.is_symlink()) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(ErrorKind::IsADirectory.into());
         }
@@ -82,7 +84,13 @@ impl Options {
             Some(target) if existing.as_ref().is_none_or(fs::Metadata::is_file) => target,
             _ => return Ok(AtomicFile { file: OpenOptions::new().append(true).open(path)?, draft: None }),
         };
-        let (file, temporary) = create_beside(&target, self.private)?;
+        if self.create_new && (existing.is_some() || path.is_symlink()) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let (file, temporary) = match nameless::create(directory(&target), self.mode()) {
+            Some(file) => (file, None),
+            None => create_beside(&target, self.mode()).map(|(file, path)| (file, Some(path)))?,
+        };
         let draft = Draft { temporary, target, create_new: self.create_new };
         // From here on the draft removes the temporary file.
         let file = AtomicFile { file, draft: Some(draft) };
@@ -93,6 +101,11 @@ impl Options {
             file.file.set_permissions(existing.permissions())?;
         }
         Ok(file)
+    }
+
+    /// The mode that a new file is created with, before the umask.
+    fn mode(self) -> u32 {
+        if self.private { 0o600 } else { 0o666 }
     }
 
     /// Writes `bytes` and commits them.
@@ -119,7 +132,8 @@ pub struct AtomicFile {
 /// A temporary file, removed when dropped.
 #[derive(Debug)]
 struct Draft {
-    temporary: PathBuf,
+    /// None while it has no name.
+    temporary: Option<PathBuf>,
     target: PathBuf,
     create_new: bool,
 }
@@ -140,16 +154,11 @@ impl AtomicFile {
     /// been taken since. The target is then unchanged.
     pub fn commit(mut self) -> io::Result<()> {
         self.file.flush()?;
-        let Some(draft) = &self.draft else {
+        let Some(draft) = &mut self.draft else {
             return Ok(());
         };
         self.file.sync_all()?;
-        if draft.create_new {
-            // A hard link, unlike a rename, never replaces a file that appeared in between.
-            fs::hard_link(&draft.temporary, &draft.target)?;
-        } else {
-            fs::rename(&draft.temporary, &draft.target)?;
-        }
+        draft.publish(&self.file)?;
         // The name is given; where a directory cannot be synchronised there is nothing to undo.
         #[cfg(unix)]
         let _ = File::open(directory(&draft.target)).and_then(|dir| dir.sync_all());
@@ -167,10 +176,81 @@ impl Write for AtomicFile {
     }
 }
 
+impl Draft {
+    /// Gives the file the target's name.
+    fn publish(&mut self, file: &File) -> io::Result<()> {
+        // A hard link, unlike a rename, never replaces a file that appeared in between.
+        let link = |name: &Path| match &self.temporary {
+            Some(temporary) => fs::hard_link(temporary, name),
+            None => nameless::link(file, name),
+        };
+        if self.create_new {
+            return link(&self.target);
+        }
+        if self.temporary.is_none() {
+            match link(&self.target) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                linked => return linked,
+            }
+            // Only what has a name can replace a file.
+            let ((), temporary) = with_new_name(&self.target, link)?;
+            self.temporary = Some(temporary);
+        }
+        match &self.temporary {
+            Some(temporary) => fs::rename(temporary, &self.target),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
         // Gone already after a rename; in every other case nothing half-written may stay.
-        let _ = fs::remove_file(&self.temporary);
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// Files without a name, which vanish with the process that has them open.
+#[cfg(target_os = "linux")]
+mod nameless {
+    use std::fs::{File, OpenOptions};
+    use std::io;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
+
+    use rustix::fs::{AtFlags, CWD, OFlags, linkat};
+
+    /// Returns none where the filesystem has no such files, or where none could be given a name later.
+    pub(super) fn create(directory: &Path, mode: u32) -> Option<File> {
+        let flags = OFlags::TMPFILE.bits().cast_signed();
+        let file = OpenOptions::new().write(true).mode(mode).custom_flags(flags).open(directory).ok()?;
+        Path::new(&handle(&file)).exists().then_some(file)
+    }
+
+    pub(super) fn link(file: &File, name: &Path) -> io::Result<()> {
+        Ok(linkat(CWD, handle(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    fn handle(file: &File) -> String {
+        format!("/proc/self/fd/{}", file.as_raw_fd())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod nameless {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    pub(super) fn create(_directory: &Path, _mode: u32) -> Option<File> {
+        None
+    }
+
+    pub(super) fn link(_file: &File, _name: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -200,25 +280,28 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Creates a file of a new name beside `target`. The name begins with a dot, so that a keyring does not take a file left
-/// behind by a killed process for a key.
-fn create_beside(target: &Path, private: bool) -> io::Result<(File, PathBuf)> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
+/// Creates a file of a new name beside `target`.
+fn create_beside(target: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    if private {
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    }
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     #[cfg(not(unix))]
-    let _ = private;
+    let _ = mode;
+    with_new_name(target, |path| options.open(path))
+}
+
+/// Calls `make` with names beside `target` until one is not taken. A name begins with a dot, so that a keyring does not
+/// take a file left behind by a killed process for a key.
+fn with_new_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let path = directory(target).join(format!(".{}-{number}.part", std::process::id()));
-        match options.open(&path) {
+        match make(&path) {
             // Left behind by another process of the same number.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            file => return file.map(|file| (file, path)),
+            made => return made.map(|made| (made, path)),
         }
     }
 }
@@ -256,7 +339,6 @@ mod tests {
         fs::write(&path, "old").unwrap();
         let mut file = AtomicFile::create(&path).unwrap();
         file.write_all(b"half").unwrap();
-        assert_eq!(names(dir.path()).len(), 2);
         drop(file);
         assert_eq!(names(dir.path()), ["file"]);
         assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -300,15 +382,18 @@ mod tests {
     fn a_name_left_behind_by_a_process_of_the_same_number_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("file");
-        let (_, first) = create_beside(&target, false).unwrap();
+        let (_, first) = create_beside(&target, 0o600).unwrap();
         let name = first.file_name().unwrap().to_str().unwrap();
         let number: u64 = name.rsplit_once('-').unwrap().1.trim_end_matches(".part").parse().unwrap();
         for later in 1..50 {
             let taken = format!(".{}-{}.part", std::process::id(), number + later);
             fs::write(dir.path().join(taken), "theirs").unwrap();
         }
-        write(&target, b"content").unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"content");
+        // The second write replaces a file, for which every way of writing takes a name.
+        for content in ["first", "second"] {
+            write(&target, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), content);
+        }
         let theirs = dir.path().join(format!(".{}-{}.part", std::process::id(), number + 1));
         assert_eq!(fs::read(theirs).unwrap(), b"theirs");
     }
@@ -372,6 +457,39 @@ mod tests {
             write(&device, b"content").unwrap();
             assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
             assert_eq!(names(dir.path()), ["null"]);
+        }
+
+        #[cfg(target_os = "linux")]
+        #[test]
+        fn before_the_commit_nothing_has_a_name_that_a_killed_process_could_leave_behind() {
+            let dir = tempfile::tempdir().unwrap();
+            if nameless::create(dir.path(), 0o600).is_none() {
+                return; // A filesystem without such files.
+            }
+            for (name, create_new, before) in
+                [("a", true, &[][..]), ("a", false, &["a"]), ("b", false, &["a"])]
+            {
+                let path = dir.path().join(name);
+                let mut file = Options::new().private(true).create_new(create_new).open(&path).unwrap();
+                file.write_all(b"secret").unwrap();
+                assert_eq!(names(dir.path()), before);
+                file.commit().unwrap();
+                assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"secret".to_vec(), 0o600));
+            }
+            assert_eq!(names(dir.path()), ["a", "b"]);
+        }
+
+        #[test]
+        fn a_new_file_may_be_a_pipe_that_is_there() {
+            let dir = tempfile::tempdir().unwrap();
+            let pipe = dir.path().join("pipe");
+            assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            let reader = std::thread::spawn({
+                let pipe = pipe.clone();
+                move || fs::read(pipe).unwrap()
+            });
+            Options::new().create_new(true).private(true).write(&pipe, b"through").unwrap();
+            assert_eq!(reader.join().unwrap(), b"through");
         }
 
         #[cfg(target_os = "linux")]
