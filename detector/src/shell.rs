@@ -3,6 +3,8 @@
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
+mod progress;
+
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
@@ -14,6 +16,8 @@ use crate::cache::Cache;
 use crate::detect::DetectError;
 use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer};
+
+pub use progress::ProgressLine;
 
 /// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
 /// standard output that left is not an error.

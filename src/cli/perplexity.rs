@@ -5,6 +5,7 @@ use std::ops::Range;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use wmdetect::id_list;
+use wmdetect::shell::ProgressLine;
 use wmgen::model::{Gemma, first_non_finite};
 
 use super::args::PerplexityArgs;
@@ -46,13 +47,18 @@ pub(super) fn run(args: &PerplexityArgs) -> Result<()> {
     // Nothing is rounded: it is a measure of the text.
     let model = loaded.model.unrounded();
     let (mut windows, mut token_logprobs) = (0, Vec::with_capacity(text.len()));
+    let mut line = ProgressLine::new("reading with the model", "tokens");
     for window in size.windows(text.len()) {
         // Every window begins with `<bos>`, without which a model that knows it is lost.
         let front = if window.start == 0 || bos.is_some() { front } else { text[window.start - 1] };
         windows += 1;
         let new = token_logprobs.len() - window.start;
-        score(&model, front, &text[window], new, &mut token_logprobs)?;
+        score(&model, front, &text[window], new, |logprob| {
+            token_logprobs.push(logprob);
+            line.show(token_logprobs.len() as u64, text.len() as u64);
+        })?;
     }
+    drop(line);
     let tokens = token_logprobs.len();
     let mean_nll = -token_logprobs.iter().sum::<f64>() / tokens as f64;
     let (perplexity, Size { window, stride }) = (mean_nll.exp(), size);
@@ -100,8 +106,8 @@ fn size(args: &PerplexityArgs, context: usize) -> Result<Size> {
     Ok(Size { window, stride })
 }
 
-/// Appends the log-probabilities of the tokens of a window from `new` on; `front` stands before the window.
-fn score(model: &Gemma, front: u32, window: &[u32], new: usize, token_logprobs: &mut Vec<f64>) -> Result<()> {
+/// Gives the log-probabilities of the tokens of a window from `new` on; `front` stands before the window.
+fn score(model: &Gemma, front: u32, window: &[u32], new: usize, mut take: impl FnMut(f64)) -> Result<()> {
     // The logits after a token are for the next one, so the last token is not read.
     let read = [&[front], &window[..window.len() - 1]].concat();
     let mut cache = model.new_cache(1);
@@ -118,7 +124,7 @@ fn score(model: &Gemma, front: u32, window: &[u32], new: usize, token_logprobs: 
             let logit = row.get(id as usize).copied();
             let logit =
                 logit.with_context(|| format!("token id {id} is outside the vocabulary of {}", row.len()))?;
-            token_logprobs.push(f64::from(logit) - log_sum_exp(row));
+            take(f64::from(logit) - log_sum_exp(row));
         }
         Ok(())
     })

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow, bail};
 use wmdetect::id_list::{self, IdList};
 use wmdetect::report::{Failure, Row};
+use wmdetect::shell::ProgressLine;
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
@@ -25,9 +27,16 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     key.check_tokenizer(&tokenizer.binding())?;
     let prompt = prompt(args, &tokenizer)?;
     let loaded = args.model.load(tokenizer)?;
+    let line = Mutex::new(ProgressLine::new("reading with the model", "tokens"));
+    let line = || line.lock().unwrap_or_else(PoisonError::into_inner);
+    let progress = |done: usize, total: usize| line().show(done as u64, total as u64);
     let verifier = Verifier::new(&loaded.model, &loaded.name, &loaded.tokenizer, &key, options)?;
-    let verify =
-        |input: Input<'_>, origin: &Origin| verifier.verify(input, origin).map_err(|error| error.to_string());
+    let verifier = verifier.with_progress(&progress);
+    let verify = |input: Input<'_>, origin: &Origin| {
+        let report = verifier.verify(input, origin).map_err(|error| error.to_string());
+        line().clear();
+        report
+    };
 
     let mut output = Output { json: args.json, failed: false };
     if args.files.is_empty() {

@@ -8,6 +8,7 @@ mod error;
 mod origin;
 mod reader;
 mod report;
+mod watched;
 
 pub use error::VerifyError;
 pub use origin::{Origin, TEMPERATURES};
@@ -27,6 +28,7 @@ use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
 
 use crate::model::Gemma;
+use watched::{Progress, Watched};
 
 /// How to judge texts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,6 +83,7 @@ pub struct Verifier<'a> {
     tokenizer: &'a Tokenizer,
     key: &'a Key,
     options: Options,
+    progress: Progress<'a>,
 }
 
 /// A text as tokens.
@@ -106,7 +109,13 @@ impl<'a> Verifier<'a> {
     ) -> Result<Self, VerifyError> {
         options.check()?;
         key.check_tokenizer(&tokenizer.binding())?;
-        Ok(Self { model, name, tokenizer, key, options })
+        Ok(Self { model, name, tokenizer, key, options, progress: &|_, _| () })
+    }
+
+    /// Calls `progress` for each token that is read, with the number of those read and of all in the text.
+    #[must_use]
+    pub fn with_progress(self, progress: &'a (dyn Fn(usize, usize) + Sync)) -> Self {
+        Self { progress, ..self }
     }
 
     /// Judges one text.
@@ -130,7 +139,8 @@ impl<'a> Verifier<'a> {
             return Err(VerifyError::Token { id, vocabulary });
         }
         origin.check()?;
-        let mut reader = Reader::new(self.model, bos, origin.settings.clone())?;
+        let reader = Reader::new(self.model, bos, origin.settings.clone())?;
+        let mut reader = Watched { reader, progress: self.progress };
         let Options { fpr, random_keys, stop_early, unedited } = self.options;
         let options = model_ratio::Options {
             stop_at: stop_early.then_some(fpr),

@@ -1,0 +1,68 @@
+//! A reader that says how far it has come.
+
+use std::ops::ControlFlow;
+
+use wmdetect::model_ratio::NextTokens;
+use wmdetect::scheme::Distribution;
+
+use super::{Reader, VerifyError};
+
+/// What hears of the tokens read and of all that there are.
+pub(super) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// A [`Reader`] and what hears of its progress.
+pub(super) struct Watched<'a> {
+    pub(super) reader: Reader,
+    pub(super) progress: Progress<'a>,
+}
+
+impl NextTokens for Watched<'_> {
+    type Error = VerifyError;
+
+    fn settings(&self) -> usize {
+        self.reader.settings()
+    }
+
+    fn for_each(
+        &mut self,
+        prompt: &[u32],
+        ids: &[u32],
+        visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
+    ) -> Result<(), VerifyError> {
+        let Self { reader, progress } = self;
+        reader.for_each(prompt, ids, &mut |t, next| {
+            progress(t + 1, ids.len());
+            visit(t, next)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::kernels::Format;
+    use crate::model::random;
+    use crate::sample::Sampling;
+
+    /// Also of a text that is read in several parts.
+    #[test]
+    fn each_token_is_heard_of_once() {
+        let mut config = random::config();
+        config.max_position = 64;
+        let model = random::model(config, Format::Q8_0);
+        let ids: Vec<u32> = (0..150).map(|i| 5 + i * 37 % 2000).collect();
+        let heard = Mutex::new(Vec::new());
+        let progress = |done, total| heard.lock().unwrap().push((done, total));
+        let reader = Reader::new(&model, Some(2), vec![Sampling::default()]).unwrap();
+        let mut visited = 0;
+        let mut visit = |_: usize, _: &[Distribution]| {
+            visited += 1;
+            ControlFlow::Continue(())
+        };
+        Watched { reader, progress: &progress }.for_each(&[], &ids, &mut visit).unwrap();
+        assert_eq!(visited, ids.len());
+        assert_eq!(heard.into_inner().unwrap(), (1..=150).map(|done| (done, 150)).collect::<Vec<_>>());
+    }
+}
