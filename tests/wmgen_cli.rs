@@ -379,6 +379,47 @@ fn training_says_what_it_came_to() {
 }
 
 #[test]
+fn a_directory_that_is_not_a_run_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("t.txt"), "Too short.").unwrap();
+    std::fs::create_dir(dir.path().join("m")).unwrap();
+    std::fs::write(dir.path().join("m/tokenizer.json"), "theirs").unwrap();
+    for more in [&[][..], &["--resume"]] {
+        let train = |output| [&["train", "t.txt", "--steps", "2", "--output", output], more].concat();
+        refused(&run(dir.path(), &train("m")), "expected a new or empty directory");
+        assert_eq!(std::fs::read_to_string(dir.path().join("m/tokenizer.json")).unwrap(), "theirs");
+        assert_eq!(std::fs::read_dir(dir.path().join("m")).unwrap().count(), 1);
+        // What cannot be trained on leaves no directory either.
+        assert!(!run(dir.path(), &train("new")).status.success());
+        assert!(!dir.path().join("new").exists());
+    }
+}
+
+#[test]
+fn a_key_is_no_place_for_another_output() {
+    let (dir, key) = with_key();
+    let before = std::fs::read(&key).unwrap();
+    std::fs::write(dir.path().join("bystander"), &before).unwrap();
+    let generate = ["generate", "--key", "k.bin", "--model", MODEL, "--max-tokens", "2", "--receipt"];
+    for (args, expected) in [
+        ([&generate[..], &["k.bin"]].concat(), "does not read"),
+        ([&generate[..], &["k.bin", "--force"]].concat(), "does not read"),
+        ([&generate[..], &["bystander"]].concat(), "an earlier receipt"),
+        (vec!["quantize", MODEL, "bystander"], "expected a new file"),
+        (vec!["bench", "--shape", "tiny", "--write-gguf", "bystander"], "expected a new file"),
+        (vec!["key", "derive", "k.bin", "./k.bin", "--label", "a", "--force"], "does not read"),
+    ] {
+        refused(&run(dir.path(), &args), expected);
+        assert_eq!(std::fs::read(&key).unwrap(), before);
+        assert_eq!(std::fs::read(dir.path().join("bystander")).unwrap(), before);
+    }
+    // An earlier receipt makes way, so that a command can be repeated.
+    for _ in 0..2 {
+        ok(&run(dir.path(), &[&generate[..], &["r.json"]].concat()));
+    }
+}
+
+#[test]
 fn help_is_reviewed() {
     let dir = tempfile::tempdir().unwrap();
     let mut help = String::new();

@@ -254,6 +254,13 @@ mod nameless {
     }
 }
 
+/// Returns whether the bytes for `path` would go straight into what is there, since it is not a regular file.
+#[cfg(feature = "shell")]
+pub(crate) fn is_written_through(path: &Path) -> bool {
+    let other = fs::metadata(path).is_ok_and(|existing| !existing.is_file());
+    other || follow(path).is_ok_and(|target| target.is_none())
+}
+
 /// The path at the end of a chain of symbolic links, which need not exist. None where the chain leads to an open file of
 /// a process (`/dev/stdout`, `/dev/fd/3`): a process that holds it open would not see a file put in its place.
 fn follow(path: &Path) -> io::Result<Option<PathBuf>> {

@@ -66,6 +66,14 @@ pub enum IgnoreError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// It is plain text without a passage, as a file cut short may be.
+    #[error(
+        "the ignore file {path} is empty; expected plain text with one passage a line, or the JSON that calibration writes"
+    )]
+    Empty {
+        /// The file.
+        path: String,
+    },
     /// It is JSON, but not ours.
     #[error(
         "the ignore file {path} is not the JSON of one: {message}; expected that, or plain text with one passage a line"
@@ -220,7 +228,10 @@ fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
     if !text.trim_start().starts_with('{') {
         let passage =
             |line: &str| IgnorePassage { tokens: None, text: Some(line.to_owned()), documents: None };
-        let passages = text.lines().filter(|line| !line.trim().is_empty()).map(passage).collect();
+        let passages: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(passage).collect();
+        if passages.is_empty() {
+            return Err(IgnoreError::Empty { path: shown(path) });
+        }
         return Ok(IgnoreFile { schema_version: IGNORE_VERSION, ngram_len: 0, tokenizer: None, passages });
     }
     let json = |error: serde_json::Error| IgnoreError::Json { path: shown(path), message: error.to_string() };
@@ -273,6 +284,8 @@ mod tests {
                 "unknown field",
             ),
             ("{", "not the JSON"),
+            ("", "is empty"),
+            ("\u{feff} \n\n", "is empty"),
             ("Kind regards,\n", "need a tokenizer"),
         ];
         for (content, expected) in cases {

@@ -3,6 +3,7 @@
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
+pub mod outputs;
 mod progress;
 
 use std::error::Error;
@@ -18,6 +19,8 @@ use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer};
 
 pub use progress::ProgressLine;
+
+use outputs::OutputError;
 
 /// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
 /// standard output that left is not an error.
@@ -35,8 +38,11 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// Returns what a user of the programs can do about an error of a key or a keyring.
+/// Returns what a user of the programs can do about an error of a key, a keyring or an output.
 fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(OutputError::Foreign { .. } | OutputError::Exists { .. }) = cause.downcast_ref() {
+        return Some("--force replaces the file");
+    }
     let key = match cause.downcast_ref::<DetectError>() {
         Some(DetectError::EmptyKeyring { .. }) => return Some("`wmgen keygen DIR/k.bin` puts a key into it"),
         Some(DetectError::Key(error)) => Some(error),

@@ -162,6 +162,35 @@ fn attribution_among_derived_keys_and_a_directory() {
 }
 
 #[test]
+fn no_output_replaces_an_input_or_a_file_of_another_kind() {
+    let place = Place::new();
+    place.write("text", "The old man said that the river was high.").write("notes.json", "{}");
+    place.write("corpus", "The old man.\n");
+    let calibrate = "calibrate corpus text --keys 19 --fpr 0.1";
+    for (run, file, expected) in [
+        ("score text --html k.bin --force", "k.bin", "does not read"),
+        ("score text --html text --force", "text", "does not read"),
+        ("score text --html ./man/../text", "text", "does not read"),
+        ("score text --html notes.json", "notes.json", "an earlier page"),
+        (&format!("{calibrate} --write-ignore k.bin --force"), "k.bin", "does not read"),
+        (&format!("{calibrate} --write-ignore notes.json"), "notes.json", "an earlier ignore file"),
+        (&format!("{calibrate} --write-ignore new --html new"), "text", "another output"),
+    ] {
+        std::fs::create_dir_all(place.path("man")).unwrap();
+        let before = std::fs::read(place.path(file)).unwrap();
+        let error = place.run(run).code(2).errors();
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(std::fs::read(place.path(file)).unwrap(), before, "{run}");
+        assert!(!place.path("new").exists());
+    }
+    // An earlier ignore file makes way, so that a command can be repeated.
+    for _ in 0..2 {
+        assert_ne!(place.run(&format!("{calibrate} --write-ignore known.json")).0.status.code(), Some(2));
+    }
+    place.run("score text --html notes.json --force").code(0);
+}
+
+#[test]
 fn a_page_and_a_view_show_the_evidence() {
     let place = Place::new();
     place

@@ -71,6 +71,9 @@ pub(crate) struct DemoArgs {
     /// Write what is shown as a page, too
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Replace the file of --html even if it is not an earlier page
+    #[arg(long, requires = "html")]
+    pub force: bool,
     /// Colour the words by their evidence
     #[arg(long, value_enum, default_value_t = ColorArg::Auto)]
     pub color: ColorArg,
@@ -218,6 +221,7 @@ pub(crate) enum DtypeArg {
 }
 
 #[derive(Args, Debug)]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub(crate) struct GenerateArgs {
     /// Mark the text with this key
     #[arg(long)]
@@ -275,6 +279,9 @@ pub(crate) struct GenerateArgs {
     /// Write the JSON objects to this file as well
     #[arg(long)]
     pub receipt: Option<PathBuf>,
+    /// Replace the file of --receipt even if it does not hold earlier receipts
+    #[arg(long, requires = "receipt")]
+    pub force: bool,
 }
 
 #[derive(Args, Debug)]
@@ -373,6 +380,9 @@ pub(crate) struct BenchArgs {
     /// Write the random weights to this GGUF file, for other programs, and run from it
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub write_gguf: Option<PathBuf>,
+    /// Replace the file of --write-gguf if there is one
+    #[arg(long, requires = "write_gguf")]
+    pub force: bool,
     /// A model instead: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
     #[arg(long)]
     pub model: Option<String>,

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 use std::io::BufWriter;
-use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
-use wmdetect::atomic_file::AtomicFile;
+use anyhow::{Result, anyhow};
+use wmdetect::shell::outputs::{Kind, Output, Outputs};
 use wmgen::bench::{self, BenchError, BenchReport, Settings, Spread};
 use wmgen::model::Weights;
 use wmgen::quantize::random::{Random, Shape};
@@ -59,10 +58,12 @@ fn open(args: &BenchArgs) -> Result<(Weights, String)> {
     };
     let shape = shape.shape();
     let name = shape.name().to_owned();
+    let out = args.write_gguf.as_deref();
+    let out = out.map(|path| Outputs::new(args.force).open(path, Kind::MODEL)).transpose()?;
     let random = Random::new(&shape.config(), args.quant.mixture(), args.seed)?;
     say(&format!("making {:.1} MB of random weights ...", random.bytes() as f64 / 1e6));
-    if let Some(path) = &args.write_gguf {
-        write_whole(&random, path).with_context(|| format!("cannot write {}", path.display()))?;
+    if let (Some(path), Some(out)) = (&args.write_gguf, out) {
+        write_whole(&random, out)?;
         return Ok((Weights::open(path)?, name));
     }
     let mut bytes = Vec::with_capacity(random.bytes() as usize);
@@ -70,10 +71,10 @@ fn open(args: &BenchArgs) -> Result<(Weights, String)> {
     Ok((Weights::from_gguf_bytes(bytes, shape.name())?, name))
 }
 
-fn write_whole(random: &Random, path: &Path) -> Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 20, AtomicFile::create(path)?);
+fn write_whole(random: &Random, out: Output) -> Result<()> {
+    let mut file = BufWriter::with_capacity(1 << 20, out);
     random.write(&mut file)?;
-    Ok(file.into_inner()?.commit()?)
+    Ok(file.into_inner()?.finish(&[])?)
 }
 
 fn text(report: &BenchReport) -> String {

@@ -14,6 +14,7 @@ use wmdetect::atomic_file;
 use wmdetect::render::{html, terminal};
 use wmdetect::report::Explanation;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key};
+use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::statistics::PValue;
 use wmgen::respond::{Event, KeyMark, Options};
 use wmgen::sample::Sampling;
@@ -37,6 +38,8 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
         None => Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?.with_tokenizer(Some(tokenizer.binding())),
     };
     key.check_tokenizer(&tokenizer.binding())?;
+    let mut outputs = Outputs::new(args.force).reads(&args.key).reads(args.model.paths());
+    let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let loaded = args.model.load(tokenizer)?;
     // The same draws for both: what differs is the mark.
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());
@@ -67,15 +70,14 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let shown = [marked?, unmarked?];
     let commands = commands(args, &key_path, &marked_path);
 
-    if let Some(path) = &args.html {
+    if let Some(file) = page_file {
         let columns = shown.each_ref().map(|shown| page::Column {
             heading: shown.heading,
             text: &shown.text,
             explanation: &shown.explanation,
         });
         let page = page::comparison("Marked and unmarked", &intro, &args.prompt, &columns, &commands);
-        atomic_file::write(path, page.as_bytes())
-            .with_context(|| format!("cannot write the page {}", path.display()))?;
+        file.finish(page.as_bytes())?;
     }
     let colours = match args.color {
         ColorArg::Always => true,

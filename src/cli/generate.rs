@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use rand::Rng;
 use serde::Deserialize;
-use wmdetect::atomic_file;
 use wmdetect::report::{Failure, Row};
+use wmdetect::shell::outputs::{Kind, Outputs};
 use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt};
 use wmgen::sample::Sampling;
 use wmgen::text::{Prompt, Role, Turn};
@@ -45,6 +45,11 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     if let Some(key) = &key {
         key.check_tokenizer(&tokenizer.binding())?;
     }
+    let mut outputs = Outputs::new(args.force)
+        .reads([&args.key, &args.prompt_file, &args.prompts].into_iter().flatten())
+        .reads(&args.stdin)
+        .reads(args.model.paths());
+    let receipt_file = args.receipt.as_deref().map(|path| outputs.open(path, Kind::RECEIPTS)).transpose()?;
     let loaded = args.model.load(tokenizer)?;
     let stop = stop_at_ctrl_c()?;
 
@@ -99,8 +104,9 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
             responder.stop();
         }
     }
-    if let Some(path) = &args.receipt {
-        write_receipt(path, &output.receipt)?;
+    if let Some(file) = receipt_file {
+        let lines: String = output.receipt.iter().map(|line| format!("{line}\n")).collect();
+        file.finish(lines.as_bytes())?;
     }
     Ok(ExitCode::from(u8::from(output.failed)))
 }
@@ -205,12 +211,4 @@ impl Output<'_> {
         }
         Ok(())
     }
-}
-
-/// Writes the JSON lines whole or not at all.
-fn write_receipt(path: &Path, lines: &[String]) -> Result<()> {
-    let mut content = lines.join("\n");
-    content.push('\n');
-    atomic_file::write(path, content.as_bytes())
-        .with_context(|| format!("cannot write the receipt {}", path.display()))
 }

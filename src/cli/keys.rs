@@ -1,11 +1,14 @@
 //! `wmgen keygen` and `wmgen key`.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde::Serialize;
 use wmdetect::hex;
 use wmdetect::scheme::Key;
 use wmdetect::scheme::key::{permission_warning, write_private};
 use wmdetect::shell;
+use wmdetect::shell::outputs::{Kind, Outputs};
 
 use super::args::{CompatScheme, KeyCommand, KeygenArgs};
 use super::{model, print, print_json, say};
@@ -16,6 +19,7 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
         (None, Some(model)) => Some(model::locate(model)?),
         (None, None) => None,
     };
+    not_an_input(&args.path, place.iter())?;
     let binding =
         place.map(|path| shell::open_tokenizer(path).map(|tokenizer| tokenizer.binding())).transpose()?;
     let key = Key::generate(args.depth, args.ngram_len)?.with_tokenizer(binding);
@@ -24,8 +28,13 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to write over a file that the run reads, with `--force`, too.
+fn not_an_input<P: AsRef<Path>>(path: &Path, inputs: impl IntoIterator<Item = P>) -> Result<()> {
+    Ok(Outputs::new(true).reads(inputs).check_input(path, Kind::KEY)?)
+}
+
 /// Reads a key and warns on standard error if others can read it, too.
-pub(super) fn read(path: &std::path::Path) -> Result<Key> {
+pub(super) fn read(path: &Path) -> Result<Key> {
     let key = Key::read(path)?;
     if let Some(warning) = permission_warning(path) {
         say(&format!("warning: {warning}"));
@@ -79,11 +88,13 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             )?;
         }
         KeyCommand::Derive { master, path, label, force } => {
+            not_an_input(path, [master])?;
             let key = read(master)?.derive(label)?;
             key.write(path, *force)?;
             say(&format!("wrote key {} for {label:?} to {}", key.id(), path.display()));
         }
         KeyCommand::Import { config, path, scheme, force } => {
+            not_an_input(path, [config])?;
             let (key, notes) = Key::import_json(config, scheme.name())?;
             for note in notes {
                 say(&format!("note: {note}"));
@@ -98,6 +109,9 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             say(&format!("wrote key {} to {}", key.id(), path.display()));
         }
         KeyCommand::Export { key: path, output, force } => {
+            if let Some(output) = output {
+                not_an_input(output, [path])?;
+            }
             let json = read(path)?.export_json()?;
             if let Some(output) = output {
                 write_private(output, json.as_bytes(), *force)?;

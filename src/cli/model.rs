@@ -119,6 +119,12 @@ pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
 }
 
 impl ModelArgs {
+    /// Returns the files and directories that are read.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let model = self.model.as_deref().and_then(|model| locate(model).ok());
+        self.tokenizer.iter().cloned().chain(model).collect()
+    }
+
     /// The tokenizer alone: the cheap part, so mistakes show before gigabytes are read. That the model cannot be run at all
     /// shows first of all.
     pub(super) fn open_tokenizer(&self) -> Result<Tokenizer> {

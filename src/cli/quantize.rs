@@ -1,6 +1,7 @@
 //! `wmgen quantize`.
 
 use anyhow::Result;
+use wmdetect::shell::outputs::{Kind, Outputs};
 use wmgen::model::Format;
 use wmgen::quantize::{self, Mixture};
 
@@ -8,7 +9,9 @@ use super::args::{FormatArg, QuantizeArgs};
 use super::{model, say};
 
 pub(super) fn run(args: &QuantizeArgs) -> Result<()> {
-    let summary = quantize::quantize(&model::locate(&args.model)?, &args.output, args.format.mixture())?;
+    let dir = model::locate(&args.model)?;
+    Outputs::new(args.force).reads([&dir]).check(&args.output, Kind::MODEL)?;
+    let summary = quantize::quantize(&dir, &args.output, args.format.mixture())?;
     let formats: Vec<String> =
         summary.formats.iter().map(|(name, tensors)| format!("{name} ({tensors})")).collect();
     say(&format!(

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use wmdetect::atomic_file;
-use wmdetect::shell;
+use wmdetect::shell::outputs::Outputs;
+use wmdetect::text::Tokenizer;
 use wmgen::model::{Config, Device};
 use wmgen::train::curve::{self, Point};
 use wmgen::train::optimizer::AdamW;
@@ -52,7 +53,10 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     model::set_threads(args.threads)?;
     let dir = args.output.as_path();
     let checkpoint = dir.join(CHECKPOINT);
-    if checkpoint.exists() && !args.resume {
+    let holds_run = Outputs::new(false)
+        .reads(&args.text)
+        .check_directory(dir, "run", |dir| dir.join(CHECKPOINT).exists())?;
+    if holds_run && !args.resume {
         bail!("{} holds a run already; --resume goes on with it, or choose another directory", dir.display());
     }
     let mut text = String::new();
@@ -60,16 +64,15 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         text.push_str(&super::read_text(path)?);
         text.push_str("\n\n");
     }
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let tokenizer_json = tokenizer_json(args, &text)?;
-    let tokenizer = shell::open_tokenizer(dir)?;
+    let tokenizer = Tokenizer::from_json_bytes(tokenizer_json.as_bytes(), "the tokenizer of the run")?;
     say(&format!("{} entries in the vocabulary; cutting the text into tokens", tokenizer.vocab_size()));
     let data = Data::new(&text, &tokenizer)?;
     drop(text);
     let config = config(args, tokenizer.vocab_size())?;
     let settings = settings(args);
     let device = args.device.open()?;
-    let mut run = if checkpoint.exists() {
+    let mut run = if holds_run {
         Trainer::resume(&checkpoint, &config, &settings, &data, &device)?
     } else {
         Trainer::new(&config, &settings, &data, &device)?
@@ -83,6 +86,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         settings.steps,
         settings.tokens_a_step(),
     ));
+    // Everything has been looked at; from here on the directory is the run's.
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
@@ -214,17 +219,13 @@ fn tokenizer_json(args: &TrainArgs, text: &str) -> Result<String> {
     if args.resume && place.exists() {
         return std::fs::read_to_string(&place).with_context(|| format!("cannot read {}", place.display()));
     }
-    let json = if let Some(path) = &args.tokenizer {
+    if let Some(path) = &args.tokenizer {
         let path = if path.is_dir() { path.join("tokenizer.json") } else { path.clone() };
-        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?
-    } else {
-        say("learning a vocabulary");
-        let paragraphs: Vec<&str> = corpus::documents(text).into_iter().flatten().collect();
-        tokenizer::train(&paragraphs, args.vocab)?
-    };
-    atomic_file::write(&place, json.as_bytes())
-        .with_context(|| format!("cannot write {}", place.display()))?;
-    Ok(json)
+        return std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
+    }
+    say("learning a vocabulary");
+    let paragraphs: Vec<&str> = corpus::documents(text).into_iter().flatten().collect();
+    Ok(tokenizer::train(&paragraphs, args.vocab)?)
 }
 
 fn config(args: &TrainArgs, vocab: usize) -> Result<Config> {

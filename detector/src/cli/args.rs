@@ -146,6 +146,9 @@ pub(crate) struct ScoreArgs {
     /// Write a page with the verdicts, the texts and where in them the evidence is to this file too
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Replace the file of --html even if it is not an earlier page
+    #[arg(long, requires = "html")]
+    pub force: bool,
     /// Show the text too, coloured by the evidence
     #[arg(long, conflicts_with = "json")]
     pub view: bool,
@@ -192,6 +195,9 @@ pub(crate) struct CalibrateArgs {
     /// Write the report as a page to this file too
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Replace the files of --write-ignore and --html even if they are not earlier outputs
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! `wmdetect attribute`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -38,6 +38,10 @@ impl Keys for ManyKeysArgs {
         };
         warn_of_permissions(master);
         Ok(Keyring::derived(&Key::read(master)?, labels)?)
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.keyring.iter().chain(&self.master).chain(&self.labels).cloned().collect()
     }
 }
 

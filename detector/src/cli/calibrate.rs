@@ -1,14 +1,13 @@
 //! `wmdetect calibrate`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use wmdetect::atomic_file;
+use anyhow::{Result, bail};
 use wmdetect::calibration::{Corpus, Options, calibrate};
 use wmdetect::ignore::{IGNORE_VERSION, IgnoreFile, IgnorePassage};
 use wmdetect::render::{html, people};
 use wmdetect::report::CalibrationReport;
+use wmdetect::shell::outputs::{Kind, Output, Outputs};
 use wmdetect::text::Tokenizer;
 
 use super::args::CalibrateArgs;
@@ -24,6 +23,10 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     // Checks the rate, the ignore file, and the tokenizer against the key.
     let detector = args.detector.detector_for(key, |builder| builder.fpr(args.fpr))?;
     let tokenizer = detector.tokenizer();
+    let mut outputs = Outputs::new(args.force).reads(args.detector.paths()).reads(args.method.paths());
+    let ignore_file =
+        args.write_ignore.as_deref().map(|path| outputs.open(path, Kind::IGNORE_FILE)).transpose()?;
+    let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
 
     let mut corpus = Corpus::new(prf.scheme().ngram_len());
     let mut failed = 0;
@@ -67,13 +70,12 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
             passage.text = Some(tokenizer.decode(&passage.tokens));
         }
     }
-    if let Some(path) = &args.write_ignore {
-        write_ignore(path, &report, prf.scheme().ngram_len(), tokenizer.map(AsRef::as_ref))?;
+    if let Some(file) = ignore_file {
+        write_ignore(file, &report, prf.scheme().ngram_len(), tokenizer.map(AsRef::as_ref))?;
     }
     report.shared.passages.truncate(LISTED);
-    if let Some(path) = &args.html {
-        atomic_file::write(path, html::calibration(&report).as_bytes())
-            .with_context(|| format!("cannot write the page {}", path.display()))?;
+    if let Some(file) = page_file {
+        file.finish(html::calibration(&report).as_bytes())?;
     }
     if args.json {
         print_json(&report)?;
@@ -95,7 +97,7 @@ fn system_seed() -> Result<u64> {
 }
 
 fn write_ignore(
-    path: &Path,
+    out: Output,
     report: &CalibrationReport,
     ngram_len: usize,
     tokenizer: Option<&Tokenizer>,
@@ -113,6 +115,5 @@ fn write_ignore(
     };
     let mut json = serde_json::to_vec_pretty(&file)?;
     json.push(b'\n');
-    atomic_file::write(path, &json)
-        .with_context(|| format!("cannot write the ignore file {}", path.display()))
+    Ok(out.finish(&json)?)
 }

@@ -16,6 +16,9 @@ use super::args::{DetectorArgs, InputArgs, KeyArgs, KeysArgs, MethodArgs, Tokeni
 /// Arguments that name the keys to try.
 pub(super) trait Keys: Args {
     fn keyring(&self) -> Result<Keyring>;
+
+    /// Returns the files and directories that are read.
+    fn paths(&self) -> Vec<PathBuf>;
 }
 
 impl<K: Keys> DetectorArgs<K> {
@@ -47,6 +50,14 @@ impl<K: Keys> DetectorArgs<K> {
         }
         Ok(detector)
     }
+
+    /// Returns the files and directories that are read.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = self.keys.paths();
+        paths.extend(self.input.files.iter().chain(&self.ignore).cloned());
+        paths.extend(self.input.tokenizer.path());
+        paths
+    }
 }
 
 impl InputArgs {
@@ -64,22 +75,32 @@ impl InputArgs {
 impl TokenizerArgs {
     /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default model's.
     pub(super) fn open(&self) -> Result<Tokenizer> {
-        match given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json") {
+        match self.path() {
             Some(path) => Ok(shell::open_tokenizer(path)?),
             None => Ok(Tokenizer::of_default_model()),
         }
+    }
+
+    /// The file or directory of the tokenizer; none for the default model's.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json")
     }
 }
 
 impl KeyArgs {
     /// The key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning where others can read it.
     pub(super) fn read(&self) -> Result<Key> {
-        let path = given_or_default(self.key.as_ref(), "WMDETECT_KEY", "k.bin").context(
+        let path = self.path().context(
             "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
              (`wmgen keygen k.bin` makes one)",
         )?;
         warn_of_permissions(&path);
         Ok(Key::read(path)?)
+    }
+
+    /// The key file, if there is one.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        given_or_default(self.key.as_ref(), "WMDETECT_KEY", "k.bin")
     }
 }
 
@@ -87,11 +108,19 @@ impl Keys for KeyArgs {
     fn keyring(&self) -> Result<Keyring> {
         Ok(self.read()?.into())
     }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.path().into_iter().collect()
+    }
 }
 
 impl Keys for KeysArgs {
     fn keyring(&self) -> Result<Keyring> {
         self.keyring.as_ref().map_or_else(|| self.one.keyring(), |dir| read_keyring(dir))
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.keyring.as_ref().map_or_else(|| self.one.paths(), |dir| vec![dir.clone()])
     }
 }
 
@@ -112,6 +141,11 @@ pub(super) fn warn_of_permissions(key: &Path) {
 }
 
 impl MethodArgs {
+    /// Returns the file or directory that is read; the name of a built-in profile is a file that does not exist.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.profile.iter().map(Path::new).chain(self.bayesian.as_deref())
+    }
+
     /// What decides: the profile or the Bayesian detector that was named, else the method with those of the crate.
     pub(super) fn decider(&self) -> Result<Decider> {
         Ok(match (&self.profile, &self.bayesian) {

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use wmdetect::atomic_file;
+use anyhow::Result;
 use wmdetect::render::html::{self, Scored};
 use wmdetect::render::{people, terminal};
 use wmdetect::report::{Explanation, Failure, Row};
+use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::{Detector, Input, Verdict};
 
 use super::args::{ColorChoice, ScoreArgs};
@@ -21,6 +21,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         ColorChoice::Never => false,
         ColorChoice::Auto => terminal::colours_are_welcome(),
     };
+    let mut outputs = Outputs::new(args.force).reads(args.detector.paths()).reads(args.method.paths());
+    let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let mut page = Vec::new();
     let (mut failed, mut found) = (false, false);
     let shown = args.view || args.html.is_some();
@@ -54,9 +56,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
             }
         },
     )?;
-    if let Some(path) = &args.html {
-        atomic_file::write(path, html::score(&page).as_bytes())
-            .with_context(|| format!("cannot write the page {}", path.display()))?;
+    if let Some(file) = page_file {
+        file.finish(html::score(&page).as_bytes())?;
     }
     Ok(verdict_code(failed, args.exit_code && !found))
 }

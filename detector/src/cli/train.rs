@@ -1,15 +1,16 @@
 //! `wmdetect train`.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
+use wmdetect::Cache;
 use wmdetect::report::SCHEMA_VERSION;
+use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::statistics::llr::Source;
 use wmdetect::statistics::llr::fit::{choose, evidence, fit};
 use wmdetect::statistics::{Llr, Profile, Statistic as _};
-use wmdetect::{Cache, atomic_file};
 
 use super::args::{TrainArgs, Trainable};
 use super::detector::open_profile;
@@ -53,12 +54,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
 }
 
 fn llr(args: &TrainArgs) -> Result<ExitCode> {
-    if !args.force && args.output.exists() {
-        bail!(
-            "{} exists; expected a new file; name another, or pass --force to replace it",
-            args.output.display()
-        );
-    }
+    let out = outputs(args).open(&args.output, Kind::PROFILE)?;
     let reference = args.reference.as_deref().map(open_profile).transpose()?;
     let Texts { depth, g: texts, .. } = read_texts(args)?;
     let tokens: usize = texts.iter().map(Vec::len).sum();
@@ -74,7 +70,7 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
     let evidence = evidence(&mixture, texts.iter().flatten());
     let reference = reference.as_ref().map(|profile| (profile.name(), profile.classes()));
     let profile = Profile::new(&args.name, source, mixture, reference);
-    write(&args.output, &profile.to_json(), args.force)?;
+    out.finish(profile.to_json().as_bytes())?;
     if let Some(cache) = Cache::of_user() {
         profile.remember(&cache);
     }
@@ -103,9 +99,11 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(path: &Path, content: &str, replace: bool) -> Result<()> {
-    let options = atomic_file::Options::new().create_new(!replace);
-    options.write(path, content.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+/// The outputs of a run that reads these files.
+pub(super) fn outputs(args: &TrainArgs) -> Outputs {
+    let named: [Option<PathBuf>; 3] =
+        [args.key.path(), args.tokenizer.path(), args.reference.as_ref().map(PathBuf::from)];
+    Outputs::new(args.force).reads(&args.files).reads(named.into_iter().flatten())
 }
 
 fn for_people(report: &TrainReport) -> String {

@@ -1,17 +1,18 @@
 //! `wmdetect train --detector bayesian`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::Cache;
 use wmdetect::report::SCHEMA_VERSION;
-use wmdetect::statistics::bayesian::{FitOptions, Provenance, fit};
+use wmdetect::statistics::bayesian::{BayesianModel, FitOptions, Provenance, fit};
 use wmdetect::statistics::{Bayesian, Statistic as _};
 
 use super::args::TrainArgs;
 use super::marked_texts::{RATES, Texts, lengths_for_people, read_texts};
-use super::{print, print_json, say};
+use super::{print, print_json, say, train};
 
 /// Keys that are recorded in the detector.
 const MOST_KEYS: usize = 16;
@@ -47,9 +48,11 @@ struct TrainBayesianReport {
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
-    if !args.force && args.output.join("model.safetensors").exists() {
+    let is_ours = |dir: &Path| BayesianModel::open(dir).is_ok();
+    let replaces = train::outputs(args).check_directory(&args.output, "detector", is_ours)?;
+    if replaces && !args.force {
         bail!(
-            "{} holds a detector; expected a new directory; name another, or pass --force to replace it",
+            "{} holds a detector; expected a new directory\nhint: --force replaces the detector",
             args.output.display()
         );
     }

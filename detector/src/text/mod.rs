@@ -154,6 +154,14 @@ impl Tokenizer {
         Self::from_json(&start, path, cache)
     }
 
+    /// Reads the content of a tokenizer.json; `name` stands for its path.
+    ///
+    /// # Errors
+    /// Returns an error if the content is damaged or of a kind that is not supported. The error has the name.
+    pub fn from_json_bytes(json: &[u8], name: &str) -> Result<Self, TextError> {
+        Self::from_json(json, Path::new(name), None)
+    }
+
     /// The tokenizer that the content of a tokenizer.json describes; `path` is where it lies, for names and errors.
     fn from_json(json: &[u8], path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
         let inner = library::read(json, path)?;

@@ -11,7 +11,7 @@ pub(crate) struct TrainArgs {
     /// Plain text, one paragraph a line; `<|endofdoc|>` on a line of its own, or else blank lines, between documents
     #[arg(required = true)]
     pub text: Vec<PathBuf>,
-    /// The directory for the model, the run and its curve
+    /// The directory for the model, the run and its curve; it must be new or empty, or with --resume hold a run
     #[arg(long)]
     pub output: PathBuf,
     /// Go on with the run that is in the directory, if there is one
@@ -106,6 +106,9 @@ pub(crate) struct QuantizeArgs {
     pub model: String,
     /// The GGUF file to write
     pub output: PathBuf,
+    /// Replace the GGUF file if there is one
+    #[arg(long)]
+    pub force: bool,
     /// How matrices are stored; norms stay in f32, and a tied embedding gets 6 bits at least
     #[arg(long = "type", value_enum, default_value_t = FormatArg::Q8_0)]
     pub format: FormatArg,
