@@ -212,6 +212,7 @@ fn keys_are_private_and_never_overwritten() {
     let shown = |name| serde_json::from_str::<ShownKey>(&show(name)).unwrap();
     let (master, derived) = (shown("k.bin"), shown("t.bin"));
     assert_ne!(derived.key_id, master.key_id);
+    assert_eq!((master.label, derived.label.as_deref()), (None, Some("acme")));
     assert_eq!((&*derived.scheme, derived.depth, derived.ngram_len), ("synthid-sha256", 30, 5));
     assert_eq!(master.tokenizer.unwrap().fingerprint, derived.tokenizer.unwrap().fingerprint);
 

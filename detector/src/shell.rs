@@ -29,12 +29,41 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error:#}"));
+            say(&format!("error: {}", message(&error)));
             if let Some(hint) = error.chain().find_map(hint) {
                 say(&format!("hint: {hint}"));
             }
             ExitCode::from(2)
         }
+    }
+}
+
+/// Returns an error with its causes, each said once: many errors have their cause in their own sentence.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+/// Reads a rate: a share such as `0.001`, or a percentage such as `0.1%`.
+///
+/// # Errors
+/// Returns a sentence if the text is neither.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let (number, percent) = match text.strip_suffix('%') {
+        Some(number) => (number.trim_end(), true),
+        None => (text, false),
+    };
+    match number.parse::<f64>() {
+        Ok(rate) if percent => Ok(rate / 100.0),
+        Ok(rate) => Ok(rate),
+        Err(_) => Err("expected a share such as 0.001 or a percentage such as 0.1%".into()),
     }
 }
 
@@ -50,6 +79,10 @@ fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     };
     match key? {
         KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some("`wmgen keygen FILE` makes a key file"),
+        KeyError::Directory { .. } => Some("--keyring takes a directory of keys"),
+        KeyError::RawInKeyring { .. } => {
+            Some("name the file KEY.bin if it is a key, else move it out of the directory")
+        }
         KeyError::Exists { .. } => Some("--force overwrites the file"),
         KeyError::NotDerivable { .. } => Some("`wmgen keygen FILE` makes a master"),
         _ => None,
@@ -124,6 +157,26 @@ pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_are_shares_or_percentages() {
+        assert_eq!(
+            ["0.05", "5%", "5 %", "1e-3", "0.1%"].map(|text| rate(text).unwrap()),
+            [0.05, 0.05, 0.05, 1e-3, 0.001]
+        );
+        for text in ["", "%", "five", "5%%", "1/100"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || io::Error::from(ErrorKind::NotFound);
+        let within = KeyError::Io { path: "k.bin".into(), source: cause() };
+        assert_eq!(message(&within.into()), format!("k.bin: {}", cause()));
+        let outside = anyhow::Error::new(cause()).context("cannot read k.bin");
+        assert_eq!(message(&outside), format!("cannot read k.bin: {}", cause()));
+    }
 
     #[test]
     fn a_reader_that_left_is_not_an_error() {

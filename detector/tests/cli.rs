@@ -95,6 +95,61 @@ fn a_long_text_is_read_in_blocks() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_command_is_named_with_the_command() {
+    let place = Place::new();
+    place.write("text", "old man");
+    let errors = place.run("text").code(2).errors();
+    assert!(errors.contains("hint: `wmdetect score text` scores the file"), "{errors}");
+    assert!(!place.run("scroe").code(2).errors().contains("scores the file"));
+}
+
+#[test]
+fn a_rate_may_be_a_percentage() {
+    let place = Place::new();
+    place.write("text", "old man");
+    assert_eq!(place.run("score text --json --fpr 5%").code(0).report().fpr, 0.05);
+    let errors = place.run("score text --fpr five").code(2).errors();
+    assert!(errors.contains("expected a share such as 0.001 or a percentage such as 0.1%"), "{errors}");
+}
+
+#[test]
+fn an_error_says_each_cause_once_and_gives_no_advice_on_what_is_not_a_key() {
+    let place = Place::new();
+    place.write("text", "old man").write("broken.json", "{");
+    std::fs::create_dir(place.path("dir")).unwrap();
+    for args in [
+        "score text --key dir",
+        "score text --keyring none",
+        "score text --tokenizer none.json",
+        "score text --tokenizer broken.json",
+        "score text --ignore none",
+        "score text --ignore dir",
+        "score text --profile none",
+        "score text --bayesian none",
+        "score text --html none/page.html",
+        "score none",
+        "score dir",
+        "attribute text --master k.bin --labels none",
+        "calibrate none --keys 9",
+        "train none --output profile",
+        "man none",
+    ] {
+        let run = place.run(args);
+        let errors = run.errors();
+        for line in errors.lines() {
+            let parts: Vec<&str> = line.split(": ").filter(|part| part.len() > 12).collect();
+            let distinct: std::collections::HashSet<_> = parts.iter().collect();
+            assert_eq!(parts.len(), distinct.len(), "{args}: {line}");
+            assert!(line.matches("(os error").count() < 2, "{args}: {line}");
+        }
+        assert!(!errors.is_empty() && !errors.contains("chmod"), "{args}: {errors}");
+    }
+    let directory = place.run("score text --key dir").code(2).errors();
+    assert!(directory.contains("expected a key file, found a directory"), "{directory}");
+    assert!(directory.contains("hint: --keyring takes a directory of keys"), "{directory}");
+}
+
+#[test]
 fn keys_are_found_and_refused() {
     let place = Place::new();
     place.ids("ids", &response(Some(&key(3)), &[], 100, 1)).write("text", "old man");
@@ -123,6 +178,14 @@ fn keys_are_found_and_refused() {
     assert!(empty.contains("expected at least one") && empty.contains("hint: `wmgen keygen"), "{empty}");
     place.run("score ids --tokens --key k.bin --keyring ring").code(2);
     place.run("score").code(2);
+    // 32 bytes that may be anything.
+    place.write("ring/notes", [b'x'; 32]);
+    let notes = place.run("score ids --tokens --keyring ring").code(2).errors();
+    assert!(notes.contains("ring/notes") && notes.contains("ends in .bin or .key"), "{notes}");
+    place.write("ring/notes.key", [b'x'; 32]);
+    std::fs::remove_file(place.path("ring/notes")).unwrap();
+    let ring = place.run("score ids --tokens --json --keyring ring").code(0).report();
+    assert_eq!(ring.keys_tried, Some(4));
     // Without any, the default model's, which is said.
     std::fs::remove_file(place.path("tokenizer.json")).unwrap();
     let report = place.run("score text --json").code(0).report();

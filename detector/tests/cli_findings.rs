@@ -144,6 +144,10 @@ fn attribution_among_derived_keys_and_a_directory() {
     assert_eq!((reports[1].verdict, reports[1].keys.len()), (Verdict::NotDetected, 0));
     let people = place.run("attribute marked --tokens --master k.bin --labels labels").code(0).out();
     assert!(people.contains("(t-07)") && people.contains("2 keys tried"), "{people}");
+    let few = "attribute marked --tokens --master k.bin --label a --label t-07";
+    assert_eq!(place.run(few).code(0).out(), people);
+    assert!(place.run(&format!("{few} --labels labels")).code(2).errors().contains("cannot be used"));
+    place.run("attribute marked --tokens --master k.bin --label=").code(2);
 
     std::fs::create_dir(place.path("ring")).unwrap();
     key(2).write(place.path("ring/two.bin"), false).unwrap();

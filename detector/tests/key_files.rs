@@ -41,6 +41,7 @@ fn deepmind() -> Key {
 fn forms() -> Vec<Key> {
     let binding = TokenizerBinding { name: "gemma-2 – ジェマ".into(), fingerprint: [0xa5; 32] };
     let explicit = SamplingTable::Explicit(vec![0, 1, 1, 0, 1, 0, 0, 1, 1]);
+    let labelled = binding.clone();
     vec![
         counting(),
         Key::generate(64, 64).unwrap(),
@@ -48,13 +49,15 @@ fn forms() -> Vec<Key> {
         hf(SamplingTable::Seeded { size: 65_537, seed: (1 << 40) + 5 }),
         hf(explicit).with_tokenizer(Some(binding)),
         deepmind(),
+        counting().derive("ジェマ/2026").unwrap(),
+        Key::generate(1, 2).unwrap().with_tokenizer(Some(labelled)).derive("acme").unwrap(),
     ]
 }
 
 /// Equal in every part: the bytes of the container hold all of them.
 fn assert_same(found: &Key, expected: &Key) {
     assert_eq!(found.scheme(), expected.scheme());
-    assert_eq!(found.tokenizer(), expected.tokenizer());
+    assert_eq!((found.tokenizer(), found.label()), (expected.tokenizer(), expected.label()));
     assert_eq!(found.id(), expected.id());
     assert_eq!(*found.to_bytes(), *expected.to_bytes());
     let context: Vec<u32> = (0..expected.scheme().context_len() as u32).collect();
@@ -101,6 +104,10 @@ fn the_container_is_as_documented() {
     expected.push(0);
     expected.extend_from_slice(&Sha256::digest(&expected)[..8]);
     assert_eq!(*counting().to_bytes(), expected);
+
+    let child = counting().derive("acme").unwrap().to_bytes();
+    assert_eq!(child[..14], *b"WMGENKEY\x02\x00\x2c\x00\x00\x00");
+    assert_eq!(child[14 + 38..14 + 44], *b"\x04\x00acme");
 }
 
 #[test]
@@ -186,12 +193,13 @@ fn what_is_no_key_says_so() {
     }
     let missing = Key::read(folder.path("none.bin")).unwrap_err();
     assert!(matches!(missing, KeyError::Missing { .. }));
-    assert!(matches!(Key::read(folder.0.path()), Err(KeyError::Io { .. })), "a directory");
+    assert!(matches!(Key::read(folder.0.path()), Err(KeyError::Directory { .. })));
+    assert_eq!(permission_warning(folder.0.path()), None, "no advice on what is not a key");
 
     let mut future = counting().to_bytes().to_vec();
-    future[8] = 2;
+    future[8] = 3;
     match Key::from_bytes(&future, "k.bin").unwrap_err() {
-        KeyError::FutureVersion { found: 2, supported: 1, .. } => {}
+        KeyError::FutureVersion { found: 3, supported: 2, .. } => {}
         other => panic!("{other}"),
     }
     let huge = folder.path("huge");
@@ -304,6 +312,25 @@ fn the_references_json_goes_in_and_out() {
     let scheme = Scheme::Hf(synthid::Hf { depth: 1, ngram_len: 2, context_history_size: 1024, table });
     assert_eq!((key.scheme(), notes.len()), (&scheme, 0), "the reference's defaults");
 
+    let inside = r#"{"eos_token_id": 1, "watermarking_config": {"keys": [1], "ngram_len": 2}}"#;
+    let (from_inside, notes) =
+        Key::import_json(folder.with("generation_config.json", inside), "synthid-hf").unwrap();
+    assert_same(&from_inside, &key);
+    assert!(notes.is_empty(), "{notes:?}");
+    for (json, why) in [
+        (r#"{"keys": [1]}"#, "it has no field `ngram_len`"),
+        (r#"{"watermarking_config": {"greenlist_ratio": 0.25}}"#, "it has no field `keys`"),
+        (
+            r#"{"keys": "secret", "ngram_len": 5}"#,
+            "the field that ends at line 1, column 17 has another type",
+        ),
+        ("[1, 2]", "it is not an object"),
+        (r#"{"keys": [1"#, "a syntax error at line 1, column 11"),
+    ] {
+        let error = Key::import_json(folder.with("wrong.json", json), "synthid-hf").unwrap_err().to_string();
+        assert!(error.contains(&format!("configuration: {why};")) && !error.contains("secret"), "{error}");
+    }
+
     let forms = forms();
     let compat: Vec<&Key> =
         forms.iter().filter(|key| key.scheme().secret_shape().distinct_layer_keys).collect();
@@ -323,7 +350,10 @@ fn the_references_json_goes_in_and_out() {
 #[test]
 fn derived_keys_are_distinct_and_stable() {
     let master = counting();
-    let labels = ["", "acme", "Acme", "acme ", "acme/2026", "derive/acme", "ジェマ", &"x".repeat(10_000)];
+    for wrong in [String::new(), "x".repeat(65_536)] {
+        assert!(matches!(master.derive(&wrong), Err(KeyError::Label { found }) if found == wrong.len()));
+    }
+    let labels = ["e", "acme", "Acme", "acme ", "acme/2026", "derive/acme", "ジェマ", &"x".repeat(10_000)];
     let mut ids: Vec<String> = labels.iter().map(|label| master.derive(label).unwrap().id()).collect();
     // Computed with Python's hmac from the specification in docs/scheme.md.
     assert_eq!(master.id(), "1c4a6598e83276cf");
@@ -334,6 +364,7 @@ fn derived_keys_are_distinct_and_stable() {
     let distinct: std::collections::HashSet<&String> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
 
+    assert_eq!(master.derive("acme").unwrap().derive("2026").unwrap().label(), Some("acme/2026"));
     let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [1; 32] };
     let child = counting().with_tokenizer(Some(binding.clone())).derive("acme").unwrap();
     assert_eq!((child.scheme(), child.tokenizer()), (master.scheme(), Some(&binding)));

@@ -5,6 +5,7 @@ mod training;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wmdetect::shell::rate;
 use wmgen::sample::Sampling;
 
 pub(crate) use training::{FormatArg, QuantizeArgs, TrainArgs};
@@ -320,7 +321,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     pub tokens: bool,
     /// The share of unmarked texts that may be called watermarked
-    #[arg(long, default_value_t = wmdetect::detect::DEFAULT_FPR, value_name = "RATE")]
+    #[arg(long, default_value_t = wmdetect::detect::DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
     /// Judge the text under this many random keys as well, for a sharper p
     #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u32).range(1..=100_000))]

@@ -49,6 +49,7 @@ struct KeyReport<'a> {
     scheme: &'a str,
     depth: usize,
     ngram_len: usize,
+    label: Option<&'a str>,
     tokenizer: Option<TokenizerReport<'a>>,
 }
 
@@ -68,6 +69,7 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
                 scheme: key.scheme().name(),
                 depth: key.scheme().depth(),
                 ngram_len: key.scheme().ngram_len(),
+                label: key.label(),
                 tokenizer: key.tokenizer().map(|binding| TokenizerReport {
                     name: &binding.name,
                     fingerprint: hex::encode(&binding.fingerprint),
@@ -79,9 +81,10 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             let tokenizer = report.tokenizer.map_or("any (the key is not bound to one)".into(), |t| {
                 format!("{} ({}…)", t.name, &t.fingerprint[..16])
             });
+            let label = report.label.map_or_else(String::new, |label| format!("label      {label:?}\n"));
             print(
                 format!(
-                    "key id     {}\nscheme     {}\ndepth      {}\nngram_len  {}\ntokenizer  {tokenizer}\n",
+                    "key id     {}\n{label}scheme     {}\ndepth      {}\nngram_len  {}\ntokenizer  {tokenizer}\n",
                     report.key_id, report.scheme, report.depth, report.ngram_len
                 )
                 .as_bytes(),

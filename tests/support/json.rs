@@ -258,6 +258,7 @@ pub struct ShownKey {
     pub scheme: String,
     pub depth: usize,
     pub ngram_len: usize,
+    pub label: Option<String>,
     pub tokenizer: Option<KeyTokenizer>,
 }
 

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use wmdetect::calibration::LEAST_KEYS;
 use wmdetect::detect::DEFAULT_FPR;
+use wmdetect::shell::rate;
 use wmdetect::statistics::{Method, UnknownMethod};
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
 
@@ -99,7 +100,7 @@ pub(crate) struct KeysArgs {
 /// Many keys: files, or derived from one.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("keys").required(true).args(["keyring", "master"]))]
-#[command(group = ArgGroup::new("which").args(["labels", "label_range"]))]
+#[command(group = ArgGroup::new("which").args(["label", "labels", "label_range"]))]
 pub(crate) struct ManyKeysArgs {
     /// The keys are the files in this directory
     #[arg(long, value_name = "DIR")]
@@ -107,6 +108,9 @@ pub(crate) struct ManyKeysArgs {
     /// The keys are derived from this one, with the labels that follow
     #[arg(long, value_name = "FILE", requires = "which")]
     pub master: Option<PathBuf>,
+    /// A label; may be given several times. Name all that could have been used, since p is corrected for their number
+    #[arg(long, value_name = "LABEL", requires = "master")]
+    pub label: Vec<String>,
     /// The labels, one a line; name all that could have been used, since p is corrected for their number
     #[arg(long, value_name = "FILE", requires = "master")]
     pub labels: Option<PathBuf>,
@@ -138,7 +142,7 @@ pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub method: MethodArgs,
     /// The share of unmarked texts that may be called watermarked
-    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
+    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
     /// One JSON object a text
     #[arg(long)]
@@ -175,7 +179,7 @@ pub(crate) struct CalibrateArgs {
     #[command(flatten)]
     pub method: MethodArgs,
     /// The share of unmarked texts that may be called watermarked
-    #[arg(long, default_value_t = 0.01, value_name = "RATE")]
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
     /// How many random keys to rank the key among
     #[arg(long, default_value_t = LEAST_KEYS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -205,7 +209,7 @@ pub(crate) struct SegmentsArgs {
     #[command(flatten)]
     pub detector: DetectorArgs<KeysArgs>,
     /// The share of unmarked texts in which any passage may be found
-    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
+    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
     /// One JSON object a text
     #[arg(long)]
@@ -220,7 +224,7 @@ pub(crate) struct AttributeArgs {
     #[command(flatten)]
     pub detector: DetectorArgs<ManyKeysArgs>,
     /// The probability at most that a key is named which did not mark the text
-    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE")]
+    #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
     /// One JSON object a text
     #[arg(long)]

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use wmdetect::render::people;
 use wmdetect::report::Attribution;
-use wmdetect::{Input, Key, Keyring};
+use wmdetect::{Input, Keyring};
 
 use super::args::{AttributeArgs, ManyKeysArgs};
-use super::detector::{Keys, read_keyring, warn_of_permissions};
+use super::detector::{Keys, read_key, read_keyring};
 use super::print_each;
 
 /// Labels that a range may have: each becomes a key in memory.
@@ -27,17 +27,22 @@ impl Keys for ManyKeysArgs {
     fn keyring(&self) -> Result<Keyring> {
         let Some(master) = &self.master else {
             let Some(dir) = &self.keyring else {
-                bail!("no keys: pass --keyring DIR, or --master FILE with --labels or --label-range");
+                bail!(
+                    "no keys: pass --keyring DIR, or --master FILE with --label, --labels or --label-range"
+                );
             };
             return read_keyring(dir);
         };
         let labels = match (&self.labels, &self.label_range) {
             (Some(file), _) => read_labels(file)?,
             (None, Some(range)) => label_range(range)?,
-            (None, None) => bail!("no labels: pass --labels FILE or --label-range PREFIX:FROM-TO"),
+            (None, None) if self.label.is_empty() => {
+                bail!("no labels: pass --label LABEL, --labels FILE or --label-range PREFIX:FROM-TO")
+            }
+            (None, None) => self.label.clone(),
         };
-        warn_of_permissions(master);
-        Ok(Keyring::derived(&Key::read(master)?, labels)?)
+        let master = read_key(master)?;
+        Ok(Keyring::derived(&master, labels)?)
     }
 
     fn paths(&self) -> Vec<PathBuf> {

@@ -94,8 +94,7 @@ impl KeyArgs {
             "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
              (`wmgen keygen k.bin` makes one)",
         )?;
-        warn_of_permissions(&path);
-        Ok(Key::read(path)?)
+        read_key(&path)
     }
 
     /// The key file, if there is one.
@@ -134,7 +133,14 @@ pub(super) fn read_keyring(dir: &Path) -> Result<Keyring> {
     Ok(ring)
 }
 
-pub(super) fn warn_of_permissions(key: &Path) {
+/// Reads a key, with a warning where others can read it.
+pub(super) fn read_key(path: &Path) -> Result<Key> {
+    let key = Key::read(path)?;
+    warn_of_permissions(path);
+    Ok(key)
+}
+
+fn warn_of_permissions(key: &Path) {
     if let Some(warning) = permission_warning(key) {
         say(&format!("warning: {warning}"));
     }

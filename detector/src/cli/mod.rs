@@ -14,9 +14,11 @@ mod segments;
 mod train;
 mod train_bayesian;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::{exit_code, print, print_json, say};
@@ -30,8 +32,25 @@ use inputs::{InputError, Source};
 /// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code` or from `calibrate`; a broken pipe
 /// is a quiet 0.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse(); // exits with 2 on a usage error
-    exit_code(dispatch(cli.command))
+    match Cli::try_parse() {
+        Ok(cli) => exit_code(dispatch(cli.command)),
+        Err(error) => {
+            // Nobody is left to tell where standard error is gone.
+            let _ = error.print();
+            if let Some(file) = file_as_command(&error) {
+                say(&format!("hint: `wmdetect score {file}` scores the file"));
+            }
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+/// The file that stands where a command should.
+fn file_as_command(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidSubcommand)? {
+        ContextValue::String(name) if name == "-" || Path::new(name).exists() => Some(name),
+        _ => None,
+    }
 }
 
 fn dispatch(command: Command) -> Result<ExitCode> {

@@ -49,14 +49,16 @@ impl Keyring {
     /// # Errors
     /// Returns an error if no keys can be derived from `master`, or if there are no labels.
     pub fn derived(master: &Key, labels: impl IntoIterator<Item = String>) -> Result<Self, DetectError> {
-        let keys = labels.into_iter().map(|label| Ok((master.derive(&label)?, Some(label))));
+        // The label once, since there may be millions.
+        let keys = labels.into_iter().map(|label| Ok((master.derive(&label)?.with_label(None), Some(label))));
         Self::named(
             keys.collect::<Result<Vec<_>, KeyError>>()?,
             "of derived keys, which was given no labels,",
         )
     }
 
-    /// Reads every file in the directory `path`, in order of name. Names that begin with a dot are left out.
+    /// Reads every file in the directory `path`, in order of name. Names that begin with a dot are left out. A key of 32
+    /// raw bytes must have a name that ends in `.bin` or `.key`, because anything else can have 32 bytes.
     ///
     /// # Errors
     /// Returns an error if the directory cannot be read or is empty, or if a file in it is not a key: without an error, the
@@ -79,7 +81,9 @@ impl Keyring {
         let files = list().map_err(|source| DetectError::Keyring { path: name.clone(), source })?;
         let named = |file: PathBuf| {
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
-            Ok((Key::read(file)?, name))
+            let may_be_raw = file.extension().is_some_and(|end| end == "bin" || end == "key");
+            let key = if may_be_raw { Key::read(file) } else { Key::read_container(file) };
+            Ok((key?, name))
         };
         Self::named(files.into_iter().map(named).collect::<Result<Vec<_>, KeyError>>()?, &name)
     }

@@ -71,6 +71,18 @@ pub enum KeyError {
         /// Why.
         source: std::io::Error,
     },
+    /// A directory in a key file's place.
+    #[error("{path}: expected a key file, found a directory")]
+    Directory {
+        /// The directory.
+        path: String,
+    },
+    /// A label that names nothing, or that a key file has no room for.
+    #[error("a label has 1 to 65535 bytes, found {found}")]
+    Label {
+        /// Its length in bytes.
+        found: usize,
+    },
     /// There is no such key file.
     #[error("{path}: there is no such key file")]
     Missing {
@@ -93,6 +105,15 @@ pub enum KeyError {
         path: String,
         /// Its length in bytes.
         found: usize,
+    },
+    /// 32 bytes in a keyring, under a name that does not say that they are a key.
+    #[error(
+        "{path}: not known to be a key: expected a key container, or a raw key whose name ends in .bin or .key, found \
+         32 bytes under another name"
+    )]
+    RawInKeyring {
+        /// The file.
+        path: String,
     },
     /// Longer than any key file.
     #[error("{path}: not a key file: expected at most {limit} bytes, found more")]

@@ -1,14 +1,14 @@
 //! Key files: the `k.bin` container and raw 32-byte files.
 //!
-//! # Container, version 1
+//! # Container, versions 1 and 2
 //! All numbers are little-endian.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `WMGENKEY` |
-//! | 2 | format version, 1 |
+//! | 2 | format version: 2 with a label, else 1 |
 //! | 4 | length of the body |
-//! | … | body: scheme (1 byte), its parameters; then the secret's length (2) and bytes; then 0, or 1 with the tokenizer's fingerprint (32), the length of its name (2) and the name in UTF-8 |
+//! | … | body: scheme (1 byte), its parameters; then the secret's length (2) and bytes; then 0, or 1 with the tokenizer's fingerprint (32), the length of its name (2) and the name in UTF-8; then, if there is a label, its length (2) and the label in UTF-8 |
 //! | 8 | the first bytes of SHA-256 over all before |
 //!
 //! | scheme | parameters |
@@ -32,7 +32,8 @@ use crate::scheme::schemes::Scheme;
 use crate::scheme::secret::Secret;
 
 const MAGIC: &[u8; 8] = b"WMGENKEY";
-const VERSION: u16 = 1;
+/// The newest version that is read. The oldest that has all of a key is written, so that earlier programs read it.
+const VERSION: u16 = 2;
 const HEADER: usize = 14;
 const CHECKSUM: usize = 8;
 /// No key file is larger: an explicit table of 2^24 entries and some change.
@@ -49,6 +50,20 @@ impl Key {
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
+    /// Reads a key file that is a container.
+    ///
+    /// # Errors
+    /// Returns an error as [`read`](Self::read), and [`KeyError::RawInKeyring`] if the file is 32 raw bytes.
+    pub(crate) fn read_container(path: impl AsRef<Path>) -> Result<Self, KeyError> {
+        let path = path.as_ref();
+        let bytes = read_limited(path)?;
+        let name = path.display().to_string();
+        if is_raw(&bytes) {
+            return Err(KeyError::RawInKeyring { path: name });
+        }
+        Self::from_bytes(&bytes, &name)
+    }
+
     /// Writes the container with mode 0600, whole or not at all: under another name first, then renamed.
     ///
     /// # Errors
@@ -62,7 +77,7 @@ impl Key {
     /// # Errors
     /// Returns an error if the bytes are not a key file, are damaged, or come from a later version.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, KeyError> {
-        if bytes.len() == 32 && !bytes.starts_with(MAGIC) {
+        if is_raw(bytes) {
             return Self::new(Scheme::default(), Secret::new(Zeroizing::new(bytes.to_vec())));
         }
         if !bytes.starts_with(MAGIC) {
@@ -97,7 +112,7 @@ impl Key {
             return Err(corrupted("its checksum does not fit"));
         }
         let mut fields = Fields::new(&content[HEADER..], path);
-        let key = from_fields(&mut fields)?;
+        let key = from_fields(&mut fields, version)?;
         if fields.is_empty() { Ok(key) } else { Err(corrupted("its body is longer than its fields")) }
     }
 
@@ -106,10 +121,11 @@ impl Key {
         // Filled without growing, so that no copy of the secret stays behind in freed memory.
         let parameters = self.scheme().to_fields();
         let name_len = self.tokenizer().map_or(0, |binding| cut(&binding.name, u16::MAX.into()));
-        let capacity = 128 + parameters.len() + name_len + self.secret().expose().len();
+        let label = self.label().unwrap_or_default();
+        let capacity = 128 + parameters.len() + name_len + label.len() + self.secret().expose().len();
         let mut out = Zeroizing::new(Vec::with_capacity(capacity));
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&(if label.is_empty() { 1 } else { VERSION }).to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         out.push(self.scheme().tag());
         out.extend_from_slice(&parameters);
@@ -126,6 +142,10 @@ impl Key {
                 out.extend_from_slice(name);
             }
         }
+        if !label.is_empty() {
+            out.extend_from_slice(&(label.len() as u16).to_le_bytes());
+            out.extend_from_slice(label.as_bytes());
+        }
         let body_len = (out.len() - HEADER) as u32;
         out[10..14].copy_from_slice(&body_len.to_le_bytes());
         let checksum = Sha256::digest(&out[..]);
@@ -135,8 +155,13 @@ impl Key {
     }
 }
 
+/// Whether a file's bytes are a secret without a container.
+fn is_raw(bytes: &[u8]) -> bool {
+    bytes.len() == 32 && !bytes.starts_with(MAGIC)
+}
+
 /// Reads the body of a container.
-fn from_fields(fields: &mut Fields<'_>) -> Result<Key, KeyError> {
+fn from_fields(fields: &mut Fields<'_>, version: u16) -> Result<Key, KeyError> {
     let [tag] = fields.array()?;
     let scheme = Scheme::from_fields(tag, fields)?;
     let secret_len = u16::from_le_bytes(fields.array()?);
@@ -151,7 +176,14 @@ fn from_fields(fields: &mut Fields<'_>) -> Result<Key, KeyError> {
             .map_err(|_| fields.corrupted("its tokenizer's name is not UTF-8"))?;
         Some(TokenizerBinding { name: name.into(), fingerprint })
     };
-    Ok(Key::new(scheme, secret)?.with_tokenizer(tokenizer))
+    let key = Key::new(scheme, secret)?.with_tokenizer(tokenizer);
+    if version < 2 || fields.is_empty() {
+        return Ok(key);
+    }
+    let label_len = u16::from_le_bytes(fields.array()?);
+    let label = std::str::from_utf8(fields.take(label_len.into())?)
+        .map_err(|_| fields.corrupted("its label is not UTF-8"))?;
+    Ok(key.with_label(Some(label.into())))
 }
 
 /// The longest prefix of `text` within `limit` bytes, as a length.
@@ -159,14 +191,15 @@ fn cut(text: &str, limit: usize) -> usize {
     (0..=limit.min(text.len())).rev().find(|&len| text.is_char_boundary(len)).unwrap_or(0)
 }
 
-/// Returns a sentence for the owner of a key file that others can read. Where only the owner can, and on systems other
-/// than Unix, there is none.
+/// Returns a sentence for the owner of a key file that others can read. Where only the owner can, for what is not a
+/// regular file, and on systems other than Unix, there is none.
 pub fn permission_warning(path: impl AsRef<Path>) -> Option<String> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let path = path.as_ref();
-        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let mode = metadata.permissions().mode() & 0o777;
         (mode & 0o077 != 0).then(|| {
             format!(
                 "{0}: other users can read or change this key (mode {mode:03o}, expected 600); run `chmod 600 {0}`",
@@ -189,7 +222,11 @@ pub(super) fn read_limited(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> 
     let file = File::open(path).map_err(io)?;
     // With room for all of it, no copy of the secret stays behind where the buffer grew. What is not a regular file has
     // no length and may have no end.
-    let len = file.metadata().map_err(io)?.len().min(MAX_BYTES);
+    let metadata = file.metadata().map_err(io)?;
+    if metadata.is_dir() {
+        return Err(KeyError::Directory { path: path.display().to_string() });
+    }
+    let len = metadata.len().min(MAX_BYTES);
     let mut bytes = Zeroizing::new(Vec::with_capacity((len as usize + 1).max(4096)));
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_BYTES {

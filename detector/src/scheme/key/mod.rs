@@ -58,6 +58,7 @@ pub struct Key {
     scheme: Scheme,
     secret: Secret,
     tokenizer: Option<TokenizerBinding>,
+    label: Option<String>,
 }
 
 /// Shows what is public; never the secret.
@@ -80,7 +81,7 @@ impl Key {
         let scheme = scheme.into();
         scheme.check()?;
         scheme.secret_shape().check(scheme.name(), &secret)?;
-        Ok(Self { scheme, secret, tokenizer: None })
+        Ok(Self { scheme, secret, tokenizer: None, label: None })
     }
 
     /// Makes a fresh `synthid-sha256` key from the system's randomness, with `depth` layers, 1 to 64, and n-grams of
@@ -100,6 +101,19 @@ impl Key {
     pub fn with_tokenizer(mut self, binding: Option<TokenizerBinding>) -> Self {
         self.tokenizer = binding;
         self
+    }
+
+    /// Returns the same key with this label, or without one. The label says to people what the key is for. The mark does
+    /// not depend on it.
+    pub(crate) fn with_label(mut self, label: Option<String>) -> Self {
+        self.label = label;
+        self
+    }
+
+    /// Returns the label that this key was derived for, if it was. For a key that was derived from a derived key it is
+    /// both labels, with a slash between them.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
     }
 
     /// Returns the scheme and its parameters.
@@ -140,15 +154,20 @@ impl Key {
     /// Its parameters and tokenizer are this key's.
     ///
     /// # Errors
-    /// Returns an error if the scheme follows another library, which does not have derivation:
-    /// [`KeyError::NotDerivable`].
+    /// Returns an error if the scheme follows another library, which does not have derivation
+    /// ([`KeyError::NotDerivable`]), or if the label is empty or too long for a key file ([`KeyError::Label`]).
     pub fn derive(&self, label: &str) -> Result<Self, KeyError> {
         let shape = self.scheme.secret_shape();
         if !shape.derivable {
             return Err(KeyError::NotDerivable { scheme: self.scheme.name() });
         }
+        let whole = self.label.as_ref().map_or_else(|| label.to_owned(), |own| format!("{own}/{label}"));
+        if label.is_empty() || whole.len() > u16::MAX.into() {
+            return Err(KeyError::Label { found: label.len() });
+        }
         let mut secret = Zeroizing::new(vec![0; shape.len]);
         self.secret.expand(&[b"derive/", label.as_bytes()], &mut secret);
-        Ok(Self::new(self.scheme.clone(), Secret::new(secret))?.with_tokenizer(self.tokenizer.clone()))
+        let key = Self::new(self.scheme.clone(), Secret::new(secret))?;
+        Ok(key.with_tokenizer(self.tokenizer.clone()).with_label(Some(whole)))
     }
 }

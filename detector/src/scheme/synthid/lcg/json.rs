@@ -1,7 +1,9 @@
 //! The JSON that the reference libraries read.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -34,17 +36,31 @@ fn default_history() -> u32 {
 }
 
 impl Config {
-    /// Reads the configuration; `path` is for the errors.
+    /// Reads the configuration, or the one inside a `generation_config.json` of transformers; `path` is for the errors.
     pub(super) fn read(json: &[u8], path: &str) -> Result<Self, KeyError> {
-        // serde_json's messages quote offending values, which may be keys: keep the position only.
-        serde_json::from_slice(json).map_err(|error| KeyError::Json {
-            path: path.into(),
-            why: format!(
-                "a {} problem at line {}, column {}",
-                if error.is_data() { "field" } else { "syntax" },
-                error.line(),
-                error.column()
-            ),
+        #[derive(Deserialize)]
+        struct GenerationConfig<T> {
+            watermarking_config: T,
+        }
+        type Names = BTreeMap<String, IgnoredAny>;
+        let (config, names) = match serde_json::from_slice::<GenerationConfig<Names>>(json) {
+            Ok(outer) => {
+                let config = serde_json::from_slice::<GenerationConfig<Self>>(json);
+                (config.map(|outer| outer.watermarking_config), Some(outer.watermarking_config))
+            }
+            Err(_) => (serde_json::from_slice(json), serde_json::from_slice::<Names>(json).ok()),
+        };
+        // serde_json's messages quote values, which may be keys, so the error names only fields and positions.
+        config.map_err(|error| {
+            let missing = |names: &Names| ["keys", "ngram_len"].into_iter().find(|f| !names.contains_key(*f));
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let why = match names.as_ref().map(missing) {
+                Some(Some(field)) => format!("it has no field `{field}`"),
+                Some(None) => format!("the field that ends at {place} has another type"),
+                None if error.is_data() => "it is not an object".into(),
+                None => format!("a syntax error at {place}"),
+            };
+            KeyError::Json { path: path.into(), why }
         })
     }
 
