@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::*;
-use wmdetect::scheme::{Key, TextGValues};
+use wmdetect::Tokenizer;
+use wmdetect::scheme::{Key, TextGValues, TokenizerBinding};
 
 #[test]
 fn the_receipt_counts_what_the_detector_counts() {
@@ -234,6 +235,33 @@ fn keys_are_private_and_never_overwritten() {
         let output = run(dir.path(), &["key", "show", "k.bin"]);
         assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"));
     }
+}
+
+/// An earlier version bound a key to the vocabulary alone.
+#[test]
+fn a_key_is_bound_again_and_stays_the_same_key() {
+    let (dir, path) = with_key();
+    let shown = || {
+        let json = ok(&run(dir.path(), &["key", "show", "k.bin", "--json"]));
+        let shown: ShownKey = serde_json::from_str(&json).unwrap();
+        (shown.key_id, shown.tokenizer.unwrap())
+    };
+    let (id, whole) = shown();
+    let mut binding = fixed_key(1).with_tokenizer(Some(Tokenizer::open(MODEL).unwrap().binding()));
+    let weak = binding.tokenizer().cloned().map(|whole| TokenizerBinding { rules: None, ..whole });
+    binding = binding.with_tokenizer(weak);
+    binding.write(&path, true).unwrap();
+    assert_eq!(shown().1.rules, None);
+    ok(&run(dir.path(), &["key", "bind", "k.bin", "--tokenizer", MODEL]));
+    assert_eq!((shown().0, shown().1.rules), (id, whole.rules));
+
+    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/detector/src/text/default_tokenizer.json");
+    let before = std::fs::read(&path).unwrap();
+    let bind = ["key", "bind", "k.bin", "--tokenizer", other];
+    refused(&run(dir.path(), &bind), "expected the tokenizer that the key is bound to");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    ok(&run(dir.path(), &[&bind[..], &["--force"]].concat()));
+    assert_eq!(shown().1.name, "wmgen-default");
 }
 
 /// Each window gives its new tokens what the same tokens get in a text that is the window alone.

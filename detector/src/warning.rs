@@ -41,6 +41,9 @@ pub enum WarningCode {
     /// A key names no tokenizer, so nothing checks that it belongs to the one in use. Mend it with
     /// [`Key::with_tokenizer`](crate::Key::with_tokenizer).
     UnboundKey,
+    /// A key is bound to its tokenizer's vocabulary alone, by an earlier version, so nothing checks that texts are cut in
+    /// the same way. Mend it with [`Key::with_tokenizer`](crate::Key::with_tokenizer).
+    WeakBinding,
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
     /// The text has more contexts than are remembered exactly, so some new positions do not count.

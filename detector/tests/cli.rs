@@ -11,6 +11,8 @@ use wmdetect::scheme::{TextGValues, TokenizerBinding};
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
 
+const DEFAULT_TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/text/default_tokenizer.json");
+
 #[test]
 fn verdicts_and_exit_codes() {
     let place = Place::new();
@@ -162,10 +164,20 @@ fn keys_are_found_and_refused() {
     let one = place.run("score ids --tokens --json --key ring/3.bin").code(0).report();
     assert!((ring.log10_p.unwrap() - one.log10_p.unwrap() - 3f64.log10()).abs() < 1e-9);
 
-    let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [7; 32] };
+    let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [7; 32], rules: None };
     key(1).with_tokenizer(Some(binding)).write(place.path("bound.bin"), false).unwrap();
     let wrong = place.run("score text --key bound.bin").code(2).errors();
     assert!(wrong.contains("gemma-2") && wrong.contains(&key(1).id()), "{wrong}");
+
+    // What an earlier version bound fits by its vocabulary alone.
+    let whole = wmdetect::Tokenizer::of_default_model().binding();
+    let weak = TokenizerBinding { rules: None, ..whole.clone() };
+    for (name, binding, codes) in [("whole", whole, &[][..]), ("weak", weak, &["weak_binding"])] {
+        key(1).with_tokenizer(Some(binding)).write(place.path(name), false).unwrap();
+        let args = format!("score text --key {name} --tokenizer {DEFAULT_TOKENIZER} --json");
+        let report: serde_json::Value = serde_json::from_str(&place.run(&args).code(0).out()).unwrap();
+        assert_eq!(report["warning_codes"], serde_json::json!(codes), "{name}");
+    }
 
     // Token ids need no tokenizer, but one that is given must fit.
     place.run("score ids --tokens --key bound.bin").code(0);

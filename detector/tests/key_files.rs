@@ -39,13 +39,17 @@ fn deepmind() -> Key {
 
 /// One key of each form that a file can take.
 fn forms() -> Vec<Key> {
-    let binding = TokenizerBinding { name: "gemma-2 – ジェマ".into(), fingerprint: [0xa5; 32] };
+    let binding =
+        TokenizerBinding { name: "gemma-2 – ジェマ".into(), fingerprint: [0xa5; 32], rules: None };
+    let whole = TokenizerBinding { rules: Some([0x5a; 32]), ..binding.clone() };
     let explicit = SamplingTable::Explicit(vec![0, 1, 1, 0, 1, 0, 0, 1, 1]);
     let labelled = binding.clone();
     vec![
         counting(),
         Key::generate(64, 64).unwrap(),
         Key::generate(1, 2).unwrap().with_tokenizer(Some(binding.clone())),
+        Key::generate(1, 2).unwrap().with_tokenizer(Some(whole.clone())),
+        counting().with_tokenizer(Some(whole)).derive("acme").unwrap(),
         hf(SamplingTable::Seeded { size: 65_537, seed: (1 << 40) + 5 }),
         hf(explicit).with_tokenizer(Some(binding)),
         deepmind(),
@@ -365,7 +369,7 @@ fn derived_keys_are_distinct_and_stable() {
     assert_eq!(distinct.len(), ids.len());
 
     assert_eq!(master.derive("acme").unwrap().derive("2026").unwrap().label(), Some("acme/2026"));
-    let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [1; 32] };
+    let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [1; 32], rules: None };
     let child = counting().with_tokenizer(Some(binding.clone())).derive("acme").unwrap();
     assert_eq!((child.scheme(), child.tokenizer()), (master.scheme(), Some(&binding)));
     assert_same(&child, &master.derive("acme").unwrap().with_tokenizer(Some(binding)));

@@ -121,6 +121,17 @@ pub(crate) enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Bind a key to the tokenizer of the texts that it marks; its secret and its id stay
+    Bind {
+        /// The key file
+        key: PathBuf,
+        /// A tokenizer.json, a directory with one, or a GGUF file
+        #[arg(long, value_name = "PATH")]
+        tokenizer: PathBuf,
+        /// Bind it even if it is bound to another vocabulary
+        #[arg(long)]
+        force: bool,
+    },
     /// Derive a key of its own for a label, such as a tenant or an epoch
     Derive {
         /// The master key

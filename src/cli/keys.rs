@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::hex;
 use wmdetect::scheme::Key;
@@ -57,6 +57,7 @@ struct KeyReport<'a> {
 struct TokenizerReport<'a> {
     name: &'a str,
     fingerprint: String,
+    rules: Option<String>,
 }
 
 pub(super) fn key(command: &KeyCommand) -> Result<()> {
@@ -73,13 +74,15 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
                 tokenizer: key.tokenizer().map(|binding| TokenizerReport {
                     name: &binding.name,
                     fingerprint: hex::encode(&binding.fingerprint),
+                    rules: binding.rules.map(|rules| hex::encode(&rules)),
                 }),
             };
             if *json {
                 return print_json(&report);
             }
             let tokenizer = report.tokenizer.map_or("any (the key is not bound to one)".into(), |t| {
-                format!("{} ({}…)", t.name, &t.fingerprint[..16])
+                let weak = if t.rules.is_none() { ", its vocabulary alone" } else { "" };
+                format!("{} ({}…){weak}", t.name, &t.fingerprint[..16])
             });
             let label = report.label.map_or_else(String::new, |label| format!("label      {label:?}\n"));
             print(
@@ -89,6 +92,21 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
                 )
                 .as_bytes(),
             )?;
+        }
+        KeyCommand::Bind { key: path, tokenizer, force } => {
+            let key = read(path)?;
+            let binding = shell::open_tokenizer(tokenizer)?.binding();
+            let old = key.tokenizer().filter(|old| old.fingerprint != binding.fingerprint);
+            if let Some(old) = old.filter(|_| !force) {
+                bail!(
+                    "{}: expected the tokenizer that the key is bound to, {old}, found {binding}; pass --force to bind \
+                     it to another",
+                    path.display()
+                );
+            }
+            let line = format!("bound key {} to the tokenizer {binding}", key.id());
+            key.with_tokenizer(Some(binding)).write(path, true)?;
+            say(&line);
         }
         KeyCommand::Derive { master, path, label, force } => {
             not_an_input(path, [master])?;

@@ -24,7 +24,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let key = keys::read(&args.key)?;
     let from_receipts = args.receipt.as_deref().map(receipts::read).transpose()?;
     let tokenizer = args.model.open_tokenizer()?;
-    key.check_tokenizer(&tokenizer.binding())?;
+    tokenizer.check_key(&key)?;
     let prompt = prompt(args, &tokenizer)?;
     let loaded = args.model.load(tokenizer)?;
     let line = Mutex::new(ProgressLine::new("reading with the model", "tokens"));

@@ -49,6 +49,7 @@ mod tests {
         std::fs::write(&path, gguf()).unwrap();
         let (inside, built_in) = (Tokenizer::open(path).unwrap(), Tokenizer::of_default_model());
         assert_eq!(inside.fingerprint(), built_in.fingerprint());
+        assert_eq!(inside.binding().rules, built_in.binding().rules);
         assert_eq!(inside.name(), NAME);
         let text = include_str!("../../docs/threat-model.md");
         assert_eq!(inside.encode(text).unwrap(), built_in.encode(text).unwrap());

@@ -108,7 +108,7 @@ impl<'a> Verifier<'a> {
         options: Options,
     ) -> Result<Self, VerifyError> {
         options.check()?;
-        key.check_tokenizer(&tokenizer.binding())?;
+        tokenizer.check_key(key)?;
         Ok(Self { model, name, tokenizer, key, options, progress: &|_, _| () })
     }
 
@@ -170,6 +170,11 @@ impl<'a> Verifier<'a> {
     fn warnings(&self, origin: &Origin, evidence: &Evidence, changes: &Changes) -> Vec<String> {
         let mut warnings = Vec::new();
         let (scheme, id) = (self.key.scheme(), self.key.id());
+        if self.key.tokenizer().is_some_and(|binding| binding.rules.is_none()) {
+            warnings.push(format!(
+                "key {id} is bound to its tokenizer's vocabulary alone, not to its merges and other rules; bind it again"
+            ));
+        }
         if let Some(made_by) = &origin.made_by {
             let model = self.model();
             if made_by.fingerprint != model.fingerprint {

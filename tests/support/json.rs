@@ -267,6 +267,7 @@ pub struct ShownKey {
 pub struct KeyTokenizer {
     pub name: String,
     pub fingerprint: String,
+    pub rules: Option<String>,
 }
 
 /// `training.json` of `wmgen train`.

@@ -127,20 +127,17 @@ impl DetectorBuilder {
         check_fpr(self.fpr)?;
         let Keyring { keys, ring } = self.keys;
         #[cfg(feature = "text")]
-        let unbound = match &self.tokenizer {
+        let remarks = match &self.tokenizer {
             Some(tokenizer) => {
-                let found = tokenizer.binding();
                 for (key, _) in &keys {
-                    if let Some(binding) = key.tokenizer() {
-                        binding.check(&key.id(), &found)?;
-                    }
+                    tokenizer.check_key(key)?;
                 }
-                unbound(&keys, ring, tokenizer)
+                remarks(&keys, ring, tokenizer)
             }
-            None => None,
+            None => Vec::new(),
         };
         #[cfg(not(feature = "text"))]
-        let unbound = None;
+        let remarks = Vec::new();
         let ignore = match self.ignore {
             None => None,
             Some(Ignore::List(list)) => Some(list),
@@ -165,24 +162,41 @@ impl DetectorBuilder {
             tokenizer: self.tokenizer,
             #[cfg(feature = "text")]
             normaliser: self.normaliser,
-            unbound,
+            remarks,
         })
     }
 }
 
-/// The remark that keys name no tokenizer, if any does not.
+/// The remarks that keys name no tokenizer, or only its vocabulary, if any does.
 #[cfg(feature = "text")]
-fn unbound(keys: &[(Key, Option<String>)], ring: bool, tokenizer: &Tokenizer) -> Option<Warning> {
-    let mut unbound = keys.iter().filter(|(key, _)| key.tokenizer().is_none());
-    let (first, _) = unbound.next()?;
-    let subject = if ring {
-        format!("{} of {} keys name no tokenizer", unbound.count() + 1, keys.len())
-    } else {
-        format!("key {} names no tokenizer", first.id())
+fn remarks(keys: &[(Key, Option<String>)], ring: bool, tokenizer: &Tokenizer) -> Vec<Warning> {
+    let subject = |which: &dyn Fn(&Key) -> bool, [one, many]: [&str; 2]| {
+        let mut found = keys.iter().filter(|(key, _)| which(key));
+        let (first, _) = found.next()?;
+        Some(if ring {
+            format!("{} of {} keys {many}", found.count() + 1, keys.len())
+        } else {
+            format!("key {} {one}", first.id())
+        })
     };
-    let message = format!(
-        "{subject}; if the texts were written with another one than {}, their mark is not found",
-        tokenizer.name()
+    let unbound = subject(&|key| key.tokenizer().is_none(), ["names no tokenizer", "name no tokenizer"]);
+    let weak = subject(
+        &|key| key.tokenizer().is_some_and(|binding| binding.rules.is_none()),
+        ["is bound to its tokenizer's vocabulary alone", "are bound to their tokenizers' vocabularies alone"],
     );
-    Some(Warning::new(WarningCode::UnboundKey, message))
+    let name = tokenizer.name();
+    let unbound = unbound.map(|subject| {
+        let message = format!(
+            "{subject}; if the texts were written with another one than {name}, their mark is not found"
+        );
+        Warning::new(WarningCode::UnboundKey, message)
+    });
+    let weak = weak.map(|subject| {
+        let message = format!(
+            "{subject}, not to its merges and other rules; if {name} cuts texts in another way, their mark is not \
+             found; bind it again"
+        );
+        Warning::new(WarningCode::WeakBinding, message)
+    });
+    unbound.into_iter().chain(weak).collect()
 }

@@ -37,7 +37,7 @@ pub struct Detector {
     #[cfg(feature = "text")]
     pub(super) normaliser: Normaliser,
     /// Said of every text: some keys name no tokenizer.
-    pub(super) unbound: Option<Warning>,
+    pub(super) remarks: Vec<Warning>,
 }
 
 impl Detector {

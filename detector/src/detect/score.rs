@@ -117,7 +117,7 @@ impl Detector {
     /// What is to be said of a text beside its tokens: that keys name no tokenizer, that it was not UTF-8.
     pub(super) fn text_warnings(&self, changes: Option<Changes>) -> Vec<Warning> {
         let Some(changes) = changes else { return Vec::new() };
-        let mut warnings: Vec<Warning> = self.unbound.clone().into_iter().collect();
+        let mut warnings = self.remarks.clone();
         if changes.invalid_utf8 > 0 {
             warnings.push(Warning::new(
                 WarningCode::InvalidUtf8,

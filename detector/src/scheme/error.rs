@@ -182,4 +182,20 @@ pub enum KeyError {
         /// Name and fingerprint that were given.
         found: String,
     },
+    /// A tokenizer with the key's vocabulary that cuts texts in another way.
+    #[error(
+        "key {key_id} is meant for the tokenizer {tokenizer}, and the one in use has that vocabulary and cuts texts in \
+         another way: its merges, scores, normaliser, pre-tokenizer or added tokens are not the same (expected the \
+         rules {expected}, found {found}), so the mark could not be found; use the tokenizer that the key was bound to"
+    )]
+    OtherRules {
+        /// The key's public id.
+        key_id: String,
+        /// Name and fingerprint of the vocabulary.
+        tokenizer: String,
+        /// Start of the digest that the key has.
+        expected: String,
+        /// Start of the digest of the tokenizer in use.
+        found: String,
+    },
 }

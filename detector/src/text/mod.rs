@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod binding;
 pub mod blocks;
 mod compiled;
 mod default_tokenizer;
@@ -47,7 +48,6 @@ use vocabulary::{Parts, Problem};
 use crate::cache::{Cache, Key};
 use crate::gguf::names::GENERAL_NAME;
 use crate::gguf::{GgufError, Metadata};
-use crate::scheme::TokenizerBinding;
 
 /// Tokenizers in smaller files are compiled sooner than the cache is looked at.
 const WORTH_IT: u64 = 64 << 10;
@@ -80,6 +80,8 @@ pub struct Tokenizer {
     file_name: String,
     /// The vocabulary's own name, if it is known, once somebody asks.
     known: OnceLock<Option<&'static str>>,
+    /// What a key is bound to, once somebody asks.
+    rules: OnceLock<[u8; 32]>,
 }
 
 enum Engine {
@@ -247,7 +249,7 @@ impl Tokenizer {
     }
 
     fn with(engine: Engine, file_name: String) -> Self {
-        Self { engine, file_name, known: OnceLock::new() }
+        Self { engine, file_name, known: OnceLock::new(), rules: OnceLock::new() }
     }
 
     /// Cuts a text into tokens. No control token is added or recognised.
@@ -341,12 +343,6 @@ impl Tokenizer {
             KNOWN.iter().find(|known| known.0 == fingerprint).map(|known| known.1)
         });
         known.unwrap_or(&self.file_name)
-    }
-
-    /// Returns what a key that is bound to this tokenizer remembers of it, for
-    /// [`Key::with_tokenizer`](crate::Key::with_tokenizer).
-    pub fn binding(&self) -> TokenizerBinding {
-        TokenizerBinding { name: self.name().to_owned(), fingerprint: self.fingerprint().0 }
     }
 
     /// Returns which vocabulary it is, whatever file it was read from.

@@ -257,7 +257,7 @@ fn containers() -> Vec<Value> {
         .map(|(name, key)| json!({"name": name, "file": hex(&key.to_bytes())}))
         .collect();
     let (name, key) = keys().swap_remove(0);
-    let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [0xa5; 32] };
+    let binding = TokenizerBinding { name: "gemma-2".into(), fingerprint: [0xa5; 32], rules: None };
     let key = key.with_tokenizer(Some(binding));
     rows.push(json!({
         "name": name, "tokenizer": "gemma-2", "fingerprint": hex(&[0xa5; 32]), "file": hex(&key.to_bytes()),

@@ -6,9 +6,9 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `WMGENKEY` |
-//! | 2 | format version: 2 with a label, else 1 |
+//! | 2 | format version: 2 with a label or with the tokenizer's rules, else 1 |
 //! | 4 | length of the body |
-//! | … | body: scheme (1 byte), its parameters; then the secret's length (2) and bytes; then 0, or 1 with the tokenizer's fingerprint (32), the length of its name (2) and the name in UTF-8; then, if there is a label, its length (2) and the label in UTF-8 |
+//! | … | body: scheme (1 byte), its parameters; then the secret's length (2) and bytes; then 0; or 1, the tokenizer's fingerprint (32), the length of its name (2) and the name in UTF-8; or 2 and the same with the digest of its rules (32) after the fingerprint; then, if there is a label, its length (2) and the label in UTF-8 |
 //! | 8 | the first bytes of SHA-256 over all before |
 //!
 //! | scheme | parameters |
@@ -125,7 +125,9 @@ impl Key {
         let capacity = 128 + parameters.len() + name_len + label.len() + self.secret().expose().len();
         let mut out = Zeroizing::new(Vec::with_capacity(capacity));
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&(if label.is_empty() { 1 } else { VERSION }).to_le_bytes());
+        let rules = self.tokenizer().and_then(|binding| binding.rules);
+        let version = if label.is_empty() && rules.is_none() { 1 } else { VERSION };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         out.push(self.scheme().tag());
         out.extend_from_slice(&parameters);
@@ -135,8 +137,9 @@ impl Key {
         match self.tokenizer() {
             None => out.push(0),
             Some(binding) => {
-                out.push(1);
+                out.push(if rules.is_some() { 2 } else { 1 });
                 out.extend_from_slice(&binding.fingerprint);
+                out.extend_from_slice(rules.as_ref().map_or(&[], <[u8; 32]>::as_slice));
                 let name = &binding.name.as_bytes()[..name_len];
                 out.extend_from_slice(&(name.len() as u16).to_le_bytes());
                 out.extend_from_slice(name);
@@ -171,10 +174,15 @@ fn from_fields(fields: &mut Fields<'_>, version: u16) -> Result<Key, KeyError> {
         None
     } else {
         let fingerprint = fields.array()?;
+        let rules = match bound {
+            1 => None,
+            2 => Some(fields.array()?),
+            _ => return Err(fields.corrupted("its tokenizer is of an unknown form")),
+        };
         let name_len = u16::from_le_bytes(fields.array()?);
         let name = std::str::from_utf8(fields.take(name_len.into())?)
             .map_err(|_| fields.corrupted("its tokenizer's name is not UTF-8"))?;
-        Some(TokenizerBinding { name: name.into(), fingerprint })
+        Some(TokenizerBinding { name: name.into(), fingerprint, rules })
     };
     let key = Key::new(scheme, secret)?.with_tokenizer(tokenizer);
     if version < 2 || fields.is_empty() {

@@ -25,16 +25,30 @@ pub struct TokenizerBinding {
     pub name: String,
     /// SHA-256 over the vocabulary, as the text module defines it.
     pub fingerprint: [u8; 32],
+    /// SHA-256 over all that decides which tokens a text becomes. None in a key that an earlier version bound: another
+    /// tokenizer with the same vocabulary then passes for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<[u8; 32]>,
 }
 
 impl TokenizerBinding {
     /// Checks that the key `key_id`, which is bound to this tokenizer, is used with it.
     ///
     /// # Errors
-    /// Returns an error if the fingerprint of `found` is another one: [`KeyError::WrongTokenizer`], which names both.
+    /// Returns an error if the fingerprint of `found` is another one: [`KeyError::WrongTokenizer`], which names both. If
+    /// only the rules are others: [`KeyError::OtherRules`]. Rules that one of the two does not say are not compared.
     pub fn check(&self, key_id: &str, found: &Self) -> Result<(), KeyError> {
         if self.fingerprint == found.fingerprint {
-            return Ok(());
+            let (Some(expected), Some(rules)) = (self.rules, found.rules) else { return Ok(()) };
+            if expected == rules {
+                return Ok(());
+            }
+            return Err(KeyError::OtherRules {
+                key_id: key_id.into(),
+                tokenizer: self.to_string(),
+                expected: hex::encode(&expected[..4]),
+                found: hex::encode(&rules[..4]),
+            });
         }
         let (expected, found) = (self.to_string(), found.to_string());
         Err(KeyError::WrongTokenizer { key_id: key_id.into(), expected, found })

@@ -160,6 +160,19 @@ impl Compiled {
         TokenizerFingerprint(hash)
     }
 
+    /// The tokens that merges make, in order of the first merge that makes each, and whether each is what its own bytes
+    /// are encoded as.
+    pub(super) fn made(&self) -> Vec<(u32, bool)> {
+        let view = self.view();
+        let mut own = vec![false; self.vocab_size()];
+        for &entry in view.pieces.iter().filter(|&&entry| entry != EMPTY) {
+            own[(entry as u32 >> 1) as usize] = entry & 1 == 1;
+        }
+        let mut seen = vec![false; self.vocab_size()];
+        let first = view.merged.iter().filter(|&&id| !std::mem::replace(&mut seen[id as usize], true));
+        first.map(|&id| (id, own[id as usize])).collect()
+    }
+
     pub(super) fn control_id(&self, name: &str) -> Option<u32> {
         let mut rest = self.store.section(section::CONTROL);
         while let Some((head, tail)) = rest.split_at_checked(8) {
