@@ -9,13 +9,13 @@ use crate::kernels::SoftCap;
 pub struct Logits<'a> {
     values: &'a [f32],
     cap: Option<SoftCap>,
-    banned: &'a [u32],
+    banned: Option<&'a TokenSet>,
 }
 
 impl<'a> Logits<'a> {
     /// Logits as the head gave them, and the cap that they are to go through, if the model has one.
     pub fn before_cap(values: &'a [f32], cap: Option<f32>) -> Self {
-        Self { values, cap: cap.map(SoftCap), banned: &[] }
+        Self { values, cap: cap.map(SoftCap), banned: None }
     }
 
     /// Logits that are final.
@@ -23,10 +23,14 @@ impl<'a> Logits<'a> {
         Self::before_cap(values, None)
     }
 
-    /// The same logits, but for the tokens `banned`, in ascending order, whose logits count as −∞.
-    pub fn without(self, banned: &'a [u32]) -> Self {
-        debug_assert!(banned.is_sorted());
-        Self { banned, ..self }
+    /// The same logits, but for the tokens `banned`, whose logits count as −∞.
+    pub fn without(self, banned: &'a TokenSet) -> Self {
+        Self { banned: (!banned.is_empty()).then_some(banned), ..self }
+    }
+
+    /// The same logits, none of them banned.
+    pub(crate) fn of_all_tokens(self) -> Self {
+        Self { banned: None, ..self }
     }
 
     /// Returns the number of tokens.
@@ -39,8 +43,8 @@ impl<'a> Logits<'a> {
         self.values.is_empty()
     }
 
-    /// The tokens whose logits count as −∞, in ascending order.
-    pub(crate) fn banned(&self) -> &'a [u32] {
+    /// The tokens whose logits count as −∞, if there are any.
+    pub(crate) fn banned(&self) -> Option<&'a TokenSet> {
         self.banned
     }
 
@@ -80,6 +84,53 @@ impl<'a> Logits<'a> {
             return f32::NEG_INFINITY;
         }
         ((f64::from(cap) * level.atanh()) as f32).next_down()
+    }
+}
+
+/// A set of tokens, as runs of neighbouring ids: a vocabulary's unused tokens are thousands of ids in a few runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenSet {
+    /// First and last id of each run, in ascending order.
+    runs: Vec<(u32, u32)>,
+    len: usize,
+}
+
+impl TokenSet {
+    /// Returns whether the token is in the set.
+    pub fn contains(&self, token: u32) -> bool {
+        let run = self.runs.partition_point(|run| run.1 < token);
+        self.runs.get(run).is_some_and(|run| run.0 <= token)
+    }
+
+    /// Returns the tokens in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.runs.iter().flat_map(|&(first, last)| first..=last)
+    }
+
+    /// Returns the number of tokens.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl FromIterator<u32> for TokenSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(tokens: I) -> Self {
+        let mut ids: Vec<u32> = tokens.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for &id in &ids {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == id => *last = id,
+                _ => runs.push((id, id)),
+            }
+        }
+        Self { runs, len: ids.len() }
     }
 }
 

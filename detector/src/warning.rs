@@ -52,6 +52,18 @@ pub enum WarningCode {
     FewKeys,
     /// In calibration: so few documents that most keys flag none of them.
     FewDocuments,
+    /// A marked text whose draws had too little choice to carry the mark.
+    LittleChoice,
+    /// The receipt is of another model than the one that read the text.
+    OtherModel,
+    /// The receipt is of another key than the one whose mark was looked for, or of none.
+    OtherKey,
+    /// The receipt is of another text than the one that was given.
+    OtherText,
+    /// The receipt's counts are not those of its tokens.
+    OtherCounts,
+    /// Most tokens are none that the model would have drawn with these settings.
+    UnlikelyTokens,
     /// A code of a later version, read from JSON.
     #[serde(other)]
     Unknown,

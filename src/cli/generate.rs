@@ -83,6 +83,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         single,
         ended: 0,
         receipt: Vec::new(),
+        warned: 0,
         failed: false,
     };
     output.put_refused(&mut open)?;
@@ -104,6 +105,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
             responder.stop();
         }
     }
+    output.sum_up();
     if let Some(file) = receipt_file {
         let lines: String = output.receipt.iter().map(|line| format!("{line}\n")).collect();
         file.finish(lines.as_bytes())?;
@@ -160,6 +162,8 @@ struct Output<'a> {
     /// Prompts that have ended.
     ended: usize,
     receipt: Vec<String>,
+    /// Texts whose receipts have a warning.
+    warned: usize,
     failed: bool,
 }
 
@@ -181,8 +185,25 @@ impl Output<'_> {
         } else if !(self.single && self.args.n == 1) {
             print(format!("{}\n", receipt.text).as_bytes())?;
         }
+        if self.single && self.args.n == 1 {
+            for warning in &receipt.warnings {
+                say(&format!("warning: {warning}"));
+            }
+        }
+        self.warned += usize::from(!receipt.warnings.is_empty());
         self.receipt.push(line);
         Ok(())
+    }
+
+    /// Says of several texts how many can hardly be found.
+    fn sum_up(&self) {
+        if self.warned > 0 && !(self.single && self.args.n == 1) {
+            say(&format!(
+                "warning: {} of {} texts had too little choice to carry the mark; their receipts say how much",
+                self.warned,
+                self.receipt.len()
+            ));
+        }
     }
 
     fn put_error(&mut self, error: String) -> Result<()> {

@@ -11,7 +11,7 @@ use wmgen::verify::VerifyError;
 /// The hint that belongs to an error, if there is one.
 pub(super) fn of(error: &anyhow::Error) -> Option<&'static str> {
     match error.chain().find_map(sample_error)? {
-        SampleError::GreedyWatermark => Some("--no-watermark writes unmarked text"),
+        SampleError::GreedyWatermark { .. } => Some("--no-watermark writes unmarked text"),
         SampleError::Nan { .. } | SampleError::Infinite { .. } => Some("try --dtype f32"),
         _ => None,
     }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use wmdetect::text::Tokenizer;
 use wmgen::respond::{Receipt, ReceiptError};
+use wmgen::verify::Origin;
 
 /// What makes such a file.
 const EXPECTED: &str = "expected a line of what `wmgen generate --json` prints";
@@ -33,19 +35,34 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>
         .collect())
 }
 
-/// The one receipt that speaks for every text of a prompt.
-pub(super) fn common(receipts: Vec<(String, Result<Receipt, String>)>) -> Result<Receipt> {
-    let mut first: Option<(String, Receipt)> = None;
+/// Checks a receipt against itself.
+pub(super) fn checked(receipt: Receipt, tokenizer: &Tokenizer) -> Result<Receipt, String> {
+    match receipt.tokens_of_text(tokenizer) {
+        Ok(_) => Ok(receipt),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What receipts say of the texts of one prompt.
+pub(super) fn common(
+    receipts: Vec<(String, Result<Receipt, String>)>,
+    tokenizer: &Tokenizer,
+) -> Result<Origin> {
+    let mut first: Option<(String, Receipt, Origin)> = None;
     for (place, receipt) in receipts {
+        let receipt = receipt.and_then(|receipt| checked(receipt, tokenizer));
         let receipt = receipt.map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
-        match &first {
-            Some((first, other)) if !receipt.is_like(other) => bail!(
+        first = Some(match first {
+            Some((first, other, _)) if !receipt.is_like(&other) => bail!(
                 "{place} has another prompt, sampling, model or key than {first}, so it is open which belongs to the \
                  texts; pass a receipt of one line, or no FILE to verify the receipts' own tokens"
             ),
-            Some(_) => {}
-            None => first = Some((place, receipt)),
-        }
+            Some((first, other, origin)) => (first, other, origin.or_of(receipt)),
+            None => {
+                let origin = Origin::of_receipt(&receipt);
+                (place, receipt, origin)
+            }
+        });
     }
-    Ok(first.map(|(_, receipt)| receipt).expect("a file of receipts has a line"))
+    Ok(first.map(|(_, _, origin)| origin).expect("a file of receipts has a line"))
 }

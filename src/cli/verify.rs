@@ -41,13 +41,15 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let mut output = Output { json: args.json, failed: false };
     if args.files.is_empty() {
         for (name, receipt) in from_receipts.into_iter().flatten() {
-            let report = receipt
-                .and_then(|receipt| verify(Input::Tokens(&receipt.tokens), &Origin::of_receipt(&receipt)));
+            let report = receipt.and_then(|receipt| {
+                let tokens = receipt.tokens_of_text(&loaded.tokenizer).map_err(|error| error.to_string())?;
+                verify(Input::Tokens(tokens), &Origin::of_receipt(&receipt))
+            });
             output.put(name, report)?;
         }
     } else {
         let origin = match from_receipts {
-            Some(receipts) => Origin::of_receipt(&receipts::common(receipts)?),
+            Some(receipts) => receipts::common(receipts, &loaded.tokenizer)?,
             None => given(args, prompt),
         };
         for path in &args.files {

@@ -75,6 +75,8 @@ pub struct Token {
     pub id: u32,
     /// What the context rule says of its position; none without a mark.
     pub position: Option<PositionKind>,
+    /// The entropy of its candidates before the mark, in nats; 0 where the position is not marked.
+    pub entropy: f64,
     /// What the model thinks of it, if [asked for](super::Request::logprobs).
     pub logprobs: Option<Box<Logprobs>>,
 }

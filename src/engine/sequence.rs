@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use wmdetect::scheme::PositionKind;
+
 use super::event::Token;
 use super::request::Request;
-use crate::logits::Logits;
+use crate::logits::{Logits, TokenSet};
 use crate::sample::{Draw, Logprobs, Mark, SampleError, Sampler};
 
 /// A response while it grows: its tokens, and what the next one depends on besides the model.
@@ -14,8 +16,7 @@ pub struct Sequence {
     tokens: Vec<u32>,
     /// The distinct tokens of prompt and response in ascending order; empty without a repeat penalty.
     seen: Vec<u32>,
-    /// In ascending order.
-    banned: Vec<u32>,
+    banned: TokenSet,
     mark: Mark,
     draw: Draw,
 }
@@ -53,12 +54,10 @@ impl Sequence {
             seen.sort_unstable();
             seen.dedup();
         }
-        let mut banned = request.banned_ids.clone();
-        banned.sort_unstable();
         Self {
             tokens: Vec::new(),
             seen,
-            banned,
+            banned: request.banned_ids.iter().copied().collect(),
             mark: Mark::start(request.watermark.as_ref(), &request.prompt),
             draw: Draw::new(request.sampling.seed, number),
             request,
@@ -89,7 +88,9 @@ impl Sequence {
         mut done: impl FnMut(Stage),
     ) -> Result<Next, SampleError> {
         let request = &*self.request;
-        let candidates = sampler.distribution(&request.sampling, logits.without(&self.banned), &self.seen)?;
+        sampler.distribution(&request.sampling, logits.without(&self.banned), &self.seen)?;
+        let entropy = sampler.entropy();
+        let candidates = sampler.last().expect("it was just made");
         done(Stage::Shaped);
         let position = self.mark.apply(candidates);
         done(Stage::Marked);
@@ -107,7 +108,8 @@ impl Sequence {
         }
         done(Stage::Kept);
         let logprobs = request.logprobs.map(|top| Box::new(Logprobs::new(logits, id, top)));
-        let token = Token { id, position, logprobs };
+        let entropy = if position == Some(PositionKind::Marked) { entropy } else { 0.0 };
+        let token = Token { id, position, entropy, logprobs };
         Ok(if self.tokens.len() < request.max_tokens { Next::Token(token) } else { Next::Last(token) })
     }
 }
@@ -133,7 +135,7 @@ mod tests {
                 let next = sequence.next(&mut Sampler::default(), logits).unwrap();
                 let id = draw.token(sampler.distribution(&sampling, logits, &seen).unwrap());
                 seen.push(id);
-                let token = Token { id, position: None, logprobs: None };
+                let token = Token { id, position: None, entropy: 0.0, logprobs: None };
                 assert_eq!(next, if seen.len() < 42 { Next::Token(token) } else { Next::Last(token) });
             }
             assert_eq!(sequence.tokens(), &seen[2..]);

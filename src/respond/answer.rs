@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wmdetect::report::SCHEMA_VERSION;
+use wmdetect::report::{SCHEMA_VERSION, WarningCode};
 
 use super::draft::Draft;
 use super::{Event, ModelInfo, Options, Piece, Receipt, Timing, WatermarkReceipt};
@@ -109,16 +109,22 @@ impl Answer {
         }
         let timing = self.timing();
         let Self { info, prompt, sampling, mark, drafts, .. } = self;
-        let receipts = drafts.into_iter().map(|draft| Receipt {
-            schema_version: SCHEMA_VERSION,
-            finish_reason: draft.finished,
-            watermark: draft.watermark(mark.as_ref()),
-            text: draft.text,
-            tokens: draft.tokens,
-            prompt_tokens: prompt.clone(),
-            sampling,
-            model: info.receipt.clone(),
-            timing,
+        let receipts = drafts.into_iter().map(|draft| {
+            let watermark = draft.watermark(mark.as_ref());
+            let warnings: Vec<String> = watermark.too_little_choice().into_iter().collect();
+            Receipt {
+                schema_version: SCHEMA_VERSION,
+                finish_reason: draft.finished,
+                watermark,
+                text: draft.text,
+                tokens: draft.tokens,
+                prompt_tokens: prompt.clone(),
+                sampling,
+                model: info.receipt.clone(),
+                timing,
+                warning_codes: warnings.iter().map(|_| WarningCode::LittleChoice).collect(),
+                warnings,
+            }
         });
         Event::Finished(receipts.collect())
     }

@@ -1,5 +1,6 @@
 //! One text while it grows.
 
+use std::f64::consts::LN_2;
 use std::sync::Arc;
 
 use wmdetect::scheme::PositionKind;
@@ -9,12 +10,24 @@ use super::WatermarkReceipt;
 use crate::engine::{FinishReason, Token};
 use crate::text::{StopMatcher, StreamDecoder};
 
+/// How a token was drawn.
+#[derive(Debug)]
+struct Drawn {
+    /// Where in the text its first character begins.
+    start: usize,
+    position: Option<PositionKind>,
+    /// In nats; 0 where the position is not marked.
+    entropy: f64,
+}
+
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) text: String,
     pub(super) tokens: Vec<u32>,
-    marked: usize,
-    repeated: usize,
+    /// How each of them was drawn.
+    drawn: Vec<Drawn>,
+    /// Bytes that the decoder has given.
+    decoded: usize,
     decoder: StreamDecoder,
     stops: StopMatcher,
     pub(super) finished: Option<FinishReason>,
@@ -25,8 +38,8 @@ impl Draft {
         Self {
             text: String::new(),
             tokens: Vec::new(),
-            marked: 0,
-            repeated: 0,
+            drawn: Vec::new(),
+            decoded: 0,
             decoder: StreamDecoder::new(tokenizer),
             stops: StopMatcher::new(stop),
             finished: None,
@@ -36,15 +49,18 @@ impl Draft {
     /// Adds a token and returns the text that is now certain. A stop string finishes the draft.
     pub(super) fn push(&mut self, token: &Token) -> String {
         self.tokens.push(token.id);
-        match token.position {
-            Some(PositionKind::Marked) => self.marked += 1,
-            Some(PositionKind::RepeatedContext) => self.repeated += 1,
-            Some(PositionKind::IncompleteContext) | None => {}
-        }
-        let text = self.stops.push(&self.decoder.push(token.id));
+        let Token { position, entropy, .. } = *token;
+        self.drawn.push(Drawn { start: self.decoded, position, entropy });
+        let decoded = self.decoder.push(token.id);
+        self.decoded += decoded.len();
+        let text = self.stops.push(&decoded);
         self.text.push_str(&text);
         if self.stops.stopped() {
             self.finished = Some(FinishReason::Stop);
+            // The tokens of the stop string are not the text's.
+            let keep = self.drawn.partition_point(|drawn| drawn.start < self.text.len());
+            self.drawn.truncate(keep);
+            self.tokens.truncate(keep);
         }
         text
     }
@@ -60,11 +76,21 @@ impl Draft {
 
     /// What was counted, with what `mark` says of the key.
     pub(super) fn watermark(&self, mark: Option<&WatermarkReceipt>) -> WatermarkReceipt {
+        let mark = mark.cloned().unwrap_or_default();
+        let count = |kind| self.drawn.iter().filter(|drawn| drawn.position == Some(kind)).count();
+        let marked_tokens = count(PositionKind::Marked);
+        let entropy: f64 = self.drawn.iter().map(|drawn| drawn.entropy).sum();
+        // A layer of the tournament can double a probability.
+        let most = mark.depth.map_or(f64::INFINITY, |depth| depth as f64 * LN_2);
+        let evidence: f64 = self.drawn.iter().map(|drawn| drawn.entropy.min(most)).sum();
+        let rounded = |x: f64| (x * 1000.0).round() / 1000.0;
         WatermarkReceipt {
-            applied: self.marked > 0,
-            marked_tokens: self.marked,
-            repeated_contexts: self.repeated,
-            ..mark.cloned().unwrap_or_default()
+            applied: marked_tokens > 0 && entropy > 0.0,
+            marked_tokens,
+            repeated_contexts: count(PositionKind::RepeatedContext),
+            entropy_bits: rounded(entropy / LN_2),
+            expected_evidence: rounded(evidence),
+            ..mark
         }
     }
 }

@@ -41,6 +41,7 @@ pub use client::{Client, Responses};
 pub use model_info::ModelInfo;
 pub use options::{KeyMark, Options};
 pub use receipt::{ModelReceipt, Receipt, ReceiptError, Timing, WatermarkReceipt};
+pub(crate) use receipt::first_difference;
 pub use responder::Responder;
 
 use crate::engine::worker::SubmitError;

@@ -1,7 +1,9 @@
 //! Receipts: how a text was made, as one JSON object a line. The generator writes them and the verifier reads them.
 
 use serde::{Deserialize, Serialize};
-use wmdetect::report::SCHEMA_VERSION;
+use wmdetect::report::{SCHEMA_VERSION, WarningCode};
+use wmdetect::scheme::{Key, PositionKind};
+use wmdetect::text::{Tokenizer, Utf8Stream};
 
 use crate::engine::FinishReason;
 use crate::sample::Sampling;
@@ -18,7 +20,7 @@ pub struct Receipt {
     /// The text.
     #[serde(default)]
     pub text: String,
-    /// Ids of the text.
+    /// Ids of the text. After a stop string the last one may reach past the text by a part of its characters.
     pub tokens: Vec<u32>,
     /// Ids of the prompt.
     pub prompt_tokens: Vec<u32>,
@@ -33,10 +35,16 @@ pub struct Receipt {
     /// How long it took.
     #[serde(default)]
     pub timing: Timing,
+    /// What to know before trusting that the text can be found.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// The code of each of these sentences.
+    #[serde(default)]
+    pub warning_codes: Vec<WarningCode>,
 }
 
 /// The mark of a text, counted while it was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct WatermarkReceipt {
@@ -54,6 +62,10 @@ pub struct WatermarkReceipt {
     pub marked_tokens: usize,
     /// Tokens that were not marked because their context had come up before.
     pub repeated_contexts: usize,
+    /// How much choice the marked draws had: the entropy of their candidates before the mark, in bits.
+    pub entropy_bits: f64,
+    /// The ln e-value that a verifier with this model, key and receipt can expect at most, whatever the key.
+    pub expected_evidence: f64,
 }
 
 /// The model that wrote a text.
@@ -99,9 +111,70 @@ pub enum ReceiptError {
         /// Its version.
         found: u32,
     },
+    /// A text that its tokens do not spell.
+    #[error(
+        "the receipt contradicts itself: its text is not what its tokens spell, from byte {at} on; expected a receipt \
+         as it was written"
+    )]
+    Text {
+        /// The first byte that differs.
+        at: usize,
+    },
+}
+
+/// The evidence that p ≤ 0.001, the default rate, takes: ln 1000.
+const ENOUGH: f64 = 6.907_755_278_982_137;
+
+impl WatermarkReceipt {
+    /// What to know where the draws of a marked text had too little choice to carry the mark.
+    pub(super) fn too_little_choice(&self) -> Option<String> {
+        (self.key_id.is_some() && self.expected_evidence < ENOUGH).then(|| {
+            format!(
+                "the {} marked draws had {:.1} bits of choice, and p <= 0.001 takes 10 bits at least, so the mark can hardly \
+                 be found; expected a longer text, or a larger temperature, top-k or top-p",
+                self.marked_tokens, self.entropy_bits
+            )
+        })
+    }
 }
 
 impl Receipt {
+    /// Returns the tokens that spell the text: all, but for those of a stop string behind it. An empty text, as in a
+    /// receipt without one, has all.
+    ///
+    /// # Errors
+    /// Returns an error if the tokens spell another text.
+    pub fn tokens_of_text(&self, tokenizer: &Tokenizer) -> Result<&[u32], ReceiptError> {
+        if self.text.is_empty() {
+            return Ok(&self.tokens);
+        }
+        let spelled = tokenizer.decode(&self.tokens);
+        let at = first_difference(spelled.as_bytes(), self.text.as_bytes());
+        let is_start = at == Some(self.text.len()) && self.finish_reason == Some(FinishReason::Stop);
+        match at {
+            Some(at) if !is_start => Err(ReceiptError::Text { at }),
+            Some(_) => {
+                // What the first n tokens spell grows with n.
+                let (mut decoder, mut length) = (Utf8Stream::default(), String::new());
+                let covers = |id: &u32| {
+                    let before = length.len();
+                    decoder.push(tokenizer.token_bytes(*id).unwrap_or_default(), &mut length);
+                    before < self.text.len()
+                };
+                Ok(&self.tokens[..self.tokens.iter().take_while(|id| covers(id)).count()])
+            }
+            None => Ok(&self.tokens),
+        }
+    }
+
+    /// Returns how many tokens are marked and how many repeat a context, counted again under the scheme of `key`.
+    pub fn counted(&self, key: &Key) -> (usize, usize) {
+        let mut tracker = key.prf().marked_positions(&self.prompt_tokens);
+        let kinds: Vec<PositionKind> = self.tokens.iter().map(|id| tracker.advance(*id)).collect();
+        let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+        (count(PositionKind::Marked), count(PositionKind::RepeatedContext))
+    }
+
     /// Reads a receipt.
     ///
     /// # Errors
@@ -125,6 +198,12 @@ impl Receipt {
     }
 }
 
+/// Where two texts differ first; none if they are equal.
+pub(crate) fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
+    let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    (common < a.len().max(b.len())).then_some(common)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,9 +211,9 @@ mod tests {
     const LINE: &str = concat!(
         r#"{"schema_version":1,"text":"a b","tokens":[5,6],"prompt_tokens":[2],"finish_reason":"length","#,
         r#""watermark":{"applied":true,"scheme":"synthid-sha256","key_id":"7c41e2ea1e5c6796","ngram_len":5,"depth":30,"#,
-        r#""marked_tokens":2,"repeated_contexts":0},"sampling":{"temperature":0.7,"top_k":100,"top_p":0.95,"#,
+        r#""marked_tokens":2,"repeated_contexts":0,"entropy_bits":3.5,"expected_evidence":2.426},"sampling":{"temperature":0.7,"top_k":100,"top_p":0.95,"#,
         r#""repeat_penalty":1.1,"seed":18446744073709551615},"model":{"name":"m","fingerprint":null,"dtype":"f32","#,
-        r#""softcap":true},"timing":{"prefill_s":0.25,"decode_s":0.5,"tokens_per_s":2.0}}"#
+        r#""softcap":true},"timing":{"prefill_s":0.25,"decode_s":0.5,"tokens_per_s":2.0},"warnings":[],"warning_codes":[]}"#
     );
 
     /// The contract: names, order and numbers.

@@ -6,7 +6,7 @@ use super::SampleError;
 use super::filter::penalised;
 use super::rank::by_rank;
 use crate::kernels::loops::{BLOCK, block_maxima};
-use crate::logits::Logits;
+use crate::logits::{Logits, TokenSet};
 
 /// Candidates that a thread works on at least.
 const MIN_PER_TASK: usize = 8192;
@@ -62,7 +62,7 @@ impl Candidates {
             for entry in &self.seen {
                 self.entries[entry.0 as usize] = *entry;
             }
-            for &token in logits.banned() {
+            for token in logits.banned().into_iter().flat_map(TokenSet::iter) {
                 if let Some(entry) = self.entries.get_mut(token as usize) {
                     entry.1 = f32::NEG_INFINITY;
                 }
@@ -72,15 +72,7 @@ impl Candidates {
             }
             return Ok(());
         }
-        self.find(logits, k);
-        if !self.seen.is_empty() {
-            let seen = &self.seen;
-            self.entries.retain(|entry| seen.binary_search_by_key(&entry.0, |entry| entry.0).is_err());
-            self.entries.extend_from_slice(seen);
-        }
-        if !logits.banned().is_empty() {
-            self.entries.retain(|entry| logits.banned().binary_search(&entry.0).is_err());
-        }
+        self.find_allowed(logits, k);
         if self.entries.len() > k {
             self.entries.select_nth_unstable_by(k - 1, by_rank);
             self.entries.truncate(k);
@@ -89,11 +81,43 @@ impl Candidates {
         Ok(())
     }
 
-    /// Finds, in any order, every token that could be among the `k` most likely ones outside `seen`.
-    fn find(&mut self, logits: Logits<'_>, k: usize) {
+    /// Finds, in any order, every token that could be among the `k` most likely ones, banned ones apart.
+    fn find_allowed(&mut self, logits: Logits<'_>, k: usize) {
+        /// Banned tokens that are expected among the most likely ones, at first.
+        const BANNED: usize = 16;
+        let Some(banned) = logits.banned() else {
+            // At worst all of `seen` are among the most likely and the penalty throws them out.
+            self.find(logits, k + self.seen.len());
+            return self.replace_seen();
+        };
+        let mut spare = banned.len().min(BANNED);
+        loop {
+            self.entries.clear();
+            self.find(logits, k + self.seen.len() + spare);
+            self.entries.retain(|entry| !banned.contains(entry.0));
+            self.replace_seen();
+            let unseen = self.entries.len() - self.seen.len();
+            if unseen >= k || spare == banned.len() {
+                self.entries.retain(|entry| !banned.contains(entry.0));
+                return;
+            }
+            spare = banned.len().min(spare * 8);
+        }
+    }
+
+    /// Gives the tokens of `seen` their logits after the penalty.
+    fn replace_seen(&mut self) {
+        if !self.seen.is_empty() {
+            let seen = &self.seen;
+            self.entries.retain(|entry| seen.binary_search_by_key(&entry.0, |entry| entry.0).is_err());
+            self.entries.extend_from_slice(seen);
+        }
+    }
+
+    /// Finds, in any order, at least the `wanted` most likely tokens before the penalty, and none that is less likely
+    /// than one that it leaves out.
+    fn find(&mut self, logits: Logits<'_>, wanted: usize) {
         let values = logits.uncapped();
-        // At worst all of `seen` are among the most likely and the penalty throws them out, as it does the banned ones.
-        let wanted = k + self.seen.len() + logits.banned().len();
         let mut least = f32::NEG_INFINITY;
         if wanted <= self.maxima.len() {
             self.selected.clone_from(&self.maxima);

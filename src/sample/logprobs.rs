@@ -23,7 +23,7 @@ impl Logprobs {
     pub(crate) fn new(logits: Logits<'_>, id: u32, top: usize) -> Self {
         /// Logits of a partial sum. Fixed, so that the total does not depend on the number of threads.
         const CHUNK: usize = 4096;
-        let logits = logits.without(&[]);
+        let logits = logits.of_all_tokens();
         let values = logits.uncapped();
         let max = f64::from(logits.of(values.iter().copied().fold(f32::NEG_INFINITY, f32::max)));
         let partial_sum = |chunk: &[f32]| -> f64 {
@@ -51,6 +51,7 @@ impl Logprobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logits::TokenSet;
 
     /// e⁰ : e¹ : e² : e³, once as they are and once through a cap that makes them so.
     #[test]
@@ -61,7 +62,7 @@ mod tests {
         let before: Vec<f32> = finals.iter().map(|x| cap * (x / cap).atanh()).collect();
         for logits in [Logits::capped(&finals), Logits::before_cap(&before, Some(cap))] {
             // What a request bans is part of the model's distribution.
-            let found = Logprobs::new(logits.without(&[1]), 3, 2);
+            let found = Logprobs::new(logits.without(&TokenSet::from_iter([1])), 3, 2);
             assert!((found.chosen - (2.0 - log_total)).abs() < 1e-6, "{found:?}");
             let [(first, of_first), (second, of_second)] = found.top[..] else { panic!("{found:?}") };
             assert_eq!((first, second), (1, 3));

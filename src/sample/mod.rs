@@ -59,10 +59,15 @@ pub enum SampleError {
     },
     /// Greedy output cannot carry the mark.
     #[error(
-        "temperature 0 always takes the most likely token, so there is no draw that could carry the mark; use a \
-         temperature above 0, or no key"
+        "{setting} {found} always takes the most likely token, so there is no draw that could carry the mark; use a \
+         larger {setting}, or no key"
     )]
-    GreedyWatermark,
+    GreedyWatermark {
+        /// The setting that leaves one candidate.
+        setting: &'static str,
+        /// Its value.
+        found: f64,
+    },
     /// The model broke down.
     #[error("the logit of token {token} is not a number: the weights are damaged or overflow in this dtype")]
     Nan {
@@ -115,11 +120,57 @@ impl Sampling {
                 "a number above 0 (1 changes nothing)",
             );
         }
-        if marked && self.temperature == 0.0 { Err(SampleError::GreedyWatermark) } else { Ok(()) }
+        match self.leaves_one_candidate() {
+            Some((setting, found)) if marked => Err(SampleError::GreedyWatermark { setting, found }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The setting, with its value, that leaves one candidate whatever the logits are, if one does.
+    fn leaves_one_candidate(&self) -> Option<(&'static str, f64)> {
+        /// More than any vocabulary has.
+        const TOKENS: usize = 1 << 22;
+        if self.temperature == 0.0 {
+            return Some(("temperature", 0.0));
+        }
+        if self.top_k == 1 {
+            return Some(("top-k", 1.0));
+        }
+        // The most likely of k candidates has at least the probability 1/k.
+        let candidates = if self.top_k == 0 { TOKENS } else { self.top_k };
+        (self.top_p * candidates as f64 <= 1.0).then_some(("top-p", self.top_p))
     }
 
     /// How many candidates are chosen by their logits; 0 is all.
     fn candidates(&self) -> usize {
         if self.temperature == 0.0 { 1 } else { self.top_k }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_always_leaves_one_candidate_is_greedy_by_another_name() {
+        let plain = Sampling::default();
+        let greedy = [
+            ("temperature", Sampling { temperature: 0.0, ..plain }),
+            ("top-k", Sampling { top_k: 1, ..plain }),
+            ("top-p", Sampling { top_p: 1e-9, ..plain }),
+            ("top-p", Sampling { top_p: 0.01, ..plain }),
+            ("top-p", Sampling { top_p: 1e-9, top_k: 0, ..plain }),
+        ];
+        for (name, sampling) in greedy {
+            assert_eq!(sampling.check(false), Ok(()));
+            let refused = sampling.check(true);
+            assert!(
+                matches!(refused, Err(SampleError::GreedyWatermark { setting, .. }) if setting == name),
+                "{refused:?}"
+            );
+        }
+        for sampling in [plain, Sampling { top_p: 0.011, ..plain }, Sampling { top_k: 2, ..plain }] {
+            assert_eq!(sampling.check(true), Ok(()));
+        }
     }
 }

@@ -12,6 +12,7 @@ pub struct Sampler {
     shaped: Vec<(u32, f32)>,
     sums: Vec<f64>,
     distribution: Option<Distribution>,
+    entropy: f64,
 }
 
 impl Sampler {
@@ -31,13 +32,25 @@ impl Sampler {
     ) -> Result<&mut Distribution, SampleError> {
         self.candidates.choose(logits, sampling.candidates(), seen, sampling.repeat_penalty)?;
         self.shape(sampling);
-        if let Some(distribution) = &mut self.distribution {
-            distribution.set_logits(&self.shaped)?;
-        }
-        match &mut self.distribution {
-            Some(distribution) => Ok(distribution),
-            none => Ok(none.insert(Self::fresh(&self.shaped)?)),
-        }
+        let distribution = match &mut self.distribution {
+            Some(distribution) => {
+                distribution.set_logits(&self.shaped)?;
+                distribution
+            }
+            none => none.insert(Self::fresh(&self.shaped)?),
+        };
+        self.entropy = entropy(&self.shaped, distribution.probabilities());
+        Ok(distribution)
+    }
+
+    /// The entropy, in nats, of the last [`distribution`](Self::distribution) as it was given out.
+    pub fn entropy(&self) -> f64 {
+        self.entropy
+    }
+
+    /// The last [`distribution`](Self::distribution), if there was one.
+    pub(crate) fn last(&mut self) -> Option<&mut Distribution> {
+        self.distribution.as_mut()
     }
 
     /// As [`Self::distribution`] for several settings at once, `out` getting one distribution each; the vocabulary is
@@ -93,6 +106,17 @@ impl Sampler {
     }
 }
 
+/// Σ −p ln p, by one logarithm: the logit of a candidate is ln p but for a constant.
+fn entropy(logits: &[(u32, f32)], probabilities: &[f64]) -> f64 {
+    let mean: f64 = logits
+        .iter()
+        .zip(probabilities)
+        .map(|(entry, p)| if *p > 0.0 { p * f64::from(entry.1) } else { 0.0 })
+        .sum();
+    let greatest = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    greatest.map_or(0.0, |(place, p)| (f64::from(logits[place].1) - p.ln() - mean).max(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -100,6 +124,19 @@ mod tests {
     use super::super::rank::by_rank;
     use super::*;
     use crate::kernels::SoftCap;
+    use crate::logits::TokenSet;
+
+    #[test]
+    fn entropy_is_that_of_the_candidates() {
+        let mut sampler = Sampler::default();
+        let values = [0.5f32.ln(), f32::NEG_INFINITY, 0.125f32.ln(), 0.25f32.ln(), 0.125f32.ln()];
+        for (top_k, bits) in [(0, 1.75), (9, 1.75), (2, 0.918_295_8), (1, 0.0)] {
+            let sampling = Sampling { top_k, ..Sampling::default() };
+            sampler.distribution(&sampling, Logits::capped(&values), &[]).unwrap();
+            let found = sampler.entropy() / std::f64::consts::LN_2;
+            assert!((found - bits).abs() < 1e-6, "{top_k}: {found}");
+        }
+    }
 
     /// The definition: every logit capped, a full sort, no memory kept.
     fn plain(
@@ -182,11 +219,16 @@ mod tests {
             settings in prop::collection::vec(sampling(), 1..4),
             cap in prop::option::of(prop_oneof![Just(30.0f32), 0.5f32..50.0]),
             seen in prop::collection::vec(0u32..6500, 0..30),
-            banned in prop::collection::btree_set(prop_oneof![0u32..6500, 0u32..200], 0..30),
+            banned in prop_oneof![
+                prop::collection::btree_set(prop_oneof![0u32..6500, 0u32..200], 0..30),
+                // More than the search leaves room for at first.
+                (0u32..3000, 0u32..3000).prop_map(|(first, len)| (first..first + len).collect()),
+            ],
         ) {
             let banned: Vec<u32> = banned.into_iter().collect();
             let mut sampler = Sampler::default();
-            let logits = Logits::before_cap(&values, cap).without(&banned);
+            let set: TokenSet = banned.iter().copied().collect();
+            let logits = Logits::before_cap(&values, cap).without(&set);
             let expected: Vec<_> = settings.iter().map(|s| plain(s, &values, cap, &seen, &banned)).collect();
             for (setting, expected) in settings.iter().zip(&expected) {
                 let found = sampler.distribution(setting, logits, &seen).map(|d| d.clone());

@@ -4,12 +4,14 @@
 mod chat;
 mod error;
 mod prompt;
+mod special;
 mod stop;
 mod stream;
 
 pub use chat::{Chat, Role, Turn};
 pub use error::PromptError;
 pub use prompt::Prompt;
+pub use special::SpecialTokens;
 pub use stop::StopMatcher;
 pub use stream::StreamDecoder;
 

@@ -8,6 +8,7 @@ mod error;
 mod origin;
 mod reader;
 mod report;
+mod warnings;
 mod watched;
 
 pub use error::VerifyError;
@@ -28,6 +29,7 @@ use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
 
 use crate::model::Gemma;
+use crate::text::SpecialTokens;
 use watched::{Progress, Watched};
 
 /// How to judge texts.
@@ -139,7 +141,8 @@ impl<'a> Verifier<'a> {
             return Err(VerifyError::Token { id, vocabulary });
         }
         origin.check()?;
-        let reader = Reader::new(self.model, bos, origin.settings.clone())?;
+        let special = SpecialTokens::new(self.tokenizer, vocabulary, &self.model.config().eos);
+        let reader = Reader::new(self.model, bos, origin.settings.clone())?.never(special.never);
         let mut reader = Watched { reader, progress: self.progress };
         let Options { fpr, random_keys, stop_early, unedited } = self.options;
         let options = model_ratio::Options {
@@ -148,7 +151,12 @@ impl<'a> Verifier<'a> {
             unedited,
         };
         let evidence = model_ratio::verify(&mut reader, &self.key.prf(), &prompt, &text.ids, options)?;
-        Ok(self.report(origin, &evidence, prompt.len(), text))
+        let mut report = self.report(origin, &evidence, prompt.len(), text);
+        for warning in self.warnings(input, origin, &evidence, report.normalisation.as_ref()) {
+            report.warnings.push(warning.message);
+            report.warning_codes.push(warning.code);
+        }
+        Ok(report)
     }
 
     fn tokens(&self, input: Input<'_>) -> Result<Text, VerifyError> {
@@ -163,61 +171,6 @@ impl<'a> Verifier<'a> {
 
     fn model(&self) -> VerifyModel {
         VerifyModel { name: self.name.to_owned(), fingerprint: self.model.fingerprint().map(str::to_owned) }
-    }
-
-    /// What makes the evidence less than it seems. A receipt of another model or key does not make p wrong: it makes it
-    /// useless or irrelevant.
-    fn warnings(&self, origin: &Origin, evidence: &Evidence, changes: &Changes) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let (scheme, id) = (self.key.scheme(), self.key.id());
-        if self.key.tokenizer().is_some_and(|binding| binding.rules.is_none()) {
-            warnings.push(format!(
-                "key {id} is bound to its tokenizer's vocabulary alone, not to its merges and other rules; bind it again"
-            ));
-        }
-        if let Some(made_by) = &origin.made_by {
-            let model = self.model();
-            if made_by.fingerprint != model.fingerprint {
-                let named =
-                    VerifyModel { name: made_by.model.clone(), fingerprint: made_by.fingerprint.clone() };
-                warnings.push(format!(
-                    "the receipt is of model {named}, but the text was read with {model}; p is valid, but the mark may be \
-                     missed"
-                ));
-            }
-            match &made_by.key_id {
-                Some(key_id) if *key_id == id => {}
-                Some(key_id) => warnings.push(format!(
-                    "the receipt is of key {key_id}, but the mark that was looked for is of key {id}"
-                )),
-                None => warnings.push(format!(
-                    "the receipt says that the text was not marked; looked for the mark of key {id}"
-                )),
-            }
-        }
-        if evidence.approximate {
-            warnings.push(format!(
-                "the g-values of {} are not independent under the null hypothesis, so p is approximate",
-                scheme.name()
-            ));
-        }
-        let candidate = |t: usize| evidence.surprisals.iter().any(|surprisals| surprisals[t].is_finite());
-        let read = evidence.tokens.len();
-        let strange = (0..read).filter(|&t| !candidate(t)).count();
-        if 2 * strange > read {
-            warnings.push(format!(
-                "{strange} of {read} tokens are none that the model would have drawn with these settings; check model, \
-                 prompt, top-k and top-p"
-            ));
-        }
-        let repeated = (scheme.context_len()..read).filter(|&t| evidence.tokens[t].is_none()).count();
-        if 2 * repeated > read {
-            warnings.push(format!("{repeated} of {read} tokens repeat an earlier context and do not count"));
-        }
-        if changes.invalid_utf8 > 0 {
-            warnings.push("the text is not UTF-8; what is not was replaced by U+FFFD".into());
-        }
-        warnings
     }
 
     fn report(&self, origin: &Origin, evidence: &Evidence, prompt_tokens: usize, text: Text) -> VerifyReport {
@@ -269,7 +222,8 @@ impl<'a> Verifier<'a> {
                 repeat_penalty: first.repeat_penalty,
             },
             spans: evidence.passages(fpr).into_iter().map(span).collect(),
-            warnings: self.warnings(origin, evidence, &changes),
+            warnings: Vec::new(),
+            warning_codes: Vec::new(),
             normalisation: (!changes.is_empty()).then_some(changes),
         }
     }

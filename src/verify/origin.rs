@@ -16,6 +16,8 @@ pub struct Origin {
     pub(super) source: SamplingSource,
     /// The model and the key that the receipt names.
     pub(super) made_by: Option<MadeBy>,
+    /// The receipts, one of which is the text's.
+    pub(super) receipts: Vec<Receipt>,
 }
 
 /// The model and the key that a receipt names.
@@ -38,19 +40,27 @@ impl Origin {
                 fingerprint: receipt.model.fingerprint.clone(),
                 key_id: receipt.watermark.key_id.clone(),
             }),
+            receipts: vec![receipt.clone()],
         }
+    }
+
+    /// Adds the receipt of another text of the same prompt, settings, model and key: the text may be either's.
+    #[must_use]
+    pub fn or_of(mut self, receipt: Receipt) -> Self {
+        self.receipts.push(receipt);
+        self
     }
 
     /// Takes the prompt's ids, none if it is not known, and the settings of the draws. Their seed does not matter.
     pub fn given(prompt: Vec<u32>, sampling: Sampling) -> Self {
-        Self { prompt, settings: vec![sampling], source: SamplingSource::Given, made_by: None }
+        Self { prompt, settings: vec![sampling], source: SamplingSource::Given, made_by: None, receipts: Vec::new() }
     }
 
     /// As [`given`](Self::given), but for the temperature, of which nothing is known: the evidence at several
     /// [`TEMPERATURES`] is averaged.
     pub fn of_any_temperature(prompt: Vec<u32>, sampling: Sampling) -> Self {
         let settings = TEMPERATURES.map(|temperature| Sampling { temperature, ..sampling });
-        Self { prompt, settings: settings.to_vec(), source: SamplingSource::Mixed, made_by: None }
+        Self { prompt, settings: settings.to_vec(), source: SamplingSource::Mixed, made_by: None, receipts: Vec::new() }
     }
 
     /// Checks the settings, which needs no model.

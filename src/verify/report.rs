@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use wmdetect::report::Changes;
+use wmdetect::report::{Changes, WarningCode};
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
 
@@ -59,6 +59,9 @@ pub struct VerifyReport {
     pub spans: Vec<VerifySpan>,
     /// What the reader should know before trusting the above.
     pub warnings: Vec<String>,
+    /// The code of each of these sentences.
+    #[serde(default)]
+    pub warning_codes: Vec<WarningCode>,
     /// What was changed in the text before it was cut into tokens; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Changes>,

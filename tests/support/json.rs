@@ -20,6 +20,8 @@ pub struct Report {
     pub sampling: Sampling,
     pub model: Model,
     pub timing: Timing,
+    pub warnings: Vec<String>,
+    pub warning_codes: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +34,8 @@ pub struct Watermark {
     pub depth: Option<usize>,
     pub marked_tokens: usize,
     pub repeated_contexts: usize,
+    pub entropy_bits: f64,
+    pub expected_evidence: f64,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +95,7 @@ pub struct VerifyReport {
     pub sampling: VerifySampling,
     pub spans: Vec<VerifySpan>,
     pub warnings: Vec<String>,
+    pub warning_codes: Vec<String>,
     pub normalisation: Option<BTreeMap<String, u64>>,
 }
 
