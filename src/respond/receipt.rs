@@ -156,7 +156,7 @@ impl Receipt {
             Some(_) => {
                 // What the first n tokens spell grows with n.
                 let (mut decoder, mut length) = (Utf8Stream::default(), String::new());
-                let covers = |id: &u32| {
+                let mut covers = |id: &u32| {
                     let before = length.len();
                     decoder.push(tokenizer.token_bytes(*id).unwrap_or_default(), &mut length);
                     before < self.text.len()

@@ -195,6 +195,24 @@ fn a_stop_string_across_pieces_ends_its_text() {
 }
 
 #[test]
+fn a_receipt_whose_text_was_changed_contradicts_itself() {
+    let mut responder = responder(&[("a", "one ENDLESS sea")]);
+    responder.submit(&prompt("a"), &greedy()).unwrap();
+    let whole = finished(responder.by_ref().map(|(_, event)| event).last().unwrap()).remove(0);
+    let tokenizer = tokenizer();
+    let with_text = |text: &str| Receipt { text: text.to_owned(), ..whole.clone() };
+    assert_eq!(whole.tokens_of_text(&tokenizer).unwrap(), whole.tokens);
+    assert_eq!(with_text("").tokens_of_text(&tokenizer).unwrap(), whole.tokens);
+    let cut = with_text("one E");
+    let spelled = tokenizer.decode(cut.tokens_of_text(&tokenizer).unwrap());
+    assert!(spelled.starts_with("one E") && spelled.len() < whole.text.len(), "{spelled:?}");
+    for (text, at) in [("one endless sea", 4), ("one ENDLESS sea!", 15)] {
+        let refused = with_text(text).tokens_of_text(&tokenizer).map(<[u32]>::to_vec);
+        assert!(matches!(refused, Err(ReceiptError::Text { at: found }) if found == at), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_prompt_that_fails_ends_alone_and_in_its_place() {
     let mut responder = responder(&[("a", " the sea"), ("b", " the{"), ("c", "")]);
     assert!(matches!(
