@@ -40,8 +40,8 @@ mod tests;
 pub use client::{Client, Responses};
 pub use model_info::ModelInfo;
 pub use options::{KeyMark, Options};
-pub use receipt::{ModelReceipt, Receipt, ReceiptError, Timing, WatermarkReceipt};
 pub(crate) use receipt::first_difference;
+pub use receipt::{ModelReceipt, Receipt, ReceiptError, Timing, WatermarkReceipt};
 pub use responder::Responder;
 
 use crate::engine::worker::SubmitError;

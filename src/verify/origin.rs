@@ -53,14 +53,26 @@ impl Origin {
 
     /// Takes the prompt's ids, none if it is not known, and the settings of the draws. Their seed does not matter.
     pub fn given(prompt: Vec<u32>, sampling: Sampling) -> Self {
-        Self { prompt, settings: vec![sampling], source: SamplingSource::Given, made_by: None, receipts: Vec::new() }
+        Self {
+            prompt,
+            settings: vec![sampling],
+            source: SamplingSource::Given,
+            made_by: None,
+            receipts: Vec::new(),
+        }
     }
 
     /// As [`given`](Self::given), but for the temperature, of which nothing is known: the evidence at several
     /// [`TEMPERATURES`] is averaged.
     pub fn of_any_temperature(prompt: Vec<u32>, sampling: Sampling) -> Self {
         let settings = TEMPERATURES.map(|temperature| Sampling { temperature, ..sampling });
-        Self { prompt, settings: settings.to_vec(), source: SamplingSource::Mixed, made_by: None, receipts: Vec::new() }
+        Self {
+            prompt,
+            settings: settings.to_vec(),
+            source: SamplingSource::Mixed,
+            made_by: None,
+            receipts: Vec::new(),
+        }
     }
 
     /// Checks the settings, which needs no model.

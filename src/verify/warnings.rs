@@ -32,49 +32,68 @@ impl Verifier<'_> {
             if made_by.fingerprint != model.fingerprint {
                 let named =
                     VerifyModel { name: made_by.model.clone(), fingerprint: made_by.fingerprint.clone() };
-                warn(WarningCode::OtherModel, format!(
-                    "the receipt is of model {named}, but the text was read with {model}; p is valid, but the mark may be \
+                warn(
+                    WarningCode::OtherModel,
+                    format!(
+                        "the receipt is of model {named}, but the text was read with {model}; p is valid, but the mark may be \
                      missed"
-                ));
+                    ),
+                );
             }
             match &made_by.key_id {
                 Some(key_id) if *key_id == id => {}
-                Some(key_id) => warn(WarningCode::OtherKey, format!(
-                    "the receipt is of key {key_id}, but the mark that was looked for is of key {id}"
-                )),
-                None => warn(WarningCode::OtherKey, format!(
-                    "the receipt says that the text was not marked; looked for the mark of key {id}"
-                )),
+                Some(key_id) => warn(
+                    WarningCode::OtherKey,
+                    format!(
+                        "the receipt is of key {key_id}, but the mark that was looked for is of key {id}"
+                    ),
+                ),
+                None => warn(
+                    WarningCode::OtherKey,
+                    format!("the receipt says that the text was not marked; looked for the mark of key {id}"),
+                ),
             }
         }
         if evidence.approximate {
-            warn(WarningCode::ApproximateP, format!(
-                "the g-values of {} are not independent under the null hypothesis, so p is approximate",
-                scheme.name()
-            ));
+            warn(
+                WarningCode::ApproximateP,
+                format!(
+                    "the g-values of {} are not independent under the null hypothesis, so p is approximate",
+                    scheme.name()
+                ),
+            );
         }
         let candidate = |t: usize| evidence.surprisals.iter().any(|surprisals| surprisals[t].is_finite());
         let read = evidence.tokens.len();
         let strange = (0..read).filter(|&t| !candidate(t)).count();
         if 2 * strange > read {
-            warn(WarningCode::UnlikelyTokens, format!(
-                "{strange} of {read} tokens are none that the model would have drawn with these settings; check model, \
+            warn(
+                WarningCode::UnlikelyTokens,
+                format!(
+                    "{strange} of {read} tokens are none that the model would have drawn with these settings; check model, \
                  prompt, top-k and top-p"
-            ));
+                ),
+            );
         }
         let repeated = (scheme.context_len()..read).filter(|&t| evidence.tokens[t].is_none()).count();
         if 2 * repeated > read {
-            warn(WarningCode::RepeatedContexts, format!("{repeated} of {read} tokens repeat an earlier context and do not count"));
+            warn(
+                WarningCode::RepeatedContexts,
+                format!("{repeated} of {read} tokens repeat an earlier context and do not count"),
+            );
         }
         if changes.is_some_and(|changes| changes.invalid_utf8 > 0) {
             let message = "the text is not UTF-8; what is not was replaced by U+FFFD";
             warn(WarningCode::InvalidUtf8, message.into());
         }
         if let Some(at) = self.other_text(input, origin) {
-            warn(WarningCode::OtherText, format!(
-                "the text is not the receipt's: they differ from byte {at} on; the verdict is about the text that was given, \
+            warn(
+                WarningCode::OtherText,
+                format!(
+                    "the text is not the receipt's: they differ from byte {at} on; the verdict is about the text that was given, \
                  read with the receipt's prompt and sampling settings"
-            ));
+                ),
+            );
         }
         let of_key = |receipt: &&Receipt| receipt.watermark.key_id.as_deref() == Some(&*id);
         for receipt in origin.receipts.iter().filter(of_key) {
@@ -83,10 +102,13 @@ impl Verifier<'_> {
             let found = (claimed.marked_tokens, claimed.repeated_contexts);
             let says_nothing = found == (0, 0) && !claimed.applied;
             if !says_nothing && found != (marked, repeated) {
-                warn(WarningCode::OtherCounts, format!(
-                    "the receipt counts {} marked tokens and {} repeated contexts, its tokens have {marked} and {repeated}",
-                    found.0, found.1
-                ));
+                warn(
+                    WarningCode::OtherCounts,
+                    format!(
+                        "the receipt counts {} marked tokens and {} repeated contexts, its tokens have {marked} and {repeated}",
+                        found.0, found.1
+                    ),
+                );
                 break;
             }
         }
