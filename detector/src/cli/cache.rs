@@ -1,5 +1,6 @@
 //! `wmdetect cache`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -85,17 +86,15 @@ fn show(cache: &Cache, directory: String) -> Result<CacheReport> {
 
 fn for_people(report: &CacheReport) -> String {
     let mut text = format!("{}: {} files, {}\n", report.directory, report.entries.len(), size(report.bytes));
+    // Writing into a string does not fail.
     if let Some(why) = &report.not_used {
-        text.push_str(&format!("nothing in it is used: {why}\n"));
+        let _ = writeln!(text, "nothing in it is used: {why}");
     }
     for entry in &report.entries {
         // The name is ours: a kind and 64 digits.
         let name = &entry.name[..entry.kind.len() + 9];
-        text.push_str(&format!(
-            "  {name:<20} {:>10}  unused for {} days\n",
-            size(entry.bytes),
-            entry.unused_days
-        ));
+        let (size, days) = (size(entry.bytes), entry.unused_days);
+        let _ = writeln!(text, "  {name:<20} {size:>10}  unused for {days} days");
     }
     text
 }

@@ -120,21 +120,18 @@ impl Model {
         }
         let (mut merges, mut scores) = (Vec::new(), Vec::new());
         let (vocab, pairs) = (take("vocab"), take("merges"));
-        match inner.get_model() {
-            ModelWrapper::BPE(bpe) => {
-                let ids = bpe.get_vocab();
-                for pair in pairs.iter().filter_map(Value::as_array).flatten() {
-                    let (Some(left), Some(right)) = (pair[0].as_str(), pair[1].as_str()) else { continue };
-                    let ids = [left, right, &format!("{left}{right}")].map(|text| ids.get(text).copied());
-                    if let [Some(left), Some(right), Some(whole)] = ids {
-                        merges.push([left, right, whole]);
-                    }
+        if let ModelWrapper::BPE(bpe) = inner.get_model() {
+            let ids = bpe.get_vocab();
+            for pair in pairs.iter().filter_map(Value::as_array).flatten() {
+                let (Some(left), Some(right)) = (pair[0].as_str(), pair[1].as_str()) else { continue };
+                let ids = [left, right, &format!("{left}{right}")].map(|text| ids.get(text).copied());
+                if let [Some(left), Some(right), Some(whole)] = ids {
+                    merges.push([left, right, whole]);
                 }
             }
-            _ => {
-                let entries = vocab.iter().filter_map(Value::as_array).flatten();
-                scores.extend(entries.map(|entry| entry[1].as_f64().unwrap_or_default()));
-            }
+        } else {
+            let entries = vocab.iter().filter_map(Value::as_array).flatten();
+            scores.extend(entries.map(|entry| entry[1].as_f64().unwrap_or_default()));
         }
         let mut added: Vec<_> = inner.get_added_tokens_decoder().into_iter().collect();
         added.sort_unstable_by_key(|(id, _)| *id);
@@ -219,6 +216,9 @@ mod tests {
         assert_eq!((json.fingerprint, json.rules), (gguf.fingerprint, gguf.rules));
     }
 
+    /// What is changed in a tokenizer.json, and how.
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
+
     /// Each of these cuts texts in another way, and has the same vocabulary.
     #[test]
     fn what_decides_the_ids_is_bound() {
@@ -231,7 +231,7 @@ mod tests {
         let key = Key::from_bytes(&[7; 32], "k").unwrap().with_tokenizer(Some(good.clone()));
         let token = serde_json::json!({"id": 5000, "content": "er qu", "single_word": false, "lstrip": false,
             "rstrip": false, "normalized": false, "special": false});
-        let changes: [(&str, &dyn Fn(&mut Value)); 6] = [
+        let changes: [Change<'_>; 6] = [
             ("no merges", &|json| json["model"]["merges"] = serde_json::json!([])),
             ("no way to a piece", &|json| {
                 json["model"]["merges"].as_array_mut().unwrap().retain(|merge| !makes(merge, "▁the"));

@@ -303,7 +303,9 @@ impl File {
         hash.update(self.first.to_le_bytes());
         for list in [&self.null, &self.marked] {
             hash.update((list.len() as u64).to_le_bytes());
-            list.iter().for_each(|number| hash.update(number.to_le_bytes()));
+            for number in list {
+                hash.update(number.to_le_bytes());
+            }
         }
         hash.finalize().into()
     }

@@ -294,7 +294,7 @@ fn no_damage_of_a_cached_file_panics() {
     let mut used = 0;
     for round in 0..400 {
         let mut bad = good.clone();
-        for _ in 0..1 + random(3) {
+        for _ in 0..=random(3) {
             let word = if round % 3 == 0 { 4 + random(head / 8 - 4) } else { random(bad.len() / 8 - 4) + 4 };
             let half = 8 * word + 4 * random(2);
             match random(4) {
