@@ -107,8 +107,8 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     }
     output.sum_up();
     if let Some(file) = receipt_file {
-        let lines: String = output.receipt.iter().map(|line| format!("{line}\n")).collect();
-        file.finish(lines.as_bytes())?;
+        let ends = if output.receipt.is_empty() { "" } else { "\n" };
+        file.finish((output.receipt.join("\n") + ends).as_bytes())?;
     }
     Ok(ExitCode::from(u8::from(output.failed)))
 }
