@@ -8,15 +8,15 @@ use wmgen_research::structure::Structure;
 /// Rooms of `wmdetect`, the lowest first; rooms on one line do not use each other.
 const DETECTOR: &[&str] = &[
     "hex split_mix warning changes id_list pool atomic_file",
-    "cache",
-    "gguf",
+    "gguf cache",
     "scheme",
     "text statistics",
     "verdict segments ignore",
     "model_ratio calibration",
     "report",
     "detect",
-    "render shell",
+    "render",
+    "shell",
 ];
 
 /// Rooms of `wmgen`, the lowest first.

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use wmdetect::scheme::GBits;
 use wmdetect::scheme::{Key, TextGValues};
+use wmdetect::shell::outputs::Outputs;
 use wmdetect::text::Tokenizer;
 
 use super::args::TrainArgs;
@@ -34,6 +36,13 @@ pub(super) struct Texts {
     pub g: Vec<Vec<GBits>>,
     /// Public ids of the keys that marked them.
     pub key_ids: BTreeSet<String>,
+}
+
+/// The outputs of a run that reads what `args` name.
+pub(super) fn outputs(args: &TrainArgs) -> Outputs {
+    let reference = args.reference.as_ref().map(PathBuf::from);
+    let named = [args.key.path(), args.tokenizer.path(), reference];
+    Outputs::new(args.force).reads(&args.files).reads(named.into_iter().flatten())
 }
 
 pub(super) fn read_texts(args: &TrainArgs) -> Result<Texts> {

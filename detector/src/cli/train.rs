@@ -1,20 +1,19 @@
 //! `wmdetect train`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::Cache;
 use wmdetect::report::SCHEMA_VERSION;
-use wmdetect::shell::outputs::{Kind, Outputs};
+use wmdetect::shell::outputs::Kind;
 use wmdetect::statistics::llr::Source;
 use wmdetect::statistics::llr::fit::{choose, evidence, fit};
 use wmdetect::statistics::{Llr, Profile, Statistic as _};
 
 use super::args::{TrainArgs, Trainable};
 use super::detector::open_profile;
-use super::marked_texts::{RATES, Texts, lengths_for_people, read_texts};
+use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts};
 use super::{print, print_json, train_bayesian};
 
 /// Most classes that are tried.
@@ -97,13 +96,6 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
         print(for_people(&report).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The outputs of a run that reads these files.
-pub(super) fn outputs(args: &TrainArgs) -> Outputs {
-    let named: [Option<PathBuf>; 3] =
-        [args.key.path(), args.tokenizer.path(), args.reference.as_ref().map(PathBuf::from)];
-    Outputs::new(args.force).reads(&args.files).reads(named.into_iter().flatten())
 }
 
 fn for_people(report: &TrainReport) -> String {

@@ -11,8 +11,8 @@ use wmdetect::statistics::bayesian::{BayesianModel, FitOptions, Provenance, fit}
 use wmdetect::statistics::{Bayesian, Statistic as _};
 
 use super::args::TrainArgs;
-use super::marked_texts::{RATES, Texts, lengths_for_people, read_texts};
-use super::{print, print_json, say, train};
+use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts};
+use super::{print, print_json, say};
 
 /// Keys that are recorded in the detector.
 const MOST_KEYS: usize = 16;
@@ -49,7 +49,7 @@ struct TrainBayesianReport {
 
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let is_ours = |dir: &Path| BayesianModel::open(dir).is_ok();
-    let replaces = train::outputs(args).check_directory(&args.output, "detector", is_ours)?;
+    let replaces = outputs(args).check_directory(&args.output, "detector", is_ours)?;
     if replaces && !args.force {
         bail!(
             "{} holds a detector; expected a new directory\nhint: --force replaces the detector",
