@@ -177,7 +177,9 @@ fn refusals_say_what_to_do() {
     refused(&generate(&["--key", "none.bin", "--model", MODEL]), "wmgen keygen");
     refused(&generate(&["--key", "k.bin", "--model", "nowhere"]), "no model at nowhere");
     refused(&generate(&["--key", "k.bin", "--model", "google/none"]), "hf download");
-    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature", "0"]), "temperature above 0");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature", "0"]), "larger temperature");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-k", "1"]), "top-k 1 always takes");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-p", "1e-9"]), "larger top-p");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature=-1"]), "temperature is -1");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-p", "0"]), "top-p is 0");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--prompt", &"the ".repeat(600)]), "512");
