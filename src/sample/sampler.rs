@@ -205,6 +205,24 @@ mod tests {
         })
     }
 
+    /// Whether all tokens are candidates or some.
+    #[test]
+    fn an_infinite_logit_is_called_one() {
+        let mut values = vec![1.0; 600];
+        values[535] = f32::INFINITY;
+        for top_k in [0, 40] {
+            let sampling = Sampling { top_k, ..Sampling::default() };
+            let found = Sampler::default().distribution(&sampling, Logits::capped(&values), &[]).map(|_| ());
+            assert_eq!(found, Err(SampleError::Infinite { token: 535 }));
+        }
+        let at = |temperature| Sampling { temperature, ..Sampling::default() }.check(false);
+        assert!(matches!(at(1e-7), Err(SampleError::Setting { name: "temperature", .. })));
+        let least = Sampling { temperature: 1e-6, ..Sampling::default() };
+        least.check(false).unwrap();
+        values[535] = 1e30;
+        Sampler::default().distribution(&least, Logits::capped(&values), &[]).unwrap();
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
         #[test]
