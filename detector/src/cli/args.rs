@@ -136,6 +136,7 @@ pub(crate) struct MethodArgs {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub detector: DetectorArgs<KeysArgs>,

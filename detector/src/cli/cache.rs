@@ -86,7 +86,6 @@ fn show(cache: &Cache, directory: String) -> Result<CacheReport> {
 
 fn for_people(report: &CacheReport) -> String {
     let mut text = format!("{}: {} files, {}\n", report.directory, report.entries.len(), size(report.bytes));
-    // Writing into a string does not fail.
     if let Some(why) = &report.not_used {
         let _ = writeln!(text, "nothing in it is used: {why}");
     }
@@ -94,6 +93,7 @@ fn for_people(report: &CacheReport) -> String {
         // The name is ours: a kind and 64 digits.
         let name = &entry.name[..entry.kind.len() + 9];
         let (size, days) = (size(entry.bytes), entry.unused_days);
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "  {name:<20} {size:>10}  unused for {days} days");
     }
     text

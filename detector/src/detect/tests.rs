@@ -90,8 +90,8 @@ fn a_ring_names_the_key_and_corrects_p() {
 fn a_directory_is_a_ring() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(Keyring::open(dir.path()), Err(DetectError::EmptyKeyring { .. })));
-    std::fs::write(dir.path().join("b"), [2; 32]).unwrap();
-    std::fs::write(dir.path().join("a"), [1; 32]).unwrap();
+    std::fs::write(dir.path().join("b.key"), [2; 32]).unwrap();
+    std::fs::write(dir.path().join("a.bin"), [1; 32]).unwrap();
     std::fs::write(dir.path().join(".hidden"), "no key").unwrap();
     let ids: Vec<_> = Keyring::open(dir.path()).unwrap().keys().map(Key::id).collect();
     assert_eq!(ids, [key(1).id(), key(2).id()]);

@@ -13,7 +13,6 @@ pub(in crate::kernels) mod vnni;
 /// A kernel for eight rows has more numbers at work than there are registers, and keeps some in its frame. The compiler
 /// aligns the frame for them only where something else in it asks for that. Otherwise it depends on the callers whether such
 /// a number lies across two lines of the cache, or across two pages: then storing it took a seventh of a kernel's time.
-#[expect(clippy::inline_always, reason = "the frame is the caller's only if this is inlined")]
 #[inline(always)]
 pub(in crate::kernels) fn align_frame() {
     #[repr(align(64))]

@@ -37,6 +37,10 @@ fn default_history() -> u32 {
 
 impl Config {
     /// Reads the configuration, or the one inside a `generation_config.json` of transformers; `path` is for the errors.
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "a map that reads the names of fields and leaves their values, the keys"
+    )]
     pub(super) fn read(json: &[u8], path: &str) -> Result<Self, KeyError> {
         #[derive(Deserialize)]
         struct GenerationConfig<T> {
