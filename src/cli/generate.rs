@@ -43,7 +43,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let prompts = prompts(args)?;
     let tokenizer = args.model.open_tokenizer()?;
     if let Some(key) = &key {
-        tokenizer.check_key(&key)?;
+        tokenizer.check_key(key)?;
     }
     let mut outputs = Outputs::new(args.force)
         .reads([&args.key, &args.prompt_file, &args.prompts].into_iter().flatten())
