@@ -28,6 +28,21 @@ pub struct Changes {
     /// Characters that were composed, or brought to NFC.
     #[serde(skip_serializing_if = "is_zero")]
     pub composed: u64,
+    /// Spaces of other kinds that became spaces.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub spaces: u64,
+    /// Line ends of other kinds that became line feeds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub line_ends: u64,
+    /// Typographic quotes that became those of a keyboard.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub quotes: u64,
+    /// Dashes that became hyphens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dashes: u64,
+    /// Ellipses that became three full stops.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ellipses: u64,
     /// Look-alikes that became Latin.
     #[serde(skip_serializing_if = "is_zero")]
     pub confusables: u64,
@@ -45,7 +60,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Changes {
-    fn counts(&mut self) -> [&mut u64; 10] {
+    fn counts(&mut self) -> [&mut u64; 15] {
         [
             &mut self.zero_width,
             &mut self.soft_hyphens,
@@ -54,6 +69,11 @@ impl Changes {
             &mut self.tags,
             &mut self.controls,
             &mut self.composed,
+            &mut self.spaces,
+            &mut self.line_ends,
+            &mut self.quotes,
+            &mut self.dashes,
+            &mut self.ellipses,
             &mut self.confusables,
             &mut self.markup,
             &mut self.invalid_utf8,

@@ -20,6 +20,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "text")]
+use crate::text::normalise::Normaliser;
+#[cfg(feature = "text")]
 use crate::text::{TextError, Tokenizer};
 
 /// The format version of the JSON file.
@@ -156,6 +158,10 @@ impl IgnoreList {
         for passage in file.passages {
             if let Some(tokens) = passage.tokens {
                 list.add_tokens(&tokens);
+                #[cfg(feature = "text")]
+                if let (Some(text), Some(tokenizer)) = (&passage.text, tokenizer) {
+                    list.add_plainer(text, tokenizer)?;
+                }
                 continue;
             }
             #[cfg(feature = "text")]
@@ -186,6 +192,20 @@ impl IgnoreList {
         self.add_tokens(&tokenizer.encode(&format!(" {text}"))?.ids);
         self.short = short;
         self.add_tokens(&tokenizer.encode(text)?.ids);
+        self.add_plainer(text, tokenizer)
+    }
+
+    /// Lists the n-grams of the plainer forms of a passage, since a detector tries these forms of a text too.
+    #[cfg(feature = "text")]
+    fn add_plainer(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), TextError> {
+        let short = self.short;
+        for start in ["", " "] {
+            let text = format!("{start}{text}");
+            let cuts =
+                Normaliser::encode_forms(&Normaliser::default().forms(), tokenizer, text.as_bytes())?;
+            cuts.iter().skip(1).for_each(|cut| self.add_tokens(&cut.encoded.ids));
+        }
+        self.short = short;
         Ok(())
     }
 

@@ -323,6 +323,7 @@ impl TextArgs {
                 StripArg::Html => Markup::Html,
                 StripArg::Markdown => Markup::Markdown,
             }),
+            ..Normaliser::default()
         }
     }
 }

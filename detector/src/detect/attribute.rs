@@ -1,7 +1,8 @@
 //! Which of many keys marked a text.
 
 use super::keys::Entry;
-use super::reading::{Source, Tokens};
+use super::reading::{Forms, Source};
+use super::score::forms_tried;
 #[cfg(feature = "text")]
 use super::stream::Stream;
 #[cfg(feature = "text")]
@@ -16,7 +17,18 @@ use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, attribute
 use crate::statistics::{Method, PKind, Sample};
 use crate::verdict::Verdict;
 
+/// Of the reports on the forms of one text, the one with the least p; of equal ones the first.
+fn strongest(reports: impl Iterator<Item = Attribution>) -> Attribution {
+    let least = |report: &Attribution| {
+        report.keys.first().or(report.runner_up.as_ref()).map_or(f64::INFINITY, |key| key.log10_p)
+    };
+    reports
+        .reduce(|best, next| if least(&next) < least(&best) { next } else { best })
+        .expect("a text has at least one form")
+}
+
 /// Keys of one scheme, which score the same positions of a text.
+#[derive(Clone)]
 struct Group {
     /// Their indices.
     keys: Vec<usize>,
@@ -36,36 +48,47 @@ impl Detector {
     /// Returns an error if [`score`](Self::score) would.
     pub fn attribute<'a>(&self, input: impl Into<Input<'a>>) -> Result<Attribution, DetectError> {
         match self.open(input.into())? {
-            Source::Whole(tokens) => Ok(self.attribute_whole(&tokens)),
+            Source::Whole(forms) => Ok(self.attribute_whole(&forms)),
             #[cfg(feature = "text")]
             Source::Stream(stream) => self.attribute_stream(stream),
         }
     }
 
-    fn attribute_whole(&self, tokens: &Tokens<'_>) -> Attribution {
-        let mut groups = self.groups();
-        for group in &mut groups {
-            let (values, _) = self.values(&self.keys[group.keys[0]], tokens);
-            self.count(group, &tokens.ids, &values.scored);
-        }
-        self.attribution(groups, tokens.ids.len() as u64, tokens.changes())
+    fn attribute_whole(&self, Forms(forms): &Forms<'_>) -> Attribution {
+        let reports = forms.iter().map(|tokens| {
+            let mut groups = self.groups();
+            for group in &mut groups {
+                let (values, _) = self.values(&self.keys[group.keys[0]], tokens);
+                self.count(group, &tokens.ids, &values.scored);
+            }
+            self.attribution(groups, forms.len(), tokens.ids.len() as u64, tokens.changes())
+        });
+        strongest(reports)
     }
 
     #[cfg(feature = "text")]
     fn attribute_stream(&self, mut stream: Stream<'_>) -> Result<Attribution, DetectError> {
         let first = |group: Group| (EvidenceStream::new(&self.keys[group.keys[0]].prf), group);
-        let mut groups: Vec<_> = self.groups().into_iter().map(first).collect();
-        while let Some(pieces) = stream.next(self)? {
-            for (values, group) in &mut groups {
-                let entry = &self.keys[group.keys[0]];
-                let piece = &pieces[&entry.prf.scheme().context_len()];
-                let mut values = layers(values.push(piece));
-                self.leave_out(entry, &piece.ids, &mut values);
-                self.count(group, &piece.ids, &values.scored);
+        let groups: Vec<_> = self.groups().into_iter().map(first).collect();
+        let mut forms = vec![groups];
+        while let Some(block) = stream.next(self, &mut forms)? {
+            for (pieces, groups) in block.iter().zip(&mut forms) {
+                for (values, group) in groups {
+                    let entry = &self.keys[group.keys[0]];
+                    let piece = &pieces[&entry.prf.scheme().context_len()];
+                    let mut values = layers(values.push(piece));
+                    self.leave_out(entry, &piece.ids, &mut values);
+                    self.count(group, &piece.ids, &values.scored);
+                }
             }
         }
-        let groups = groups.into_iter().map(|(_, group)| group).collect();
-        let mut report = self.attribution(groups, stream.tokens(), Some(stream.changes()));
+        let number = forms.len();
+        let reports = forms.into_iter().enumerate().map(|(form, groups)| {
+            let groups = groups.into_iter().map(|(_, group)| group).collect();
+            let (tokens, changes) = stream.form(form);
+            self.attribution(groups, number, tokens, Some(changes))
+        });
+        let mut report = strongest(reports);
         report.warnings.extend(stream.warning());
         Ok(report)
     }
@@ -100,8 +123,15 @@ impl Detector {
         }
     }
 
-    fn attribution(&self, groups: Vec<Group>, tokens: u64, changes: Option<Changes>) -> Attribution {
-        let tries = self.keys.len();
+    /// The report on a text in one of its `forms`.
+    fn attribution(
+        &self,
+        groups: Vec<Group>,
+        forms: usize,
+        tokens: u64,
+        changes: Option<Changes>,
+    ) -> Attribution {
+        let tries = self.keys.len() * forms;
         // The first key of the group that scores most tokens.
         let mut longest = (0, 0);
         for group in &groups {
@@ -130,19 +160,20 @@ impl Detector {
             tokenizer: self.tokenizer_name(changes),
             tokens,
             detector: Method::WeightedMean,
-            keys_tried: tries as u64,
+            keys_tried: self.keys.len() as u64,
+            forms_tried: forms_tried(forms),
             fpr: self.fpr,
             verdict: Verdict::new(least.map(|key| key.corrected.log10), self.fpr, longest.0, || {
                 self.plan(&self.keys[longest.1]).weighted_mean_required_tokens(self.fpr / tries as f64)
             }),
-            keys: found.iter().map(|key| self.key_report(key)).collect(),
-            runner_up: runner_up.as_ref().map(|key| self.key_report(key)),
+            keys: found.iter().map(|key| self.key_report(key, tries)).collect(),
+            runner_up: runner_up.as_ref().map(|key| self.key_report(key, tries)),
             warnings,
             normalisation: changes.filter(|changes| !changes.is_empty()),
         }
     }
 
-    fn key_report(&self, evidence: &KeyEvidence) -> KeyReport {
+    fn key_report(&self, evidence: &KeyEvidence, tries: usize) -> KeyReport {
         let entry: &Entry = &self.keys[evidence.key];
         KeyReport {
             key_id: entry.id.clone(),
@@ -154,7 +185,7 @@ impl Detector {
             log10_p: evidence.corrected.log10,
             log10_p_alone: evidence.alone.log10,
             p_kind: match entry.p_kind() {
-                PKind::Exact if self.keys.len() > 1 => PKind::Conservative,
+                PKind::Exact if tries > 1 => PKind::Conservative,
                 kind => kind,
             },
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::DetectError;
 use super::keys::{Entry, Plan, Plans};
 use crate::ignore::IgnoreList;
-#[cfg(feature = "text")]
-use crate::report::Changes;
 use crate::report::Warning;
 use crate::statistics::{Decider, Method};
 #[cfg(feature = "text")]
-use crate::text::{Encoded, Tokenizer, normalise::Normaliser};
+use crate::text::Tokenizer;
+#[cfg(feature = "text")]
+use crate::text::normalise::{Cut, Normaliser};
 
 /// The false positive rate of a detector for which no other was set.
 pub const DEFAULT_FPR: f64 = 0.001;
@@ -105,10 +105,10 @@ impl Detector {
         self.plans.of(entry)
     }
 
-    /// Normalises and tokenizes a text, or a block of one.
+    /// Normalises and tokenizes a text, or a block of one, in each of `forms`.
     #[cfg(feature = "text")]
-    pub(super) fn encode(&self, bytes: &[u8]) -> Result<(Encoded, Changes), DetectError> {
-        Ok(self.normaliser.encode(self.needed_tokenizer()?, bytes)?)
+    pub(super) fn cut(&self, forms: &[Normaliser], bytes: &[u8]) -> Result<Vec<Cut>, DetectError> {
+        Ok(Normaliser::encode_forms(forms, self.needed_tokenizer()?, bytes)?)
     }
 
     #[cfg(feature = "text")]

@@ -5,12 +5,12 @@ use crate::report::GValues;
 use crate::scheme::TextGValues;
 
 impl Detector {
-    /// Returns the token ids that the other questions look at.
+    /// Returns the token ids of the text as it was given, the first of the forms that the other questions look at.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn tokens<'a>(&self, input: impl Into<Input<'a>>) -> Result<Vec<u32>, DetectError> {
-        Ok(self.whole(input, "token ids")?.ids.into_owned())
+        Ok(self.whole(input, "token ids")?.into_given().ids.into_owned())
     }
 
     /// Returns the g-values and the mask of a text under the first key.
@@ -18,7 +18,7 @@ impl Detector {
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn g_values<'a>(&self, input: impl Into<Input<'a>>) -> Result<GValues, DetectError> {
-        let tokens = self.whole(input, "g-values")?;
+        let tokens = self.whole(input, "g-values")?.into_given();
         let prf = &self.keys[0].prf;
         let values = TextGValues::new(prf, &tokens.prompt, &tokens.ids);
         Ok(GValues {

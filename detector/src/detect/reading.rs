@@ -11,6 +11,8 @@ use super::tally::{Outcome, Tally};
 use super::{DetectError, Detector, Input};
 use crate::report::Changes;
 use crate::scheme::TextGValues;
+#[cfg(feature = "text")]
+use crate::text::normalise::Cut;
 
 /// A text as token ids.
 pub(super) struct Tokens<'a> {
@@ -28,22 +30,36 @@ pub(super) struct Text {
     pub changes: Changes,
 }
 
+/// The different token sequences of one text, at least one: that of the text as it was given comes first. Their number
+/// depends on the text alone, so the least of their p-values times that number is a p-value.
+pub(super) struct Forms<'a>(pub Vec<Tokens<'a>>);
+
+impl<'a> Forms<'a> {
+    /// The text as it was given.
+    pub(super) fn into_given(self) -> Tokens<'a> {
+        self.0.into_iter().next().expect("a text has at least one form")
+    }
+}
+
 /// An input, opened.
 pub(super) enum Source<'a> {
-    Whole(Tokens<'a>),
+    Whole(Forms<'a>),
     #[cfg(feature = "text")]
     Stream(Stream<'a>),
 }
 
-/// What the keys make of a text: tokenized once, hashed once under each key. Report, passages and explanation are views
+/// What the keys make of a text: each of its forms tokenized once, and hashed once under each key. Report, passages and explanation are views
 /// of it.
 pub(super) struct Reading<'d, 'a> {
     pub detector: &'d Detector,
+    /// The form with the least p.
     pub tokens: Tokens<'a>,
+    /// How many forms the text has.
+    pub forms: usize,
     pub best: Best,
 }
 
-/// The key with the least p, the first of them if there are several. Of the other keys nothing is kept.
+/// The form and the key with the least p, the first of them if there are several. Of the others nothing is kept.
 pub(super) struct Best {
     /// Its index.
     pub key: usize,
@@ -75,12 +91,18 @@ impl Detector {
             Prompt::Text(text) => Cow::Owned(self.needed_tokenizer()?.encode(text)?.ids),
         };
         Ok(match input.content {
-            Content::Tokens(ids) => Source::Whole(Tokens { ids: Cow::Borrowed(ids), prompt, text: None }),
+            Content::Tokens(ids) => {
+                Source::Whole(Forms(vec![Tokens { ids: Cow::Borrowed(ids), prompt, text: None }]))
+            }
             #[cfg(feature = "text")]
             Content::Bytes(bytes) => {
-                let (encoded, changes) = self.encode(bytes)?;
-                let text = Some(Text { offsets: encoded.offsets, changes });
-                Source::Whole(Tokens { ids: Cow::Owned(encoded.ids), prompt, text })
+                let tokens = |cut: Cut| Tokens {
+                    ids: Cow::Owned(cut.encoded.ids),
+                    prompt: prompt.clone(),
+                    text: Some(Text { offsets: cut.encoded.offsets, changes: cut.changes }),
+                };
+                let cuts = self.cut(&self.normaliser.forms(), bytes)?;
+                Source::Whole(Forms(cuts.into_iter().map(tokens).collect()))
             }
             #[cfg(feature = "text")]
             Content::Reader(reader, options) => {
@@ -96,28 +118,37 @@ impl Detector {
         &self,
         input: impl Into<Input<'a>>,
         what: &'static str,
-    ) -> Result<Tokens<'a>, DetectError> {
+    ) -> Result<Forms<'a>, DetectError> {
         match self.open(input.into())? {
-            Source::Whole(tokens) => Ok(tokens),
+            Source::Whole(forms) => Ok(forms),
             #[cfg(feature = "text")]
             Source::Stream(_) => Err(DetectError::NeedsWholeText { what }),
         }
     }
 
-    /// Scores the text under each key. At most two keys' values are in memory at once.
-    pub(super) fn read<'a>(&self, tokens: Tokens<'a>) -> Reading<'_, 'a> {
-        let mut best: Option<Best> = None;
-        for (key, entry) in self.keys.iter().enumerate() {
-            let (values, ignored) = self.values(entry, &tokens);
-            let plan = self.plan(entry);
-            let mut tally = Tally::default();
-            tally.add(&values, ignored, plan);
-            let outcome = tally.outcome(entry, plan);
-            if best.as_ref().is_none_or(|best| outcome.is_less_than(&best.outcome)) {
-                best = Some(Best { key, outcome, values });
+    /// Scores each form of the text under each key. At most two keys' values are in memory at once.
+    pub(super) fn read<'a>(&self, forms: Forms<'a>) -> Reading<'_, 'a> {
+        let number = forms.0.len();
+        let mut best: Option<(Tokens<'a>, Best)> = None;
+        for tokens in forms.0 {
+            let mut best_here: Option<Best> = None;
+            for (key, entry) in self.keys.iter().enumerate() {
+                let (values, ignored) = self.values(entry, &tokens);
+                let plan = self.plan(entry);
+                let mut tally = Tally::default();
+                tally.add(&values, ignored, plan);
+                let outcome = tally.outcome(entry, plan);
+                let known = best_here.as_ref().or(best.as_ref().map(|(_, best)| best));
+                if known.is_none_or(|best| outcome.is_less_than(&best.outcome)) {
+                    best_here = Some(Best { key, outcome, values });
+                }
+            }
+            if let Some(best_here) = best_here {
+                best = Some((tokens, best_here));
             }
         }
-        Reading { detector: self, tokens, best: best.expect("a keyring has at least one key") }
+        let (tokens, best) = best.expect("a text has at least one form, and a keyring at least one key");
+        Reading { detector: self, tokens, forms: number, best }
     }
 
     /// The values under one key, with what is ignored taken out of the mask, and how many positions that was.

@@ -1,5 +1,7 @@
 //! Is a text marked?
 
+#[cfg(feature = "text")]
+use super::keys::Entry;
 use super::reading::{Reading, Source};
 #[cfg(feature = "text")]
 use super::stream::Stream;
@@ -23,7 +25,7 @@ impl Detector {
     /// cannot be read to its end.
     pub fn score<'a>(&self, input: impl Into<Input<'a>>) -> Result<Report, DetectError> {
         match self.open(input.into())? {
-            Source::Whole(tokens) => Ok(self.read(tokens).report()),
+            Source::Whole(forms) => Ok(self.read(forms).report()),
             #[cfg(feature = "text")]
             Source::Stream(stream) => self.score_stream(stream),
         }
@@ -31,33 +33,47 @@ impl Detector {
 
     #[cfg(feature = "text")]
     fn score_stream(&self, mut stream: Stream<'_>) -> Result<Report, DetectError> {
-        let mut keys: Vec<_> =
+        let keys: Vec<_> =
             self.keys.iter().map(|entry| (EvidenceStream::new(&entry.prf), Tally::default())).collect();
-        while let Some(pieces) = stream.next(self)? {
-            for (entry, (values, tally)) in self.keys.iter().zip(&mut keys) {
-                let piece = &pieces[&entry.prf.scheme().context_len()];
-                let mut values = layers(values.push(piece));
-                let ignored = self.leave_out(entry, &piece.ids, &mut values);
-                tally.add(&values, ignored, self.plan(entry));
+        let mut forms = vec![keys];
+        while let Some(block) = stream.next(self, &mut forms)? {
+            for (pieces, keys) in block.iter().zip(&mut forms) {
+                for (entry, (values, tally)) in self.keys.iter().zip(keys) {
+                    let piece = &pieces[&entry.prf.scheme().context_len()];
+                    let mut values = layers(values.push(piece));
+                    let ignored = self.leave_out(entry, &piece.ids, &mut values);
+                    tally.add(&values, ignored, self.plan(entry));
+                }
             }
         }
-        let outcomes = keys.iter().zip(self.keys.iter());
-        let (key, best) = outcomes
-            .map(|((_, tally), entry)| tally.outcome(entry, self.plan(entry)))
-            .enumerate()
-            .reduce(|best, next| if next.1.is_less_than(&best.1) { next } else { best })
-            .expect("a keyring has at least one key");
-        let mut report = self.report(stream.tokens(), key, &best, Some(stream.changes()));
+        let outcomes = forms.iter().enumerate().flat_map(|(form, keys)| {
+            let outcome = move |(key, (entry, (_, tally))): (usize, (&Entry, &(EvidenceStream, Tally)))| {
+                (form, key, tally.outcome(entry, self.plan(entry)))
+            };
+            self.keys.iter().zip(keys).enumerate().map(outcome)
+        });
+        let (form, key, best) = outcomes
+            .reduce(|best, next| if next.2.is_less_than(&best.2) { next } else { best })
+            .expect("a text has at least one form, and a keyring at least one key");
+        let (tokens, changes) = stream.form(form);
+        let mut report = self.report(tokens, forms.len(), key, &best, Some(changes));
         report.warnings.extend(stream.warning());
         Ok(report)
     }
 
-    /// The report on a text of `tokens` tokens under the key with the least p. `changes` are those of a text, none if the
-    /// input was token ids.
-    fn report(&self, tokens: u64, key: usize, best: &Outcome, changes: Option<Changes>) -> Report {
+    /// The report on a text of `tokens` tokens, in the one of `forms` forms and under the key with the least p. `changes`
+    /// are those of a text, none if the input was token ids.
+    fn report(
+        &self,
+        tokens: u64,
+        forms: usize,
+        key: usize,
+        best: &Outcome,
+        changes: Option<Changes>,
+    ) -> Report {
         let entry = &self.keys[key];
         let plan = self.plan(entry);
-        let tries = self.keys.len();
+        let tries = self.keys.len() * forms;
         let p = best.p.map(|p| p.corrected(tries));
         let log10_p = p.map(|p| p.log10);
         let scheme = entry.prf.scheme();
@@ -108,7 +124,8 @@ impl Detector {
             scores: best.scores,
             warnings,
             spans: Vec::new(),
-            keys_tried: self.ring.then_some(tries as u64),
+            keys_tried: self.ring.then_some(self.keys.len() as u64),
+            forms_tried: forms_tried(forms),
             normalisation: changes.filter(|changes| !changes.is_empty()),
             ignored_tokens: self.ignore.is_some().then_some(best.ignored),
         }
@@ -139,10 +156,16 @@ impl Detector {
     }
 }
 
+/// The number of forms, where it is not one.
+pub(super) fn forms_tried(forms: usize) -> Option<u64> {
+    (forms > 1).then_some(forms as u64)
+}
+
 impl Reading<'_, '_> {
     pub(super) fn report(&self) -> Report {
         let tokens = self.tokens.ids.len() as u64;
-        let report = self.detector.report(tokens, self.best.key, &self.best.outcome, self.tokens.changes());
-        Report { spans: self.detector.spans(self.entry(), &self.best.values, &self.tokens), ..report }
+        let Self { detector, best, .. } = self;
+        let report = detector.report(tokens, self.forms, best.key, &best.outcome, self.tokens.changes());
+        Report { spans: detector.spans(self.entry(), &best.values, &self.tokens, self.forms), ..report }
     }
 }

@@ -1,7 +1,8 @@
 //! Where in a text the mark is.
 
 use super::keys::Entry;
-use super::reading::Tokens;
+use super::reading::{Forms, Tokens};
+use super::score::forms_tried;
 use super::{DetectError, Detector, Input};
 use crate::report::{SegmentsReport, Span};
 use crate::scheme::TextGValues;
@@ -10,20 +11,28 @@ use crate::statistics::PKind;
 
 impl Detector {
     /// Returns the passages of a text that carry the mark. The detector's rate is the family-wise error: at most that
-    /// share of unmarked texts has any passage.
+    /// share of unmarked texts has any passage. Of the forms of a text it is about the one with the strongest passage.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader: passages need the whole text.
     pub fn segments<'a>(&self, input: impl Into<Input<'a>>) -> Result<SegmentsReport, DetectError> {
-        let tokens = self.whole(input, "passages")?;
-        let mut scored_tokens = 0;
-        let mut segments = Vec::new();
-        for entry in self.keys.iter() {
-            let (values, _) = self.values(entry, &tokens);
-            scored_tokens = scored_tokens.max(values.scored().count() as u64);
-            segments.extend(self.spans(entry, &values, &tokens));
-        }
-        segments.sort_by_key(|span| span.tokens);
+        let Forms(forms) = self.whole(input, "passages")?;
+        let number = forms.len();
+        let found = forms.into_iter().map(|tokens| {
+            let mut scored_tokens = 0;
+            let mut segments = Vec::new();
+            for entry in self.keys.iter() {
+                let (values, _) = self.values(entry, &tokens);
+                scored_tokens = scored_tokens.max(values.scored().count() as u64);
+                segments.extend(self.spans(entry, &values, &tokens, number));
+            }
+            segments.sort_by_key(|span| span.tokens);
+            (tokens, scored_tokens, segments)
+        });
+        let least = |spans: &[Span]| spans.iter().map(|span| span.log10_p).fold(f64::INFINITY, f64::min);
+        let (tokens, scored_tokens, segments) = found
+            .reduce(|best, next| if least(&next.2) < least(&best.2) { next } else { best })
+            .expect("a text has at least one form");
         let approximate = self.keys.iter().any(|entry| entry.p_kind() == PKind::Approximate);
         let changes = tokens.changes();
         Ok(SegmentsReport {
@@ -34,13 +43,21 @@ impl Detector {
             fpr: self.fpr,
             keys_tried: self.keys.len() as u64,
             segments,
+            forms_tried: forms_tried(number),
             warnings: self.text_warnings(changes),
             normalisation: changes.filter(|changes| !changes.is_empty()),
         })
     }
 
-    /// The passages that one key of the detector finds, at the detector's rate divided by the number of its keys.
-    pub(super) fn spans(&self, entry: &Entry, values: &TextGValues, tokens: &Tokens<'_>) -> Vec<Span> {
+    /// The passages that one key of the detector finds in one form of a text, at the detector's rate divided by the number
+    /// of its keys and of the `forms`.
+    pub(super) fn spans(
+        &self,
+        entry: &Entry,
+        values: &TextGValues,
+        tokens: &Tokens<'_>,
+        forms: usize,
+    ) -> Vec<Span> {
         let span = |passage: Passage| Span {
             bytes: tokens.bytes(&passage.tokens),
             tokens: [passage.tokens.start as u64, passage.tokens.end as u64],
@@ -51,7 +68,7 @@ impl Detector {
             profile: passage.profile,
             key_id: entry.id.clone(),
         };
-        let found = passages(values, &tokens.ids, entry.p_kind(), self.fpr, self.keys.len());
+        let found = passages(values, &tokens.ids, entry.p_kind(), self.fpr, self.keys.len() * forms);
         found.into_iter().map(span).collect()
     }
 }

@@ -7,13 +7,22 @@ use super::{DetectError, Detector, StreamOptions};
 use crate::report::{Changes, Warning, WarningCode};
 use crate::scheme::{ContextStream, Piece};
 use crate::text::blocks::Blocks;
+use crate::text::normalise::{Cut, Normaliser};
 
 /// A text that is read, tokenized and looked through for repeated contexts block by block.
 pub(super) struct Stream<'a> {
     blocks: Blocks<Box<dyn Read + 'a>>,
+    /// Those that differ in what was read so far.
+    forms: Vec<Form>,
+    limit: usize,
+}
+
+/// A form of the text, or several that have been the same so far.
+#[derive(Clone)]
+struct Form {
+    normalisers: Vec<Normaliser>,
     /// By their length. Which contexts are new is the same for all keys with contexts of one length.
     contexts: BTreeMap<usize, ContextStream>,
-    limit: usize,
     tokens: u64,
     changes: Changes,
 }
@@ -27,42 +36,51 @@ impl<'a> Stream<'a> {
         options: StreamOptions,
     ) -> Self {
         let lens = detector.keys.iter().map(|entry| entry.prf.scheme().context_len());
-        Self {
-            blocks: Blocks::new(reader, options.block_len),
+        let form = Form {
+            normalisers: detector.normaliser.forms(),
             contexts: lens.map(|len| (len, ContextStream::bounded(len, prompt, options.contexts))).collect(),
-            limit: options.contexts,
             tokens: 0,
             changes: Changes::default(),
-        }
+        };
+        Self { blocks: Blocks::new(reader, options.block_len), forms: vec![form], limit: options.contexts }
     }
 
-    /// The next block for each length of context; `None` at the end.
-    pub(super) fn next(
+    /// The next block of each form for each length of context; `None` at the end. `states` has what the caller keeps of
+    /// each form. Where a form falls into two, so does its state.
+    pub(super) fn next<S: Clone>(
         &mut self,
         detector: &Detector,
-    ) -> Result<Option<BTreeMap<usize, Piece>>, DetectError> {
+        states: &mut Vec<S>,
+    ) -> Result<Option<Vec<BTreeMap<usize, Piece>>>, DetectError> {
         let Some(block) = self.blocks.next_block().map_err(|source| DetectError::Input { source })? else {
             return Ok(None);
         };
-        let (encoded, changed) = detector.encode(&block)?;
-        self.changes.add(changed);
-        self.tokens += encoded.ids.len() as u64;
-        Ok(Some(self.contexts.iter_mut().map(|(&len, stream)| (len, stream.push(&encoded.ids))).collect()))
+        let mut pieces = Vec::new();
+        let mut parted = Vec::new();
+        for (form, state) in self.forms.iter_mut().zip(states.iter()) {
+            let mut cuts = detector.cut(&form.normalisers, &block)?.into_iter();
+            let first = cuts.next().expect("a text has at least one form");
+            parted.extend(cuts.map(|cut| (form.clone(), state.clone(), cut)));
+            pieces.push(form.push(first));
+        }
+        for (mut form, state, cut) in parted {
+            pieces.push(form.push(cut));
+            self.forms.push(form);
+            states.push(state);
+        }
+        Ok(Some(pieces))
     }
 
-    /// Tokens read.
-    pub(super) fn tokens(&self) -> u64 {
-        self.tokens
-    }
-
-    /// What was changed in the text that was read.
-    pub(super) fn changes(&self) -> Changes {
-        self.changes
+    /// The tokens of a form, and what was changed in it.
+    pub(super) fn form(&self, form: usize) -> (u64, Changes) {
+        let Form { tokens, changes, .. } = &self.forms[form];
+        (*tokens, *changes)
     }
 
     /// The remark that not all contexts were remembered exactly.
     pub(super) fn warning(&self) -> Option<Warning> {
-        self.contexts.values().any(ContextStream::is_approximate).then(|| {
+        let mut contexts = self.forms.iter().flat_map(|form| form.contexts.values());
+        contexts.any(ContextStream::is_approximate).then(|| {
             Warning::new(
                 WarningCode::BoundedHistory,
                 format!(
@@ -72,6 +90,16 @@ impl<'a> Stream<'a> {
                 ),
             )
         })
+    }
+}
+
+impl Form {
+    /// Takes the tokens of the next block.
+    fn push(&mut self, cut: Cut) -> BTreeMap<usize, Piece> {
+        self.normalisers = cut.forms;
+        self.changes.add(cut.changes);
+        self.tokens += cut.encoded.ids.len() as u64;
+        self.contexts.iter_mut().map(|(&len, stream)| (len, stream.push(&cut.encoded.ids))).collect()
     }
 }
 
@@ -85,7 +113,6 @@ mod tests {
     use crate::report::Report;
     use crate::scheme::Key;
     use crate::text::Tokenizer;
-    use crate::text::normalise::Normaliser;
     use crate::verdict::Verdict;
 
     fn tokenizer() -> Tokenizer {
@@ -134,6 +161,67 @@ mod tests {
         let options = StreamOptions { block_len: 64, ..StreamOptions::default() };
         let whole = Report { spans: Vec::new(), ..ring.score(&text).unwrap() };
         assert_eq!(ring.score(Input::reader_with(text.as_bytes(), options)).unwrap(), whole);
+    }
+
+    /// What word processors, web pages and Windows do to a text.
+    #[test]
+    fn spaces_quotes_and_line_ends_that_software_puts_in_do_not_hide_the_mark() {
+        let detector = Detector::new(key(1), tokenizer()).unwrap();
+        let text = marked(&detector, 60);
+        let found = detector.score(&text).unwrap();
+        assert_eq!((found.verdict, found.forms_tried), (Verdict::Watermarked, None));
+        let ring = Keyring::new(vec![key(2), key(1)]).unwrap();
+        let ring = Detector::builder(ring).tokenizer(tokenizer()).build().unwrap();
+        let alternate = |with: &str| {
+            let words = text.split(' ').enumerate();
+            words.fold(String::new(), |text, (i, word)| {
+                format!("{text}{}{word}", if i == 0 { "" } else if i % 2 == 0 { " " } else { with })
+            })
+        };
+        let mut attacked: Vec<String> = Vec::new();
+        for space in ["\u{A0}", "\u{202F}", "\u{2009}", "\u{3000}"] {
+            attacked.extend([text.replace(' ', space), alternate(space)]);
+        }
+        attacked.push(text.replace('\n', "\r\n"));
+        attacked.push(text.replace('\n', "\u{2028}"));
+        for attacked in attacked {
+            let report = detector.score(&attacked).unwrap();
+            let changes = report.normalisation.unwrap();
+            assert!(changes.spaces + changes.line_ends > 0, "{changes:?}");
+            assert_eq!((report.tokens, report.forms_tried), (found.tokens, Some(2)));
+            let paid = report.log10_p.unwrap() - found.log10_p.unwrap();
+            assert!((paid - 2f64.log10()).abs() < 1e-9, "{paid}");
+            assert_eq!(report.p_kind, crate::statistics::PKind::Conservative);
+            // The bytes are those of the text that was given.
+            let shown = detector.explain(&attacked).unwrap();
+            assert_eq!(shown.tokens.last().unwrap().bytes.end, attacked.len());
+            assert_eq!(detector.segments(&attacked).unwrap().segments.len(), 1);
+            let attributed = ring.attribute(&attacked).unwrap();
+            assert_eq!((attributed.keys.len(), attributed.forms_tried), (1, Some(2)));
+            let options = StreamOptions { block_len: 64, ..StreamOptions::default() };
+            let reader = || Input::reader_with(attacked.as_bytes(), options);
+            assert_eq!(detector.score(reader()).unwrap(), Report { spans: Vec::new(), ..report });
+            assert_eq!(ring.attribute(reader()).unwrap(), attributed);
+        }
+    }
+
+    #[test]
+    fn typographic_characters_that_the_model_wrote_keep_their_mark() {
+        let raw = Detector::new(key(1), tokenizer()).unwrap().with_normaliser(Normaliser::none());
+        let mut text = marked(&raw, 30);
+        // Later words stand between such characters, chosen with them in the context.
+        for step in 0..40 {
+            let score = |text: &str| raw.score(text).unwrap().score.unwrap_or(0.0);
+            let words = ["l’eau", "« oui", "non »", "dix\u{202F}pour", "…", "— la", "“rien”"].map(|word| format!("{text}\u{A0}{word}"));
+            let best = words.into_iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+            text = if step % 7 == 6 { format!("{best}\r\n") } else { best };
+        }
+        let alone = raw.score(&text).unwrap();
+        let report = Detector::new(key(1), tokenizer()).unwrap().score(&text).unwrap();
+        assert_eq!((report.verdict, report.normalisation), (Verdict::Watermarked, None));
+        assert_eq!(report.forms_tried, Some(3));
+        let paid = report.log10_p.unwrap() - alone.log10_p.unwrap();
+        assert!((paid - 3f64.log10()).abs() < 1e-9, "{paid}");
     }
 
     #[test]

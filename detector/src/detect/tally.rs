@@ -14,7 +14,7 @@ pub(super) fn layers(evidence: Evidence) -> TextGValues {
 }
 
 /// What a statistic needs of one text under one key; grows with each part of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tally {
     /// Positions that a p-value may count.
     tokens: u64,

@@ -48,6 +48,10 @@ pub struct Report {
     /// How many different keys the keyring has; `None` if the detector was made for one key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_tried: Option<u64>,
+    /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
+    /// `None` if it is one. p is corrected for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forms_tried: Option<u64>,
     /// What was changed in the text before it was cut into tokens; `None` if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Changes>,
@@ -95,6 +99,7 @@ pub(super) mod tests {
             warnings: vec![],
             spans: vec![],
             keys_tried: None,
+            forms_tried: None,
             normalisation: None,
             ignored_tokens: None,
         }

@@ -50,6 +50,10 @@ pub struct SegmentsReport {
     /// As in [`Report`](super::Report).
     #[serde(flatten, with = "crate::warning")]
     pub warnings: Vec<Warning>,
+    /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
+    /// absent if it is one. p is corrected for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forms_tried: Option<u64>,
     /// What was changed in the text before it was cut into tokens; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Changes>,

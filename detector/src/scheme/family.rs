@@ -133,7 +133,7 @@ pub(super) trait FixedContext {
 }
 
 /// What a family remembers of a text that comes in pieces.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct TextMemory {
     /// Inputs of the keyed function that were scored, where they are narrower than the n-gram.
     pub inputs: HashSet<u64>,

@@ -25,7 +25,7 @@ impl TextGValues {
 }
 
 /// The evidence under one key of a text that comes in pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EvidenceStream {
     prf: Prf,
     memory: TextMemory,

@@ -28,6 +28,7 @@ pub struct Report {
     #[serde(default)]
     pub spans: Vec<Span>,
     pub keys_tried: Option<u64>,
+    pub forms_tried: Option<u64>,
     pub normalisation: Option<Changes>,
     pub ignored_tokens: Option<u64>,
 }
@@ -64,6 +65,11 @@ pub struct Changes {
     pub tags: u64,
     pub controls: u64,
     pub composed: u64,
+    pub spaces: u64,
+    pub line_ends: u64,
+    pub quotes: u64,
+    pub dashes: u64,
+    pub ellipses: u64,
     pub confusables: u64,
     pub markup: u64,
     pub invalid_utf8: u64,
@@ -83,6 +89,7 @@ pub struct SegmentsReport {
     pub segments: Vec<Span>,
     pub warnings: Vec<String>,
     pub warning_codes: Vec<WarningCode>,
+    pub forms_tried: Option<u64>,
     pub normalisation: Option<Changes>,
 }
 
@@ -101,6 +108,7 @@ pub struct Attribution {
     pub runner_up: Option<KeyReport>,
     pub warnings: Vec<String>,
     pub warning_codes: Vec<WarningCode>,
+    pub forms_tried: Option<u64>,
     pub normalisation: Option<Changes>,
 }
 

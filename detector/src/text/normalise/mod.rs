@@ -3,7 +3,8 @@
 //! What lies between a model and a detector (editors, file systems, copy and paste, and people who want the mark
 //! gone) changes characters that nobody sees. [`Normaliser`] undoes that by rules that look at the text alone, never
 //! at a key, so that p-values stay valid; and since the text may also be just as a model wrote it, the default
-//! changes only what correct writing does not have:
+//! changes only what correct writing does not have. Spaces, line ends, quotes and dashes are of both kinds, so a
+//! detector tries several [forms](Normaliser::forms):
 //!
 //! | step | file | default |
 //! |---|---|---|
@@ -12,6 +13,7 @@
 //! | characters that nobody sees, where they have no function | `invisible` | on |
 //! | decomposed characters to composed ones | `compose` | on |
 //! | look-alike letters of other scripts | `confusables` | off |
+//! | typographic spaces, line ends, quotes and dashes to plain ones | `typography` | tried beside the text without it |
 //!
 //! Every step keeps a [map](Normalised::original_range) to the bytes of the original.
 //!
@@ -30,6 +32,7 @@ mod invisible;
 mod map;
 mod markup;
 mod plain;
+mod typography;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +67,18 @@ pub enum Markup {
     Markdown,
 }
 
+/// What becomes of spaces, line ends, quotes and dashes that software puts in the place of those that were typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Typography {
+    /// They stay.
+    #[default]
+    Kept,
+    /// Spaces of every kind become U+0020, and line ends of every kind become line feeds.
+    PlainSpaces,
+    /// Quotes, dashes and ellipses become what a keyboard has, too.
+    Plain,
+}
+
 /// What is done to a text before it is cut into tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Normaliser {
@@ -73,6 +88,8 @@ pub struct Normaliser {
     pub fold_confusables: bool,
     /// Whether the text is in a markup language that its readers do not see.
     pub strip: Option<Markup>,
+    /// What becomes of typographic characters.
+    pub typography: Typography,
 }
 
 /// A text after normalisation, with its way back to the original.
@@ -87,6 +104,17 @@ impl Normaliser {
     /// Returns a normaliser without any step but the decoding of bytes.
     pub fn none() -> Self {
         Self { form: Form::None, ..Self::default() }
+    }
+
+    /// Returns the forms of a text that a detector tries: typographic characters kept, spaces and line ends plain, and
+    /// all plain. It is this one alone if nothing is to be undone, or if it says what becomes of these characters.
+    pub fn forms(self) -> Vec<Self> {
+        if self.form == Form::None || self.typography != Typography::Kept {
+            return vec![self];
+        }
+        [Typography::Kept, Typography::PlainSpaces, Typography::Plain]
+            .map(|typography| Self { typography, ..self })
+            .into()
     }
 
     /// Normalises a text.
@@ -107,16 +135,41 @@ impl Normaliser {
     /// Returns an error if the tokenizer does.
     pub fn encode(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<(Encoded, Changes), TextError> {
         let text = self.apply_bytes(bytes);
-        let mut encoded = tokenizer.encode(text.text())?;
-        if !text.map.is_empty() {
-            for range in &mut encoded.offsets {
-                *range = text.original_range(range.clone());
-            }
-        }
-        Ok((encoded, text.changes()))
+        Ok((text.encode(tokenizer)?, text.changes()))
     }
 
-    fn steps(self, mut text: Normalised<'_>) -> Normalised<'_> {
+    /// Cuts the content of a file into tokens in each of `forms`, which differ in their typography alone, plainer
+    /// ones later. Forms with the same tokens are together; the first of them says what was changed.
+    pub(crate) fn encode_forms(
+        forms: &[Self],
+        tokenizer: &Tokenizer,
+        bytes: &[u8],
+    ) -> Result<Vec<Cut>, TextError> {
+        let mut text = forms[0].apply_bytes(bytes);
+        let mut cuts = vec![Cut::new(forms[0], &text, tokenizer)?];
+        let mut same = 0;
+        for &form in &forms[1..] {
+            if text.typography(form.typography) {
+                let cut = Cut::new(form, &text, tokenizer)?;
+                let known = cuts.iter().position(|other| other.encoded.ids == cut.encoded.ids);
+                same = known.unwrap_or(cuts.len());
+                if same == cuts.len() {
+                    cuts.push(cut);
+                    continue;
+                }
+            }
+            cuts[same].forms.push(form);
+        }
+        Ok(cuts)
+    }
+
+    fn steps(self, text: Normalised<'_>) -> Normalised<'_> {
+        let mut text = self.steps_before_typography(text);
+        text.typography(self.typography);
+        text
+    }
+
+    fn steps_before_typography(self, mut text: Normalised<'_>) -> Normalised<'_> {
         match self.strip {
             Some(Markup::Html) => text.step(markup::html),
             Some(Markup::Markdown) => text.step(markup::markdown),
@@ -146,6 +199,23 @@ impl Normaliser {
             }
         }
         text
+    }
+}
+
+/// The tokens that some forms of a text have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    /// The forms, at least one.
+    pub forms: Vec<Normaliser>,
+    /// The tokens, each with the bytes of the file that it covers.
+    pub encoded: Encoded,
+    /// What was changed in the first of the forms.
+    pub changes: Changes,
+}
+
+impl Cut {
+    fn new(form: Normaliser, text: &Normalised<'_>, tokenizer: &Tokenizer) -> Result<Self, TextError> {
+        Ok(Self { forms: vec![form], encoded: text.encode(tokenizer)?, changes: text.changes() })
     }
 }
 
@@ -197,6 +267,26 @@ impl Normalised<'_> {
     pub fn original_range(&self, range: Range<usize>) -> Range<usize> {
         let len = self.text.len();
         self.map.original(range.start.min(len)..range.end.min(len))
+    }
+
+    /// The tokens, each with the bytes of the original that it covers.
+    fn encode(&self, tokenizer: &Tokenizer) -> Result<Encoded, TextError> {
+        let mut encoded = tokenizer.encode(self.text())?;
+        if !self.map.is_empty() {
+            for range in &mut encoded.offsets {
+                *range = self.original_range(range.clone());
+            }
+        }
+        Ok(encoded)
+    }
+
+    /// Makes typographic characters plain; returns whether there were any.
+    fn typography(&mut self, typography: Typography) -> bool {
+        let any = typography::changes(&self.text, typography);
+        if any {
+            self.step(if typography == Typography::Plain { typography::all } else { typography::spaces });
+        }
+        any
     }
 
     fn step(&mut self, step: Step) {

@@ -62,6 +62,27 @@ fn forms() {
 }
 
 #[test]
+fn typographic_characters_have_plain_forms() {
+    let plain = |typography| Normaliser { typography, ..Normaliser::default() };
+    let original = "“It’s”\u{A0}10\u{202F}000—or\u{3000}so…\r\n1–2\r3\u{2028}4";
+    let spaces = plain(Typography::PlainSpaces).apply(original);
+    assert_eq!(spaces.text(), "“It’s” 10 000—or so…\n1–2\n3\n4");
+    assert_eq!(spaces.changes(), Changes { spaces: 3, line_ends: 3, ..Changes::default() });
+    let all = plain(Typography::Plain).apply(original);
+    assert_eq!(all.text(), "\"It's\" 10 000--or so...\n1-2\n3\n4");
+    assert_eq!((all.changes().quotes, all.changes().dashes, all.changes().ellipses), (3, 2, 1));
+    let at = all.text().find("\n1").unwrap();
+    assert_eq!(&original[all.original_range(at..at + 2)], "\n1");
+    assert_eq!(&original[all.original_range(at - 3..at)], "…");
+    assert_eq!(default(original), original);
+    assert_eq!(Normaliser::default().forms().len(), 3);
+    // Who asks for one form gets that form.
+    for alone in [Normaliser::none(), plain(Typography::Plain)] {
+        assert_eq!(alone.forms(), [alone]);
+    }
+}
+
+#[test]
 fn look_alikes_in_latin_words() {
     let fold = Normaliser { fold_confusables: true, ..Normaliser::default() };
     for (text, clean) in [
@@ -202,13 +223,15 @@ proptest! {
             Normaliser::default(),
             Normaliser { form: Form::Nfc, ..Normaliser::default() },
             Normaliser { fold_confusables: true, ..Normaliser::default() },
+            Normaliser { typography: Typography::Plain, form: Form::None, ..Normaliser::default() },
         ] {
             let once = normaliser.apply(&text);
             let twice = normaliser.apply(once.text());
             prop_assert_eq!(once.text(), twice.text());
             prop_assert!(twice.changes().is_empty());
             prop_assert_eq!(once.changes().is_empty(), once.text() == text);
-            let removed = once.changes().composed + once.changes().confusables == 0;
+            let changes = once.changes();
+            let removed = changes.composed + changes.confusables + changes.spaces + changes.line_ends == 0;
             check(&text, &once, removed)?;
         }
     }
@@ -216,7 +239,12 @@ proptest! {
     #[test]
     fn ranges_lead_back_through_markup(text in markup()) {
         for strip in [Markup::Html, Markup::Markdown] {
-            let normaliser = Normaliser { strip: Some(strip), form: Form::Nfc, fold_confusables: true };
+            let normaliser = Normaliser {
+                strip: Some(strip),
+                form: Form::Nfc,
+                fold_confusables: true,
+                typography: Typography::Plain,
+            };
             check(&text, &normaliser.apply(&text), false)?;
         }
     }
