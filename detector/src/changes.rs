@@ -80,6 +80,29 @@ impl Changes {
         ]
     }
 
+    /// Returns each kind that occurred, in words for people, with its number.
+    pub fn kinds(mut self) -> impl Iterator<Item = (&'static str, u64)> {
+        const NAMES: [&str; 15] = [
+            "zero-width characters",
+            "soft hyphens",
+            "direction controls",
+            "variation selectors",
+            "tag characters",
+            "control characters",
+            "composed characters",
+            "spaces",
+            "line ends",
+            "quotes",
+            "dashes",
+            "ellipses",
+            "look-alikes",
+            "pieces of markup",
+            "invalid bytes",
+        ];
+        let counts = self.counts().map(|count| *count);
+        NAMES.into_iter().zip(counts).filter(|&(_, count)| count > 0)
+    }
+
     /// Returns the number of changes of all kinds together.
     pub fn total(mut self) -> u64 {
         self.counts().into_iter().map(|count| *count).sum()

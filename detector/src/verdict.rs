@@ -65,6 +65,44 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// How strong the evidence of a text that is called watermarked is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Strength {
+    /// p is within a factor of ten of the rate, or above 10⁻⁴.
+    Weak,
+    /// p is above 10⁻⁶.
+    Moderate,
+    /// p is above 10⁻¹².
+    Strong,
+    /// p is at most 10⁻¹².
+    VeryStrong,
+}
+
+impl Strength {
+    /// Returns the strength of a p-value at most `fpr`; `log10_p` is its logarithm.
+    pub fn new(log10_p: f64, fpr: f64) -> Self {
+        match log10_p {
+            p if p > fpr.log10() - 1.0 || p > -4.0 => Self::Weak,
+            p if p > -6.0 => Self::Moderate,
+            p if p > -12.0 => Self::Strong,
+            _ => Self::VeryStrong,
+        }
+    }
+}
+
+/// Writes it in words, for people.
+impl fmt::Display for Strength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Weak => "weak evidence",
+            Self::Moderate => "moderate evidence",
+            Self::Strong => "strong evidence",
+            Self::VeryStrong => "very strong evidence",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +119,21 @@ mod tests {
             assert_eq!(Verdict::new(log10_p, 1e-3, tokens, || 58), verdict, "{log10_p:?} {tokens}");
         }
         assert_eq!(Verdict::new(Some(-3.0), 1e-3, 1, || unreachable!()), Watermarked);
+    }
+
+    #[test]
+    fn p_just_under_the_rate_is_weak_at_every_rate() {
+        let cases = [
+            (-3.1, 1e-3, Strength::Weak),
+            (-6.5, 1e-6, Strength::Weak),
+            (-3.9, 0.05, Strength::Weak),
+            (-5.0, 1e-3, Strength::Moderate),
+            (-8.0, 1e-3, Strength::Strong),
+            (-30.0, 1e-3, Strength::VeryStrong),
+        ];
+        for (log10_p, fpr, strength) in cases {
+            assert_eq!(Strength::new(log10_p, fpr), strength, "{log10_p} {fpr}");
+        }
     }
 
     #[test]

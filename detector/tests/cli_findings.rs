@@ -119,6 +119,18 @@ fn segments_in_text_have_the_bytes_of_their_tokens() {
     assert!(start.abs_diff(background.len()) < 60, "{report:?}");
     assert_eq!(place.run("score text --json").code(0).report().spans, report.segments);
     assert!(place.run("segments text").code(0).out().contains("marked passage"));
+    // A verdict on the whole does not hide the passage.
+    let sentence = |i: usize| format!("{} old men of {} said {}. ", i * 7_919, i * 104_729, i * i * 31);
+    let around: String = (1..900).map(sentence).collect();
+    place.write("long", format!("{around}{passage} {around}"));
+    let whole = place.run("score long --html long.html").code(0).out();
+    assert!(whole.starts_with("long: not detected (p = "), "{whole}");
+    assert!(
+        whole.contains("\n  marked passages: bytes ") && whole.contains("\n  hint: `wmdetect segments`"),
+        "{whole}"
+    );
+    let page = std::fs::read_to_string(place.path("long.html")).unwrap();
+    assert!(page.contains("but a passage in it does"));
     place.write("plain", &background);
     place.run("segments plain --exit-code").code(3);
     place.run("segments plain text --exit-code").code(0);

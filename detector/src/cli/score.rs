@@ -36,7 +36,11 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
                 if args.json {
                     print_json(&Row::new(name, report))?;
                 } else {
-                    print(people::score(name, report).as_bytes())?;
+                    let mut text = people::score(name, report);
+                    if report.verdict != Verdict::Watermarked && !report.spans.is_empty() {
+                        text.push_str("  hint: `wmdetect segments` is about passages; this verdict is about the whole text\n");
+                    }
+                    print(text.as_bytes())?;
                 }
                 if args.view && !explanation.tokens.is_empty() {
                     print(terminal::view(bytes.as_deref(), &explanation, colours).as_bytes())?;

@@ -175,7 +175,16 @@ mod tests {
         let alternate = |with: &str| {
             let words = text.split(' ').enumerate();
             words.fold(String::new(), |text, (i, word)| {
-                format!("{text}{}{word}", if i == 0 { "" } else if i % 2 == 0 { " " } else { with })
+                format!(
+                    "{text}{}{word}",
+                    if i == 0 {
+                        ""
+                    } else if i % 2 == 0 {
+                        " "
+                    } else {
+                        with
+                    }
+                )
             })
         };
         let mut attacked: Vec<String> = Vec::new();
@@ -212,7 +221,8 @@ mod tests {
         // Later words stand between such characters, chosen with them in the context.
         for step in 0..40 {
             let score = |text: &str| raw.score(text).unwrap().score.unwrap_or(0.0);
-            let words = ["l’eau", "« oui", "non »", "dix\u{202F}pour", "…", "— la", "“rien”"].map(|word| format!("{text}\u{A0}{word}"));
+            let words = ["l’eau", "« oui", "non »", "dix\u{202F}pour", "…", "— la", "“rien”"]
+                .map(|word| format!("{text}\u{A0}{word}"));
             let best = words.into_iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
             text = if step % 7 == 6 { format!("{best}\r\n") } else { best };
         }

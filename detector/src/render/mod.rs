@@ -3,3 +3,4 @@
 pub mod html;
 pub mod people;
 pub mod terminal;
+mod words;

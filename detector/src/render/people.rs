@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Attribution, CalibrationReport, GValues, KeyReport, Report, SegmentsReport, Warning};
+use super::words::{changed, false_alarms, passages};
+use crate::report::{
+    Attribution, CalibrationReport, Changes, GValues, KeyReport, Report, SegmentsReport, Warning,
+};
 use crate::statistics::{Method, PKind, PValue};
 use crate::verdict::Verdict;
 
@@ -13,6 +16,13 @@ pub fn score(input: &str, report: &Report) -> String {
     let mut text = format!("{input}: {}", report.verdict);
     if let Some(log10) = report.log10_p {
         let _ = write!(text, " (p = {})", PValue { log10, kind: report.p_kind });
+    }
+    if let Some(strength) = report.strength() {
+        let _ = write!(text, ": {strength}\n  {}", false_alarms(report.fpr));
+    }
+    if !report.spans.is_empty() {
+        let kind = if report.p_kind == PKind::Exact { PKind::Conservative } else { report.p_kind };
+        let _ = write!(text, "\n  marked passages: {}", passages(&report.spans, kind));
     }
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     if let Some(score) = report.score {
@@ -36,6 +46,7 @@ pub fn score(input: &str, report: &Report) -> String {
     if let Some(tokenizer) = &report.tokenizer {
         let _ = write!(text, "; tokenizer {tokenizer}");
     }
+    changes(&mut text, report.normalisation, report.forms_tried);
     end(&mut text, &report.warnings);
     text
 }
@@ -62,6 +73,7 @@ pub fn segments(input: &str, report: &SegmentsReport) -> String {
         }
     }
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
+    changes(&mut text, report.normalisation, report.forms_tried);
     end(&mut text, &report.warnings);
     text
 }
@@ -82,6 +94,7 @@ pub fn attribution(input: &str, report: &Attribution) -> String {
         line(&mut text, "runner-up: ", key);
     }
     let _ = write!(text, "\n  {} keys tried, {} tokens", report.keys_tried, report.tokens);
+    changes(&mut text, report.normalisation, report.forms_tried);
     end(&mut text, &report.warnings);
     text
 }
@@ -169,6 +182,13 @@ pub fn g_values(values: &GValues) -> String {
         let _ = writeln!(text, "{}\t{mask}\t{g}", first + i);
     }
     text
+}
+
+/// What was changed in the text, if anything was.
+fn changes(text: &mut String, changes: Option<Changes>, forms_tried: Option<u64>) {
+    if let Some(changed) = changed(changes, forms_tried) {
+        let _ = write!(text, "\n  changed before scoring: {changed}");
+    }
 }
 
 /// The warnings, a line each.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Changes, Span, Warning};
 use crate::statistics::{Method, PKind};
-use crate::verdict::Verdict;
+use crate::verdict::{Strength, Verdict};
 
 /// What [`Detector::score`](crate::Detector::score) says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,14 @@ pub struct Report {
     /// Positions that an ignore list took out; `None` without a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored_tokens: Option<u64>,
+}
+
+impl Report {
+    /// Returns how strong the evidence is, `None` unless the text is called watermarked.
+    pub fn strength(&self) -> Option<Strength> {
+        let log10_p = self.log10_p.filter(|_| self.verdict == Verdict::Watermarked)?;
+        Some(Strength::new(log10_p, self.fpr))
+    }
 }
 
 /// The statistics of one text; null where its reference mask leaves nothing to score.

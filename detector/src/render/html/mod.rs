@@ -87,28 +87,3 @@ pub fn warnings(body: &mut String, warnings: &[Warning]) {
     }
     body.push_str("</ul>\n");
 }
-
-/// `¹⁷` for 17.
-fn superscript(number: u64) -> String {
-    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    number.to_string().bytes().map(|digit| DIGITS[usize::from(digit - b'0')]).collect()
-}
-
-/// `3.2 million` for one in 3,210,000: 1/p from log₁₀ p, rounded so that it is never too large.
-fn one_in(log10_p: f64) -> String {
-    const NAMES: [(f64, &str); 4] =
-        [(12.0, "trillion"), (9.0, "billion"), (6.0, "million"), (3.0, "thousand")];
-    let exponent = -log10_p;
-    if exponent >= 15.0 {
-        return format!("10{}", superscript(exponent.floor() as u64));
-    }
-    // Two digits, rounded down.
-    let digits = |power: f64| {
-        let number = 10f64.powf(exponent - power) * (1.0 + 1e-12);
-        if number < 10.0 { (number * 10.0).floor() / 10.0 } else { number.floor() }
-    };
-    match NAMES.iter().find(|(power, _)| exponent >= *power) {
-        Some((power, name)) => format!("{} {name}", digits(*power)),
-        None => format!("{}", digits(0.0)),
-    }
-}

@@ -1,9 +1,10 @@
 //! The page of `wmdetect score --html`.
 
-use super::{Escaped, fact, one_in, page, put, warnings};
+use super::super::words::{changed, false_alarms, one_in, passages};
+use super::{Escaped, fact, page, put, warnings};
 use crate::report::{Explanation, Failure, LEVELS, Report, Row, TokenEvidence};
 use crate::statistics::{PKind, PValue};
-use crate::verdict::Verdict;
+use crate::verdict::{Strength, Verdict};
 
 /// What a page says of one input.
 #[derive(Clone, Debug)]
@@ -68,6 +69,13 @@ fn contents(body: &mut String, texts: &[Scored]) {
         );
     }
     body.push_str("</table></div>\n");
+    let rate = texts.iter().find_map(|text| match text {
+        Scored::Text { explanation, .. } => Some(explanation.report.fpr),
+        Scored::Failed(_) => None,
+    });
+    if let Some(fpr) = rate {
+        put!(body, "<p class=\"small\">By chance alone, {}.</p>\n", false_alarms(fpr));
+    }
 }
 
 /// Returns the p-value of a report that has one.
@@ -83,9 +91,20 @@ pub fn sentence(report: &Report) -> String {
     };
     let about = if report.p_kind == PKind::Approximate { "roughly " } else { "" };
     match (report.verdict, report.log10_p) {
-        (Verdict::Watermarked, Some(log10)) => format!(
-            "This text carries the mark of {key}: of unmarked texts, {about}one in {} or fewer would look so marked.",
-            one_in(log10)
+        (Verdict::Watermarked, Some(log10)) => {
+            let finding = match Strength::new(log10, report.fpr) {
+                Strength::Weak => "Weak evidence of",
+                Strength::Moderate => "Some evidence of",
+                Strength::Strong => "Strong evidence that this text carries",
+                Strength::VeryStrong => "This text carries",
+            };
+            format!(
+                "{finding} the mark of {key}: of unmarked texts, {about}one in {} or fewer would look so marked.",
+                one_in(log10)
+            )
+        }
+        (_, Some(_)) if !report.spans.is_empty() => format!(
+            "The text as a whole does not show the mark of {key}, but a passage in it does: see what is underlined."
         ),
         (Verdict::NotDetected, _) => format!(
             "The mark of {key} was not found, and a text this long that carries it throughout would probably have \
@@ -113,6 +132,7 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
         };
         fact(body, "p-value", &format!("{} ({kind}); watermarked from {} down", shown_p(report), report.fpr));
     }
+    fact(body, "false alarms", &false_alarms(report.fpr));
     fact(body, "key", &format!("{}, {}", report.key_id, report.scheme));
     fact(body, "tokens", &format!("{}, of which {} count", report.tokens, report.scored_tokens));
     if let Some(score) = report.score {
@@ -120,6 +140,13 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
     }
     if let Some(tokenizer) = &report.tokenizer {
         fact(body, "tokenizer", tokenizer);
+    }
+    if !report.spans.is_empty() {
+        let kind = if report.p_kind == PKind::Exact { PKind::Conservative } else { report.p_kind };
+        fact(body, "marked passages", &passages(&report.spans, kind));
+    }
+    if let Some(changed) = changed(report.normalisation, report.forms_tried) {
+        fact(body, "changed before scoring", &changed);
     }
     body.push_str("</table>\n");
 

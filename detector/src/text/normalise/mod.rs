@@ -32,9 +32,9 @@ mod invisible;
 mod map;
 mod markup;
 mod plain;
-mod typography;
 #[cfg(test)]
 mod tests;
+mod typography;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -42,6 +42,7 @@ use std::ops::Range;
 use super::{Encoded, TextError, Tokenizer};
 pub use crate::changes::Changes;
 use map::{Map, Pass};
+pub use typography::Typography;
 
 /// Which changes are undone without being asked for by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,18 +66,6 @@ pub enum Markup {
     Html,
     /// The marks of emphasis, headings, quotations, list items, code and links go.
     Markdown,
-}
-
-/// What becomes of spaces, line ends, quotes and dashes that software puts in the place of those that were typed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Typography {
-    /// They stay.
-    #[default]
-    Kept,
-    /// Spaces of every kind become U+0020, and line ends of every kind become line feeds.
-    PlainSpaces,
-    /// Quotes, dashes and ellipses become what a keyboard has, too.
-    Plain,
 }
 
 /// What is done to a text before it is cut into tokens.

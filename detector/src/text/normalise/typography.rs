@@ -4,8 +4,20 @@
 //! the place of those that were typed. A model writes them, too, so neither form is right for every text: a detector
 //! [tries both](super::Normaliser::forms).
 
+use super::Changes;
 use super::map::Pass;
-use super::{Changes, Typography};
+
+/// What becomes of spaces, line ends, quotes and dashes that software puts in the place of those that were typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Typography {
+    /// They stay.
+    #[default]
+    Kept,
+    /// Spaces of every kind become U+0020, and line ends of every kind become line feeds.
+    PlainSpaces,
+    /// Quotes, dashes and ellipses become what a keyboard has, too.
+    Plain,
+}
 
 /// Which sort of character it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +34,13 @@ fn plain(c: char) -> Option<(Kind, &'static str)> {
     Some(match c {
         '\r' | '\u{B}' | '\u{85}' | '\u{2028}' | '\u{2029}' => (Kind::LineEnd, "\n"),
         // The last three are blanks that are not white space: of Braille and of Hangul.
-        '\u{A0}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}' | '\u{2800}' | '\u{3164}'
+        '\u{A0}'
+        | '\u{2000}'..='\u{200A}'
+        | '\u{202F}'
+        | '\u{205F}'
+        | '\u{3000}'
+        | '\u{2800}'
+        | '\u{3164}'
         | '\u{FFA0}' => (Kind::Space, " "),
         '\u{2018}'..='\u{201B}' => (Kind::Quote, "'"),
         '\u{201C}'..='\u{201F}' => (Kind::Quote, "\""),
