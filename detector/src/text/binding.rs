@@ -222,7 +222,6 @@ mod tests {
     /// Each of these cuts texts in another way, and has the same vocabulary.
     #[test]
     fn what_decides_the_ids_is_bound() {
-        type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
         let json: Value = serde_json::from_slice(&std::fs::read(fixture("tokenizer.json")).unwrap()).unwrap();
         let makes = |merge: &Value, piece: &str| {
             let part = |i: usize| merge[i].as_str().unwrap_or_default().to_owned();

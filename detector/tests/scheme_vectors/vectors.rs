@@ -124,7 +124,7 @@ fn key_vectors(name: &str, key: &Key) -> Value {
         let (layers, _) = secret.as_chunks::<8>();
         row["layer_keys"] = layers.iter().map(|bytes| i64::from_le_bytes(*bytes).to_string()).collect();
     } else {
-        let derived = ["acme", "", "2026-11/ジェマ"].map(|label| {
+        let derived = ["acme", "Acme", "2026-11/ジェマ"].map(|label| {
             let child = key.derive(label).expect("our own scheme derives");
             json!({"label": label, "secret": hex(&self::secret(&child)), "key_id": child.id()})
         });
