@@ -5,7 +5,7 @@
 //! and nothing but regular files. A cache that is not believed is treated as empty, and [`Cache::distrust`] says why.
 //!
 //! After each new file, those that were not used for [`MAX_AGE`] are removed, then the longest unused ones until the rest
-//! is within [`MAX_BYTES`]. Whatever goes wrong here costs only time.
+//! is within [`MAX_BYTES`]. What goes wrong here costs only time.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
@@ -84,8 +84,8 @@ impl Cache {
     }
 
     /// Returns the cache of the programs `wmdetect` and `wmgen`: the directory in the environment variable
-    /// `WMDETECT_CACHE`, else `wmdetect` in the user's cache directory. None if the variable is empty or there is no such
-    /// directory.
+    /// `WMDETECT_CACHE`, else `wmdetect` in the user's cache directory. There is no cache if the variable is empty. Nor is
+    /// there one if the variable is not set and the user has no cache directory.
     pub fn of_user() -> Option<Self> {
         if let Some(dir) = std::env::var_os("WMDETECT_CACHE") {
             return (!dir.is_empty()).then(|| Self::new(dir));
@@ -184,7 +184,7 @@ impl Cache {
         if self.distrust().is_some() {
             return Ok(());
         }
-        // Whatever the umask, nobody else may write to it.
+        // Nobody else may write to it, with any umask.
         let options = atomic_file::Options::new().private(true);
         options.write(self.dir.join(kind.file(key)), bytes)
     }

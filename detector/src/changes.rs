@@ -60,52 +60,35 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Changes {
-    fn counts(&mut self) -> [&mut u64; 15] {
+    /// Each kind, in words for people, and its number.
+    fn all(&mut self) -> [(&'static str, &mut u64); 15] {
         [
-            &mut self.zero_width,
-            &mut self.soft_hyphens,
-            &mut self.bidi_controls,
-            &mut self.variation_selectors,
-            &mut self.tags,
-            &mut self.controls,
-            &mut self.composed,
-            &mut self.spaces,
-            &mut self.line_ends,
-            &mut self.quotes,
-            &mut self.dashes,
-            &mut self.ellipses,
-            &mut self.confusables,
-            &mut self.markup,
-            &mut self.invalid_utf8,
+            ("zero-width characters", &mut self.zero_width),
+            ("soft hyphens", &mut self.soft_hyphens),
+            ("direction controls", &mut self.bidi_controls),
+            ("variation selectors", &mut self.variation_selectors),
+            ("tag characters", &mut self.tags),
+            ("control characters", &mut self.controls),
+            ("composed characters", &mut self.composed),
+            ("spaces", &mut self.spaces),
+            ("line ends", &mut self.line_ends),
+            ("quotes", &mut self.quotes),
+            ("dashes", &mut self.dashes),
+            ("ellipses", &mut self.ellipses),
+            ("look-alikes", &mut self.confusables),
+            ("pieces of markup", &mut self.markup),
+            ("invalid bytes", &mut self.invalid_utf8),
         ]
     }
 
     /// Returns each kind that occurred, in words for people, with its number.
     pub fn kinds(mut self) -> impl Iterator<Item = (&'static str, u64)> {
-        const NAMES: [&str; 15] = [
-            "zero-width characters",
-            "soft hyphens",
-            "direction controls",
-            "variation selectors",
-            "tag characters",
-            "control characters",
-            "composed characters",
-            "spaces",
-            "line ends",
-            "quotes",
-            "dashes",
-            "ellipses",
-            "look-alikes",
-            "pieces of markup",
-            "invalid bytes",
-        ];
-        let counts = self.counts().map(|count| *count);
-        NAMES.into_iter().zip(counts).filter(|&(_, count)| count > 0)
+        self.all().map(|(kind, count)| (kind, *count)).into_iter().filter(|&(_, count)| count > 0)
     }
 
     /// Returns the number of changes of all kinds together.
     pub fn total(mut self) -> u64 {
-        self.counts().into_iter().map(|count| *count).sum()
+        self.all().into_iter().map(|(_, count)| *count).sum()
     }
 
     /// Returns whether nothing was changed.
@@ -115,7 +98,7 @@ impl Changes {
 
     /// Adds the changes of another part of the same text.
     pub fn add(&mut self, mut other: Self) {
-        for (sum, count) in self.counts().into_iter().zip(other.counts()) {
+        for ((_, sum), (_, count)) in self.all().into_iter().zip(other.all()) {
             *sum += *count;
         }
     }

@@ -79,7 +79,9 @@ fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     };
     match key? {
         KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some("`wmgen keygen FILE` makes a key file"),
-        KeyError::Directory { .. } => Some("--keyring takes a directory of keys"),
+        KeyError::Directory { .. } => {
+            Some("name a key file; --keyring of wmdetect takes a directory of keys")
+        }
         KeyError::RawInKeyring { .. } => {
             Some("name the file KEY.bin if it is a key, else move it out of the directory")
         }

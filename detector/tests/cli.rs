@@ -148,7 +148,10 @@ fn an_error_says_each_cause_once_and_gives_no_advice_on_what_is_not_a_key() {
     }
     let directory = place.run("score text --key dir").code(2).errors();
     assert!(directory.contains("expected a key file, found a directory"), "{directory}");
-    assert!(directory.contains("hint: --keyring takes a directory of keys"), "{directory}");
+    assert!(
+        directory.contains("hint: name a key file; --keyring of wmdetect takes a directory of keys"),
+        "{directory}"
+    );
 }
 
 #[test]

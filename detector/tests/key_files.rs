@@ -335,6 +335,13 @@ fn the_references_json_goes_in_and_out() {
         assert!(error.contains(&format!("configuration: {why};")) && !error.contains("secret"), "{error}");
     }
 
+    for (place, why) in
+        [(folder.path("none.json"), "there is no such file"), (folder.path(""), "it is a directory")]
+    {
+        let error = Key::import_json(place, "synthid-hf").unwrap_err().to_string();
+        assert!(error.contains(&format!("not a SynthID configuration: {why};")), "{error}");
+    }
+
     let forms = forms();
     let compat: Vec<&Key> =
         forms.iter().filter(|key| key.scheme().secret_shape().distinct_layer_keys).collect();

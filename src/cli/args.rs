@@ -132,7 +132,7 @@ pub(crate) enum KeyCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Derive a key of its own for a label, such as a tenant or an epoch
+    /// Derive a key for a label, such as a tenant or an epoch
     Derive {
         /// The master key
         master: PathBuf,

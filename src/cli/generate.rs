@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rand::Rng;
 use serde::Deserialize;
 use wmdetect::report::{Failure, Row};
+use wmdetect::shell::message;
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt};
 use wmgen::sample::Sampling;
@@ -70,7 +71,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         let options = Options { sampling: Sampling { seed, ..sampling }, ..options.clone() };
         let submitted = prompt.and_then(|prompt| {
             let submitted = responder.submit(&prompt, &options);
-            submitted.map_err(|error| format!("{:#}", anyhow!(error)))
+            submitted.map_err(|error| message(&anyhow!(error)))
         });
         open.push_back(submitted.err());
     }
@@ -97,7 +98,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
             }
             Event::Failed(error) if single => return Err(error.into()),
             Event::Failed(error) => {
-                output.put_error(format!("{:#}", anyhow!(error)))?;
+                output.put_error(message(&anyhow!(error)))?;
                 output.pass(&mut open)?;
             }
         }

@@ -99,8 +99,8 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             let old = key.tokenizer().filter(|old| old.fingerprint != binding.fingerprint);
             if let Some(old) = old.filter(|_| !force) {
                 bail!(
-                    "{}: expected the tokenizer that the key is bound to, {old}, found {binding}; pass --force to bind \
-                     it to another",
+                    "{}: expected the tokenizer that the key is bound to, {old}, found {binding}\nhint: --force \
+                     binds it to another",
                     path.display()
                 );
             }

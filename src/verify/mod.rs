@@ -85,6 +85,8 @@ pub struct Verifier<'a> {
     tokenizer: &'a Tokenizer,
     key: &'a Key,
     options: Options,
+    /// What the generator never draws.
+    never: Vec<u32>,
     progress: Progress<'a>,
 }
 
@@ -111,7 +113,8 @@ impl<'a> Verifier<'a> {
     ) -> Result<Self, VerifyError> {
         options.check()?;
         tokenizer.check_key(key)?;
-        Ok(Self { model, name, tokenizer, key, options, progress: &|_, _| () })
+        let never = SpecialTokens::new(tokenizer, model.config().vocab, &model.config().eos).never;
+        Ok(Self { model, name, tokenizer, key, options, never, progress: &|_, _| () })
     }
 
     /// Calls `progress` for each token that is read, with the number of those read and of all in the text.
@@ -141,8 +144,7 @@ impl<'a> Verifier<'a> {
             return Err(VerifyError::Token { id, vocabulary });
         }
         origin.check()?;
-        let special = SpecialTokens::new(self.tokenizer, vocabulary, &self.model.config().eos);
-        let reader = Reader::new(self.model, bos, origin.settings.clone())?.never(special.never);
+        let reader = Reader::new(self.model, bos, origin.settings.clone())?.never(self.never.clone());
         let mut reader = Watched { reader, progress: self.progress };
         let Options { fpr, random_keys, stop_early, unedited } = self.options;
         let options = model_ratio::Options {

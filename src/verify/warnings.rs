@@ -36,7 +36,7 @@ impl Verifier<'_> {
                     WarningCode::OtherModel,
                     format!(
                         "the receipt is of model {named}, but the text was read with {model}; p is valid, but the mark may be \
-                     missed"
+                         missed"
                     ),
                 );
             }
@@ -71,7 +71,7 @@ impl Verifier<'_> {
                 WarningCode::UnlikelyTokens,
                 format!(
                     "{strange} of {read} tokens are none that the model would have drawn with these settings; check model, \
-                 prompt, top-k and top-p"
+                     prompt, top-k and top-p"
                 ),
             );
         }
@@ -91,7 +91,7 @@ impl Verifier<'_> {
                 WarningCode::OtherText,
                 format!(
                     "the text is not the receipt's: they differ from byte {at} on; the verdict is about the text that was given, \
-                 read with the receipt's prompt and sampling settings"
+                     read with the receipt's prompt and sampling settings"
                 ),
             );
         }

@@ -40,7 +40,8 @@ struct EntryReport {
 pub(super) fn run(command: &CacheCommand) -> Result<ExitCode> {
     let Some(cache) = Cache::of_user() else {
         bail!(
-            "there is no cache: expected a directory in WMDETECT_CACHE, or a user's cache directory, found neither"
+            "there is no cache: WMDETECT_CACHE is empty, or the user has no cache directory; expected the variable to name a \
+             directory"
         )
     };
     let dir = cache.dir().display().to_string();

@@ -48,8 +48,8 @@ pub(super) enum Source<'a> {
     Stream(Stream<'a>),
 }
 
-/// What the keys make of a text: each of its forms tokenized once, and hashed once under each key. Report, passages and explanation are views
-/// of it.
+/// What the keys make of a text: each of its forms tokenized once, and hashed once under each key. Report, passages and
+/// explanation are views of it.
 pub(super) struct Reading<'d, 'a> {
     pub detector: &'d Detector,
     /// The form with the least p.

@@ -174,18 +174,11 @@ mod tests {
         let ring = Detector::builder(ring).tokenizer(tokenizer()).build().unwrap();
         let alternate = |with: &str| {
             let words = text.split(' ').enumerate();
-            words.fold(String::new(), |text, (i, word)| {
-                format!(
-                    "{text}{}{word}",
-                    if i == 0 {
-                        ""
-                    } else if i % 2 == 0 {
-                        " "
-                    } else {
-                        with
-                    }
-                )
-            })
+            let spaced = words.map(|(i, word)| format!("{word}{}", if i % 2 == 0 { with } else { " " }));
+            spaced
+                .collect::<String>()
+                .trim_end_matches([' ', '\u{A0}', '\u{202F}', '\u{2009}', '\u{3000}'])
+                .to_owned()
         };
         let mut attacked: Vec<String> = Vec::new();
         for space in ["\u{A0}", "\u{202F}", "\u{2009}", "\u{3000}"] {

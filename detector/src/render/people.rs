@@ -21,8 +21,7 @@ pub fn score(input: &str, report: &Report) -> String {
         let _ = write!(text, ": {strength}\n  {}", false_alarms(report.fpr));
     }
     if !report.spans.is_empty() {
-        let kind = if report.p_kind == PKind::Exact { PKind::Conservative } else { report.p_kind };
-        let _ = write!(text, "\n  marked passages: {}", passages(&report.spans, kind));
+        let _ = write!(text, "\n  marked passages: {}", passages(&report.spans, report.p_kind));
     }
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     if let Some(score) = report.score {

@@ -19,9 +19,11 @@ pub(super) fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Opt
     }
 }
 
-/// Lists the first passages of a text, each with its place and its p.
+/// Lists the first passages of a text, each with its place and its p. `kind` is that of the p-value of the whole text; a
+/// passage's is an upper bound.
 pub(super) fn passages(spans: &[Span], kind: PKind) -> String {
     const SHOWN: usize = 3;
+    let kind = if kind == PKind::Exact { PKind::Conservative } else { kind };
     let one = |span: &Span| {
         let (unit, [from, to]) = span.bytes.map_or(("tokens", span.tokens), |bytes| ("bytes", bytes));
         format!("{unit} {from} to {to} (p = {})", PValue { log10: span.log10_p, kind })

@@ -64,7 +64,7 @@ pub enum OutputError {
         input: PathBuf,
     },
     /// Another output of the run goes there.
-    #[error("cannot write the {what} {}: expected a file of its own, found another output of this run", .path.display())]
+    #[error("cannot write the {what} {}: expected a file for it alone, found that another output of this run goes there", .path.display())]
     Twice {
         /// What was to be written.
         what: &'static str,

@@ -4,11 +4,15 @@
 //! tokens a text becomes. Without the second, a tokenizer with the same vocabulary and no merges would pass for the right
 //! one and find no mark. `docs/scheme.md` has both byte for byte.
 //!
-//! The rules are taken in a form in which a tokenizer.json and the GGUF file of the same model agree. Control tokens are
-//! left out because text never becomes one, and with them user-defined tokens with names such as `<unused7>`. Merges that make a user-defined token are, because such pieces are cut out of
-//! the text first, and only the tokenizer.json has them. A vocabulary of Gemma's kind has scores in the one file and
-//! merges in the other, and which ways to split a piece are among the merges differs without an effect. So these are
-//! bound by the order in which merges make the pieces, and by which pieces their own bytes become.
+//! The rules are taken in a form in which a tokenizer.json and the GGUF file of the same model agree:
+//!
+//! - Control tokens are left out, because text never becomes one. So are user-defined tokens with names such as
+//!   `<unused7>`, which one file may call control tokens.
+//! - Merges that make a user-defined token are left out. Such a piece is cut out of the text before any merge, and only the
+//!   tokenizer.json has these merges.
+//! - A vocabulary of Gemma's kind has scores in one file and merges in the other, and they list different ways to split a
+//!   piece. So the vocabulary is bound by the order in which merges make the pieces, and by which pieces their own bytes
+//!   become.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -8,7 +8,7 @@ use super::DeviceArg;
 
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
-    /// Plain text, one paragraph a line; `<|endofdoc|>` on a line of its own, or else blank lines, between documents
+    /// Plain text, one paragraph a line; `<|endofdoc|>` on a separate line, or else blank lines, between documents
     #[arg(required = true)]
     pub text: Vec<PathBuf>,
     /// The directory for the model, the run and its curve; it must be new or empty, or with --resume hold a run

@@ -142,8 +142,7 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
         fact(body, "tokenizer", tokenizer);
     }
     if !report.spans.is_empty() {
-        let kind = if report.p_kind == PKind::Exact { PKind::Conservative } else { report.p_kind };
-        fact(body, "marked passages", &passages(&report.spans, kind));
+        fact(body, "marked passages", &passages(&report.spans, report.p_kind));
     }
     if let Some(changed) = changed(report.normalisation, report.forms_tried) {
         fact(body, "changed before scoring", &changed);

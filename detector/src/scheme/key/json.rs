@@ -21,7 +21,11 @@ impl Key {
     /// [`KeyError::NoJson`] if there is no scheme of this name, or no library but this.
     pub fn import_json(path: impl AsRef<Path>, scheme: &str) -> Result<(Self, Vec<String>), KeyError> {
         let path = path.as_ref();
-        let bytes = read_limited(path)?;
+        let bytes = read_limited(path).map_err(|error| match error {
+            KeyError::Missing { path } => KeyError::Json { path, why: "there is no such file".into() },
+            KeyError::Directory { path } => KeyError::Json { path, why: "it is a directory".into() },
+            error => error,
+        })?;
         let Imported { parameters, secret, notes } =
             Scheme::from_json(scheme, &bytes, &path.display().to_string())
                 .ok_or_else(|| KeyError::NoJson { scheme: scheme.into() })??;

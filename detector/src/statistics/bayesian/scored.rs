@@ -350,7 +350,7 @@ mod tests {
         assert!(told[1..].iter().all(|text| text.contains("they are kept in")), "{told:?}");
     }
 
-    /// Whoever hands out a directory can write any law into it.
+    /// The author of a directory can write any law into it.
     #[test]
     fn a_doctored_law_is_refused_and_a_right_one_counted_once() {
         let dir = tempfile::tempdir().unwrap();

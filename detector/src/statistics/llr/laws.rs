@@ -1,7 +1,7 @@
 //! The laws of one token's lattice score, and the check of laws that a file claims.
 //!
-//! A file's law decides p-values, and whoever wrote the file may have made it up: no checksum and no moment tells a law
-//! that is a little off from the right one, and over a long text a little is enough. So the law of a file is counted again
+//! A file's law decides p-values, and the author of the file may have made it up. No checksum and no moment tells the
+//! right law from one that is a little off, and over a long text a little is enough. So the law of a file is counted again
 //! from the numbers that the scores are made of. That takes seconds at 30 layers; a [`Cache`] remembers which laws were
 //! counted and right.
 

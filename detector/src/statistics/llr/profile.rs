@@ -1,8 +1,8 @@
 //! Profiles of the likelihood ratio detector: fitted classes, their enumerated null law, and where they come from.
 //!
 //! A profile is a small JSON file with a version. All that decides a p-value is stored as integers, and a checksum over
-//! them finds damage. The laws of a file that does not ship with the crate are counted again before they are used, so
-//! that whoever wrote the file can cost power and never validity; see [`laws`](super::laws).
+//! them finds damage. The laws of a file that does not ship with the crate are counted again before they are used. So a
+//! file can cost power and never validity; see [`laws`](super::laws).
 
 use std::io::{self, Read as _};
 use std::path::Path;
