@@ -187,6 +187,34 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
+fn a_text_whose_draws_had_little_choice_has_a_warning() {
+    let (dir, _) = with_key();
+    let generate = |args: &[&str]| {
+        let common = ["generate", "--key", "k.bin", "--model", MODEL, "--seed", "3", "--receipt", "r.jsonl"];
+        let output = run(dir.path(), &[&common[..], args].concat());
+        ok(&output);
+        let receipts = std::fs::read_to_string(dir.path().join("r.jsonl")).unwrap();
+        let receipts: Vec<Report> =
+            receipts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (String::from_utf8(output.stderr).unwrap(), receipts)
+    };
+    for little in [["--temperature", "0.001", "--max-tokens", "40"], ["--top-k", "2", "--max-tokens", "10"]] {
+        let (errors, receipts) = generate(&little);
+        assert_eq!(receipts[0].warning_codes, ["little_choice"], "{little:?}");
+        assert!(receipts[0].watermark.entropy_bits < 10.0, "{little:?}");
+        assert_eq!(errors, format!("warning: {}\n", receipts[0].warnings[0]));
+        let (errors, receipts) = generate(&[&little[..], &["-n", "3"]].concat());
+        assert!(receipts.iter().all(|receipt| receipt.warning_codes == ["little_choice"]));
+        assert!(errors.starts_with("warning: 3 of 3 texts had too little choice"), "{errors}");
+    }
+    let (errors, receipts) = generate(&["--max-tokens", "40"]);
+    assert!(
+        receipts[0].tokens.len() > 20 && receipts[0].warning_codes.is_empty() && errors.is_empty(),
+        "{errors}"
+    );
+}
+
+#[test]
 fn a_key_for_another_tokenizer_is_refused() {
     let (dir, _) = with_key();
     let other = tempfile::tempdir().unwrap();

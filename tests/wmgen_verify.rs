@@ -107,3 +107,82 @@ fn verify_reads_texts_and_refuses_what_decides_nothing() {
     refused(&verify(&["a.txt", "--receipt", "a.txt"]), "not a receipt");
     refused(&verify(&["a.txt", "--receipt", "a.txt", "--temperature", "1"]), "--receipt");
 }
+
+/// A folder with a key for the default model, whose texts are cut into the tokens that it drew.
+fn default_model_key() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fixed_key(1).write(dir.path().join("k.bin"), false).unwrap();
+    dir
+}
+
+/// What word processors and web pages do to a text.
+#[test]
+fn a_text_with_other_spaces_is_read_in_its_plain_form_and_p_counts_the_forms() {
+    let dir = default_model_key();
+    let generate = ["generate", "--key", "k.bin", "--prompt", "The sea"];
+    let made = reports(&run(
+        dir.path(),
+        &[&generate[..], &["--max-tokens", "60", "--seed", "5", "--json"]].concat(),
+    ));
+    let text = made[0].text.trim_end();
+    assert!(text.matches(' ').count() > 5, "{text:?}");
+    std::fs::write(dir.path().join("given.txt"), text).unwrap();
+    std::fs::write(dir.path().join("typeset.txt"), text.replace(' ', "\u{A0}")).unwrap();
+    let verify = |args: &[&str]| {
+        let common = ["verify", "--json", "--key", "k.bin", "--prompt", "The sea", "--temperature", "1"];
+        verified(&run(dir.path(), &[&common[..], args].concat())).remove(0)
+    };
+    let (given, typeset) = (verify(&["given.txt"]), verify(&["typeset.txt"]));
+    assert_eq!((given.verdict, given.forms_tried), (Verdict::Watermarked, None));
+    assert_eq!((typeset.verdict, typeset.forms_tried), (Verdict::Watermarked, Some(2)));
+    assert_eq!((typeset.ln_e, typeset.tokens), (given.ln_e, given.tokens));
+    assert!((typeset.log10_p - given.log10_p - 2f64.log10()).abs() < 1e-9, "{typeset:?}");
+    assert_eq!(typeset.normalisation.unwrap()["spaces"], text.matches(' ').count() as u64);
+    for (span, plain) in typeset.spans.iter().zip(&given.spans) {
+        assert!(span.log10_p > plain.log10_p && span.bytes.unwrap()[1] > plain.bytes.unwrap()[1]);
+    }
+    // Twice the least rank would be 0.02.
+    let rank = verify(&["typeset.txt", "--monte-carlo", "99", "--fpr", "0.01"]);
+    assert_eq!((rank.verdict, rank.p_kind), (Verdict::Watermarked, PKind::Conservative), "{rank:?}");
+    let early = verify(&["typeset.txt", "--stop-early"]);
+    assert_eq!((early.verdict, early.forms_tried), (Verdict::Watermarked, Some(2)));
+    let people = ok(&run(dir.path(), &["verify", "--key", "k.bin", "typeset.txt"]));
+    assert!(people.contains(" spaces (the best of 2 forms of the text)"), "{people}");
+}
+
+#[test]
+fn a_receipt_of_another_text_or_with_other_counts_is_a_warning() {
+    let dir = default_model_key();
+    let path = |name: &str| dir.path().join(name);
+    let generate = ["generate", "--key", "k.bin", "--prompt", "The sea", "--max-tokens", "30"];
+    let made = reports(&run(
+        dir.path(),
+        &[&generate[..], &["--seed", "5", "--json", "--receipt", "r.json"]].concat(),
+    ));
+    let receipt = std::fs::read_to_string(path("r.json")).unwrap();
+    let codes = |args: &[&str]| {
+        let common = ["verify", "--json", "--key", "k.bin"];
+        let report = verified(&run(dir.path(), &[&common[..], args].concat())).remove(0);
+        assert_eq!(report.warnings.len(), report.warning_codes.len());
+        (report.warning_codes.join(" "), report.warnings.join(" "))
+    };
+    // As an editor saves it, and as somebody changed it.
+    std::fs::write(path("own.txt"), format!("{}\n", made[0].text)).unwrap();
+    assert_eq!(codes(&["own.txt", "--receipt", "r.json"]).0, "");
+    std::fs::write(path("other.txt"), format!("{} and more", &made[0].text)).unwrap();
+    let (code, sentence) = codes(&["other.txt", "--receipt", "r.json"]);
+    assert_eq!(code, "other_text");
+    assert!(sentence.contains(&format!("from byte {} on", made[0].text.len())), "{sentence}");
+    std::fs::write(path("other.json"), format!("{:?}", &made[0].tokens[1..])).unwrap();
+    assert_eq!(codes(&["other.json", "--tokens", "--receipt", "r.json"]).0, "other_text");
+
+    let marked = made[0].watermark.marked_tokens;
+    let claim = |count: usize| format!("\"marked_tokens\":{count},");
+    assert!(receipt.contains(&claim(marked)), "{receipt}");
+    std::fs::write(path("claim.json"), receipt.replace(&claim(marked), &claim(marked + 1))).unwrap();
+    for args in [&["--receipt", "claim.json"][..], &["own.txt", "--receipt", "claim.json"]] {
+        let (code, sentence) = codes(args);
+        assert_eq!(code, "other_counts");
+        assert!(sentence.contains(&format!("counts {} marked tokens", marked + 1)), "{sentence}");
+    }
+}

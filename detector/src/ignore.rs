@@ -201,7 +201,7 @@ impl IgnoreList {
         let short = self.short;
         for start in ["", " "] {
             let text = format!("{start}{text}");
-            let cuts = Normaliser::encode_forms(&Normaliser::default().forms(), tokenizer, text.as_bytes())?;
+            let cuts = Normaliser::default().encode(tokenizer, text.as_bytes())?;
             cuts.iter().skip(1).for_each(|cut| self.add_tokens(&cut.encoded.ids));
         }
         self.short = short;

@@ -2,10 +2,9 @@
 
 mod support;
 
-use support::rows::{Attribution, CalibrationReport, SegmentsReport};
-use support::{Place, Random, key, response, tokenizer};
-use wmdetect::scheme::TextGValues;
-use wmdetect::statistics::{Method, Profile};
+use support::rows::{Attribution, CalibrationReport, GValues, SegmentsReport};
+use support::{Place, key, marked_words, response, tokenizer};
+use wmdetect::statistics::Method;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
 
@@ -90,24 +89,7 @@ fn segments_in_text_have_the_bytes_of_their_tokens() {
     let place = Place::new();
     let tokenizer = Tokenizer::open(tokenizer()).unwrap();
     let background = "The old man went down to the river, and he said é to the boat. ".repeat(8);
-    // A passage that carries the mark: of eight random words always the one with most evidence a token.
-    let words: Vec<&str> = "river old man boat sea went hand said fish day sun big dark line water fast bird cold deep \
-                            wind north slow sky long back strong moon tired small shark bone blood wood hook oar knife"
-        .split_whitespace()
-        .collect();
-    let (prf, profile, mut random) = (key(1).prf(), Profile::named("t1.0").unwrap(), Random(5));
-    let mut passage = String::new();
-    for _ in 0..120 {
-        let before = tokenizer.encode(&passage).unwrap().ids.len();
-        let evidence = |word: &str| {
-            let ids = tokenizer.encode(&format!("{passage} {word}")).unwrap().ids;
-            let g = TextGValues::new(&prf, &[], &ids[before.saturating_sub(4)..]).g;
-            g.iter().map(|&g| profile.ln_lr(g)).sum::<f64>() / (g.len() as f64 + 1e-9)
-        };
-        let candidates: Vec<&str> = (0..8).map(|_| words[random.next() as usize % words.len()]).collect();
-        let word = candidates.into_iter().max_by(|a, b| evidence(a).total_cmp(&evidence(b))).unwrap();
-        passage = format!("{passage} {word}");
-    }
+    let passage = marked_words(&key(1), &tokenizer, 120);
     let text = format!("{background}{passage} {background}");
     place.write("text", &text);
     let run = place.run("segments text --json").code(0);
@@ -134,6 +116,42 @@ fn segments_in_text_have_the_bytes_of_their_tokens() {
     place.write("plain", &background);
     place.run("segments plain --exit-code").code(3);
     place.run("segments plain text --exit-code").code(0);
+}
+
+/// What word processors, web pages and Windows do to a text.
+#[test]
+fn a_text_with_typographic_characters_is_found_and_the_report_says_what_was_changed() {
+    let place = Place::new();
+    let marked = marked_words(&key(1), &Tokenizer::open(tokenizer()).unwrap(), 100);
+    // Quotes, dashes and line ends among the marked words.
+    let plain = marked.replace(" man", " \"man\"").replace(" sea", " sea -").replace(" day", " day\n");
+    let typeset = plain.replace(" \"", " \u{201C}").replace('"', "\u{201D}").replace('-', "\u{2013}");
+    let typeset = typeset.replace(' ', "\u{202F}").replace('\n', "\r\n");
+    place.write("plain", &plain).write("typeset", &typeset);
+    let before = place.run("score plain --json").code(0).report();
+    let after = place.run("score typeset --json").code(0).report();
+    assert_eq!((before.verdict, before.forms_tried), (Verdict::Watermarked, None));
+    assert_eq!((after.verdict, after.forms_tried), (Verdict::Watermarked, Some(3)));
+    let paid = after.log10_p.unwrap() - before.log10_p.unwrap();
+    assert!((paid - 3f64.log10()).abs() < 1e-9, "{paid}");
+    let changes = after.normalisation.unwrap();
+    let count = |c: char| plain.matches(c).count() as u64;
+    assert_eq!((changes.spaces, changes.quotes), (count(' '), count('"')));
+    assert_eq!((changes.dashes, changes.line_ends), (count('-'), count('\n')));
+    assert!(changes.quotes > 0 && changes.dashes > 0 && changes.line_ends > 0, "{changes:?}");
+    let people = place.run("score typeset").code(0).out();
+    assert!(people.contains(&format!("  changed before scoring: {} spaces, ", changes.spaces)), "{people}");
+    assert!(people.contains(" dashes (the best of 3 forms of the text)"), "{people}");
+    assert_ne!(
+        place.run("score typeset --normalise none --json").code(0).report().verdict,
+        Verdict::Watermarked
+    );
+
+    // The g-values are those of the text as it was given, and that is said.
+    let values: GValues = serde_json::from_str(&place.run("gvalues typeset --json").code(0).out()).unwrap();
+    assert_eq!((values.forms, values.normalisation.is_none()), (Some(3), true));
+    assert!(place.run("gvalues typeset").code(0).errors().contains("as it was given"));
+    assert_eq!(place.run("gvalues plain").code(0).errors(), "");
 }
 
 #[test]

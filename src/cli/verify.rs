@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow, bail};
 use wmdetect::id_list::{self, IdList};
+use wmdetect::render::people;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::ProgressLine;
 use wmdetect::statistics::PValue;
@@ -196,6 +197,9 @@ fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
         let (unit, [start, end]) = span.bytes.map_or(("tokens", span.tokens), |bytes| ("bytes", bytes));
         let p = PValue { log10: span.log10_p, kind: report.p_kind };
         let _ = write!(text, "\n  marked: {unit} {start} to {end} (p = {p})");
+    }
+    if let Some(changed) = people::changed(report.normalisation, report.forms_tried) {
+        let _ = write!(text, "\n  changed before reading: {changed}");
     }
     for warning in &report.warnings {
         let _ = write!(text, "\n  warning: {warning}");

@@ -2,7 +2,8 @@
 //!
 //! A [`Verifier`] has one model and one key and judges texts one by one. Its [`Reader`] gives the distributions that the
 //! model would have drawn each token from; [`wmdetect::model_ratio`] makes a likelihood ratio of them and the key;
-//! [`VerifyReport`] is what both say of one text.
+//! [`VerifyReport`] is what both say of one text. A text has the [forms](Normaliser::forms) that `wmdetect` tries, and each
+//! is read with the model.
 
 mod error;
 mod origin;
@@ -24,9 +25,9 @@ use wmdetect::model_ratio::{self, Evidence};
 use wmdetect::report::Changes;
 use wmdetect::scheme::Key;
 use wmdetect::segments::Window;
-use wmdetect::statistics::PValue;
+use wmdetect::statistics::{PKind, PValue};
 use wmdetect::text::Tokenizer;
-use wmdetect::text::normalise::Normaliser;
+use wmdetect::text::normalise::{Cut, Normaliser};
 
 use crate::model::Gemma;
 use crate::text::SpecialTokens;
@@ -37,7 +38,8 @@ use watched::{Progress, Watched};
 pub struct Options {
     /// The share of unmarked texts that may be called watermarked.
     pub fpr: f64,
-    /// Number of random keys that a text is judged under as well, for a sharper p; 0 for none.
+    /// Number of random keys that a text is judged under as well, for a sharper p; 0 for none. A text of several forms is
+    /// judged under more, so that p can become as small.
     pub random_keys: u32,
     /// Whether reading ends once p is at most `fpr`. Ignored with random keys.
     pub stop_early: bool,
@@ -90,9 +92,9 @@ pub struct Verifier<'a> {
     progress: Progress<'a>,
 }
 
-/// A text as tokens.
-#[derive(Default)]
+/// A form of a text as tokens, and what the model reads before it.
 struct Text {
+    prompt: Vec<u32>,
     ids: Vec<u32>,
     /// The bytes that each token covers; none where the input was token ids.
     offsets: Option<Vec<Range<usize>>>,
@@ -117,43 +119,49 @@ impl<'a> Verifier<'a> {
         Ok(Self { model, name, tokenizer, key, options, never, progress: &|_, _| () })
     }
 
-    /// Calls `progress` for each token that is read, with the number of those read and of all in the text.
+    /// Calls `progress` for each token that is read, with the number of those read and of all in the text's forms.
     #[must_use]
     pub fn with_progress(self, progress: &'a (dyn Fn(usize, usize) + Sync)) -> Self {
         Self { progress, ..self }
     }
 
-    /// Judges one text.
+    /// Judges one text. The report is about the form with the least p.
     ///
     /// # Errors
     /// Returns an error if the text has tokens that the model does not have, if the origin's settings draw no token, or
     /// if the model cannot read the text.
     pub fn verify(&self, input: Input<'_>, origin: &Origin) -> Result<VerifyReport, VerifyError> {
-        let mut text = self.tokens(input)?;
-        let mut prompt = origin.prompt.clone();
-        // `<bos>` is the start, never drawn.
+        let texts = self.forms(input, origin)?;
+        let forms = texts.len();
+        origin.check()?;
         let bos = self.tokenizer.bos();
-        if bos.is_some() && text.ids.first().copied() == bos {
-            text.ids.remove(0);
-            if prompt.is_empty() {
-                prompt.extend(bos);
+        let reader = Reader::new(self.model, bos, origin.settings.clone())?.never(self.never.clone());
+        let total = texts.iter().map(|text| text.ids.len()).sum();
+        let mut reader = Watched::new(reader, self.progress, total);
+        let Options { fpr, random_keys, stop_early, unedited } = self.options;
+        let stop_at = (stop_early && random_keys == 0).then_some(fpr / forms as f64);
+        let monte_carlo = match random_keys as usize {
+            keys if forms == 1 || keys == 0 => keys,
+            // The least rank times the number of forms is no more than with one form.
+            keys => forms * (keys + 1),
+        };
+        let options = model_ratio::Options { stop_at, monte_carlo, unedited };
+        let prf = self.key.prf();
+        let mut best: Option<(Text, Evidence)> = None;
+        for text in texts {
+            let next = model_ratio::verify(&mut reader, &prf, &text.prompt, &text.ids, options)?;
+            let enough = stop_at.is_some_and(|level| next.deciding().reaches(level));
+            // Of equal ranks among random keys the one with more evidence.
+            let p = |evidence: &Evidence| (evidence.deciding().log10, evidence.p_value().log10);
+            if best.as_ref().is_none_or(|(_, best)| p(&next) < p(best)) {
+                best = Some((text, next));
+            }
+            if enough {
+                break;
             }
         }
-        let vocabulary = self.model.config().vocab;
-        if let Some(&id) = text.ids.iter().find(|&&id| id as usize >= vocabulary) {
-            return Err(VerifyError::Token { id, vocabulary });
-        }
-        origin.check()?;
-        let reader = Reader::new(self.model, bos, origin.settings.clone())?.never(self.never.clone());
-        let mut reader = Watched { reader, progress: self.progress };
-        let Options { fpr, random_keys, stop_early, unedited } = self.options;
-        let options = model_ratio::Options {
-            stop_at: stop_early.then_some(fpr),
-            monte_carlo: random_keys as usize,
-            unedited,
-        };
-        let evidence = model_ratio::verify(&mut reader, &self.key.prf(), &prompt, &text.ids, options)?;
-        let mut report = self.report(origin, &evidence, prompt.len(), text);
+        let (text, evidence) = best.expect("a text has at least one form");
+        let mut report = self.report(origin, &evidence, forms, text);
         for warning in self.warnings(input, origin, &evidence, report.normalisation.as_ref()) {
             report.warnings.push(warning.message);
             report.warning_codes.push(warning.code);
@@ -161,27 +169,56 @@ impl<'a> Verifier<'a> {
         Ok(report)
     }
 
-    fn tokens(&self, input: Input<'_>) -> Result<Text, VerifyError> {
-        Ok(match input {
-            Input::Tokens(ids) => Text { ids: ids.to_vec(), ..Text::default() },
+    /// The different token sequences of a text, at least one.
+    fn forms(&self, input: Input<'_>, origin: &Origin) -> Result<Vec<Text>, VerifyError> {
+        let prompt = &origin.prompt;
+        let mut texts = match input {
+            Input::Tokens(ids) => vec![Text {
+                prompt: prompt.clone(),
+                ids: ids.to_vec(),
+                offsets: None,
+                changes: Changes::default(),
+            }],
             Input::Bytes(bytes) => {
-                let (encoded, changes) = Normaliser::default().encode(self.tokenizer, bytes)?;
-                Text { ids: encoded.ids, offsets: Some(encoded.offsets), changes }
+                let text = |Cut { encoded, changes, .. }| Text {
+                    prompt: prompt.clone(),
+                    ids: encoded.ids,
+                    offsets: Some(encoded.offsets),
+                    changes,
+                };
+                Normaliser::default().encode(self.tokenizer, bytes)?.into_iter().map(text).collect()
             }
-        })
+        };
+        let (bos, vocabulary) = (self.tokenizer.bos(), self.model.config().vocab);
+        for Text { prompt, ids, .. } in &mut texts {
+            // `<bos>` is the start, never drawn.
+            if bos.is_some() && ids.first().copied() == bos {
+                ids.remove(0);
+                if prompt.is_empty() {
+                    prompt.extend(bos);
+                }
+            }
+            if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+                return Err(VerifyError::Token { id, vocabulary });
+            }
+        }
+        Ok(texts)
     }
 
     fn model(&self) -> VerifyModel {
         VerifyModel { name: self.name.to_owned(), fingerprint: self.model.fingerprint().map(str::to_owned) }
     }
 
-    fn report(&self, origin: &Origin, evidence: &Evidence, prompt_tokens: usize, text: Text) -> VerifyReport {
-        let Text { ids, offsets, changes } = text;
+    /// The report on the one of `forms` forms with the least p.
+    fn report(&self, origin: &Origin, evidence: &Evidence, forms: usize, text: Text) -> VerifyReport {
+        let Text { prompt, ids, offsets, changes } = text;
         let fpr = self.options.fpr;
-        let p = evidence.deciding();
+        // The level of each form.
+        let level = fpr / forms as f64;
+        let p = evidence.deciding().corrected(forms);
         let kind = evidence.p_value().kind;
         let span = |window: Window| {
-            let p = PValue { log10: window.ln_p / LN_10, kind };
+            let p = PValue { log10: window.ln_p / LN_10, kind }.corrected(forms);
             let covered = offsets.as_ref().and_then(|offsets| offsets.get(window.start..window.end));
             let bytes = covered.and_then(|covered| Some((covered.first()?, covered.last()?)));
             VerifySpan {
@@ -199,7 +236,7 @@ impl<'a> Verifier<'a> {
             key_id: self.key.id(),
             model: self.model(),
             tokenizer: offsets.is_some().then(|| self.tokenizer.name().to_owned()),
-            prompt_tokens: prompt_tokens as u64,
+            prompt_tokens: prompt.len() as u64,
             tokens: ids.len() as u64,
             read_tokens: evidence.tokens.len() as u64,
             scored_tokens: evidence.scored_tokens() as u64,
@@ -207,14 +244,18 @@ impl<'a> Verifier<'a> {
             ln_e: evidence.ln_sup,
             ln_ceiling: evidence.ln_ceiling,
             log10_p_text: evidence.text_only.map(|p| p.log10),
-            power: evidence.power(fpr).unwrap_or_default(),
+            power: evidence.power(level).unwrap_or_default(),
             p_value: p.p(),
             log10_p: p.log10,
-            p_kind: p.kind,
+            p_kind: match p.kind {
+                // Bonferroni's bound.
+                PKind::Exact if forms > 1 => PKind::Conservative,
+                kind => kind,
+            },
             random_keys: evidence.monte_carlo.map_or(0, |rank| rank.keys as u64),
             monte_carlo_p: evidence.monte_carlo.map(|rank| rank.p),
             fpr,
-            verdict: evidence.verdict(fpr),
+            verdict: evidence.verdict(level),
             sampling: VerifySampling {
                 source: origin.source,
                 temperatures: origin.settings.iter().map(|setting| setting.temperature).collect(),
@@ -223,9 +264,10 @@ impl<'a> Verifier<'a> {
                 top_p: first.top_p,
                 repeat_penalty: first.repeat_penalty,
             },
-            spans: evidence.passages(fpr).into_iter().map(span).collect(),
+            spans: evidence.passages(level).into_iter().map(span).collect(),
             warnings: Vec::new(),
             warning_codes: Vec::new(),
+            forms_tried: (forms > 1).then_some(forms as u64),
             normalisation: (!changes.is_empty()).then_some(changes),
         }
     }

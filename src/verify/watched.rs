@@ -12,8 +12,18 @@ pub(super) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// A [`Reader`] and what hears of its progress.
 pub(super) struct Watched<'a> {
-    pub(super) reader: Reader,
-    pub(super) progress: Progress<'a>,
+    reader: Reader,
+    progress: Progress<'a>,
+    /// Tokens that were read before, and all that there are to read.
+    done: usize,
+    total: usize,
+}
+
+impl<'a> Watched<'a> {
+    /// Watches a reader of texts that have `total` tokens together.
+    pub(super) fn new(reader: Reader, progress: Progress<'a>, total: usize) -> Self {
+        Self { reader, progress, done: 0, total }
+    }
 }
 
 impl NextTokens for Watched<'_> {
@@ -29,11 +39,13 @@ impl NextTokens for Watched<'_> {
         ids: &[u32],
         visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
     ) -> Result<(), VerifyError> {
-        let Self { reader, progress } = self;
-        reader.for_each(prompt, ids, &mut |t, next| {
-            progress(t + 1, ids.len());
+        let Self { reader, progress, done, total } = self;
+        let read = reader.for_each(prompt, ids, &mut |t, next| {
+            progress(*done + t + 1, *total);
             visit(t, next)
-        })
+        });
+        *done += ids.len();
+        read
     }
 }
 
@@ -46,7 +58,7 @@ mod tests {
     use crate::model::random;
     use crate::sample::Sampling;
 
-    /// Also of a text that is read in several parts.
+    /// Also of a text that is read in several parts, and of the next text.
     #[test]
     fn each_token_is_heard_of_once() {
         let mut config = random::config();
@@ -55,13 +67,16 @@ mod tests {
         let ids: Vec<u32> = (0..150).map(|i| 5 + i * 37 % 2000).collect();
         let heard = Mutex::new(Vec::new());
         let progress = |done, total| heard.lock().unwrap().push((done, total));
+        let (first, second) = ids.split_at(130);
         let reader = Reader::new(&model, Some(2), vec![Sampling::default()]).unwrap();
         let mut visited = 0;
         let mut visit = |_: usize, _: &[Distribution]| {
             visited += 1;
             ControlFlow::Continue(())
         };
-        Watched { reader, progress: &progress }.for_each(&[], &ids, &mut visit).unwrap();
+        let mut watched = Watched::new(reader, &progress, ids.len());
+        watched.for_each(&[], first, &mut visit).unwrap();
+        watched.for_each(&[], second, &mut visit).unwrap();
         assert_eq!(visited, ids.len());
         assert_eq!(heard.into_inner().unwrap(), (1..=150).map(|done| (done, 150)).collect::<Vec<_>>());
     }

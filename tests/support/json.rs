@@ -96,6 +96,7 @@ pub struct VerifyReport {
     pub spans: Vec<VerifySpan>,
     pub warnings: Vec<String>,
     pub warning_codes: Vec<String>,
+    pub forms_tried: Option<u64>,
     pub normalisation: Option<BTreeMap<String, u64>>,
 }
 

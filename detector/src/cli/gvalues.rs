@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use wmdetect::render::people;
 use wmdetect::report::Row;
+use wmdetect::shell::say;
 
 use super::args::GvaluesArgs;
 use super::inputs;
@@ -16,7 +17,15 @@ pub(super) fn run(args: &GvaluesArgs) -> Result<ExitCode> {
     inputs::for_each(&args.input, |name, content| {
         match content.and_then(|content| Ok(detector.g_values(content.input())?)) {
             Ok(values) if args.json => print_json(&Row::new(name, values)),
-            Ok(values) => Ok(print(people::g_values(&values).as_bytes())?),
+            Ok(values) => {
+                if let Some(forms) = values.forms {
+                    say(&format!(
+                        "note: {name}: the text has {forms} forms with different tokens, which score tries; these are the \
+                         g-values of the text as it was given"
+                    ));
+                }
+                Ok(print(people::g_values(&values).as_bytes())?)
+            }
             Err(error) => {
                 failed = true;
                 print_error(name, &error, args.json)

@@ -1,5 +1,6 @@
 //! The values themselves, to check this implementation against another.
 
+use super::score::forms_tried;
 use super::{DetectError, Detector, Input};
 use crate::report::GValues;
 use crate::scheme::TextGValues;
@@ -13,12 +14,14 @@ impl Detector {
         Ok(self.whole(input, "token ids")?.into_given().ids.into_owned())
     }
 
-    /// Returns the g-values and the mask of a text under the first key.
+    /// Returns the g-values and the mask of a text as it was given, the first of its forms, under the first key.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn g_values<'a>(&self, input: impl Into<Input<'a>>) -> Result<GValues, DetectError> {
-        let tokens = self.whole(input, "g-values")?.into_given();
+        let forms = self.whole(input, "g-values")?;
+        let number = forms_tried(forms.0.len());
+        let tokens = forms.into_given();
         let prf = &self.keys[0].prf;
         let values = TextGValues::new(prf, &tokens.prompt, &tokens.ids);
         Ok(GValues {
@@ -26,6 +29,8 @@ impl Detector {
             depth: prf.scheme().depth() as u32,
             g_bits: values.g.iter().map(|g| g.to_string(values.depth)).collect(),
             mask: values.reference_mask.iter().map(|&scored| if scored { '1' } else { '0' }).collect(),
+            forms: number,
+            normalisation: tokens.changes().filter(|changes| !changes.is_empty()),
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::words::{changed, false_alarms, passages};
+pub use super::words::changed;
+use super::words::{false_alarms, passages};
 use crate::report::{
     Attribution, CalibrationReport, Changes, GValues, KeyReport, Report, SegmentsReport, Warning,
 };

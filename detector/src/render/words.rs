@@ -9,7 +9,7 @@ pub(super) fn false_alarms(fpr: f64) -> String {
 }
 
 /// Says what was changed in a text, and how many forms of it were tried; `None` if neither is worth a word.
-pub(super) fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<String> {
+pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<String> {
     let kinds = changes.map(Changes::kinds).into_iter().flatten();
     let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
     let what = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What [`Detector::g_values`](crate::Detector::g_values) says of one text.
+use super::Changes;
+
+/// What [`Detector::g_values`](crate::Detector::g_values) says of one text: of the form as it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GValues {
@@ -15,4 +17,11 @@ pub struct GValues {
     /// One character for each of these positions, `1` where it is scored; for the compatible schemes as the
     /// reference implementation does it.
     pub mask: String,
+    /// How many forms of the text have different tokens (typographic characters kept, or made plain); `None` if it is one.
+    /// [`Detector::score`](crate::Detector::score) tries each of them, and these are the values of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forms: Option<u64>,
+    /// What was changed in the text before it was cut into tokens; `None` if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Changes>,
 }

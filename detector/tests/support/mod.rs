@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rows::Report;
-use wmdetect::scheme::{Distribution, Key, Scheme, Secret, Watermark};
+use wmdetect::scheme::{Distribution, Key, Scheme, Secret, TextGValues, Watermark};
 use wmdetect::split_mix;
+use wmdetect::statistics::Profile;
+use wmdetect::text::Tokenizer;
 
 /// A directory with the key file `k.bin` and the tiny tokenizer, which is also where the program runs.
 pub struct Place(pub tempfile::TempDir);
@@ -95,6 +97,29 @@ pub fn tokenizer() -> &'static Path {
 
 pub fn key(seed: u8) -> Key {
     Key::new(Scheme::default(), Secret::new(vec![seed; 32].into())).unwrap()
+}
+
+/// A text of `count` words that carries the mark of `key`: of eight random words always the one with most evidence a
+/// token.
+pub fn marked_words(key: &Key, tokenizer: &Tokenizer, count: usize) -> String {
+    let words: Vec<&str> = "river old man boat sea went hand said fish day sun big dark line water fast bird cold deep \
+                            wind north slow sky long back strong moon tired small shark bone blood wood hook oar knife"
+        .split_whitespace()
+        .collect();
+    let (prf, profile, mut random) = (key.prf(), Profile::named("t1.0").unwrap(), Random(5));
+    let mut text = String::new();
+    for _ in 0..count {
+        let before = tokenizer.encode(&text).unwrap().ids.len();
+        let evidence = |word: &str| {
+            let ids = tokenizer.encode(&format!("{text} {word}")).unwrap().ids;
+            let g = TextGValues::new(&prf, &[], &ids[before.saturating_sub(4)..]).g;
+            g.iter().map(|&g| profile.ln_lr(g)).sum::<f64>() / (g.len() as f64 + 1e-9)
+        };
+        let candidates: Vec<&str> = (0..8).map(|_| words[random.next() as usize % words.len()]).collect();
+        let word = candidates.into_iter().max_by(|a, b| evidence(a).total_cmp(&evidence(b))).unwrap();
+        text = format!("{text} {word}");
+    }
+    text
 }
 
 /// Numbers from a seed.

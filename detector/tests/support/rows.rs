@@ -203,6 +203,8 @@ pub struct GValues {
     pub depth: u32,
     pub g_bits: Vec<String>,
     pub mask: String,
+    pub forms: Option<u64>,
+    pub normalisation: Option<Changes>,
 }
 
 #[derive(Debug, Deserialize)]

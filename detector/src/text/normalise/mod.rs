@@ -117,14 +117,14 @@ impl Normaliser {
         self.steps(decode(bytes))
     }
 
-    /// Normalises the content of a file and cuts it into tokens, each with the bytes of the file that it covers; see
-    /// [`Normalised::original_range`].
+    /// Normalises the content of a file and cuts it into tokens in each of its [`forms`](Self::forms), that of the file as
+    /// it was given first. Their number depends on the text alone, so the least of their p-values times that number is a
+    /// p-value.
     ///
     /// # Errors
     /// Returns an error if the tokenizer does.
-    pub fn encode(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<(Encoded, Changes), TextError> {
-        let text = self.apply_bytes(bytes);
-        Ok((text.encode(tokenizer)?, text.changes()))
+    pub fn encode(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<Vec<Cut>, TextError> {
+        Self::encode_forms(&self.forms(), tokenizer, bytes)
     }
 
     /// Cuts the content of a file into tokens in each of `forms`, which differ in their typography alone, plainer
@@ -193,10 +193,11 @@ impl Normaliser {
 
 /// The tokens that some forms of a text have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Cut {
+#[non_exhaustive]
+pub struct Cut {
     /// The forms, at least one.
     pub forms: Vec<Normaliser>,
-    /// The tokens, each with the bytes of the file that it covers.
+    /// The tokens, each with the bytes of the file that it covers; see [`Normalised::original_range`].
     pub encoded: Encoded,
     /// What was changed in the first of the forms.
     pub changes: Changes,
