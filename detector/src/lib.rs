@@ -121,6 +121,7 @@ pub mod hex;
 pub mod id_list;
 pub mod ignore;
 pub mod model_ratio;
+mod one_line;
 pub mod pool;
 pub mod render;
 pub mod report;

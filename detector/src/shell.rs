@@ -3,15 +3,18 @@
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
+mod json;
+mod open;
 pub mod outputs;
 mod progress;
+mod texts;
 
 use std::error::Error;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 
 use crate::cache::Cache;
 use crate::detect::DetectError;
@@ -20,7 +23,11 @@ use crate::text::{TextError, Tokenizer};
 
 pub use progress::ProgressLine;
 
+pub use crate::one_line::OneLine;
+pub use json::Json;
+pub use open::NotText;
 use outputs::OutputError;
+pub use texts::{Content, InputError, Label, Layout, Lines, Source, for_each, for_each_object, read_text};
 
 /// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
 /// standard output that left is not an error.
@@ -96,10 +103,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_it))
 }
 
-/// Writes a line to standard error.
+/// Writes a line to standard error. Nothing in it is obeyed by a terminal, whoever chose the names in it.
 pub fn say(line: &str) {
     // Where standard error is gone there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", OneLine(line));
 }
 
 /// Writes bytes to standard output and flushes it, so that a reader of the pipe need not wait for the next text.
@@ -122,32 +129,6 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     Ok(print(&line)?)
 }
 
-/// Reads a file, or standard input where `path` is `-`.
-///
-/// # Errors
-/// Returns the system's error.
-pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes)?;
-        return Ok(bytes);
-    }
-    std::fs::read(path)
-}
-
-/// Reads a text file, or standard input where `path` is `-`.
-///
-/// # Errors
-/// Returns an error if it cannot be read or is not UTF-8.
-pub fn read_text(path: &Path) -> Result<String> {
-    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    let bytes = read_bytes(path).with_context(|| format!("cannot read {name}"))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        anyhow!("{name} is not UTF-8 text (first bad byte at {at}); convert it, for instance with iconv")
-    })
-}
-
 /// Opens a tokenizer with the user's cache of vocabularies.
 ///
 /// # Errors
@@ -158,6 +139,8 @@ pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
 
     #[test]
@@ -186,18 +169,5 @@ mod tests {
         assert!(is_broken_pipe(&anyhow::Error::new(broken).context("cannot print")));
         assert!(!is_broken_pipe(&io::Error::from(ErrorKind::NotFound).into()));
         assert!(!is_broken_pipe(&anyhow!("BrokenPipe")));
-    }
-
-    #[test]
-    fn a_text_that_is_not_utf_8_is_named_with_its_first_bad_byte() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"caf\xE9").unwrap();
-        let error = read_text(file.path()).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&file.path().display().to_string()) && error.contains("byte at 3"),
-            "{error}"
-        );
-        std::fs::write(file.path(), "café").unwrap();
-        assert_eq!(read_text(file.path()).unwrap(), "café");
     }
 }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use wmdetect::shell::{exit_code, print, print_json, read_bytes, read_text, say};
+use wmdetect::shell::{exit_code, print, print_json, read_text, say};
 
 use args::{Cli, Command};
 

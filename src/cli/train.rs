@@ -137,7 +137,12 @@ fn steps(
             if terminal && !due {
                 eprint_line(&line);
             } else {
-                say(&if terminal { format!("\r{line}\x1b[K") } else { line });
+                if terminal {
+                    eprint_line(&line);
+                    say("");
+                } else {
+                    say(&line);
+                }
                 said = Some(Instant::now());
             }
         }

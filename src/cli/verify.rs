@@ -1,15 +1,13 @@
 //! `wmgen verify`.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow, bail};
-use wmdetect::id_list::{self, IdList};
 use wmdetect::render::people;
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::ProgressLine;
+use wmdetect::shell::{Content, Layout, OneLine, ProgressLine, Source, for_each};
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
@@ -18,7 +16,7 @@ use wmgen::text::{Prompt, Role, Turn};
 use wmgen::verify::{Input, Options, Origin, SamplingSource, Verifier, VerifyError, VerifyReport};
 
 use super::args::VerifyArgs;
-use super::{keys, print, print_json, read_bytes, read_text, receipts, say};
+use super::{keys, print, print_json, read_text, receipts, say};
 
 pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let options = check(args)?;
@@ -53,15 +51,15 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
             Some(receipts) => receipts::common(receipts, &loaded.tokenizer)?,
             None => given(args, prompt),
         };
-        for path in &args.files {
-            for (name, text) in texts(path, args.tokens) {
-                let report = text.and_then(|text| match text {
-                    Text::Bytes(bytes) => verify(Input::Bytes(&bytes), &origin),
-                    Text::Tokens(ids) => verify(Input::Tokens(&ids), &origin),
-                });
-                output.put(name, report)?;
-            }
-        }
+        let layout = Layout { tokens: args.tokens, lines: None };
+        for_each(&args.files, &layout, |label, source| {
+            let report = source.and_then(Source::in_memory).map_err(|error| error.to_string());
+            let report = report.and_then(|text| match text {
+                Content::Text(bytes) => verify(Input::Bytes(&bytes), &origin),
+                Content::Tokens(ids) => verify(Input::Tokens(&ids), &origin),
+            });
+            output.put(label.input.clone(), report)
+        })?;
     }
     Ok(ExitCode::from(u8::from(output.failed)))
 }
@@ -114,31 +112,6 @@ fn given(args: &VerifyArgs, prompt: Vec<u32>) -> Origin {
     }
 }
 
-/// A text of a file.
-enum Text {
-    Bytes(Vec<u8>),
-    Tokens(Vec<u32>),
-}
-
-/// The texts of a file, each with its name, or what is wrong with it.
-fn texts(path: &Path, tokens: bool) -> Vec<(String, Result<Text, String>)> {
-    let name = path.display().to_string();
-    match read_bytes(path) {
-        Err(error) => {
-            let error = format!("cannot read it: {error}; expected a readable file, or - for standard input");
-            vec![(name, Err(error))]
-        }
-        Ok(bytes) if tokens => {
-            let named = |list: IdList| {
-                let name = list.line.map_or_else(|| name.clone(), |line| format!("{name}:{line}"));
-                (name, list.ids.map(Text::Tokens).map_err(|error| error.to_string()))
-            };
-            id_list::lists(&bytes).map(named).collect()
-        }
-        Ok(bytes) => vec![(name, Ok(Text::Bytes(bytes)))],
-    }
-}
-
 /// Where reports go.
 struct Output {
     json: bool,
@@ -167,7 +140,7 @@ impl Output {
 /// A report in a few lines: the verdict first.
 fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
     let p = PValue { log10: report.log10_p, kind: report.p_kind };
-    let mut text = format!("{input}: {} (p = {p})", report.verdict);
+    let mut text = format!("{}: {} (p = {p})", OneLine(input), report.verdict);
     // Writing to a string cannot fail.
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
     if report.read_tokens < report.tokens {
@@ -181,7 +154,13 @@ fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
         let (power, fpr) = (report.power, report.fpr);
         let _ = write!(text, "\n  a marked text like this would reach {fpr} with probability {power:.2}");
     }
-    let _ = write!(text, "\n  key {}, {}; model {}", report.key_id, report.scheme, report.model);
+    let _ = write!(
+        text,
+        "\n  key {}, {}; model {}",
+        report.key_id,
+        report.scheme,
+        OneLine(&report.model.to_string())
+    );
     let temperatures: Vec<String> = report.sampling.temperatures.iter().map(ToString::to_string).collect();
     let source = match report.sampling.source {
         SamplingSource::Receipt => "of the receipt",
@@ -202,7 +181,7 @@ fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
         let _ = write!(text, "\n  changed before reading: {changed}");
     }
     for warning in &report.warnings {
-        let _ = write!(text, "\n  warning: {warning}");
+        let _ = write!(text, "\n  warning: {}", OneLine(warning));
     }
     text.push('\n');
     text

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use wmdetect::render::people;
 use wmdetect::report::Attribution;
+use wmdetect::shell;
 use wmdetect::{Input, Keyring};
 
 use super::args::{AttributeArgs, ManyKeysArgs};
@@ -52,10 +53,7 @@ impl Keys for ManyKeysArgs {
 
 /// One label a line; empty lines are none.
 fn read_labels(file: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(file).with_context(|| {
-        format!("cannot read the labels {}; expected a text file, one label a line", file.display())
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = shell::read_text(file).context("the labels are one a line of a text file")?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 

@@ -1,32 +1,21 @@
 //! The marked texts that detectors are fitted to.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use wmdetect::scheme::GBits;
 use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::shell::outputs::Outputs;
+use wmdetect::shell::{self, Json};
 use wmdetect::text::Tokenizer;
 
 use super::args::TrainArgs;
 
 /// The false positive rates whose required lengths are reported.
 pub(super) const RATES: [f64; 3] = [1e-2, 1e-3, 1e-6];
-
-/// One line of the marked texts.
-#[derive(Deserialize)]
-struct Row {
-    text: Option<String>,
-    tokens: Option<Vec<u32>>,
-    key_label: Option<String>,
-    #[serde(default)]
-    prompt_tokens: Vec<u32>,
-}
 
 /// The marked texts.
 pub(super) struct Texts {
@@ -50,37 +39,42 @@ pub(super) fn read_texts(args: &TrainArgs) -> Result<Texts> {
     let tokenizer = if args.tokens { None } else { Some(args.tokenizer.open()?) };
     let (mut texts, mut key_ids) = (Vec::new(), BTreeSet::new());
     for path in &args.files {
-        let file = File::open(path)
-            .with_context(|| format!("cannot read {}; expected a file of JSON lines", path.display()))?;
-        for (index, line) in BufReader::new(file).lines().enumerate() {
-            let place = || format!("{}:{}", path.display(), index + 1);
-            let line = line.with_context(place)?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            let row: Row = serde_json::from_str(&line)
-                .with_context(|| format!("{}: expected a JSON object with a text", place()))?;
-            let (g, key_id) = g_bits(&key, tokenizer.as_ref(), row).with_context(place)?;
+        shell::for_each_object(path, |label, row| {
+            let found = row.map_err(Into::into).and_then(|row| g_bits(&key, tokenizer.as_ref(), row));
+            let (g, key_id) = found.with_context(|| label.input.clone())?;
             texts.push(g);
             key_ids.insert(key_id);
-        }
+            Ok(())
+        })?;
     }
     Ok(Texts { depth: key.scheme().depth(), g: texts, key_ids })
 }
 
 /// The g-bits of a text's scored tokens, and the id of the key that marked it.
-fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Row) -> Result<(Vec<GBits>, String)> {
-    let ids = match (tokenizer, row.tokens, row.text) {
-        (None, Some(ids), _) => ids,
-        (Some(tokenizer), _, Some(text)) => tokenizer.encode(&text)?.ids,
+fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Json<'_>) -> Result<(Vec<GBits>, String)> {
+    let field = |name: &str| row.get(name).filter(|value| value.kind() != "null");
+    let string = |name: &str, value: Json<'_>| {
+        let text = value.string().map(Cow::into_owned);
+        text.with_context(|| format!("the field {name:?} holds {}; expected a string", value.kind()))
+    };
+    let array = |name: &str, value: Json<'_>| {
+        value
+            .ids()
+            .with_context(|| format!("the field {name:?} holds no token ids; expected an array of them"))
+    };
+    let ids = match (tokenizer, field("tokens"), field("text")) {
+        (None, Some(ids), _) => array("tokens", ids)?,
+        (Some(tokenizer), _, Some(text)) => tokenizer.encode(&string("text", text)?)?.ids,
         (None, None, _) => {
             bail!("no field \"tokens\"; expected an array of token ids, since --tokens was given")
         }
         (Some(_), _, None) => bail!("no field \"text\"; expected a string, or token ids and --tokens"),
     };
-    let derived = row.key_label.map(|label| key.derive(&label)).transpose()?;
+    let label = field("key_label").map(|label| string("key_label", label)).transpose()?;
+    let prompt = field("prompt_tokens").map(|ids| array("prompt_tokens", ids)).transpose()?;
+    let derived = label.map(|label| key.derive(&label)).transpose()?;
     let key = derived.as_ref().unwrap_or(key);
-    let values = TextGValues::new(&key.prf(), &row.prompt_tokens, &ids);
+    let values = TextGValues::new(&key.prf(), &prompt.unwrap_or_default(), &ids);
     Ok((values.scored().collect(), key.id()))
 }
 

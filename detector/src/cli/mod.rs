@@ -21,11 +21,10 @@ use anyhow::{Context, Result};
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{exit_code, print, print_json, say};
+use wmdetect::shell::{InputError, Source, exit_code, print, print_json, say};
 use wmdetect::{DetectError, Input};
 
 use args::{Cli, Command, InputArgs};
-use inputs::{InputError, Source};
 
 /// Runs the program on the process's arguments.
 ///
@@ -78,11 +77,17 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 
 /// An input that could not be scored: a row among the results, or a line on standard error.
 fn print_error(input: &str, error: &InputError, json: bool) -> Result<()> {
+    let error = message(error);
     if json {
-        return print_json(&Row::new(input, Failure::new(error.to_string())));
+        return print_json(&Row::new(input, Failure::new(error)));
     }
     say(&format!("error: {input}: {error}"));
     Ok(())
+}
+
+/// What is wrong with an input, and the flag that helps.
+fn message(error: &InputError) -> String {
+    error.advice().map_or_else(|| error.to_string(), |advice| format!("{error}; {advice}"))
 }
 
 /// Prints what `judge` says of each text as soon as it and those before are judged, as JSON or `for_people`; a text
@@ -97,7 +102,7 @@ fn print_each<R: serde::Serialize + Send>(
 ) -> Result<ExitCode> {
     let (mut failed, mut any) = (false, false);
     let judge = |_: &str, source: Result<Source<'_>, InputError>| {
-        Ok(judge(source.and_then(inputs::in_memory)?.input())?)
+        Ok(judge(source.and_then(Source::in_memory)?.input())?)
     };
     parallel::judge_each(input, judge, |name, result: Result<R, InputError>| match result {
         Ok(report) => {

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use wmdetect::pool;
+use wmdetect::shell::{Content, InputError, Source};
 
 use super::args::InputArgs;
-use super::inputs::{Content, InputError, Source, for_each_source};
+use super::inputs::for_each_source;
 
 /// Calls `judge` for every text and `emit` with what it says, the latter in order and as soon as all before it are
 /// through. `judge` runs for several texts at once; a text too long for memory is judged while it is read, by the

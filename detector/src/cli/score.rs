@@ -7,11 +7,11 @@ use wmdetect::render::html::{self, Scored};
 use wmdetect::render::{people, terminal};
 use wmdetect::report::{Explanation, Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
+use wmdetect::shell::{Content, InputError, Source};
 use wmdetect::{Detector, Input, Verdict};
 
 use super::args::{ColorChoice, ScoreArgs};
-use super::inputs::{Content, InputError, Source};
-use super::{parallel, print, print_error, print_json, verdict_code};
+use super::{message, parallel, print, print_error, print_json, verdict_code};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let decider = args.method.decider()?;
@@ -54,7 +54,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
             Err(error) => {
                 failed = true;
                 if args.html.is_some() {
-                    page.push(Scored::Failed(Row::new(name, Failure::new(error.to_string()))));
+                    page.push(Scored::Failed(Row::new(name, Failure::new(message(&error)))));
                 }
                 print_error(name, &error, args.json)
             }

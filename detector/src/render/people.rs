@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 pub use super::words::changed;
 use super::words::{false_alarms, passages};
+use crate::one_line::OneLine;
 use crate::report::{
     Attribution, CalibrationReport, Changes, GValues, KeyReport, Report, SegmentsReport, Warning,
 };
@@ -14,7 +15,7 @@ use crate::verdict::Verdict;
 
 /// Returns the report on a text in a few lines: the verdict first.
 pub fn score(input: &str, report: &Report) -> String {
-    let mut text = format!("{input}: {}", report.verdict);
+    let mut text = format!("{}: {}", OneLine(input), report.verdict);
     if let Some(log10) = report.log10_p {
         let _ = write!(text, " (p = {})", PValue { log10, kind: report.p_kind });
     }
@@ -44,7 +45,7 @@ pub fn score(input: &str, report: &Report) -> String {
         let _ = write!(text, ", the best of {keys}");
     }
     if let Some(tokenizer) = &report.tokenizer {
-        let _ = write!(text, "; tokenizer {tokenizer}");
+        let _ = write!(text, "; tokenizer {}", OneLine(tokenizer));
     }
     changes(&mut text, report.normalisation, report.forms_tried);
     end(&mut text, &report.warnings);
@@ -58,7 +59,7 @@ pub fn segments(input: &str, report: &SegmentsReport) -> String {
         1 => "1 marked passage".to_owned(),
         n => format!("{n} marked passages"),
     };
-    let mut text = format!("{input}: {passages}");
+    let mut text = format!("{}: {passages}", OneLine(input));
     for span in &report.segments {
         if let Some([start, end]) = span.bytes {
             let _ =
@@ -67,7 +68,7 @@ pub fn segments(input: &str, report: &SegmentsReport) -> String {
             let _ = write!(text, "\n  tokens {} to {}", span.tokens[0], span.tokens[1]);
         }
         let p = PValue { log10: span.log10_p, kind: report.p_kind };
-        let _ = write!(text, ": p = {p}, key {}, profile {}", span.key_id, span.profile);
+        let _ = write!(text, ": p = {p}, key {}, profile {}", span.key_id, OneLine(&span.profile));
         if span.scored_tokens == 0 {
             text.push_str(", repeats another passage");
         }
@@ -80,7 +81,7 @@ pub fn segments(input: &str, report: &SegmentsReport) -> String {
 
 /// Returns the keys that marked a text, one line each.
 pub fn attribution(input: &str, report: &Attribution) -> String {
-    let mut text = format!("{input}: ");
+    let mut text = format!("{}: ", OneLine(input));
     text.push_str(match (&report.keys[..], report.verdict) {
         ([], Verdict::TooShort) => "none of the keys, but too short to tell",
         ([], _) => "none of the keys",
@@ -101,7 +102,7 @@ pub fn attribution(input: &str, report: &Attribution) -> String {
 
 fn line(text: &mut String, role: &str, key: &KeyReport) {
     let p = |log10| PValue { log10, kind: key.p_kind };
-    let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let name = key.name.as_ref().map(|name| format!(" ({})", OneLine(name))).unwrap_or_default();
     let _ = write!(
         text,
         "\n  {role}key {}{name}: p = {} for all keys, {} for this one alone; weighted mean {:.4} over {} tokens",
@@ -194,7 +195,7 @@ fn changes(text: &mut String, changes: Option<Changes>, forms_tried: Option<u64>
 /// The warnings, a line each.
 fn end(text: &mut String, warnings: &[Warning]) {
     for warning in warnings {
-        let _ = write!(text, "\n  warning: {warning}");
+        let _ = write!(text, "\n  warning: {}", OneLine(&warning.message));
     }
     text.push('\n');
 }

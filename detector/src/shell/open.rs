@@ -1,0 +1,233 @@
+//! Files as texts: standard input, gzip and zstd, and what is no text.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+/// How much of a file is looked at to know what it is.
+const HEAD_LEN: usize = 8 << 10;
+/// The longest signature of a format.
+const SIGNATURE_LEN: usize = 4;
+
+/// Signatures of formats that are not text: how they start, what they are, and how they become text.
+const SIGNATURES: [(&[u8], &str, &str); 11] = [
+    (b"%PDF", "a PDF document", "take its text out first, for instance with pdftotext"),
+    (b"\xFF\xFE", "text in UTF-16", "convert it, for instance with `iconv -f UTF-16 -t UTF-8`"),
+    (b"\xFE\xFF", "text in UTF-16", "convert it, for instance with `iconv -f UTF-16 -t UTF-8`"),
+    (b"PK\x03\x04", "a ZIP archive, such as .docx, .xlsx and .epub are", "take its text out first"),
+    (b"BZh", "a file compressed with bzip2", "decompress it with `bzip2 -d`"),
+    (b"\xFD7zX", "a file compressed with xz", "decompress it with `xz -d`"),
+    (b"PAR1", "a Parquet file", "write its texts as JSON lines"),
+    (b"GGUF", "a model in GGUF", "name a file with text"),
+    (b"\xD0\xCF\x11\xE0", "an old Office document", "save it as plain text"),
+    (b"{\\rt", "a document in RTF", "save it as plain text"),
+    (b"\x89PNG", "a picture", "name a file with text"),
+];
+
+/// A file that is open, decompressed if need be.
+pub(super) struct Opened {
+    /// The content.
+    pub input: Box<dyn BufRead>,
+    /// The first bytes of it: all that came at once, at least [`SIGNATURE_LEN`] if there are as many.
+    pub head: Vec<u8>,
+}
+
+/// What a file is that is not text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotText {
+    /// What it is, with its article.
+    pub found: &'static str,
+    /// How it becomes text.
+    pub remedy: &'static str,
+}
+
+/// Opens a file, or standard input where `path` is `-`.
+pub(super) fn open(path: &Path) -> io::Result<Opened> {
+    if path == Path::new("-") { read(io::stdin().lock()) } else { read(File::open(path)?) }
+}
+
+fn read(input: impl Read + 'static) -> io::Result<Opened> {
+    let Opened { input, head } = plain(input)?;
+    if head.starts_with(b"\x1F\x8B") {
+        return plain(Damaged { format: "gzip", inner: MultiGzDecoder::new(input) });
+    }
+    let skippable = head.get(1..4) == Some(b"\x2A\x4D\x18") && head[0] & 0xF0 == 0x50;
+    if head.starts_with(b"\x28\xB5\x2F\xFD") || skippable {
+        let inner = Zstd { input, decoder: FrameDecoder::new(), open: false };
+        return plain(Damaged { format: "zstd", inner });
+    }
+    Ok(Opened { input, head })
+}
+
+/// Looks at the first bytes, without waiting for more than a signature needs.
+fn plain(mut input: impl Read + 'static) -> io::Result<Opened> {
+    let (mut head, mut len) = (vec![0; HEAD_LEN], 0);
+    while len < SIGNATURE_LEN {
+        match input.read(&mut head[len..]) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    head.truncate(len);
+    let input = Box::new(BufReader::with_capacity(64 << 10, Cursor::new(head.clone()).chain(input)));
+    Ok(Opened { input, head })
+}
+
+impl NotText {
+    /// Returns what a file with this head is, if it is certainly not text.
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        let by_signature = SIGNATURES.into_iter().find(|(signature, ..)| head.starts_with(signature));
+        // Without a byte order mark: every second byte of Latin text in UTF-16 is 0.
+        let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|&&byte| byte == 0).count();
+        let utf16 = head.len() >= SIGNATURE_LEN && zeros(0).max(zeros(1)) * 3 > head.len();
+        let (_, found, remedy) = by_signature.or(utf16.then_some(SIGNATURES[1]))?;
+        Some(Self { found, remedy })
+    }
+}
+
+/// A decompressor whose errors say what they are about.
+struct Damaged<R> {
+    format: &'static str,
+    inner: R,
+}
+
+impl<R: Read> Read for Damaged<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| {
+            io::Error::new(error.kind(), format!("the {} data is damaged or cut off: {error}", self.format))
+        })
+    }
+}
+
+/// The content of the frames of a zstd file, one after the other.
+struct Zstd<R> {
+    input: R,
+    decoder: FrameDecoder,
+    /// Whether a frame was begun.
+    open: bool,
+}
+
+impl<R: BufRead> Zstd<R> {
+    /// Begins the next frame with content; false at the end of the file.
+    fn next_frame(&mut self) -> io::Result<bool> {
+        while !self.input.fill_buf()?.is_empty() {
+            match self.decoder.reset(&mut self.input) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    io::copy(&mut (&mut self.input).take(length.into()), &mut io::sink())?;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // The decoder holds as much as is asked for besides its window.
+        let len = buffer.len().min(128 << 10);
+        loop {
+            if !self.open && !self.next_frame()? {
+                return Ok(0);
+            }
+            self.open = true;
+            while !self.decoder.is_finished() && self.decoder.can_collect() < len {
+                let strategy = BlockDecodingStrategy::UptoBytes(len - self.decoder.can_collect());
+                self.decoder.decode_blocks(&mut self.input, strategy).map_err(io::Error::other)?;
+            }
+            let read = self.decoder.read(&mut buffer[..len])?;
+            if read > 0 || len == 0 {
+                return Ok(read);
+            }
+            let expected = self.decoder.get_checksum_from_data();
+            if expected.is_some() && expected != self.decoder.get_calculated_checksum() {
+                return Err(io::Error::other("the checksum of a frame does not fit"));
+            }
+            self.open = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        compress_to_vec(text, CompressionLevel::Fastest)
+    }
+
+    fn all(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        read(Cursor::new(bytes))?.input.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    #[test]
+    fn members_and_frames_follow_each_other() {
+        let (a, b) = (b"The old man\n".repeat(40_000), b"went down.".to_vec());
+        let both = [a.clone(), b.clone()].concat();
+        assert_eq!(all([gzip(&a), gzip(&b)].concat()).unwrap(), both);
+        let skipped = [&b"\x53\x2A\x4D\x18\x03\0\0\0"[..], b"abc"].concat();
+        for frames in [vec![zstd(&a), zstd(&b)], vec![skipped.clone(), zstd(&a), skipped, zstd(&b)]] {
+            assert_eq!(all(frames.concat()).unwrap(), both);
+        }
+        assert_eq!(all(b"ab".to_vec()).unwrap(), b"ab");
+        assert_eq!(all(Vec::new()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_or_damaged_is_not_a_shorter_text() {
+        for packed in [gzip(&b"The old man ".repeat(400)), zstd(&b"The old man ".repeat(400))] {
+            for cut in [packed.len() - 1, packed.len() / 2, 5] {
+                let error = all(packed[..cut].to_vec()).unwrap_err().to_string();
+                assert!(error.contains("damaged or cut off"), "{cut}: {error}");
+            }
+            let mut damaged = packed;
+            let last = damaged.len() - 1;
+            damaged[last] ^= 1;
+            all(damaged).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_not_text_is_named() {
+        let utf16: Vec<u8> = "The old man".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = "The old man".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for (head, found) in [
+            (&b"%PDF-1.7"[..], "PDF"),
+            (b"PK\x03\x04\0\0", "ZIP"),
+            (&utf16, "UTF-16"),
+            (&big, "UTF-16"),
+            (b"\xFF\xFEa\0", "UTF-16"),
+        ] {
+            assert!(NotText::of(head).unwrap().found.contains(found), "{found}");
+        }
+        for text in
+            [&b""[..], b"a", b"The old man", b"a\0b", b"\xEF\xBB\xBFold", b"{\"a\": 1}", "日本語".as_bytes()]
+        {
+            assert_eq!(NotText::of(text), None, "{text:?}");
+        }
+    }
+}
