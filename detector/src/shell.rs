@@ -3,7 +3,9 @@
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
+mod content;
 mod json;
+mod json_lines;
 mod open;
 pub mod outputs;
 mod progress;
@@ -24,10 +26,12 @@ use crate::text::{TextError, Tokenizer};
 pub use progress::ProgressLine;
 
 pub use crate::one_line::OneLine;
+pub use content::{Content, InputError, Label, Source};
 pub use json::Json;
+pub use json_lines::Lines;
 pub use open::NotText;
 use outputs::OutputError;
-pub use texts::{Content, InputError, Label, Layout, Lines, Source, for_each, for_each_object, read_text};
+pub use texts::{Layout, for_each, for_each_object, read_text};
 
 /// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
 /// standard output that left is not an error.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -10,29 +11,36 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 /// How much of a file is looked at to know what it is.
 const HEAD_LEN: usize = 8 << 10;
-/// The longest signature of a format.
-const SIGNATURE_LEN: usize = 4;
+/// The bytes that are waited for: more than any signature has, so that what is behind it shows whether it is a word.
+const ENOUGH: usize = 16;
 
 /// Signatures of formats that are not text: how they start, what they are, and how they become text.
 const SIGNATURES: [(&[u8], &str, &str); 11] = [
-    (b"%PDF", "a PDF document", "take its text out first, for instance with pdftotext"),
+    (b"%PDF-", "a PDF document", "take its text out first, for instance with pdftotext"),
+    (b"{\\rtf", "a document in RTF", "save it as plain text"),
     (b"\xFF\xFE", "text in UTF-16", "convert it, for instance with `iconv -f UTF-16 -t UTF-8`"),
     (b"\xFE\xFF", "text in UTF-16", "convert it, for instance with `iconv -f UTF-16 -t UTF-8`"),
     (b"PK\x03\x04", "a ZIP archive, such as .docx, .xlsx and .epub are", "take its text out first"),
-    (b"BZh", "a file compressed with bzip2", "decompress it with `bzip2 -d`"),
-    (b"\xFD7zX", "a file compressed with xz", "decompress it with `xz -d`"),
+    (b"\xFD7zXZ\0", "a file compressed with xz", "decompress it with `xz -d`"),
+    (b"BZh91AY&SY", "a file compressed with bzip2", "decompress it with `bzip2 -d`"),
+    (b"\xD0\xCF\x11\xE0", "an old Office document", "save it as plain text"),
+    (b"\x89PNG", "a picture", "name a file with text"),
     (b"PAR1", "a Parquet file", "write its texts as JSON lines"),
     (b"GGUF", "a model in GGUF", "name a file with text"),
-    (b"\xD0\xCF\x11\xE0", "an old Office document", "save it as plain text"),
-    (b"{\\rt", "a document in RTF", "save it as plain text"),
-    (b"\x89PNG", "a picture", "name a file with text"),
 ];
+/// So many of them, the last ones, are words that a text may begin with, too.
+const WORDS: usize = 2;
+
+/// Returns bytes without the byte order mark in front of them.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
+}
 
 /// A file that is open, decompressed if need be.
 pub(super) struct Opened {
     /// The content.
     pub input: Box<dyn BufRead>,
-    /// The first bytes of it: all that came at once, at least [`SIGNATURE_LEN`] if there are as many.
+    /// The first bytes of it: all that came at once, at least [`ENOUGH`] if there are as many.
     pub head: Vec<u8>,
 }
 
@@ -45,9 +53,16 @@ pub struct NotText {
     pub remedy: &'static str,
 }
 
-/// Opens a file, or standard input where `path` is `-`.
+/// Opens a file, or standard input where `path` is `-`: once, since for a second reader it is empty.
 pub(super) fn open(path: &Path) -> io::Result<Opened> {
-    if path == Path::new("-") { read(io::stdin().lock()) } else { read(File::open(path)?) }
+    static STDIN_IS_READ: AtomicBool = AtomicBool::new(false);
+    if path != Path::new("-") {
+        return read(File::open(path)?);
+    }
+    if STDIN_IS_READ.swap(true, Ordering::Relaxed) {
+        return Err(io::Error::other("standard input was read for another input"));
+    }
+    read(io::stdin().lock())
 }
 
 fn read(input: impl Read + 'static) -> io::Result<Opened> {
@@ -66,7 +81,7 @@ fn read(input: impl Read + 'static) -> io::Result<Opened> {
 /// Looks at the first bytes, without waiting for more than a signature needs.
 fn plain(mut input: impl Read + 'static) -> io::Result<Opened> {
     let (mut head, mut len) = (vec![0; HEAD_LEN], 0);
-    while len < SIGNATURE_LEN {
+    while len < ENOUGH {
         match input.read(&mut head[len..]) {
             Ok(0) => break,
             Ok(read) => len += read,
@@ -82,13 +97,19 @@ fn plain(mut input: impl Read + 'static) -> io::Result<Opened> {
 impl NotText {
     /// Returns what a file with this head is, if it is certainly not text.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
-        let by_signature = SIGNATURES.into_iter().find(|(signature, ..)| head.starts_with(signature));
+        let certain = if is_plain(head) { &SIGNATURES[..SIGNATURES.len() - WORDS] } else { &SIGNATURES[..] };
+        let by_signature = certain.iter().find(|(signature, ..)| head.starts_with(signature));
         // Without a byte order mark: every second byte of Latin text in UTF-16 is 0.
         let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|&&byte| byte == 0).count();
-        let utf16 = head.len() >= SIGNATURE_LEN && zeros(0).max(zeros(1)) * 3 > head.len();
-        let (_, found, remedy) = by_signature.or(utf16.then_some(SIGNATURES[1]))?;
+        let utf16 = head.len() >= 4 && zeros(0).max(zeros(1)) * 3 > head.len();
+        let (_, found, remedy) = by_signature.or(utf16.then_some(&SIGNATURES[2]))?;
         Some(Self { found, remedy })
     }
+}
+
+/// Whether there is no control among the first bytes but those of white space.
+fn is_plain(head: &[u8]) -> bool {
+    head.iter().take(ENOUGH).all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
 }
 
 /// A decompressor whose errors say what they are about.
@@ -221,13 +242,25 @@ mod tests {
             (&utf16, "UTF-16"),
             (&big, "UTF-16"),
             (b"\xFF\xFEa\0", "UTF-16"),
+            (b"GGUF\x03\0\0\0\x20\0\0\0\0\0\0\0", "GGUF"),
+            (b"BZh91AY&SY\x04\x05", "bzip2"),
+            (b"PAR1\x15\x04", "Parquet"),
         ] {
             assert!(NotText::of(head).unwrap().found.contains(found), "{found}");
         }
-        for text in
-            [&b""[..], b"a", b"The old man", b"a\0b", b"\xEF\xBB\xBFold", b"{\"a\": 1}", "日本語".as_bytes()]
-        {
-            assert_eq!(NotText::of(text), None, "{text:?}");
+        for text in [
+            "",
+            "a",
+            "The old man",
+            "a\0b",
+            "\u{feff}old",
+            "{\"a\": 1}",
+            "日本語",
+            "GGUF is a format",
+            "PAR1\tfor",
+            "BZh",
+        ] {
+            assert_eq!(NotText::of(text.as_bytes()), None, "{text:?}");
         }
     }
 }

@@ -1,25 +1,16 @@
 //! From files, JSON lines and arrays of token ids to single texts, each with a name: the one reader of both programs.
 
-use std::borrow::Cow;
-use std::io::{self, BufRead as _, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::content::{Content, InputError, Label, Source, WHOLE_LEN, bounded};
 use super::json::Json;
-use super::open::{NotText, Opened, open};
+use super::json_lines::{self, Lines};
+use super::open::{NotText, Opened, open, without_mark};
 use super::say;
-use crate::detect::{DetectError, Input};
 use crate::id_list;
-
-/// A text of more bytes is read in blocks by a command that can.
-const WHOLE_LEN: u64 = 8 << 20;
-/// The most bytes of a text that is held in memory, decompressed: 1 GiB.
-const MOST_IN_MEMORY: u64 = 1 << 30;
-/// A byte order mark.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
-/// Field names that an error lists.
-const LISTED: usize = 12;
 
 /// How the files of a command hold their texts.
 #[derive(Clone, Debug, Default)]
@@ -28,172 +19,6 @@ pub struct Layout {
     pub tokens: bool,
     /// Each line is a JSON object with a text; otherwise a file is one text, or one array a line.
     pub lines: Option<Lines>,
-}
-
-/// Where JSON lines hold what.
-#[derive(Clone, Debug)]
-pub struct Lines {
-    /// The field with the text or the ids.
-    pub field: String,
-    /// The field with the name of the text.
-    pub id_field: String,
-    /// The longest line, in MiB.
-    pub max_line: u64,
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Self { field: "text".into(), id_field: "id".into(), max_line: 64 }
-    }
-}
-
-/// What a text is called, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
-    /// Its id if it has one, else the file, with the number of the line if it is one of several.
-    pub input: String,
-    /// The number of its line, from 1; `None` where a file is one text.
-    pub line: Option<usize>,
-    /// The JSON of its id, as it was written.
-    pub id: Option<String>,
-}
-
-/// One text to look at.
-pub enum Content {
-    /// As bytes; they should be UTF-8.
-    Text(Vec<u8>),
-    /// As token ids.
-    Tokens(Vec<u32>),
-}
-
-/// A text, or the reader of one that is long.
-pub enum Source<'a> {
-    /// In memory.
-    Content(Content),
-    /// More than 8 MiB.
-    Long(Box<dyn Read + 'a>),
-}
-
-/// Why one input cannot be read or scored; the others still can.
-#[derive(Debug, thiserror::Error)]
-pub enum InputError {
-    /// The system refuses it, or it is damaged.
-    #[error("cannot read it: {0}; expected a readable file, or - for standard input")]
-    Unreadable(#[source] io::Error),
-    /// It is another kind of file.
-    #[error("expected text in UTF-8, found {}; {}", .0.found, .0.remedy)]
-    NotText(NotText),
-    /// It is too long for what is asked of it.
-    #[error("the text has more than 1 GiB; expected one that fits into memory; cut it into several")]
-    LongText,
-    /// It is no list of token ids.
-    #[error(transparent)]
-    Ids(#[from] id_list::IdListError),
-    /// The line is too long.
-    #[error("the line has more than {mib} MiB")]
-    LongLine {
-        /// The limit.
-        mib: u64,
-    },
-    /// The line is not UTF-8.
-    #[error(
-        "byte {at} of the line is not UTF-8; expected JSON in UTF-8; convert it, for instance with iconv"
-    )]
-    NotUtf8 {
-        /// The first bad byte, from 0.
-        at: usize,
-    },
-    /// The line is not JSON.
-    #[error("not JSON: {0}; expected one object a line")]
-    Json(#[source] serde_json::Error),
-    /// The file is one JSON array.
-    #[error(
-        "the file begins with a JSON array, expected one JSON object a line; `jq -c '.[]'` writes the elements of an \
-         array so"
-    )]
-    Array,
-    /// The line is not an object.
-    #[error("expected a JSON object with the field {field:?}, found {found}")]
-    NoObject {
-        /// What was looked for.
-        field: String,
-        /// What is there.
-        found: &'static str,
-    },
-    /// The object has no such field.
-    #[error("no field {field:?}; expected it to hold {expected}, found the fields {found}")]
-    NoField {
-        /// What was looked for.
-        field: String,
-        /// What it should hold.
-        expected: &'static str,
-        /// The fields that there are.
-        found: String,
-    },
-    /// The field's array holds something else.
-    #[error("the field {field:?} holds no token ids: {source}; expected an array of token ids")]
-    FieldIds {
-        /// The field.
-        field: String,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
-    /// The field holds something else.
-    #[error("the field {field:?} holds {found}; expected {expected}")]
-    Field {
-        /// The field.
-        field: String,
-        /// What it holds.
-        found: &'static str,
-        /// What it should hold.
-        expected: &'static str,
-    },
-    /// It was read and cannot be scored.
-    #[error(transparent)]
-    Detect(#[from] DetectError),
-}
-
-impl InputError {
-    /// Returns what a flag of `wmdetect` can do about it.
-    pub fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::NoField { .. } => Some("name another with --field"),
-            Self::LongLine { .. } => {
-                Some("raise the limit with --max-line, or score the text as a file of its own")
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Content {
-    /// Returns the content as a detector takes it.
-    pub fn input(&self) -> Input<'_> {
-        match self {
-            Self::Text(bytes) => Input::bytes(bytes),
-            Self::Tokens(ids) => Input::tokens(ids),
-        }
-    }
-}
-
-impl Source<'_> {
-    /// Returns all of the text.
-    ///
-    /// # Errors
-    /// Returns an error if it cannot be read to its end, or has more than 1 GiB.
-    pub fn in_memory(self) -> Result<Content, InputError> {
-        match self {
-            Self::Content(content) => Ok(content),
-            Self::Long(input) => bounded(input).map(Content::Text),
-        }
-    }
-}
-
-/// All bytes, up to the limit.
-fn bounded(input: impl Read) -> Result<Vec<u8>, InputError> {
-    let mut bytes = Vec::new();
-    input.take(MOST_IN_MEMORY + 1).read_to_end(&mut bytes).map_err(InputError::Unreadable)?;
-    if bytes.len() as u64 > MOST_IN_MEMORY { Err(InputError::LongText) } else { Ok(bytes) }
 }
 
 /// Calls `each` with every text and its label, or with what is wrong with it, in order and as soon as it is read.
@@ -206,15 +31,13 @@ pub fn for_each(
     mut each: impl FnMut(&Label, Result<Source<'_>, InputError>) -> Result<()>,
 ) -> Result<()> {
     if files.iter().filter(|path| *path == Path::new("-")).count() > 1 {
-        bail!(
-            "- stands among the files twice; expected it once at most, since standard input ends only once"
-        );
+        bail!("- stands among the files twice; expected it once, since standard input can be read once");
     }
     for path in files {
         let label = Label { input: path.display().to_string(), line: None, id: None };
         match (open_text(path), &layout.lines) {
             (Err(error), _) => each(&label, Err(error))?,
-            (Ok(opened), Some(lines)) => texts(&label, opened, layout.tokens, lines, &mut each)?,
+            (Ok(opened), Some(lines)) => json_lines::texts(&label, opened, layout.tokens, lines, &mut each)?,
             (Ok(opened), None) if layout.tokens => lists(&label, opened, &mut each)?,
             (Ok(opened), None) => whole(&label, opened, &mut each)?,
         }
@@ -255,7 +78,8 @@ fn likely_layout(name: &str, head: &[u8]) -> Option<(&'static str, &'static str)
     let mut lines = head.splitn(2, |&byte| byte == b'\n');
     let (first, second) = (lines.next()?, lines.next().unwrap_or_default().trim_ascii_start());
     let named = [".jsonl", ".ndjson", ".jsonl.gz", ".jsonl.zst"].iter().any(|end| name.ends_with(end));
-    let object = first.starts_with(b"{") && (named || parse(first).is_ok() && second.starts_with(b"{"));
+    let object =
+        first.starts_with(b"{") && (named || json_lines::parse(first).is_ok() && second.starts_with(b"{"));
     object.then_some(("JSON lines", "--jsonl"))
 }
 
@@ -277,26 +101,6 @@ fn lists(
     Ok(())
 }
 
-/// JSON lines, one text each.
-fn texts(
-    label: &Label,
-    opened: Opened,
-    tokens: bool,
-    lines: &Lines,
-    each: &mut impl FnMut(&Label, Result<Source<'_>, InputError>) -> Result<()>,
-) -> Result<()> {
-    objects(label, opened, lines.max_line, |label, object| {
-        let mut label = label.clone();
-        if let Ok(object) = object
-            && let Some(id) = object.get(&lines.id_field).filter(|id| id.kind() != "null")
-        {
-            label.input = name(id);
-            label.id = Some(id.as_written().to_owned());
-        }
-        each(&label, object.and_then(|object| field(object, tokens, &lines.field)))
-    })
-}
-
 /// Calls `each` with the object of every line of a file that is not empty, or with what is wrong with the line.
 ///
 /// # Errors
@@ -307,95 +111,7 @@ pub fn for_each_object(
 ) -> Result<()> {
     let label = Label { input: path.display().to_string(), line: None, id: None };
     let opened = open_text(path).with_context(|| label.input.clone())?;
-    objects(&label, opened, Lines::default().max_line, each)
-}
-
-fn objects(
-    file: &Label,
-    opened: Opened,
-    max_line: u64,
-    mut each: impl FnMut(&Label, Result<Json<'_>, InputError>) -> Result<()>,
-) -> Result<()> {
-    let Opened { mut input, .. } = opened;
-    let limit = max_line.saturating_mul(1 << 20);
-    let mut line = Vec::new();
-    for number in 1_usize.. {
-        let label = Label { input: format!("{}:{number}", file.input), line: Some(number), id: None };
-        line.clear();
-        match (&mut input).take(limit.saturating_add(1)).read_until(b'\n', &mut line) {
-            Err(error) => return each(&label, Err(InputError::Unreadable(error))),
-            Ok(0) => break,
-            Ok(read) if read as u64 > limit => {
-                each(&label, Err(InputError::LongLine { mib: max_line }))?;
-                if let Err(error) = input.skip_until(b'\n') {
-                    return each(&label, Err(InputError::Unreadable(error)));
-                }
-                continue;
-            }
-            Ok(_) => {}
-        }
-        let json = if number == 1 { without_mark(&line) } else { &line };
-        if json.trim_ascii().is_empty() {
-            continue;
-        }
-        match parse(json) {
-            // The rest is no better.
-            Err(InputError::Json(_)) if number == 1 && json.trim_ascii().starts_with(b"[") => {
-                return each(file, Err(InputError::Array));
-            }
-            object => each(&label, object)?,
-        }
-    }
-    Ok(())
-}
-
-fn parse(line: &[u8]) -> Result<Json<'_>, InputError> {
-    let line = std::str::from_utf8(line).map_err(|error| InputError::NotUtf8 { at: error.valid_up_to() })?;
-    Json::parse(line).map_err(InputError::Json)
-}
-
-/// The name that an id gives: a string's characters, else the id as it was written.
-fn name(id: Json<'_>) -> String {
-    // Half of a surrogate pair cannot be kept otherwise, and without it two names could be one.
-    let kept = id.string().filter(|text| !text.contains(char::REPLACEMENT_CHARACTER));
-    kept.map_or_else(|| id.as_written().trim_matches('"').to_owned(), Cow::into_owned)
-}
-
-/// The text or the ids of a JSON line.
-fn field<'a>(object: Json<'a>, tokens: bool, name: &str) -> Result<Source<'a>, InputError> {
-    let expected = if tokens { "an array of token ids" } else { "a string" };
-    let field = || name.to_owned();
-    if !object.is_object() {
-        return Err(InputError::NoObject { field: field(), found: object.kind() });
-    }
-    let Some(value) = object.get(name) else {
-        return Err(InputError::NoField { field: field(), expected, found: names(object) });
-    };
-    match value.kind() {
-        "an array" if tokens => {
-            let ids = value.ids().map_err(|source| InputError::FieldIds { field: field(), source })?;
-            Ok(Source::Content(Content::Tokens(ids)))
-        }
-        "a string" if !tokens => Ok(match (value.reader(), value.string()) {
-            (Some(reader), _) if value.as_written().len() as u64 > WHOLE_LEN => {
-                Source::Long(Box::new(reader))
-            }
-            (_, text) => Source::Content(Content::Text(text.unwrap_or_default().into_owned().into_bytes())),
-        }),
-        found => Err(InputError::Field { field: field(), found, expected }),
-    }
-}
-
-/// The names of an object's fields, the first of them.
-fn names(object: Json<'_>) -> String {
-    let mut names: Vec<String> =
-        object.members().take(LISTED + 1).map(|(name, _)| format!("{name:?}")).collect();
-    match names.len() {
-        0 => return "of no name".into(),
-        len if len > LISTED => names[LISTED] = "…".into(),
-        _ => {}
-    }
-    names.join(", ")
+    json_lines::objects(&label, opened, Lines::default().max_line, each)
 }
 
 /// Opens a file, or standard input where `path` is `-`, that is not certainly something else than text.
@@ -425,10 +141,6 @@ pub fn read_text(path: &Path) -> Result<String> {
         let at = mark + error.utf8_error().valid_up_to();
         anyhow!("{name} is not UTF-8 text (first bad byte at {at}); convert it, for instance with iconv")
     })
-}
-
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
 #[cfg(test)]
@@ -493,7 +205,7 @@ mod tests {
                 b"{\"body\": 1, \"n\": 2}",
                 "no field \"text\"; expected it to hold a string, found the fields \"body\", \"n\"",
             ),
-            (b"{}", "found the fields of no name"),
+            (b"{}", "found an object without fields"),
             (b"\"old\"", "expected a JSON object with the field \"text\", found a string"),
             (b"{\"text\": 5}", "the field \"text\" holds a number; expected a string"),
             (b"{\"text\": \"caf\xE9\"}", "byte 13 of the line is not UTF-8"),

@@ -1,0 +1,161 @@
+//! Texts with their names, and what can be wrong with them.
+
+use std::io::{self, Read};
+
+use super::open::NotText;
+use crate::detect::{DetectError, Input};
+use crate::id_list;
+
+/// A text of more bytes is read in blocks by a command that can.
+pub(super) const WHOLE_LEN: u64 = 8 << 20;
+/// The most bytes of a text that is held in memory, decompressed: 1 GiB.
+const MOST_IN_MEMORY: u64 = 1 << 30;
+
+/// What a text is called, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its id if it has one, else the file, with the number of the line if it is one of several.
+    pub input: String,
+    /// The number of its line, from 1; `None` where a file is one text.
+    pub line: Option<usize>,
+    /// The JSON of its id, as it was written.
+    pub id: Option<String>,
+}
+
+/// One text to look at.
+pub enum Content {
+    /// As bytes; they should be UTF-8.
+    Text(Vec<u8>),
+    /// As token ids.
+    Tokens(Vec<u32>),
+}
+
+/// A text, or the reader of one that is long.
+pub enum Source<'a> {
+    /// In memory.
+    Content(Content),
+    /// More than 8 MiB.
+    Long(Box<dyn Read + 'a>),
+}
+
+/// Why one input cannot be read or scored; the others still can.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The system refuses it, or it is damaged.
+    #[error("cannot read it: {0}; expected a readable file, or - for standard input")]
+    Unreadable(#[source] io::Error),
+    /// It is another kind of file.
+    #[error("expected text in UTF-8, found {}; {}", .0.found, .0.remedy)]
+    NotText(NotText),
+    /// It is too long for what is asked of it.
+    #[error("the text has more than 1 GiB; expected one that fits into memory; cut it into several")]
+    LongText,
+    /// It is no list of token ids.
+    #[error(transparent)]
+    Ids(#[from] id_list::IdListError),
+    /// The line is too long.
+    #[error("the line has more than {mib} MiB")]
+    LongLine {
+        /// The limit.
+        mib: u64,
+    },
+    /// The line is not UTF-8.
+    #[error(
+        "byte {at} of the line is not UTF-8; expected JSON in UTF-8; convert it, for instance with iconv"
+    )]
+    NotUtf8 {
+        /// The first bad byte, from 0.
+        at: usize,
+    },
+    /// The line is not JSON.
+    #[error("not JSON: {0}; expected one object a line")]
+    Json(#[source] serde_json::Error),
+    /// The file is one JSON array.
+    #[error(
+        "the file begins with a JSON array, expected one JSON object a line; `jq -c '.[]'` writes the elements of an \
+         array so"
+    )]
+    Array,
+    /// The line is not an object.
+    #[error("expected a JSON object with the field {field:?}, found {found}")]
+    NoObject {
+        /// What was looked for.
+        field: String,
+        /// What is there.
+        found: &'static str,
+    },
+    /// The object has no such field.
+    #[error("no field {field:?}; expected it to hold {expected}, found {found}")]
+    NoField {
+        /// What was looked for.
+        field: String,
+        /// What it should hold.
+        expected: &'static str,
+        /// The fields that there are.
+        found: String,
+    },
+    /// The field's array holds something else.
+    #[error("the field {field:?} holds no token ids: {source}; expected an array of token ids")]
+    FieldIds {
+        /// The field.
+        field: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The field holds something else.
+    #[error("the field {field:?} holds {found}; expected {expected}")]
+    Field {
+        /// The field.
+        field: String,
+        /// What it holds.
+        found: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// It was read and cannot be scored.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+}
+
+impl InputError {
+    /// Returns what a flag of `wmdetect` can do about it.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::NoField { .. } => Some("name another with --field"),
+            Self::LongLine { .. } => {
+                Some("raise the limit with --max-line, or score the text as a file of its own")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Content {
+    /// Returns the content as a detector takes it.
+    pub fn input(&self) -> Input<'_> {
+        match self {
+            Self::Text(bytes) => Input::bytes(bytes),
+            Self::Tokens(ids) => Input::tokens(ids),
+        }
+    }
+}
+
+impl Source<'_> {
+    /// Returns all of the text.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be read to its end, or has more than 1 GiB.
+    pub fn in_memory(self) -> Result<Content, InputError> {
+        match self {
+            Self::Content(content) => Ok(content),
+            Self::Long(input) => bounded(input).map(Content::Text),
+        }
+    }
+}
+
+/// Returns all bytes, up to the limit.
+pub(super) fn bounded(input: impl Read) -> Result<Vec<u8>, InputError> {
+    let mut bytes = Vec::new();
+    input.take(MOST_IN_MEMORY + 1).read_to_end(&mut bytes).map_err(InputError::Unreadable)?;
+    if bytes.len() as u64 > MOST_IN_MEMORY { Err(InputError::LongText) } else { Ok(bytes) }
+}

@@ -1,0 +1,169 @@
+//! JSON lines: one object a line, with a text or token ids in one of its fields.
+
+use std::borrow::Cow;
+use std::io::{BufRead as _, Read as _};
+
+use anyhow::Result;
+
+use super::content::{Content, InputError, Label, Source, WHOLE_LEN};
+use super::json::Json;
+use super::open::{Opened, without_mark};
+
+/// Field names that an error lists.
+const LISTED: usize = 12;
+/// Characters of such a name.
+const SHOWN: usize = 40;
+
+/// Where JSON lines hold what.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    /// The field with the text or the ids.
+    pub field: String,
+    /// The field with the name of the text.
+    pub id_field: String,
+    /// The longest line, in MiB.
+    pub max_line: u64,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { field: "text".into(), id_field: "id".into(), max_line: 64 }
+    }
+}
+
+/// Calls `each` with the text of every line, or with what is wrong with the line.
+pub(super) fn texts(
+    label: &Label,
+    opened: Opened,
+    tokens: bool,
+    lines: &Lines,
+    each: &mut impl FnMut(&Label, Result<Source<'_>, InputError>) -> Result<()>,
+) -> Result<()> {
+    objects(label, opened, lines.max_line, |label, object| {
+        let mut label = label.clone();
+        if let Ok(object) = object
+            && let Some(id) = object.get(&lines.id_field).filter(|id| id.kind() != "null")
+        {
+            label.input = name(id);
+            label.id = Some(id.as_written().to_owned());
+        }
+        each(&label, object.and_then(|object| field(object, tokens, &lines.field)))
+    })
+}
+
+/// Calls `each` with the object of every line that is not empty, or with what is wrong with the line.
+pub(super) fn objects(
+    file: &Label,
+    opened: Opened,
+    max_line: u64,
+    mut each: impl FnMut(&Label, Result<Json<'_>, InputError>) -> Result<()>,
+) -> Result<()> {
+    let Opened { mut input, .. } = opened;
+    let limit = max_line.saturating_mul(1 << 20);
+    let mut line = Vec::new();
+    for number in 1_usize.. {
+        let label = Label { input: format!("{}:{number}", file.input), line: Some(number), id: None };
+        line.clear();
+        match (&mut input).take(limit.saturating_add(1)).read_until(b'\n', &mut line) {
+            Err(error) => return each(&label, Err(InputError::Unreadable(error))),
+            Ok(0) => break,
+            Ok(read) if read as u64 > limit && !line.ends_with(b"\n") => {
+                each(&label, Err(InputError::LongLine { mib: max_line }))?;
+                if let Err(error) = input.skip_until(b'\n') {
+                    return each(&label, Err(InputError::Unreadable(error)));
+                }
+                continue;
+            }
+            Ok(_) => {}
+        }
+        let json = if number == 1 { without_mark(&line) } else { &line };
+        if json.trim_ascii().is_empty() {
+            continue;
+        }
+        match parse(json) {
+            // The rest is no better.
+            Err(InputError::Json(_)) if number == 1 && json.trim_ascii().starts_with(b"[") => {
+                return each(file, Err(InputError::Array));
+            }
+            object => each(&label, object)?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes a line.
+pub(super) fn parse(line: &[u8]) -> Result<Json<'_>, InputError> {
+    let line = std::str::from_utf8(line).map_err(|error| InputError::NotUtf8 { at: error.valid_up_to() })?;
+    Json::parse(line).map_err(InputError::Json)
+}
+
+/// The name that an id gives: a string's characters, else the id as it was written.
+fn name(id: Json<'_>) -> String {
+    // Half of a surrogate pair cannot be kept otherwise, and without it two names could be one.
+    let kept = id.string().filter(|text| !text.contains(char::REPLACEMENT_CHARACTER));
+    kept.map_or_else(|| id.as_written().trim_matches('"').to_owned(), Cow::into_owned)
+}
+
+/// The text or the ids of a JSON line.
+fn field<'a>(object: Json<'a>, tokens: bool, name: &str) -> Result<Source<'a>, InputError> {
+    let expected = if tokens { "an array of token ids" } else { "a string" };
+    let field = || name.to_owned();
+    if !object.is_object() {
+        return Err(InputError::NoObject { field: field(), found: object.kind() });
+    }
+    let Some(value) = object.get(name) else {
+        return Err(InputError::NoField { field: field(), expected, found: names(object) });
+    };
+    match value.kind() {
+        "an array" if tokens => {
+            let ids = value.ids().map_err(|source| InputError::FieldIds { field: field(), source })?;
+            Ok(Source::Content(Content::Tokens(ids)))
+        }
+        "a string" if !tokens => Ok(match value.reader() {
+            Some(reader) if value.as_written().len() as u64 > WHOLE_LEN => Source::Long(Box::new(reader)),
+            _ => Source::Content(Content::Text(value.string().unwrap_or_default().into_owned().into_bytes())),
+        }),
+        found => Err(InputError::Field { field: field(), found, expected }),
+    }
+}
+
+/// The names of an object's fields, the first of them.
+fn names(object: Json<'_>) -> String {
+    let mut names: Vec<String> = object.members().take(LISTED + 1).map(|(name, _)| short(&name)).collect();
+    match names.len() {
+        0 => return "an object without fields".into(),
+        len if len > LISTED => names[LISTED] = "…".into(),
+        _ => {}
+    }
+    format!("the fields {}", names.join(", "))
+}
+
+/// The start of a field's name.
+fn short(name: &str) -> String {
+    let start: String = name.chars().take(SHOWN).collect();
+    if start.len() < name.len() { format!("{start:?}…") } else { format!("{start:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_just_the_limit_is_read_and_a_longer_one_does_not_hide_the_next() {
+        let fitting = format!("{{\"a\": {:1$}}}", 1, (1 << 20) - 7);
+        assert_eq!(fitting.len(), 1 << 20);
+        let lines = [&fitting, &format!("{fitting} "), "{}", &fitting].join("\n");
+        let input = Box::new(BufReader::new(std::io::Cursor::new(lines.into_bytes())));
+        let file = Label { input: "t".into(), line: None, id: None };
+        let mut found = Vec::new();
+        objects(&file, Opened { input, head: Vec::new() }, 1, |label, object| {
+            found.push((label.input.clone(), object.is_ok()));
+            Ok(())
+        })
+        .unwrap();
+        let expected = [("t:1", true), ("t:2", false), ("t:3", true), ("t:4", true)];
+        assert_eq!(found, expected.map(|(name, read)| (name.to_owned(), read)));
+    }
+}
