@@ -49,6 +49,21 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
     }
 }
 
+/// An error with what to do about it, which is said on a line behind it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Hinted {
+    message: String,
+    hint: String,
+}
+
+impl Hinted {
+    /// Makes an error of what failed and what to do about it.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
 /// Returns an error with its causes, each said once: many errors have their cause in their own sentence.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
@@ -78,8 +93,11 @@ pub fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Returns what a user of the programs can do about an error of a key, a keyring or an output.
-fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+/// Returns what a user of the programs can do about an error.
+fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    if let Some(Hinted { hint, .. }) = cause.downcast_ref() {
+        return Some(hint);
+    }
     if let Some(OutputError::Foreign { .. } | OutputError::Exists { .. }) = cause.downcast_ref() {
         return Some("--force replaces the file");
     }

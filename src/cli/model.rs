@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use wmdetect::shell;
+use wmdetect::shell::{self, Hinted};
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
 use wmgen::engine::{self, Engine};
@@ -85,18 +85,20 @@ pub(super) fn locate(model: &str) -> Result<PathBuf> {
     }
     let is_hub_id = model.split('/').count() == 2 && !model.starts_with(['.', '/', '~']);
     if is_hub_id {
-        return super::hub_cache(model).with_context(|| not_cached(model));
+        return super::hub_cache(model).ok_or_else(|| not_cached(model).into());
     }
     Err(wmgen::model::Error::NotFound { path: path.to_owned() }.into())
 }
 
 /// What to say of a hub id that the local cache does not hold. Only a model that can be run is worth a download.
-fn not_cached(model: &str) -> String {
-    format!(
-        "{model} is neither a path nor in the local hub cache; wmgen does not download\n\
-         hint: if model_type is gemma2 or gemma3_text in https://huggingface.co/{model}/raw/main/config.json, run \
-         `hf download {model}` (Gemma needs an accepted licence and a token); other models cannot be run. A path can be a \
-         directory or a GGUF file"
+fn not_cached(model: &str) -> Hinted {
+    Hinted::new(
+        format!("{model} is neither a path nor in the local hub cache; wmgen does not download"),
+        format!(
+            "if model_type is gemma2 or gemma3_text in https://huggingface.co/{model}/raw/main/config.json, run `hf \
+             download {model}` (Gemma needs an accepted licence and a token); other models cannot be run. A path can be \
+             a directory or a GGUF file"
+        ),
     )
 }
 

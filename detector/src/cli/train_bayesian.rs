@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::Cache;
 use wmdetect::report::SCHEMA_VERSION;
+use wmdetect::shell::Hinted;
 use wmdetect::statistics::bayesian::{BayesianModel, FitOptions, Provenance, fit};
 use wmdetect::statistics::{Bayesian, Statistic as _};
 
@@ -51,10 +52,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let is_ours = |dir: &Path| BayesianModel::open(dir).is_ok();
     let replaces = outputs(args).check_directory(&args.output, "detector", is_ours)?;
     if replaces && !args.force {
-        bail!(
-            "{} holds a detector; expected a new directory\nhint: --force replaces the detector",
-            args.output.display()
-        );
+        let holds = format!("{} holds a detector; expected a new directory", args.output.display());
+        bail!(Hinted::new(holds, "--force replaces the detector"));
     }
     let Texts { depth, g: texts, key_ids } = read_texts(args)?;
     let (model, summary) = fit(depth, &texts, &FitOptions::default(), |_| ())?;

@@ -1,7 +1,9 @@
 //! Texts with their names, and what can be wrong with them.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
+use super::json::Json;
 use super::open::NotText;
 use crate::detect::{DetectError, Input};
 use crate::id_list;
@@ -12,7 +14,7 @@ pub(super) const WHOLE_LEN: u64 = 8 << 20;
 const MOST_IN_MEMORY: u64 = 1 << 30;
 
 /// What a text is called, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
     /// Its id if it has one, else the file, with the number of the line if it is one of several.
     pub input: String,
@@ -20,6 +22,21 @@ pub struct Label {
     pub line: Option<usize>,
     /// The JSON of its id, as it was written.
     pub id: Option<String>,
+}
+
+impl Label {
+    /// Returns the label of a line that has this id; null is none. A string gives its characters as the name, another
+    /// value gives them as it was written.
+    #[must_use]
+    pub fn with_id(mut self, id: Option<Json<'_>>) -> Self {
+        if let Some(id) = id.filter(|id| id.kind() != "null") {
+            // Half of a surrogate pair cannot be kept otherwise, and without it two names could be one.
+            let kept = id.string().filter(|text| !text.contains(char::REPLACEMENT_CHARACTER));
+            self.input = kept.map_or_else(|| id.as_written().trim_matches('"').to_owned(), Cow::into_owned);
+            self.id = Some(id.as_written().to_owned());
+        }
+        self
+    }
 }
 
 /// One text to look at.
