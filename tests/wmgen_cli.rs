@@ -133,6 +133,62 @@ fn prompts_share_passes_and_keep_their_texts() {
 }
 
 #[test]
+fn texts_of_several_prompts_are_told_apart() {
+    let (dir, _) = with_key();
+    let lines = "\u{feff}{\"prompt\": \"a\", \"id\": 18446744073709551617}\n\n{\"prompt\": \"b \\ud83d\"}\n{\"id\": \"x\\ny\"}\n";
+    std::fs::write(dir.path().join("p.jsonl"), lines).unwrap();
+    let common = ["generate", "--key", "k.bin", "--model", MODEL, "--prompts", "p.jsonl"];
+    let more = ["--max-tokens", "5", "--seed", "1", "-n", "2"];
+    let base = [&common[..], &more].concat();
+
+    let output = run(dir.path(), &[&base[..], &["--json", "--receipt", "r.jsonl"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let rows = String::from_utf8(output.stdout).unwrap();
+    let ends: Vec<&str> =
+        rows.lines().map(|row| row.rsplit_once("],").or(row.split_once("\",")).unwrap().1).collect();
+    assert_eq!(
+        ends[..4],
+        [
+            r#""id":18446744073709551617,"line":1,"index":0}"#,
+            r#""id":18446744073709551617,"line":1,"index":1}"#,
+            r#""line":3,"index":0}"#,
+            r#""line":3,"index":1}"#
+        ]
+    );
+    let failed: serde_json::Value = serde_json::from_str(rows.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&failed["input"], &failed["id"], &failed["line"]),
+        (&"x\ny".into(), &"x\ny".into(), &4.into())
+    );
+    assert!(failed["error"].as_str().unwrap().starts_with("no field \"prompt\""), "{failed}");
+    let receipts = std::fs::read_to_string(dir.path().join("r.jsonl")).unwrap();
+    assert_eq!(receipts.lines().collect::<Vec<_>>(), rows.lines().take(4).collect::<Vec<_>>());
+
+    let output = run(dir.path(), &base);
+    let texts: Vec<Report> = receipts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names = [
+        "18446744073709551617, text 1",
+        "18446744073709551617, text 2",
+        "p.jsonl:3, text 1",
+        "p.jsonl:3, text 2",
+    ];
+    let expected: Vec<String> = names
+        .iter()
+        .zip(&texts)
+        .map(|(name, report)| format!("==> {name} of 2 <==\n{}\n", report.text))
+        .collect();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected.join("\n"));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains(r"error: x\ny: no field"), "{errors}");
+
+    let output =
+        run(dir.path(), &["verify", "--key", "k.bin", "--model", MODEL, "--receipt", "r.jsonl", "--json"]);
+    let inputs: Vec<String> =
+        support::rows::<VerifyReport>(&output).into_iter().map(|report| report.input).collect();
+    assert_eq!(inputs, ["18446744073709551617", "18446744073709551617", "r.jsonl:3", "r.jsonl:4"]);
+}
+
+#[test]
 fn a_bad_line_of_prompts_is_a_row() {
     let (dir, _) = with_key();
     let long = "the ".repeat(600);
@@ -164,7 +220,7 @@ fn a_bad_line_of_prompts_is_a_row() {
         rows[0]["sampling"]["seed"], rows[3]["sampling"]["seed"],
         "texts of one run draw independently"
     );
-    assert_eq!(rows[1]["input"], "line 2");
+    assert_eq!((&rows[1]["input"], &rows[1]["line"]), (&"p.jsonl:2".into(), &2.into()));
     assert!(rows[2]["error"].as_str().unwrap().contains("512"), "the context's length is named: {}", rows[2]);
 }
 

@@ -252,10 +252,11 @@ pub(crate) struct GenerateArgs {
     /// A file with the prompt; `-` is standard input
     #[arg(long, group = "source")]
     pub prompt_file: Option<PathBuf>,
-    /// A file of JSON lines, each {"prompt": "..."}: one text (or -n texts) for each line
+    /// A file of JSON lines, each {"prompt": "..."} and if need be an "id": one text (or -n texts) for each line. Each
+    /// text stands under a heading, `==> ID <==` or `==> FILE:LINE <==`; in JSON it has the prompt's id, line and index
     #[arg(long, group = "source")]
     pub prompts: Option<PathBuf>,
-    /// Texts for each prompt
+    /// Texts for each prompt; several stand under headings, `==> text 1 of N <==`
     #[arg(short, default_value_t = 1)]
     pub n: usize,
     /// Texts that share the passes over the weights, if there are several

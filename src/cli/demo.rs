@@ -37,7 +37,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
         Some(path) => keys::read(path)?,
         None => Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?.with_tokenizer(Some(tokenizer.binding())),
     };
-    tokenizer.check_key(&key)?;
+    keys::check_binding(&key, &tokenizer)?;
     let mut outputs = Outputs::new(args.force).reads(&args.key).reads(args.model.paths());
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let loaded = args.model.load(tokenizer)?;

@@ -4,26 +4,22 @@ use std::collections::VecDeque;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rand::Rng;
-use serde::Deserialize;
+use serde::Serialize;
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::message;
 use wmdetect::shell::outputs::{Kind, Outputs};
+use wmdetect::shell::{Content, Label, Layout, Lines, OneLine, Source, for_each, message};
 use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt};
 use wmgen::sample::Sampling;
 use wmgen::text::{Prompt, Role, Turn};
 
 use super::args::GenerateArgs;
-use super::{keys, print, print_json, read_text, say};
-
-#[derive(Deserialize)]
-struct PromptLine {
-    prompt: String,
-}
+use super::{keys, print, read_text, say};
 
 pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let key = match &args.key {
@@ -44,7 +40,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let prompts = prompts(args)?;
     let tokenizer = args.model.open_tokenizer()?;
     if let Some(key) = &key {
-        tokenizer.check_key(key)?;
+        keys::check_binding(key, &tokenizer)?;
     }
     let mut outputs = Outputs::new(args.force)
         .reads([&args.key, &args.prompt_file, &args.prompts].into_iter().flatten())
@@ -63,9 +59,8 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         ..Options::default()
     };
     let mut responder = loaded.responder(args.batch.into());
-    // For each prompt that has not ended: what is wrong with it, or nothing.
     let mut open = VecDeque::new();
-    for (index, prompt) in prompts.into_iter().enumerate() {
+    for (index, (label, prompt)) in prompts.into_iter().enumerate() {
         // With one seed for all, the draws of all prompts would be correlated position by position.
         let seed = sampling.seed.wrapping_add(index as u64);
         let options = Options { sampling: Sampling { seed, ..sampling }, ..options.clone() };
@@ -73,16 +68,16 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
             let submitted = responder.submit(&prompt, &options);
             submitted.map_err(|error| message(&anyhow!(error)))
         });
-        open.push_back(submitted.err());
+        open.push_back(Open { label, error: submitted.err() });
     }
-    if single && let Some(Some(error)) = open.front() {
+    if single && let Some(Open { error: Some(error), .. }) = open.front() {
         bail!("{error}");
     }
     let mut output = Output {
         args,
         stream: single && args.n == 1 && !args.json,
         single,
-        ended: 0,
+        shown: 0,
         receipt: Vec::new(),
         warned: 0,
         failed: false,
@@ -93,15 +88,18 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
             Event::Piece(piece) => output.put_piece(&piece)?,
             // Prompts end in their order, so it is the first of those that are open.
             Event::Finished(receipts) => {
-                receipts.iter().try_for_each(|receipt| output.put(receipt))?;
-                output.pass(&mut open)?;
+                let label = open.pop_front().map(|open| open.label).unwrap_or_default();
+                for (index, receipt) in receipts.iter().enumerate() {
+                    output.put(&label, index, receipt)?;
+                }
             }
             Event::Failed(error) if single => return Err(error.into()),
             Event::Failed(error) => {
-                output.put_error(message(&anyhow!(error)))?;
-                output.pass(&mut open)?;
+                let label = open.pop_front().map(|open| open.label).unwrap_or_default();
+                output.put_error(&label, message(&anyhow!(error)))?;
             }
         }
+        output.put_refused(&mut open)?;
         if stop.load(Ordering::Relaxed) {
             responder.stop();
         }
@@ -127,22 +125,40 @@ fn stop_at_ctrl_c() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// The prompts; with `--prompts` a line that does not parse is an entry of its own.
-fn prompts(args: &GenerateArgs) -> Result<Vec<Result<Prompt, String>>> {
+/// A prompt that has not ended, and what is wrong with it, if anything is.
+struct Open {
+    label: Label,
+    error: Option<String>,
+}
+
+/// The prompts; with `--prompts` a line that holds none is an entry of its own.
+fn prompts(args: &GenerateArgs) -> Result<Vec<(Label, Result<Prompt, String>)>> {
     let prompt = |text| {
         if args.chat { Prompt::Chat(vec![Turn { role: Role::User, text }]) } else { Prompt::Text(text) }
     };
     if let Some(path) = &args.prompts {
-        let text = read_text(path)?;
-        return Ok(text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(|line| {
-                serde_json::from_str::<PromptLine>(line)
-                    .map(|line| prompt(line.prompt))
-                    .map_err(|error| format!("expected a JSON object such as {{\"prompt\": \"…\"}}: {error}"))
-            })
-            .collect());
+        let lines = Lines { field: "prompt".into(), ..Lines::default() };
+        let layout = Layout { tokens: false, lines: Some(lines) };
+        let mut prompts = Vec::new();
+        for_each(slice::from_ref(path), &layout, |label, source| {
+            let content = source.and_then(Source::in_memory).map_err(|error| error.to_string());
+            // What is wrong with the file is not about one of the prompts.
+            if let Err(error) = &content
+                && label.line.is_none()
+            {
+                bail!("{}: {error}", label.input);
+            }
+            let text = content.and_then(|content| match content {
+                Content::Text(text) => String::from_utf8(text).map_err(|error| error.to_string()),
+                Content::Tokens(_) => Err("expected a string, found token ids".into()),
+            });
+            prompts.push((label.clone(), text.map(prompt)));
+            Ok(())
+        })?;
+        if prompts.is_empty() {
+            bail!("{} is empty; expected JSON lines such as {{\"prompt\": \"The sea\"}}", path.display());
+        }
+        return Ok(prompts);
     }
     let text = match (&args.prompt, &args.prompt_file) {
         (Some(text), _) => text.clone(),
@@ -150,7 +166,25 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<Result<Prompt, String>>> {
         (None, None) if args.stdin.is_some() => read_text(Path::new("-"))?,
         (None, None) => String::new(),
     };
-    Ok(vec![Ok(prompt(text))])
+    Ok(vec![(Label::default(), Ok(prompt(text)))])
+}
+
+/// A line of JSON, and behind its fields what ties it to the prompt: the prompt's id as it was written, its line, and
+/// which of the prompt's texts it is, from 0.
+fn tied(json: &impl Serialize, label: &Label, index: Option<usize>) -> Result<String> {
+    let mut line = serde_json::to_string(json)?;
+    line.pop();
+    if let Some(id) = &label.id {
+        line += &format!(",\"id\":{id}");
+    }
+    if let Some(number) = label.line {
+        line += &format!(",\"line\":{number}");
+    }
+    if let Some(index) = index {
+        line += &format!(",\"index\":{index}");
+    }
+    line.push('}');
+    Ok(line)
 }
 
 /// Where texts go.
@@ -160,8 +194,8 @@ struct Output<'a> {
     stream: bool,
     /// There is one prompt, and no `--prompts`.
     single: bool,
-    /// Prompts that have ended.
-    ended: usize,
+    /// Texts that were printed under a heading.
+    shown: usize,
     receipt: Vec<String>,
     /// Texts whose receipts have a warning.
     warned: usize,
@@ -179,14 +213,19 @@ impl Output<'_> {
         Ok(())
     }
 
-    fn put(&mut self, receipt: &Receipt) -> Result<()> {
-        let line = serde_json::to_string(receipt)?;
+    fn put(&mut self, label: &Label, index: usize, receipt: &Receipt) -> Result<()> {
+        let alone = self.single && self.args.n == 1;
+        let line = tied(receipt, label, (!alone).then_some(index))?;
         if self.args.json {
             print(format!("{line}\n").as_bytes())?;
-        } else if !(self.single && self.args.n == 1) {
-            print(format!("{}\n", receipt.text).as_bytes())?;
+        } else if !alone {
+            // As `head` does for several files.
+            let blank = if self.shown > 0 { "\n" } else { "" };
+            let heading = self.heading(label, index);
+            print(format!("{blank}==> {heading} <==\n{}\n", receipt.text).as_bytes())?;
+            self.shown += 1;
         }
-        if self.single && self.args.n == 1 {
+        if alone {
             for warning in &receipt.warnings {
                 say(&format!("warning: {warning}"));
             }
@@ -194,6 +233,17 @@ impl Output<'_> {
         self.warned += usize::from(!receipt.warnings.is_empty());
         self.receipt.push(line);
         Ok(())
+    }
+
+    /// What a text is called among several: by its prompt's id or line, and by its number.
+    fn heading(&self, label: &Label, index: usize) -> String {
+        let number = format!("text {} of {}", index + 1, self.args.n);
+        let name = OneLine(&label.input);
+        match (self.single, self.args.n) {
+            (true, _) => number,
+            (false, 1) => name.to_string(),
+            (false, _) => format!("{name}, {number}"),
+        }
     }
 
     /// Says of several texts how many can hardly be found.
@@ -207,29 +257,22 @@ impl Output<'_> {
         }
     }
 
-    fn put_error(&mut self, error: String) -> Result<()> {
+    fn put_error(&mut self, label: &Label, error: String) -> Result<()> {
         self.failed = true;
-        let row = Row::new(format!("line {}", self.ended + 1), Failure::new(error));
         if self.args.json {
-            return print_json(&row);
+            let line = tied(&Row::new(&label.input, Failure::new(error)), label, None)?;
+            return Ok(print(format!("{line}\n").as_bytes())?);
         }
-        say(&format!("error: {}: {}", row.input, row.report.error));
+        say(&format!("error: {}: {error}", label.input));
         Ok(())
     }
 
-    /// Goes on to the next prompt that was submitted.
-    fn pass(&mut self, open: &mut VecDeque<Option<String>>) -> Result<()> {
-        open.pop_front();
-        self.ended += 1;
-        self.put_refused(open)
-    }
-
     /// Says what is wrong with the first prompts, up to one that was submitted.
-    fn put_refused(&mut self, open: &mut VecDeque<Option<String>>) -> Result<()> {
-        while let Some(Some(error)) = open.front_mut().map(Option::take) {
-            self.put_error(error)?;
-            open.pop_front();
-            self.ended += 1;
+    fn put_refused(&mut self, open: &mut VecDeque<Open>) -> Result<()> {
+        while let Some(Open { error: Some(_), .. }) = open.front() {
+            if let Some(Open { label, error: Some(error) }) = open.pop_front() {
+                self.put_error(&label, error)?;
+            }
         }
         Ok(())
     }

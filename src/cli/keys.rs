@@ -7,8 +7,9 @@ use serde::Serialize;
 use wmdetect::hex;
 use wmdetect::scheme::Key;
 use wmdetect::scheme::key::{permission_warning, write_private};
-use wmdetect::shell;
 use wmdetect::shell::outputs::{Kind, Outputs};
+use wmdetect::shell::{self, Hinted};
+use wmdetect::text::Tokenizer;
 
 use super::args::{CompatScheme, KeyCommand, KeygenArgs};
 use super::{model, print, print_json, say};
@@ -40,6 +41,19 @@ pub(super) fn read(path: &Path) -> Result<Key> {
         say(&format!("warning: {warning}"));
     }
     Ok(key)
+}
+
+/// Checks that a key and a tokenizer belong together, and warns where that is known of the vocabulary alone.
+pub(super) fn check_binding(key: &Key, tokenizer: &Tokenizer) -> Result<()> {
+    tokenizer.check_key(key)?;
+    if key.tokenizer().is_some_and(|binding| binding.rules.is_none()) {
+        say(&format!(
+            "warning: key {} is bound to its tokenizer's vocabulary alone, not to its merges and other rules; `wmgen key \
+             bind` binds it to them as well",
+            key.id()
+        ));
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -98,11 +112,11 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             let binding = shell::open_tokenizer(tokenizer)?.binding();
             let old = key.tokenizer().filter(|old| old.fingerprint != binding.fingerprint);
             if let Some(old) = old.filter(|_| !force) {
-                bail!(
-                    "{}: expected the tokenizer that the key is bound to, {old}, found {binding}\nhint: --force \
-                     binds it to another",
+                let other = format!(
+                    "{}: expected the tokenizer that the key is bound to, {old}, found {binding}",
                     path.display()
                 );
+                bail!(Hinted::new(other, "--force binds it to another"));
             }
             let line = format!("bound key {} to the tokenizer {binding}", key.id());
             key.with_tokenizer(Some(binding)).write(path, true)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use wmdetect::shell::{Label, for_each_object};
 use wmdetect::text::Tokenizer;
 use wmgen::respond::{Receipt, ReceiptError};
 use wmgen::verify::Origin;
@@ -10,29 +11,30 @@ use wmgen::verify::Origin;
 /// What makes such a file.
 const EXPECTED: &str = "expected a line of what `wmgen generate --json` prints";
 
-/// The receipts of a file, each with its name: the path, and the line where there are several. A bad line is an entry
-/// of its own.
+/// The receipts of a file, each with its name: its id if it has one, else the path, and the line where there are several.
+/// A bad line is an entry of its own.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>> {
-    let text = super::read_text(path)?;
-    let name = path.display();
-    let lines: Vec<_> = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).collect();
-    if lines.is_empty() {
-        bail!("{name} is empty; {EXPECTED}");
+    let mut receipts = Vec::new();
+    for_each_object(path, |label, object| {
+        let id = object.as_ref().ok().and_then(|object| object.get("id"));
+        let parsed = match &object {
+            Ok(object) => Receipt::parse(object.as_written()).map_err(|error| match error {
+                ReceiptError::Json(_) => format!("{error}; {EXPECTED}"),
+                error => error.to_string(),
+            }),
+            Err(error) => Err(format!("{error}; {EXPECTED}")),
+        };
+        receipts.push((label.clone().with_id(id), parsed));
+        Ok(())
+    })?;
+    if receipts.is_empty() {
+        bail!("{} is empty; {EXPECTED}", path.display());
     }
-    let several = lines.len() > 1;
-    let parsed = |line| {
-        Receipt::parse(line).map_err(|error| match error {
-            ReceiptError::Json(_) => format!("{error}; {EXPECTED}"),
-            error => error.to_string(),
-        })
+    let alone = receipts.len() == 1;
+    let name = |label: Label| {
+        if alone && label.id.is_none() { path.display().to_string() } else { label.input }
     };
-    Ok(lines
-        .into_iter()
-        .map(|(index, line)| {
-            let place = if several { format!("{name}:{}", index + 1) } else { name.to_string() };
-            (place, parsed(line))
-        })
-        .collect())
+    Ok(receipts.into_iter().map(|(label, parsed)| (name(label), parsed)).collect())
 }
 
 /// Checks a receipt against itself.

@@ -22,6 +22,9 @@ pub struct Report {
     pub timing: Timing,
     pub warnings: Vec<String>,
     pub warning_codes: Vec<String>,
+    pub id: Option<serde_json::Value>,
+    pub line: Option<u64>,
+    pub index: Option<u64>,
 }
 
 #[derive(Deserialize)]
