@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 /// Whatever a terminal or a page obeys (controls, line breaks, marks that turn the direction of writing), and whatever
 /// shows as nothing, is written as an escape such as `\n` or `\u{1b}`. Everything else stays, backslashes as well, so
 /// that a text may pass through here twice.
+#[allow(unreachable_pub, reason = "the feature `shell` hands it on")]
 #[derive(Clone, Copy, Debug)]
 pub struct OneLine<'a>(pub &'a str);
 

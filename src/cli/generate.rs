@@ -174,14 +174,13 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<(Label, Result<Prompt, String>)>> 
 fn tied(json: &impl Serialize, label: &Label, index: Option<usize>) -> Result<String> {
     let mut line = serde_json::to_string(json)?;
     line.pop();
-    if let Some(id) = &label.id {
-        line += &format!(",\"id\":{id}");
-    }
-    if let Some(number) = label.line {
-        line += &format!(",\"line\":{number}");
-    }
-    if let Some(index) = index {
-        line += &format!(",\"index\":{index}");
+    let fields = [
+        ("id", label.id.clone()),
+        ("line", label.line.map(|number| number.to_string())),
+        ("index", index.map(|index| index.to_string())),
+    ];
+    for (name, value) in fields {
+        line.extend(value.iter().flat_map(|value| [",\"", name, "\":", value]));
     }
     line.push('}');
     Ok(line)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use wmdetect::shell::{Label, for_each_object};
+use wmdetect::shell::{InputError, Label, for_each_object};
 use wmdetect::text::Tokenizer;
 use wmgen::respond::{Receipt, ReceiptError};
 use wmgen::verify::Origin;
@@ -22,7 +22,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>
                 ReceiptError::Json(_) => format!("{error}; {EXPECTED}"),
                 error => error.to_string(),
             }),
-            Err(error) => Err(format!("{error}; {EXPECTED}")),
+            Err(InputError::Json(error)) => Err(format!("not a receipt: {error}; {EXPECTED}")),
+            Err(error) => Err(error.to_string()),
         };
         receipts.push((label.clone().with_id(id), parsed));
         Ok(())
