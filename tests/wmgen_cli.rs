@@ -236,7 +236,8 @@ fn refusals_say_what_to_do() {
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature", "0"]), "larger temperature");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-k", "1"]), "top-k 1 always takes");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-p", "1e-9"]), "larger top-p");
-    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature=-1"]), "temperature is -1");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature", "-1"]), "temperature is -1");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "-n", "5000000000"]), "1..=1000000");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-p", "0"]), "top-p is 0");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--prompt", &"the ".repeat(600)]), "512");
     ok(&generate(&["--no-watermark", "--model", MODEL, "--temperature", "0", "--max-tokens", "3"]));

@@ -3,6 +3,7 @@
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
+mod arguments;
 mod content;
 mod json;
 mod json_lines;
@@ -23,6 +24,7 @@ use crate::detect::DetectError;
 use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer};
 
+pub use arguments::arguments;
 pub use progress::ProgressLine;
 
 pub use crate::one_line::OneLine;
@@ -134,11 +136,12 @@ pub fn say(line: &str) {
 /// Writes bytes to standard output and flushes it, so that a reader of the pipe need not wait for the next text.
 ///
 /// # Errors
-/// Returns the system's error.
+/// Returns the system's error, which says that standard output was meant.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
 }
 
 /// Prints a value as a line of JSON.

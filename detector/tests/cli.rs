@@ -308,6 +308,23 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_that_names_standard_output() {
+    let place = Place::new();
+    place.write("text", "words that nobody marked\n");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_wmdetect"))
+        .args(["score", "text"])
+        .current_dir(place.0.path())
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.starts_with("error: cannot write to standard output: "), "{errors}");
+}
+
 #[test]
 fn completions_man_pages_and_help() {
     let place = Place::new();

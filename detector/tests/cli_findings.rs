@@ -48,6 +48,7 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
         assert!(ignored > 5 && some.scored_tokens + ignored == all.scored_tokens, "{file}: {some:?}");
     }
     assert_eq!(all.ignored_tokens, None);
+    assert!(place.run("score one --ignore plain").out().contains(" left out as boilerplate"));
 
     // A corpus that the key itself marked, one bad line in it.
     let marked: Vec<String> =

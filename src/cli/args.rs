@@ -257,8 +257,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, group = "source")]
     pub prompts: Option<PathBuf>,
     /// Texts for each prompt; several stand under headings, `==> text 1 of N <==`
-    #[arg(short, default_value_t = 1)]
-    pub n: usize,
+    #[arg(short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub n: u32,
     /// Texts that share the passes over the weights, if there are several
     #[arg(long, default_value_t = 8, value_name = "TEXTS", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,

@@ -52,7 +52,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
 
     let single = prompts.len() == 1 && args.prompts.is_none();
     let options = Options {
-        n: args.n,
+        n: args.n as usize,
         max_tokens: args.max_tokens,
         mark: key.as_ref().map(KeyMark::new),
         stop: args.stop.clone(),

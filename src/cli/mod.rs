@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser};
-use wmdetect::shell::{exit_code, print, print_json, read_text, say};
+use clap::CommandFactory;
+use wmdetect::shell::{arguments, exit_code, print, print_json, read_text, say};
 
 use args::{Cli, Command};
 
@@ -27,7 +27,7 @@ use args::{Cli, Command};
 ///
 /// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse(); // exits with 2 on a usage error
+    let cli: Cli = arguments().unwrap_or_else(|error| error.exit()); // with 2 on a usage error
     let result = dispatch(cli.command);
     let hint = result.as_ref().err().and_then(hints::of);
     let code = exit_code(result);

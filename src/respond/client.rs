@@ -26,8 +26,11 @@ impl Client {
     /// Returns an error if the prompt has no ids or the engine does not take the request.
     pub fn submit(&self, prompt: &Prompt, options: &Options) -> Result<Responses, RespondError> {
         let request = self.info.request(prompt, options)?;
-        let answer = Answer::new(Arc::clone(&self.info), request.prompt.clone(), options);
-        Ok(Responses { events: self.handle.submit(request)?, answer: Some(answer), ready: None })
+        let prompt = request.prompt.clone();
+        // The engine looks at the number of responses before anything is made for each of them.
+        let events = self.handle.submit(request)?;
+        let answer = Answer::new(Arc::clone(&self.info), prompt, options);
+        Ok(Responses { events, answer: Some(answer), ready: None })
     }
 }
 

@@ -42,9 +42,10 @@ impl<M: LanguageModel> Responder<M> {
     /// Returns an error if the prompt has no ids or the engine does not take the request.
     pub fn submit(&mut self, prompt: &Prompt, options: &Options) -> Result<Id, RespondError> {
         let request = self.info.request(prompt, options)?;
-        let answer = Answer::new(Arc::clone(&self.info), request.prompt.clone(), options);
+        let prompt = request.prompt.clone();
+        // The engine looks at the number of responses before anything is made for each of them.
         let id = self.engine.submit(request)?;
-        self.answers.push_back((id, answer));
+        self.answers.push_back((id, Answer::new(Arc::clone(&self.info), prompt, options)));
         Ok(id)
     }
 

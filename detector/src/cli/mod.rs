@@ -18,10 +18,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, Parser};
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{InputError, Source, exit_code, print, print_json, say};
+use wmdetect::shell::{InputError, Source, arguments, exit_code, print, print_json, say};
 use wmdetect::{DetectError, Input};
 
 use args::{Cli, Command, InputArgs};
@@ -31,7 +31,7 @@ use args::{Cli, Command, InputArgs};
 /// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code` or from `calibrate`; a broken pipe
 /// is a quiet 0.
 pub(crate) fn run() -> ExitCode {
-    match Cli::try_parse() {
+    match arguments::<Cli>() {
         Ok(cli) => exit_code(dispatch(cli.command)),
         Err(error) => {
             // Nobody is left to tell where standard error is gone.

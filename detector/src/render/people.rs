@@ -26,6 +26,9 @@ pub fn score(input: &str, report: &Report) -> String {
         let _ = write!(text, "\n  marked passages: {}", passages(&report.spans, report.p_kind));
     }
     let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
+    if let Some(ignored @ 1..) = report.ignored_tokens {
+        let _ = write!(text, ", {ignored} left out as boilerplate");
+    }
     if let Some(score) = report.score {
         let _ = match report.detector {
             Method::Mean => write!(text, ", mean {score:.4} (0.5 without the mark)"),

@@ -43,8 +43,7 @@ fn superscript(number: u64) -> String {
 
 /// `3.2 million` for one in 3,210,000: 1/p from log₁₀ p, rounded so that it is never too large.
 pub(super) fn one_in(log10_p: f64) -> String {
-    const NAMES: [(f64, &str); 4] =
-        [(12.0, "trillion"), (9.0, "billion"), (6.0, "million"), (3.0, "thousand")];
+    const NAMES: [(f64, &str); 3] = [(12.0, "trillion"), (9.0, "billion"), (6.0, "million")];
     let exponent = -log10_p;
     if exponent >= 15.0 {
         return format!("10{}", superscript(exponent.floor() as u64));
@@ -56,6 +55,10 @@ pub(super) fn one_in(log10_p: f64) -> String {
     };
     match NAMES.iter().find(|(power, _)| exponent >= *power) {
         Some((power, name)) => format!("{} {name}", digits(*power)),
+        None if exponent >= 3.0 => {
+            let number = (digits(3.0) * 1000.0).round() as u64;
+            format!("{},{:03}", number / 1000, number % 1000)
+        }
         None => format!("{}", digits(0.0)),
     }
 }
@@ -72,14 +75,20 @@ mod tests {
         assert_eq!(changed(Some(Changes::default()), None), None);
         assert_eq!(
             false_alarms(0.001),
-            "one in 1 thousand unmarked texts is called watermarked at the rate 0.001"
+            "one in 1,000 unmarked texts is called watermarked at the rate 0.001"
         );
     }
 
     #[test]
     fn one_in_is_never_too_large() {
-        let cases =
-            [(0.0, "1"), (-2.0, "100"), (-3.0, "1 thousand"), (-11.5, "316 billion"), (-40.2, "10⁴⁰")];
+        let cases = [
+            (0.0, "1"),
+            (-2.0, "100"),
+            (-3.0, "1,000"),
+            (-3.51, "3,200"),
+            (-11.5, "316 billion"),
+            (-40.2, "10⁴⁰"),
+        ];
         for (log10, text) in cases {
             assert_eq!(one_in(log10), text);
         }

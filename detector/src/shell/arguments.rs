@@ -1,0 +1,59 @@
+//! From the process's arguments to a command.
+
+use clap::{Command, Error, Parser};
+
+/// Reads the process's arguments.
+///
+/// # Errors
+/// Returns clap's error, which is also how it answers `--help` and `--version`.
+pub fn arguments<P: Parser>() -> Result<P, Error> {
+    let mut matches = negative_values(P::command()).try_get_matches()?;
+    P::from_arg_matches_mut(&mut matches)
+}
+
+/// Lets `-1` be the value of any option: the option's message says what it expects, where clap takes `-1` for a flag.
+fn negative_values(command: Command) -> Command {
+    let options = command.mut_args(|arg| {
+        let takes_number = !arg.is_positional() && arg.get_action().takes_values();
+        if takes_number { arg.allow_negative_numbers(true) } else { arg }
+    });
+    options.mut_subcommands(negative_values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, CommandFactory, FromArgMatches, Subcommand};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: Commands,
+    }
+
+    #[derive(Subcommand)]
+    enum Commands {
+        Draw(Draw),
+    }
+
+    #[derive(Args)]
+    struct Draw {
+        #[arg(long)]
+        temperature: f64,
+        #[arg(short)]
+        n: usize,
+    }
+
+    #[test]
+    fn a_negative_number_is_a_value_and_no_flag() {
+        let parse = |n: &str| {
+            let arguments = ["wm", "draw", "--temperature", "-0.5", "-n", n];
+            let mut matches = negative_values(Cli::command()).try_get_matches_from(arguments)?;
+            Cli::from_arg_matches_mut(&mut matches)
+        };
+        let Commands::Draw(draw) = parse("2").unwrap().command;
+        assert_eq!((draw.temperature, draw.n), (-0.5, 2));
+        let message = parse("-2").err().unwrap().to_string();
+        assert!(message.starts_with("error: invalid value '-2' for '-n <N>'"), "{message}");
+    }
+}
