@@ -46,6 +46,8 @@ pub enum WarningCode {
     WeakBinding,
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
+    /// The mark was not found, but with another normalisation it would be. Neither p nor the verdict counts that trial.
+    OtherNormalisation,
     /// The text has more contexts than are remembered exactly, so some new positions do not count.
     BoundedHistory,
     /// In calibration: too few random keys for calling a key worse than chance.

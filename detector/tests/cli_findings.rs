@@ -4,6 +4,7 @@ mod support;
 
 use support::rows::{Attribution, CalibrationReport, GValues, SegmentsReport};
 use support::{Place, key, marked_words, response, tokenizer};
+use wmdetect::report::WarningCode;
 use wmdetect::statistics::Method;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
@@ -153,6 +154,44 @@ fn a_text_with_typographic_characters_is_found_and_the_report_says_what_was_chan
     assert_eq!((values.forms, values.normalisation.is_none()), (Some(3), true));
     assert!(place.run("gvalues typeset").code(0).errors().contains("as it was given"));
     assert_eq!(place.run("gvalues plain").code(0).errors(), "");
+}
+
+#[test]
+fn where_nothing_was_found_the_option_that_would_find_the_mark_is_named_and_not_counted() {
+    let place = Place::new();
+    let marked = marked_words(&key(1), &Tokenizer::open(tokenizer()).unwrap(), 100);
+    let fold = marked.replace('a', "\u{430}");
+    let markdown: String = marked.split(' ').map(|word| format!("**{word}** ")).collect();
+    let zero_width: String = marked.chars().flat_map(|c| [c, '\u{200B}']).collect();
+    for (text, given, option) in [
+        (&fold, "", "--fold-confusables"),
+        (&markdown, "", "--strip markdown"),
+        (&zero_width, "--normalise none", "--normalise default"),
+    ] {
+        place.write("text", text);
+        place.write("rows", serde_json::json!({ "text": text }).to_string());
+        let row = place.run(&format!("score rows --jsonl --json {given}")).code(0).report();
+        let report = place.run(&format!("score text --json {given}")).code(0).report();
+        assert_eq!((report.verdict, report.log10_p), (Verdict::NotDetected, row.log10_p), "{option}");
+        assert_eq!(report.warning_codes.last(), Some(&WarningCode::OtherNormalisation));
+        assert!(
+            !row.warning_codes.contains(&WarningCode::OtherNormalisation),
+            "many texts are not tried again"
+        );
+        let sentence = report.warnings.last().unwrap();
+        assert!(sentence.starts_with(option) && sentence.contains("do not count"), "{sentence}");
+        let people = place.run(&format!("score text {given}")).code(0).out();
+        assert!(people.contains(&format!("\n  hint: {sentence}\n")), "{people}");
+        let found = place.run(&format!("score text --json {given} {option}")).0.status.code();
+        // `--normalise` cannot be given twice.
+        assert_eq!(found, Some(if given.is_empty() { 0 } else { 2 }));
+    }
+    // Marked or not, what no option would find has no hint.
+    place.write("plain", "The *old* man <b>went</b> down to the river. ".repeat(20)).write("marked", marked);
+    for file in ["plain", "marked"] {
+        let report = place.run(&format!("score {file} --json")).code(0).report();
+        assert!(!report.warning_codes.contains(&WarningCode::OtherNormalisation), "{report:?}");
+    }
 }
 
 #[test]

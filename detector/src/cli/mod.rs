@@ -13,6 +13,7 @@ mod score;
 mod segments;
 mod train;
 mod train_bayesian;
+mod trials;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -8,10 +8,11 @@ use wmdetect::render::{people, terminal};
 use wmdetect::report::{Explanation, Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::shell::{Content, InputError, Source};
+use wmdetect::text::normalise::Normaliser;
 use wmdetect::{Detector, Input, Verdict};
 
 use super::args::{ColorChoice, ScoreArgs};
-use super::{message, parallel, print, print_error, print_json, verdict_code};
+use super::{message, parallel, print, print_error, print_json, trials, verdict_code};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let decider = args.method.decider()?;
@@ -26,9 +27,12 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let mut page = Vec::new();
     let (mut failed, mut found) = (false, false);
     let shown = args.view || args.html.is_some();
+    let input = &args.detector.input;
+    // Of many texts each would cost more than one.
+    let trials_from = (!input.jsonl && !input.tokens).then(|| input.text.normaliser());
     parallel::judge_each(
-        &args.detector.input,
-        |_, source| scored(&detector, source?, shown),
+        input,
+        |_, source| scored(&detector, source?, shown, trials_from),
         |name, scored| match scored {
             Ok((bytes, explanation)) => {
                 let report = &explanation.report;
@@ -67,22 +71,22 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
 }
 
 /// The report of one input, with its bytes and its tokens if they are to be `shown`. What is too long to be held in
-/// memory has neither.
+/// memory has neither. With `trials_from`, the normalisation in use, a text in which nothing was found is tried with others.
 fn scored(
     detector: &Detector,
     source: Source<'_>,
     shown: bool,
+    trials_from: Option<Normaliser>,
 ) -> Result<(Option<Vec<u8>>, Explanation), InputError> {
-    Ok(match source {
-        Source::Content(content) if shown => {
-            let explanation = detector.explain(content.input())?;
-            let bytes = match content {
-                Content::Text(bytes) => Some(bytes),
-                Content::Tokens(_) => None,
-            };
-            (bytes, explanation)
-        }
-        Source::Content(content) => (None, detector.score(content.input())?.into()),
-        Source::Long(reader) => (None, detector.score(Input::reader(reader))?.into()),
-    })
+    let content = match source {
+        Source::Content(content) => content,
+        Source::Long(reader) => return Ok((None, detector.score(Input::reader(reader))?.into())),
+    };
+    let mut explanation =
+        if shown { detector.explain(content.input())? } else { detector.score(content.input())?.into() };
+    let Content::Text(bytes) = content else { return Ok((None, explanation)) };
+    let report = &mut explanation.report;
+    let suggestion = trials_from.and_then(|given| trials::suggestion(detector, given, report, &bytes));
+    report.warnings.extend(suggestion);
+    Ok((shown.then_some(bytes), explanation))
 }

@@ -6,7 +6,7 @@ pub use super::words::changed;
 use super::words::{false_alarms, passages};
 use crate::one_line::OneLine;
 use crate::report::{
-    Attribution, CalibrationReport, Changes, GValues, KeyReport, Report, SegmentsReport, Warning,
+    Attribution, CalibrationReport, Changes, GValues, KeyReport, Report, SegmentsReport, Warning, WarningCode,
 };
 use crate::statistics::{Method, PKind, PValue};
 use crate::verdict::Verdict;
@@ -195,10 +195,11 @@ fn changes(text: &mut String, changes: Option<Changes>, forms_tried: Option<u64>
     }
 }
 
-/// The warnings, a line each.
+/// The warnings and hints, a line each.
 fn end(text: &mut String, warnings: &[Warning]) {
     for warning in warnings {
-        let _ = write!(text, "\n  warning: {}", OneLine(&warning.message));
+        let kind = if warning.code == WarningCode::OtherNormalisation { "hint" } else { "warning" };
+        let _ = write!(text, "\n  {kind}: {}", OneLine(&warning.message));
     }
     text.push('\n');
 }
