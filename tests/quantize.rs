@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use half::f16;
-use wmgen::model::Format;
-use wmgen::model::{Config, Gemma, LoadOptions};
+use wmgen::model::weights::ChatTemplate;
+use wmgen::model::{Config, Format, Gemma, LoadOptions, Weights};
 use wmgen::quantize::{Error, quantize};
 use wmgen::train::parameters::Table;
 use wmgen::train::{Sizes, export, tokenizer};
@@ -90,6 +90,21 @@ fn floats_are_the_same_model_and_fewer_bits_nearly_so() {
         quantize(&out, &dir.path().join("again.gguf"), Format::Q8_0),
         Err(Error::AlreadyGguf { .. })
     ));
+}
+
+#[test]
+fn the_chat_template_goes_into_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), |_| {});
+    let out = dir.path().join("model.gguf");
+    let template = || {
+        quantize(dir.path(), &out, Format::Q8_0).unwrap();
+        Weights::open(&out).unwrap().chat_template().clone()
+    };
+    assert_eq!(template(), ChatTemplate::Missing);
+    std::fs::write(dir.path().join("tokenizer_config.json"), r#"{"chat_template": "{{ bos_token }}"}"#)
+        .unwrap();
+    assert_eq!(template(), ChatTemplate::Given("{{ bos_token }}".into()));
 }
 
 #[test]

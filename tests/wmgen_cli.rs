@@ -87,6 +87,56 @@ fn the_text_alone_goes_to_stdout() {
     assert_eq!(receipt.tokens, json[0].tokens);
 }
 
+/// Runs the program with a terminal as standard output, which util-linux's `script` makes, and returns what it wrote there.
+#[cfg(target_os = "linux")]
+fn run_on_a_terminal(dir: &std::path::Path, args: &[&str]) -> String {
+    let words: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
+    let command = format!("'{}' {} 2> errors", env!("CARGO_BIN_EXE_wmgen"), words.join(" "));
+    let mut script = Command::new("script");
+    script.current_dir(dir).args(["-q", "-e", "-c", &command, "/dev/null"]).stdin(Stdio::null());
+    ok(&script.output().unwrap()).replace("\r\n", "\n")
+}
+
+/// So that the shell's prompt stands on a line of its own. A pipe gets the text alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn on_a_terminal_a_text_ends_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    fixed_key(1).write(dir.path().join("k.bin"), false).unwrap();
+    let generate = ["generate", "--key", "k.bin", "--prompt", "The sea", "--seed", "7", "--max-tokens"];
+    let made = reports(&run(dir.path(), &[&generate[..], &["100", "--json"]].concat()));
+    let (tokenizer, tokens) = (Tokenizer::of_default_model(), &made[0].tokens);
+    let text = |len: usize| tokenizer.decode(&tokens[..len]);
+    let ended = (1..tokens.len()).find(|&len| text(len).ends_with('\n')).unwrap();
+    for (len, ending) in [(ended, ""), (ended - 1, "\n")] {
+        let len_arg = len.to_string();
+        let args = [&generate[..], &[&len_arg]].concat();
+        assert_eq!(ok(&run(dir.path(), &args)), text(len));
+        assert_eq!(run_on_a_terminal(dir.path(), &args), text(len) + ending);
+    }
+}
+
+#[test]
+fn a_base_model_is_warned_of_where_it_is_to_chat() {
+    let (dir, _) = with_key();
+    let model = dir.path().join("m");
+    std::fs::create_dir(&model).unwrap();
+    for file in std::fs::read_dir(MODEL).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), model.join(file.file_name())).unwrap();
+    }
+    let warned = |args: &[&str], config: &str| {
+        std::fs::write(model.join("tokenizer_config.json"), config).unwrap();
+        let generate = ["generate", "--no-watermark", "--prompt", "hi", "--max-tokens", "2"];
+        let output = run(dir.path(), &[&generate[..], args].concat());
+        ok(&output);
+        String::from_utf8(output.stderr).unwrap().contains("warning: the model's files have no chat template")
+    };
+    assert!(warned(&["--model", "m", "--chat"], "{}"));
+    assert!(!warned(&["--model", "m"], "{}"));
+    assert!(!warned(&["--model", "m", "--chat"], r#"{"chat_template": "{{ bos_token }}"}"#));
+    assert!(warned(&["--chat"], ""), "the default model is a base model");
+}
+
 #[test]
 fn stop_strings_and_prompt_sources() {
     let (dir, _) = with_key();

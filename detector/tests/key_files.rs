@@ -323,7 +323,11 @@ fn the_references_json_goes_in_and_out() {
     assert!(notes.is_empty(), "{notes:?}");
     for (json, why) in [
         (r#"{"keys": [1]}"#, "it has no field `ngram_len`"),
-        (r#"{"watermarking_config": {"greenlist_ratio": 0.25}}"#, "it has no field `keys`"),
+        (r#"{"watermarking_config": {"seed": 1}}"#, "it has no field `keys`"),
+        (
+            r#"{"watermarking_config": {"greenlist_ratio": 0.25, "bias": 2.0, "seeding_scheme": "lefthash"}}"#,
+            "it is the configuration of another engine's mark, the green lists of KGW",
+        ),
         (
             r#"{"keys": "secret", "ngram_len": 5}"#,
             "the field that ends at line 1, column 17 has another type",

@@ -47,6 +47,9 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         .reads(&args.stdin)
         .reads(args.model.paths());
     let receipt_file = args.receipt.as_deref().map(|path| outputs.open(path, Kind::RECEIPTS)).transpose()?;
+    if args.chat {
+        args.model.check_chat()?;
+    }
     let loaded = args.model.load(tokenizer)?;
     let stop = stop_at_ctrl_c()?;
 
@@ -77,6 +80,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         args,
         stream: single && args.n == 1 && !args.json,
         single,
+        open_line: false,
         shown: 0,
         receipt: Vec::new(),
         warned: 0,
@@ -93,7 +97,10 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
                     output.put(&label, index, receipt)?;
                 }
             }
-            Event::Failed(error) if single => return Err(error.into()),
+            Event::Failed(error) if single => {
+                output.end_line()?;
+                return Err(error.into());
+            }
             Event::Failed(error) => {
                 let label = open.pop_front().map(|open| open.label).unwrap_or_default();
                 output.put_error(&label, message(&anyhow!(error)))?;
@@ -118,6 +125,9 @@ fn stop_at_ctrl_c() -> Result<Arc<AtomicBool>> {
     let asked = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if asked.swap(true, Ordering::Relaxed) {
+            if stdout().is_terminal() {
+                say("");
+            }
             std::process::exit(130);
         }
     })
@@ -193,6 +203,8 @@ struct Output<'a> {
     stream: bool,
     /// There is one prompt, and no `--prompts`.
     single: bool,
+    /// The text so far does not end its line.
+    open_line: bool,
     /// Texts that were printed under a heading.
     shown: usize,
     receipt: Vec<String>,
@@ -202,12 +214,21 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn put_piece(&self, piece: &Piece) -> Result<()> {
-        if self.stream {
-            print(piece.text.as_bytes())?;
-            if piece.finished.is_some() && stdout().is_terminal() {
-                print(b"\n")?;
-            }
+    fn put_piece(&mut self, piece: &Piece) -> Result<()> {
+        if !self.stream {
+            return Ok(());
+        }
+        print(piece.text.as_bytes())?;
+        if !piece.text.is_empty() {
+            self.open_line = !piece.text.ends_with('\n');
+        }
+        if piece.finished.is_some() { self.end_line() } else { Ok(()) }
+    }
+
+    /// Ends the text's last line on a terminal, so that nothing follows on it. A pipe gets the text alone.
+    fn end_line(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.open_line) && stdout().is_terminal() {
+            print(b"\n")?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use wmdetect::shell::{self, Hinted};
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
 use wmgen::engine::{self, Engine};
+use wmgen::model::weights::ChatTemplate;
 use wmgen::model::{CHUNK, DType, Gemma, LoadOptions, Summary, Weights};
 use wmgen::respond::{ModelInfo, Responder};
 
@@ -138,6 +139,21 @@ impl ModelArgs {
             Some(path) => Ok(shell::open_tokenizer(path)?),
             None => place.tokenizer(),
         }
+    }
+
+    /// Warns that a base model does not know turns.
+    pub(super) fn check_chat(&self) -> Result<()> {
+        let weights = match Place::of(self.model.as_deref())? {
+            Place::Default => default_model::weights()?,
+            Place::Path(path) => Weights::open(path)?,
+        };
+        if *weights.chat_template() == ChatTemplate::Missing {
+            super::say(
+                "warning: the model's files have no chat template, so it is probably a base model, which continues texts and was not \
+                 trained to answer; use an instruction-tuned model (-it), or leave out --chat",
+            );
+        }
+        Ok(())
     }
 
     /// Loads the model, with a progress bar on a terminal.

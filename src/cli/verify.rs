@@ -25,6 +25,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let tokenizer = args.model.open_tokenizer()?;
     tokenizer.check_key(&key)?;
     let prompt = prompt(args, &tokenizer)?;
+    if args.chat {
+        args.model.check_chat()?;
+    }
     let loaded = args.model.load(tokenizer)?;
     let line = Mutex::new(ProgressLine::new("reading with the model", "tokens"));
     let line = || line.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ mod tokenizer;
 pub use mixture::Mixture;
 
 use crate::kernels::Format;
-use crate::model::weights::Container;
+use crate::model::weights::{ChatTemplate, Container};
 use crate::model::{Config, LayerKind, Weights};
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
@@ -142,6 +142,9 @@ pub fn quantize(dir: &Path, out: &Path, mixture: impl Into<Mixture>) -> Result<S
     let tokenizer_json = dir.join("tokenizer.json");
     let mut metadata = metadata(config, dir, mixture)?;
     metadata.extend(tokenizer::metadata(&tokenizer_json, config)?);
+    if let ChatTemplate::Given(template) = weights.chat_template() {
+        metadata.push((names::CHAT_TEMPLATE.to_owned(), template.as_str().into()));
+    }
     let tensors: Vec<(&str, Format, Part)> = weights
         .tensors()
         .filter(|(name, _)| !(config.tie && *name == "lm_head.weight"))

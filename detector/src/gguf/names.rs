@@ -7,6 +7,8 @@
 pub const GENERAL_NAME: &str = "general.name";
 /// The key of the model's family.
 pub const GENERAL_ARCHITECTURE: &str = "general.architecture";
+/// The key of the chat template, in Jinja's language; a file of a base model does not have it.
+pub const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 /// The number of files that a model was split into.
 pub const SPLIT_COUNT: &str = "split.count";
 /// Which of them a file is, counted from 0.

@@ -1,8 +1,11 @@
 //! A model's files, memory-mapped: tensors stay in the file's pages and in the file's dtype.
 
+mod chat_template;
 mod complete;
 pub mod gguf;
 pub mod safetensors;
+
+pub use chat_template::ChatTemplate;
 
 use super::config::{Config, token_ids};
 use super::error::{Error, Result};
@@ -76,6 +79,7 @@ pub struct Weights {
     path: PathBuf,
     container: Container,
     config: Config,
+    chat_template: ChatTemplate,
     files: Vec<FileBytes>,
     tensors: BTreeMap<String, (usize, TensorInfo)>,
 }
@@ -125,8 +129,10 @@ impl Weights {
         let header = gguf::Header::parse(file.as_slice(), path)?;
         let shape = |name: &str| header.tensors.get(name).map(|tensor| &tensor.shape[..]);
         let config = Config::from_gguf(&header.metadata, shape)?;
+        let chat_template = ChatTemplate::of_gguf(&header.metadata);
         let tensors = header.tensors.into_iter().map(|(name, info)| (name, (0, info))).collect();
-        Self { path: path.into(), container: Container::Gguf, config, files: vec![file], tensors }
+        let files = vec![file];
+        Self { path: path.into(), container: Container::Gguf, config, chat_template, files, tensors }
             .if_all_are_used()
     }
 
@@ -162,7 +168,8 @@ impl Weights {
             }
             files.push(FileBytes::Mapped(map));
         }
-        Self { path: path.into(), container: Container::Safetensors, config, files, tensors }
+        let chat_template = ChatTemplate::of_directory(path)?;
+        Self { path: path.into(), container: Container::Safetensors, config, chat_template, files, tensors }
             .if_all_are_used()
     }
 
@@ -179,6 +186,11 @@ impl Weights {
     /// Returns the configuration that came with the weights.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Returns what the files say of a chat template.
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.chat_template
     }
 
     /// Returns all tensors by name, with shape and format.

@@ -27,6 +27,13 @@ pub(super) struct Config {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Whether these are the fields of transformers' `WatermarkingConfig`.
+fn is_of_green_lists(names: Option<&BTreeMap<String, IgnoredAny>>) -> bool {
+    ["greenlist_ratio", "seeding_scheme", "hashing_key"]
+        .iter()
+        .any(|field| names.is_some_and(|names| names.contains_key(*field)))
+}
+
 fn wiped<'de, D: Deserializer<'de>>(keys: D) -> Result<Zeroizing<Vec<i64>>, D::Error> {
     Vec::deserialize(keys).map(Zeroizing::new)
 }
@@ -59,6 +66,9 @@ impl Config {
             let missing = |names: &Names| ["keys", "ngram_len"].into_iter().find(|f| !names.contains_key(*f));
             let place = format!("line {}, column {}", error.line(), error.column());
             let why = match names.as_ref().map(missing) {
+                Some(Some(_)) if is_of_green_lists(names.as_ref()) => {
+                    "it is the configuration of another engine's mark, the green lists of KGW".into()
+                }
                 Some(Some(field)) => format!("it has no field `{field}`"),
                 Some(None) => format!("the field that ends at {place} has another type"),
                 None if error.is_data() => "it is not an object".into(),
