@@ -27,12 +27,8 @@ pub(super) struct Config {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Whether these are the fields of transformers' `WatermarkingConfig`.
-fn is_of_green_lists(names: Option<&BTreeMap<String, IgnoredAny>>) -> bool {
-    ["greenlist_ratio", "seeding_scheme", "hashing_key"]
-        .iter()
-        .any(|field| names.is_some_and(|names| names.contains_key(*field)))
-}
+/// Fields of transformers' `WatermarkingConfig` alone.
+const GREEN_LISTS: [&str; 3] = ["greenlist_ratio", "seeding_scheme", "hashing_key"];
 
 fn wiped<'de, D: Deserializer<'de>>(keys: D) -> Result<Zeroizing<Vec<i64>>, D::Error> {
     Vec::deserialize(keys).map(Zeroizing::new)
@@ -64,9 +60,10 @@ impl Config {
         // serde_json's messages quote values, which may be keys, so the error names only fields and positions.
         config.map_err(|error| {
             let missing = |names: &Names| ["keys", "ngram_len"].into_iter().find(|f| !names.contains_key(*f));
+            let is_other = |names: &Names| GREEN_LISTS.iter().any(|field| names.contains_key(*field));
             let place = format!("line {}, column {}", error.line(), error.column());
             let why = match names.as_ref().map(missing) {
-                Some(Some(_)) if is_of_green_lists(names.as_ref()) => {
+                Some(Some(_)) if names.as_ref().is_some_and(is_other) => {
                     "it is the configuration of another engine's mark, the green lists of KGW".into()
                 }
                 Some(Some(field)) => format!("it has no field `{field}`"),
