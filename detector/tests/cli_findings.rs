@@ -161,7 +161,7 @@ fn where_nothing_was_found_the_option_that_would_find_the_mark_is_named_and_not_
     let place = Place::new();
     let marked = marked_words(&key(1), &Tokenizer::open(tokenizer()).unwrap(), 100);
     let fold = marked.replace('a', "\u{430}");
-    let markdown: String = marked.split(' ').map(|word| format!("**{word}** ")).collect();
+    let markdown = format!("**{}**", marked.split(' ').collect::<Vec<_>>().join("** **"));
     let zero_width: String = marked.chars().flat_map(|c| [c, '\u{200B}']).collect();
     for (text, given, option) in [
         (&fold, "", "--fold-confusables"),

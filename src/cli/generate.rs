@@ -84,7 +84,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         shown: 0,
         receipt: Vec::new(),
         warned: 0,
-        failed: false,
+        failed: 0,
     };
     output.put_refused(&mut open)?;
     while let Some((_, event)) = responder.next() {
@@ -116,7 +116,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         let ends = if output.receipt.is_empty() { "" } else { "\n" };
         file.finish((output.receipt.join("\n") + ends).as_bytes())?;
     }
-    Ok(ExitCode::from(u8::from(output.failed)))
+    Ok(ExitCode::from(u8::from(output.failed > 0)))
 }
 
 /// A flag that Ctrl-C sets, to end with the text so far. A second Ctrl-C does not wait for it.
@@ -210,7 +210,8 @@ struct Output<'a> {
     receipt: Vec<String>,
     /// Texts whose receipts have a warning.
     warned: usize,
-    failed: bool,
+    /// Prompts that failed.
+    failed: usize,
 }
 
 impl Output<'_> {
@@ -278,7 +279,7 @@ impl Output<'_> {
     }
 
     fn put_error(&mut self, label: &Label, error: String) -> Result<()> {
-        self.failed = true;
+        self.failed += 1;
         if self.args.json {
             let line = tied(&Row::new(&label.input, Failure::new(error)), label, None)?;
             return Ok(print(format!("{line}\n").as_bytes())?);
