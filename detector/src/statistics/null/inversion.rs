@@ -19,26 +19,51 @@ const FEW_TOKENS_IN_LIST: u64 = 128;
 /// Nodes after which the rotations start anew, so that rounding does not add up.
 const FRESH: u64 = 16;
 
-/// The transform of the tilted tail for n tokens, ready to be inverted.
-#[derive(Clone, Debug)]
-pub(super) struct Inversion {
+/// The law of n tokens' W under a tilt.
+pub(super) struct Tilted<'w> {
+    weights: &'w Weights,
+    n: u64,
     theta: f64,
+    layers: Vec<Layer>,
+    sigma: f64,
     /// ln M(θ) − θ · `middle`.
     cumulant: f64,
     /// n Σ a_l / 2.
     middle: f64,
+}
+
+/// φ^n at the nodes, of which each value that needs so many nodes makes its tail.
+#[derive(Clone, Debug)]
+pub(super) struct Nodes {
+    law: Law,
+    /// n Σ a_l, and how much less the tilted mean is; none where φ's argument is known up to turns only.
+    mean: Option<[f64; 2]>,
+    each: Vec<Node>,
+}
+
+/// Node k: ω = 2π k / N.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    k: u64,
+    /// |φ|^n / |1 − e^{−θ−iω}|².
+    size: f64,
+    /// The argument of φ^n; without the mean's share, if the mean is known.
+    phase: f64,
+    /// 1 − e^{−θ−iω}.
+    x: f64,
+    y: f64,
+}
+
+/// The tail of one value, and of those below it down to the middle.
+#[derive(Clone, Debug)]
+pub(super) struct Inversion {
+    law: Law,
     /// The largest w for which N is large enough.
     limit: u64,
-    /// N.
-    nodes: u64,
-    /// 1 / (1 − e^{−θ}): the term of node 0.
-    zero: f64,
-    /// A bound of the terms that are left out.
-    omitted: f64,
     terms: Vec<Term>,
 }
 
-/// φ^n e^{−iω · limit} / (1 − e^{−θ−iω}) at ω = 2π k / N.
+/// φ^n e^{−iω · limit} / (1 − e^{−θ−iω}).
 #[derive(Clone, Copy, Debug)]
 struct Term {
     k: u64,
@@ -46,53 +71,69 @@ struct Term {
     im: f64,
 }
 
-impl Inversion {
-    /// For the value `w` of `n` tokens, top/2 < w < top, or for all in top/2 < w' ≤ `w`, with the tilt `theta`.
-    pub(super) fn new(weights: &Weights, n: u64, w: u64, theta: f64, list: bool) -> Self {
-        let (real, value, top) = (n as f64, w as f64, weights.max(n) as f64);
+/// What turns the sum over the nodes into a tail.
+#[derive(Clone, Copy, Debug)]
+struct Law {
+    theta: f64,
+    /// As in [`Tilted`].
+    cumulant: f64,
+    middle: f64,
+    /// N.
+    nodes: u64,
+    /// 1 / (1 − e^{−θ}): the term of node 0.
+    zero: f64,
+    /// A bound of the terms that are left out.
+    omitted: f64,
+}
+
+impl<'w> Tilted<'w> {
+    pub(super) fn new(weights: &'w Weights, n: u64, theta: f64) -> Self {
         let layers: Vec<Layer> =
             weights.as_slice().iter().map(|&a| Layer::new(f64::from(a), theta)).collect();
-        let sigma = (real * layers.iter().map(|y| y.a * y.a * y.variance).sum::<f64>()).sqrt();
+        let sigma = (n as f64 * layers.iter().map(|y| y.a * y.a * y.variance).sum::<f64>()).sqrt();
         // ln M(θ) − θ w, from the middle, where nothing cancels. It bounds ln p (Chernoff).
-        let middle = top / 2.0;
-        let cumulant = real * layers.iter().map(|y| ln_cosh(theta * y.a / 2.0)).sum::<f64>();
-        let scale = cumulant - theta * (value - middle);
+        let middle = weights.max(n) as f64 / 2.0;
+        let cumulant = n as f64 * layers.iter().map(|y| ln_cosh(theta * y.a / 2.0)).sum::<f64>();
+        Self { weights, n, theta, layers, sigma, cumulant, middle }
+    }
 
+    /// N for the value `w`, top/2 < w < top, or for all in top/2 < w' ≤ `w`.
+    pub(super) fn count(&self, w: u64) -> u64 {
+        let Self { theta, sigma, .. } = *self;
+        let value = w as f64;
+        let scale = self.cumulant - theta * (value - self.middle);
+        let count = nodes(theta, sigma, scale, self.weights.largest()).min(value + 45.0 / theta).ceil();
+        // Odd, so that every node but 0 has a conjugate.
+        count as u64 | 1
+    }
+
+    /// The values at N = `count` nodes, with φ by rotations where the argument of φ^n keeps its digits in them.
+    pub(super) fn nodes(&self, count: u64, rotate: bool) -> Nodes {
+        let Self { weights, n, theta, ref layers, sigma, .. } = *self;
+        let real = n as f64;
         let gap = -(-theta).exp_m1();
         let ratio = (-theta).exp();
-        let nodes = nodes(theta, sigma, scale, weights.largest()).min(value + 45.0 / theta).ceil();
-        // Odd, so that every node but 0 has a conjugate.
-        let nodes = nodes as u64 | 1;
-        let step = TAU / nodes as f64;
+        let step = TAU / count as f64;
 
         // p is about e^scale / (1 + λ √(2π)), λ = θσ, and no less than e^scale times a hundredth for small λ.
         let cut = ACCURACY - gap.ln() + (theta * sigma / 3.0).ln().max(0.0);
-        let mut terms = Vec::new();
+        let mut each = Vec::new();
         let mut add = |k: u64, magnitude: f64, phase: f64| {
             let omega = k as f64 * step;
             let half = (omega / 2.0).sin();
-            // 1 − e^{−θ−iω}
             let (x, y) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
-            let (sin, cos) = phase.sin_cos();
-            let size = magnitude / (x * x + y * y);
-            terms.push(Term { k, re: size * (cos * x + sin * y), im: size * (sin * x - cos * y) });
+            each.push(Node { k, size: magnitude / (x * x + y * y), phase, x, y });
         };
-        // w minus the tilted mean.
-        let offset = real * layers.iter().map(|y| y.a * y.zero).sum::<f64>() - (top - value);
-        let few = n <= if list { FEW_TOKENS_IN_LIST } else { FEW_TOKENS };
-        let mut rotations = few.then(|| Rotations::new(&layers, real, w, nodes, cut));
+        let mut rotations = rotate.then(|| Rotations::new(layers, real, count, cut));
         let mut at = |k: u64| {
-            let value = if let Some(rotations) = &mut rotations {
-                rotations.at(k)
-            } else {
-                let omega = k as f64 * step;
-                let centred = characteristic(&layers, real, omega, cut);
-                centred.map(|(magnitude, phase)| (magnitude, phase - omega * offset))
+            let value = match &mut rotations {
+                Some(rotations) => rotations.at(k),
+                None => characteristic(layers, real, k as f64 * step, cut),
             };
             value.map(|(magnitude, phase)| add(k, magnitude, phase)).is_some()
         };
         // Up to ω = π / max a every factor of |φ| falls.
-        let first = ((weights.start() / step) as u64).min(nodes / 2);
+        let first = ((weights.start() / step) as u64).min(count / 2);
         let mut k = 1;
         while k <= first && at(k) {
             k += 1;
@@ -100,14 +141,52 @@ impl Inversion {
         // |φ|² = Π (1 − 4 v_l sin²(a_l ω/2))^n, so ln |φ| ≤ −2 n min(v) Σ sin²(a_l ω/2).
         let least_variance = layers.iter().map(|y| y.variance).fold(f64::INFINITY, f64::min);
         for omega in weights.cells_below(cut / (2.0 * real * least_variance)) {
-            let edge = |omega: f64| ((omega / step).ceil() as u64).clamp(first + 1, nodes / 2 + 1);
-            let end = if omega.end >= PI { nodes / 2 + 1 } else { edge(omega.end) };
+            let edge = |omega: f64| ((omega / step).ceil() as u64).clamp(first + 1, count / 2 + 1);
+            let end = if omega.end >= PI { count / 2 + 1 } else { edge(omega.end) };
             for k in edge(omega.start)..end {
                 at(k);
             }
         }
-        let omitted = (-cut).exp() / gap;
-        Self { theta, cumulant, middle, limit: w, nodes, zero: 1.0 / gap, omitted, terms }
+        let below = real * layers.iter().map(|y| y.a * y.zero).sum::<f64>();
+        let law = Law {
+            theta,
+            cumulant: self.cumulant,
+            middle: self.middle,
+            nodes: count,
+            zero: 1.0 / gap,
+            omitted: (-cut).exp() / gap,
+        };
+        Nodes { law, mean: (!rotate).then_some([weights.max(n) as f64, below]), each }
+    }
+}
+
+impl Nodes {
+    /// ln P(W ≥ w) for a value that needs so many nodes.
+    pub(super) fn ln_tail(&self, w: u64) -> f64 {
+        self.law.ln_tail(w, self.each.iter().map(|node| self.term(node, w).re).sum())
+    }
+
+    fn term(&self, node: &Node, w: u64) -> Term {
+        let &Node { k, size, phase, x, y } = node;
+        let step = TAU / self.law.nodes as f64;
+        let turn = match self.mean {
+            // ωw is reduced in integers.
+            None => (u128::from(k) * u128::from(w) % u128::from(self.law.nodes)) as f64 * step,
+            // ω times w minus the tilted mean.
+            Some([top, below]) => k as f64 * step * (below - (top - w as f64)),
+        };
+        let (sin, cos) = (phase - turn).sin_cos();
+        Term { k, re: size * (cos * x + sin * y), im: size * (sin * x - cos * y) }
+    }
+}
+
+impl Inversion {
+    /// For the value `w` of `n` tokens, top/2 < w < top, or for all in top/2 < w' ≤ `w`, with the tilt `theta`.
+    pub(super) fn new(weights: &Weights, n: u64, w: u64, theta: f64, list: bool) -> Self {
+        let tilted = Tilted::new(weights, n, theta);
+        let nodes = tilted.nodes(tilted.count(w), n <= if list { FEW_TOKENS_IN_LIST } else { FEW_TOKENS });
+        let terms = nodes.each.iter().map(|node| nodes.term(node, w)).collect();
+        Self { law: nodes.law, limit: w, terms }
     }
 
     /// The largest value that [`ln_tail`](Self::ln_tail) is for.
@@ -117,21 +196,28 @@ impl Inversion {
 
     /// ln P(W ≥ w) for top/2 < w ≤ `limit`.
     pub(super) fn ln_tail(&self, w: u64) -> f64 {
-        let scale = self.cumulant - self.theta * (w as f64 - self.middle);
         // ω (w − limit) = 2π k (w − limit) / N, reduced in integers: both factors are below N.
-        let below = (self.limit - w) % self.nodes;
-        let step = TAU / self.nodes as f64;
+        let below = (self.limit - w) % self.law.nodes;
+        let step = TAU / self.law.nodes as f64;
         let sum: f64 = if below == 0 {
             self.terms.iter().map(|term| term.re).sum()
         } else {
             let turned = self.terms.iter().map(|term| {
                 // Both are below 2^32: only lists look at other values than `limit`.
-                let k = term.k * below % self.nodes;
+                let k = term.k * below % self.law.nodes;
                 let (sin, cos) = (k as f64 * step).sin_cos();
                 term.re * cos - term.im * sin
             });
             turned.sum()
         };
+        self.law.ln_tail(w, sum)
+    }
+}
+
+impl Law {
+    /// ln P(W ≥ w) from the sum over the nodes above 0.
+    fn ln_tail(&self, w: u64, sum: f64) -> f64 {
+        let scale = self.cumulant - self.theta * (w as f64 - self.middle);
         let sum = (self.zero + 2.0 * sum) / self.nodes as f64 + self.omitted;
         // Rounding cannot bring the sum to zero; if it ever did, the Chernoff bound is still valid.
         if sum > 0.0 && sum < 1.0 { scale + sum.ln() } else { scale }
@@ -153,12 +239,10 @@ fn nodes(theta: f64, sigma: f64, scale: f64, largest: f64) -> f64 {
 /// φ at neighbouring nodes, by one rotation a layer and node where [`characteristic`] takes sines.
 ///
 /// φ(ω) = Π (q_l + p_l e^{i a_l ω}), φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ may be known
-/// up to turns only, and ωw = 2π k w / N is reduced in integers.
+/// up to turns only.
 struct Rotations<'a> {
     layers: &'a [Layer],
     n: f64,
-    w: u64,
-    nodes: u64,
     step: f64,
     floor: f64,
     /// e^{i a_l ω} at the last node, and e^{i a_l step}.
@@ -168,17 +252,17 @@ struct Rotations<'a> {
 }
 
 impl<'a> Rotations<'a> {
-    fn new(layers: &'a [Layer], n: f64, w: u64, nodes: u64, cut: f64) -> Self {
+    fn new(layers: &'a [Layer], n: f64, nodes: u64, cut: f64) -> Self {
         let step = TAU / nodes as f64;
         let at = layers.iter().map(|layer| {
             let (sin, cos) = (layer.a * step).sin_cos();
             [1.0, 0.0, cos, sin]
         });
         let floor = (-2.0 * cut / n).exp();
-        Self { layers, n, w, nodes, step, floor, at: at.collect(), last: 0, since: 0 }
+        Self { layers, n, step, floor, at: at.collect(), last: 0, since: 0 }
     }
 
-    /// |φ|^n and the argument of φ^n e^{−iωw} at node `k`; `None` if |φ|^n < e^{−cut}.
+    /// |φ|^n and the argument of φ^n at node `k`; `None` if |φ|^n < e^{−cut}.
     fn at(&mut self, k: u64) -> Option<(f64, f64)> {
         if k == self.last + 1 && self.since < FRESH {
             self.since += 1;
@@ -201,8 +285,7 @@ impl<'a> Rotations<'a> {
         if square < self.floor {
             return None;
         }
-        let turn = (u128::from(k) * u128::from(self.w) % u128::from(self.nodes)) as f64 * self.step;
-        Some((square.powf(self.n / 2.0), self.n * im.atan2(re) - turn))
+        Some((square.powf(self.n / 2.0), self.n * im.atan2(re)))
     }
 }
 

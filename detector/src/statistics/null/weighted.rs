@@ -2,9 +2,10 @@
 
 use std::f64::consts::LN_2;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use super::inversion::Inversion;
+use super::inversion::{Inversion, Nodes, Tilted};
 use super::weights::Weights;
 
 /// The null law of W = Σ over n tokens of Σ_l a_l g_l, with positive integer weights a_l and fair bits g_l.
@@ -21,16 +22,31 @@ pub(crate) struct WeightedNull {
     /// For each n of [`LISTED`] the inversion that serves all w up to three σ or so above the mean, once one is asked
     /// for.
     lists: Vec<OnceLock<Box<Inversion>>>,
+    /// For each n below [`LISTED`] what has been computed, once something is asked for.
+    few: Vec<OnceLock<Arc<Few>>>,
 }
 
-/// Numbers of tokens for which nodes are kept. Fewer have thousands of nodes; more take longer to hash than to
-/// invert.
+/// Numbers of tokens for which nodes are kept that serve all values. More take longer to hash than to invert; fewer have
+/// thousands of nodes.
 const LISTED: Range<u64> = 16..2049;
+
+/// What is kept of a few tokens' law. Each tail takes thousands of nodes, but there are few tails.
+#[derive(Debug)]
+struct Few {
+    /// ln P(W ≥ w) as bits, for w from the middle on; 0, which no such tail has, where it was not asked for.
+    known: Vec<AtomicU64>,
+    /// The nodes of the values up to three σ or so above the mean, if they have the same.
+    nodes: OnceLock<Nodes>,
+}
 
 impl WeightedNull {
     /// For positive weights. Takes half a millisecond at depth 30: make one and keep it.
     pub(crate) fn new(weights: &[u32]) -> Self {
-        Self { weights: Weights::new(weights), lists: LISTED.map(|_| OnceLock::new()).collect() }
+        Self {
+            weights: Weights::new(weights),
+            lists: LISTED.map(|_| OnceLock::new()).collect(),
+            few: (0..LISTED.start).map(|_| OnceLock::new()).collect(),
+        }
     }
 
     /// The weights a_l.
@@ -62,6 +78,9 @@ impl WeightedNull {
 
     /// [`WeightedNull::tail`] for top/2 < w < top.
     fn upper(&self, n: u64, w: u64) -> f64 {
+        if let Some(few) = self.few.get(n as usize) {
+            return self.upper_of_few(few, n, w);
+        }
         if let Some(list) = n.checked_sub(LISTED.start).and_then(|i| self.lists.get(i as usize)) {
             let list = list.get_or_init(|| {
                 let theta = self.weights.least_tilt(n);
@@ -81,12 +100,61 @@ impl WeightedNull {
         }
         Inversion::new(&self.weights, n, w, self.weights.tilt(n, w), false).ln_tail(w)
     }
+
+    fn upper_of_few(&self, few: &OnceLock<Arc<Few>>, n: u64, w: u64) -> f64 {
+        let middle = self.max(n) / 2;
+        let few = few.get_or_init(|| {
+            let known = (middle..self.max(n)).map(|_| AtomicU64::new(0)).collect();
+            Arc::new(Few { known, nodes: OnceLock::new() })
+        });
+        let known = &few.known[(w - middle) as usize];
+        // Threads that meet here compute the same number.
+        match known.load(Ordering::Relaxed) {
+            0 => {
+                let theta = self.weights.tilt(n, w);
+                let tilted = Tilted::new(&self.weights, n, theta);
+                let count = tilted.count(w);
+                let shared = theta == self.weights.least_tilt(n) && count == tilted.count(middle + 1);
+                let ln = if shared {
+                    few.nodes.get_or_init(|| tilted.nodes(count, true)).ln_tail(w)
+                } else {
+                    tilted.nodes(count, true).ln_tail(w)
+                };
+                known.store(ln.to_bits(), Ordering::Relaxed);
+                ln
+            }
+            bits => f64::from_bits(bits),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::super::weighted_mean::weights;
     use super::*;
+
+    /// What is kept, and what many values share, is to the bit what each value's own inversion gives.
+    #[test]
+    fn tails_of_few_tokens_are_their_inversions() {
+        for depth in [1, 2, 30] {
+            let null = WeightedNull::new(&weights(depth));
+            for n in 1..LISTED.start {
+                let (middle, top) = (null.max(n) / 2, null.max(n));
+                for w in [middle + 1, middle + 2, middle + (top - middle) / 9, top - 1] {
+                    if (middle + 1..top).contains(&w) {
+                        let inversion = Inversion::new(&null.weights, n, w, null.weights.tilt(n, w), false);
+                        let expected = inversion.ln_tail(w).to_bits();
+                        assert_eq!([0, 1].map(|_| null.tail(n, w).to_bits()), [expected; 2], "{depth} {n} {w}");
+                        let few = null.few[n as usize].get().unwrap();
+                        assert_eq!(few.known[(w - middle) as usize].load(Ordering::Relaxed), expected);
+                    }
+                }
+                // The usual values of three tokens and more do share.
+                let shared = null.few[n as usize].get().is_some_and(|few| few.nodes.get().is_some());
+                assert!(shared || depth < 30 || n < 3, "{n}");
+            }
+        }
+    }
 
     /// Any tilt gives the same tail, and a list the same as an inversion for one value: different nodes, one law.
     #[test]
