@@ -1,7 +1,7 @@
 //! Which of many keys marked a text.
 
 use super::keys::Entry;
-use super::reading::{Forms, Source};
+use super::reading::{Forms, Offsets, Source};
 use super::score::forms_tried;
 #[cfg(feature = "text")]
 use super::stream::Stream;
@@ -47,7 +47,7 @@ impl Detector {
     /// # Errors
     /// Returns an error if [`score`](Self::score) would.
     pub fn attribute<'a>(&self, input: impl Into<Input<'a>>) -> Result<Attribution, DetectError> {
-        match self.open(input.into())? {
+        match self.open(input.into(), Offsets::Later)? {
             Source::Whole(forms) => Ok(self.attribute_whole(&forms)),
             #[cfg(feature = "text")]
             Source::Stream(stream) => self.attribute_stream(stream),

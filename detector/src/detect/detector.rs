@@ -105,10 +105,15 @@ impl Detector {
         self.plans.of(entry)
     }
 
-    /// Normalises and tokenizes a text, or a block of one, in each of `forms`.
+    /// Normalises and tokenizes a text, or a block of one, in each of `forms`; without `offsets`, the ids alone.
     #[cfg(feature = "text")]
-    pub(super) fn cut(&self, forms: &[Normaliser], bytes: &[u8]) -> Result<Vec<Cut>, DetectError> {
-        Ok(Normaliser::encode_forms(forms, self.needed_tokenizer()?, bytes)?)
+    pub(super) fn cut(
+        &self,
+        forms: &[Normaliser],
+        bytes: &[u8],
+        offsets: bool,
+    ) -> Result<Vec<Cut>, DetectError> {
+        Ok(Normaliser::encode_forms(forms, self.needed_tokenizer()?, bytes, offsets)?)
     }
 
     #[cfg(feature = "text")]

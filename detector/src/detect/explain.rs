@@ -1,6 +1,6 @@
 //! What each token adds to the evidence, for people to look at. The verdict does not depend on it.
 
-use super::reading::Reading;
+use super::reading::{Offsets, Reading};
 use super::{DetectError, Detector, Input};
 use crate::report::{Explanation, TokenEvidence};
 use crate::statistics::Profile;
@@ -15,7 +15,7 @@ impl Detector {
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn explain<'a>(&self, input: impl Into<Input<'a>>) -> Result<Explanation, DetectError> {
-        Ok(self.read(self.whole(input, "explanations")?).explanation())
+        Ok(self.read(self.whole(input, "explanations", Offsets::Now)?).explanation())
     }
 }
 

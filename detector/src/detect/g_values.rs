@@ -1,5 +1,6 @@
 //! The values themselves, to check this implementation against another.
 
+use super::reading::Offsets;
 use super::score::forms_tried;
 use super::{DetectError, Detector, Input};
 use crate::report::GValues;
@@ -11,7 +12,7 @@ impl Detector {
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn tokens<'a>(&self, input: impl Into<Input<'a>>) -> Result<Vec<u32>, DetectError> {
-        Ok(self.whole(input, "token ids")?.into_given().ids.into_owned())
+        Ok(self.whole(input, "token ids", Offsets::Later)?.into_given().ids.into_owned())
     }
 
     /// Returns the g-values and the mask of a text as it was given, the first of its forms, under the first key.
@@ -19,7 +20,7 @@ impl Detector {
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
     pub fn g_values<'a>(&self, input: impl Into<Input<'a>>) -> Result<GValues, DetectError> {
-        let forms = self.whole(input, "g-values")?;
+        let forms = self.whole(input, "g-values", Offsets::Later)?;
         let number = forms_tried(forms.0.len());
         let tokens = forms.into_given();
         let prf = &self.keys[0].prf;

@@ -12,7 +12,7 @@ use super::{DetectError, Detector, Input};
 use crate::report::Changes;
 use crate::scheme::TextGValues;
 #[cfg(feature = "text")]
-use crate::text::normalise::Cut;
+use crate::text::normalise::{Cut, Normaliser};
 
 /// A text as token ids.
 pub(super) struct Tokens<'a> {
@@ -21,13 +21,26 @@ pub(super) struct Tokens<'a> {
     pub prompt: Cow<'a, [u32]>,
     /// Where they came from, unless the input was token ids.
     pub text: Option<Text>,
+    /// The text as it was given; nothing if the input was token ids.
+    #[cfg(feature = "text")]
+    original: &'a [u8],
 }
 
 /// The text that token ids came from.
 pub(super) struct Text {
-    /// For each token the bytes of the original that it covers.
+    /// For each token the bytes of the original that it covers; none before they are [located](Detector::locate).
     pub offsets: Vec<Range<usize>>,
     pub changes: Changes,
+    #[cfg(feature = "text")]
+    form: Normaliser,
+}
+
+/// When it is noted where in a text its tokens are. That takes four times as much memory as the tokens do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offsets {
+    Now,
+    /// When they are [located](Detector::locate), if ever.
+    Later,
 }
 
 /// The different token sequences of one text, at least one: that of the text as it was given comes first. Their number
@@ -82,7 +95,8 @@ impl Tokens<'_> {
 
 impl Detector {
     /// Cuts the input into tokens, unless it is a reader.
-    pub(super) fn open<'a>(&self, input: Input<'a>) -> Result<Source<'a>, DetectError> {
+    #[cfg_attr(not(feature = "text"), expect(unused_variables, reason = "without text there are no offsets"))]
+    pub(super) fn open<'a>(&self, input: Input<'a>, offsets: Offsets) -> Result<Source<'a>, DetectError> {
         let prompt = match input.prompt {
             Prompt::Tokens(ids) => Cow::Borrowed(ids),
             #[cfg(feature = "text")]
@@ -91,17 +105,26 @@ impl Detector {
             Prompt::Text(text) => Cow::Owned(self.needed_tokenizer()?.encode(text)?.ids),
         };
         Ok(match input.content {
-            Content::Tokens(ids) => {
-                Source::Whole(Forms(vec![Tokens { ids: Cow::Borrowed(ids), prompt, text: None }]))
-            }
+            Content::Tokens(ids) => Source::Whole(Forms(vec![Tokens {
+                ids: Cow::Borrowed(ids),
+                prompt,
+                text: None,
+                #[cfg(feature = "text")]
+                original: &[],
+            }])),
             #[cfg(feature = "text")]
             Content::Bytes(bytes) => {
                 let tokens = |cut: Cut| Tokens {
                     ids: Cow::Owned(cut.encoded.ids),
                     prompt: prompt.clone(),
-                    text: Some(Text { offsets: cut.encoded.offsets, changes: cut.changes }),
+                    text: Some(Text {
+                        offsets: cut.encoded.offsets,
+                        changes: cut.changes,
+                        form: cut.forms[0],
+                    }),
+                    original: bytes,
                 };
-                let cuts = self.cut(&self.normaliser.forms(), bytes)?;
+                let cuts = self.cut(&self.normaliser.forms(), bytes, offsets == Offsets::Now)?;
                 Source::Whole(Forms(cuts.into_iter().map(tokens).collect()))
             }
             #[cfg(feature = "text")]
@@ -118,12 +141,24 @@ impl Detector {
         &self,
         input: impl Into<Input<'a>>,
         what: &'static str,
+        offsets: Offsets,
     ) -> Result<Forms<'a>, DetectError> {
-        match self.open(input.into())? {
+        match self.open(input.into(), offsets)? {
             Source::Whole(forms) => Ok(forms),
             #[cfg(feature = "text")]
             Source::Stream(_) => Err(DetectError::NeedsWholeText { what }),
         }
+    }
+
+    /// Notes where in the text its tokens are, of a form that was opened with [`Offsets::Later`].
+    pub(super) fn locate(&self, tokens: &mut Tokens<'_>) -> Result<(), DetectError> {
+        #[cfg(feature = "text")]
+        if let Some(text) = &mut tokens.text {
+            text.offsets = text.form.offsets(self.needed_tokenizer()?, tokens.original)?;
+        }
+        #[cfg(not(feature = "text"))]
+        let _ = tokens;
+        Ok(())
     }
 
     /// Scores each form of the text under each key. At most two keys' values are in memory at once.

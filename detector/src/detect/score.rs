@@ -2,7 +2,7 @@
 
 #[cfg(feature = "text")]
 use super::keys::Entry;
-use super::reading::{Reading, Source};
+use super::reading::{Offsets, Reading, Source};
 #[cfg(feature = "text")]
 use super::stream::Stream;
 use super::tally::Outcome;
@@ -24,7 +24,7 @@ impl Detector {
     /// Returns an error if the input is text and the detector has no tokenizer, if the tokenizer fails, or if a reader
     /// cannot be read to its end.
     pub fn score<'a>(&self, input: impl Into<Input<'a>>) -> Result<Report, DetectError> {
-        match self.open(input.into())? {
+        match self.open(input.into(), Offsets::Now)? {
             Source::Whole(forms) => Ok(self.read(forms).report()),
             #[cfg(feature = "text")]
             Source::Stream(stream) => self.score_stream(stream),

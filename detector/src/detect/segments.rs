@@ -1,7 +1,7 @@
 //! Where in a text the mark is.
 
 use super::keys::Entry;
-use super::reading::{Forms, Tokens};
+use super::reading::{Forms, Offsets, Tokens};
 use super::score::forms_tried;
 use super::{DetectError, Detector, Input};
 use crate::report::{SegmentsReport, Span};
@@ -16,7 +16,7 @@ impl Detector {
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader: passages need the whole text.
     pub fn segments<'a>(&self, input: impl Into<Input<'a>>) -> Result<SegmentsReport, DetectError> {
-        let Forms(forms) = self.whole(input, "passages")?;
+        let Forms(forms) = self.whole(input, "passages", Offsets::Later)?;
         let number = forms.len();
         let found = forms.into_iter().map(|tokens| {
             let mut scored_tokens = 0;
@@ -30,9 +30,16 @@ impl Detector {
             (tokens, scored_tokens, segments)
         });
         let least = |spans: &[Span]| spans.iter().map(|span| span.log10_p).fold(f64::INFINITY, f64::min);
-        let (tokens, scored_tokens, segments) = found
+        let (mut tokens, scored_tokens, mut segments) = found
             .reduce(|best, next| if least(&next.2) < least(&best.2) { next } else { best })
             .expect("a text has at least one form");
+        if !segments.is_empty() {
+            self.locate(&mut tokens)?;
+            for span in &mut segments {
+                let [start, end] = span.tokens.map(|at| at as usize);
+                span.bytes = tokens.bytes(&(start..end));
+            }
+        }
         let approximate = self.keys.iter().any(|entry| entry.p_kind() == PKind::Approximate);
         let changes = tokens.changes();
         Ok(SegmentsReport {

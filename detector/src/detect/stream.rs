@@ -51,14 +51,14 @@ impl<'a> Stream<'a> {
         &mut self,
         detector: &Detector,
         states: &mut Vec<S>,
-    ) -> Result<Option<Vec<BTreeMap<usize, Piece>>>, DetectError> {
+    ) -> Result<Option<Vec<BTreeMap<usize, Piece<'static>>>>, DetectError> {
         let Some(block) = self.blocks.next_block().map_err(|source| DetectError::Input { source })? else {
             return Ok(None);
         };
         let mut pieces = Vec::new();
         let mut parted = Vec::new();
         for (form, state) in self.forms.iter_mut().zip(states.iter()) {
-            let mut cuts = detector.cut(&form.normalisers, &block)?.into_iter();
+            let mut cuts = detector.cut(&form.normalisers, &block, false)?.into_iter();
             let first = cuts.next().expect("a text has at least one form");
             parted.extend(cuts.map(|cut| (form.clone(), state.clone(), cut)));
             pieces.push(form.push(first));
@@ -95,7 +95,7 @@ impl<'a> Stream<'a> {
 
 impl Form {
     /// Takes the tokens of the next block.
-    fn push(&mut self, cut: Cut) -> BTreeMap<usize, Piece> {
+    fn push(&mut self, cut: Cut) -> BTreeMap<usize, Piece<'static>> {
         self.normalisers = cut.forms;
         self.changes.add(cut.changes);
         self.tokens += cut.encoded.ids.len() as u64;
@@ -197,7 +197,8 @@ mod tests {
             // The bytes are those of the text that was given.
             let shown = detector.explain(&attacked).unwrap();
             assert_eq!(shown.tokens.last().unwrap().bytes.end, attacked.len());
-            assert_eq!(detector.segments(&attacked).unwrap().segments.len(), 1);
+            let segments = detector.segments(&attacked).unwrap().segments;
+            assert_eq!((segments.len(), &segments), (1, &report.spans));
             let attributed = ring.attribute(&attacked).unwrap();
             assert_eq!((attributed.keys.len(), attributed.forms_tried), (1, Some(2)));
             let options = StreamOptions { block_len: 64, ..StreamOptions::default() };
@@ -289,5 +290,17 @@ mod tests {
         let explained = crate::work::of(|| drop(detector.explain(&text).unwrap()));
         assert_eq!(explained.encoded, 1);
         assert_eq!(explained, crate::work::of(|| drop(detector.score(&text).unwrap())));
+    }
+
+    /// In place of keeping what takes the most memory, and of most texts nothing is needed.
+    #[test]
+    fn passages_cut_a_text_again_only_to_say_where_they_are() {
+        let detector = Detector::new(key(1), tokenizer()).unwrap();
+        for (text, found) in [(marked(&detector, 60), 1), ("the old man went down ".repeat(40), 0)] {
+            let work = crate::work::of(|| {
+                assert_eq!(detector.segments(&text).unwrap().segments.len(), found);
+            });
+            assert_eq!(work.encoded, 1 + found as u64);
+        }
     }
 }

@@ -120,7 +120,7 @@ pub(super) trait KeyedFunction: Send + Sync {
 
     /// The evidence of the next piece of a text. A position is scored only if its context is fresh, and if nothing
     /// else that its value depends on has come up before.
-    fn evidence(&self, memory: &mut TextMemory, piece: &Piece) -> Evidence;
+    fn evidence(&self, memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence;
 
     /// Replaces `g` by the bits of the last token of each n-gram after the others.
     fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>);

@@ -38,7 +38,7 @@ impl EvidenceStream {
     }
 
     /// Returns the evidence of the next piece, which a [`ContextStream`](super::ContextStream) for this key's H gave.
-    pub fn push(&mut self, piece: &Piece) -> Evidence {
+    pub fn push(&mut self, piece: &Piece<'_>) -> Evidence {
         let evidence = self.prf.keyed().evidence(&mut self.memory, piece);
         #[cfg(test)]
         crate::work::hashes(evidence.len());

@@ -97,7 +97,7 @@ impl KeyedFunction for GreenFunction {
         });
     }
 
-    fn evidence(&self, memory: &mut TextMemory, piece: &Piece) -> Evidence {
+    fn evidence(&self, memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence {
         let pairs = || piece.ids.windows(2);
         let mut g = Vec::new();
         self.g_bits_of(&Ngrams::new(2, pairs()), &mut g);
@@ -194,7 +194,7 @@ impl KeyedFunction for UniformFunction {
         });
     }
 
-    fn evidence(&self, _memory: &mut TextMemory, piece: &Piece) -> Evidence {
+    fn evidence(&self, _memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence {
         let mut g = Vec::new();
         self.g_bits_of(&Ngrams::new(3, piece.ids.windows(3)), &mut g);
         Evidence::Uniform(TextUniforms {

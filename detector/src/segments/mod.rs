@@ -14,6 +14,7 @@ mod scanners;
 
 pub use passage::Passage;
 pub use scan::Window;
+use scan::scan_rows;
 pub(crate) use scan::{StartBound, Track, scan};
 
 use crate::scheme::TextGValues;
@@ -30,13 +31,22 @@ pub fn passages(values: &TextGValues, ids: &[u32], kind: PKind, fpr: f64, tries:
         return Vec::new();
     }
     let kind = if kind == PKind::Exact { PKind::Conservative } else { kind };
-    let scored: Vec<_> = (0..values.g.len()).filter(|&i| values.scored[i]).collect();
-    let ln_lr = scanners.ln_lr(scored.iter().map(|&i| values.g[i]));
+    let mut scored = values.scored();
+    let row = |_, row: &mut [f64]| {
+        row.copy_from_slice(&scanners.ln_lr(scored.next().unwrap_or_default()));
+    };
+    let windows = scan_rows(&scanners.bounds(), n as usize, fpr, row);
+    // Windows count the positions that are scored, from the first on.
+    let mut positions = (0..values.g.len()).filter(|&i| values.scored[i]).enumerate().peekable();
+    let mut position = |index| {
+        while positions.next_if(|&(at, _)| at < index).is_some() {}
+        positions.peek().map_or(values.g.len(), |&(_, position)| position)
+    };
     let mut found: Vec<Passage> = Vec::new();
-    for window in scan(&scanners.tracks(&ln_lr), fpr) {
+    for window in windows {
         // The evidence of a token is about its context as well: those tokens were written with it.
-        let start = scored[window.start];
-        let end = scored[window.end - 1] + values.first + 1;
+        let start = position(window.start);
+        let end = position(window.end - 1) + values.first + 1;
         let before = found.last().map_or(0, |passage| passage.tokens.end);
         found.push(Passage {
             tokens: start.max(before)..end,
@@ -46,9 +56,9 @@ pub fn passages(values: &TextGValues, ids: &[u32], kind: PKind, fpr: f64, tries:
             profile: scanners.name(window.track).to_owned(),
         });
     }
-    let mut evidence = vec![0.0; ids.len()];
-    for (&i, &ln_lr) in scored.iter().zip(&ln_lr[REACH]) {
-        evidence[i + values.first] = ln_lr;
-    }
-    reach::reach(found, ids, &evidence, values.first)
+    let evidence = |t: usize| match t.checked_sub(values.first) {
+        Some(i) if values.scored[i] => scanners.ln_lr(values.g[i])[REACH],
+        _ => 0.0,
+    };
+    reach::reach(found, ids, values, evidence)
 }

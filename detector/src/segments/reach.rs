@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::passage::Passage;
+use crate::scheme::TextGValues;
 
 /// What a token that repeats nothing costs at the ends of a passage, in nats.
 const DRIFT: f64 = 0.1;
@@ -29,29 +30,46 @@ const REPEATED: u32 = 12;
 const BEHIND: [f64; 2] = [6.0, 16.0];
 
 /// A text and the passages in it.
-struct Reach<'a> {
+struct Reach<F> {
     context_len: usize,
-    /// For each token the position at which its context came up first, if that was before.
-    first_of: Vec<Option<usize>>,
-    /// ln LR of each token, 0 where it does not count.
-    ln_lr: &'a [f64],
-    /// For each token the passage that its context lies in.
-    passage: Vec<Option<usize>>,
+    /// For each token the position at which its context came up first, or [`NONE`] if that was not before.
+    first_of: Vec<u32>,
+    /// ln LR of a token, 0 where it does not count.
+    ln_lr: F,
+    /// For each token the passage that its context lies in, or [`NONE`].
+    passage: Vec<u32>,
 }
 
-/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `ln_lr` has ln
-/// LR of each of `ids`, 0 where the token does not count.
-pub(super) fn reach(passages: Vec<Passage>, ids: &[u32], ln_lr: &[f64], context_len: usize) -> Vec<Passage> {
-    if passages.is_empty() || context_len == 0 {
+/// No position and no passage.
+const NONE: u32 = u32::MAX;
+
+/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `values` are those of
+/// `ids`; `ln_lr` gives ln LR of each of them, 0 where the token does not count.
+pub(super) fn reach(
+    passages: Vec<Passage>,
+    ids: &[u32],
+    values: &TextGValues,
+    ln_lr: impl Fn(usize) -> f64,
+) -> Vec<Passage> {
+    let context_len = values.first;
+    // A text of so many tokens has its passages as the scan found them.
+    if passages.is_empty() || context_len == 0 || ids.len() >= NONE as usize {
         return passages;
     }
-    let mut first = HashMap::new();
-    let mut first_of = vec![None; ids.len()];
-    for (at, context) in (context_len..ids.len()).zip(ids.windows(context_len)) {
-        let first = *first.entry(context).or_insert(at);
-        first_of[at] = (first < at).then_some(first);
+    // Only a context that comes up again matters, and where it does so it does not count.
+    let contexts = || ids.windows(context_len).zip(&values.scored);
+    let repeated = contexts().filter(|(_, scored)| !**scored).map(|(context, _)| (context, NONE));
+    let mut first: HashMap<&[u32], u32> = repeated.collect();
+    let mut first_of = vec![NONE; ids.len()];
+    for (at, (context, _)) in (context_len..).zip(contexts()) {
+        let Some(first) = first.get_mut(context) else { continue };
+        if *first == NONE {
+            *first = at as u32;
+        } else {
+            first_of[at] = *first;
+        }
     }
-    let mut text = Reach { context_len, first_of, ln_lr, passage: vec![None; ids.len()] };
+    let mut text = Reach { context_len, first_of, ln_lr, passage: vec![NONE; ids.len()] };
     for (index, passage) in passages.iter().enumerate() {
         text.mark(index, passage);
     }
@@ -68,30 +86,31 @@ pub(super) fn reach(passages: Vec<Passage>, ids: &[u32], ln_lr: &[f64], context_
     text.grow(passages)
 }
 
-impl Reach<'_> {
+impl<F: Fn(usize) -> f64> Reach<F> {
     /// Notes the tokens whose context lies in a passage.
     fn mark(&mut self, index: usize, passage: &Passage) {
         let Range { start, end } = passage.tokens;
         let inside = (start + self.context_len).min(end)..end;
-        self.passage[inside].fill(Some(index));
+        self.passage[inside].fill(index as u32);
     }
 
     /// The passage that the token's context came up in first, if it has come up before.
     fn repeats(&self, t: usize) -> Option<usize> {
-        self.first_of[t].and_then(|first| self.passage[first])
+        let passage = *self.passage.get(self.first_of[t] as usize)?;
+        (passage != NONE).then_some(passage as usize)
     }
 
     /// Lets each passage grow up to its neighbours.
     fn grow(&self, mut passages: Vec<Passage>) -> Vec<Passage> {
         let mut before = 0;
         for index in 0..passages.len() {
-            let next = passages.get(index + 1).map_or(self.ln_lr.len(), |passage| passage.tokens.start);
+            let next = passages.get(index + 1).map_or(self.first_of.len(), |passage| passage.tokens.start);
             let Range { start, end } = passages[index].tokens;
             let start = start.max(before);
             let inside = start + self.context_len;
             let value = |t: usize| {
-                let own = self.first_of[t].is_some_and(|first| first >= inside);
-                if own || self.repeats(t).is_some() { 1.0 } else { self.ln_lr[t] - DRIFT }
+                let own = self.first_of[t] != NONE && self.first_of[t] as usize >= inside;
+                if own || self.repeats(t).is_some() { 1.0 } else { (self.ln_lr)(t) - DRIFT }
             };
             let last = furthest(end..next, value);
             let first = furthest((before..inside.min(end)).rev(), value);
@@ -108,7 +127,7 @@ impl Reach<'_> {
         let mut found = Vec::new();
         let ends = passages.iter().map(|passage| passage.tokens.end);
         let starts = passages.iter().map(|passage| passage.tokens.start);
-        for (from, to) in [0].into_iter().chain(ends).zip(starts.chain([self.ln_lr.len()])) {
+        for (from, to) in [0].into_iter().chain(ends).zip(starts.chain([self.first_of.len()])) {
             let mut t = from;
             while t < to {
                 if self.repeats(t).is_none() {
@@ -143,7 +162,7 @@ impl Reach<'_> {
             let source = self.repeats(t);
             repeated += u32::from(source.is_some());
             run.sources.extend(source);
-            sum += if source.is_some() { 1.0 } else { self.ln_lr[t] - STRICT };
+            sum += if source.is_some() { 1.0 } else { (self.ln_lr)(t) - STRICT };
             run.read = t + 1;
             if sum > run.most {
                 (run.most, run.end, run.repeated) = (sum, t + 1, repeated);

@@ -80,23 +80,38 @@ pub struct Window {
 /// of one text and equally long; what a longer one has beyond the shortest is left out.
 pub(crate) fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
     let n = tracks.iter().map(|track| track.ln_lr.len()).min().unwrap_or(0);
-    if n == 0 {
+    let bounds: Vec<StartBound> = tracks.iter().map(|track| track.bound).collect();
+    let row = |t: usize, row: &mut [f64]| {
+        row.iter_mut().zip(tracks).for_each(|(ln_lr, track)| *ln_lr = track.ln_lr[t]);
+    };
+    scan_rows(&bounds, n, fpr, row)
+}
+
+/// As [`scan`], of tracks that are not in memory: `row` writes ln LR of token t under each of them. It is called once for
+/// each of the `n` tokens, in order.
+pub(super) fn scan_rows(
+    bounds: &[StartBound],
+    n: usize,
+    fpr: f64,
+    mut row: impl FnMut(usize, &mut [f64]),
+) -> Vec<Window> {
+    if n == 0 || bounds.is_empty() {
         return Vec::new();
     }
-    let Thresholds { ln_starts, costs } =
-        Thresholds::new(tracks.iter().map(|track| track.bound), n as u64, fpr);
+    let Thresholds { ln_starts, costs } = Thresholds::new(bounds.iter().copied(), n as u64, fpr);
 
-    let mut found: Vec<Found> = Vec::new();
+    let (mut found, mut most) = (Vec::<Found>::new(), MANY);
     // The best total with no window open, and the last of its windows.
     let (mut total, mut last) = (0.0, None);
-    let mut open = vec![Open { start: 0, sum: f64::NEG_INFINITY, total: 0.0, before: None }; tracks.len()];
+    let mut open = vec![Open { start: 0, sum: f64::NEG_INFINITY, total: 0.0, before: None }; bounds.len()];
+    let mut ln_lr = vec![0.0; bounds.len()];
     for t in 0..n {
-        for (state, (track, cost)) in open.iter_mut().zip(tracks.iter().zip(&costs)) {
+        row(t, &mut ln_lr);
+        for (state, (&ln_lr, cost)) in open.iter_mut().zip(ln_lr.iter().zip(&costs)) {
             // On a tie the later start: a window has no prefix that adds nothing.
             if state.total + state.sum <= total {
                 *state = Open { start: t, sum: 0.0, total, before: last };
             }
-            let ln_lr = track.ln_lr[t];
             state.sum += if ln_lr.is_nan() { f64::NEG_INFINITY } else { ln_lr };
             debug_assert!(*cost >= 0.0);
         }
@@ -114,6 +129,11 @@ pub(crate) fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
                 Window { start, end: t + 1, score: sum, track, ln_p: (ln_starts[track] - sum).min(0.0) };
             found.push(Found { window, before });
             last = Some(found.len() - 1);
+            if found.len() == most {
+                let ends = open.iter_mut().map(|state| &mut state.before).chain([&mut last]);
+                keep_reached(&mut found, ends.collect());
+                most = MANY.max(2 * found.len());
+            }
         }
     }
 
@@ -177,6 +197,31 @@ struct Open {
 struct Found {
     window: Window,
     before: Option<usize>,
+}
+
+/// Closed windows from which on it is worthwhile to look which of them are still needed.
+const MANY: usize = if cfg!(test) { 4 } else { 1 << 12 };
+
+/// Drops the windows that none of `ends` comes back to. A marked passage closes a window with almost every token, and all
+/// but a few of them are better closed later.
+fn keep_reached(found: &mut Vec<Found>, ends: Vec<&mut Option<usize>>) {
+    let mut reached = vec![false; found.len()];
+    for mut at in ends.iter().map(|end| **end) {
+        while let Some(index) = at
+            && !reached[index]
+        {
+            reached[index] = true;
+            at = found[index].before;
+        }
+    }
+    let mut kept = 0;
+    let places: Vec<usize> = reached.iter().map(|&reached| (kept, kept += usize::from(reached)).0).collect();
+    let mut reached = reached.into_iter();
+    found.retain(|_| reached.next() == Some(true));
+    let befores = found.iter_mut().map(|window| &mut window.before);
+    for index in befores.chain(ends).flatten() {
+        *index = places[*index];
+    }
 }
 
 /// The factor K for ln LR on a lattice: `law` has (value in steps, null probability), `step` is in nats. The

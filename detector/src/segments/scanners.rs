@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::scan::{StartBound, Thresholds, Track, start_bound};
+use super::scan::{StartBound, Thresholds, start_bound};
 use crate::scheme::GBits;
 use crate::statistics::Profile;
 use crate::statistics::llr::{LatticeTable, STEP, TRACKS};
@@ -77,20 +77,14 @@ impl Scanners {
         steps
     }
 
-    /// For each profile ln LR of each token.
-    pub(super) fn ln_lr(&self, scored: impl Iterator<Item = GBits>) -> Vec<Vec<f64>> {
-        let mut ln_lr = vec![Vec::with_capacity(scored.size_hint().0); self.each.len()];
-        for g in scored {
-            for (ln_lr, step) in ln_lr.iter_mut().zip(self.half_steps(g)) {
-                ln_lr.push(f64::from(step) * HALF_STEP);
-            }
-        }
-        ln_lr
+    /// ln LR of a token under each profile.
+    pub(super) fn ln_lr(&self, g: GBits) -> [f64; TRACKS] {
+        self.half_steps(g).map(|step| f64::from(step) * HALF_STEP)
     }
 
-    /// What [`scan`](super::scan::scan) takes, of [`ln_lr`](Self::ln_lr).
-    pub(super) fn tracks<'a>(&self, ln_lr: &'a [Vec<f64>]) -> Vec<Track<'a>> {
-        self.each.iter().zip(ln_lr).map(|(scanner, ln_lr)| Track { ln_lr, bound: scanner.bound }).collect()
+    /// What [`scan_rows`](super::scan::scan_rows) takes with rows of [`ln_lr`](Self::ln_lr).
+    pub(super) fn bounds(&self) -> Vec<StartBound> {
+        self.each.iter().map(|scanner| scanner.bound).collect()
     }
 
     /// The name of the profile of a track.
@@ -133,7 +127,7 @@ pub(super) fn scanners(depth: usize) -> &'static Scanners {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scan::scan;
+    use super::super::scan::scan_rows;
     use super::*;
 
     fn random(mut state: u64) -> impl FnMut() -> u64 {
@@ -167,10 +161,9 @@ mod tests {
             let marked = round % 3 * 20;
             let g: Vec<GBits> =
                 (0..n).map(|t| GBits((next() | if t < marked { next() } else { 0 }) >> 34)).collect();
-            let ln_lr = scanners.ln_lr(g.iter().copied());
-            let tracks = scanners.tracks(&ln_lr);
+            let row = |t: usize, row: &mut [f64]| row.copy_from_slice(&scanners.ln_lr(g[t]));
             for fpr in [0.5, 0.01, 1e-6] {
-                let passes = !scan(&tracks, fpr).is_empty();
+                let passes = !scan_rows(&scanners.bounds(), g.len(), fpr, row).is_empty();
                 assert_eq!(scanners.finds(g.iter().copied(), n, fpr), passes, "{round} {fpr}");
                 found[usize::from(passes)] += 1;
             }

@@ -265,6 +265,16 @@ impl Tokenizer {
         }
     }
 
+    /// The ids of [`encode`](Self::encode), without the memory that the offsets take.
+    fn encode_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        #[cfg(test)]
+        crate::work::encodes();
+        match &self.engine {
+            Engine::Compiled(compiled) => compiled.encode_ids(text),
+            Engine::Library(library) => Ok(encode_with(&library.inner, text)?.ids),
+        }
+    }
+
     /// Returns the text of `ids`, without control tokens and unknown ids. Bytes that form no character become U+FFFD;
     /// see [`Utf8Stream`]. A space in front stays.
     pub fn decode(&self, ids: &[u32]) -> String {

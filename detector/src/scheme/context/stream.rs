@@ -1,5 +1,7 @@
 //! The contexts of a text that comes in pieces.
 
+use std::borrow::Cow;
+
 use super::fresh::fresh_contexts;
 use super::{ContextTracker, PositionKind};
 
@@ -15,20 +17,20 @@ pub struct ContextStream {
 
 /// A piece of the text, and the end of what was before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub struct Piece<'a> {
     /// The tokens from the piece's first complete context on.
-    pub ids: Vec<u32>,
+    pub ids: Cow<'a, [u32]>,
     /// Index in the piece of its first position with a complete context: H at the start of a text, then 0.
     pub first: usize,
     /// For each position from `first` on, whether its context is new.
     pub fresh: Vec<bool>,
 }
 
-impl Piece {
+impl<'a> Piece<'a> {
     /// A text that is one piece.
-    pub(crate) fn whole(context_len: usize, prompt: &[u32], ids: &[u32]) -> Self {
+    pub(crate) fn whole(context_len: usize, prompt: &[u32], ids: &'a [u32]) -> Self {
         match fresh_contexts(context_len, prompt, ids) {
-            Some(fresh) => Self { ids: ids.to_vec(), first: context_len, fresh },
+            Some(fresh) => Self { ids: ids.into(), first: context_len, fresh },
             None => ContextStream::new(context_len, prompt).push(ids),
         }
     }
@@ -52,7 +54,7 @@ impl ContextStream {
     }
 
     /// Takes the next tokens of the text and returns the piece that they end.
-    pub fn push(&mut self, ids: &[u32]) -> Piece {
+    pub fn push(&mut self, ids: &[u32]) -> Piece<'static> {
         let start = self.carry.len();
         let first = self.context_len - start;
         let mut joined = std::mem::take(&mut self.carry);
@@ -63,6 +65,6 @@ impl ContextStream {
         let rest = joined.iter().skip(self.context_len);
         let fresh = rest.map(|&token| self.tracker.advance(token) == PositionKind::Marked).collect();
         self.carry = joined[joined.len().saturating_sub(self.context_len)..].to_vec();
-        Piece { ids: joined, first, fresh }
+        Piece { ids: joined.into(), first, fresh }
     }
 }

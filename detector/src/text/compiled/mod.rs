@@ -115,6 +115,15 @@ impl Compiled {
     /// # Errors
     /// [`TextError::Encode`] for a text of 4 GiB or more.
     pub(super) fn encode(&self, text: &str) -> Result<Encoded, TextError> {
+        self.encode_with::<true>(text)
+    }
+
+    /// The ids of [`encode`](Self::encode) alone.
+    pub(super) fn encode_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        Ok(self.encode_with::<false>(text)?.ids)
+    }
+
+    fn encode_with<const OFFSETS: bool>(&self, text: &str) -> Result<Encoded, TextError> {
         if u32::try_from(text.len()).is_err() {
             return Err(TextError::Encode {
                 message: format!("expected less than 4 GiB, found {} bytes; cut it in blocks", text.len()),
@@ -123,7 +132,7 @@ impl Compiled {
         // A panic elsewhere leaves scratch memory as good as new.
         let scratch = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut mine = scratch().pop().unwrap_or_default();
-        let encoded = encode::encode(&self.view(), &mut mine, text);
+        let encoded = encode::encode::<OFFSETS>(&self.view(), &mut mine, text);
         scratch().push(mine);
         Ok(encoded)
     }

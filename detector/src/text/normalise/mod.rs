@@ -124,22 +124,33 @@ impl Normaliser {
     /// # Errors
     /// Returns an error if the tokenizer does.
     pub fn encode(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<Vec<Cut>, TextError> {
-        Self::encode_forms(&self.forms(), tokenizer, bytes)
+        Self::encode_forms(&self.forms(), tokenizer, bytes, true)
+    }
+
+    /// The offsets of the file's tokens in this one form.
+    pub(crate) fn offsets(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<Vec<Range<usize>>, TextError> {
+        Ok(self.apply_bytes(bytes).encode(tokenizer, true)?.offsets)
     }
 
     /// Cuts the content of a file into tokens in each of `forms`, which differ in their typography alone, plainer
-    /// ones later. Forms with the same tokens are together; the first of them says what was changed.
+    /// ones later. Forms with the same tokens are together; the first of them says what was changed. Without `offsets`,
+    /// which take four times as much memory as the ids, there are the ids alone.
     pub(crate) fn encode_forms(
         forms: &[Self],
         tokenizer: &Tokenizer,
         bytes: &[u8],
+        offsets: bool,
     ) -> Result<Vec<Cut>, TextError> {
         let mut text = forms[0].apply_bytes(bytes);
-        let mut cuts = vec![Cut::new(forms[0], &text, tokenizer)?];
+        let cut = |form, text: &Normalised<'_>| {
+            let encoded = text.encode(tokenizer, offsets)?;
+            Ok(Cut { forms: vec![form], encoded, changes: text.changes() })
+        };
+        let mut cuts = vec![cut(forms[0], &text)?];
         let mut same = 0;
         for &form in &forms[1..] {
             if text.typography(form.typography) {
-                let cut = Cut::new(form, &text, tokenizer)?;
+                let cut = cut(form, &text)?;
                 let known = cuts.iter().position(|other| other.encoded.ids == cut.encoded.ids);
                 same = known.unwrap_or(cuts.len());
                 if same == cuts.len() {
@@ -203,12 +214,6 @@ pub struct Cut {
     pub changes: Changes,
 }
 
-impl Cut {
-    fn new(form: Normaliser, text: &Normalised<'_>, tokenizer: &Tokenizer) -> Result<Self, TextError> {
-        Ok(Self { forms: vec![form], encoded: text.encode(tokenizer)?, changes: text.changes() })
-    }
-}
-
 /// Walks through a text, replaces parts of it and counts them.
 type Step = fn(&str, &mut Pass<'_>, &mut Changes);
 
@@ -259,8 +264,11 @@ impl Normalised<'_> {
         self.map.original(range.start.min(len)..range.end.min(len))
     }
 
-    /// The tokens, each with the bytes of the original that it covers.
-    fn encode(&self, tokenizer: &Tokenizer) -> Result<Encoded, TextError> {
+    /// The tokens, each with the bytes of the original that it covers, or the ids alone.
+    fn encode(&self, tokenizer: &Tokenizer, offsets: bool) -> Result<Encoded, TextError> {
+        if !offsets {
+            return Ok(Encoded { ids: tokenizer.encode_ids(self.text())?, offsets: Vec::new() });
+        }
         let mut encoded = tokenizer.encode(self.text())?;
         if !self.map.is_empty() {
             for range in &mut encoded.offsets {

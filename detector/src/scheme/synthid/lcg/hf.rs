@@ -187,7 +187,7 @@ impl KeyedFunction for Function {
         candidates.tournament(g, self.depth.into(), leaves);
     }
 
-    fn evidence(&self, memory: &mut TextMemory, piece: &Piece) -> Evidence {
+    fn evidence(&self, memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence {
         super::evidence(self, self.ngram_len, self.depth, self.context_history_size, memory, piece)
     }
 

@@ -75,7 +75,7 @@ fn evidence(
     depth: u8,
     context_history_size: u32,
     memory: &mut TextMemory,
-    piece: &Piece,
+    piece: &Piece<'_>,
 ) -> Evidence {
     let TextMemory { inputs, reference } = memory;
     let reference = reference.get_or_insert_with(|| ReferenceHistory::new(context_history_size));

@@ -140,10 +140,8 @@ impl OpenMessage {
     }
 }
 
-/// Replaces `g` by the g-values of the last token of each n-gram after the others, with the bits of `mask`.
-pub(super) fn g_bits_of(ngrams: &Ngrams<'_>, key: &[u8; 32], g: &mut Vec<GBits>, mask: u64) {
-    g.clear();
-    g.resize(ngrams.len(), GBits(0));
+/// The g-values of the last token of each n-gram after the others, into as many entries of `g`, with the bits of `mask`.
+pub(super) fn g_bits_of(ngrams: &Ngrams<'_>, key: &[u8; 32], g: &mut [GBits], mask: u64) {
     let Some(len) = ngrams.iter().next().map(<[u32]>::len) else { return };
     if len > NGRAM_WORDS {
         for (ngram, g) in ngrams.iter().zip(g) {

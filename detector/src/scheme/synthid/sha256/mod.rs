@@ -88,6 +88,9 @@ impl Family for Sha256 {
     }
 }
 
+/// n-grams that are laid out for hashing at a time, at 36 bytes each.
+const TOGETHER: usize = 1 << 14;
+
 /// The function of one key.
 #[derive(ZeroizeOnDrop)]
 pub(in crate::scheme) struct Function {
@@ -112,11 +115,13 @@ impl KeyedFunction for Function {
         candidates.tournament(g, self.depth, leaves);
     }
 
-    fn evidence(&self, _memory: &mut TextMemory, piece: &Piece) -> Evidence {
+    fn evidence(&self, _memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence {
         let count = piece.fresh.len();
-        let ngrams = piece.ids.windows(self.ngram_len).take(count);
-        let mut g = Vec::with_capacity(count);
-        self.g_bits_of(&Ngrams::new(self.ngram_len, ngrams), &mut g);
+        let mut g = vec![GBits(0); count];
+        for (start, g) in (0..).step_by(TOGETHER).zip(g.chunks_mut(TOGETHER)) {
+            let ngrams = piece.ids[start..].windows(self.ngram_len).take(g.len());
+            message::g_bits_of(&Ngrams::new(self.ngram_len, ngrams), &self.block_key, g, self.mask());
+        }
         Evidence::Layers(TextGValues {
             first: piece.first,
             depth: self.depth,
@@ -127,6 +132,8 @@ impl KeyedFunction for Function {
     }
 
     fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
+        g.clear();
+        g.resize(ngrams.len(), GBits(0));
         message::g_bits_of(ngrams, &self.block_key, g, self.mask());
     }
 }
@@ -189,6 +196,15 @@ mod tests {
         assert_ne!(base, g(key(30, 3, 2), &[4, 5]));
         assert_ne!(base.0, g(key(29, 3, 1), &[4, 5]).0, "depth is bound by the label, not only by the mask");
         assert_ne!(base, g(key(30, 2, 1), &[5]));
+    }
+
+    #[test]
+    fn a_text_that_is_hashed_in_parts_has_the_bits_of_its_tokens() {
+        let prf = key(30, 3, 5).prf();
+        let ids: Vec<u32> = (0..2 * TOGETHER as u32 + 9).map(|i| i.wrapping_mul(0x9e37_79b9) >> 14).collect();
+        let (text, mut ngrams) = (TextGValues::new(&prf, &[], &ids), Vec::new());
+        prf.g_bits_of(&Ngrams::new(3, ids.windows(3)), &mut ngrams);
+        assert_eq!(text.g, ngrams);
     }
 
     proptest! {
