@@ -144,7 +144,11 @@ mod tests {
                     if (middle + 1..top).contains(&w) {
                         let inversion = Inversion::new(&null.weights, n, w, null.weights.tilt(n, w), false);
                         let expected = inversion.ln_tail(w).to_bits();
-                        assert_eq!([0, 1].map(|_| null.tail(n, w).to_bits()), [expected; 2], "{depth} {n} {w}");
+                        assert_eq!(
+                            [0, 1].map(|_| null.tail(n, w).to_bits()),
+                            [expected; 2],
+                            "{depth} {n} {w}"
+                        );
                         let few = null.few[n as usize].get().unwrap();
                         assert_eq!(few.known[(w - middle) as usize].load(Ordering::Relaxed), expected);
                     }
