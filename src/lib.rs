@@ -7,6 +7,9 @@
 //! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, and [`mod@bench`] measures how
 //! fast a model runs.
 //!
+//! The folder `examples` has a program that writes a marked text piece by piece, one that serves several clients, and one
+//! that reads a text again with its model.
+//!
 //! Features, of which a library needs none: `cli` (default) is the program `wmgen`; `default-model` brings the model that
 //! ships with it as `default_model`; `cuda` and `metal` run models on a GPU.
 

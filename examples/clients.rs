@@ -1,0 +1,69 @@
+//! Serves several clients at a time: one engine on a thread of its own, each client on another.
+//!
+//! `cargo run --release --example clients` asks three questions at once. The texts share the passes over the weights, and
+//! each is the same as if its client were alone. The third client leaves early, which frees its place.
+
+use std::error::Error;
+use std::io::{Write, stdout};
+use std::sync::Arc;
+use std::thread;
+
+use wmdetect::{Key, Tokenizer};
+use wmgen::default_model;
+use wmgen::engine::{self, worker};
+use wmgen::model::LoadOptions;
+use wmgen::respond::{Client, Event, KeyMark, ModelInfo, Options, RespondError};
+use wmgen::sample::Sampling;
+use wmgen::text::Prompt;
+
+/// One client's conversation: the whole text, or what came before it left after `patience` pieces.
+fn ask(client: &Client, prompt: &str, options: &Options, patience: usize) -> Result<String, RespondError> {
+    let mut text = String::new();
+    let mut pieces = 0;
+    for event in client.submit(&Prompt::Text(prompt.into()), options)? {
+        match event {
+            Event::Piece(piece) => {
+                text.push_str(&piece.text);
+                pieces += 1;
+                if pieces == patience {
+                    // To drop the events cancels the request: this client gets no more tokens computed for it.
+                    return Ok(text + " [left]");
+                }
+            }
+            Event::Finished(receipts) => return Ok(receipts[0].text.clone()),
+            Event::Failed(error) => return Err(error),
+        }
+    }
+    Ok(text)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mark = KeyMark::new(&Key::generate(30, 5)?);
+    let model = default_model::load(LoadOptions::default())?;
+    let info = ModelInfo::new(&model, default_model::NAME, Arc::new(Tokenizer::of_default_model()));
+    let (handle, worker) = worker::spawn(model, engine::Options::default(), None)?;
+    let client = Client::new(handle.clone(), info);
+
+    let questions = [("The doctor said", usize::MAX), ("In the garden", usize::MAX), ("A storm", 10)];
+    let threads: Vec<_> = (0..)
+        .zip(questions)
+        .map(|(seed, (prompt, patience))| {
+            let client = client.clone();
+            // With one seed for all, their draws would be alike.
+            let sampling = Sampling { seed, ..Sampling::default() };
+            let options =
+                Options { max_tokens: 40, sampling, mark: Some(mark.clone()), ..Options::default() };
+            thread::spawn(move || (prompt, ask(&client, prompt, &options, patience)))
+        })
+        .collect();
+    let mut out = stdout().lock();
+    for thread in threads {
+        let (prompt, text) = thread.join().map_err(|_| "a client panicked")?;
+        writeln!(out, "{prompt}{}\n", text?)?;
+    }
+
+    // What was taken is answered, nothing new is taken, and the thread ends.
+    handle.drain();
+    worker.join().map_err(|_| "the engine panicked")?;
+    Ok(())
+}
