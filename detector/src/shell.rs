@@ -5,6 +5,7 @@
 
 mod arguments;
 mod content;
+mod interrupt;
 mod json;
 mod json_lines;
 mod open;
@@ -25,10 +26,11 @@ use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer};
 
 pub use arguments::arguments;
-pub use progress::ProgressLine;
+pub use progress::{ProgressLine, about};
 
 pub use crate::one_line::OneLine;
 pub use content::{Content, InputError, Label, Source};
+pub use interrupt::{INTERRUPTED, stop_when_asked};
 pub use json::Json;
 pub use json_lines::Lines;
 pub use open::NotText;

@@ -52,6 +52,8 @@ pub enum WarningCode {
     BoundedHistory,
     /// In calibration: too few random keys for calling a key worse than chance.
     FewKeys,
+    /// In calibration: it was stopped before all documents were judged.
+    Interrupted,
     /// In calibration: so few documents that most keys flag none of them.
     FewDocuments,
     /// A marked text whose draws had too little choice to carry the mark.

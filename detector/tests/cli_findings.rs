@@ -2,6 +2,11 @@
 
 mod support;
 
+#[cfg(unix)]
+use std::io::{BufRead, BufReader, Read};
+#[cfg(unix)]
+use std::process::Command;
+
 use support::rows::{Attribution, CalibrationReport, GValues, SegmentsReport};
 use support::{Place, key, marked_words, response, tokenizer};
 use wmdetect::report::WarningCode;
@@ -62,6 +67,36 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
     place.run("calibrate marked.jsonl --jsonl --tokens --fpr 0.1 --keys 19").code(1);
     place.run_on("calibrate - --jsonl", b"").code(2);
     place.run("calibrate corpus.jsonl --jsonl --fpr 0").code(2);
+}
+
+/// Signals come while texts are judged: a note says by then how long all of them take.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_calibration_reports_the_texts_so_far() {
+    let place = Place::new();
+    let rows: Vec<String> =
+        (0..400).map(|i| format!("{{\"tokens\":{:?}}}", response(None, &[], 60, i))).collect();
+    place.write("corpus.jsonl", rows.join("\n"));
+    for signal in ["-INT", "-TERM"] {
+        let args = "calibrate corpus.jsonl --jsonl --tokens --keys 100000 --json --write-ignore known.json";
+        let mut child = place.command(args).spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut note = String::new();
+        errors.read_line(&mut note).unwrap();
+        assert!(note.starts_with("note: 400 texts under 100000 random keys take about "), "{note}");
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}");
+        let report: CalibrationReport = serde_json::from_slice(&output.stdout).unwrap();
+        assert!((1..400).contains(&report.documents) && report.documents_given == Some(400), "{report:?}");
+        assert_eq!(report.random_flagged.len(), 100_000);
+        assert!(report.warning_codes.contains(&WarningCode::Interrupted), "{:?}", report.warning_codes);
+        let mut rest = String::new();
+        errors.read_to_string(&mut rest).unwrap();
+        let said = format!("interrupted: the report is of the first {} of 400 texts", report.documents);
+        assert_eq!(rest, format!("{said}, and the ignore file is not written\n"));
+        assert!(!place.path("known.json").exists());
+    }
 }
 
 /// The flags that choose a statistic mean the same to both commands.

@@ -5,15 +5,14 @@ use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::slice;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use rand::Rng;
 use serde::Serialize;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
-use wmdetect::shell::{Content, Label, Layout, Lines, OneLine, Source, for_each, message};
+use wmdetect::shell::{Content, Label, Layout, Lines, OneLine, Source, for_each, message, stop_when_asked};
 use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt};
 use wmgen::sample::Sampling;
 use wmgen::text::{Prompt, Role, Turn};
@@ -51,7 +50,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         args.model.check_chat()?;
     }
     let loaded = args.model.load(tokenizer)?;
-    let stop = stop_at_ctrl_c()?;
+    let stop = stop_when_asked()?;
 
     let single = prompts.len() == 1 && args.prompts.is_none();
     let options = Options {
@@ -117,22 +116,6 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         file.finish((output.receipt.join("\n") + ends).as_bytes())?;
     }
     Ok(ExitCode::from(u8::from(output.failed > 0)))
-}
-
-/// A flag that Ctrl-C sets, to end with the text so far. A second Ctrl-C does not wait for it.
-fn stop_at_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            if stdout().is_terminal() {
-                say("");
-            }
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
 }
 
 /// A prompt that has not ended, and what is wrong with it, if anything is.

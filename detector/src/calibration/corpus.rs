@@ -24,8 +24,13 @@ pub struct Corpus {
     /// Index of each n-gram, `ngram_len` tokens, in `ngrams`.
     index: HashMap<Box<[u32]>, u32>,
     documents: Vec<Document>,
-    tokens: u64,
-    ignored: u64,
+}
+
+/// The first documents of a corpus.
+#[derive(Clone, Copy)]
+pub(super) struct First<'a> {
+    corpus: &'a Corpus,
+    documents: &'a [Document],
 }
 
 #[derive(Debug)]
@@ -34,19 +39,14 @@ struct Document {
     scored: Vec<u32>,
     /// The text, for the search for shared passages.
     ids: Vec<u32>,
+    /// Positions that would count but for the ignore list.
+    ignored: u64,
 }
 
 impl Corpus {
     /// Makes a corpus without documents; `ngram_len` is H + 1.
     pub fn new(ngram_len: usize) -> Self {
-        Self {
-            ngram_len,
-            ngrams: Vec::new(),
-            index: HashMap::new(),
-            documents: Vec::new(),
-            tokens: 0,
-            ignored: 0,
-        }
+        Self { ngram_len, ngrams: Vec::new(), index: HashMap::new(), documents: Vec::new() }
     }
 
     /// Adds the token ids of a document, less what `ignore` lists. `prf` says by its scheme which positions count;
@@ -57,12 +57,12 @@ impl Corpus {
     pub fn push(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) {
         assert_eq!(prf.scheme().ngram_len(), self.ngram_len, "one corpus has one length of n-grams");
         let evidence = Evidence::new(prf, &[], ids);
-        let mut scored = Vec::new();
+        let (mut scored, mut ignored) = (Vec::new(), 0);
         for (ngram, _) in
             ids.windows(self.ngram_len).zip(evidence.scored_mask()).filter(|(_, scored)| **scored)
         {
             if ignore.is_some_and(|list| list.contains(ngram)) {
-                self.ignored += 1;
+                ignored += 1;
                 continue;
             }
             let next = self.index.len() as u32;
@@ -72,8 +72,7 @@ impl Corpus {
             });
             scored.push(index);
         }
-        self.tokens += ids.len() as u64;
-        self.documents.push(Document { scored, ids: ids.to_vec() });
+        self.documents.push(Document { scored, ids: ids.to_vec(), ignored });
     }
 
     /// H + 1.
@@ -93,38 +92,71 @@ impl Corpus {
 
     /// Returns the number of tokens of all documents.
     pub fn tokens(&self) -> u64 {
-        self.tokens
+        self.all().tokens()
     }
 
     /// Returns the number of positions that count, in all documents.
     pub fn scored_tokens(&self) -> u64 {
-        self.documents.iter().map(|document| document.scored.len() as u64).sum()
+        self.all().scored_tokens()
     }
 
-    /// Positions that would count but for the ignore list.
+    /// Returns the number of positions that would count but for the ignore list.
     pub fn ignored_tokens(&self) -> u64 {
-        self.ignored
+        self.all().ignored_tokens()
+    }
+
+    /// Returns the passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram
+    /// is in one of them, and what is part of a longer one is not repeated.
+    pub fn shared_passages(&self, least: u64) -> Vec<Passage> {
+        self.all().shared_passages(least)
+    }
+
+    /// All documents.
+    pub(super) fn all(&self) -> First<'_> {
+        self.first(self.len())
+    }
+
+    /// The first `count` documents.
+    pub(super) fn first(&self, count: usize) -> First<'_> {
+        First { corpus: self, documents: &self.documents[..count] }
+    }
+
+    /// An n-gram by its index.
+    pub(super) fn ngram(&self, index: u32) -> &[u32] {
+        &self.ngrams[index as usize * self.ngram_len..][..self.ngram_len]
+    }
+}
+
+impl<'a> First<'a> {
+    /// The number of tokens.
+    pub(super) fn tokens(self) -> u64 {
+        self.documents.iter().map(|document| document.ids.len() as u64).sum()
+    }
+
+    /// The number of positions that count.
+    pub(super) fn scored_tokens(self) -> u64 {
+        self.lengths().sum()
+    }
+
+    /// The number of positions that would count but for the ignore list.
+    pub(super) fn ignored_tokens(self) -> u64 {
+        self.documents.iter().map(|document| document.ignored).sum()
     }
 
     /// Scored positions n of each document.
-    pub(super) fn lengths(&self) -> impl Iterator<Item = u64> + '_ {
+    pub(super) fn lengths(self) -> impl Iterator<Item = u64> + 'a {
         self.documents.iter().map(|document| document.scored.len() as u64)
     }
 
-    /// The distinct n-grams that count somewhere.
-    pub(super) fn ngrams(&self) -> impl Iterator<Item = &[u32]> {
-        self.ngrams.chunks_exact(self.ngram_len)
-    }
-
     /// For each document the indices of its n-grams that count.
-    pub(super) fn scored(&self) -> impl Iterator<Item = &[u32]> {
+    pub(super) fn scored(self) -> impl Iterator<Item = &'a [u32]> {
         self.documents.iter().map(|document| document.scored.as_slice())
     }
 
     /// In how many documents each distinct n-gram counts.
-    pub(super) fn document_counts(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.index.len()];
-        for document in &self.documents {
+    pub(super) fn document_counts(self) -> Vec<u64> {
+        let mut counts = vec![0; self.corpus.index.len()];
+        for document in self.documents {
             // No n-gram counts twice in a document: its context would be a repetition.
             for &index in &document.scored {
                 counts[index as usize] += 1;
@@ -133,17 +165,16 @@ impl Corpus {
         counts
     }
 
-    /// Returns the passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram
-    /// is in one of them, and what is part of a longer one is not repeated.
-    pub fn shared_passages(&self, least: u64) -> Vec<Passage> {
-        let counts = self.document_counts();
+    /// See [`Corpus::shared_passages`].
+    pub(super) fn shared_passages(self, least: u64) -> Vec<Passage> {
+        let (counts, ngram_len) = (self.document_counts(), self.corpus.ngram_len);
         let mut runs: BTreeMap<&[u32], u64> = BTreeMap::new();
-        for document in &self.documents {
+        for document in self.documents {
             let mut run: Option<(usize, u64)> = None;
-            let windows = document.ids.windows(self.ngram_len);
+            let windows = document.ids.windows(ngram_len);
             let ends = windows.len();
             for (at, ngram) in windows.enumerate() {
-                let count = self.index.get(ngram).map_or(0, |&index| counts[index as usize]);
+                let count = self.corpus.index.get(ngram).map_or(0, |&index| counts[index as usize]);
                 // A passage and what follows it in one document only differ in how common they are; so do a
                 // signature and the last line of a form letter above it.
                 let goes_on = run
@@ -151,7 +182,7 @@ impl Corpus {
                 if let Some((start, rarest)) = run
                     && !goes_on
                 {
-                    runs.insert(&document.ids[start..at + self.ngram_len - 1], rarest);
+                    runs.insert(&document.ids[start..at + ngram_len - 1], rarest);
                     run = None;
                 }
                 run = match run {
@@ -160,7 +191,7 @@ impl Corpus {
                 };
             }
             if let Some((start, rarest)) = run {
-                runs.insert(&document.ids[start..ends + self.ngram_len - 1], rarest);
+                runs.insert(&document.ids[start..ends + ngram_len - 1], rarest);
             }
         }
         let mut runs: Vec<_> = runs.into_iter().collect();
@@ -170,7 +201,7 @@ impl Corpus {
         let mut passages = Vec::new();
         for (tokens, documents) in runs {
             let before = covered.len();
-            covered.extend(tokens.windows(self.ngram_len));
+            covered.extend(tokens.windows(ngram_len));
             if covered.len() > before {
                 passages.push(Passage { tokens: tokens.to_vec(), documents });
             }

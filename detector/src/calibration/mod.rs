@@ -10,27 +10,21 @@
 //! since under the null hypothesis the deployed key is one more random key (Monte Carlo test, Dwass 1957; Phipson
 //! and Smyth 2010). Rates over keys have the key as their unit.
 //!
-//! What costs time is hashing, so texts are cut, masked and made distinct once ([`Corpus`]), each key hashes each
-//! n-gram once, and a document is flagged by comparing its integer score with the least one that reaches the level
-//! for its length, which the null distribution gives once a length.
+//! All keys judge one document after the other, so a calibration that is stopped is one on the first documents.
 
 mod corpus;
+mod judge;
 mod rates;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
-
+use corpus::First;
 pub use corpus::{Corpus, Passage};
+use judge::{Flagged, Judge};
 pub use rates::{Bucket, Rate};
-use rates::{Groups, rate};
+use rates::{Counts, buckets, rate};
 
-use crate::pool;
-use crate::scheme::{Key, KeyError, Ngrams, Prf, Promise, Scheme, Secret};
+use crate::scheme::{KeyError, Ngrams, Prf, Promise};
 use crate::statistics::{Decider, Method, PValue, Sample, Statistic, UnsupportedEvidence};
 use crate::warning::{Warning, WarningCode};
 
@@ -78,8 +72,10 @@ pub struct Calibration {
     pub method: Method,
     /// The level that it was asked for.
     pub fpr: f64,
-    /// Documents of the corpus.
+    /// The first documents of the corpus, to which all that follows refers: all of them, unless it was stopped.
     pub documents: u64,
+    /// Documents of the corpus.
+    pub documents_given: u64,
     /// Tokens of all documents.
     pub tokens: u64,
     /// Positions that count.
@@ -150,23 +146,38 @@ pub fn default_least_documents(documents: usize) -> u64 {
 /// Returns an error if the statistic cannot sum what the key's scheme gives. Random keys have the key's parameters,
 /// so they can be made.
 pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibration, CalibrateError> {
+    calibrate_while(corpus, prf, options, |_| true)
+}
+
+/// Ranks the key as [`calibrate`] does, as long as `go_on` says so. All threads call it now and then, with the number of
+/// documents that are through. After it has said no, no further document is begun, and the result is that of the
+/// documents that were, with the warning [`Interrupted`](WarningCode::Interrupted). It is as valid as the whole, since
+/// `go_on` does not see what the keys flag.
+///
+/// # Errors
+/// Returns an error if [`calibrate`] would.
+pub fn calibrate_while(
+    corpus: &Corpus,
+    prf: &Prf,
+    options: &Options,
+    go_on: impl Fn(u64) -> bool + Sync,
+) -> Result<Calibration, CalibrateError> {
     let scheme = prf.scheme();
     let statistic = options.decider.statistic(scheme.evidence_kind())?;
     let judge = Judge::new(corpus, &*statistic, options.fpr);
-    let groups = Groups::new(corpus);
+    let Flagged { documents, own, random } = judge.flagged(prf, options, go_on)?;
+    let given = corpus.len();
+    let corpus = corpus.first(documents);
 
-    let own = groups.count(&judge.flags(prf)?);
-    let random = random_keys(&judge, scheme, &groups, options)?;
-
-    let total = |counts: &[u64]| counts.iter().sum::<u64>();
+    let total = |counts: &Counts| counts.iter().sum::<u64>();
     let flagged = total(&own);
-    let random_flagged: Vec<u64> = random.iter().map(|counts| total(counts)).collect();
+    let random_flagged: Vec<u64> = random.iter().map(total).collect();
     let keys_at_least = random_flagged.iter().filter(|&&x| x >= flagged).count() as u64;
     let rank_p = (1 + keys_at_least) as f64 / (options.keys + 1) as f64;
 
-    let expected: Vec<f64> = corpus.lengths().map(|n| judge.size(n)).collect();
-    let rate = rate(flagged, &random_flagged, corpus.len() as u64, expected.iter().sum());
-    let buckets = groups.buckets(&own, &random, &expected);
+    let expected: Vec<(u64, f64)> = corpus.lengths().map(|n| (n, judge.size(n))).collect();
+    let rate = rate(flagged, &random_flagged, documents as u64, expected.iter().map(|(_, size)| size).sum());
+    let buckets = buckets(&own, &random, &expected);
     let shared = shared(corpus, &*statistic, prf, options)?;
 
     let mut warnings = Vec::new();
@@ -176,6 +187,10 @@ pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibr
         );
         warnings.push(Warning::new(WarningCode::ApproximateP, message));
     }
+    if documents < given {
+        let message = format!("it was interrupted: the report is of the first {documents} of {given} texts");
+        warnings.push(Warning::new(WarningCode::Interrupted, message));
+    }
     if options.keys < LEAST_KEYS {
         let message = format!(
             "{} random keys are too few to call a key worse than chance; {LEAST_KEYS} are needed",
@@ -183,10 +198,9 @@ pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibr
         );
         warnings.push(Warning::new(WarningCode::FewKeys, message));
     }
-    if (corpus.len() as f64) * options.fpr < 1.0 {
+    if (documents as f64) * options.fpr < 1.0 {
         let message = format!(
-            "{} documents are few for a rate of {}: most keys flag none of them",
-            corpus.len(),
+            "{documents} documents are few for a rate of {}: most keys flag none of them",
             options.fpr
         );
         warnings.push(Warning::new(WarningCode::FewDocuments, message));
@@ -194,7 +208,8 @@ pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibr
     Ok(Calibration {
         method: statistic.method(),
         fpr: options.fpr,
-        documents: corpus.len() as u64,
+        documents: documents as u64,
+        documents_given: given as u64,
         tokens: corpus.tokens(),
         scored_tokens: corpus.scored_tokens(),
         ignored_tokens: corpus.ignored_tokens(),
@@ -212,116 +227,15 @@ pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibr
     })
 }
 
-/// Flags the documents of a corpus under one key after the other.
-struct Judge<'a> {
-    corpus: &'a Corpus,
-    statistic: &'a dyn Statistic,
-    ngrams: Ngrams<'a>,
-    /// For each length of the corpus the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where no sum
-    /// reaches the level.
-    least: BTreeMap<u64, Option<(i64, f64)>>,
-}
-
-impl<'a> Judge<'a> {
-    fn new(corpus: &'a Corpus, statistic: &'a dyn Statistic, fpr: f64) -> Self {
-        let lengths: BTreeSet<u64> = corpus.lengths().collect();
-        let least = |n: u64| {
-            // The very comparison that makes a verdict.
-            let reaches = |sum| statistic.p_value(n, sum).is_some_and(|p| p.reaches(fpr));
-            let (mut below, mut top) = (statistic.smallest_sum(n), statistic.largest_sum(n));
-            if !reaches(top) {
-                return None;
-            }
-            while top - below > 1 {
-                let middle = below + (top - below) / 2;
-                if reaches(middle) {
-                    top = middle;
-                } else {
-                    below = middle;
-                }
-            }
-            Some((top, statistic.ln_tail(n, top).exp()))
-        };
-        let least = lengths.into_iter().map(|n| (n, least(n))).collect();
-        Self { corpus, statistic, ngrams: Ngrams::new(corpus.ngram_len(), corpus.ngrams()), least }
-    }
-
-    /// The least sum of n positions that is flagged, and how often a random key reaches it.
-    fn least(&self, n: u64) -> Option<(i64, f64)> {
-        self.least.get(&n).copied().flatten()
-    }
-
-    /// How often a random key flags a document of n positions.
-    fn size(&self, n: u64) -> f64 {
-        self.least(n).map_or(0.0, |(_, size)| size)
-    }
-
-    /// For each document whether this key flags it.
-    fn flags(&self, prf: &Prf) -> Result<Vec<bool>, UnsupportedEvidence> {
-        let mut g = Vec::new();
-        prf.g_bits_of(&self.ngrams, &mut g);
-        let values = self.statistic.values(Sample::layers(prf.scheme().depth(), &g))?;
-        let reaches = |scored: &[u32]| {
-            let sum: i64 = scored.iter().map(|&index| i64::from(values[index as usize])).sum();
-            self.least(scored.len() as u64).is_some_and(|(least, _)| sum >= least)
-        };
-        Ok(self.corpus.scored().map(reaches).collect())
-    }
-}
-
-/// For each random key the flagged documents a bucket, in the keys' order.
-fn random_keys(
-    judge: &Judge<'_>,
-    scheme: &Scheme,
-    groups: &Groups,
-    options: &Options,
-) -> Result<Vec<Vec<u64>>, CalibrateError> {
-    let next = AtomicUsize::new(0);
-    let work = |_| -> Result<Vec<(usize, Vec<u64>)>, CalibrateError> {
-        let mut results = Vec::new();
-        loop {
-            let r = next.fetch_add(1, Ordering::Relaxed);
-            if r as u64 >= options.keys {
-                return Ok(results);
-            }
-            let prf = random_key(scheme, options.seed, r as u64)?.prf();
-            results.push((r, groups.count(&judge.flags(&prf)?)));
-        }
-    };
-    let mut results = Vec::new();
-    for part in pool::on_each(pool::available_threads(), work) {
-        results.extend(part?);
-    }
-    results.sort_unstable_by_key(|(r, _)| *r);
-    Ok(results.into_iter().map(|(_, counts)| counts).collect())
-}
-
-/// Key number `r` of those that `seed` stands for: SHA-256 in counter mode. It marks nothing, so it may be known.
-fn random_key(scheme: &Scheme, seed: u64, r: u64) -> Result<Key, KeyError> {
-    let len = scheme.secret_shape().len;
-    let mut secret = Zeroizing::new(Vec::with_capacity(len + 32));
-    for block in 0_u64.. {
-        if secret.len() >= len {
-            break;
-        }
-        let mut hash = Sha256::new_with_prefix(b"wmdetect/calibrate/random-key/");
-        for number in [seed, r, block] {
-            hash.update(number.to_le_bytes());
-        }
-        secret.extend_from_slice(&hash.finalize());
-    }
-    secret.truncate(len);
-    Key::new(scheme.clone(), Secret::new(secret))
-}
-
 /// The passages that many documents share, under the deployed key.
 fn shared(
-    corpus: &Corpus,
+    corpus: First<'_>,
     statistic: &dyn Statistic,
     prf: &Prf,
     options: &Options,
 ) -> Result<Shared, UnsupportedEvidence> {
-    let least = options.least_documents.unwrap_or_else(|| default_least_documents(corpus.len()));
+    let documents = corpus.lengths().count();
+    let least = options.least_documents.unwrap_or_else(|| default_least_documents(documents));
     let counts = corpus.document_counts();
     let common = || counts.iter().filter(|&&documents| documents >= least);
     let passages = corpus.shared_passages(least);

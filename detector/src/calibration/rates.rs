@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::corpus::Corpus;
-
 /// Buckets of scored tokens start here.
 const BUCKETS: [u64; 7] = [0, 25, 50, 100, 200, 400, 800];
 
@@ -41,41 +39,32 @@ pub struct Bucket {
     pub rate: Rate,
 }
 
-/// Which bucket each document is in.
-pub(super) struct Groups(Vec<usize>);
+/// Flagged documents a bucket.
+pub(super) type Counts = [u64; BUCKETS.len()];
 
-impl Groups {
-    pub(super) fn new(corpus: &Corpus) -> Self {
-        let bucket = |n| BUCKETS.iter().rposition(|&from| from <= n).unwrap_or(0);
-        Self(corpus.lengths().map(bucket).collect())
-    }
+/// The bucket of a document of `n` scored tokens.
+pub(super) fn bucket(n: u64) -> usize {
+    BUCKETS.iter().rposition(|&from| from <= n).unwrap_or(0)
+}
 
-    /// Flagged documents a bucket.
-    pub(super) fn count(&self, flags: &[bool]) -> Vec<u64> {
-        let mut counts = vec![0; BUCKETS.len()];
-        for (&bucket, &flag) in self.0.iter().zip(flags) {
-            counts[bucket] += u64::from(flag);
-        }
-        counts
-    }
-
-    pub(super) fn buckets(&self, own: &[u64], random: &[Vec<u64>], expected: &[f64]) -> Vec<Bucket> {
-        (0..BUCKETS.len())
-            .filter_map(|i| {
-                let inside = || self.0.iter().zip(expected).filter(|(bucket, _)| **bucket == i);
-                let documents = inside().count() as u64;
-                let random: Vec<u64> = random.iter().map(|counts| counts[i]).collect();
-                let expected = inside().map(|(_, size)| size).sum();
-                (documents > 0).then(|| Bucket {
-                    from: BUCKETS[i],
-                    to: BUCKETS.get(i + 1).map(|next| next - 1),
-                    documents,
-                    flagged: own[i],
-                    rate: rate(own[i], &random, documents, expected),
-                })
+/// Rates by length from numbers of flagged documents; `documents` are the scored tokens of each, and how often a random key
+/// flags it.
+pub(super) fn buckets(own: &Counts, random: &[Counts], documents: &[(u64, f64)]) -> Vec<Bucket> {
+    (0..BUCKETS.len())
+        .filter_map(|i| {
+            let inside = || documents.iter().filter(|(n, _)| bucket(*n) == i);
+            let documents = inside().count() as u64;
+            let random: Vec<u64> = random.iter().map(|counts| counts[i]).collect();
+            let expected = inside().map(|(_, size)| size).sum();
+            (documents > 0).then(|| Bucket {
+                from: BUCKETS[i],
+                to: BUCKETS.get(i + 1).map(|next| next - 1),
+                documents,
+                flagged: own[i],
+                rate: rate(own[i], &random, documents, expected),
             })
-            .collect()
-    }
+        })
+        .collect()
 }
 
 /// Rates from numbers of flagged documents; `expected` is the number that the null law expects.

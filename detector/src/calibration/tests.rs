@@ -1,7 +1,7 @@
 use super::*;
 use crate::ignore::IgnoreList;
 use crate::scheme::test_families::Green;
-use crate::scheme::{EvidenceKind, TextGValues, synthid};
+use crate::scheme::{EvidenceKind, Key, Scheme, Secret, TextGValues, synthid};
 use crate::statistics::bayesian::BayesianModel;
 use crate::statistics::{Bayesian, Profile};
 
@@ -34,9 +34,14 @@ fn corpus(documents: &[Vec<u32>], ignore: Option<&IgnoreList>) -> Corpus {
 /// Documents of every length up to 60 of which the key flags exactly those that the detector calls watermarked.
 fn assert_flags_are_verdicts(decider: &Decider) -> Vec<bool> {
     let documents: Vec<_> = (1..=60).flat_map(|len| documents(4, len, &[])).collect();
-    let corpus = corpus(&documents, None);
     let statistic = decider.statistic(EvidenceKind::Layers { depth: 30 }).unwrap();
-    let flags = Judge::new(&corpus, &*statistic, 0.1).flags(&key(1).prf()).unwrap();
+    let no_keys = options(0, 0);
+    let flag = |ids: &Vec<u32>| {
+        let corpus = corpus(std::slice::from_ref(ids), None);
+        let judge = Judge::new(&corpus, &*statistic, 0.1);
+        judge.flagged(&key(1).prf(), &no_keys, |_| true).unwrap().own.iter().sum::<u64>() == 1
+    };
+    let flags: Vec<bool> = documents.iter().map(flag).collect();
     for (ids, &flag) in documents.iter().zip(&flags) {
         let values = TextGValues::new(&key(1).prf(), &[], ids);
         let p = statistic.evaluate(Sample::scored(&values)).unwrap().p;
@@ -105,6 +110,41 @@ fn a_key_that_marked_the_corpus_is_worse_than_chance() {
     assert!(!other.worse_than_chance);
     // The same seed gives the same keys, whichever thread took them.
     assert_eq!(found.random_flagged, other.random_flagged);
+}
+
+/// Batches are begun in order, and what is begun is finished, whichever thread takes it.
+#[test]
+fn a_stopped_calibration_is_that_of_the_first_documents() {
+    let boilerplate: Vec<u32> = (100..130).collect();
+    let texts = documents(40, 1000, &boilerplate);
+    let all = corpus(&texts, None);
+    let options = options(20, 3);
+    let mut stopped = 0;
+    for stop in [0, 1, 12, 40] {
+        let part = calibrate_while(&all, &key(1).prf(), &options, |done| done < stop).unwrap();
+        assert!((stop..=40).contains(&part.documents), "{} documents, stopped after {stop}", part.documents);
+        let first = calibrate(&corpus(&texts[..part.documents as usize], None), &key(1), &options);
+        let mut warnings = part.warnings.clone();
+        warnings.retain(|warning| warning.code != WarningCode::Interrupted);
+        assert_eq!(part.documents < 40, warnings.len() < part.warnings.len());
+        assert_eq!(Calibration { documents_given: part.documents, warnings, ..part.clone() }, first);
+        stopped += u32::from((1..40).contains(&part.documents));
+    }
+    assert!(stopped > 0);
+}
+
+/// Documents of any length and number are judged in batches, each of them in one.
+#[test]
+fn every_document_is_in_one_batch() {
+    let mut texts = documents(300, 30, &[]);
+    texts.insert(7, (0..40_000).collect());
+    texts.extend([vec![], vec![1, 2]]);
+    let corpus = corpus(&texts, None);
+    let statistic = Decider::WeightedMean.statistic(EvidenceKind::Layers { depth: 30 }).unwrap();
+    for keys in [1, 999, 1_000_000, u64::from(u32::MAX)] {
+        let batches = Judge::new(&corpus, &*statistic, 0.1).batches(keys);
+        assert_eq!(batches.into_iter().flatten().collect::<Vec<_>>(), (0..303).collect::<Vec<_>>());
+    }
 }
 
 #[test]

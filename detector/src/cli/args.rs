@@ -17,7 +17,8 @@ use wmdetect::text::normalise::{Form, Markup, Normaliser};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 some input could not be scored; 2 wrong usage, key or tokenizer; 3, with \
-                  --exit-code, no watermark, and from calibrate, a key that is worse than chance allows."
+                  --exit-code, no watermark, and from calibrate, a key that is worse than chance allows; \
+                  130, calibrate was interrupted."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

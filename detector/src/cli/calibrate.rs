@@ -1,21 +1,29 @@
 //! `wmdetect calibrate`.
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use wmdetect::calibration::{Corpus, Options, calibrate};
+use wmdetect::calibration::{Corpus, Options, calibrate_while};
 use wmdetect::ignore::{IGNORE_VERSION, IgnoreFile, IgnorePassage};
 use wmdetect::render::{html, people};
 use wmdetect::report::CalibrationReport;
 use wmdetect::shell::outputs::{Kind, Output, Outputs};
+use wmdetect::shell::{INTERRUPTED, InputError, ProgressLine, Source, about, say, stop_when_asked};
 use wmdetect::text::Tokenizer;
 
 use super::args::CalibrateArgs;
-use super::inputs;
+use super::parallel::judge_each;
 use super::{print, print_error, print_json};
 
 /// Shared passages that the report lists.
 const LISTED: usize = 50;
+
+/// After so much work it is estimated how long all of it takes, and said if that is long.
+const ESTIMATED: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let key = args.detector.keys.read()?;
@@ -30,17 +38,18 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
 
     let mut corpus = Corpus::new(prf.scheme().ngram_len());
     let mut failed = 0;
-    inputs::for_each(&args.detector.input, |name, content| {
-        match content.and_then(|content| Ok(detector.tokens(content.input())?)) {
-            Ok(ids) => {
-                corpus.push(&prf, &ids, detector.ignore_list());
-                Ok(())
-            }
-            Err(error) => {
-                failed += 1;
-                // The report is one object; rows of errors would not belong to it.
-                print_error(name, &error, false)
-            }
+    let tokens = |_: &str, source: Result<Source<'_>, InputError>| -> Result<Vec<u32>, InputError> {
+        Ok(detector.tokens(source.and_then(Source::in_memory)?.input())?)
+    };
+    judge_each(&args.detector.input, tokens, |name, tokens| match tokens {
+        Ok(ids) => {
+            corpus.push(&prf, &ids, detector.ignore_list());
+            Ok(())
+        }
+        Err(error) => {
+            failed += 1;
+            // The report is one object; rows of errors would not belong to it.
+            print_error(name, &error, false)
         }
     })?;
     if corpus.is_empty() {
@@ -61,7 +70,18 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
         least_documents: args.shared,
         passages: if args.write_ignore.is_some() { usize::MAX } else { LISTED },
     };
-    let calibration = calibrate(&corpus, &prf, &options)?;
+    let stop = stop_when_asked()?;
+    let watch = Mutex::new(Watch::new(corpus.len() as u64, args.keys));
+    let calibration = calibrate_while(&corpus, &prf, &options, |done| {
+        watch.lock().unwrap_or_else(PoisonError::into_inner).tell(done);
+        !stop.load(Ordering::Relaxed)
+    })?;
+    drop(watch);
+    let interrupted = calibration.documents < calibration.documents_given;
+    if interrupted && calibration.documents == 0 {
+        say("interrupted before a text was through: there is nothing to report");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     let mut report = CalibrationReport::new(calibration, prf.scheme().name(), &key_id);
     report.failed = failed;
     report.tokenizer = tokenizer.map(|tokenizer| tokenizer.name().to_owned());
@@ -70,7 +90,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
             passage.text = Some(tokenizer.decode(&passage.tokens));
         }
     }
-    if let Some(file) = ignore_file {
+    if let Some(file) = ignore_file.filter(|_| !interrupted) {
         write_ignore(file, &report, prf.scheme().ngram_len(), tokenizer.map(AsRef::as_ref))?;
     }
     report.shared.passages.truncate(LISTED);
@@ -82,11 +102,53 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     } else {
         print(people::calibration(&report).as_bytes())?;
     }
+    if interrupted {
+        let ignore = if args.write_ignore.is_some() { ", and the ignore file is not written" } else { "" };
+        say(&format!(
+            "interrupted: the report is of the first {} of {} texts{ignore}",
+            report.documents,
+            corpus.len()
+        ));
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     Ok(ExitCode::from(match (report.worse_than_chance, failed > 0) {
         (true, _) => 3,
         (false, true) => 1,
         (false, false) => 0,
     }))
+}
+
+/// Tells how far the work has come: once how long it will take, and on a terminal all the time.
+struct Watch {
+    line: ProgressLine,
+    begun: Instant,
+    estimated: bool,
+    texts: u64,
+    keys: u64,
+}
+
+impl Watch {
+    fn new(texts: u64, keys: u64) -> Self {
+        let begun = Instant::now();
+        Self { line: ProgressLine::new("calibrating", "texts"), begun, estimated: false, texts, keys }
+    }
+
+    fn tell(&mut self, done: u64) {
+        let spent = self.begun.elapsed();
+        if !self.estimated && done > 0 && spent >= ESTIMATED {
+            self.estimated = true;
+            let all = spent.mul_f64(self.texts as f64 / done as f64);
+            if all >= LONG {
+                say(&format!(
+                    "note: {} texts under {} random keys take {}; Ctrl-C ends with a report of the texts so far",
+                    self.texts,
+                    self.keys,
+                    about(all)
+                ));
+            }
+        }
+        self.line.show(done, self.texts);
+    }
 }
 
 /// From the system's randomness, by way of a secret that is used for nothing else. 32 bits, so that every reader of

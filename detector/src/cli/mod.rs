@@ -29,8 +29,8 @@ use args::{Cli, Command, InputArgs};
 
 /// Runs the program on the process's arguments.
 ///
-/// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code` or from `calibrate`; a broken pipe
-/// is a quiet 0.
+/// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code` or from `calibrate`, 130 from
+/// a `calibrate` that was interrupted; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     match arguments::<Cli>() {
         Ok(cli) => exit_code(dispatch(cli.command)),

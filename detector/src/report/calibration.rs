@@ -23,8 +23,11 @@ pub struct CalibrationReport {
     pub detector: Method,
     /// The level that it was asked for.
     pub fpr: f64,
-    /// Documents of the corpus.
+    /// Documents of the corpus, or the first ones of it, if the run was interrupted.
     pub documents: u64,
+    /// Documents of the whole corpus, if the run was interrupted; absent if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents_given: Option<u64>,
     /// Those that could not be read.
     pub failed: u64,
     /// Tokens of all documents.
@@ -70,6 +73,7 @@ impl CalibrationReport {
             detector: calibration.method,
             fpr: calibration.fpr,
             documents: calibration.documents,
+            documents_given: Some(calibration.documents_given).filter(|&given| given > calibration.documents),
             failed: 0,
             tokens: calibration.tokens,
             scored_tokens: calibration.scored_tokens,

@@ -64,11 +64,15 @@ fn line(what: &str, unit: &str, done: u64, total: u64, spent: Duration) -> Strin
     if done == 0 || done >= total {
         return done_so_far;
     }
-    let left = (spent.as_secs_f64() * (1.0 / share - 1.0)).ceil() as u64;
-    match left {
-        0..100 => format!("{done_so_far}, about {left} s left"),
-        100..6000 => format!("{done_so_far}, about {} min left", left.div_ceil(60)),
-        _ => format!("{done_so_far}, about {} h left", left.div_ceil(3600)),
+    format!("{done_so_far}, {} left", about(spent.mul_f64(1.0 / share - 1.0)))
+}
+
+/// Returns a time in one unit, such as `about 4 min`.
+pub fn about(time: Duration) -> String {
+    match time.as_secs_f64().ceil() as u64 {
+        seconds @ 0..100 => format!("about {seconds} s"),
+        seconds @ 100..6000 => format!("about {} min", seconds.div_ceil(60)),
+        seconds => format!("about {} h", seconds.div_ceil(3600)),
     }
 }
 

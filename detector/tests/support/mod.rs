@@ -40,7 +40,16 @@ impl Place {
 
     /// Runs the program on `args`, cut at spaces, with `input` as standard input.
     pub fn run_on(&self, args: &str, input: &[u8]) -> Run {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wmdetect"))
+        let mut child = self.command(args).spawn().unwrap();
+        // A program that refuses its arguments reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Run(child.wait_with_output().unwrap())
+    }
+
+    /// The program with `args`, cut at spaces, and pipes.
+    pub fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wmdetect"));
+        command
             .args(args.split_whitespace())
             .current_dir(self.0.path())
             .env_remove("WMDETECT_KEY")
@@ -50,12 +59,8 @@ impl Place {
             .env("COLUMNS", "100")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A program that refuses its arguments reads nothing.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        Run(child.wait_with_output().unwrap())
+            .stderr(Stdio::piped());
+        command
     }
 
     pub fn run(&self, args: &str) -> Run {

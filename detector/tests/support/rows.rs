@@ -136,6 +136,7 @@ pub struct CalibrationReport {
     pub detector: Method,
     pub fpr: f64,
     pub documents: u64,
+    pub documents_given: Option<u64>,
     pub failed: u64,
     pub tokens: u64,
     pub scored_tokens: u64,

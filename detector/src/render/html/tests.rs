@@ -57,6 +57,7 @@ mod of_a_calibration {
             detector: Method::WeightedMean,
             fpr: 0.01,
             documents: 100,
+            documents_given: None,
             failed: 1,
             tokens: 30_000,
             scored_tokens: 29_000,

@@ -1,0 +1,209 @@
+//! How many documents of a corpus each key flags.
+//!
+//! What costs time is hashing. So the documents are cut, masked and made n-grams of once ([`Corpus`]), and the n-grams of
+//! some documents at a time are laid out once and hashed under one key after the other, each of them once. A document
+//! is flagged by comparing its integer score with the least one that reaches the level for its length, which the null
+//! distribution gives once a length.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::corpus::Corpus;
+use super::rates::{Counts, bucket};
+use super::{CalibrateError, Options};
+use crate::pool;
+use crate::scheme::{GBits, Key, KeyError, Ngrams, Prf, Scheme, Secret};
+use crate::statistics::{Sample, Statistic, UnsupportedEvidence};
+
+/// Positions of the documents that are judged together: so many that most of what documents share is hashed once, and so
+/// few that their values stay near the processor.
+const TOGETHER: u64 = 1 << 15;
+
+/// Positions times keys after which a run that is to stop has stopped: about a second of work.
+const BEFORE_STOP: u64 = 1 << 25;
+
+/// Flags the documents of a corpus under one key after the other.
+pub(super) struct Judge<'a> {
+    corpus: &'a Corpus,
+    statistic: &'a dyn Statistic,
+    /// For each length of the corpus the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where no sum
+    /// reaches the level.
+    least: BTreeMap<u64, Option<(i64, f64)>>,
+}
+
+/// What the keys flag of the first documents of a corpus.
+pub(super) struct Flagged {
+    /// How many documents were judged.
+    pub documents: usize,
+    /// Flagged documents under the deployed key.
+    pub own: Counts,
+    /// Flagged documents under each random key.
+    pub random: Vec<Counts>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(corpus: &'a Corpus, statistic: &'a dyn Statistic, fpr: f64) -> Self {
+        let lengths: BTreeSet<u64> = corpus.all().lengths().collect();
+        let least = |n: u64| {
+            // The very comparison that makes a verdict.
+            let reaches = |sum| statistic.p_value(n, sum).is_some_and(|p| p.reaches(fpr));
+            let (mut below, mut top) = (statistic.smallest_sum(n), statistic.largest_sum(n));
+            if !reaches(top) {
+                return None;
+            }
+            while top - below > 1 {
+                let middle = below + (top - below) / 2;
+                if reaches(middle) {
+                    top = middle;
+                } else {
+                    below = middle;
+                }
+            }
+            Some((top, statistic.ln_tail(n, top).exp()))
+        };
+        let least = lengths.into_iter().map(|n| (n, least(n))).collect();
+        Self { corpus, statistic, least }
+    }
+
+    /// The least sum of n positions that is flagged, and how often a random key reaches it.
+    fn least(&self, n: u64) -> Option<(i64, f64)> {
+        self.least.get(&n).copied().flatten()
+    }
+
+    /// How often a random key flags a document of n positions.
+    pub(super) fn size(&self, n: u64) -> f64 {
+        self.least(n).map_or(0.0, |(_, size)| size)
+    }
+
+    /// Judges the documents under the key of `prf` and under the random keys, on all threads, as long as `go_on` says so: it
+    /// is called with the number of documents that are through.
+    pub(super) fn flagged(
+        &self,
+        prf: &Prf,
+        options: &Options,
+        go_on: impl Fn(u64) -> bool + Sync,
+    ) -> Result<Flagged, CalibrateError> {
+        let batches = self.batches(options.keys);
+        let (next, done, stopped) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        let work = |_| -> Result<Vec<Counts>, CalibrateError> {
+            let mut counts = vec![Counts::default(); options.keys as usize + 1];
+            let mut g = Vec::new();
+            loop {
+                if stopped.load(Ordering::Relaxed) || !go_on(done.load(Ordering::Relaxed)) {
+                    stopped.store(true, Ordering::Relaxed);
+                    return Ok(counts);
+                }
+                // The batches are given out in order, and each that is begun is finished: no document is left out
+                // between two.
+                let Some(documents) = batches.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    return Ok(counts);
+                };
+                let batch = Batch::new(self, documents.clone());
+                let (own, random) = counts.split_at_mut(1);
+                batch.count(prf, &mut g, &mut own[0])?;
+                for (r, counts) in (0..).zip(random) {
+                    batch.count(&random_key(prf.scheme(), options.seed, r)?.prf(), &mut g, counts)?;
+                }
+                done.fetch_add(documents.len() as u64, Ordering::Relaxed);
+            }
+        };
+        let mut counts = vec![Counts::default(); options.keys as usize + 1];
+        for part in pool::on_each(pool::available_threads(), work) {
+            for (counts, part) in counts.iter_mut().zip(part?) {
+                counts.iter_mut().zip(part).for_each(|(count, more)| *count += more);
+            }
+        }
+        let mut counts = counts.into_iter();
+        let own = counts.next().unwrap_or_default();
+        let begun = next.into_inner().min(batches.len());
+        let documents = batches[..begun].last().map_or(0, |batch| batch.end);
+        Ok(Flagged { documents, own, random: counts.collect() })
+    }
+
+    /// The documents that are judged together.
+    pub(super) fn batches(&self, keys: u64) -> Vec<Range<usize>> {
+        let corpus = self.corpus.all();
+        // Some for each thread, if there are enough positions for it to matter.
+        let share = corpus.scored_tokens() / (4 * pool::available_threads() as u64);
+        let most = share.max(TOGETHER / 4).min(BEFORE_STOP / (keys + 1)).clamp(1, TOGETHER);
+        let mut batches = Vec::new();
+        let (mut start, mut positions) = (0, 0);
+        let last = self.corpus.len().saturating_sub(1);
+        for (document, n) in corpus.lengths().enumerate() {
+            positions += n;
+            if positions >= most || document == last {
+                batches.push(start..document + 1);
+                (start, positions) = (document + 1, 0);
+            }
+        }
+        batches
+    }
+}
+
+/// Documents that are judged together.
+struct Batch<'a> {
+    judge: &'a Judge<'a>,
+    /// Their distinct n-grams.
+    ngrams: Ngrams<'a>,
+    documents: Vec<Document>,
+}
+
+struct Document {
+    bucket: usize,
+    /// The least sum that is flagged.
+    least: i64,
+    /// Where in the batch its n-grams are.
+    scored: Vec<u32>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(judge: &'a Judge<'a>, documents: Range<usize>) -> Self {
+        let corpus = judge.corpus;
+        let scored = || corpus.first(documents.end).scored().skip(documents.start);
+        let mut distinct: Vec<u32> = scored().flatten().copied().collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let document = |scored: &[u32]| {
+            let n = scored.len() as u64;
+            let (least, _) = judge.least(n)?;
+            let place = |index| distinct.partition_point(|other| other < index) as u32;
+            Some(Document { bucket: bucket(n), least, scored: scored.iter().map(place).collect() })
+        };
+        let documents = scored().filter_map(document).collect();
+        let ngrams = Ngrams::new(corpus.ngram_len(), distinct.iter().map(|&index| corpus.ngram(index)));
+        Self { judge, ngrams, documents }
+    }
+
+    /// Adds the documents that this key flags.
+    fn count(&self, prf: &Prf, g: &mut Vec<GBits>, counts: &mut Counts) -> Result<(), UnsupportedEvidence> {
+        prf.g_bits_of(&self.ngrams, g);
+        let values = self.judge.statistic.values(Sample::layers(prf.scheme().depth(), g))?;
+        for document in &self.documents {
+            let values = document.scored.iter().map(|&place| i64::from(values[place as usize]));
+            counts[document.bucket] += u64::from(values.sum::<i64>() >= document.least);
+        }
+        Ok(())
+    }
+}
+
+/// Key number `r` of those that `seed` stands for: SHA-256 in counter mode. It marks nothing, so it may be known.
+fn random_key(scheme: &Scheme, seed: u64, r: u64) -> Result<Key, KeyError> {
+    let len = scheme.secret_shape().len;
+    let mut secret = Zeroizing::new(Vec::with_capacity(len + 32));
+    for block in 0_u64.. {
+        if secret.len() >= len {
+            break;
+        }
+        let mut hash = Sha256::new_with_prefix(b"wmdetect/calibrate/random-key/");
+        for number in [seed, r, block] {
+            hash.update(number.to_le_bytes());
+        }
+        secret.extend_from_slice(&hash.finalize());
+    }
+    secret.truncate(len);
+    Key::new(scheme.clone(), Secret::new(secret))
+}
