@@ -6,7 +6,8 @@
 //!
 //! On Linux the temporary file has no name (`O_TMPFILE`), so a process that is killed leaves nothing behind. A file that
 //! replaces another takes a name beside it for the moment before the rename. On other systems, and on filesystems
-//! without `O_TMPFILE`, it is called `.PID-N.part` from the start, and `kill -9` leaves it behind.
+//! without `O_TMPFILE`, it has that name from the start: `.NAME.PID-N.part`, which `kill -9` leaves behind. On Unix the next
+//! writer of the same file removes it.
 //!
 //! Symbolic links are followed: a link stays a link, and the file that it names is replaced. What is not a regular file
 //! (a device, a pipe, `/dev/stdout`) has no content to keep, so the bytes go straight into it. [`Options::create_new`]
@@ -26,10 +27,11 @@
 //! # }
 //! ```
 
+mod parts;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Links in a chain that are followed, as on Linux.
 const MAX_LINKS: usize = 40;
@@ -88,8 +90,12 @@ impl Options {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let (file, temporary) = match nameless::create(directory(&target), self.mode()) {
-            Some(file) => (file, None),
-            None => create_beside(&target, self.mode()).map(|(file, path)| (file, Some(path)))?,
+            Some(file) => {
+                // Before it has a name.
+                let _ = file.try_lock();
+                (file, None)
+            }
+            None => parts::create(&target, self.mode()).map(|(file, path)| (file, Some(path)))?,
         };
         let draft = Draft { temporary, target, create_new: self.create_new };
         // From here on the draft removes the temporary file.
@@ -193,8 +199,7 @@ impl Draft {
                 linked => return linked,
             }
             // Only what has a name can replace a file.
-            let ((), temporary) = with_new_name(&self.target, link)?;
-            self.temporary = Some(temporary);
+            self.temporary = Some(parts::name(&self.target, file, link)?);
         }
         match &self.temporary {
             Some(temporary) => fs::rename(temporary, &self.target),
@@ -287,32 +292,6 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Creates a file of a new name beside `target`.
-fn create_beside(target: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    with_new_name(target, |path| options.open(path))
-}
-
-/// Calls `make` with names beside `target` until one is not taken. A name begins with a dot, so that a keyring does not
-/// take a file left behind by a killed process for a key.
-fn with_new_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = directory(target).join(format!(".{}-{number}.part", std::process::id()));
-        match make(&path) {
-            // Left behind by another process of the same number.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            made => return made.map(|made| (made, path)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,24 +364,28 @@ mod tests {
         assert_eq!(write(dir.path().join("no/file"), b"").unwrap_err().kind(), ErrorKind::NotFound);
     }
 
+    /// Of another process of the same number, which holds the parts.
     #[test]
-    fn a_name_left_behind_by_a_process_of_the_same_number_is_passed_over() {
+    fn a_name_that_is_taken_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("file");
-        let (_, first) = create_beside(&target, 0o600).unwrap();
+        let (_, first) = parts::create(&target, 0o600).unwrap();
         let name = first.file_name().unwrap().to_str().unwrap();
         let number: u64 = name.rsplit_once('-').unwrap().1.trim_end_matches(".part").parse().unwrap();
-        for later in 1..50 {
-            let taken = format!(".{}-{}.part", std::process::id(), number + later);
-            fs::write(dir.path().join(taken), "theirs").unwrap();
-        }
+        let take = |later: u64| {
+            let taken = dir.path().join(format!(".file.{}-{}.part", std::process::id(), number + later));
+            fs::write(&taken, "theirs").unwrap();
+            let held = File::open(&taken).unwrap();
+            held.lock().unwrap();
+            (taken, held)
+        };
+        let taken: Vec<_> = (1..50).map(take).collect();
         // The second write replaces a file, for which every way of writing takes a name.
         for content in ["first", "second"] {
             write(&target, content.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&target).unwrap(), content);
         }
-        let theirs = dir.path().join(format!(".{}-{}.part", std::process::id(), number + 1));
-        assert_eq!(fs::read(theirs).unwrap(), b"theirs");
+        assert!(taken.iter().all(|(taken, _)| fs::read(taken).unwrap() == b"theirs"));
     }
 
     #[cfg(unix)]
