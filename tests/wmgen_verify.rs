@@ -186,3 +186,48 @@ fn a_receipt_of_another_text_or_with_other_counts_is_a_warning() {
         assert!(sentence.contains(&format!("counts {} marked tokens", marked + 1)), "{sentence}");
     }
 }
+
+#[test]
+fn json_lines_are_read_once_for_all_keys_of_a_ring() {
+    let dir = default_model_key();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir(path("ring")).unwrap();
+    for number in 1..=3 {
+        fixed_key(number).write(path(&format!("ring/{number}.bin")), false).unwrap();
+    }
+    let generate =
+        ["generate", "--key", "ring/2.bin", "--prompt", "The sea", "--max-tokens", "60", "--seed", "5"];
+    let made =
+        reports(&run(dir.path(), &[&generate[..], &["--json", "--receipt", "r.json"]].concat())).remove(0);
+    let plain = "The old man went down to the river and looked at the water for a long time.";
+    let line = |id: &str, text: &str| serde_json::json!({ "name": id, "body": text }).to_string();
+    let lines = [line("a", &made.text), "no JSON".into(), line("b", plain)].join("\n");
+    std::fs::write(path("rows.jsonl"), lines).unwrap();
+    std::fs::write(path("a.txt"), &made.text).unwrap();
+
+    let verify =
+        |args: &[&str]| run(dir.path(), &[&["verify", "--json", "--prompt", "The sea"], args].concat());
+    let fields = ["--jsonl", "--field", "body", "--id-field", "name"];
+    let output = verify(&[&["--keyring", "ring", "rows.jsonl"], &fields[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let rows = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    assert!(rows.len() == 3 && rows[1].contains("rows.jsonl:2") && rows[1].contains("not JSON"), "{rows:?}");
+    let [found, other] = [rows[0], rows[2]].map(|row| serde_json::from_str::<VerifyReport>(row).unwrap());
+    assert_eq!((&*found.input, &*other.input, other.keys_tried), ("a", "b", Some(3)));
+    assert_eq!((found.verdict, found.keys_tried), (Verdict::Watermarked, Some(3)));
+    assert_eq!(found.key_id, fixed_key(2).id());
+    assert_ne!(other.verdict, Verdict::Watermarked);
+
+    let alone = verified(&verify(&["--key", "ring/2.bin", "a.txt"])).remove(0);
+    assert_eq!((alone.ln_e, alone.keys_tried), (found.ln_e, None));
+    assert!((found.log10_p - alone.log10_p - 3f64.log10()).abs() < 1e-9, "{found:?}");
+    // The receipts themselves, of whichever key.
+    let receipts = ["verify", "--json", "--keyring", "ring", "--receipt", "r.json"];
+    let report = verified(&run(dir.path(), &receipts)).remove(0);
+    assert_eq!((report.verdict, report.warnings.len()), (Verdict::Watermarked, 0), "{report:?}");
+
+    refused(&verify(&["a.txt"]), "--key");
+    refused(&verify(&["a.txt", "--keyring", "ring", "--key", "k.bin"]), "cannot be used with");
+    refused(&verify(&["a.txt", "--keyring", "ring", "--monte-carlo", "999"]), "cannot be used with");
+}

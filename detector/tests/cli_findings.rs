@@ -138,6 +138,12 @@ fn segments_in_text_have_the_bytes_of_their_tokens() {
     assert!(start.abs_diff(background.len()) < 60, "{report:?}");
     assert_eq!(place.run("score text --json").code(0).report().spans, report.segments);
     assert!(place.run("segments text").code(0).out().contains("marked passage"));
+    // Quoted on a page, among what could not be read.
+    place.run("segments text missing --html passages.html").code(1);
+    let page = std::fs::read_to_string(place.path("passages.html")).unwrap();
+    let quoted = format!("<span class=\"s\">{}</span>", &text[start..end]);
+    assert!(page.contains(&quoted) && page.contains("1 marked passage was found"), "{page}");
+    assert!(page.contains("missing") && page.contains("Could not be read"), "{page}");
     // A verdict on the whole does not hide the passage.
     let sentence = |i: usize| format!("{} old men of {} said {}. ", i * 7_919, i * 104_729, i * i * 31);
     let around: String = (1..900).map(sentence).collect();
@@ -281,6 +287,8 @@ fn no_output_replaces_an_input_or_a_file_of_another_kind() {
         ("score text --html text --force", "text", "does not read"),
         ("score text --html ./man/../text", "text", "does not read"),
         ("score text --html notes.json", "notes.json", "an earlier page"),
+        ("segments text --html text --force", "text", "does not read"),
+        ("segments text --html notes.json", "notes.json", "an earlier page"),
         (&format!("{calibrate} --write-ignore k.bin --force"), "k.bin", "does not read"),
         (&format!("{calibrate} --write-ignore notes.json"), "notes.json", "an earlier ignore file"),
         (&format!("{calibrate} --write-ignore new --html new"), "text", "another output"),

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::hex;
 use wmdetect::scheme::Key;
-use wmdetect::scheme::key::{permission_warning, write_private};
+use wmdetect::scheme::key::write_private;
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::shell::{self, Hinted};
 use wmdetect::text::Tokenizer;
@@ -36,11 +36,7 @@ fn not_an_input<P: AsRef<Path>>(path: &Path, inputs: impl IntoIterator<Item = P>
 
 /// Reads a key and warns on standard error if others can read it, too.
 pub(super) fn read(path: &Path) -> Result<Key> {
-    let key = Key::read(path)?;
-    if let Some(warning) = permission_warning(path) {
-        say(&format!("warning: {warning}"));
-    }
-    Ok(key)
+    Ok(shell::read_key(path)?)
 }
 
 /// Checks that a key and a tokenizer belong together, and warns where that is known of the vocabulary alone.

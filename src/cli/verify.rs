@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow, bail};
+use wmdetect::Keyring;
 use wmdetect::render::people;
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{Content, Layout, OneLine, ProgressLine, Source, for_each};
+use wmdetect::shell::{Content, Layout, Lines, OneLine, ProgressLine, Source, for_each, read_keyring};
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
@@ -20,10 +21,12 @@ use super::{keys, print, print_json, read_text, receipts, say};
 
 pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let options = check(args)?;
-    let key = keys::read(&args.key)?;
+    let keys = keys(args)?;
     let from_receipts = args.receipt.as_deref().map(receipts::read).transpose()?;
     let tokenizer = args.model.open_tokenizer()?;
-    tokenizer.check_key(&key)?;
+    for key in keys.keys() {
+        tokenizer.check_key(key)?;
+    }
     let prompt = prompt(args, &tokenizer)?;
     if args.chat {
         args.model.check_chat()?;
@@ -32,7 +35,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let line = Mutex::new(ProgressLine::new("reading with the model", "tokens"));
     let line = || line.lock().unwrap_or_else(PoisonError::into_inner);
     let progress = |done: usize, total: usize| line().show(done as u64, total as u64);
-    let verifier = Verifier::new(&loaded.model, &loaded.name, &loaded.tokenizer, &key, options)?;
+    let verifier = Verifier::new(&loaded.model, &loaded.name, &loaded.tokenizer, &keys, options)?;
     let verifier = verifier.with_progress(&progress);
     let verify = |input: Input<'_>, origin: &Origin| {
         let report = verifier.verify(input, origin).map_err(|error| error.to_string());
@@ -54,8 +57,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
             Some(receipts) => receipts::common(receipts, &loaded.tokenizer)?,
             None => given(args, prompt),
         };
-        let layout = Layout { tokens: args.tokens, lines: None };
-        for_each(&args.files, &layout, |label, source| {
+        for_each(&args.files, &layout(args), |label, source| {
             let report = source.and_then(Source::in_memory).map_err(|error| error.to_string());
             let report = report.and_then(|text| match text {
                 Content::Text(bytes) => verify(Input::Bytes(&bytes), &origin),
@@ -65,6 +67,22 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
         })?;
     }
     Ok(ExitCode::from(u8::from(output.failed)))
+}
+
+/// The keys to try.
+fn keys(args: &VerifyArgs) -> Result<Keyring> {
+    match (&args.keyring, &args.key) {
+        (Some(dir), _) => Ok(read_keyring(dir)?),
+        (None, Some(key)) => Ok(keys::read(key)?.into()),
+        (None, None) => bail!("no key: pass --key with a key file, or --keyring with a directory of keys"),
+    }
+}
+
+/// How the files hold their texts.
+fn layout(args: &VerifyArgs) -> Layout {
+    let field = || args.field.clone().unwrap_or(if args.tokens { "tokens" } else { "text" }.into());
+    let lines = || Lines { field: field(), id_field: args.id_field.clone(), ..Lines::default() };
+    Layout { tokens: args.tokens, lines: args.jsonl.then(lines) }
 }
 
 /// The options. Refuses what cannot decide anything, before a model is loaded.
@@ -157,9 +175,10 @@ fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
         let (power, fpr) = (report.power, report.fpr);
         let _ = write!(text, "\n  a marked text like this would reach {fpr} with probability {power:.2}");
     }
+    let of = report.keys_tried.map_or_else(String::new, |keys| format!(", the best of {keys}"));
     let _ = write!(
         text,
-        "\n  key {}, {}; model {}",
+        "\n  key {}, {}{of}; model {}",
         report.key_id,
         report.scheme,
         OneLine(&report.model.to_string())

@@ -1,9 +1,9 @@
 //! Looks for a key's mark in a text with the help of the model that may have written it.
 //!
-//! A [`Verifier`] has one model and one key and judges texts one by one. Its [`Reader`] gives the distributions that the
+//! A [`Verifier`] has one model and one key or several and judges texts one by one. Its [`Reader`] gives the distributions that the
 //! model would have drawn each token from; [`wmdetect::model_ratio`] makes a likelihood ratio of them and the key;
 //! [`VerifyReport`] is what both say of one text. A text has the [forms](Normaliser::forms) that `wmdetect` tries, and each
-//! is read with the model.
+//! is read with the model, once for all keys.
 
 mod error;
 mod origin;
@@ -20,10 +20,10 @@ pub use report::{SamplingSource, VerifyDetector, VerifyModel, VerifyReport, Veri
 use std::f64::consts::LN_10;
 use std::ops::Range;
 
-use wmdetect::detect::DEFAULT_FPR;
+use wmdetect::detect::{DEFAULT_FPR, Keyring};
 use wmdetect::model_ratio::{self, Evidence};
 use wmdetect::report::Changes;
-use wmdetect::scheme::Key;
+use wmdetect::scheme::{Key, Prf};
 use wmdetect::segments::Window;
 use wmdetect::statistics::{PKind, PValue};
 use wmdetect::text::Tokenizer;
@@ -39,7 +39,7 @@ pub struct Options {
     /// The share of unmarked texts that may be called watermarked.
     pub fpr: f64,
     /// Number of random keys that a text is judged under as well, for a sharper p; 0 for none. A text of several forms is
-    /// judged under more, so that p can become as small.
+    /// judged under more, so that p can become as small, and so is one that several keys are tried on.
     pub random_keys: u32,
     /// Whether reading ends once p is at most `fpr`. Ignored with random keys.
     pub stop_early: bool,
@@ -80,12 +80,12 @@ pub enum Input<'a> {
     Tokens(&'a [u32]),
 }
 
-/// Looks for the mark of one key with one model.
+/// Looks for the mark of one key, or of any key of a ring, with one model.
 pub struct Verifier<'a> {
     model: &'a Gemma,
     name: &'a str,
     tokenizer: &'a Tokenizer,
-    key: &'a Key,
+    keys: &'a Keyring,
     options: Options,
     /// What the generator never draws.
     never: Vec<u32>,
@@ -105,18 +105,20 @@ impl<'a> Verifier<'a> {
     /// Makes a verifier. `name` is what reports call the model.
     ///
     /// # Errors
-    /// Returns an error if the options are out of range or the key belongs to another tokenizer.
+    /// Returns an error if the options are out of range or a key belongs to another tokenizer.
     pub fn new(
         model: &'a Gemma,
         name: &'a str,
         tokenizer: &'a Tokenizer,
-        key: &'a Key,
+        keys: &'a Keyring,
         options: Options,
     ) -> Result<Self, VerifyError> {
         options.check()?;
-        tokenizer.check_key(key)?;
+        for key in keys.keys() {
+            tokenizer.check_key(key)?;
+        }
         let never = SpecialTokens::new(tokenizer, model.config().vocab, &model.config().eos).never;
-        Ok(Self { model, name, tokenizer, key, options, never, progress: &|_, _| () })
+        Ok(Self { model, name, tokenizer, keys, options, never, progress: &|_, _| () })
     }
 
     /// Calls `progress` for each token that is read, with the number of those read and of all in the text's forms.
@@ -125,7 +127,7 @@ impl<'a> Verifier<'a> {
         Self { progress, ..self }
     }
 
-    /// Judges one text. The report is about the form with the least p.
+    /// Judges one text. The report is about the form and the key with the least p.
     ///
     /// # Errors
     /// Returns an error if the text has tokens that the model does not have, if the origin's settings draw no token, or
@@ -133,36 +135,40 @@ impl<'a> Verifier<'a> {
     pub fn verify(&self, input: Input<'_>, origin: &Origin) -> Result<VerifyReport, VerifyError> {
         let texts = self.forms(input, origin)?;
         let forms = texts.len();
+        let prfs: Vec<Prf> = self.keys.keys().map(Key::prf).collect();
+        let tries = forms * prfs.len();
         origin.check()?;
         let bos = self.tokenizer.bos();
         let reader = Reader::new(self.model, bos, origin.settings.clone())?.never(self.never.clone());
         let total = texts.iter().map(|text| text.ids.len()).sum();
         let mut reader = Watched::new(reader, self.progress, total);
         let Options { fpr, random_keys, stop_early, unedited } = self.options;
-        let stop_at = (stop_early && random_keys == 0).then_some(fpr / forms as f64);
+        let stop_at = (stop_early && random_keys == 0).then_some(fpr / tries as f64);
         let monte_carlo = match random_keys as usize {
-            keys if forms == 1 || keys == 0 => keys,
-            // The least rank times the number of forms is no more than with one form.
-            keys => forms * (keys + 1),
+            keys if tries == 1 || keys == 0 => keys,
+            // The least rank times the number of tries is no more than with one.
+            keys => tries * (keys + 1),
         };
         let options = model_ratio::Options { stop_at, monte_carlo, unedited };
-        let prf = self.key.prf();
-        let mut best: Option<(Text, Evidence)> = None;
+        let mut best: Option<(Text, &Key, Evidence)> = None;
         for text in texts {
-            let next = model_ratio::verify(&mut reader, &prf, &text.prompt, &text.ids, options)?;
-            let enough = stop_at.is_some_and(|level| next.deciding().reaches(level));
+            let all = model_ratio::verify_keys(&mut reader, &prfs, &text.prompt, &text.ids, options)?;
             // Of equal ranks among random keys the one with more evidence.
             let p = |evidence: &Evidence| (evidence.deciding().log10, evidence.p_value().log10);
-            if best.as_ref().is_none_or(|(_, best)| p(&next) < p(best)) {
-                best = Some((text, next));
+            let keys = self.keys.keys().zip(all);
+            let least = keys.reduce(|best, next| if p(&next.1) < p(&best.1) { next } else { best });
+            let (key, next) = least.expect("a ring is never empty");
+            let enough = stop_at.is_some_and(|level| next.deciding().reaches(level));
+            if best.as_ref().is_none_or(|(_, _, best)| p(&next) < p(best)) {
+                best = Some((text, key, next));
             }
             if enough {
                 break;
             }
         }
-        let (text, evidence) = best.expect("a text has at least one form");
-        let mut report = self.report(origin, &evidence, forms, text);
-        for warning in self.warnings(input, origin, &evidence, report.normalisation.as_ref()) {
+        let (text, key, evidence) = best.expect("a text has at least one form");
+        let mut report = self.report(origin, key, &evidence, forms, text);
+        for warning in self.warnings(input, origin, key, &evidence, report.normalisation.as_ref()) {
             report.warnings.push(warning.message);
             report.warning_codes.push(warning.code);
         }
@@ -209,16 +215,24 @@ impl<'a> Verifier<'a> {
         VerifyModel { name: self.name.to_owned(), fingerprint: self.model.fingerprint().map(str::to_owned) }
     }
 
-    /// The report on the one of `forms` forms with the least p.
-    fn report(&self, origin: &Origin, evidence: &Evidence, forms: usize, text: Text) -> VerifyReport {
+    /// The report on the one of `forms` forms and on the key with the least p.
+    fn report(
+        &self,
+        origin: &Origin,
+        key: &Key,
+        evidence: &Evidence,
+        forms: usize,
+        text: Text,
+    ) -> VerifyReport {
         let Text { prompt, ids, offsets, changes } = text;
         let fpr = self.options.fpr;
-        // The level of each form.
-        let level = fpr / forms as f64;
-        let p = evidence.deciding().corrected(forms);
+        let tries = forms * self.keys.len();
+        // The level of each.
+        let level = fpr / tries as f64;
+        let p = evidence.deciding().corrected(tries);
         let kind = evidence.p_value().kind;
         let span = |window: Window| {
-            let p = PValue { log10: window.ln_p / LN_10, kind }.corrected(forms);
+            let p = PValue { log10: window.ln_p / LN_10, kind }.corrected(tries);
             let covered = offsets.as_ref().and_then(|offsets| offsets.get(window.start..window.end));
             let bytes = covered.and_then(|covered| Some((covered.first()?, covered.last()?)));
             VerifySpan {
@@ -232,8 +246,8 @@ impl<'a> Verifier<'a> {
         };
         let first = &origin.settings[0];
         VerifyReport {
-            scheme: self.key.scheme().name().into(),
-            key_id: self.key.id(),
+            scheme: key.scheme().name().into(),
+            key_id: key.id(),
             model: self.model(),
             tokenizer: offsets.is_some().then(|| self.tokenizer.name().to_owned()),
             prompt_tokens: prompt.len() as u64,
@@ -249,7 +263,7 @@ impl<'a> Verifier<'a> {
             log10_p: p.log10,
             p_kind: match p.kind {
                 // Bonferroni's bound.
-                PKind::Exact if forms > 1 => PKind::Conservative,
+                PKind::Exact if tries > 1 => PKind::Conservative,
                 kind => kind,
             },
             random_keys: evidence.monte_carlo.map_or(0, |rank| rank.keys as u64),
@@ -267,6 +281,7 @@ impl<'a> Verifier<'a> {
             spans: evidence.passages(level).into_iter().map(span).collect(),
             warnings: Vec::new(),
             warning_codes: Vec::new(),
+            keys_tried: (self.keys.len() > 1).then_some(self.keys.len() as u64),
             forms_tried: (forms > 1).then_some(forms as u64),
             normalisation: (!changes.is_empty()).then_some(changes),
         }

@@ -14,7 +14,7 @@ use wmdetect::verdict::Verdict;
 pub struct VerifyReport {
     /// The key's scheme.
     pub scheme: String,
-    /// The key's public id.
+    /// The key's public id. Of several keys, that of the one whose p is least.
     pub key_id: String,
     /// The model that read the text.
     pub model: VerifyModel,
@@ -37,11 +37,11 @@ pub struct VerifyReport {
     /// log₁₀ p of the text-only likelihood ratio, where the prompt is not known and the whole text was read; else null.
     pub log10_p_text: Option<f64>,
     /// The p-value that decides: e^−`ln_e`; without the prompt twice the lesser of that and the text-only p-value; or the
-    /// rank among random keys; times `forms_tried`. Never below the smallest normal `f64`.
+    /// rank among random keys; times `keys_tried` and `forms_tried`. Never below the smallest normal `f64`.
     pub p_value: f64,
     /// log₁₀ of it.
     pub log10_p: f64,
-    /// What it promises: `conservative`, `exact` for the rank of a text of one form, `approximate` for a compatible scheme.
+    /// What it promises: `conservative`, `exact` for the rank where one key was tried on one form, `approximate` for a compatible scheme.
     pub p_kind: PKind,
     /// How many random keys the text was judged under as well; 0 without `--monte-carlo`.
     pub random_keys: u64,
@@ -49,7 +49,7 @@ pub struct VerifyReport {
     pub monte_carlo_p: Option<f64>,
     /// The level that the verdict holds p against.
     pub fpr: f64,
-    /// The share of simulated marked texts with the same distributions that reach `fpr`, divided by `forms_tried`.
+    /// The share of simulated marked texts with the same distributions that reach `fpr`, divided by `keys_tried` and `forms_tried`.
     pub power: f64,
     /// The verdict; `too_short` if that share is below 0.9.
     pub verdict: Verdict,
@@ -62,6 +62,9 @@ pub struct VerifyReport {
     /// The code of each of these sentences.
     #[serde(default)]
     pub warning_codes: Vec<WarningCode>,
+    /// How many different keys were tried; absent if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_tried: Option<u64>,
     /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
     /// absent if it is one. The report is about the one with the least p.
     #[serde(default, skip_serializing_if = "Option::is_none")]

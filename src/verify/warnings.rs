@@ -2,6 +2,7 @@
 
 use wmdetect::model_ratio::Evidence;
 use wmdetect::report::{Changes, Warning, WarningCode};
+use wmdetect::scheme::Key;
 
 use super::{Input, Origin, Verifier, VerifyModel};
 use crate::respond::{Receipt, first_difference};
@@ -13,13 +14,14 @@ impl Verifier<'_> {
         &self,
         input: Input<'_>,
         origin: &Origin,
+        key: &Key,
         evidence: &Evidence,
         changes: Option<&Changes>,
     ) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let mut warn = |code, message: String| warnings.push(Warning::new(code, message));
-        let (scheme, id) = (self.key.scheme(), self.key.id());
-        if self.key.tokenizer().is_some_and(|binding| binding.rules.is_none()) {
+        let (scheme, id) = (key.scheme(), key.id());
+        if key.tokenizer().is_some_and(|binding| binding.rules.is_none()) {
             warn(
                 WarningCode::WeakBinding,
                 format!(
@@ -41,7 +43,7 @@ impl Verifier<'_> {
                 );
             }
             match &made_by.key_id {
-                Some(key_id) if *key_id == id => {}
+                Some(key_id) if self.keys.keys().any(|key| *key_id == key.id()) => {}
                 Some(key_id) => warn(
                     WarningCode::OtherKey,
                     format!(
@@ -98,7 +100,7 @@ impl Verifier<'_> {
         let of_key = |receipt: &&Receipt| receipt.watermark.key_id.as_deref() == Some(&*id);
         for receipt in origin.receipts.iter().filter(of_key) {
             let claimed = &receipt.watermark;
-            let (marked, repeated) = receipt.counted(self.key);
+            let (marked, repeated) = receipt.counted(key);
             let found = (claimed.marked_tokens, claimed.repeated_contexts);
             let says_nothing = found == (0, 0) && !claimed.applied;
             if !says_nothing && found != (marked, repeated) {

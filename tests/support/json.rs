@@ -99,6 +99,7 @@ pub struct VerifyReport {
     pub spans: Vec<VerifySpan>,
     pub warnings: Vec<String>,
     pub warning_codes: Vec<String>,
+    pub keys_tried: Option<u64>,
     pub forms_tried: Option<u64>,
     pub normalisation: Option<BTreeMap<String, u64>>,
 }

@@ -216,6 +216,12 @@ pub(crate) struct SegmentsArgs {
     /// One JSON object a text
     #[arg(long)]
     pub json: bool,
+    /// Write a page with the passages, the texts and where in them the passages are to this file too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Replace the file of --html even if it is not an earlier page
+    #[arg(long, requires = "html")]
+    pub force: bool,
     /// End with 0 if a passage is found and with 3 if none is
     #[arg(long)]
     pub exit_code: bool,

@@ -10,7 +10,7 @@ use wmdetect::shell;
 use wmdetect::{Input, Keyring};
 
 use super::args::{AttributeArgs, ManyKeysArgs};
-use super::detector::{Keys, read_key, read_keyring};
+use super::detector::Keys;
 use super::print_each;
 
 /// Labels that a range may have: each becomes a key in memory.
@@ -32,7 +32,7 @@ impl Keys for ManyKeysArgs {
                     "no keys: pass --keyring DIR, or --master FILE with --label, --labels or --label-range"
                 );
             };
-            return read_keyring(dir);
+            return Ok(shell::read_keyring(dir)?);
         };
         let labels = match (&self.labels, &self.label_range) {
             (Some(file), _) => read_labels(file)?,
@@ -42,7 +42,7 @@ impl Keys for ManyKeysArgs {
             }
             (None, None) => self.label.clone(),
         };
-        let master = read_key(master)?;
+        let master = shell::read_key(master)?;
         Ok(Keyring::derived(&master, labels)?)
     }
 

@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use wmdetect::detect::DetectorBuilder;
 use wmdetect::ignore::IgnoreList;
-use wmdetect::scheme::key::permission_warning;
 use wmdetect::shell::{self, say};
 use wmdetect::statistics::{Bayesian, Decider, Profile};
 use wmdetect::{Cache, Detector, Key, Keyring, Tokenizer};
@@ -94,7 +93,7 @@ impl KeyArgs {
             "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
              (`wmgen keygen k.bin` makes one)",
         )?;
-        read_key(&path)
+        Ok(shell::read_key(&path)?)
     }
 
     /// The key file, if there is one.
@@ -115,34 +114,11 @@ impl Keys for KeyArgs {
 
 impl Keys for KeysArgs {
     fn keyring(&self) -> Result<Keyring> {
-        self.keyring.as_ref().map_or_else(|| self.one.keyring(), |dir| read_keyring(dir))
+        self.keyring.as_ref().map_or_else(|| self.one.keyring(), |dir| Ok(shell::read_keyring(dir)?))
     }
 
     fn paths(&self) -> Vec<PathBuf> {
         self.keyring.as_ref().map_or_else(|| self.one.paths(), |dir| vec![dir.clone()])
-    }
-}
-
-pub(super) fn read_keyring(dir: &Path) -> Result<Keyring> {
-    let ring = Keyring::open(dir)?;
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            warn_of_permissions(&entry.path());
-        }
-    }
-    Ok(ring)
-}
-
-/// Reads a key, with a warning where others can read it.
-pub(super) fn read_key(path: &Path) -> Result<Key> {
-    let key = Key::read(path)?;
-    warn_of_permissions(path);
-    Ok(key)
-}
-
-fn warn_of_permissions(key: &Path) {
-    if let Some(warning) = permission_warning(key) {
-        say(&format!("warning: {warning}"));
     }
 }
 

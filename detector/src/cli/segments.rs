@@ -3,15 +3,68 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use wmdetect::Detector;
+use wmdetect::render::html::{self, Segmented};
 use wmdetect::render::people;
-use wmdetect::report::SegmentsReport;
+use wmdetect::report::{Failure, Row, SegmentsReport};
+use wmdetect::shell::outputs::{Kind, Outputs};
+use wmdetect::shell::{Content, InputError, Source};
 
 use super::args::SegmentsArgs;
-use super::print_each;
+use super::{message, parallel, print, print_error, print_json, verdict_code};
+
+/// A text of more bytes is not shown on a page.
+const SHOWN: usize = 8 << 20;
 
 pub(super) fn run(args: &SegmentsArgs) -> Result<ExitCode> {
     let detector = args.detector.detector(|builder| builder.fpr(args.fpr))?;
-    let found = |report: &SegmentsReport| !report.segments.is_empty();
-    let judge = |input: wmdetect::Input<'_>| detector.segments(input);
-    print_each(&args.detector.input, args.json, args.exit_code, judge, found, people::segments)
+    let mut outputs = Outputs::new(args.force).reads(args.detector.paths());
+    let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
+    let shown = args.html.is_some();
+    let mut page = Vec::new();
+    let (mut failed, mut found) = (false, false);
+    parallel::judge_each(
+        &args.detector.input,
+        |_, source| segmented(&detector, source?, shown),
+        |name, result| match result {
+            Ok((bytes, report)) => {
+                found |= !report.segments.is_empty();
+                if args.json {
+                    print_json(&Row::new(name, &report))?;
+                } else {
+                    print(people::segments(name, &report).as_bytes())?;
+                }
+                if shown {
+                    page.push(Segmented::Text { input: name.into(), bytes, report: Box::new(report) });
+                }
+                Ok(())
+            }
+            Err(error) => {
+                failed = true;
+                if shown {
+                    page.push(Segmented::Failed(Row::new(name, Failure::new(message(&error)))));
+                }
+                print_error(name, &error, args.json)
+            }
+        },
+    )?;
+    if let Some(file) = page_file {
+        file.finish(html::segments(&page).as_bytes())?;
+    }
+    Ok(verdict_code(failed, args.exit_code && !found))
+}
+
+/// The passages of one input, with its bytes if they are to be `shown`.
+fn segmented(
+    detector: &Detector,
+    source: Source<'_>,
+    shown: bool,
+) -> Result<(Option<Vec<u8>>, SegmentsReport), InputError> {
+    let content = source.in_memory()?;
+    let report = detector.segments(content.input())?;
+    let bytes = match content {
+        Content::Text(bytes) if shown && bytes.len() <= SHOWN => Some(bytes),
+        _ => None,
+    };
+    Ok((bytes, report))
 }

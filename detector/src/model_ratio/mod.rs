@@ -79,6 +79,9 @@ const MARKED_TEXTS: usize = 100;
 ///
 /// # Errors
 /// Returns an error if the model does.
+///
+/// # Panics
+/// As [`RunningRatio::push`].
 pub fn verify<N: NextTokens>(
     model: &mut N,
     prf: &Prf,
@@ -86,30 +89,65 @@ pub fn verify<N: NextTokens>(
     ids: &[u32],
     options: Options,
 ) -> Result<Evidence, N::Error> {
-    let context_len = prf.scheme().context_len();
+    let mut evidence = verify_keys(model, std::slice::from_ref(prf), prompt, ids, options)?;
+    Ok(evidence.remove(0))
+}
+
+/// Returns the evidence under each of several keys; the model reads the text once. With [`Options::stop_at`] it reads no
+/// further once it is enough for one of them.
+///
+/// # Errors
+/// Returns an error if the model does.
+///
+/// # Panics
+/// As [`RunningRatio::push`].
+pub fn verify_keys<N: NextTokens>(
+    model: &mut N,
+    prfs: &[Prf],
+    prompt: &[u32],
+    ids: &[u32],
+    options: Options,
+) -> Result<Vec<Evidence>, N::Error> {
     let settings = model.settings();
-    let mut running = if options.unedited {
-        RunningRatio::with_grid(prf, prompt, settings, Grid::unedited(context_len))
-    } else {
-        RunningRatio::new(prf, prompt, settings)
+    // Keys of one scheme have the same marked texts.
+    let like = |key: usize| (0..key).find(|&other| prfs[other].scheme() == prfs[key].scheme());
+    let start = |(key, prf): (usize, &Prf)| {
+        let mut running = if options.unedited {
+            let grid = Grid::unedited(prf.scheme().context_len());
+            RunningRatio::with_grid(prf, prompt, settings, grid)
+        } else {
+            RunningRatio::new(prf, prompt, settings)
+        };
+        if like(key).is_none() {
+            running = running.with_marked_texts(MARKED_TEXTS);
+        }
+        if options.monte_carlo > 0 {
+            running = running.with_monte_carlo(options.monte_carlo, prompt, ids);
+        }
+        running
     };
-    running = running.with_marked_texts(MARKED_TEXTS);
-    if options.monte_carlo > 0 {
-        running = running.with_monte_carlo(options.monte_carlo, prompt, ids);
-    }
-    let enough = match options.stop_at {
-        Some(p) if options.monte_carlo == 0 => -(p * running.share()).ln(),
-        _ => f64::INFINITY,
-    };
+    let mut keys: Vec<RunningRatio> = prfs.iter().enumerate().map(start).collect();
+    let stop_at = options.stop_at.filter(|_| options.monte_carlo == 0);
     model.for_each(prompt, ids, &mut |t, next| {
-        running.push(ids[t], next);
-        if running.ln_sup() >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let mut enough = false;
+        for running in &mut keys {
+            running.push(ids[t], next);
+            enough |= stop_at.is_some_and(|p| running.ln_sup() >= -(p * running.share()).ln());
+        }
+        if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let mut evidence = running.finish();
-    if evidence.tokens.len() < ids.len() {
-        evidence.text_only = None;
+    let mut all: Vec<Evidence> = Vec::with_capacity(keys.len());
+    for (key, running) in keys.into_iter().enumerate() {
+        let mut evidence = running.finish();
+        if evidence.tokens.len() < ids.len() {
+            evidence.text_only = None;
+        }
+        if let Some(other) = like(key) {
+            evidence.marked_texts.clone_from(&all[other].marked_texts);
+        }
+        all.push(evidence);
     }
-    Ok(evidence)
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod calibration;
 mod score;
+mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use crate::report::Warning;
 
 pub use calibration::calibration;
 pub use score::{Scored, score, sentence};
+pub use segments::{Segmented, segments};
 
 /// Writing to a string cannot fail; this keeps that in one place.
 macro_rules! put {
