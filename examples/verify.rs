@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let receipt = receipt.ok_or("the prompt was not answered")??;
 
-    let verifier = Verifier::new(&model, default_model::NAME, &tokenizer, &key, verify::Options::default())?;
+    let verifier =
+        Verifier::new(&model, default_model::NAME, &tokenizer, [&key], verify::Options::default())?;
     // The receipt brings the prompt and the settings of the draws. Without it p is larger, but as valid.
     let origin = Origin::of_receipt(&receipt);
     let verified = verifier.verify(Input::Bytes(receipt.text.as_bytes()), &origin)?;

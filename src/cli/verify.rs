@@ -35,7 +35,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let line = Mutex::new(ProgressLine::new("reading with the model", "tokens"));
     let line = || line.lock().unwrap_or_else(PoisonError::into_inner);
     let progress = |done: usize, total: usize| line().show(done as u64, total as u64);
-    let verifier = Verifier::new(&loaded.model, &loaded.name, &loaded.tokenizer, &keys, options)?;
+    let verifier = Verifier::new(&loaded.model, &loaded.name, &loaded.tokenizer, keys.keys(), options)?;
     let verifier = verifier.with_progress(&progress);
     let verify = |input: Input<'_>, origin: &Origin| {
         let report = verifier.verify(input, origin).map_err(|error| error.to_string());

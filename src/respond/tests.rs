@@ -316,9 +316,8 @@ fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
     assert!(receipt.watermark.applied && receipt.tokens.len() > 20, "{receipt:?}");
     assert_eq!(receipt.watermark.key_id, Some(key.id()));
 
-    let keys = key.into();
     let verifier =
-        Verifier::new(&model, "tiny", &tokenizer, &keys, crate::verify::Options::default()).unwrap();
+        Verifier::new(&model, "tiny", &tokenizer, [&key], crate::verify::Options::default()).unwrap();
     let report = verifier.verify(Input::Tokens(&receipt.tokens), &Origin::of_receipt(&receipt)).unwrap();
     assert_eq!(report.scored_tokens, receipt.watermark.marked_tokens as u64);
     assert_eq!((report.verdict, &report.warnings[..]), (Verdict::Watermarked, &[][..]), "{report:?}");

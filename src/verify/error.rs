@@ -38,6 +38,9 @@ pub enum VerifyError {
          of a marked text"
     )]
     GreedyReceipt,
+    /// There is nothing to look for.
+    #[error("no key was given, expected at least one")]
+    NoKey,
     /// The key belongs to another tokenizer.
     #[error(transparent)]
     Key(#[from] KeyError),

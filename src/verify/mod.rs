@@ -20,7 +20,7 @@ pub use report::{SamplingSource, VerifyDetector, VerifyModel, VerifyReport, Veri
 use std::f64::consts::LN_10;
 use std::ops::Range;
 
-use wmdetect::detect::{DEFAULT_FPR, Keyring};
+use wmdetect::detect::DEFAULT_FPR;
 use wmdetect::model_ratio::{self, Evidence};
 use wmdetect::report::Changes;
 use wmdetect::scheme::{Key, Prf};
@@ -80,12 +80,13 @@ pub enum Input<'a> {
     Tokens(&'a [u32]),
 }
 
-/// Looks for the mark of one key, or of any key of a ring, with one model.
+/// Looks for the mark of one key, or of any of several, with one model.
 pub struct Verifier<'a> {
     model: &'a Gemma,
     name: &'a str,
     tokenizer: &'a Tokenizer,
-    keys: &'a Keyring,
+    /// At least one.
+    keys: Vec<&'a Key>,
     options: Options,
     /// What the generator never draws.
     never: Vec<u32>,
@@ -105,16 +106,20 @@ impl<'a> Verifier<'a> {
     /// Makes a verifier. `name` is what reports call the model.
     ///
     /// # Errors
-    /// Returns an error if the options are out of range or a key belongs to another tokenizer.
+    /// Returns an error if there is no key, the options are out of range, or a key belongs to another tokenizer.
     pub fn new(
         model: &'a Gemma,
         name: &'a str,
         tokenizer: &'a Tokenizer,
-        keys: &'a Keyring,
+        keys: impl IntoIterator<Item = &'a Key>,
         options: Options,
     ) -> Result<Self, VerifyError> {
         options.check()?;
-        for key in keys.keys() {
+        let keys: Vec<&Key> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Err(VerifyError::NoKey);
+        }
+        for key in &keys {
             tokenizer.check_key(key)?;
         }
         let never = SpecialTokens::new(tokenizer, model.config().vocab, &model.config().eos).never;
@@ -135,7 +140,7 @@ impl<'a> Verifier<'a> {
     pub fn verify(&self, input: Input<'_>, origin: &Origin) -> Result<VerifyReport, VerifyError> {
         let texts = self.forms(input, origin)?;
         let forms = texts.len();
-        let prfs: Vec<Prf> = self.keys.keys().map(Key::prf).collect();
+        let prfs: Vec<Prf> = self.keys.iter().map(|key| key.prf()).collect();
         let tries = forms * prfs.len();
         origin.check()?;
         let bos = self.tokenizer.bos();
@@ -155,9 +160,9 @@ impl<'a> Verifier<'a> {
             let all = model_ratio::verify_keys(&mut reader, &prfs, &text.prompt, &text.ids, options)?;
             // Of equal ranks among random keys the one with more evidence.
             let p = |evidence: &Evidence| (evidence.deciding().log10, evidence.p_value().log10);
-            let keys = self.keys.keys().zip(all);
+            let keys = self.keys.iter().copied().zip(all);
             let least = keys.reduce(|best, next| if p(&next.1) < p(&best.1) { next } else { best });
-            let (key, next) = least.expect("a ring is never empty");
+            let (key, next) = least.expect("a verifier has at least one key");
             let enough = stop_at.is_some_and(|level| next.deciding().reaches(level));
             if best.as_ref().is_none_or(|(_, _, best)| p(&next) < p(best)) {
                 best = Some((text, key, next));

@@ -43,7 +43,7 @@ impl Verifier<'_> {
                 );
             }
             match &made_by.key_id {
-                Some(key_id) if self.keys.keys().any(|key| *key_id == key.id()) => {}
+                Some(key_id) if self.keys.iter().any(|key| *key_id == key.id()) => {}
                 Some(key_id) => warn(
                     WarningCode::OtherKey,
                     format!(
