@@ -44,6 +44,7 @@ pub mod synthid;
 pub(crate) mod test_families;
 mod watermark;
 
+pub(crate) use context::first_places;
 pub use context::{ContextStream, ContextTracker, Piece, PositionKind};
 pub use distribution::{Distribution, DistributionError};
 pub use error::KeyError;

@@ -60,5 +60,5 @@ pub fn passages(values: &TextGValues, ids: &[u32], kind: PKind, fpr: f64, tries:
         Some(i) if values.scored[i] => scanners.ln_lr(values.g[i])[REACH],
         _ => 0.0,
     };
-    reach::reach(found, ids, values, evidence)
+    reach::reach(found, ids, evidence, values.first)
 }

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::passage::Passage;
-use crate::scheme::TextGValues;
+use crate::scheme::first_places;
 
 /// What a token that repeats nothing costs at the ends of a passage, in nats.
 const DRIFT: f64 = 0.1;
@@ -43,32 +43,19 @@ struct Reach<F> {
 /// No position and no passage.
 const NONE: u32 = u32::MAX;
 
-/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `values` are those of
-/// `ids`; `ln_lr` gives ln LR of each of them, 0 where the token does not count.
+/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `ln_lr` gives ln LR
+/// of each of `ids`, 0 where the token does not count.
 pub(super) fn reach(
     passages: Vec<Passage>,
     ids: &[u32],
-    values: &TextGValues,
     ln_lr: impl Fn(usize) -> f64,
+    context_len: usize,
 ) -> Vec<Passage> {
-    let context_len = values.first;
     // A text of so many tokens has its passages as the scan found them.
     if passages.is_empty() || context_len == 0 || ids.len() >= NONE as usize {
         return passages;
     }
-    // Only a context that comes up again matters, and where it does so it does not count.
-    let contexts = || ids.windows(context_len).zip(&values.scored);
-    let repeated = contexts().filter(|(_, scored)| !**scored).map(|(context, _)| (context, NONE));
-    let mut first: HashMap<&[u32], u32> = repeated.collect();
-    let mut first_of = vec![NONE; ids.len()];
-    for (at, (context, _)) in (context_len..).zip(contexts()) {
-        let Some(first) = first.get_mut(context) else { continue };
-        if *first == NONE {
-            *first = at as u32;
-        } else {
-            first_of[at] = *first;
-        }
-    }
+    let first_of = first_places(context_len, ids).unwrap_or_else(|| first_by_map(context_len, ids));
     let mut text = Reach { context_len, first_of, ln_lr, passage: vec![NONE; ids.len()] };
     for (index, passage) in passages.iter().enumerate() {
         text.mark(index, passage);
@@ -84,6 +71,17 @@ pub(super) fn reach(
     passages.extend(repetitions);
     passages.sort_by_key(|passage| (passage.tokens.start, passage.tokens.end));
     text.grow(passages)
+}
+
+/// [`first_places`] for contexts of any length.
+fn first_by_map(context_len: usize, ids: &[u32]) -> Vec<u32> {
+    let mut first = HashMap::new();
+    let mut first_of = vec![NONE; ids.len()];
+    for (at, context) in (context_len..ids.len()).zip(ids.windows(context_len)) {
+        let first = *first.entry(context).or_insert(at);
+        first_of[at] = if first < at { first as u32 } else { NONE };
+    }
+    first_of
 }
 
 impl<F: Fn(usize) -> f64> Reach<F> {

@@ -5,12 +5,9 @@ use super::seen::{RandomFactors, context_id};
 /// Returns for each position of `ids` with a complete context whether its context is new in `prompt` and `ids`. That is
 /// what [`ContextTracker::complete`](super::ContextTracker::complete) says, by one probe of a small table a position.
 ///
-/// None for contexts of more than four tokens, of which the ids themselves are no number to compare, and for texts that
-/// are too long for the table.
+/// None where there is no [table](has_table).
 pub(super) fn fresh_contexts(context_len: usize, prompt: &[u32], ids: &[u32]) -> Option<Vec<bool>> {
-    /// Contexts that are looked up together.
-    const BATCH: usize = 32;
-    if context_len > 4 || prompt.len().saturating_add(ids.len()) >= 1 << 30 {
+    if !has_table(context_len, prompt.len().saturating_add(ids.len())) {
         return None;
     }
     let joined;
@@ -22,8 +19,39 @@ pub(super) fn fresh_contexts(context_len: usize, prompt: &[u32], ids: &[u32]) ->
     };
     let first = prompt.len() + context_len;
     let mut fresh = vec![true; text.len().saturating_sub(first)];
+    let repeat = |at: usize, _| {
+        if at >= first {
+            fresh[at - first] = false;
+        }
+    };
+    repeats(context_len, text, repeat);
+    Some(fresh)
+}
+
+/// Returns for each of `ids` the position whose context was the same first, or `u32::MAX` if none before was.
+///
+/// None where there is no [table](has_table).
+pub(crate) fn first_places(context_len: usize, ids: &[u32]) -> Option<Vec<u32>> {
+    if !has_table(context_len, ids.len()) {
+        return None;
+    }
+    let mut places = vec![u32::MAX; ids.len()];
+    repeats(context_len, ids, |at, first| places[at] = first as u32);
+    Some(places)
+}
+
+/// Whether [`repeats`] takes such a text: not with contexts of more than four tokens, of which the ids themselves are no
+/// number to compare, and not if it is too long for the table.
+fn has_table(context_len: usize, len: usize) -> bool {
+    context_len <= 4 && len < 1 << 30
+}
+
+/// Calls `repeat` for each position of `text` whose context came up before, with the position where it did first.
+fn repeats(context_len: usize, text: &[u32], mut repeat: impl FnMut(usize, usize)) {
+    /// Contexts that are looked up together.
+    const BATCH: usize = 32;
     if text.len() <= context_len {
-        return Some(fresh);
+        return;
     }
     // Open-addressed, at most half full. A slot has the index of a context's last token plus one and, above it, as much of
     // the hash as there is room for; 0 is empty.
@@ -53,9 +81,7 @@ pub(super) fn fresh_contexts(context_len: usize, prompt: &[u32], ids: &[u32]) ->
                 if (found ^ entry) & !index == 0 {
                     let other = (found & index) as usize - 1;
                     if text[other - context_len..other] == text[end - context_len..end] {
-                        if end >= first {
-                            fresh[end - first] = false;
-                        }
+                        repeat(end, other);
                         break;
                     }
                 }
@@ -66,7 +92,6 @@ pub(super) fn fresh_contexts(context_len: usize, prompt: &[u32], ids: &[u32]) ->
             }
         }
     }
-    Some(fresh)
 }
 
 #[cfg(test)]
@@ -99,6 +124,13 @@ mod tests {
                     expected,
                     "{prompt:?} {ids:?}"
                 );
+                let mut first = std::collections::HashMap::new();
+                let mut places = vec![u32::MAX; ids.len()];
+                for (at, context) in (context_len..ids.len()).zip(ids.windows(context_len)) {
+                    let first = *first.entry(context).or_insert(at);
+                    places[at] = if first < at { first as u32 } else { u32::MAX };
+                }
+                assert_eq!(first_places(context_len, &ids).unwrap(), places, "{ids:?}");
             }
         }
         assert!(fresh_contexts(5, &[], &[]).is_none());

@@ -18,6 +18,7 @@
 //! | `fresh` | the rule for a text that is there as a whole |
 //! | `stream` | the rule for a text that comes in pieces |
 
+pub(crate) use fresh::first_places;
 pub(crate) use reference::{ReferenceHistory, lcg, lcg_over};
 use seen::{Seen, context_id};
 pub use stream::{ContextStream, Piece};
