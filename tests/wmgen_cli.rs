@@ -585,6 +585,72 @@ fn a_key_is_no_place_for_another_output() {
     }
 }
 
+/// `%` is a name with a line break that forges a verdict, a sequence that a terminal obeys, and a mark that turns the
+/// direction of writing.
+#[cfg(unix)]
+#[test]
+fn no_name_is_obeyed_by_a_terminal() {
+    const NAME: &str = "a\nforged: watermarked\u{1b}[31m\u{202e}b\u{9b}2J";
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name.replace('%', NAME));
+    std::fs::create_dir(path("%.m")).unwrap();
+    for file in std::fs::read_dir(MODEL).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), path("%.m").join(file.file_name())).unwrap();
+    }
+    let binding = Tokenizer::open(MODEL).unwrap().binding();
+    let weak = TokenizerBinding { name: NAME.into(), rules: None, ..binding.clone() };
+    let other = TokenizerBinding { name: NAME.into(), fingerprint: [7; 32], ..binding };
+    for (name, binding) in [("%.bin", weak), ("other%.bin", other)] {
+        fixed_key(1).with_tokenizer(Some(binding)).write(&path(name), false).unwrap();
+    }
+    std::fs::set_permissions(path("%.bin"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(path("%.txt"), "the old man went down to the sea").unwrap();
+    let id = serde_json::to_string(NAME).unwrap();
+    std::fs::write(path("%.jsonl"), format!("{{\"prompt\": \"the sea\", \"id\": {id}}}\n{{\"id\": {id}}}\n"))
+        .unwrap();
+    for (command, code) in [
+        ("keygen|new%.bin", 0),
+        ("keygen|new%.bin", 2),
+        ("keygen|more%.bin|--tokenizer|no%", 2),
+        ("key|show|%.bin", 0),
+        ("key|show|no%", 2),
+        ("key|bind|other%.bin|--tokenizer|%.m", 2),
+        ("key|bind|other%.bin|--tokenizer|%.m|--force", 0),
+        ("key|derive|new%.bin|derived%.bin|--label|%", 0),
+        ("key|show|derived%.bin", 0),
+        ("key|import|no%|imported%|--scheme|synthid-hf", 2),
+        ("key|export|%.bin", 2),
+        ("generate|--key|%.bin|--model|%.m|--prompts|%.jsonl|--max-tokens|3|--receipt|r%", 1),
+        ("generate|--key|%.bin|--model|no%", 2),
+        ("generate|--key|%.bin|--model|%/%", 2),
+        ("generate|--key|%.bin|--model|%.m|--prompt-file|no%", 2),
+        ("verify|--key|%.bin|--model|%.m|%.txt|no%", 1),
+        ("verify|--key|%.bin|--model|%.m|--receipt|r%", 0),
+        ("verify|--key|%.bin|--model|%.m|--receipt|%.txt", 1),
+        ("perplexity|--model|%.m|%.txt", 0),
+        ("perplexity|--model|%.m|no%", 2),
+        ("inspect|%.m", 0),
+        ("inspect|%.txt", 2),
+        ("quantize|%.m|%.gguf", 0),
+        ("bench|--model|%.m|--prefill|4|--decode|2|--repetitions|1", 0),
+        ("demo|--key|%.bin|--model|%.m|--max-tokens|5|--prompt|%", 0),
+        ("train|%.txt|--output|%.m", 2),
+        ("man|no%", 2),
+        ("%", 2),
+        ("generate|--top-k=%", 2),
+    ] {
+        let command = command.replace('%', NAME);
+        let output = run(dir.path(), &command.split('|').collect::<Vec<_>>());
+        let [shown, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {errors}");
+        for shown in [shown, errors] {
+            let obeyed = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+            assert!(!shown.contains(obeyed) && !shown.contains("\nforged"), "{command:?}: {shown:?}");
+        }
+    }
+}
+
 #[test]
 fn help_is_reviewed() {
     let dir = tempfile::tempdir().unwrap();

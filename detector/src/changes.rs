@@ -60,28 +60,28 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Changes {
-    /// Each kind, in words for people, and its number.
+    /// Each kind, as people call one of it, and its number.
     fn all(&mut self) -> [(&'static str, &mut u64); 15] {
         [
-            ("zero-width characters", &mut self.zero_width),
-            ("soft hyphens", &mut self.soft_hyphens),
-            ("direction controls", &mut self.bidi_controls),
-            ("variation selectors", &mut self.variation_selectors),
-            ("tag characters", &mut self.tags),
-            ("control characters", &mut self.controls),
-            ("composed characters", &mut self.composed),
-            ("spaces", &mut self.spaces),
-            ("line ends", &mut self.line_ends),
-            ("quotes", &mut self.quotes),
-            ("dashes", &mut self.dashes),
-            ("ellipses", &mut self.ellipses),
-            ("look-alikes", &mut self.confusables),
-            ("pieces of markup", &mut self.markup),
-            ("invalid bytes", &mut self.invalid_utf8),
+            ("zero-width character", &mut self.zero_width),
+            ("soft hyphen", &mut self.soft_hyphens),
+            ("direction control", &mut self.bidi_controls),
+            ("variation selector", &mut self.variation_selectors),
+            ("tag character", &mut self.tags),
+            ("control character", &mut self.controls),
+            ("composed character", &mut self.composed),
+            ("space", &mut self.spaces),
+            ("line end", &mut self.line_ends),
+            ("quote", &mut self.quotes),
+            ("dash", &mut self.dashes),
+            ("ellipsis", &mut self.ellipses),
+            ("look-alike", &mut self.confusables),
+            ("piece of markup", &mut self.markup),
+            ("invalid byte", &mut self.invalid_utf8),
         ]
     }
 
-    /// Returns each kind that occurred, in words for people, with its number.
+    /// Returns each kind that occurred, as people call one of it, with its number.
     pub fn kinds(mut self) -> impl Iterator<Item = (&'static str, u64)> {
         self.all().map(|(kind, count)| (kind, *count)).into_iter().filter(|&(_, count)| count > 0)
     }

@@ -114,6 +114,8 @@ pub mod atomic_file;
 pub mod cache;
 pub mod calibration;
 mod changes;
+#[doc(hidden)]
+pub mod counted;
 pub mod detect;
 #[cfg(feature = "text")]
 pub mod gguf;

@@ -325,6 +325,64 @@ fn a_full_disk_is_an_error_that_names_standard_output() {
     assert!(errors.starts_with("error: cannot write to standard output: "), "{errors}");
 }
 
+/// `%` is a name with a line break that forges a verdict, a sequence that a terminal obeys, and a mark that turns the
+/// direction of writing.
+#[cfg(unix)]
+#[test]
+fn no_name_is_obeyed_by_a_terminal() {
+    const NAME: &str = "a\nforged: watermarked\u{1b}[31m\u{202e}b\u{9b}2J";
+    let place = Place::new();
+    let in_name = |name: &str| name.replace('%', NAME);
+    std::fs::create_dir(place.path(&in_name("%.keys"))).unwrap();
+    key(1).write(place.path(&in_name("%.keys/%.bin")), false).unwrap();
+    std::fs::set_permissions(
+        place.path(&in_name("%.keys/%.bin")),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
+    place.write(&in_name("%.txt"), "the old man went down to the sea, and the sea was old. ".repeat(8));
+    place.ids(&in_name("%.ids"), &response(Some(&key(1)), &[], 300, 1));
+    let id = serde_json::to_string(NAME).unwrap();
+    let row =
+        format!("{{\"id\": {id}, \"text\": \"the sea\"}}\n{{\"id\": {id}, \"body\": 1, {id}: 2}}\n{{\n");
+    place.write(&in_name("%.jsonl"), row);
+    place.write(&in_name("%.pdf"), "%PDF-1.7\n");
+    for (command, code) in [
+        ("score|%.txt|%.pdf|no%|--html|%.page", 1),
+        ("score|--jsonl|%.jsonl|--view", 1),
+        ("score|%.ids", 0),
+        ("score|--tokens|%.ids|--keyring|%.keys", 0),
+        ("score|--tokens|%.ids|--key|no%", 2),
+        ("score|--tokens|%.ids|--key|%.txt", 2),
+        ("score|%.txt|--html|%.txt", 2),
+        ("score|%.txt|--tokenizer|no%", 2),
+        ("score|%.txt|--profile|no%", 2),
+        ("score|%.txt|--bayesian|no%", 2),
+        ("score|%.txt|--ignore|no%", 2),
+        ("score|--jsonl|%.jsonl|--field|%", 1),
+        ("segments|%.txt|--jsonl|%.jsonl", 1),
+        ("segments|--tokens|%.ids|--keyring|%.keys", 0),
+        ("attribute|--tokens|%.ids|--keyring|%.keys", 0),
+        ("attribute|--tokens|%.ids|--master|k.bin|--label|%", 0),
+        ("attribute|--tokens|%.ids|--master|k.bin|--labels|no%", 2),
+        ("attribute|--tokens|%.ids|--master|k.bin|--label-range|%", 2),
+        ("calibrate|%.txt|no%|--html|%.html|--keys|20|--seed|1", 1),
+        ("gvalues|%.txt|no%", 1),
+        ("train|%.jsonl|-o|%.other", 2),
+        ("man|no%", 2),
+        ("%", 2),
+        ("%.txt", 2),
+        ("score|--fpr=%|%.txt", 2),
+    ] {
+        let command = command.replace('%', NAME);
+        let run = place.run_args(command.split('|'), b"").code(code);
+        for shown in [run.out(), run.errors()] {
+            let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t' || c == '\u{202e}';
+            assert!(!shown.contains(obeyed) && !shown.contains("\nforged"), "{command:?}: {shown:?}");
+        }
+    }
+}
+
 #[test]
 fn completions_man_pages_and_help() {
     let place = Place::new();
@@ -378,6 +436,6 @@ fn the_cache_is_shown_and_cleared() {
         );
     }
     let cleared = place.run("cache clear").code(0).out();
-    assert!(cleared.starts_with("1 files, 0.") && cleared.contains("removed from"), "{cleared}");
+    assert!(cleared.starts_with("1 file, 0.") && cleared.contains("removed from"), "{cleared}");
     assert!(place.run("cache show").code(0).out().contains("0 files"));
 }

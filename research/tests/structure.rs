@@ -7,7 +7,7 @@ use wmgen_research::structure::Structure;
 
 /// Rooms of `wmdetect`, the lowest first; rooms on one line do not use each other.
 const DETECTOR: &[&str] = &[
-    "hex split_mix warning changes id_list pool atomic_file one_line",
+    "hex split_mix warning changes id_list pool atomic_file one_line counted",
     "gguf cache",
     "scheme",
     "text statistics",

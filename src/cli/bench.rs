@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::BufWriter;
 
 use anyhow::{Result, anyhow};
+use wmdetect::counted::counted;
+use wmdetect::shell::OneLine;
 use wmdetect::shell::outputs::{Kind, Output, Outputs};
 use wmgen::bench::{self, BenchError, BenchReport, Settings, Spread};
 use wmgen::model::Weights;
@@ -83,13 +85,13 @@ fn text(report: &BenchReport) -> String {
     let of = |s: &Spread| format!("{:.2} ({:.2}–{:.2})", s.median, s.min, s.max);
     let _ = writeln!(
         out,
-        "{} {}: {:.1} million parameters, {:.1} MB; {} threads, {} repetitions, median (least–greatest)",
-        m.name,
+        "{} {}: {:.1} million parameters, {:.1} MB; {}, {}, median (least–greatest)",
+        OneLine(&m.name),
         m.format,
         m.parameters as f64 / 1e6,
         m.weight_bytes as f64 / 1e6,
-        report.threads,
-        report.repetitions
+        counted(report.threads, "thread"),
+        counted(report.repetitions, "repetition")
     );
     let _ = writeln!(
         out,

@@ -11,9 +11,11 @@ use anyhow::{Context, Result};
 use rand::Rng;
 use wmdetect::Detector;
 use wmdetect::atomic_file;
+use wmdetect::counted::counted;
 use wmdetect::render::{html, terminal};
 use wmdetect::report::Explanation;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key};
+use wmdetect::shell::OneLine;
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::statistics::PValue;
 use wmgen::respond::{Event, KeyMark, Options};
@@ -60,7 +62,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let intro = format!(
         "{} continued one prompt twice, with the mark of {whose} and without ({seconds:.1} s). Then the detector read both \
          texts, knowing the key but not how they were made.",
-        loaded.name
+        OneLine(&loaded.name)
     );
     let detector = Detector::new(key, loaded.tokenizer)?;
     let shown = [("with the mark", marked), ("without", unmarked)].map(|(heading, text)| {
@@ -138,7 +140,19 @@ fn commands(args: &DemoArgs, key: &Path, marked: &Path) -> String {
 /// A word as a shell reads it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if word.chars().all(plain) {
+        return word.to_owned();
+    }
+    if OneLine(word).to_string() == word {
+        return format!("'{}'", word.replace('\'', "'\\''"));
+    }
+    // What a terminal would obey, by the numbers of its bytes.
+    let byte = |byte: u8| match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    };
+    format!("$'{}'", word.bytes().map(byte).collect::<String>())
 }
 
 fn for_people(args: &DemoArgs, intro: &str, shown: &[Shown; 2], commands: &str, colours: bool) -> String {
@@ -160,7 +174,7 @@ fn for_people(args: &DemoArgs, intro: &str, shown: &[Shown; 2], commands: &str, 
     let _ = writeln!(out, "\n{}", terminal::legend(colours));
     for shown in shown {
         for warning in &shown.explanation.report.warnings {
-            let _ = writeln!(out, "warning ({}): {warning}", shown.heading);
+            let _ = writeln!(out, "warning ({}): {}", shown.heading, OneLine(&warning.to_string()));
         }
     }
     let _ = writeln!(out, "Try next (the folder is yours to delete):\n");
@@ -176,11 +190,11 @@ fn verdict(shown: &Shown) -> String {
         .log10_p
         .map_or(String::new(), |log10| format!(", p = {}", PValue { log10, kind: report.p_kind }));
     format!(
-        "{}{p}\n{}\n{} of {} tokens count.",
+        "{}{p}\n{}\n{} of {} count.",
         report.verdict,
         html::sentence(report),
         report.scored_tokens,
-        report.tokens
+        counted(report.tokens, "token")
     )
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
+use wmdetect::shell::OneLine;
 use wmgen::default_model;
 
 use super::args::InspectArgs;
@@ -95,7 +96,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
         ("fingerprint", report.fingerprint),
     ];
     for (name, value) in lines {
-        let _ = writeln!(text, "{name:<14} {value}");
+        let _ = writeln!(text, "{name:<14} {}", OneLine(&value));
     }
     Ok(print(text.as_bytes())?)
 }

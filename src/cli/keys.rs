@@ -8,7 +8,7 @@ use wmdetect::hex;
 use wmdetect::scheme::Key;
 use wmdetect::scheme::key::write_private;
 use wmdetect::shell::outputs::{Kind, Outputs};
-use wmdetect::shell::{self, Hinted};
+use wmdetect::shell::{self, Hinted, OneLine};
 use wmdetect::text::Tokenizer;
 
 use super::args::{CompatScheme, KeyCommand, KeygenArgs};
@@ -92,7 +92,7 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             }
             let tokenizer = report.tokenizer.map_or("any (the key is not bound to one)".into(), |t| {
                 let weak = if t.rules.is_none() { ", its vocabulary alone" } else { "" };
-                format!("{} ({}…){weak}", t.name, &t.fingerprint[..16])
+                format!("{} ({}…){weak}", OneLine(t.name), &t.fingerprint[..16])
             });
             let label = report.label.map_or_else(String::new, |label| format!("label      {label:?}\n"));
             print(

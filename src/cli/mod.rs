@@ -14,11 +14,12 @@ mod receipts;
 mod train;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
+use wmdetect::atomic_file;
 use wmdetect::shell::{arguments, exit_code, print, print_json, read_text, say};
 
 use args::{Cli, Command};
@@ -55,11 +56,23 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             print(&script)?;
         }
         Command::Man { dir } => {
-            clap_mangen::generate_to(Cli::command(), &dir)
-                .with_context(|| format!("cannot write man pages into {}", dir.display()))?;
+            let mut command = Cli::command().disable_help_subcommand(true);
+            command.build();
+            man_pages(&command, &dir)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the man page of a command and those of its subcommands, each whole.
+fn man_pages(command: &clap::Command, dir: &Path) -> Result<()> {
+    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        man_pages(subcommand, dir)?;
+    }
+    let page = clap_mangen::Man::new(command.clone());
+    let (path, mut roff) = (dir.join(page.get_filename()), Vec::new());
+    page.render(&mut roff)?;
+    atomic_file::write(&path, &roff).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The path of a hub model in the local hub cache (`HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`).

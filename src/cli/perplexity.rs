@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use wmdetect::counted::counted;
 use wmdetect::id_list;
 use wmdetect::shell::ProgressLine;
 use wmgen::model::{Gemma, first_non_finite};
@@ -72,7 +73,8 @@ pub(super) fn run(args: &PerplexityArgs) -> Result<()> {
         _ => format!(", read in {windows} windows of {window} that move on by {stride}"),
     };
     let line = format!(
-        "perplexity {perplexity:.4} a token ({tokens} tokens, {mean_nll:.6} nats each{in_windows})\n"
+        "perplexity {perplexity:.4} a token ({}, {mean_nll:.6} nats each{in_windows})\n",
+        counted(tokens as u64, "token")
     );
     Ok(print(line.as_bytes())?)
 }

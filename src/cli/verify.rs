@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow, bail};
 use wmdetect::Keyring;
+use wmdetect::counted::counted;
 use wmdetect::render::people;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::{Content, Layout, Lines, OneLine, ProgressLine, Source, for_each, read_keyring};
@@ -163,13 +164,13 @@ fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
     let p = PValue { log10: report.log10_p, kind: report.p_kind };
     let mut text = format!("{}: {} (p = {p})", OneLine(input), report.verdict);
     // Writing to a string cannot fail.
-    let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
+    let _ = write!(text, "\n  {} of {} scored", report.scored_tokens, counted(report.tokens, "token"));
     if report.read_tokens < report.tokens {
         let _ = write!(text, ", {} read", report.read_tokens);
     }
     let _ = write!(text, "; ln e-value {:.1}, at most {:.1}", report.ln_e, report.ln_ceiling);
     if report.random_keys > 0 {
-        let _ = write!(text, "; rank among {} random keys", report.random_keys);
+        let _ = write!(text, "; rank among {}", counted(report.random_keys, "random key"));
     }
     if report.verdict != Verdict::Watermarked {
         let (power, fpr) = (report.power, report.fpr);
@@ -191,7 +192,7 @@ fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
     };
     let prompt = match report.prompt_tokens {
         0 => "prompt not known".to_owned(),
-        tokens => format!("prompt of {tokens} tokens"),
+        tokens => format!("prompt of {}", counted(tokens, "token")),
     };
     let _ = write!(text, "\n  {prompt}; temperature {} ({source})", temperatures.join(", "));
     for span in &report.spans {

@@ -1,6 +1,7 @@
 //! Receipts: how a text was made, as one JSON object a line. The generator writes them and the verifier reads them.
 
 use serde::{Deserialize, Serialize};
+use wmdetect::counted::counted;
 use wmdetect::report::{SCHEMA_VERSION, WarningCode};
 use wmdetect::scheme::{Key, PositionKind};
 use wmdetect::text::{Tokenizer, Utf8Stream};
@@ -130,9 +131,10 @@ impl WatermarkReceipt {
     pub(super) fn too_little_choice(&self) -> Option<String> {
         (self.key_id.is_some() && self.expected_evidence < ENOUGH).then(|| {
             format!(
-                "the {} marked draws had {:.1} bits of choice, and p <= 0.001 takes 10 bits at least, so the mark can hardly \
+                "the {} had {:.1} bits of choice, and p <= 0.001 takes 10 bits at least, so the mark can hardly \
                  be found; expected a longer text, or a larger temperature, top-k or top-p",
-                self.marked_tokens, self.entropy_bits
+                counted(self.marked_tokens as u64, "marked draw"),
+                self.entropy_bits
             )
         })
     }

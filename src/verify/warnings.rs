@@ -1,5 +1,6 @@
 //! What the reader of a report should know before trusting it.
 
+use wmdetect::counted::counted;
 use wmdetect::model_ratio::Evidence;
 use wmdetect::report::{Changes, Warning, WarningCode};
 use wmdetect::scheme::Key;
@@ -72,8 +73,8 @@ impl Verifier<'_> {
             warn(
                 WarningCode::UnlikelyTokens,
                 format!(
-                    "{strange} of {read} tokens are none that the model would have drawn with these settings; check model, \
-                     prompt, top-k and top-p"
+                    "with these settings the model would not have drawn {strange} of {}; check model, prompt, top-k and top-p",
+                    counted(read as u64, "token")
                 ),
             );
         }

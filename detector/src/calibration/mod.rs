@@ -24,6 +24,7 @@ use judge::{Flagged, Judge};
 pub use rates::{Bucket, Rate};
 use rates::{Counts, buckets, rate};
 
+use crate::counted::counted;
 use crate::scheme::{KeyError, Ngrams, Prf, Promise};
 use crate::statistics::{Decider, Method, PValue, Sample, Statistic, UnsupportedEvidence};
 use crate::warning::{Warning, WarningCode};
@@ -200,7 +201,8 @@ pub fn calibrate_while(
     }
     if (documents as f64) * options.fpr < 1.0 {
         let message = format!(
-            "{documents} documents are few for a rate of {}: most keys flag none of them",
+            "a corpus of {} is small for a rate of {}: most keys flag none",
+            counted(documents as u64, "document"),
             options.fpr
         );
         warnings.push(Warning::new(WarningCode::FewDocuments, message));

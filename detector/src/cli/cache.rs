@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use wmdetect::Cache;
+use wmdetect::counted::counted;
 use wmdetect::report::SCHEMA_VERSION;
+use wmdetect::shell::OneLine;
 
 use super::args::CacheCommand;
 use super::{print, print_json};
@@ -57,7 +59,8 @@ pub(super) fn run(command: &CacheCommand) -> Result<ExitCode> {
         CacheCommand::Clear => {
             let removed = cache.clear().with_context(|| format!("cannot clear {dir}"))?;
             let bytes: u64 = removed.iter().map(|entry| entry.bytes).sum();
-            let line = format!("{} files, {}, removed from {dir}\n", removed.len(), size(bytes));
+            let files = counted(removed.len() as u64, "file");
+            let line = format!("{files}, {}, removed from {}\n", size(bytes), OneLine(&dir));
             print(line.as_bytes())?;
         }
     }
@@ -86,16 +89,17 @@ fn show(cache: &Cache, directory: String) -> Result<CacheReport> {
 }
 
 fn for_people(report: &CacheReport) -> String {
-    let mut text = format!("{}: {} files, {}\n", report.directory, report.entries.len(), size(report.bytes));
+    let files = counted(report.entries.len() as u64, "file");
+    let mut text = format!("{}: {files}, {}\n", OneLine(&report.directory), size(report.bytes));
     if let Some(why) = &report.not_used {
-        let _ = writeln!(text, "nothing in it is used: {why}");
+        let _ = writeln!(text, "nothing in it is used: {}", OneLine(why));
     }
     for entry in &report.entries {
         // The name is ours: a kind and 64 digits.
         let name = &entry.name[..entry.kind.len() + 9];
-        let (size, days) = (size(entry.bytes), entry.unused_days);
+        let (size, days) = (size(entry.bytes), counted(entry.unused_days, "day"));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {name:<20} {size:>10}  unused for {days} days");
+        let _ = writeln!(text, "  {name:<20} {size:>10}  unused for {days}");
     }
     text
 }

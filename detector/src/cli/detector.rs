@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use wmdetect::counted::counted;
 use wmdetect::detect::DetectorBuilder;
 use wmdetect::ignore::IgnoreList;
 use wmdetect::shell::{self, say};
@@ -43,8 +44,9 @@ impl<K: Keys> DetectorArgs<K> {
         let short = detector.ignore_list().map_or(0, IgnoreList::short_passages);
         if let Some(path) = self.ignore.as_ref().filter(|_| short > 0) {
             say(&format!(
-                "warning: {short} passages of {} are too short to hold an n-gram and change nothing",
-                path.display()
+                "warning: {} has {} too short to hold an n-gram, which changes nothing",
+                path.display(),
+                counted(short as u64, "passage")
             ));
         }
         Ok(detector)

@@ -23,7 +23,7 @@ use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::{InputError, Source, arguments, exit_code, print, print_json, say};
-use wmdetect::{DetectError, Input};
+use wmdetect::{DetectError, Input, atomic_file};
 
 use args::{Cli, Command, InputArgs};
 
@@ -69,11 +69,23 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { dir } => {
-            clap_mangen::generate_to(Cli::command(), &dir)
-                .with_context(|| format!("cannot write man pages into {}", dir.display()))?;
+            let mut command = Cli::command().disable_help_subcommand(true);
+            command.build();
+            man_pages(&command, &dir)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Writes the man page of a command and those of its subcommands, each whole.
+fn man_pages(command: &clap::Command, dir: &Path) -> Result<()> {
+    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        man_pages(subcommand, dir)?;
+    }
+    let page = clap_mangen::Man::new(command.clone());
+    let (path, mut roff) = (dir.join(page.get_filename()), Vec::new());
+    page.render(&mut roff)?;
+    atomic_file::write(&path, &roff).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// An input that could not be scored: a row among the results, or a line on standard error.

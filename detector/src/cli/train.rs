@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::Cache;
+use wmdetect::counted::counted;
 use wmdetect::report::SCHEMA_VERSION;
+use wmdetect::shell::OneLine;
 use wmdetect::shell::outputs::Kind;
 use wmdetect::statistics::llr::Source;
 use wmdetect::statistics::llr::fit::{choose, evidence, fit};
@@ -100,8 +102,13 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
 
 fn for_people(report: &TrainReport) -> String {
     let mut text = format!(
-        "{}: {} classes over {} layers from {} tokens of {} texts, {:.3} nats of evidence a token",
-        report.output, report.classes, report.depth, report.tokens, report.texts, report.evidence
+        "{}: {} over {} from {} of {}, {:.3} nats of evidence a token",
+        OneLine(&report.output),
+        counted(report.classes.into(), "class"),
+        counted(report.depth.into(), "layer"),
+        counted(report.tokens, "token"),
+        counted(report.texts, "text"),
+        report.evidence
     );
     text.push_str(&lengths_for_people(&report.required_tokens));
     text.push('\n');

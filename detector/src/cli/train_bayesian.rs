@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::Cache;
+use wmdetect::counted::counted;
 use wmdetect::report::SCHEMA_VERSION;
-use wmdetect::shell::Hinted;
+use wmdetect::shell::{Hinted, OneLine};
 use wmdetect::statistics::bayesian::{BayesianModel, FitOptions, Provenance, fit};
 use wmdetect::statistics::{Bayesian, Statistic as _};
 
@@ -62,7 +63,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     // A key for every few texts is a throw-away key, and the list would only be long.
     let key_ids = if key_ids.len() <= MOST_KEYS { key_ids.into_iter().collect() } else { Vec::new() };
     let provenance = Provenance { key_ids, marked_texts: texts.len() as u64 };
-    say(&format!("fitted; counting all patterns of {depth} layers for exact p-values"));
+    say(&format!("fitted; counting all patterns of {} for exact p-values", counted(depth as u64, "layer")));
     let detector = Bayesian::new(model.with_provenance(provenance));
     detector.write(&args.output)?;
     if let Some(cache) = Cache::of_user() {
@@ -96,8 +97,12 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
 
 fn for_people(report: &TrainBayesianReport) -> String {
     let mut text = format!(
-        "{}: {} layers from {} tokens of {} texts, {:.3} nats of evidence a token",
-        report.output, report.depth, report.tokens, report.texts, report.evidence
+        "{}: {} from {} of {}, {:.3} nats of evidence a token",
+        OneLine(&report.output),
+        counted(report.depth.into(), "layer"),
+        counted(report.tokens, "token"),
+        counted(report.texts, "text"),
+        report.evidence
     );
     text.push_str(&lengths_for_people(&report.required_tokens));
     text.push('\n');

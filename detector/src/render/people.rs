@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 pub use super::words::changed;
 use super::words::{false_alarms, passages};
+use crate::counted::counted;
 use crate::one_line::OneLine;
 use crate::report::{
     Attribution, CalibrationReport, Changes, GValues, KeyReport, Report, SegmentsReport, Warning, WarningCode,
@@ -25,7 +26,7 @@ pub fn score(input: &str, report: &Report) -> String {
     if !report.spans.is_empty() {
         let _ = write!(text, "\n  marked passages: {}", passages(&report.spans, report.p_kind));
     }
-    let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
+    let _ = write!(text, "\n  {} of {} scored", report.scored_tokens, counted(report.tokens, "token"));
     if let Some(ignored @ 1..) = report.ignored_tokens {
         let _ = write!(text, ", {ignored} left out as boilerplate");
     }
@@ -76,7 +77,7 @@ pub fn segments(input: &str, report: &SegmentsReport) -> String {
             text.push_str(", repeats another passage");
         }
     }
-    let _ = write!(text, "\n  {} of {} tokens scored", report.scored_tokens, report.tokens);
+    let _ = write!(text, "\n  {} of {} scored", report.scored_tokens, counted(report.tokens, "token"));
     changes(&mut text, report.normalisation, report.forms_tried);
     end(&mut text, &report.warnings);
     text
@@ -97,7 +98,8 @@ pub fn attribution(input: &str, report: &Attribution) -> String {
     if let Some(key) = &report.runner_up {
         line(&mut text, "runner-up: ", key);
     }
-    let _ = write!(text, "\n  {} keys tried, {} tokens", report.keys_tried, report.tokens);
+    let (keys, tokens) = (counted(report.keys_tried, "key"), counted(report.tokens, "token"));
+    let _ = write!(text, "\n  {keys} tried, {tokens}");
     changes(&mut text, report.normalisation, report.forms_tried);
     end(&mut text, &report.warnings);
     text
@@ -124,13 +126,13 @@ pub fn calibration(report: &CalibrationReport) -> String {
     let rate = &report.rate;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let mut text = format!(
-        "key {}: {answer} (rank p = {:.3} among {} random keys)\n  {} of {} texts flagged: {}; random keys {} on \
+        "key {}: {answer} (rank p = {:.3} among {})\n  {} of {} flagged: {}; random keys {} on \
          average ({} to {}), the middle 95 % of them {} to {}; {} expected",
         report.key_id,
         report.rank_p,
-        report.random_keys,
+        counted(report.random_keys, "random key"),
         report.flagged,
-        report.documents,
+        counted(report.documents, "text"),
         percent(rate.key),
         percent(rate.mean),
         percent(rate.mean_interval[0]),
@@ -143,18 +145,18 @@ pub fn calibration(report: &CalibrationReport) -> String {
         let to = bucket.to.map_or_else(|| "and more".into(), |to| format!("to {to}"));
         let _ = write!(
             text,
-            "\n  {} {to} scored tokens: {} of {} texts flagged; random keys {} on average",
+            "\n  {} {to} scored tokens: {} of {} flagged; random keys {} on average",
             bucket.from,
             bucket.flagged,
-            bucket.documents,
+            counted(bucket.documents, "text"),
             percent(bucket.rate.mean),
         );
     }
     let shared = &report.shared;
     let _ = write!(
         text,
-        "\n  {} n-grams stand in {} texts or more and fill {} of the scored positions",
-        shared.ngrams,
+        "\n  {} in {} texts or more; share of the scored positions: {}",
+        counted(shared.ngrams, "n-gram"),
         shared.least_documents,
         percent(shared.scored_share),
     );

@@ -1,5 +1,6 @@
 //! Findings in words, for pages and for the terminal.
 
+use crate::counted::counted;
 use crate::report::{Changes, Span};
 use crate::statistics::{PKind, PValue};
 
@@ -11,7 +12,7 @@ pub(super) fn false_alarms(fpr: f64) -> String {
 /// Says what was changed in a text, and how many forms of it were tried; `None` if neither is worth a word.
 pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<String> {
     let kinds = changes.map(Changes::kinds).into_iter().flatten();
-    let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
+    let kinds: Vec<String> = kinds.map(|(kind, count)| counted(count, kind)).collect();
     let what = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
     match forms_tried {
         Some(forms) => Some(format!("{what} (the best of {forms} forms of the text)")),
@@ -71,7 +72,7 @@ mod tests {
     fn changes_are_named_with_their_numbers() {
         let changes = Changes { spaces: 56, line_ends: 6, confusables: 1, ..Changes::default() };
         let shown = changed(Some(changes), Some(2)).unwrap();
-        assert_eq!(shown, "56 spaces, 6 line ends, 1 look-alikes (the best of 2 forms of the text)");
+        assert_eq!(shown, "56 spaces, 6 line ends, 1 look-alike (the best of 2 forms of the text)");
         assert_eq!(changed(Some(Changes::default()), None), None);
         assert_eq!(
             false_alarms(0.001),

@@ -1,6 +1,7 @@
 //! What can be wrong with a key or a key file.
 
 use super::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, MAX_DEPTH, MAX_NGRAM_LEN};
+use crate::counted::counted;
 
 /// What can be wrong with a key or a key file.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +98,9 @@ pub enum KeyError {
     },
     /// Neither container nor raw key.
     #[error(
-        "{path}: not a key file: expected a key container or exactly 32 raw bytes, found {found} bytes that do not begin \
-         with the mark of a container"
+        "{path}: not a key file: expected a key container or exactly 32 raw bytes, found {} without \
+         the mark of a container in front",
+        counted(.found.to_owned() as u64, "byte")
     )]
     NotAKey {
         /// The file.

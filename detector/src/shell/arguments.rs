@@ -1,14 +1,26 @@
 //! From the process's arguments to a command.
 
+use std::ffi::OsString;
+
 use clap::{Command, Error, Parser};
+
+use crate::one_line::OneLine;
 
 /// Reads the process's arguments.
 ///
 /// # Errors
-/// Returns clap's error, which is also how it answers `--help` and `--version`.
+/// Returns clap's error, which is also how it answers `--help` and `--version`. Nothing in it is obeyed by a terminal.
 pub fn arguments<P: Parser>() -> Result<P, Error> {
-    let mut matches = negative_values(P::command()).try_get_matches()?;
-    P::from_arg_matches_mut(&mut matches)
+    let parsed = |arguments: Vec<OsString>| {
+        let mut matches = negative_values(P::command()).try_get_matches_from(arguments)?;
+        P::from_arg_matches_mut(&mut matches)
+    };
+    parsed(std::env::args_os().collect()).map_err(|error| {
+        // The same error, about arguments as they may be shown.
+        let shown =
+            std::env::args_os().map(|argument| OneLine(&argument.to_string_lossy()).to_string().into());
+        parsed(shown.collect()).err().unwrap_or(error)
+    })
 }
 
 /// Lets `-1` be the value of any option: the option's message says what it expects, where clap takes `-1` for a flag.

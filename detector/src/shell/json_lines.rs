@@ -10,6 +10,8 @@ use super::open::{Opened, without_mark};
 
 /// Field names that an error lists.
 const LISTED: usize = 12;
+/// The capacity that is kept from line to line.
+const KEPT: usize = 1 << 20;
 /// Characters of such a name.
 const SHOWN: usize = 40;
 
@@ -58,6 +60,8 @@ pub(super) fn objects(
     for number in 1_usize.. {
         let label = Label { input: format!("{}:{number}", file.input), line: Some(number), id: None };
         line.clear();
+        // One long line is no reason to keep its memory for all that follow.
+        line.shrink_to(KEPT);
         match (&mut input).take(limit.saturating_add(1)).read_until(b'\n', &mut line) {
             Err(error) => return each(&label, Err(InputError::Unreadable(error))),
             Ok(0) => break,
@@ -152,5 +156,14 @@ mod tests {
         .unwrap();
         let expected = [("t:1", true), ("t:2", false), ("t:3", true), ("t:4", true)];
         assert_eq!(found, expected.map(|(name, read)| (name.to_owned(), read)));
+    }
+    #[test]
+    fn a_long_text_is_not_decoded_before_it_is_read() {
+        let line = format!("{{\"text\": \"{}\"}}", "old\\n".repeat(2 << 20));
+        let source = field(parse(line.as_bytes()).unwrap(), false, "text").unwrap();
+        let Source::Long(mut reader) = source else { panic!("more than {WHOLE_LEN} bytes") };
+        let mut start = [0; 8];
+        reader.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"old\nold\n");
     }
 }

@@ -40,7 +40,11 @@ impl Place {
 
     /// Runs the program on `args`, cut at spaces, with `input` as standard input.
     pub fn run_on(&self, args: &str, input: &[u8]) -> Run {
-        let mut child = self.command(args).spawn().unwrap();
+        self.run_args(args.split_whitespace(), input)
+    }
+
+    pub fn run_args<'a>(&self, args: impl IntoIterator<Item = &'a str>, input: &[u8]) -> Run {
+        let mut child = self.program(args).spawn().unwrap();
         // A program that refuses its arguments reads nothing.
         let _ = child.stdin.take().unwrap().write_all(input);
         Run(child.wait_with_output().unwrap())
@@ -48,9 +52,13 @@ impl Place {
 
     /// The program with `args`, cut at spaces, and pipes.
     pub fn command(&self, args: &str) -> Command {
+        self.program(args.split_whitespace())
+    }
+
+    fn program<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wmdetect"));
         command
-            .args(args.split_whitespace())
+            .args(args)
             .current_dir(self.0.path())
             .env_remove("WMDETECT_KEY")
             .env_remove("WMDETECT_TOKENIZER")
