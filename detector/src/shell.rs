@@ -4,6 +4,7 @@
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
 mod arguments;
+mod batch;
 mod content;
 mod interrupt;
 mod json;
@@ -27,6 +28,7 @@ use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer};
 
 pub use arguments::arguments;
+pub use batch::Batch;
 pub use progress::{ProgressLine, about};
 
 pub use crate::one_line::OneLine;

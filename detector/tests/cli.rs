@@ -325,6 +325,48 @@ fn a_full_disk_is_an_error_that_names_standard_output() {
     assert!(errors.starts_with("error: cannot write to standard output: "), "{errors}");
 }
 
+#[test]
+fn a_run_over_several_texts_says_what_it_came_to() {
+    let place = Place::new();
+    place.ids("marked", &response(Some(&key(1)), &[], 120, 7)).ids("plain", &response(None, &[], 120, 9));
+    let run = place.run("score marked plain no1 plain no2 no3 --tokens").code(1);
+    let errors = run.errors();
+    let lines: Vec<&str> = errors.lines().collect();
+    assert!(lines[0].starts_with("error: no1: cannot read it"), "{errors}");
+    assert!(lines[1].starts_with("error: no2, no3: cannot read it"), "{errors}");
+    assert_eq!(
+        lines[2..],
+        [
+            "6 texts: 1 watermarked, 2 not_detected, 3 failed; chance alone finds up to 0.003 on average in 3 unmarked texts at \
+          the rate 0.001"
+        ]
+    );
+    assert_eq!(place.run("score marked --tokens").code(0).errors(), "", "one text has no summary");
+
+    let rows: String = (0..200).map(|n| format!("{{\"body\": \"the sea {n}\"}}\n")).collect();
+    place.write("t.jsonl", rows);
+    for command in ["score", "segments", "attribute --master k.bin --label a", "gvalues", "calibrate"] {
+        let run = place.run(&format!("{command} --jsonl t.jsonl"));
+        let errors = run.errors();
+        let lines: Vec<&str> = errors.lines().collect();
+        assert!(lines[0].starts_with("error: t.jsonl:1: no field \"text\""), "{command}: {errors}");
+        assert!(lines[1].starts_with(
+            "error: t.jsonl:2, t.jsonl:3, t.jsonl:4, t.jsonl:5, t.jsonl:6 and 194 others: no field"
+        ));
+        assert!(lines[2].starts_with("200 texts: 200 failed, all alike: no field \"text\""), "{errors}");
+    }
+    let json = place.run("score --jsonl t.jsonl --json").code(1);
+    assert_eq!(
+        (json.out().lines().count(), json.errors().lines().count()),
+        (200, 1),
+        "a row each, and the summary"
+    );
+    let forgotten = place.run("score t.jsonl").code(0).errors();
+    assert!(forgotten.contains("looks like JSON lines") && forgotten.contains("--jsonl"), "{forgotten}");
+    let forgotten = place.run("score t.jsonl --tokens").code(1).errors();
+    assert!(forgotten.contains("--jsonl") && forgotten.lines().count() == 4, "{forgotten}");
+}
+
 /// `%` is a name with a line break that forges a verdict, a sequence that a terminal obeys, and a mark that turns the
 /// direction of writing.
 #[cfg(unix)]

@@ -12,7 +12,9 @@ use rand::Rng;
 use serde::Serialize;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
-use wmdetect::shell::{Content, Label, Layout, Lines, OneLine, Source, for_each, message, stop_when_asked};
+use wmdetect::shell::{
+    Batch, Content, Label, Layout, Lines, OneLine, Source, for_each, message, stop_when_asked,
+};
 use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt};
 use wmgen::sample::Sampling;
 use wmgen::text::{Prompt, Role, Turn};
@@ -83,7 +85,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         shown: 0,
         receipt: Vec::new(),
         warned: 0,
-        failed: 0,
+        batch: if single { Batch::without_progress() } else { Batch::new("writing") },
     };
     output.put_refused(&mut open)?;
     while let Some((_, event)) = responder.next() {
@@ -111,11 +113,13 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         }
     }
     output.sum_up();
+    let failed = output.batch.failures() > 0;
     if let Some(file) = receipt_file {
         let ends = if output.receipt.is_empty() { "" } else { "\n" };
         file.finish((output.receipt.join("\n") + ends).as_bytes())?;
     }
-    Ok(ExitCode::from(u8::from(output.failed > 0)))
+    output.batch.finish(None, !args.json);
+    Ok(ExitCode::from(u8::from(failed)))
 }
 
 /// A prompt that has not ended, and what is wrong with it, if anything is.
@@ -193,8 +197,7 @@ struct Output<'a> {
     receipt: Vec<String>,
     /// Texts whose receipts have a warning.
     warned: usize,
-    /// Prompts that failed.
-    failed: usize,
+    batch: Batch,
 }
 
 impl Output<'_> {
@@ -236,6 +239,9 @@ impl Output<'_> {
         }
         self.warned += usize::from(!receipt.warnings.is_empty());
         self.receipt.push(line);
+        if !self.single {
+            self.batch.found("written");
+        }
         Ok(())
     }
 
@@ -251,7 +257,8 @@ impl Output<'_> {
     }
 
     /// Says of several texts how many can hardly be found.
-    fn sum_up(&self) {
+    fn sum_up(&mut self) {
+        self.batch.clear();
         if self.warned > 0 && !(self.single && self.args.n == 1) {
             say(&format!(
                 "warning: {} of {} texts had too little choice to carry the mark; their receipts say how much",
@@ -262,12 +269,15 @@ impl Output<'_> {
     }
 
     fn put_error(&mut self, label: &Label, error: String) -> Result<()> {
-        self.failed += 1;
+        let line = self.batch.failed(&label.input, &error);
         if self.args.json {
             let line = tied(&Row::new(&label.input, Failure::new(error)), label, None)?;
             return Ok(print(format!("{line}\n").as_bytes())?);
         }
-        say(&format!("error: {}: {error}", label.input));
+        if let Some(line) = line {
+            self.batch.clear();
+            say(&line);
+        }
         Ok(())
     }
 

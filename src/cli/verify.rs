@@ -9,7 +9,7 @@ use wmdetect::Keyring;
 use wmdetect::counted::counted;
 use wmdetect::render::people;
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{Content, Layout, Lines, OneLine, ProgressLine, Source, for_each, read_keyring};
+use wmdetect::shell::{Batch, Content, Layout, Lines, OneLine, ProgressLine, Source, for_each, read_keyring};
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
@@ -44,7 +44,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
         report
     };
 
-    let mut output = Output { json: args.json, failed: false };
+    let mut output = Output { json: args.json, batch: Batch::without_progress() };
     if args.files.is_empty() {
         for (name, receipt) in from_receipts.into_iter().flatten() {
             let report = receipt.and_then(|receipt| {
@@ -67,7 +67,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
             output.put(label.input.clone(), report)
         })?;
     }
-    Ok(ExitCode::from(u8::from(output.failed)))
+    let failed = output.batch.failures() > 0;
+    output.batch.finish(Some(args.fpr), !args.json);
+    Ok(ExitCode::from(u8::from(failed)))
 }
 
 /// The keys to try.
@@ -137,22 +139,28 @@ fn given(args: &VerifyArgs, prompt: Vec<u32>) -> Origin {
 /// Where reports go.
 struct Output {
     json: bool,
-    failed: bool,
+    batch: Batch,
 }
 
 impl Output {
     fn put(&mut self, input: String, report: Result<VerifyReport, String>) -> Result<()> {
         match report {
             Ok(report) => {
-                let row = Row::new(input, report);
-                if self.json { print_json(&row) } else { Ok(print(for_people(&row).as_bytes())?) }
+                let (verdict, row) = (report.verdict, Row::new(input, report));
+                if self.json {
+                    print_json(&row)?;
+                } else {
+                    print(for_people(&row).as_bytes())?;
+                }
+                self.batch.found(verdict.name());
+                Ok(())
             }
             Err(error) => {
-                self.failed = true;
+                let line = self.batch.failed(&input, &error);
                 if self.json {
                     return print_json(&Row::new(input, Failure::new(error)));
                 }
-                say(&format!("error: {input}: {error}"));
+                line.iter().for_each(|line| say(line));
                 Ok(())
             }
         }

@@ -20,7 +20,7 @@ pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
     let detector = args.detector.detector(|builder| builder.fpr(args.fpr))?;
     let found = |report: &Attribution| !report.keys.is_empty();
     let judge = |input: Input<'_>| detector.attribute(input);
-    print_each(&args.detector.input, args.json, args.exit_code, judge, found, people::attribution)
+    print_each(&args.detector.input, args.json, args.exit_code, args.fpr, judge, found, people::attribution)
 }
 
 /// The keys that could have marked a text.

@@ -11,7 +11,7 @@ use wmdetect::ignore::{IGNORE_VERSION, IgnoreFile, IgnorePassage};
 use wmdetect::render::{html, people};
 use wmdetect::report::CalibrationReport;
 use wmdetect::shell::outputs::{Kind, Output, Outputs};
-use wmdetect::shell::{INTERRUPTED, InputError, ProgressLine, Source, about, say, stop_when_asked};
+use wmdetect::shell::{Batch, INTERRUPTED, InputError, ProgressLine, Source, about, say, stop_when_asked};
 use wmdetect::text::Tokenizer;
 
 use super::args::CalibrateArgs;
@@ -37,21 +37,23 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
 
     let mut corpus = Corpus::new(prf.scheme().ngram_len());
-    let mut failed = 0;
+    let mut batch = Batch::new("reading");
     let tokens = |_: &str, source: Result<Source<'_>, InputError>| -> Result<Vec<u32>, InputError> {
         Ok(detector.tokens(source.and_then(Source::in_memory)?.input())?)
     };
     judge_each(&args.detector.input, tokens, |name, tokens| match tokens {
         Ok(ids) => {
             corpus.push(&prf, &ids, detector.ignore_list());
+            batch.found("read");
             Ok(())
         }
         Err(error) => {
-            failed += 1;
             // The report is one object; rows of errors would not belong to it.
-            print_error(name, &error, false)
+            print_error(&mut batch, name, &error, false)
         }
     })?;
+    let failed = batch.failures();
+    batch.finish(None, true);
     if corpus.is_empty() {
         bail!(
             "no document to calibrate on; expected unmarked texts, one a file or, with --jsonl, one a line"

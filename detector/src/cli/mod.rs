@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{InputError, Source, arguments, exit_code, print, print_json, say};
+use wmdetect::shell::{Batch, InputError, Source, arguments, exit_code, print, print_json, say};
 use wmdetect::{DetectError, Input, atomic_file};
 
 use args::{Cli, Command, InputArgs};
@@ -89,12 +89,16 @@ fn man_pages(command: &clap::Command, dir: &Path) -> Result<()> {
 }
 
 /// An input that could not be scored: a row among the results, or a line on standard error.
-fn print_error(input: &str, error: &InputError, json: bool) -> Result<()> {
+fn print_error(batch: &mut Batch, input: &str, error: &InputError, json: bool) -> Result<()> {
     let error = message(error);
+    let line = batch.failed(input, &error);
     if json {
         return print_json(&Row::new(input, Failure::new(error)));
     }
-    say(&format!("error: {input}: {error}"));
+    if let Some(line) = line {
+        batch.clear();
+        say(&line);
+    }
     Ok(())
 }
 
@@ -104,33 +108,37 @@ fn message(error: &InputError) -> String {
 }
 
 /// Prints what `judge` says of each text as soon as it and those before are judged, as JSON or `for_people`; a text
-/// that fails is a row of its own. `found` tells for the exit code whether a report found something.
+/// that fails is a row of its own. `found` tells for the exit code and the summary whether a report found something, and
+/// `rate` how often chance alone does.
 fn print_each<R: serde::Serialize + Send>(
     input: &InputArgs,
     json: bool,
     exit_code: bool,
+    rate: f64,
     judge: impl Fn(Input<'_>) -> Result<R, DetectError> + Sync,
     found: impl Fn(&R) -> bool + Sync,
     for_people: impl Fn(&str, &R) -> String + Sync,
 ) -> Result<ExitCode> {
-    let (mut failed, mut any) = (false, false);
+    let (mut batch, mut any) = (Batch::new("reading"), false);
     let judge = |_: &str, source: Result<Source<'_>, InputError>| {
         Ok(judge(source.and_then(Source::in_memory)?.input())?)
     };
     parallel::judge_each(input, judge, |name, result: Result<R, InputError>| match result {
         Ok(report) => {
-            any |= found(&report);
+            let found = found(&report);
+            any |= found;
             if json {
-                print_json(&Row::new(name, &report))
+                print_json(&Row::new(name, &report))?;
             } else {
-                Ok(print(for_people(name, &report).as_bytes())?)
+                print(for_people(name, &report).as_bytes())?;
             }
+            batch.found(if found { "with a finding" } else { "without" });
+            Ok(())
         }
-        Err(error) => {
-            failed = true;
-            print_error(name, &error, json)
-        }
+        Err(error) => print_error(&mut batch, name, &error, json),
     })?;
+    let failed = batch.failures() > 0;
+    batch.finish(Some(rate), !json);
     Ok(verdict_code(failed, exit_code && !any))
 }
 

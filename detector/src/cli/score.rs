@@ -7,7 +7,7 @@ use wmdetect::render::html::{self, Scored};
 use wmdetect::render::{people, terminal};
 use wmdetect::report::{Explanation, Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
-use wmdetect::shell::{Content, InputError, Source};
+use wmdetect::shell::{Batch, Content, InputError, Source};
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::{Detector, Input, Verdict};
 
@@ -25,7 +25,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let mut outputs = Outputs::new(args.force).reads(args.detector.paths()).reads(args.method.paths());
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let mut page = Vec::new();
-    let (mut failed, mut found) = (false, false);
+    let (mut batch, mut found) = (Batch::new("scoring"), false);
     let shown = args.view || args.html.is_some();
     let input = &args.detector.input;
     // Of many texts each would cost more than one.
@@ -36,7 +36,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         |name, scored| match scored {
             Ok((bytes, explanation)) => {
                 let report = &explanation.report;
-                found |= report.verdict == Verdict::Watermarked;
+                let verdict = report.verdict;
+                found |= verdict == Verdict::Watermarked;
                 if args.json {
                     print_json(&Row::new(name, report))?;
                 } else {
@@ -53,20 +54,22 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
                     let explanation = Box::new(explanation);
                     page.push(Scored::Text { input: name.into(), bytes, explanation });
                 }
+                batch.found(verdict.name());
                 Ok(())
             }
             Err(error) => {
-                failed = true;
                 if args.html.is_some() {
                     page.push(Scored::Failed(Row::new(name, Failure::new(message(&error)))));
                 }
-                print_error(name, &error, args.json)
+                print_error(&mut batch, name, &error, args.json)
             }
         },
     )?;
     if let Some(file) = page_file {
         file.finish(html::score(&page).as_bytes())?;
     }
+    let failed = batch.failures() > 0;
+    batch.finish(Some(args.fpr), !args.json);
     Ok(verdict_code(failed, args.exit_code && !found))
 }
 

@@ -8,7 +8,7 @@ use wmdetect::render::html::{self, Segmented};
 use wmdetect::render::people;
 use wmdetect::report::{Failure, Row, SegmentsReport};
 use wmdetect::shell::outputs::{Kind, Outputs};
-use wmdetect::shell::{Content, InputError, Source};
+use wmdetect::shell::{Batch, Content, InputError, Source};
 
 use super::args::SegmentsArgs;
 use super::{message, parallel, print, print_error, print_json, verdict_code};
@@ -22,13 +22,14 @@ pub(super) fn run(args: &SegmentsArgs) -> Result<ExitCode> {
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let shown = args.html.is_some();
     let mut page = Vec::new();
-    let (mut failed, mut found) = (false, false);
+    let (mut batch, mut found) = (Batch::new("scoring"), false);
     parallel::judge_each(
         &args.detector.input,
         |_, source| segmented(&detector, source?, shown),
         |name, result| match result {
             Ok((bytes, report)) => {
-                found |= !report.segments.is_empty();
+                let any = !report.segments.is_empty();
+                found |= any;
                 if args.json {
                     print_json(&Row::new(name, &report))?;
                 } else {
@@ -37,20 +38,22 @@ pub(super) fn run(args: &SegmentsArgs) -> Result<ExitCode> {
                 if shown {
                     page.push(Segmented::Text { input: name.into(), bytes, report: Box::new(report) });
                 }
+                batch.found(if any { "with a finding" } else { "without" });
                 Ok(())
             }
             Err(error) => {
-                failed = true;
                 if shown {
                     page.push(Segmented::Failed(Row::new(name, Failure::new(message(&error)))));
                 }
-                print_error(name, &error, args.json)
+                print_error(&mut batch, name, &error, args.json)
             }
         },
     )?;
     if let Some(file) = page_file {
         file.finish(html::segments(&page).as_bytes())?;
     }
+    let failed = batch.failures() > 0;
+    batch.finish(Some(args.fpr), !args.json);
     Ok(verdict_code(failed, args.exit_code && !found))
 }
 

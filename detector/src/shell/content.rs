@@ -139,6 +139,7 @@ impl InputError {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::NoField { .. } => Some("name another with --field"),
+            Self::Field { found: "an array", .. } => Some("--tokens takes token ids"),
             Self::LongLine { .. } => {
                 Some("raise the limit with --max-line, or score the text as a file of its own")
             }

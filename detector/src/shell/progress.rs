@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use crate::counted::counted;
+
 /// Work that takes less shows no line.
 const BEFORE: Duration = Duration::from_secs(1);
 /// Between two changes of the line.
@@ -28,6 +30,10 @@ impl ProgressLine {
 
     /// Shows that `done` of `total` are done, unless it is too early.
     pub fn show(&mut self, done: u64, total: u64) {
+        self.put(|this, spent| line(&this.what, this.unit, done, total, spent));
+    }
+
+    fn put(&mut self, line: impl FnOnce(&Self, Duration) -> String) {
         if !self.on {
             return;
         }
@@ -37,9 +43,14 @@ impl ProgressLine {
             return;
         }
         self.shown = Some(now);
-        let line = line(&self.what, self.unit, done, total, now.duration_since(self.start));
+        let line = line(self, now.duration_since(self.start));
         // The cursor goes to the first column, and what stood on the line is erased.
         let _ = write!(io::stderr(), "\r\x1b[2K{line}").and_then(|()| io::stderr().flush());
+    }
+
+    /// Shows that `done` are done, of nobody knows how many.
+    pub fn count(&mut self, done: u64) {
+        self.put(|line, _| format!("{}: {}", line.what, counted(done, line.unit.trim_end_matches('s'))));
     }
 
     /// Erases the line and begins to count the time anew.

@@ -51,12 +51,7 @@ fn whole(
     opened: Opened,
     each: &mut impl FnMut(&Label, Result<Source<'_>, InputError>) -> Result<()>,
 ) -> Result<()> {
-    if let Some((found, flag)) = likely_layout(&label.input, &opened.head) {
-        say(&format!(
-            "note: {} looks like {found}, but is read as one text; {flag} reads it as such",
-            label.input
-        ));
-    }
+    note_layout(label, "one text", likely_layout(&label.input, &opened.head));
     let (mut input, mut bytes) = (opened.input, Vec::new());
     if let Err(error) = (&mut input).take(WHOLE_LEN + 1).read_to_end(&mut bytes) {
         return each(label, Err(InputError::Unreadable(error)));
@@ -65,6 +60,16 @@ fn whole(
         return each(label, Ok(Source::Long(Box::new(io::Cursor::new(bytes).chain(input)))));
     }
     each(label, Ok(Source::Content(Content::Text(bytes))))
+}
+
+/// Says that a file is probably something else than `read`.
+fn note_layout(label: &Label, read: &str, likely: Option<(&str, &str)>) {
+    if let Some((found, flag)) = likely {
+        say(&format!(
+            "note: {} looks like {found}, but is read as {read}; {flag} reads it as such",
+            label.input
+        ));
+    }
 }
 
 /// What a file probably is that was given as one text, and the flag that reads it as such.
@@ -89,6 +94,8 @@ fn lists(
     opened: Opened,
     each: &mut impl FnMut(&Label, Result<Source<'_>, InputError>) -> Result<()>,
 ) -> Result<()> {
+    let likely = likely_layout(&label.input, &opened.head);
+    note_layout(label, "token ids", likely.filter(|&(_, flag)| flag == "--jsonl"));
     let bytes = match bounded(opened.input) {
         Ok(bytes) => bytes,
         Err(error) => return each(label, Err(error)),
