@@ -602,7 +602,7 @@ fn no_name_is_obeyed_by_a_terminal() {
     let weak = TokenizerBinding { name: NAME.into(), rules: None, ..binding.clone() };
     let other = TokenizerBinding { name: NAME.into(), fingerprint: [7; 32], ..binding };
     for (name, binding) in [("%.bin", weak), ("other%.bin", other)] {
-        fixed_key(1).with_tokenizer(Some(binding)).write(&path(name), false).unwrap();
+        fixed_key(1).with_tokenizer(Some(binding)).write(path(name), false).unwrap();
     }
     std::fs::set_permissions(path("%.bin"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     std::fs::write(path("%.txt"), "the old man went down to the sea").unwrap();
@@ -632,7 +632,7 @@ fn no_name_is_obeyed_by_a_terminal() {
         ("perplexity|--model|%.m|no%", 2),
         ("inspect|%.m", 0),
         ("inspect|%.txt", 2),
-        ("quantize|%.m|%.gguf", 0),
+        ("quantize|%.m|%.gguf", 2),
         ("bench|--model|%.m|--prefill|4|--decode|2|--repetitions|1", 0),
         ("demo|--key|%.bin|--model|%.m|--max-tokens|5|--prompt|%", 0),
         ("train|%.txt|--output|%.m", 2),

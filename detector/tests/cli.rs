@@ -343,8 +343,8 @@ fn a_run_over_several_texts_says_what_it_came_to() {
     );
     assert_eq!(place.run("score marked --tokens").code(0).errors(), "", "one text has no summary");
 
-    let rows: String = (0..200).map(|n| format!("{{\"body\": \"the sea {n}\"}}\n")).collect();
-    place.write("t.jsonl", rows);
+    let rows: Vec<String> = (0..200).map(|n| format!("{{\"body\": \"the sea {n}\"}}")).collect();
+    place.write("t.jsonl", rows.join("\n"));
     for command in ["score", "segments", "attribute --master k.bin --label a", "gvalues", "calibrate"] {
         let run = place.run(&format!("{command} --jsonl t.jsonl"));
         let errors = run.errors();

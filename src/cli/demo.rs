@@ -161,7 +161,7 @@ fn for_people(args: &DemoArgs, intro: &str, shown: &[Shown; 2], commands: &str, 
     // Writing to a string cannot fail.
     let _ = writeln!(out, "\n{}", layout.paragraph(intro));
     if !args.prompt.is_empty() {
-        let _ = writeln!(out, "\n{}", layout.paragraph(&format!("\"{} …\"", args.prompt)));
+        let _ = writeln!(out, "\n{}", layout.paragraph(&format!("\"{} …\"", OneLine(&args.prompt))));
     }
     out.push('\n');
     let heading = |shown: &Shown| shown.heading.to_uppercase();

@@ -160,7 +160,9 @@ impl Output {
                 if self.json {
                     return print_json(&Row::new(input, Failure::new(error)));
                 }
-                line.iter().for_each(|line| say(line));
+                if let Some(line) = line {
+                    say(&line);
+                }
                 Ok(())
             }
         }
