@@ -116,6 +116,21 @@ fn calibrate_flags_what_score_calls_watermarked() {
         assert_eq!(calibrated.flagged, found, "{detector}");
         found
     };
+    // Texts that have forms, and one of which the marked form is the second.
+    let typeset = |text: String| text.replace(' ', "\u{A0}").replace('"', "\u{201D}");
+    let words = |i: usize| format!("\"old\" river {i} man \"{}\" said down {}", i * 7, i * 31);
+    let mut texts: Vec<String> = (0..30).map(|i| typeset(words(i))).collect();
+    texts.push(typeset(marked_words(&key(1), &Tokenizer::open(tokenizer()).unwrap(), 60)));
+    let rows: Vec<String> =
+        texts.iter().map(|text| serde_json::json!({ "text": text }).to_string()).collect();
+    place.write("typeset.jsonl", rows.join("\n"));
+    let input = "typeset.jsonl --jsonl --fpr 0.2 --json";
+    let calibrated = place.run(&format!("calibrate {input} --keys 9 --seed 1")).code(0).out();
+    let calibrated: CalibrationReport = serde_json::from_str(&calibrated).unwrap();
+    let reports = place.run(&format!("score {input}")).code(0).reports();
+    assert!(reports.iter().all(|report| report.forms_tried.is_some()));
+    let found = reports.iter().filter(|report| report.verdict == Verdict::Watermarked).count() as u64;
+    assert_eq!((calibrated.flagged, reports[30].verdict), (found, Verdict::Watermarked));
     let pooled = flagged("--detector llr");
     assert_eq!(flagged("--profile pooled"), pooled);
     assert!(["t1.0", "t0.35"].iter().any(|profile| flagged(&format!("--profile {profile}")) != pooled));

@@ -35,9 +35,9 @@ pub(super) struct First<'a> {
 
 #[derive(Debug)]
 struct Document {
-    /// The n-grams that count, in order.
-    scored: Vec<u32>,
-    /// The text, for the search for shared passages.
+    /// The n-grams that count, in order, of each form of the text.
+    forms: Vec<Vec<u32>>,
+    /// The text as it was given, for the search for shared passages.
     ids: Vec<u32>,
     /// Positions that would count but for the ignore list.
     ignored: u64,
@@ -55,7 +55,24 @@ impl Corpus {
     /// # Panics
     /// If `prf`'s n-grams have another length than the corpus's.
     pub fn push(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) {
+        self.push_forms(prf, &[ids], ignore);
+    }
+
+    /// Adds a document of several forms, as [`Detector::token_forms`](crate::Detector::token_forms) gives them: a key flags
+    /// it if the least p of the forms, times their number, reaches the level. What else is said of it is about the first.
+    ///
+    /// # Panics
+    /// If `prf`'s n-grams have another length than the corpus's, or if there is no form.
+    pub fn push_forms(&mut self, prf: &Prf, forms: &[impl AsRef<[u32]>], ignore: Option<&IgnoreList>) {
         assert_eq!(prf.scheme().ngram_len(), self.ngram_len, "one corpus has one length of n-grams");
+        let ids = forms[0].as_ref();
+        let (scored, ignored): (Vec<_>, Vec<_>) =
+            forms.iter().map(|ids| self.scored(prf, ids.as_ref(), ignore)).unzip();
+        self.documents.push(Document { forms: scored, ids: ids.to_vec(), ignored: ignored[0] });
+    }
+
+    /// The n-grams of a text that count, and how many more would but for the ignore list.
+    fn scored(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) -> (Vec<u32>, u64) {
         let evidence = Evidence::new(prf, &[], ids);
         let (mut scored, mut ignored) = (Vec::new(), 0);
         for (ngram, _) in
@@ -72,7 +89,7 @@ impl Corpus {
             });
             scored.push(index);
         }
-        self.documents.push(Document { scored, ids: ids.to_vec(), ignored });
+        (scored, ignored)
     }
 
     /// H + 1.
@@ -145,12 +162,12 @@ impl<'a> First<'a> {
 
     /// Scored positions n of each document.
     pub(super) fn lengths(self) -> impl Iterator<Item = u64> + 'a {
-        self.documents.iter().map(|document| document.scored.len() as u64)
+        self.forms().map(|forms| forms[0].len() as u64)
     }
 
-    /// For each document the indices of its n-grams that count.
-    pub(super) fn scored(self) -> impl Iterator<Item = &'a [u32]> {
-        self.documents.iter().map(|document| document.scored.as_slice())
+    /// For each form of each document the indices of its n-grams that count.
+    pub(super) fn forms(self) -> impl Iterator<Item = &'a [Vec<u32>]> {
+        self.documents.iter().map(|document| document.forms.as_slice())
     }
 
     /// In how many documents each distinct n-gram counts.
@@ -158,7 +175,7 @@ impl<'a> First<'a> {
         let mut counts = vec![0; self.corpus.index.len()];
         for document in self.documents {
             // No n-gram counts twice in a document: its context would be a repetition.
-            for &index in &document.scored {
+            for &index in &document.forms[0] {
                 counts[index as usize] += 1;
             }
         }

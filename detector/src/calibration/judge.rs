@@ -3,7 +3,8 @@
 //! What costs time is hashing. So the documents are cut, masked and made n-grams of once ([`Corpus`]), and the n-grams of
 //! some documents at a time are laid out once and hashed under one key after the other, each of them once. A document
 //! is flagged by comparing its integer score with the least one that reaches the level for its length, which the null
-//! distribution gives once a length.
+//! distribution gives once a length. Of a document of several forms it is enough that one of them reaches the level divided
+//! by their number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -30,9 +31,9 @@ const BEFORE_STOP: u64 = 1 << 25;
 pub(super) struct Judge<'a> {
     corpus: &'a Corpus,
     statistic: &'a dyn Statistic,
-    /// For each length of the corpus the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where no sum
-    /// reaches the level.
-    least: BTreeMap<u64, Option<(i64, f64)>>,
+    /// For each length of a form, and number of forms, the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where
+    /// no sum reaches the level.
+    least: BTreeMap<(u64, usize), Option<(i64, f64)>>,
 }
 
 /// What the keys flag of the first documents of a corpus.
@@ -47,10 +48,11 @@ pub(super) struct Flagged {
 
 impl<'a> Judge<'a> {
     pub(super) fn new(corpus: &'a Corpus, statistic: &'a dyn Statistic, fpr: f64) -> Self {
-        let lengths: BTreeSet<u64> = corpus.all().lengths().collect();
-        let least = |n: u64| {
+        let kinds = |forms: &'a [Vec<u32>]| forms.iter().map(|form| (form.len() as u64, forms.len()));
+        let kinds: BTreeSet<(u64, usize)> = corpus.all().forms().flat_map(kinds).collect();
+        let least = |n: u64, forms: usize| {
             // The very comparison that makes a verdict.
-            let reaches = |sum| statistic.p_value(n, sum).is_some_and(|p| p.reaches(fpr));
+            let reaches = |sum| statistic.p_value(n, sum).is_some_and(|p| p.corrected(forms).reaches(fpr));
             let (mut below, mut top) = (statistic.smallest_sum(n), statistic.largest_sum(n));
             if !reaches(top) {
                 return None;
@@ -65,18 +67,18 @@ impl<'a> Judge<'a> {
             }
             Some((top, statistic.ln_tail(n, top).exp()))
         };
-        let least = lengths.into_iter().map(|n| (n, least(n))).collect();
+        let least = kinds.into_iter().map(|kind| (kind, least(kind.0, kind.1))).collect();
         Self { corpus, statistic, least }
     }
 
-    /// The least sum of n positions that is flagged, and how often a random key reaches it.
-    fn least(&self, n: u64) -> Option<(i64, f64)> {
-        self.least.get(&n).copied().flatten()
+    /// The least sum of one of `forms` forms that is flagged, and how often a random key reaches it.
+    fn least(&self, form: &[u32], forms: usize) -> Option<(i64, f64)> {
+        self.least.get(&(form.len() as u64, forms)).copied().flatten()
     }
 
-    /// How often a random key flags a document of n positions.
-    pub(super) fn size(&self, n: u64) -> f64 {
-        self.least(n).map_or(0.0, |(_, size)| size)
+    /// How often a random key flags a document; of several forms, at most.
+    pub(super) fn size(&self, forms: &[Vec<u32>]) -> f64 {
+        forms.iter().filter_map(|form| self.least(form, forms.len())).map(|(_, size)| size).sum()
     }
 
     /// Judges the documents under the key of `prf` and under the random keys, on all threads, as long as `go_on` says so: it
@@ -133,8 +135,8 @@ impl<'a> Judge<'a> {
         let mut batches = Vec::new();
         let (mut start, mut positions) = (0, 0);
         let last = self.corpus.len().saturating_sub(1);
-        for (document, n) in corpus.lengths().enumerate() {
-            positions += n;
+        for (document, forms) in corpus.forms().enumerate() {
+            positions += forms.iter().map(|form| form.len() as u64).sum::<u64>();
             if positions >= most || document == last {
                 batches.push(start..document + 1);
                 (start, positions) = (document + 1, 0);
@@ -154,6 +156,11 @@ struct Batch<'a> {
 
 struct Document {
     bucket: usize,
+    /// Those that can be flagged.
+    forms: Vec<Form>,
+}
+
+struct Form {
     /// The least sum that is flagged.
     least: i64,
     /// Where in the batch its n-grams are.
@@ -163,17 +170,19 @@ struct Document {
 impl<'a> Batch<'a> {
     fn new(judge: &'a Judge<'a>, documents: Range<usize>) -> Self {
         let corpus = judge.corpus;
-        let scored = || corpus.first(documents.end).scored().skip(documents.start);
-        let mut distinct: Vec<u32> = scored().flatten().copied().collect();
+        let inside = || corpus.first(documents.end).forms().skip(documents.start);
+        let mut distinct: Vec<u32> = inside().flatten().flatten().copied().collect();
         distinct.sort_unstable();
         distinct.dedup();
-        let document = |scored: &[u32]| {
-            let n = scored.len() as u64;
-            let (least, _) = judge.least(n)?;
-            let place = |index| distinct.partition_point(|other| other < index) as u32;
-            Some(Document { bucket: bucket(n), least, scored: scored.iter().map(place).collect() })
+        let place = |index: &u32| distinct.partition_point(|other| other < index) as u32;
+        let document = |forms: &[Vec<u32>]| {
+            let form = |form: &Vec<u32>| {
+                let (least, _) = judge.least(form, forms.len())?;
+                Some(Form { least, scored: form.iter().map(place).collect() })
+            };
+            Document { bucket: bucket(forms[0].len() as u64), forms: forms.iter().filter_map(form).collect() }
         };
-        let documents = scored().filter_map(document).collect();
+        let documents = inside().map(document).collect();
         let ngrams = Ngrams::new(corpus.ngram_len(), distinct.iter().map(|&index| corpus.ngram(index)));
         Self { judge, ngrams, documents }
     }
@@ -183,8 +192,11 @@ impl<'a> Batch<'a> {
         prf.g_bits_of(&self.ngrams, g);
         let values = self.judge.statistic.values(Sample::layers(prf.scheme().depth(), g))?;
         for document in &self.documents {
-            let values = document.scored.iter().map(|&place| i64::from(values[place as usize]));
-            counts[document.bucket] += u64::from(values.sum::<i64>() >= document.least);
+            let is_flagged = |form: &Form| {
+                let values = form.scored.iter().map(|&place| i64::from(values[place as usize]));
+                values.sum::<i64>() >= form.least
+            };
+            counts[document.bucket] += u64::from(document.forms.iter().any(is_flagged));
         }
         Ok(())
     }

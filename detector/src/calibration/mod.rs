@@ -176,7 +176,8 @@ pub fn calibrate_while(
     let keys_at_least = random_flagged.iter().filter(|&&x| x >= flagged).count() as u64;
     let rank_p = (1 + keys_at_least) as f64 / (options.keys + 1) as f64;
 
-    let expected: Vec<(u64, f64)> = corpus.lengths().map(|n| (n, judge.size(n))).collect();
+    let expected = corpus.forms().map(|forms| (forms[0].len() as u64, judge.size(forms)));
+    let expected: Vec<(u64, f64)> = expected.collect();
     let rate = rate(flagged, &random_flagged, documents as u64, expected.iter().map(|(_, size)| size).sum());
     let buckets = buckets(&own, &random, &expected);
     let shared = shared(corpus, &*statistic, prf, options)?;

@@ -20,7 +20,7 @@ pub struct Rate {
     /// The middle 95 % of single random keys.
     pub keys_range: [f64; 2],
     /// What the null distribution says the mean is: at most `fpr`, and less where documents are so short that few
-    /// scores are possible.
+    /// scores are possible. Of documents of several forms it is what the mean is at most.
     pub expected: f64,
 }
 

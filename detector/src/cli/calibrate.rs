@@ -38,12 +38,12 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
 
     let mut corpus = Corpus::new(prf.scheme().ngram_len());
     let mut batch = Batch::new("reading");
-    let tokens = |_: &str, source: Result<Source<'_>, InputError>| -> Result<Vec<u32>, InputError> {
-        Ok(detector.tokens(source.and_then(Source::in_memory)?.input())?)
+    let tokens = |_: &str, source: Result<Source<'_>, InputError>| -> Result<Vec<Vec<u32>>, InputError> {
+        Ok(detector.token_forms(source.and_then(Source::in_memory)?.input())?)
     };
     judge_each(&args.detector.input, tokens, |name, tokens| match tokens {
-        Ok(ids) => {
-            corpus.push(&prf, &ids, detector.ignore_list());
+        Ok(forms) => {
+            corpus.push_forms(&prf, &forms, detector.ignore_list());
             batch.found("read");
             Ok(())
         }

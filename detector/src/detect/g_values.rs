@@ -15,6 +15,16 @@ impl Detector {
         Ok(self.whole(input, "token ids", Offsets::Later)?.into_given().ids.into_owned())
     }
 
+    /// Returns the token ids of each form of the text that [`score`](Self::score) tries, at least one. That of the text as it
+    /// was given comes first.
+    ///
+    /// # Errors
+    /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
+    pub fn token_forms<'a>(&self, input: impl Into<Input<'a>>) -> Result<Vec<Vec<u32>>, DetectError> {
+        let forms = self.whole(input, "token ids", Offsets::Later)?;
+        Ok(forms.0.into_iter().map(|tokens| tokens.ids.into_owned()).collect())
+    }
+
     /// Returns the g-values and the mask of a text as it was given, the first of its forms, under the first key.
     ///
     /// # Errors
