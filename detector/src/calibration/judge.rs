@@ -24,8 +24,8 @@ use crate::statistics::{Sample, Statistic, UnsupportedEvidence};
 /// few that their values stay near the processor.
 const TOGETHER: u64 = 1 << 15;
 
-/// Positions times keys after which a run that is to stop has stopped: about a second of work.
-const BEFORE_STOP: u64 = 1 << 25;
+/// Positions times keys after which a run that is to stop has stopped: less than a second of work.
+const BEFORE_STOP: u64 = 1 << 24;
 
 /// Flags the documents of a corpus under one key after the other.
 pub(super) struct Judge<'a> {

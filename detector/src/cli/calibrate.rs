@@ -22,7 +22,7 @@ use super::{print, print_error, print_json};
 const LISTED: usize = 50;
 
 /// After so much work it is estimated how long all of it takes, and said if that is long.
-const ESTIMATED: Duration = Duration::from_secs(1);
+const ESTIMATED: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
@@ -137,7 +137,10 @@ impl Watch {
 
     fn tell(&mut self, done: u64) {
         let spent = self.begun.elapsed();
-        if !self.estimated && done > 0 && spent >= ESTIMATED {
+        if done == 0 || spent < ESTIMATED {
+            return;
+        }
+        if !self.estimated {
             self.estimated = true;
             let all = spent.mul_f64(self.texts as f64 / done as f64);
             if all >= LONG {
