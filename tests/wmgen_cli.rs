@@ -183,6 +183,24 @@ fn prompts_share_passes_and_keep_their_texts() {
 }
 
 #[test]
+fn a_key_bound_to_a_vocabulary_alone_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = Tokenizer::open(MODEL).unwrap().binding();
+    let weak = TokenizerBinding { rules: None, ..whole.clone() };
+    for (name, binding, warned) in [("whole.bin", whole, false), ("weak.bin", weak, true)] {
+        fixed_key(1).with_tokenizer(Some(binding)).write(dir.path().join(name), false).unwrap();
+        let output = run(dir.path(), &["generate", "--key", name, "--model", MODEL, "--max-tokens", "2"]);
+        ok(&output);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            errors.contains("vocabulary alone") && errors.contains("`wmgen key bind`"),
+            warned,
+            "{errors}"
+        );
+    }
+}
+
+#[test]
 fn texts_of_several_prompts_are_told_apart() {
     let (dir, _) = with_key();
     let lines = "\u{feff}{\"prompt\": \"a\", \"id\": 18446744073709551617}\n\n{\"prompt\": \"b \\ud83d\"}\n{\"id\": \"x\\ny\"}\n";
