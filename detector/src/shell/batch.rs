@@ -122,6 +122,7 @@ impl Batch {
         if let [Mistake { error, count, .. }] = &self.mistakes[..]
             && count + 1 == self.failed
             && judged == 0
+            && !named
         {
             summary = format!("{summary}, all alike: {error}");
         }
