@@ -109,6 +109,9 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
     if let Some(OutputError::Foreign { .. } | OutputError::Exists { .. }) = cause.downcast_ref() {
         return Some("--force replaces the file");
     }
+    if let Some(OutputError::Dash { .. }) = cause.downcast_ref() {
+        return Some("./- is a file of that name, and /dev/stdout is standard output");
+    }
     let key = match cause.downcast_ref::<DetectError>() {
         Some(DetectError::EmptyKeyring { .. }) => return Some("`wmgen keygen DIR/k.bin` puts a key into it"),
         Some(DetectError::Key(error)) => Some(error),

@@ -245,10 +245,10 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// The prompt; without any, the text starts from nothing
-    #[arg(long, group = "source")]
+    #[arg(long, group = "source", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Read the prompt from standard input
-    #[arg(value_name = "-", value_parser = ["-"], group = "source")]
+    #[arg(value_name = "-", value_parser = standard_input, group = "source")]
     pub stdin: Option<String>,
     /// A file with the prompt; `-` is standard input
     #[arg(long, group = "source")]
@@ -282,7 +282,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = Sampling::default().repeat_penalty)]
     pub repeat_penalty: f32,
     /// End a text before this string; may be given several times
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub stop: Vec<String>,
     /// Seed of the draws (counted up for each further prompt); from the system if not given, and reported with --json
     #[arg(long)]
@@ -370,4 +370,9 @@ pub(crate) enum ShapeArg {
     Gemma2_9b,
     /// Two layers, for a quick look
     Tiny,
+}
+
+/// The word for standard input, where somebody may have put a prompt.
+fn standard_input(word: &str) -> Result<String, &'static str> {
+    if word == "-" { Ok(word.into()) } else { Err("expected -, for standard input; --prompt takes a prompt") }
 }

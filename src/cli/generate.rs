@@ -5,17 +5,17 @@ use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::slice;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow, bail};
-use rand::Rng;
 use serde::Serialize;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::shell::{
     Batch, Content, Label, Layout, Lines, OneLine, Source, for_each, message, stop_when_asked,
 };
-use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt};
+use wmgen::model::Gemma;
+use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt, Responder};
 use wmgen::sample::Sampling;
 use wmgen::text::{Prompt, Role, Turn};
 
@@ -35,7 +35,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         top_k: args.top_k,
         top_p: args.top_p,
         repeat_penalty: args.repeat_penalty,
-        seed: args.seed.unwrap_or_else(|| rand::rng().random()),
+        seed: args.seed.unwrap_or_else(super::random_seed),
     };
     sampling.check(key.is_some())?;
     let prompts = prompts(args)?;
@@ -87,37 +87,15 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         warned: 0,
         batch: if single { Batch::without_progress() } else { Batch::new("writing") },
     };
-    output.put_refused(&mut open)?;
-    while let Some((_, event)) = responder.next() {
-        match event {
-            Event::Piece(piece) => output.put_piece(&piece)?,
-            // Prompts end in their order, so it is the first of those that are open.
-            Event::Finished(receipts) => {
-                let label = open.pop_front().map(|open| open.label).unwrap_or_default();
-                for (index, receipt) in receipts.iter().enumerate() {
-                    output.put(&label, index, receipt)?;
-                }
-            }
-            Event::Failed(error) if single => {
-                output.end_line()?;
-                return Err(error.into());
-            }
-            Event::Failed(error) => {
-                let label = open.pop_front().map(|open| open.label).unwrap_or_default();
-                output.put_error(&label, message(&anyhow!(error)))?;
-            }
-        }
-        output.put_refused(&mut open)?;
-        if stop.load(Ordering::Relaxed) {
-            responder.stop();
-        }
-    }
+    let written = output.put_all(&mut responder, &mut open, &stop);
     output.sum_up();
     let failed = output.batch.failures() > 0;
-    if let Some(file) = receipt_file {
+    // Receipts of texts that are complete are kept whatever ended the run, also a reader of standard output that left.
+    if let Some(file) = receipt_file.filter(|_| written.is_ok() || !output.receipt.is_empty()) {
         let ends = if output.receipt.is_empty() { "" } else { "\n" };
         file.finish((output.receipt.join("\n") + ends).as_bytes())?;
     }
+    written?;
     output.batch.finish(None, !args.json);
     Ok(ExitCode::from(u8::from(failed)))
 }
@@ -201,6 +179,41 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// Puts out what the responder gives, until all prompts have ended.
+    fn put_all(
+        &mut self,
+        responder: &mut Responder<Gemma>,
+        open: &mut VecDeque<Open>,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        self.put_refused(open)?;
+        while let Some((_, event)) = responder.next() {
+            match event {
+                Event::Piece(piece) => self.put_piece(&piece)?,
+                // Prompts end in their order, so it is the first of those that are open.
+                Event::Finished(receipts) => {
+                    let label = open.pop_front().map(|open| open.label).unwrap_or_default();
+                    for (index, receipt) in receipts.iter().enumerate() {
+                        self.put(&label, index, receipt)?;
+                    }
+                }
+                Event::Failed(error) if self.single => {
+                    self.end_line()?;
+                    return Err(error.into());
+                }
+                Event::Failed(error) => {
+                    let label = open.pop_front().map(|open| open.label).unwrap_or_default();
+                    self.put_error(&label, message(&anyhow!(error)))?;
+                }
+            }
+            self.put_refused(open)?;
+            if stop.load(Ordering::Relaxed) {
+                responder.stop();
+            }
+        }
+        Ok(())
+    }
+
     fn put_piece(&mut self, piece: &Piece) -> Result<()> {
         if !self.stream {
             return Ok(());
@@ -223,6 +236,8 @@ impl Output<'_> {
     fn put(&mut self, label: &Label, index: usize, receipt: &Receipt) -> Result<()> {
         let alone = self.single && self.args.n == 1;
         let line = tied(receipt, label, (!alone).then_some(index))?;
+        self.warned += usize::from(!receipt.warnings.is_empty());
+        self.receipt.push(line.clone());
         if self.args.json {
             print(format!("{line}\n").as_bytes())?;
         } else if !alone {
@@ -237,8 +252,6 @@ impl Output<'_> {
                 say(&format!("warning: {warning}"));
             }
         }
-        self.warned += usize::from(!receipt.warnings.is_empty());
-        self.receipt.push(line);
         if !self.single {
             self.batch.found("written");
         }

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
+use rand::Rng;
 use wmdetect::atomic_file;
 use wmdetect::shell::{arguments, exit_code, print, print_json, read_text, say};
 
@@ -73,6 +74,11 @@ fn man_pages(command: &clap::Command, dir: &Path) -> Result<()> {
     let (path, mut roff) = (dir.join(page.get_filename()), Vec::new());
     page.render(&mut roff)?;
     atomic_file::write(&path, &roff).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A seed from the system's randomness, below 2^53: every reader of JSON keeps such a number.
+fn random_seed() -> u64 {
+    rand::rng().random::<u64>() >> 11
 }
 
 /// The path of a hub model in the local hub cache (`HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`).

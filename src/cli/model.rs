@@ -121,6 +121,21 @@ pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")
 }
 
+/// Checks that a tokenizer and a model can belong together. A model's table may be padded to a multiple of 256, and Gemma 3's
+/// tokenizer has an entry for images that the text models lack.
+fn check_sizes(pieces: usize, rows: usize) -> Result<()> {
+    if pieces.abs_diff(rows) >= 256 {
+        return Err(Hinted::new(
+            format!(
+                "the tokenizer does not belong to the model: expected about {rows} entries, as the model has, found {pieces}"
+            ),
+            "--tokenizer names another tokenizer than the model's; leave it out for the one beside the model",
+        )
+        .into());
+    }
+    Ok(())
+}
+
 impl ModelArgs {
     /// Returns the files and directories that are read.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
@@ -186,6 +201,7 @@ impl ModelArgs {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
+        check_sizes(tokenizer.vocab_size(), model.config().vocab)?;
         // A hub id is a better name than its commit's directory.
         let name = self.model.clone().filter(|model| !Path::new(model).exists());
         Ok(Loaded { model, tokenizer: Arc::new(tokenizer), name: name.unwrap_or_else(|| place.name()) })

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use wmdetect::atomic_file;
 use wmdetect::shell::outputs::Outputs;
+use wmdetect::shell::stop_when_asked;
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Config, Device};
 use wmgen::train::curve::{self, Point};
@@ -88,9 +88,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     ));
     // Everything has been looked at; from here on the directory is the run's.
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+    let stop = stop_when_asked()?;
     let save_every = Duration::from_secs_f64(args.checkpoint_minutes.max(0.0) * 60.0);
     steps(&mut run, &settings, save_every, &stop, |run| save(run, dir, &checkpoint, &tokenizer_json))?;
     save(&run, dir, &checkpoint, &tokenizer_json)?;

@@ -83,7 +83,8 @@ impl Draft {
         // A layer of the tournament can double a probability.
         let most = mark.depth.map_or(f64::INFINITY, |depth| depth as f64 * LN_2);
         let evidence: f64 = self.drawn.iter().map(|drawn| drawn.entropy.min(most)).sum();
-        let rounded = |x: f64| (x * 1000.0).round() / 1000.0;
+        // The sum of nothing is -0.
+        let rounded = |x: f64| (x * 1000.0).round() / 1000.0 + 0.0;
         WatermarkReceipt {
             applied: marked_tokens > 0 && entropy > 0.0,
             marked_tokens,

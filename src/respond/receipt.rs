@@ -1,5 +1,7 @@
 //! Receipts: how a text was made, as one JSON object a line. The generator writes them and the verifier reads them.
 
+use std::f64::consts::LN_2;
+
 use serde::{Deserialize, Serialize};
 use wmdetect::counted::counted;
 use wmdetect::report::{SCHEMA_VERSION, WarningCode};
@@ -130,11 +132,12 @@ impl WatermarkReceipt {
     /// What to know where the draws of a marked text had too little choice to carry the mark.
     pub(super) fn too_little_choice(&self) -> Option<String> {
         (self.key_id.is_some() && self.expected_evidence < ENOUGH).then(|| {
+            // Rounded down, so that too little never reads as enough.
+            let bits = (self.expected_evidence / LN_2 * 10.0).floor() / 10.0;
             format!(
-                "the {} had {:.1} bits of choice, and p <= 0.001 takes 10 bits at least, so the mark can hardly \
-                 be found; expected a longer text, or a larger temperature, top-k or top-p",
+                "the {} had {bits:.1} bits of choice, and p <= 0.001 takes 10 bits at least, so the mark can hardly be \
+                 found; expected a longer text, or a larger temperature, top-k or top-p",
                 counted(self.marked_tokens as u64, "marked draw"),
-                self.entropy_bits
             )
         })
     }

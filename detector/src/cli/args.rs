@@ -110,22 +110,23 @@ pub(crate) struct ManyKeysArgs {
     #[arg(long, value_name = "FILE", requires = "which")]
     pub master: Option<PathBuf>,
     /// A label; may be given several times. Name all that could have been used, since p is corrected for their number
-    #[arg(long, value_name = "LABEL", requires = "master")]
+    #[arg(long, value_name = "LABEL", requires = "master", conflicts_with = "keyring")]
     pub label: Vec<String>,
     /// The labels, one a line; name all that could have been used, since p is corrected for their number
-    #[arg(long, value_name = "FILE", requires = "master")]
+    #[arg(long, value_name = "FILE", requires = "master", conflicts_with = "keyring")]
     pub labels: Option<PathBuf>,
-    /// The labels are a prefix and a number, such as tenant-:0-9999
-    #[arg(long, value_name = "PREFIX:FROM-TO", requires = "master")]
+    /// The labels are a prefix and a number, such as tenant-:0-9999; where the first number begins with 0, as in
+    /// tenant-:0000-9999, all have its width
+    #[arg(long, value_name = "PREFIX:FROM-TO", requires = "master", conflicts_with = "keyring")]
     pub label_range: Option<String>,
 }
 
 /// The statistic that decides.
 #[derive(Args, Debug)]
 pub(crate) struct MethodArgs {
-    /// The statistic that decides
-    #[arg(long, default_value = "weighted-mean", value_parser = detector_kind())]
-    pub detector: Method,
+    /// The statistic that decides [default: weighted-mean]
+    #[arg(long, value_parser = detector_kind())]
+    pub detector: Option<Method>,
     /// What marked text looks like to llr: a file that `wmdetect train` wrote, or one of pooled, t1.0, t0.7, t0.5,
     /// t0.35 [default: pooled]; chooses --detector llr
     #[arg(long, value_name = "PROFILE")]

@@ -57,7 +57,7 @@ fn read_labels(file: &Path) -> Result<Vec<String>> {
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
-/// `tenant-:0-9999` is tenant-0 to tenant-9999; `t:001-250` keeps the zeros.
+/// `tenant-:0-9999` is tenant-0 to tenant-9999; `t:001-250` is t001 to t250.
 fn label_range(range: &str) -> Result<Vec<String>> {
     let expected = || format!("expected PREFIX:FROM-TO, such as tenant-:0-9999, found {range:?}");
     let (prefix, numbers) = range.rsplit_once(':').with_context(expected)?;

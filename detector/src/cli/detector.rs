@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use wmdetect::counted::counted;
 use wmdetect::detect::DetectorBuilder;
 use wmdetect::ignore::IgnoreList;
 use wmdetect::shell::{self, say};
-use wmdetect::statistics::{Bayesian, Decider, Profile};
+use wmdetect::statistics::{Bayesian, Decider, Method, Profile};
 use wmdetect::{Cache, Detector, Key, Keyring, Tokenizer};
 
 use super::args::{DetectorArgs, InputArgs, KeyArgs, KeysArgs, MethodArgs, TokenizerArgs};
@@ -132,10 +132,22 @@ impl MethodArgs {
 
     /// What decides: the profile or the Bayesian detector that was named, else the method with those of the crate.
     pub(super) fn decider(&self) -> Result<Decider> {
+        let chooses = |flag: &str, chosen: Method| match self.detector.filter(|&asked| asked != chosen) {
+            Some(_) => {
+                bail!("{flag} chooses --detector {chosen}, but another --detector was given; leave one out")
+            }
+            None => Ok(()),
+        };
         Ok(match (&self.profile, &self.bayesian) {
-            (Some(profile), _) => open_profile(profile)?.into(),
-            (None, Some(dir)) => Bayesian::open_with_cache(dir, Cache::of_user().as_ref(), note)?.into(),
-            (None, None) => self.detector.into(),
+            (Some(profile), _) => {
+                chooses("--profile", Method::Llr)?;
+                open_profile(profile)?.into()
+            }
+            (None, Some(dir)) => {
+                chooses("--bayesian", Method::Bayesian)?;
+                Bayesian::open_with_cache(dir, Cache::of_user().as_ref(), note)?.into()
+            }
+            (None, None) => self.detector.unwrap_or(Method::WeightedMean).into(),
         })
     }
 }

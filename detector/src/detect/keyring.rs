@@ -1,6 +1,7 @@
 //! Several keys at once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::DetectError;
@@ -21,7 +22,7 @@ use crate::scheme::{Key, KeyError};
 /// ```
 #[derive(Debug)]
 pub struct Keyring {
-    /// Each with its label or its file's name, if it has one.
+    /// Each with its label or its file's name, if it has one; a key in several files has all their names.
     pub(super) keys: Vec<(Key, Option<String>)>,
     /// False for a key that was given alone: its reports do not count keys.
     pub(super) ring: bool,
@@ -57,7 +58,7 @@ impl Keyring {
         )
     }
 
-    /// Reads every file in the directory `path`, in order of name. Names that begin with a dot are left out. A key of 32
+    /// Reads every file in the directory `path`, in order of name. A key in two files counts once and has both names. Names that begin with a dot are left out. A key of 32
     /// raw bytes must have a name that ends in `.bin` or `.key`, because anything else can have 32 bytes.
     ///
     /// # Errors
@@ -89,12 +90,21 @@ impl Keyring {
     }
 
     fn named(keys: impl IntoIterator<Item = (Key, Option<String>)>, path: &str) -> Result<Self, DetectError> {
-        let mut ids = HashSet::new();
-        let keys: Vec<_> = keys.into_iter().filter(|(key, _)| ids.insert(key.id())).collect();
-        if keys.is_empty() {
+        let mut places = HashMap::new();
+        let mut ring: Vec<(Key, Option<String>)> = Vec::new();
+        for (key, name) in keys {
+            match places.entry(key.id()) {
+                Entry::Vacant(place) => {
+                    place.insert(ring.len());
+                    ring.push((key, name));
+                }
+                Entry::Occupied(place) => also_called(&mut ring[*place.get()].1, name),
+            }
+        }
+        if ring.is_empty() {
             return Err(DetectError::EmptyKeyring { path: path.into() });
         }
-        Ok(Self { keys, ring: true })
+        Ok(Self { keys: ring, ring: true })
     }
 
     /// Returns the number of different keys, at least one.
@@ -106,5 +116,14 @@ impl Keyring {
     /// Returns the keys.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
         self.keys.iter().map(|(key, _)| key)
+    }
+}
+
+/// Adds another name of the same key, so that a report does not name one of two that could be meant.
+fn also_called(name: &mut Option<String>, other: Option<String>) {
+    match (name, other) {
+        (Some(name), Some(other)) if *name != other => *name = format!("{name}, {other}"),
+        (name @ None, other) => *name = other,
+        _ => {}
     }
 }

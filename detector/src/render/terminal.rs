@@ -86,7 +86,7 @@ pub fn legend(colours: bool) -> String {
     if !colours {
         return "  (colours are off; --color always turns them on)\n".into();
     }
-    let mut text = String::from("  with the words around it, as likely with the mark as without it, times ");
+    let mut text = String::from("  how much more likely the words there are with the mark than without it: ");
     for ((name, _), colour) in LEVELS.iter().zip(COLOURS) {
         let _ = write!(text, "{colour} {name} {RESET} ");
     }

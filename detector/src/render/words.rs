@@ -13,10 +13,14 @@ pub(super) fn false_alarms(fpr: f64) -> String {
 pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<String> {
     let kinds = changes.map(Changes::kinds).into_iter().flatten();
     let kinds: Vec<String> = kinds.map(|(kind, count)| counted(count, kind)).collect();
-    let what = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
-    match forms_tried {
-        Some(forms) => Some(format!("{what} (the best of {forms} forms of the text)")),
-        None => (!kinds.is_empty()).then_some(what),
+    let what = kinds.join(", ");
+    match (forms_tried, kinds.is_empty()) {
+        (Some(forms), true) => {
+            Some(format!("nothing, since the text as given is the best of its {forms} forms"))
+        }
+        (Some(forms), false) => Some(format!("{what}; this is the best of the text's {forms} forms")),
+        (None, true) => None,
+        (None, false) => Some(what),
     }
 }
 

@@ -210,3 +210,51 @@ fn furthest(tokens: impl Iterator<Item = usize>, value: impl Fn(usize) -> f64) -
     }
     last
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::{PKind, PValue};
+
+    fn passage(tokens: Range<usize>) -> Passage {
+        let p = PValue { log10: -9.0, kind: PKind::Conservative };
+        Passage { tokens, scored_tokens: 9, score: 20.0, p, profile: "t1.0".into() }
+    }
+
+    /// A text with a context of one token, of which the tokens of `marked` speak for the mark.
+    fn text(first_of: Vec<u32>, marked: Range<usize>) -> Reach<impl Fn(usize) -> f64> {
+        let passage = vec![NONE; first_of.len()];
+        let ln_lr = move |t| if marked.contains(&t) { 2.0 } else { -3.0 };
+        Reach { context_len: 1, first_of, ln_lr, passage }
+    }
+
+    #[test]
+    fn a_passage_ends_behind_the_last_token_that_speaks_for_it() {
+        let text = text(vec![NONE; 20], 6..13);
+        let grown = text.grow(vec![passage(8..10)]);
+        // And it begins with the context of the first.
+        assert_eq!(grown[0].tokens, 5..13);
+    }
+
+    #[test]
+    fn what_repeats_the_passage_itself_belongs_to_it() {
+        // Tokens 10 to 13 repeat contexts of the passage, so they do not count; they are nobody else's either.
+        let mut first_of = vec![NONE; 20];
+        first_of[10..14].copy_from_slice(&[7, 8, 9, 7]);
+        let grown = text(first_of, 6..10).grow(vec![passage(6..10)]);
+        assert_eq!(grown[0].tokens, 5..14);
+    }
+
+    #[test]
+    fn a_repetition_ends_with_the_last_token_that_repeats() {
+        let mut first_of = vec![NONE; 60];
+        for (t, first) in (30..45).zip(6..) {
+            first_of[t] = first;
+        }
+        let mut text = text(first_of, 5..25);
+        let passages = [passage(4..25)];
+        text.mark(0, &passages[0]);
+        let found = text.repetitions(&passages);
+        assert_eq!(found.iter().map(|p| p.tokens.clone()).collect::<Vec<_>>(), [29..45]);
+    }
+}

@@ -98,6 +98,12 @@ pub enum OutputError {
         /// The directory.
         path: PathBuf,
     },
+    /// `-`, which is standard output elsewhere.
+    #[error("the {what} cannot go to standard output: expected the name of a file, found -")]
+    Dash {
+        /// What was to be written.
+        what: &'static str,
+    },
     /// The system refused.
     #[error("cannot write the {what} {}", .path.display())]
     Io {
@@ -176,11 +182,14 @@ impl Outputs {
         Ok(())
     }
 
-    /// Checks that the run does not read the file. Whether it may be replaced is for the caller to say.
+    /// Checks that the path names a file, and that the run does not read it. Whether it may be replaced is for the caller to say.
     ///
     /// # Errors
-    /// Returns an error if the run reads the file.
+    /// Returns an error if the path is `-` or the run reads the file.
     pub fn check_input(&self, path: &Path, kind: Kind) -> Result<(), OutputError> {
+        if path == Path::new("-") {
+            return Err(OutputError::Dash { what: kind.what });
+        }
         let place = Place::of(path);
         match self.inputs.iter().find(|(_, input)| place.as_ref() == Some(input)) {
             Some((input, _)) => {

@@ -421,6 +421,7 @@ mod tests {
             Profile::from_json(&serde_json::to_string(&file).unwrap(), "doctored.json").map(|_| ())
         };
         doctored(&|_| ()).unwrap();
+        doctored(&|file| file.points_a_nat += 1).unwrap_err();
         let changes: [&dyn Fn(&mut File); 6] = [
             // Nearly all patterns at the lowest score, one at the highest: any ordinary text is far out.
             &|file| {
