@@ -306,6 +306,9 @@ fn refusals_say_what_to_do() {
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-p", "1e-9"]), "larger top-p");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--temperature", "-1"]), "temperature is -1");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "-n", "5000000000"]), "1..=1000000");
+    refused(&generate(&["--key", "k.bin", "--model", MODEL, "--receipt", "-"]), "./- is a file");
+    refused(&generate(&["--key", "k.bin", "--tokenizer", MODEL]), "does not belong to the model");
+    refused(&generate(&["--key", "k.bin", "The sea"]), "--prompt takes a prompt");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--top-p", "0"]), "top-p is 0");
     refused(&generate(&["--key", "k.bin", "--model", MODEL, "--prompt", &"the ".repeat(600)]), "512");
     ok(&generate(&["--no-watermark", "--model", MODEL, "--temperature", "0", "--max-tokens", "3"]));
@@ -390,6 +393,18 @@ fn keys_are_private_and_never_overwritten() {
         let output = run(dir.path(), &["key", "show", "k.bin"]);
         assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"));
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn receipts_outlive_a_full_disk_behind_standard_output() {
+    let (dir, _) = with_key();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let args =
+        ["generate", "--key", "k.bin", "--model", MODEL, "-n", "3", "--max-tokens", "5", "--receipt", "r"];
+    let output = wmgen(dir.path()).args(args).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(dir.path().join("r")).unwrap().lines().count(), 1);
 }
 
 /// An earlier version bound a key to the vocabulary alone.

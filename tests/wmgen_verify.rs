@@ -147,7 +147,7 @@ fn a_text_with_other_spaces_is_read_in_its_plain_form_and_p_counts_the_forms() {
     let early = verify(&["typeset.txt", "--stop-early"]);
     assert_eq!((early.verdict, early.forms_tried), (Verdict::Watermarked, Some(2)));
     let people = ok(&run(dir.path(), &["verify", "--key", "k.bin", "typeset.txt"]));
-    assert!(people.contains(" spaces (the best of 2 forms of the text)"), "{people}");
+    assert!(people.contains(" spaces; this is the best of the text's 2 forms"), "{people}");
 }
 
 #[test]

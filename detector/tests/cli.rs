@@ -106,10 +106,14 @@ fn a_file_in_the_place_of_the_command_is_named_with_the_command() {
 }
 
 #[test]
-fn a_rate_may_be_a_percentage() {
+fn a_rate_may_be_a_percentage_and_options_must_agree() {
     let place = Place::new();
     place.write("text", "old man");
     assert_eq!(place.run("score text --json --fpr 5%").code(0).report().fpr, 0.05);
+    for args in ["score text --detector mean --profile pooled", "score text --detector llr --bayesian dir"] {
+        assert!(place.run(args).code(2).errors().contains("leave one out"), "{args}");
+    }
+    place.run("attribute text --keyring . --label acme").code(2);
     let errors = place.run("score text --fpr five").code(2).errors();
     assert!(errors.contains("expected a share such as 0.001 or a percentage such as 0.1%"), "{errors}");
 }

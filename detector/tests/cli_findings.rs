@@ -199,7 +199,7 @@ fn a_text_with_typographic_characters_is_found_and_the_report_says_what_was_chan
     assert!(changes.quotes > 0 && changes.dashes > 0 && changes.line_ends > 0, "{changes:?}");
     let people = place.run("score typeset").code(0).out();
     assert!(people.contains(&format!("  changed before scoring: {} spaces, ", changes.spaces)), "{people}");
-    assert!(people.contains(" dashes (the best of 3 forms of the text)"), "{people}");
+    assert!(people.contains(" dashes; this is the best of the text's 3 forms"), "{people}");
     assert_ne!(
         place.run("score typeset --normalise none --json").code(0).report().verdict,
         Verdict::Watermarked

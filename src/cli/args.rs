@@ -260,7 +260,7 @@ pub(crate) struct GenerateArgs {
     /// Texts for each prompt; several stand under headings, `==> text 1 of N <==`
     #[arg(short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub n: u32,
-    /// Texts that share the passes over the weights, if there are several
+    /// Texts that share the passes over the weights, if there are several; those of one prompt always do
     #[arg(long, default_value_t = 8, value_name = "TEXTS", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     /// Put the prompt into Gemma's chat template
@@ -290,7 +290,7 @@ pub(crate) struct GenerateArgs {
     /// One JSON object a text instead of the text
     #[arg(long)]
     pub json: bool,
-    /// Write the JSON objects to this file as well
+    /// Write the JSON objects to this file as well, in place of the receipts that it holds
     #[arg(long)]
     pub receipt: Option<PathBuf>,
     /// Replace the file of --receipt even if it does not hold earlier receipts

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use wmdetect::scheme::GBits;
 use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::shell::outputs::Outputs;
-use wmdetect::shell::{self, Json};
+use wmdetect::shell::{self, Json, say};
 use wmdetect::text::Tokenizer;
 
 use super::args::TrainArgs;
@@ -95,4 +95,18 @@ pub(super) fn lengths_for_people(required_tokens: &[Option<u64>]) -> String {
         };
     }
     text
+}
+
+/// Evidence a token, in nats, below which the texts are probably unmarked or marked with another key: fitted to chance
+/// alone, a profile reaches as much.
+const LITTLE: f64 = 0.005;
+
+/// Warns of texts that hardly carry the key's mark.
+pub(super) fn warn_of_little(evidence: f64) {
+    if evidence < LITTLE {
+        say(&format!(
+            "warning: the texts hold {evidence:.3} nats of evidence a token, which is next to nothing; expected texts that this key \
+             marked"
+        ));
+    }
 }

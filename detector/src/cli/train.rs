@@ -15,7 +15,7 @@ use wmdetect::statistics::{Llr, Profile, Statistic as _};
 
 use super::args::{TrainArgs, Trainable};
 use super::detector::open_profile;
-use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts};
+use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts, warn_of_little};
 use super::{print, print_json, train_bayesian};
 
 /// Most classes that are tried.
@@ -92,6 +92,7 @@ fn llr(args: &TrainArgs) -> Result<ExitCode> {
             .map(|&rate| Some(llr.required_tokens(rate)).filter(|&n| n < u64::MAX))
             .collect(),
     };
+    warn_of_little(evidence);
     if args.json {
         print_json(&report)?;
     } else {

@@ -13,7 +13,7 @@ use wmdetect::statistics::bayesian::{BayesianModel, FitOptions, Provenance, fit}
 use wmdetect::statistics::{Bayesian, Statistic as _};
 
 use super::args::TrainArgs;
-use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts};
+use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts, warn_of_little};
 use super::{print, print_json, say};
 
 /// Keys that are recorded in the detector.
@@ -87,6 +87,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             .map(|&rate| Some(detector.required_tokens(rate)).filter(|&n| n < u64::MAX))
             .collect(),
     };
+    warn_of_little(evidence);
     if args.json {
         print_json(&report)?;
     } else {

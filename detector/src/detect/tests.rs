@@ -95,6 +95,11 @@ fn a_directory_is_a_ring() {
     std::fs::write(dir.path().join(".hidden"), "no key").unwrap();
     let ids: Vec<_> = Keyring::open(dir.path()).unwrap().keys().map(Key::id).collect();
     assert_eq!(ids, [key(1).id(), key(2).id()]);
+    // Who has the second file may have written the text as well.
+    std::fs::write(dir.path().join("d.bin"), [1; 32]).unwrap();
+    let ring = of(Keyring::open(dir.path()).unwrap());
+    let names: Vec<_> = ring.key_ids().map(|(_, name)| name.unwrap().to_owned()).collect();
+    assert_eq!(names, ["a.bin, d.bin", "b.key"]);
     std::fs::write(dir.path().join("c"), "no key").unwrap();
     assert!(matches!(Keyring::open(dir.path()), Err(DetectError::Key(KeyError::NotAKey { .. }))));
     assert!(matches!(Keyring::open(dir.path().join("no")), Err(DetectError::Keyring { .. })));

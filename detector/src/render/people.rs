@@ -121,8 +121,11 @@ fn line(text: &mut String, role: &str, key: &KeyReport) {
 
 /// Returns a calibration in a few lines: the answer first.
 pub fn calibration(report: &CalibrationReport) -> String {
-    let answer =
-        if report.worse_than_chance { "worse than chance allows" } else { "an ordinary key on these texts" };
+    let answer = match (report.worse_than_chance, report.scored_tokens) {
+        (true, _) => "worse than chance allows, or the texts carry its mark",
+        (false, 0) => "no token of these texts could be scored, so nothing is known of the key",
+        (false, _) => "an ordinary key on these texts",
+    };
     let rate = &report.rate;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let mut text = format!(

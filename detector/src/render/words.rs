@@ -76,7 +76,7 @@ mod tests {
     fn changes_are_named_with_their_numbers() {
         let changes = Changes { spaces: 56, line_ends: 6, confusables: 1, ..Changes::default() };
         let shown = changed(Some(changes), Some(2)).unwrap();
-        assert_eq!(shown, "56 spaces, 6 line ends, 1 look-alike (the best of 2 forms of the text)");
+        assert_eq!(shown, "56 spaces, 6 line ends, 1 look-alike; this is the best of the text's 2 forms");
         assert_eq!(changed(Some(Changes::default()), None), None);
         assert_eq!(
             false_alarms(0.001),
