@@ -255,6 +255,7 @@ mod tests {
         let passages = [passage(4..25)];
         text.mark(0, &passages[0]);
         let found = text.repetitions(&passages);
-        assert_eq!(found.iter().map(|p| p.tokens.clone()).collect::<Vec<_>>(), [29..45]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].tokens, 29..45);
     }
 }
