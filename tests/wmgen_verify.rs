@@ -138,6 +138,7 @@ fn a_text_with_other_spaces_is_read_in_its_plain_form_and_p_counts_the_forms() {
     assert_eq!((typeset.ln_e, typeset.tokens), (given.ln_e, given.tokens));
     assert!((typeset.log10_p - given.log10_p - 2f64.log10()).abs() < 1e-9, "{typeset:?}");
     assert_eq!(typeset.normalisation.unwrap()["spaces"], text.matches(' ').count() as u64);
+    assert!(!given.spans.is_empty() && typeset.spans.len() == given.spans.len());
     for (span, plain) in typeset.spans.iter().zip(&given.spans) {
         assert!(span.log10_p > plain.log10_p && span.bytes.unwrap()[1] > plain.bytes.unwrap()[1]);
     }
@@ -146,6 +147,7 @@ fn a_text_with_other_spaces_is_read_in_its_plain_form_and_p_counts_the_forms() {
     assert_eq!((rank.verdict, rank.p_kind), (Verdict::Watermarked, PKind::Conservative), "{rank:?}");
     let early = verify(&["typeset.txt", "--stop-early"]);
     assert_eq!((early.verdict, early.forms_tried), (Verdict::Watermarked, Some(2)));
+    assert!(early.read_tokens < early.tokens, "{early:?}");
     let people = ok(&run(dir.path(), &["verify", "--key", "k.bin", "typeset.txt"]));
     assert!(people.contains(" spaces; this is the best of the text's 2 forms"), "{people}");
 }

@@ -93,6 +93,7 @@ impl Options {
             Some(file) => {
                 // Before it has a name.
                 let _ = file.try_lock();
+                parts::remove_abandoned(&target, &file);
                 (file, None)
             }
             None => parts::create(&target, self.mode()).map(|(file, path)| (file, Some(path)))?,
@@ -199,7 +200,7 @@ impl Draft {
                 linked => return linked,
             }
             // Only what has a name can replace a file.
-            self.temporary = Some(parts::name(&self.target, file, link)?);
+            self.temporary = Some(parts::name(&self.target, link)?);
         }
         match &self.temporary {
             Some(temporary) => fs::rename(temporary, &self.target),

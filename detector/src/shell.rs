@@ -27,7 +27,7 @@ use crate::detect::DetectError;
 use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer};
 
-pub use arguments::arguments;
+pub use arguments::{arguments, man_pages};
 pub use batch::Batch;
 pub use progress::{ProgressLine, about};
 
@@ -120,7 +120,7 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
     match key? {
         KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some("`wmgen keygen FILE` makes a key file"),
         KeyError::Directory { .. } => {
-            Some("name a key file; --keyring of wmdetect takes a directory of keys")
+            Some("name a key file; --keyring of wmdetect and of wmgen verify takes a directory of keys")
         }
         KeyError::RawInKeyring { .. } => {
             Some("name the file KEY.bin if it is a key, else move it out of the directory")
@@ -136,7 +136,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_it))
 }
 
-/// Writes a line to standard error. Nothing in it is obeyed by a terminal, whoever chose the names in it.
+/// Writes a line to standard error. A terminal obeys nothing in it, also where others chose the names in it.
 pub fn say(line: &str) {
     // Where standard error is gone there is nobody to tell.
     let _ = writeln!(io::stderr(), "{}", OneLine(line));

@@ -113,7 +113,8 @@ fn a_rate_may_be_a_percentage_and_options_must_agree() {
     for args in ["score text --detector mean --profile pooled", "score text --detector llr --bayesian dir"] {
         assert!(place.run(args).code(2).errors().contains("leave one out"), "{args}");
     }
-    place.run("attribute text --keyring . --label acme").code(2);
+    let errors = place.run("attribute text --keyring . --label acme").code(2).errors();
+    assert!(errors.contains("cannot be used with"), "{errors}");
     let errors = place.run("score text --fpr five").code(2).errors();
     assert!(errors.contains("expected a share such as 0.001 or a percentage such as 0.1%"), "{errors}");
 }
@@ -153,7 +154,9 @@ fn an_error_says_each_cause_once_and_gives_no_advice_on_what_is_not_a_key() {
     let directory = place.run("score text --key dir").code(2).errors();
     assert!(directory.contains("expected a key file, found a directory"), "{directory}");
     assert!(
-        directory.contains("hint: name a key file; --keyring of wmdetect takes a directory of keys"),
+        directory.contains(
+            "hint: name a key file; --keyring of wmdetect and of wmgen verify takes a directory of keys"
+        ),
         "{directory}"
     );
 }
@@ -337,7 +340,7 @@ fn a_run_over_several_texts_says_what_it_came_to() {
     let errors = run.errors();
     let lines: Vec<&str> = errors.lines().collect();
     assert!(lines[0].starts_with("error: no1: cannot read it"), "{errors}");
-    assert!(lines[1].starts_with("error: no2, no3: cannot read it"), "{errors}");
+    assert!(lines[1].starts_with("error: no2, no3: as no1: cannot read it"), "{errors}");
     assert_eq!(
         lines[2..],
         [
@@ -355,7 +358,7 @@ fn a_run_over_several_texts_says_what_it_came_to() {
         let lines: Vec<&str> = errors.lines().collect();
         assert!(lines[0].starts_with("error: t.jsonl:1: no field \"text\""), "{command}: {errors}");
         assert!(lines[1].starts_with(
-            "error: t.jsonl:2, t.jsonl:3, t.jsonl:4, t.jsonl:5, t.jsonl:6 and 194 others: no field"
+            "error: t.jsonl:2, t.jsonl:3, t.jsonl:4, t.jsonl:5, t.jsonl:6 and 194 others: as t.jsonl:1: no field"
         ));
         assert_eq!(lines[2], "200 texts: 200 failed", "{errors}");
     }

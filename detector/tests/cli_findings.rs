@@ -74,8 +74,10 @@ fn calibration_ranks_the_key_and_lists_boilerplate() {
 #[test]
 fn an_interrupted_calibration_reports_the_texts_so_far() {
     let place = Place::new();
+    // Enough for the run to last, however many processors it has.
+    let texts = 200 * std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let rows: Vec<String> =
-        (0..400).map(|i| format!("{{\"tokens\":{:?}}}", response(None, &[], 60, i))).collect();
+        (0..texts).map(|i| format!("{{\"tokens\":{:?}}}", response(None, &[], 60, i))).collect();
     place.write("corpus.jsonl", rows.join("\n"));
     for signal in ["-INT", "-TERM"] {
         let args = "calibrate corpus.jsonl --jsonl --tokens --keys 100000 --json --write-ignore known.json";
@@ -83,17 +85,23 @@ fn an_interrupted_calibration_reports_the_texts_so_far() {
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let mut note = String::new();
         errors.read_line(&mut note).unwrap();
-        assert!(note.starts_with("note: 400 texts under 100000 random keys take about "), "{note}");
+        assert!(
+            note.starts_with(&format!("note: {texts} texts under 100000 random keys take about ")),
+            "{note}"
+        );
         Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{signal}");
         let report: CalibrationReport = serde_json::from_slice(&output.stdout).unwrap();
-        assert!((1..400).contains(&report.documents) && report.documents_given == Some(400), "{report:?}");
+        assert!(
+            (1..texts).contains(&report.documents) && report.documents_given == Some(texts),
+            "{report:?}"
+        );
         assert_eq!(report.random_flagged.len(), 100_000);
         assert!(report.warning_codes.contains(&WarningCode::Interrupted), "{:?}", report.warning_codes);
         let mut rest = String::new();
         errors.read_to_string(&mut rest).unwrap();
-        let said = format!("interrupted: the report is of the first {} of 400 texts", report.documents);
+        let said = format!("interrupted: the report is of the first {} of {texts} texts", report.documents);
         assert_eq!(rest, format!("{said}, and the ignore file is not written\n"));
         assert!(!place.path("known.json").exists());
     }

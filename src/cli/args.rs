@@ -60,7 +60,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub key: Option<PathBuf>,
     /// What both texts continue
-    #[arg(long, default_value = "The old lighthouse")]
+    #[arg(long, default_value = "The old lighthouse", allow_hyphen_values = true)]
     pub prompt: String,
     #[command(flatten)]
     pub model: ModelArgs,

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
+use wmdetect::counted::counted;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::shell::{
-    Batch, Content, Label, Layout, Lines, OneLine, Source, for_each, message, stop_when_asked,
+    Batch, Content, INTERRUPTED, Label, Layout, Lines, OneLine, Source, for_each, message, stop_when_asked,
 };
 use wmgen::model::Gemma;
 use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt, Responder};
@@ -85,7 +86,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         shown: 0,
         receipt: Vec::new(),
         warned: 0,
-        batch: if single { Batch::without_progress() } else { Batch::new("writing") },
+        batch: if single { Batch::without_progress() } else { Batch::of("answering", ["prompt", "prompts"]) },
     };
     let written = output.put_all(&mut responder, &mut open, &stop);
     output.sum_up();
@@ -97,7 +98,13 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     }
     written?;
     output.batch.finish(None, !args.json);
-    Ok(ExitCode::from(u8::from(failed)))
+    if !stop.load(Ordering::Relaxed) {
+        return Ok(ExitCode::from(u8::from(failed)));
+    }
+    if !open.is_empty() {
+        say(&format!("interrupted: {} without a text", counted(open.len() as u64, "prompt")));
+    }
+    Ok(ExitCode::from(INTERRUPTED))
 }
 
 /// A prompt that has not ended, and what is wrong with it, if anything is.
@@ -193,8 +200,16 @@ impl Output<'_> {
                 // Prompts end in their order, so it is the first of those that are open.
                 Event::Finished(receipts) => {
                     let label = open.pop_front().map(|open| open.label).unwrap_or_default();
-                    for (index, receipt) in receipts.iter().enumerate() {
-                        self.put(&label, index, receipt)?;
+                    let alone = self.single && self.args.n == 1;
+                    let line = |(index, receipt)| tied(receipt, &label, (!alone).then_some(index));
+                    let lines = receipts.iter().enumerate().map(line).collect::<Result<Vec<_>>>()?;
+                    // All of them, before one of them cannot be printed.
+                    self.receipt.extend_from_slice(&lines);
+                    for (index, (receipt, line)) in receipts.iter().zip(lines).enumerate() {
+                        self.put(&label, index, receipt, &line)?;
+                    }
+                    if !self.single {
+                        self.batch.found("answered");
                     }
                 }
                 Event::Failed(error) if self.single => {
@@ -233,11 +248,9 @@ impl Output<'_> {
         Ok(())
     }
 
-    fn put(&mut self, label: &Label, index: usize, receipt: &Receipt) -> Result<()> {
+    fn put(&mut self, label: &Label, index: usize, receipt: &Receipt, line: &str) -> Result<()> {
         let alone = self.single && self.args.n == 1;
-        let line = tied(receipt, label, (!alone).then_some(index))?;
         self.warned += usize::from(!receipt.warnings.is_empty());
-        self.receipt.push(line.clone());
         if self.args.json {
             print(format!("{line}\n").as_bytes())?;
         } else if !alone {
@@ -251,9 +264,6 @@ impl Output<'_> {
             for warning in &receipt.warnings {
                 say(&format!("warning: {warning}"));
             }
-        }
-        if !self.single {
-            self.batch.found("written");
         }
         Ok(())
     }

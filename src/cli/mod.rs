@@ -14,20 +14,19 @@ mod receipts;
 mod train;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::CommandFactory;
 use rand::Rng;
-use wmdetect::atomic_file;
-use wmdetect::shell::{arguments, exit_code, print, print_json, read_text, say};
+use wmdetect::shell::{arguments, exit_code, man_pages, print, print_json, read_text, say};
 
 use args::{Cli, Command};
 
 /// Runs the program on the process's arguments.
 ///
-/// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error; a broken pipe is a quiet 0.
+/// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error, 130 from a `generate` that was interrupted; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli: Cli = arguments().unwrap_or_else(|error| error.exit()); // with 2 on a usage error
     let result = dispatch(cli.command);
@@ -56,24 +55,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "wmgen", &mut script);
             print(&script)?;
         }
-        Command::Man { dir } => {
-            let mut command = Cli::command().disable_help_subcommand(true);
-            command.build();
-            man_pages(&command, &dir)?;
-        }
+        Command::Man { dir } => man_pages(Cli::command(), &dir)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes the man page of a command and those of its subcommands, each whole.
-fn man_pages(command: &clap::Command, dir: &Path) -> Result<()> {
-    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set()) {
-        man_pages(subcommand, dir)?;
-    }
-    let page = clap_mangen::Man::new(command.clone());
-    let (path, mut roff) = (dir.join(page.get_filename()), Vec::new());
-    page.render(&mut roff)?;
-    atomic_file::write(&path, &roff).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A seed from the system's randomness, below 2^53: every reader of JSON keeps such a number.

@@ -55,6 +55,14 @@ impl Place {
         }
     }
 
+    /// Opens the files: their headers, without the tensors.
+    fn weights(&self) -> Result<Weights> {
+        Ok(match self {
+            Self::Default => default_model::weights()?,
+            Self::Path(path) => Weights::open(path)?,
+        })
+    }
+
     pub(super) fn summary(&self) -> Result<Summary> {
         Ok(match self {
             Self::Default => Summary::of(&default_model::weights()?),
@@ -147,22 +155,18 @@ impl ModelArgs {
     /// shows first of all.
     pub(super) fn open_tokenizer(&self) -> Result<Tokenizer> {
         let place = Place::of(self.model.as_deref())?;
-        if let Place::Path(path) = &place {
-            Weights::open(path)?;
-        }
-        match &self.tokenizer {
-            Some(path) => Ok(shell::open_tokenizer(path)?),
-            None => place.tokenizer(),
-        }
+        let rows = place.weights()?.config().vocab;
+        let tokenizer = match &self.tokenizer {
+            Some(path) => shell::open_tokenizer(path)?,
+            None => place.tokenizer()?,
+        };
+        check_sizes(tokenizer.vocab_size(), rows)?;
+        Ok(tokenizer)
     }
 
     /// Warns that a base model does not know turns.
     pub(super) fn check_chat(&self) -> Result<()> {
-        let weights = match Place::of(self.model.as_deref())? {
-            Place::Default => default_model::weights()?,
-            Place::Path(path) => Weights::open(path)?,
-        };
-        if *weights.chat_template() == ChatTemplate::Missing {
+        if *Place::of(self.model.as_deref())?.weights()?.chat_template() == ChatTemplate::Missing {
             super::say(
                 "warning: the model's files have no chat template, so it is probably a base model, which continues texts and was not \
                  trained to answer; use an instruction-tuned model (-it), or leave out --chat",
@@ -201,7 +205,6 @@ impl ModelArgs {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        check_sizes(tokenizer.vocab_size(), model.config().vocab)?;
         // A hub id is a better name than its commit's directory.
         let name = self.model.clone().filter(|model| !Path::new(model).exists());
         Ok(Loaded { model, tokenizer: Arc::new(tokenizer), name: name.unwrap_or_else(|| place.name()) })

@@ -1,5 +1,6 @@
 //! Files of receipts.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -11,7 +12,7 @@ use wmgen::verify::Origin;
 /// What makes such a file.
 const EXPECTED: &str = "expected a line of what `wmgen generate --json` prints";
 
-/// The receipts of a file, each with its name: its id if it has one, else the path, and the line where there are several.
+/// The receipts of a file, each with its name: its id if no other has it, else the path, and the line where there are several.
 /// A bad line is an entry of its own.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>> {
     let mut receipts = Vec::new();
@@ -25,17 +26,24 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>
             Err(InputError::Json(error)) => Err(format!("not a receipt: {error}; {EXPECTED}")),
             Err(error) => Err(error.to_string()),
         };
-        receipts.push((label.clone().with_id(id), parsed));
+        receipts.push((label.input.clone(), label.clone().with_id(id), parsed));
         Ok(())
     })?;
     if receipts.is_empty() {
         bail!("{} is empty; {EXPECTED}", path.display());
     }
     let alone = receipts.len() == 1;
-    let name = |label: Label| {
-        if alone && label.id.is_none() { path.display().to_string() } else { label.input }
+    // The texts of one prompt have one id.
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    for (_, label, _) in receipts.iter().filter(|(_, label, _)| label.id.is_some()) {
+        *uses.entry(label.input.clone()).or_default() += 1;
+    }
+    let name = |line: String, label: Label| match uses.get(&label.input) {
+        Some(1) => label.input,
+        _ if alone => path.display().to_string(),
+        _ => line,
     };
-    Ok(receipts.into_iter().map(|(label, parsed)| (name(label), parsed)).collect())
+    Ok(receipts.into_iter().map(|(line, label, parsed)| (name(line, label), parsed)).collect())
 }
 
 /// Checks a receipt against itself.

@@ -9,7 +9,9 @@ use wmdetect::Keyring;
 use wmdetect::counted::counted;
 use wmdetect::render::people;
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{Batch, Content, Layout, Lines, OneLine, ProgressLine, Source, for_each, read_keyring};
+use wmdetect::shell::{
+    Batch, Content, InputError, Layout, Lines, OneLine, ProgressLine, Source, for_each, read_keyring,
+};
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
@@ -59,7 +61,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
             None => given(args, prompt),
         };
         for_each(&args.files, &layout(args), |label, source| {
-            let report = source.and_then(Source::in_memory).map_err(|error| error.to_string());
+            let report = source.and_then(Source::in_memory).map_err(|error| match (&error, error.advice()) {
+                // That is about a flag which is wmdetect's alone.
+                (InputError::LongLine { .. }, _) | (_, None) => error.to_string(),
+                (_, Some(advice)) => format!("{error}; {advice}"),
+            });
             let report = report.and_then(|text| match text {
                 Content::Text(bytes) => verify(Input::Bytes(&bytes), &origin),
                 Content::Tokens(ids) => verify(Input::Tokens(&ids), &origin),

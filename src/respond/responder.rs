@@ -60,7 +60,8 @@ impl<M: LanguageModel> Responder<M> {
     /// Ends all texts as they are. Prompts that the model has read end with what they have, the others without an event.
     /// No further prompt is taken.
     pub fn stop(&mut self) {
-        self.answers.retain(|(_, answer)| answer.has_begun());
+        // One that failed before it began waits here for those before it.
+        self.answers.retain(|(_, answer)| answer.has_begun() || answer.is_complete());
         let mut events = std::mem::take(&mut self.events);
         self.engine.stop(&mut events);
         self.translate(&mut events);

@@ -34,13 +34,8 @@ pub(super) fn create(target: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
     }
 }
 
-/// Gives `file`, which is locked, a part's name by `link`.
-pub(super) fn name(
-    target: &Path,
-    file: &File,
-    link: impl Fn(&Path) -> io::Result<()>,
-) -> io::Result<PathBuf> {
-    remove_abandoned(target, file);
+/// Gives a file, which is locked, a part's name by `link`.
+pub(super) fn name(target: &Path, link: impl Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
     with_new_name(target, link).map(|((), part)| part)
 }
 
@@ -73,7 +68,7 @@ fn prefix(target: &Path) -> Option<OsString> {
 /// Removes the parts of `target` that killed processes left behind: regular files of the owner of `own`, a part itself,
 /// that nobody has locked.
 #[cfg(unix)]
-fn remove_abandoned(target: &Path, own: &File) {
+pub(super) fn remove_abandoned(target: &Path, own: &File) {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
     let Some(prefix) = prefix(target) else { return };
@@ -104,7 +99,7 @@ fn remove_abandoned(target: &Path, own: &File) {
 }
 
 #[cfg(not(unix))]
-fn remove_abandoned(_target: &Path, _own: &File) {}
+pub(super) fn remove_abandoned(_target: &Path, _own: &File) {}
 
 #[cfg(test)]
 mod tests {
@@ -125,9 +120,11 @@ mod tests {
         let held = File::open(place(".k.bin.7-2.part")).unwrap();
         held.lock().unwrap();
         std::os::unix::fs::symlink(place(".other.7-1.part"), place(".k.bin.7-4.part")).unwrap();
-        // The second write replaces a file, for which every way of writing takes a name.
+        // The first write makes the file and the second replaces it.
         for content in ["first", "second"] {
+            fs::write(place(".k.bin.7-1.part"), "secret").unwrap();
             super::super::write(&target, content.as_bytes()).unwrap();
+            assert!(!place(".k.bin.7-1.part").exists(), "{content}");
         }
         let names = fs::read_dir(dir.path()).unwrap();
         let mut names: Vec<_> =

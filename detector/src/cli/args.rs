@@ -115,8 +115,8 @@ pub(crate) struct ManyKeysArgs {
     /// The labels, one a line; name all that could have been used, since p is corrected for their number
     #[arg(long, value_name = "FILE", requires = "master", conflicts_with = "keyring")]
     pub labels: Option<PathBuf>,
-    /// The labels are a prefix and a number, such as tenant-:0-9999; where the first number begins with 0, as in
-    /// tenant-:0000-9999, all have its width
+    /// The labels are a prefix and a number, such as tenant-:0-9999; where the first number is written with
+    /// leading zeros, as in tenant-:0000-9999, all have its width
     #[arg(long, value_name = "PREFIX:FROM-TO", requires = "master", conflicts_with = "keyring")]
     pub label_range: Option<String>,
 }
@@ -185,7 +185,7 @@ pub(crate) struct CalibrateArgs {
     #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
     /// How many random keys to rank the key among
-    #[arg(long, default_value_t = LEAST_KEYS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = LEAST_KEYS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub keys: u64,
     /// What the random keys are drawn from [default: the system's randomness]
     #[arg(long, value_name = "N")]

@@ -4,23 +4,42 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use wmdetect::Keyring;
 use wmdetect::render::people;
-use wmdetect::report::Attribution;
-use wmdetect::shell;
-use wmdetect::{Input, Keyring};
+use wmdetect::report::{Attribution, Row};
+use wmdetect::shell::{self, Batch, InputError, Source};
 
 use super::args::{AttributeArgs, ManyKeysArgs};
 use super::detector::Keys;
-use super::print_each;
+use super::{parallel, print, print_error, print_json, verdict_code};
 
 /// Labels that a range may have: each becomes a key in memory.
 const MOST_LABELS: u64 = 10_000_000;
 
 pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
     let detector = args.detector.detector(|builder| builder.fpr(args.fpr))?;
-    let found = |report: &Attribution| !report.keys.is_empty();
-    let judge = |input: Input<'_>| detector.attribute(input);
-    print_each(&args.detector.input, args.json, args.exit_code, args.fpr, judge, found, people::attribution)
+    let (mut batch, mut found) = (Batch::new("reading"), false);
+    let judge = |_: &str, source: Result<Source<'_>, InputError>| {
+        Ok(detector.attribute(source.and_then(Source::in_memory)?.input())?)
+    };
+    parallel::judge_each(&args.detector.input, judge, |name, result: Result<Attribution, InputError>| {
+        let report = match result {
+            Ok(report) => report,
+            Err(error) => return print_error(&mut batch, name, &error, args.json),
+        };
+        let any = !report.keys.is_empty();
+        found |= any;
+        if args.json {
+            print_json(&Row::new(name, &report))?;
+        } else {
+            print(people::attribution(name, &report).as_bytes())?;
+        }
+        batch.found(if any { "with a finding" } else { "without" });
+        Ok(())
+    })?;
+    let failed = batch.failures() > 0;
+    batch.finish(Some(args.fpr), !args.json);
+    Ok(verdict_code(failed, args.exit_code && !found))
 }
 
 /// The keys that could have marked a text.

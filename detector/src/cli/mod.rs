@@ -18,14 +18,13 @@ mod trials;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{Batch, InputError, Source, arguments, exit_code, print, print_json, say};
-use wmdetect::{DetectError, Input, atomic_file};
+use wmdetect::shell::{Batch, InputError, arguments, exit_code, man_pages, print, print_json, say};
 
-use args::{Cli, Command, InputArgs};
+use args::{Cli, Command};
 
 /// Runs the program on the process's arguments.
 ///
@@ -69,23 +68,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { dir } => {
-            let mut command = Cli::command().disable_help_subcommand(true);
-            command.build();
-            man_pages(&command, &dir)?;
+            man_pages(Cli::command(), &dir)?;
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// Writes the man page of a command and those of its subcommands, each whole.
-fn man_pages(command: &clap::Command, dir: &Path) -> Result<()> {
-    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set()) {
-        man_pages(subcommand, dir)?;
-    }
-    let page = clap_mangen::Man::new(command.clone());
-    let (path, mut roff) = (dir.join(page.get_filename()), Vec::new());
-    page.render(&mut roff)?;
-    atomic_file::write(&path, &roff).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// An input that could not be scored: a row among the results, or a line on standard error.
@@ -105,41 +91,6 @@ fn print_error(batch: &mut Batch, input: &str, error: &InputError, json: bool) -
 /// What is wrong with an input, and the flag that helps.
 fn message(error: &InputError) -> String {
     error.advice().map_or_else(|| error.to_string(), |advice| format!("{error}; {advice}"))
-}
-
-/// Prints what `judge` says of each text as soon as it and those before are judged, as JSON or `for_people`; a text
-/// that fails is a row of its own. `found` tells for the exit code and the summary whether a report found something, and
-/// `rate` how often chance alone does.
-fn print_each<R: serde::Serialize + Send>(
-    input: &InputArgs,
-    json: bool,
-    exit_code: bool,
-    rate: f64,
-    judge: impl Fn(Input<'_>) -> Result<R, DetectError> + Sync,
-    found: impl Fn(&R) -> bool + Sync,
-    for_people: impl Fn(&str, &R) -> String + Sync,
-) -> Result<ExitCode> {
-    let (mut batch, mut any) = (Batch::new("reading"), false);
-    let judge = |_: &str, source: Result<Source<'_>, InputError>| {
-        Ok(judge(source.and_then(Source::in_memory)?.input())?)
-    };
-    parallel::judge_each(input, judge, |name, result: Result<R, InputError>| match result {
-        Ok(report) => {
-            let found = found(&report);
-            any |= found;
-            if json {
-                print_json(&Row::new(name, &report))?;
-            } else {
-                print(for_people(name, &report).as_bytes())?;
-            }
-            batch.found(if found { "with a finding" } else { "without" });
-            Ok(())
-        }
-        Err(error) => print_error(&mut batch, name, &error, json),
-    })?;
-    let failed = batch.failures() > 0;
-    batch.finish(Some(rate), !json);
-    Ok(verdict_code(failed, exit_code && !any))
 }
 
 /// 1 if an input failed, else 3 if `absent`: what was looked for is in no text, and the caller asked to be told.

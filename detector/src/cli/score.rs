@@ -28,8 +28,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let (mut batch, mut found) = (Batch::new("scoring"), false);
     let shown = args.view || args.html.is_some();
     let input = &args.detector.input;
-    // Of many texts each would cost more than one.
-    let trials_from = (!input.jsonl && !input.tokens).then(|| input.text.normaliser());
+    // Of many texts each would cost as much as several.
+    let alone = input.files.len() == 1 && !input.jsonl && !input.tokens;
+    let trials_from = alone.then(|| input.text.normaliser());
     parallel::judge_each(
         input,
         |_, source| scored(&detector, source?, shown, trials_from),

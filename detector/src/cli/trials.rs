@@ -5,6 +5,9 @@ use wmdetect::statistics::PValue;
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
 use wmdetect::{Detector, Input, Verdict};
 
+/// A text of more bytes is not tried again: it would take as long as several.
+const LONGEST: usize = 256 << 10;
+
 /// Options that the command line does not have yet, each with what it makes of `given`.
 fn alternatives(given: Normaliser) -> Vec<(&'static str, Normaliser)> {
     let form = |form| Normaliser { form, ..given };
@@ -33,7 +36,7 @@ pub(super) fn suggestion(
     report: &Report,
     text: &[u8],
 ) -> Option<Warning> {
-    if report.verdict == Verdict::Watermarked {
+    if report.verdict == Verdict::Watermarked || text.len() > LONGEST {
         return None;
     }
     let texts = |normaliser: Normaliser| {

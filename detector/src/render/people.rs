@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 pub use super::words::changed;
 use super::words::{false_alarms, passages};
 use crate::counted::counted;
-use crate::one_line::OneLine;
+use crate::one_line::{OneLine, is_obeyed};
 use crate::report::{
     Attribution, CalibrationReport, Changes, GValues, KeyReport, Report, SegmentsReport, Warning, WarningCode,
 };
@@ -179,7 +179,7 @@ pub fn calibration(report: &CalibrationReport) -> String {
 /// The start of a passage on one line, without what a terminal would obey.
 fn short(text: &str) -> String {
     const SHOWN: usize = 60;
-    let line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line: String = text.chars().take(SHOWN).map(|c| if is_obeyed(c) { ' ' } else { c }).collect();
     if text.chars().count() > SHOWN { format!("{line:?}…") } else { format!("{line:?}") }
 }
 

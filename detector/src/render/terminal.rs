@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
+use crate::one_line::is_obeyed;
 use crate::report::{Explanation, LEVELS, TokenEvidence};
 
 /// Background of each level, black on green so that it reads on light and on dark terminals.
@@ -37,8 +38,7 @@ impl Run {
     fn extend(&mut self, text: &str) {
         self.text.extend(text.chars().filter(|&c| c != '\r').map(|c| match c {
             '\n' | '\t' => c,
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
+            c if is_obeyed(c) => '\u{fffd}',
             c => c,
         }));
     }

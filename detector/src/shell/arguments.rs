@@ -1,9 +1,12 @@
-//! From the process's arguments to a command.
+//! From the process's arguments to a command, and the pages about the commands.
 
 use std::ffi::OsString;
+use std::path::Path;
 
+use anyhow::Context as _;
 use clap::{Command, Error, Parser};
 
+use crate::atomic_file;
 use crate::one_line::OneLine;
 
 /// Reads the process's arguments.
@@ -30,6 +33,26 @@ fn negative_values(command: Command) -> Command {
         if takes_number { arg.allow_negative_numbers(true) } else { arg }
     });
     options.mut_subcommands(negative_values)
+}
+
+/// Writes the man pages of a program and of its commands into a directory, each whole.
+///
+/// # Errors
+/// Returns an error if a page cannot be written.
+pub fn man_pages(program: Command, dir: &Path) -> anyhow::Result<()> {
+    let mut program = program.disable_help_subcommand(true);
+    program.build();
+    pages(&program, dir)
+}
+
+fn pages(command: &Command, dir: &Path) -> anyhow::Result<()> {
+    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        pages(subcommand, dir)?;
+    }
+    let page = clap_mangen::Man::new(command.clone());
+    let (path, mut roff) = (dir.join(page.get_filename()), Vec::new());
+    page.render(&mut roff)?;
+    atomic_file::write(&path, &roff).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

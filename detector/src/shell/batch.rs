@@ -13,6 +13,8 @@ const NAMED: usize = 5;
 /// What a run over texts comes to.
 #[derive(Debug)]
 pub struct Batch {
+    /// What one of them is called.
+    unit: &'static str,
     /// None where results go to the terminal, and show themselves how far the run has come.
     line: Option<ProgressLine>,
     /// The texts that were judged, by what was found.
@@ -24,22 +26,30 @@ pub struct Batch {
 /// A mistake, and the inputs that share it with the one of which it was said.
 #[derive(Debug)]
 struct Mistake {
+    /// The input of which it was said.
+    first: String,
     error: String,
-    /// The first of them.
+    /// The next ones, as many as are named.
     more: Vec<String>,
+    /// All but the first.
     count: u64,
 }
 
 impl Batch {
-    /// Starts a run, named for people as in "scoring".
+    /// Starts a run over texts, named for people as in "scoring".
     pub fn new(what: &str) -> Self {
-        let line = (!io::stdout().is_terminal()).then(|| ProgressLine::new(what, "texts"));
-        Self { line, ..Self::without_progress() }
+        Self::of(what, ["text", "texts"])
+    }
+
+    /// As [`new`](Self::new), over things of another name: of one, and of several.
+    pub fn of(what: &str, [unit, units]: [&'static str; 2]) -> Self {
+        let line = (!io::stdout().is_terminal()).then(|| ProgressLine::new(what, units));
+        Self { unit, line, ..Self::without_progress() }
     }
 
     /// As [`new`](Self::new), for a run that shows otherwise how far it has come.
     pub fn without_progress() -> Self {
-        Self { line: None, findings: Vec::new(), failed: 0, mistakes: Vec::new() }
+        Self { unit: "text", line: None, findings: Vec::new(), failed: 0, mistakes: Vec::new() }
     }
 
     /// Counts a text that was judged.
@@ -51,8 +61,8 @@ impl Batch {
         self.show();
     }
 
-    /// Counts an input that failed, and returns what to say of it now: nothing if another one failed alike, for both are
-    /// named at the end.
+    /// Counts an input that failed, and returns what to say of it now: nothing if another one failed alike, for then it is
+    /// named or counted at the end.
     #[must_use]
     pub fn failed(&mut self, input: &str, error: &str) -> Option<String> {
         self.failed += 1;
@@ -65,7 +75,8 @@ impl Batch {
             return None;
         }
         if self.mistakes.len() < MISTAKES {
-            self.mistakes.push(Mistake { error: error.to_owned(), more: Vec::new(), count: 0 });
+            let (first, error) = (input.to_owned(), error.to_owned());
+            self.mistakes.push(Mistake { first, error, more: Vec::new(), count: 0 });
         }
         Some(format!("error: {input}: {error}"))
     }
@@ -101,11 +112,12 @@ impl Batch {
     fn lines(&self, rate: Option<f64>, named: bool) -> Vec<String> {
         let mut lines = Vec::new();
         let shared = self.mistakes.iter().filter(|mistake| mistake.count > 0);
-        for Mistake { error, more, count } in shared.filter(|_| named) {
+        for Mistake { first, error, more, count } in shared.filter(|_| named) {
             let others = count - more.len() as u64;
             let others =
                 if others > 0 { format!(" and {}", counted(others, "other")) } else { String::new() };
-            lines.push(format!("error: {}{others}: {error}", more.join(", ")));
+            // Numbers in it, such as a column, are those of the first.
+            lines.push(format!("error: {}{others}: as {first}: {error}", more.join(", ")));
         }
         let judged: u64 = self.findings.iter().map(|(_, count)| count).sum();
         // Without a rate nothing is found, and that all were read need not be said.
@@ -118,7 +130,7 @@ impl Batch {
         if self.failed > 0 {
             parts.push(format!("{} failed", self.failed));
         }
-        let mut summary = format!("{}: {}", counted(judged + self.failed, "text"), parts.join(", "));
+        let mut summary = format!("{}: {}", counted(judged + self.failed, self.unit), parts.join(", "));
         if let [Mistake { error, count, .. }] = &self.mistakes[..]
             && count + 1 == self.failed
             && judged == 0
@@ -183,7 +195,7 @@ mod tests {
         assert_eq!(
             run.lines(Some(0.001), true),
             [
-                "error: t:2, t:3, t:4, t:5, t:6 and 3 others: not JSON: column 1",
+                "error: t:2, t:3, t:4, t:5, t:6 and 3 others: as t:1: not JSON: column 1",
                 "12 texts: 1 not_detected, 1 watermarked, 10 failed; chance alone finds up to 0.002 on average in 2 \
                  unmarked texts at the rate 0.001",
             ]

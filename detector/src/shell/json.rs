@@ -54,7 +54,11 @@ impl<'a> Json<'a> {
         for (key, value) in self.members() {
             match name.strip_prefix(&*key) {
                 Some("") => whole = Some(value),
-                Some(rest) if rest.starts_with('.') => starts.push((key.len(), value)),
+                Some(rest) if rest.starts_with('.') => {
+                    // Of one length is only the same name again.
+                    starts.retain(|&(len, _)| len != key.len());
+                    starts.push((key.len(), value));
+                }
                 _ => {}
             }
         }
@@ -199,7 +203,7 @@ impl Unescaped<'_> {
         }
     }
 
-    /// Takes `\uXXXX`, and the second half of the pair if it is there.
+    /// Takes a `\u` with its four digits, and the second half of the pair if it is there.
     fn unit_pair(&mut self) -> char {
         let first = self.unit().unwrap_or_default();
         self.rest = &self.rest[self.rest.len().min(6)..];
@@ -215,7 +219,7 @@ impl Unescaped<'_> {
             .unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 
-    /// The `\uXXXX` at the start, if there is one.
+    /// The number of the `\u` at the start, if there is one.
     fn unit(&self) -> Option<u16> {
         let digits = self.rest.strip_prefix(b"\\u")?.get(..4)?;
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -230,8 +234,10 @@ impl Read for Unescaped<'_> {
             let source = if self.from < self.to {
                 &self.pending[self.from..self.to]
             } else {
-                let run = self.rest.iter().position(|&byte| byte == b'\\').unwrap_or(self.rest.len());
-                &self.rest[..run]
+                // No farther than there is room, or a long string would be searched again by each read.
+                let ahead = &self.rest[..self.rest.len().min(free.len())];
+                let run = ahead.iter().position(|&byte| byte == b'\\').unwrap_or(ahead.len());
+                &ahead[..run]
             };
             let len = source.len().min(free.len());
             free[..len].copy_from_slice(&source[..len]);
@@ -285,6 +291,7 @@ mod tests {
         assert_eq!(get(line, "x"), Some("1.50e+3"));
         assert_eq!(get(line, "id"), Some("null"), "the last one counts, however it is spelt");
         assert_eq!(get(line, "e"), Some("[ ]"));
+        assert_eq!(get(r#"{"a":{"b":1},"a":{"c":2}}"#, "a.b"), None);
         assert_eq!(get(r#"{"id":18446744073709551617}"#, "id"), Some("18446744073709551617"));
     }
 

@@ -101,7 +101,12 @@ impl NotText {
         let by_signature = certain.iter().find(|(signature, ..)| head.starts_with(signature));
         // Without a byte order mark: every second byte of Latin text in UTF-16 is 0.
         let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|&&byte| byte == 0).count();
-        let utf16 = head.len() >= 4 && zeros(0).max(zeros(1)) * 3 > head.len();
+        let (even, odd) = (zeros(0), zeros(1));
+        // Where all bytes are 0 it is something else.
+        let utf16 = head.len() >= 4 && even.max(odd) * 3 > head.len() && even.min(odd) * 8 < even.max(odd);
+        if head.get(257..262) == Some(b"ustar") {
+            return Some(Self { found: "a tar archive", remedy: "take its texts out first" });
+        }
         let (_, found, remedy) = by_signature.or(utf16.then_some(&SIGNATURES[2]))?;
         Some(Self { found, remedy })
     }
@@ -121,7 +126,13 @@ struct Damaged<R> {
 impl<R: Read> Read for Damaged<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).map_err(|error| {
-            io::Error::new(error.kind(), format!("the {} data is damaged or cut off: {error}", self.format))
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "the {} data cannot be decompressed, perhaps since it is damaged or cut off: {error}",
+                    self.format
+                ),
+            )
         })
     }
 }
@@ -236,6 +247,10 @@ mod tests {
     fn what_is_not_text_is_named() {
         let utf16: Vec<u8> = "The old man".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let big: Vec<u8> = "The old man".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let mut tar = vec![0; 512];
+        tar[..5].copy_from_slice(b"a.txt");
+        tar[257..262].copy_from_slice(b"ustar");
+        assert_eq!(NotText::of(&[0; 512]), None);
         for (head, found) in [
             (&b"%PDF-1.7"[..], "PDF"),
             (b"PK\x03\x04\0\0", "ZIP"),
@@ -245,6 +260,7 @@ mod tests {
             (b"GGUF\x03\0\0\0\x20\0\0\0\0\0\0\0", "GGUF"),
             (b"BZh91AY&SY\x04\x05", "bzip2"),
             (b"PAR1\x15\x04", "Parquet"),
+            (&tar, "tar"),
         ] {
             assert!(NotText::of(head).unwrap().found.contains(found), "{found}");
         }

@@ -17,13 +17,14 @@ pub(crate) struct VerifyArgs {
     /// Look for the mark of this key
     #[arg(long, required_unless_present = "keyring")]
     pub key: Option<PathBuf>,
-    /// Try every key file in this directory; the model reads a text once for all, and p is corrected for their number
+    /// Try every key file in this directory; the model reads a text once for all, and p is corrected for their number.
+    /// Memory grows with keys times tokens
     #[arg(long, value_name = "DIR", conflicts_with_all = ["key", "monte_carlo"])]
     pub keyring: Option<PathBuf>,
     #[command(flatten)]
     pub model: ModelArgs,
     /// The prompt that the texts answer, if it is known; p is valid without it, but larger
-    #[arg(long, conflicts_with_all = ["prompt_file", "receipt"])]
+    #[arg(long, conflicts_with_all = ["prompt_file", "receipt"], allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// A file with the prompt
     #[arg(long, conflicts_with = "receipt")]

@@ -10,6 +10,7 @@ mod tests;
 
 use std::fmt;
 
+use crate::one_line::is_obeyed;
 use crate::report::Warning;
 
 pub use calibration::calibration;
@@ -49,8 +50,7 @@ impl fmt::Display for Escaped<'_> {
                 '\n' | '\t' => f.write_char(c)?,
                 // A line break of its own, or half of one.
                 '\r' => {}
-                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => f.write_char('\u{fffd}')?,
-                c if c.is_control() => f.write_char('\u{fffd}')?,
+                c if is_obeyed(c) => f.write_char('\u{fffd}')?,
                 c => f.write_char(c)?,
             }
         }
