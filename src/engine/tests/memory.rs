@@ -2,6 +2,7 @@
 
 use super::fake::{BYTES, Fake, expected};
 use super::*;
+use crate::engine::model::LanguageModel as _;
 
 /// Answers a request and returns how many of its prompt's tokens were taken over.
 fn reused(engine: &mut Engine<Fake>, request: &Request) -> usize {
@@ -70,6 +71,30 @@ fn memory_comes_back_however_a_response_ends() {
     }
     let id = engine.submit(whole.clone()).unwrap();
     assert_eq!(run(&mut engine).of(id, 1), expected(&whole, 1, &ends(11)));
+}
+
+#[test]
+fn memory_comes_back_from_a_prompt_that_was_being_read() {
+    let long = Request { sequences: 2, ..request(prompt(1, 60), 10) };
+    let cancels: [fn(&mut Engine<Fake>, Id); 2] =
+        [|engine, id| engine.cancel(id), |engine, id| engine.cancel_sequence(id, 1)];
+    for cancel in cancels {
+        // Just enough for one such request at a time.
+        let cache_bytes = 2 * Fake::new().cache_bytes(60 + 9);
+        let mut engine = Engine::new(Fake::new(), Options { cache_bytes, ..options() });
+        let first = engine.submit(long.clone()).unwrap();
+        let mut events = Vec::new();
+        engine.step(&mut events);
+        assert!(events.is_empty(), "the prompt has more slices");
+        cancel(&mut engine, first);
+        let next = engine.submit(long.clone()).unwrap();
+        for _ in 0..200 {
+            engine.step(&mut events);
+        }
+        let mut answers = Answers::default();
+        answers.take(events);
+        assert_eq!(answers.of(next, 1), expected(&long, 1, &ends(60)));
+    }
 }
 
 #[test]
