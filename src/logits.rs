@@ -162,7 +162,7 @@ impl<'a> LogitRows<'a> {
     /// Returns row `index`.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// Panics if there is no such row.
     pub fn row(&self, index: usize) -> Logits<'a> {
         Logits::before_cap(&self.values[index * self.vocab..(index + 1) * self.vocab], self.cap)
     }

@@ -2,7 +2,7 @@
 //!
 //! What is in the cache is believed: a vocabulary from it cuts texts, and a law that it remembers decides p-values. So
 //! nothing is read from a directory, and no file from it, that somebody else than the user or root owns or can write to,
-//! and nothing but regular files. A cache that is not believed is treated as empty, and [`Cache::distrust`] says why.
+//! and nothing but regular files. Owners are looked at on Unix alone. A cache that is not believed is treated as empty, and [`Cache::distrust`] says why.
 //!
 //! After each new file, those that were not used for [`MAX_AGE`] are removed, then the longest unused ones until the rest
 //! is within [`MAX_BYTES`]. What goes wrong here costs only time.

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A passage lists every n-gram inside it. One without `tokens` is cut by the detector's tokenizer, with and without
-//! a space in front; n-grams that reach over its ends are not listed.
+//! a space in front. The plainer forms that a detector tries are cut as well. N-grams that reach over its ends are not listed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -48,7 +48,7 @@ pub struct IgnorePassage {
     /// Its token ids; absent if it was written by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<u32>>,
-    /// Its text. Where there are `tokens` it is for the reader only.
+    /// Its text. Where there are `tokens`, a tokenizer cuts it only for the plainer forms that a detector tries as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// How many documents had it, for the reader.
@@ -131,15 +131,18 @@ pub struct IgnoreList {
 }
 
 impl IgnoreList {
-    /// Makes an empty list for keys with these H + 1.
+    /// Makes an empty list for keys whose n-grams have these lengths, in tokens
+    /// ([`Scheme::ngram_len`](crate::scheme::Scheme::ngram_len)).
     pub fn new(ngram_lens: impl IntoIterator<Item = usize>) -> Self {
         Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
     }
 
-    /// Reads an ignore file for keys with these H + 1. Without a `tokenizer` the file must list token ids only.
+    /// Reads an ignore file for keys whose n-grams have these lengths, in tokens. Without a `tokenizer` the file must list
+    /// token ids only, and nothing checks that they are of the right tokenizer.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, is not an ignore file, or does not fit the tokenizer.
+    /// Returns an error if the file cannot be read, is not an ignore file, does not fit the tokenizer, or lists text
+    /// that no tokenizer cuts.
     pub fn read(
         path: impl AsRef<Path>,
         ngram_lens: impl IntoIterator<Item = usize>,
@@ -182,7 +185,8 @@ impl IgnoreList {
         self.short += usize::from(self.ngrams.keys().all(|&len| tokens.len() < len));
     }
 
-    /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space.
+    /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space, and of the plainer forms that a detector
+    /// tries as well.
     ///
     /// # Errors
     /// Returns an error if the tokenizer fails.

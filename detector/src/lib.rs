@@ -25,8 +25,8 @@
 //! [`Report::p_value`] is the probability that a text which does not depend on the key scores as high or higher. A text
 //! is [`Watermarked`](Verdict::Watermarked) if p is at most the false positive rate of the detector, 0.001 unless
 //! [`fpr`](detect::DetectorBuilder::fpr) sets another. p is not the probability that the text is unmarked, and 1 − p is
-//! not the probability that it is marked. [`TooShort`](Verdict::TooShort) means that of marked texts of that length
-//! more than one in ten would be missed. [`Report::p_kind`] says whether p is exact, an upper bound, or approximate.
+//! not the probability that it is marked. [`TooShort`](Verdict::TooShort) means that of texts of that length, marked as
+//! [`power`](statistics::power) supposes, more than one in ten would be missed. [`Report::p_kind`] says whether p is exact, an upper bound, or approximate.
 //!
 //! # Questions
 //!
@@ -87,7 +87,7 @@
 //!
 //! # Errors
 //!
-//! Building a detector returns a [`DetectError`] if a key belongs to another tokenizer, the rate is not between 0 and
+//! Building a detector returns a [`DetectError`] if a key belongs to another tokenizer than the detector's, the rate is not between 0 and
 //! 1, the statistic cannot judge a key's scheme, or the ignore file cannot be used. A question returns one if the input
 //! cannot be tokenized or read, or if the question does not take this kind of input. A text that is empty, too short or
 //! not UTF-8 is not an error: its verdict is [`TooShort`](Verdict::TooShort), or the report has a

@@ -15,7 +15,10 @@ pub fn available_threads() -> usize {
 }
 
 /// Calls `work` with each number below `threads`, all at once, and returns the results in the order of the numbers. One
-/// call is made on the caller's thread.
+/// call is made on the caller's thread, also for 0 threads.
+///
+/// # Panics
+/// Panics if `work` does.
 pub fn on_each<R: Send>(threads: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let work = &work;
     thread::scope(|scope| {

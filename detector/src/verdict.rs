@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// p ≤ fpr: unmarked text comes here with probability at most fpr.
     Watermarked,
-    /// p > fpr, and a marked text this long would have been found with probability 0.9 or more.
+    /// p > fpr, and a text this long, marked as [`power`](crate::statistics::power) supposes, would have been found with
+    /// probability 0.9 or more. Texts of low entropy are missed more often.
     NotDetected,
     /// p > fpr, but the text is too short for that to mean anything.
     TooShort,
@@ -26,7 +27,7 @@ pub enum Verdict {
 impl Verdict {
     /// Returns the verdict on a p-value at the rate `fpr`, above 0 and below 1.
     ///
-    /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys tried, or `None` if nothing was
+    /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys and forms tried, or `None` if nothing was
     /// scored. `required_tokens` is n* of the detector at `fpr` over that number
     /// ([`Statistic::required_tokens`](crate::statistics::Statistic::required_tokens)); it is called only where p does not
     /// decide.

@@ -47,6 +47,7 @@ pub enum WarningCode {
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
     /// The mark was not found, but with another normalisation it would be. Neither p nor the verdict counts that trial.
+    /// Only the program `wmdetect` makes it.
     OtherNormalisation,
     /// The text has more contexts than are remembered exactly, so some new positions do not count.
     BoundedHistory,
@@ -56,7 +57,7 @@ pub enum WarningCode {
     Interrupted,
     /// In calibration: so few documents that most keys flag none of them.
     FewDocuments,
-    /// A marked text whose draws had too little choice to carry the mark.
+    /// In receipts, which say how `wmgen` made a text: its draws had too little choice to carry the mark.
     LittleChoice,
     /// The receipt is of another model than the one that read the text.
     OtherModel,

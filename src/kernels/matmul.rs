@@ -73,7 +73,7 @@ impl MatMul {
     /// text are the same for any number of texts.
     ///
     /// # Panics
-    /// If the lengths are not those of so many positions of one number of texts.
+    /// Panics if the lengths are not those of so many positions of one number of texts.
     pub fn run(&self, xs: &[f32], positions: usize, out: &mut [f32]) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         if rows == 0 || cols == 0 {
@@ -234,7 +234,7 @@ impl Panels {
     /// row m.
     ///
     /// # Panics
-    /// If there are no such panels, activations have another width, or `out` is not one for each panel and row.
+    /// Panics if there are no such panels, activations have another width, or `out` is not one for each panel and row.
     pub fn multiply(&self, range: Range<usize>, xs: &QuantisedRows, out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
         {

@@ -32,7 +32,7 @@ pub(crate) struct Member<'a> {
 /// order of their numbers.
 ///
 /// # Panics
-/// If `work` panics on any thread.
+/// Panics if `work` panics on any thread.
 pub(crate) fn together<R: Send>(most: usize, work: impl Fn(&Member<'_>) -> R + Sync) -> Vec<R> {
     let size = most.clamp(1, rayon::current_num_threads());
     let team = Team {
@@ -54,7 +54,7 @@ impl Member<'_> {
     /// Returns when all threads of the team have called it as often.
     ///
     /// # Panics
-    /// If another member has panicked, which would keep this one waiting for ever.
+    /// Panics if another member has panicked, which would keep this one waiting for ever.
     pub(crate) fn wait(&self) {
         let Team { size, arrived, round, broken } = self.team;
         let now = round.load(Ordering::Acquire);

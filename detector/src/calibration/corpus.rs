@@ -53,7 +53,7 @@ impl Corpus {
     /// its key plays no part.
     ///
     /// # Panics
-    /// If `prf`'s n-grams have another length than the corpus's.
+    /// Panics if `prf`'s n-grams have another length than the corpus's.
     pub fn push(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) {
         self.push_forms(prf, &[ids], ignore);
     }
@@ -62,7 +62,7 @@ impl Corpus {
     /// it if the least p of the forms, times their number, reaches the level. What else is said of it is about the first.
     ///
     /// # Panics
-    /// If `prf`'s n-grams have another length than the corpus's, or if there is no form.
+    /// Panics if `prf`'s n-grams have another length than the corpus's, or if there is no form.
     pub fn push_forms(&mut self, prf: &Prf, forms: &[impl AsRef<[u32]>], ignore: Option<&IgnoreList>) {
         assert_eq!(prf.scheme().ngram_len(), self.ngram_len, "one corpus has one length of n-grams");
         let ids = forms[0].as_ref();

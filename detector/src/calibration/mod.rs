@@ -41,9 +41,9 @@ pub const WORSE_THAN_CHANCE: f64 = 0.001;
 pub struct Options {
     /// What decides.
     pub decider: Decider,
-    /// The level, between 0 and 1.
+    /// The level, between 0 and 1; it is not checked.
     pub fpr: f64,
-    /// R, at least 1.
+    /// R, at least 1; it is not checked. Each takes some 60 bytes a thread.
     pub keys: u64,
     /// What the random keys are drawn from.
     pub seed: u64,
@@ -146,6 +146,9 @@ pub fn default_least_documents(documents: usize) -> u64 {
 /// # Errors
 /// Returns an error if the statistic cannot sum what the key's scheme gives. Random keys have the key's parameters,
 /// so they can be made.
+///
+/// # Panics
+/// Panics if the n-grams of `prf` have another length than those of the corpus.
 pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibration, CalibrateError> {
     calibrate_while(corpus, prf, options, |_| true)
 }

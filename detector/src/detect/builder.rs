@@ -105,7 +105,7 @@ impl DetectorBuilder {
     }
 
     /// Leaves the n-grams of `list` out of every text. Which n-grams are listed must not depend on the key: p would not
-    /// be valid.
+    /// be valid. A list for other lengths of n-grams or another tokenizer leaves nothing out.
     pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
         self.ignore = Some(Ignore::List(list.into()));
         self
@@ -121,7 +121,8 @@ impl DetectorBuilder {
     /// Returns the detector.
     ///
     /// # Errors
-    /// Returns an error if the rate is not between 0 and 1, a key belongs to another tokenizer, the statistic cannot judge
+    /// Returns an error if the rate is not between 0 and 1, a key belongs to another tokenizer than the detector's (one for
+    /// token ids has none, and checks nothing), the statistic cannot judge
     /// a key's scheme, or the ignore file cannot be used.
     pub fn build(self) -> Result<Detector, DetectError> {
         check_fpr(self.fpr)?;

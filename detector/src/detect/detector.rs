@@ -95,8 +95,8 @@ impl Detector {
         self.tokenizer.as_ref()
     }
 
-    /// Returns the public id of each key, and its name: the label it was derived for, or its file's name, if there is
-    /// one.
+    /// Returns the public id of each key, and its name: its label in a ring of [`Keyring::derived`](crate::Keyring::derived),
+    /// its file's name in one of [`Keyring::open`](crate::Keyring::open), else none.
     pub fn key_ids(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
         self.keys.iter().map(|entry| (entry.id.as_str(), entry.name.as_deref()))
     }

@@ -54,14 +54,15 @@ pub enum Prompt<'a> {
     Text(&'a str),
 }
 
-/// How much of a long text is held in memory.
+/// How much of a long text is held in memory. The default is blocks of 256 KiB and 3,600,000 contexts.
 #[cfg(feature = "text")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
     /// Bytes of a block; see [`Blocks`](crate::text::blocks::Blocks).
     pub block_len: usize,
     /// Number of different contexts that are remembered exactly, at 20 bytes each. Later ones go into a filter of
-    /// 128 MiB. The filter takes some new contexts for old ones, and their positions do not count.
+    /// 128 MiB. The filter takes some new contexts for old ones, and their positions do not count. Both are kept for each
+    /// form of the text, up to three, and for each context length of the keys.
     pub contexts: usize,
 }
 
@@ -87,7 +88,8 @@ impl<'a> Input<'a> {
         Self::of(Content::Bytes(bytes))
     }
 
-    /// Takes token ids, without any that a tokenizer adds in front.
+    /// Takes token ids of the tokenizer that the text was written with, without any that a tokenizer adds in front. They are
+    /// not checked: ids of another vocabulary score as unmarked.
     pub fn tokens(ids: &'a [u32]) -> Self {
         Self::of(Content::Tokens(ids))
     }
@@ -95,7 +97,7 @@ impl<'a> Input<'a> {
     /// Takes a text that is read block by block, so that memory stays bounded whatever its length.
     ///
     /// The blocks and the positions that count depend on the text alone, so p keeps its promise. It equals the p of the
-    /// whole text if the text has white space at least every 128 KiB and at most [`StreamOptions::contexts`] contexts.
+    /// whole text, under vocabularies such as Gemma's, if the text has ASCII white space at least every 128 KiB and at most [`StreamOptions::contexts`] contexts.
     /// Normalisation works within a block: markup that crosses the end of a block is taken as text.
     #[cfg(feature = "text")]
     pub fn reader(reader: impl Read + 'a) -> Self {

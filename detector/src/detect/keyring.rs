@@ -48,7 +48,8 @@ impl Keyring {
     /// once.
     ///
     /// # Errors
-    /// Returns an error if no keys can be derived from `master`, or if there are no labels.
+    /// Returns an error if no keys can be derived from `master`, if a label is empty or too long for a key file
+    /// ([`KeyError::Label`]), or if there are no labels.
     pub fn derived(master: &Key, labels: impl IntoIterator<Item = String>) -> Result<Self, DetectError> {
         // The label once, since there may be millions.
         let keys = labels.into_iter().map(|label| Ok((master.derive(&label)?.with_label(None), Some(label))));
@@ -58,11 +59,11 @@ impl Keyring {
         )
     }
 
-    /// Reads every file in the directory `path`, in order of name. A key in two files counts once and has both names. Names that begin with a dot are left out. A key of 32
-    /// raw bytes must have a name that ends in `.bin` or `.key`, because anything else can have 32 bytes.
+    /// Reads every file in the directory `path`, in order of name. A key in two files counts once and has both names. Directories
+    /// and names that begin with a dot are left out. A key of 32 raw bytes must have a name that ends in `.bin` or `.key`, because anything else can have 32 bytes.
     ///
     /// # Errors
-    /// Returns an error if the directory cannot be read or is empty, or if a file in it is not a key: without an error, the
+    /// Returns an error if the directory cannot be read or has no file that is read, or if a file in it is not a key: without an error, the
     /// texts of a missing key would pass for unmarked.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DetectError> {
         let path = path.as_ref();

@@ -18,10 +18,11 @@ use crate::verdict::Verdict;
 
 impl Detector {
     /// Says whether a text carries the mark, and how sure that is. With a keyring the report is about the key with the
-    /// least p, and that p is corrected for the number of keys.
+    /// least p. A text is tried in up to three [forms](crate::report::Report::forms_tried). p is corrected for the number of keys
+    /// and of forms.
     ///
     /// # Errors
-    /// Returns an error if the input is text and the detector has no tokenizer, if the tokenizer fails, or if a reader
+    /// Returns an error if the input or its prompt is text and the detector has no tokenizer, if the tokenizer fails, or if a reader
     /// cannot be read to its end.
     pub fn score<'a>(&self, input: impl Into<Input<'a>>) -> Result<Report, DetectError> {
         match self.open(input.into(), Offsets::Now)? {

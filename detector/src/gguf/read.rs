@@ -91,7 +91,7 @@ impl Metadata {
         self.entries.get(key)?.as_ref()
     }
 
-    /// Returns the text of `key`.
+    /// Returns the text of `key`; `None` if it was not kept.
     ///
     /// # Errors
     /// Returns an error if the value is not a string: `Kind`.
@@ -99,7 +99,7 @@ impl Metadata {
         self.typed(key, "a string", Value::as_str)
     }
 
-    /// Returns the boolean of `key`.
+    /// Returns the boolean of `key`; `None` if it was not kept.
     ///
     /// # Errors
     /// Returns an error if the value is not a boolean.
@@ -107,7 +107,7 @@ impl Metadata {
         self.typed(key, "a boolean", Value::as_bool)
     }
 
-    /// Returns the token id in `key`: an integer from 0 to 2^32 − 1.
+    /// Returns the token id in `key`: an integer from 0 to 2^32 − 1; `None` if it was not kept.
     ///
     /// # Errors
     /// Returns an error if the value is not such an integer.
@@ -115,7 +115,7 @@ impl Metadata {
         self.typed(key, "an unsigned 32-bit integer", |value| u32::try_from(value.as_u64()?).ok())
     }
 
-    /// Returns the strings of `key`.
+    /// Returns the strings of `key`; `None` if it was not kept.
     ///
     /// # Errors
     /// Returns an error if the value is not an array of strings.
@@ -123,7 +123,7 @@ impl Metadata {
         self.typed(key, "an array of strings", |value| value.as_array()?.as_strings())
     }
 
-    /// Returns the floats of `key`.
+    /// Returns the floats of `key`; `None` if it was not kept.
     ///
     /// # Errors
     /// Returns an error if the value is not an array of floats.
@@ -131,7 +131,7 @@ impl Metadata {
         self.typed(key, "an array of floats", |value| value.as_array()?.to_floats())
     }
 
-    /// Returns the integers of `key`.
+    /// Returns the integers of `key`; `None` if it was not kept.
     ///
     /// # Errors
     /// Returns an error if the value is not an array of integers.

@@ -139,7 +139,7 @@ impl Grid {
     /// a token that does not count.
     ///
     /// # Panics
-    /// If a token has not one ratio a setting.
+    /// Panics if a token has not one ratio a setting.
     pub fn ln_e<'a>(
         &self,
         settings: usize,
@@ -257,7 +257,7 @@ impl Mixture {
     /// Goes on by one token; `ratios` is none where it does not count.
     ///
     /// # Panics
-    /// If it has not one ratio a setting.
+    /// Panics if it has not one ratio a setting.
     pub(super) fn step(&mut self, grid: &Grid, ratios: Option<&TokenRatios>) {
         let states = states(grid.context_len);
         let marked = states - 2;

@@ -65,7 +65,8 @@ pub trait NextTokens {
 pub struct Options {
     /// Read no further once the p-value by E is at most this; it stays valid.
     pub stop_at: Option<f64>,
-    /// How many random keys R the text is judged under, for the sharper p-value (1 + #{Eᵣ ≥ E}) / (R + 1).
+    /// How many random keys R the text is judged under, for the sharper p-value (1 + #{Eᵣ ≥ E}) / (R + 1); 0
+    /// for none.
     /// Not together with `stop_at`, which is then ignored: where to stop would depend on the key.
     pub monte_carlo: usize,
     /// The plain product of the ratios ([`Grid::unedited`]), for a text that is known to be as it was generated.
@@ -81,7 +82,7 @@ const MARKED_TEXTS: usize = 100;
 /// Returns an error if the model does.
 ///
 /// # Panics
-/// As [`RunningRatio::push`].
+/// Panics if the model gives another number of distributions than its settings.
 pub fn verify<N: NextTokens>(
     model: &mut N,
     prf: &Prf,
@@ -100,7 +101,7 @@ pub fn verify<N: NextTokens>(
 /// Returns an error if the model does.
 ///
 /// # Panics
-/// As [`RunningRatio::push`].
+/// Panics if the model gives another number of distributions than its settings.
 pub fn verify_keys<N: NextTokens>(
     model: &mut N,
     prfs: &[Prf],

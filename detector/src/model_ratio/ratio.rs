@@ -18,7 +18,7 @@ const LEAST: f64 = -700.0;
 /// 1. Dividing by the sum in each layer keeps rounding from adding up.
 ///
 /// # Panics
-/// If `g` is not as long as `p`, or `own` is out of range.
+/// Panics if `g` is not as long as `p`, or `own` is out of range.
 pub(super) fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> f64 {
     assert_eq!(p.len(), g.len(), "one g-value a candidate");
     let (mut total, mut zeros) = (0.0, 0.0);

@@ -73,7 +73,8 @@ pub struct Evidence {
 pub struct MonteCarlo {
     /// Random keys R.
     pub keys: usize,
-    /// (1 + those with at least the key's E after the last token) / (R + 1).
+    /// (1 + those with at least the key's E after the last token) / (R + 1). Where the prompt is known, E is that of the
+    /// chains without doubts.
     pub p: f64,
 }
 
@@ -90,7 +91,8 @@ impl RunningRatio {
         }
     }
 
-    /// Starts as [`new`](Self::new) does, with other chains. The choice must not depend on the key.
+    /// Starts as [`new`](Self::new) does, with other chains, and without a share of the level for the text-only p-value.
+    /// The choice must not depend on the key.
     pub fn with_grid(prf: &Prf, prompt: &[u32], settings: usize, grid: Grid) -> Self {
         let settings = settings.max(1);
         Self {
@@ -110,7 +112,7 @@ impl RunningRatio {
     }
 
     /// Judges the text under `keys` random keys as well; costs about `keys` times the arithmetic, not the model. The
-    /// random numbers follow from the text.
+    /// random numbers follow from the text, so `ids` is all of it. To be called before the first [`push`](Self::push).
     pub fn with_monte_carlo(mut self, keys: usize, prompt: &[u32], ids: &[u32]) -> Self {
         self.random = Some(RandomKeys::new(keys, &self.grid, self.settings(), prompt, ids));
         self
@@ -118,6 +120,7 @@ impl RunningRatio {
 
     /// Draws `texts` marked texts for each setting from the same distributions as well, so that a verdict knows
     /// whether the mark would have been found; costs about `texts` times the arithmetic, not the model.
+    /// To be called before the first [`push`](Self::push).
     pub fn with_marked_texts(mut self, texts: usize) -> Self {
         self.marked = Some(MarkedTexts::new(texts, &self.grid, self.settings()));
         self
@@ -130,7 +133,7 @@ impl RunningRatio {
     /// Reads one more token; `next` has its distribution under each setting.
     ///
     /// # Panics
-    /// If `next` has not one distribution a setting.
+    /// Panics if `next` has not one distribution a setting.
     pub fn push(&mut self, token: u32, next: &[Distribution]) {
         assert_eq!(next.len(), self.settings(), "one distribution a setting");
         let depth = self.prf.scheme().depth();

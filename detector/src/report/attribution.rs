@@ -12,15 +12,16 @@ use crate::verdict::Verdict;
 pub struct KeyReport {
     /// The key's public id.
     pub key_id: String,
-    /// Its label, if it was derived, or its file's name; null where it has neither.
+    /// Its label in a ring of derived keys, its file's name in one of a directory, or all names of a key in several files;
+    /// null otherwise.
     pub name: Option<String>,
     /// Its scheme.
     pub scheme: String,
     /// Tokens that count under its scheme.
     pub scored_tokens: u64,
-    /// The statistic's value over them.
+    /// The weighted mean over them, a share: 0.5 on average without the mark.
     pub score: f64,
-    /// p, corrected for `keys_tried`; never below the smallest normal `f64`.
+    /// p, corrected for the number of keys and of forms; never below the smallest normal `f64`.
     pub p_value: f64,
     /// log₁₀ of it.
     pub log10_p: f64,

@@ -119,7 +119,8 @@ pub struct SharedPassage {
     pub tokens: Vec<u32>,
     /// In how many documents the rarest of its n-grams counts.
     pub documents: u64,
-    /// Its score under the deployed key, 0.5 on average.
+    /// Where its sum under the deployed key lies between the least and the largest possible one, 0 to 1. For the two means
+    /// that is a share, 0.5 on average.
     pub score: f64,
     /// log₁₀ of the p-value of that passage alone.
     pub log10_p: f64,

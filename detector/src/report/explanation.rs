@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::Report;
 
 /// The levels of evidence: how many times as likely the tokens around a place are with the mark as without it, and the
-/// natural logarithm of that. By Markov's inequality an unmarked place reaches a level with at most one over its
-/// probability, since a likelihood ratio has mean 1 there.
+/// natural logarithm of that. By Markov's inequality an unmarked place reaches a level with a probability of at most
+/// one over it, since a likelihood ratio has mean 1 there.
 pub const LEVELS: [(&str, f64); 4] = [
     ("10", std::f64::consts::LN_10),
     ("100", 2.0 * std::f64::consts::LN_10),

@@ -18,7 +18,8 @@ pub struct Report {
     pub tokenizer: Option<String>,
     /// Number of tokens of the text, without any that a tokenizer adds.
     pub tokens: u64,
-    /// Number of tokens that count: their context is complete and has not come up before.
+    /// Number of tokens that count: their context is complete and has not come up before, and no ignore list
+    /// has them.
     pub scored_tokens: u64,
     /// Which statistic `score`, the p-value and the verdict belong to.
     pub detector: Method,
@@ -26,7 +27,7 @@ pub struct Report {
     /// the mark. The likelihood ratio and the Bayesian detector have nats, mostly below 0 without the mark.
     pub score: Option<f64>,
     /// P(a score at least this high | the text does not depend on the key), `None` if nothing was scored, and never
-    /// below the smallest normal `f64`. With a keyring, corrected for the number of keys.
+    /// below the smallest normal `f64`. Corrected for the number of keys and of forms.
     pub p_value: Option<f64>,
     /// log₁₀ of it, finite also where `p_value` is at its floor.
     pub log10_p: Option<f64>,
@@ -36,7 +37,7 @@ pub struct Report {
     pub fpr: f64,
     /// The verdict.
     pub verdict: Verdict,
-    /// Every statistic, over the positions that the scheme's reference implementation scores.
+    /// The two means and the statistic that decides, over the positions that the scheme's reference implementation scores.
     pub scores: Scores,
     /// What the reader should know before trusting the above.
     #[serde(flatten, with = "crate::warning")]

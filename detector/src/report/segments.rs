@@ -14,11 +14,12 @@ pub struct Span {
     pub bytes: Option<[u64; 2]>,
     /// First token and the one after the last, counted from 0, the context of the first scored token included.
     pub tokens: [u64; 2],
-    /// Those of them that count; 0 for a repetition of another passage.
+    /// Scored tokens of the window that was found in the passage, which may reach beyond it; 0 for a repetition of another
+    /// passage.
     pub scored_tokens: u64,
-    /// ln of the likelihood ratio over them.
+    /// ln of the likelihood ratio over that window, in nats; 0 for a repetition.
     pub score: f64,
-    /// p of the passage, or of the one that it repeats, corrected for all windows, profiles and keys; never below the
+    /// p of the passage, or of the one that it repeats, corrected for all windows, profiles, keys and forms; never below the
     /// smallest normal `f64`.
     pub p_value: f64,
     /// log₁₀ of it.

@@ -45,7 +45,7 @@ impl Distribution {
     /// Makes a distribution of probabilities, which may have a common factor.
     ///
     /// # Errors
-    /// Returns an error if the lists differ in length or are empty, or if a number is negative or not finite.
+    /// Returns an error if the lists differ in length or are empty, if a number is negative or not finite, or if all are 0.
     pub fn from_probabilities(tokens: Vec<u32>, probabilities: Vec<f64>) -> Result<Self, DistributionError> {
         check_lengths(&tokens, probabilities.len())?;
         for (&token, &p) in tokens.iter().zip(&probabilities) {

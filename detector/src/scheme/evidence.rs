@@ -8,12 +8,12 @@ use std::fmt;
 pub struct GBits(pub u64);
 
 impl GBits {
-    /// Returns g of layer `layer` as 0 or 1.
+    /// Returns g of layer `layer`, 0 to 63, as 0 or 1.
     pub fn layer(self, layer: usize) -> u64 {
         self.0 >> layer & 1
     }
 
-    /// Returns the layers as text, layer 0 first: `"0110…"`, `depth` characters.
+    /// Returns the layers as text, layer 0 first: `"0110…"`, `depth` characters, at most 64.
     pub fn to_string(self, depth: usize) -> String {
         (0..depth).map(|layer| if self.layer(layer) == 1 { '1' } else { '0' }).collect()
     }

@@ -16,7 +16,7 @@ impl<'t> Ngrams<'t> {
     /// Gathers n-grams.
     ///
     /// # Panics
-    /// If an n-gram does not have `len` tokens.
+    /// Panics if an n-gram does not have `len` tokens.
     pub(crate) fn new(len: usize, ngrams: impl Iterator<Item = &'t [u32]>) -> Self {
         let each: Vec<&[u32]> = ngrams.collect();
         assert!(each.iter().all(|ngram| ngram.len() == len), "n-grams of {len} tokens");

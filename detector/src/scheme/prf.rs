@@ -45,7 +45,7 @@ impl Prf {
     /// Fixes the context, the H tokens before a position, oldest first.
     ///
     /// # Panics
-    /// If the context does not have H tokens.
+    /// Panics if the context does not have H tokens.
     pub fn context(&self, context: &[u32]) -> KeyedContext<'_> {
         let expected = self.scheme().context_len();
         assert_eq!(context.len(), expected, "a context of {} has {expected} tokens", self.scheme().name());
@@ -61,7 +61,7 @@ impl Prf {
     /// a sampler asks for many tokens in one context.
     ///
     /// # Panics
-    /// If an n-gram is shorter or longer than the scheme's.
+    /// Panics if an n-gram is shorter or longer than the scheme's.
     pub(crate) fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
         #[cfg(test)]
         crate::work::hashes(ngrams.len());
@@ -91,7 +91,7 @@ impl KeyedContext<'_> {
         g[0]
     }
 
-    /// Writes the bits of each of `tokens` in this context into as many entries of `g`.
+    /// Writes the bits of each of `tokens` in this context into `g`, which is as long.
     pub fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits]) {
         self.0.g_bits_of(tokens, g);
     }

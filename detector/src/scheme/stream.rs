@@ -17,7 +17,7 @@ impl TextGValues {
     /// Computes the g-values of `ids` under the key of a tournament, as [`Evidence::new`].
     ///
     /// # Panics
-    /// If the key's scheme is not a tournament.
+    /// Panics if the key's scheme is not a tournament.
     pub fn new(prf: &Prf, prompt: &[u32], ids: &[u32]) -> Self {
         let layers = Evidence::new(prf, prompt, ids).into_layers();
         layers.unwrap_or_else(|| panic!("{} is not a tournament", prf.scheme().name()))

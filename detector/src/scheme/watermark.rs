@@ -40,7 +40,7 @@ impl Watermark {
     /// Makes the mark of a tournament with more competitors a match: stronger, but it changes the text's distribution.
     ///
     /// # Panics
-    /// If `leaves` is less than 2, or if the key's scheme is not a tournament.
+    /// Panics if `leaves` is less than 2, or if the key's scheme is not a tournament.
     pub fn with_leaves(prf: Prf, leaves: u32) -> Self {
         assert!(leaves >= 2, "a match needs two competitors");
         let kind = prf.scheme().evidence_kind();

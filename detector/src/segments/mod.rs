@@ -21,8 +21,8 @@ use crate::scheme::TextGValues;
 use crate::statistics::{PKind, PValue};
 use scanners::{REACH, scanners};
 
-/// Returns the passages of `ids` that one key's `values` show, in order of the text. `fpr` is the family-wise error
-/// over `tries` keys; `kind` is what a p-value under this key promises.
+/// Returns the passages of `ids` that one key's `values` show, in order of the text. `fpr`, above 0 and below 1, is the family-wise
+/// error over `tries` keys, at least 1; `kind` is what a p-value under this key promises.
 pub fn passages(values: &TextGValues, ids: &[u32], kind: PKind, fpr: f64, tries: usize) -> Vec<Passage> {
     let fpr = fpr / tries as f64;
     let scanners = scanners(values.depth);

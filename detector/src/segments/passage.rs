@@ -11,7 +11,7 @@ pub struct Passage {
     pub tokens: Range<usize>,
     /// Scored tokens of the window that was found; 0 for a passage that repeats another.
     pub scored_tokens: usize,
-    /// Σ ln LR of that window, in nats.
+    /// Σ ln LR of that window, in nats; 0 for a passage that repeats another.
     pub score: f64,
     /// p of that window, corrected for all windows, profiles and keys; of the passage that is repeated, if it repeats
     /// one.

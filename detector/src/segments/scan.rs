@@ -64,9 +64,9 @@ impl StartBound {
 /// A marked passage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
-    /// Index into `ln_lr` of its first token.
+    /// Its first token, counted from 0.
     pub start: usize,
-    /// Index after its last token.
+    /// The one after its last token.
     pub end: usize,
     /// Σ ln LR, in nats. Of windows of several tracks that touch and are reported as one, the one with the least p.
     pub score: f64,

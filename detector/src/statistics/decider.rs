@@ -15,9 +15,9 @@ use crate::scheme::EvidenceKind;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Decider {
-    /// The share of ones.
+    /// The share of ones among the g-values.
     Mean,
-    /// The share of ones; early layers weigh more.
+    /// The share of ones among the g-values; early layers weigh more.
     WeightedMean,
     /// The likelihood ratio under this profile.
     Llr(Arc<Profile>),

@@ -5,15 +5,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Which statistic decides.
+/// Which statistic decides. Each token that counts has one g-value, 0 or 1, a layer; see [`GBits`](crate::scheme::GBits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
-    /// The share of ones; early layers weigh more.
+    /// The share of ones among the g-values; early layers weigh more.
     #[default]
     WeightedMean,
-    /// The share of ones.
+    /// The share of ones among the g-values.
     Mean,
     /// The likelihood ratio under a profile of marked text: the built-in `pooled`, unless a
     /// [`Profile`](crate::statistics::Profile) is given in the method's place.

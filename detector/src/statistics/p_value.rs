@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub enum PKind {
     /// The probability itself of a score at least this high, apart from rounding errors around 1e-12 of it. One key of
-    /// `synthid-sha256` gives it.
+    /// `synthid-sha256` gives it for a text of one form.
     Exact,
-    /// An upper bound of it: P(p ≤ a) ≤ a, possibly much less. A keyring and marked passages give it, since their p is
+    /// An upper bound of it: P(p ≤ a) ≤ a, possibly much less. A keyring, a text of several forms, and marked passages give it, since their p is
     /// corrected for what was tried.
     Conservative,
     /// Computed as if the scheme's g-bits were independent fair coins, which its hash does not guarantee. `synthid-hf`

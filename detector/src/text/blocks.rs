@@ -8,7 +8,7 @@ pub const BLOCK_LEN: usize = 256 << 10;
 
 /// Reads a text in blocks of at most `len` bytes.
 ///
-/// A block ends before white space, if the second half of it has any: before the last run with a line break, else
+/// A block ends before ASCII white space, if the second half of it has any: before the last run with a line break, else
 /// before the last run. Gemma's vocabularies have no piece that reaches from a visible character over into a space or
 /// a line feed (but for Gemma 3's ` ></`), so the tokens of the blocks are the tokens of the whole. Where there is no white space the block ends
 /// between two characters, and a token or two at the cut may differ. Either way the blocks depend on the text alone.

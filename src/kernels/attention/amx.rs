@@ -76,7 +76,7 @@ impl Packed {
     /// `seen` says which of the positions a query sees, at least one.
     ///
     /// # Panics
-    /// If the processor lacks the unit, or a query sees what there is not.
+    /// Panics if the processor lacks the unit, or a query sees what there is not.
     pub(crate) fn attend(
         &self,
         out: &mut [f32],

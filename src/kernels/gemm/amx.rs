@@ -53,7 +53,7 @@ static TILES: TileConfig = TileConfig {
 /// The rows of the panels `range` times rows of activations: `out` gets `[panels, 16 · strips, 16]`.
 ///
 /// # Panics
-/// If the processor lacks the unit, the panels do not exist, rows have another length than the matrix's, or `out` is not of
+/// Panics if the processor lacks the unit, the panels do not exist, rows have another length than the matrix's, or `out` is not of
 /// that size.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
 pub(crate) fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out: &mut [[f32; LANES]]) {
@@ -221,7 +221,7 @@ impl Product {
 /// Calls `work` with the unit configured.
 ///
 /// # Panics
-/// If the processor lacks it.
+/// Panics if the processor lacks it.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
 pub(in crate::kernels) fn configured(work: impl FnOnce()) {
     assert!(has_matrix_unit(), "no matrix unit");

@@ -24,7 +24,7 @@ type Times = fn([&[Input]; 2], &[f32], &mut [[f32; LANES]]);
 /// row m.
 ///
 /// # Panics
-/// If the processor lacks the instructions, there are no such panels, `xs` is not rows of the matrix's length, or `out` is not one
+/// Panics if the processor lacks the instructions, there are no such panels, `xs` is not rows of the matrix's length, or `out` is not one
 /// for each panel and row.
 pub(crate) fn multiply(
     level: Level,

@@ -24,7 +24,7 @@ const ROWS: usize = 8;
 /// row m.
 ///
 /// # Panics
-/// If the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
+/// Panics if the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
 /// `out` is not one for each panel and row.
 pub fn multiply(
     level: Level,

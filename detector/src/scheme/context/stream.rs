@@ -20,7 +20,8 @@ pub struct ContextStream {
 pub struct Piece<'a> {
     /// The tokens from the piece's first complete context on.
     pub ids: Cow<'a, [u32]>,
-    /// Index in the piece of its first position with a complete context: H at the start of a text, then 0.
+    /// Index in the piece of its first position with a complete context: H less the tokens before the piece, at least 0. A
+    /// short piece at the start of a text may have none.
     pub first: usize,
     /// For each position from `first` on, whether its context is new.
     pub fresh: Vec<bool>,

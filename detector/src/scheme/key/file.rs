@@ -72,7 +72,8 @@ impl Key {
         write_private(path.as_ref(), &self.to_bytes(), overwrite)
     }
 
-    /// Parses the content of a key file; `path` stands for it in error messages.
+    /// Parses the content of a key file: a container, or 32 raw bytes, which are the secret of a `synthid-sha256` key with the
+    /// default parameters. `path` stands for the file in error messages.
     ///
     /// # Errors
     /// Returns an error if the bytes are not a key file, are damaged, or come from a later version.

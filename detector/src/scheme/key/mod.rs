@@ -67,7 +67,7 @@ impl fmt::Display for TokenizerBinding {
 /// A watermark key: scheme, secret and, optionally, the tokenizer that it belongs to.
 ///
 /// [`Key::read`] reads one from a file, [`Key::generate`] makes a new one, and [`Key::derive`] makes one for a tenant
-/// or an epoch. The secret is wiped from memory when the key is dropped, and `Debug` does not show it.
+/// or an epoch. [`Key::with_tokenizer`] binds it to a tokenizer. The secret is wiped from memory when the key is dropped, and `Debug` does not show it.
 pub struct Key {
     scheme: Scheme,
     secret: Secret,

@@ -9,14 +9,14 @@ use crate::scheme::GBits;
 use crate::scheme::distribution::{Distribution, SIDE_BY_SIDE};
 
 impl Distribution {
-    /// Runs a tournament of `depth` layers with `leaves` ≥ 2 competitors a match; `g` has one entry a candidate.
+    /// Runs a tournament of `depth` layers, at most 64, with `leaves` ≥ 2 competitors a match; `g` has one entry a candidate.
     ///
     /// With Z the mass of g = 0 in a layer, a token's probability is multiplied by Z^(leaves−1) if its own g is 0 and
     /// by 1 + Z + … + Z^(leaves−1) if it is 1, which for two leaves is 1 + g − G. Only two leaves leave the average
     /// over keys unchanged; more make the mark stronger and the text different.
     ///
     /// # Panics
-    /// If `g` is not as long as the candidates or `leaves` is less than 2.
+    /// Panics if `g` is not as long as the candidates or `leaves` is less than 2.
     pub fn tournament(&mut self, g: &[GBits], depth: usize, leaves: u32) {
         assert_eq!(g.len(), self.tokens().len(), "one g-value a candidate");
         assert!(leaves >= 2, "a match needs two competitors");

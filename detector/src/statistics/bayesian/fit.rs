@@ -102,7 +102,8 @@ const BATCH: usize = 64;
 /// the share of the work done.
 ///
 /// # Errors
-/// Returns an error if there are too few texts or an option is out of range.
+/// Returns an error if fewer than 10 texts have scored tokens, if no L2 weight is given, or if the texts are not marked:
+/// [`FitError::NotMarked`].
 pub fn fit(
     depth: usize,
     texts: &[Vec<GBits>],

@@ -81,6 +81,9 @@ impl BayesianModel {
     }
 
     /// Returns delta's row of layer `layer` < m: the weights of the layers before it.
+    ///
+    /// # Panics
+    /// Panics if `layer` is m or more.
     pub fn delta(&self, layer: usize) -> &[f64] {
         &self.delta[layer * self.depth..][..layer]
     }
@@ -139,7 +142,8 @@ impl BayesianModel {
         self.ratio_of_first(self.depth, g)
     }
 
-    /// Returns P(marked | text), 0 to 1, from the g-values of the scored tokens; the prior if there are none.
+    /// Returns P(marked | text), 0 to 1, from the g-values of the scored tokens; the prior, which is at
+    /// least 1e-5 and at most 1 − 1e-5, if there are none.
     ///
     /// Equals `transformers`' `BayesianDetectorModel` to about the rounding of its f32 sums.
     pub fn posterior(&self, scored: impl IntoIterator<Item = GBits>) -> f64 {

@@ -27,7 +27,7 @@ const HELD_OUT: usize = 4;
 /// Fits `classes` classes over the first `depth` layers (30 at most).
 ///
 /// # Errors
-/// Returns an error if `depth` or `classes` is 0 or too large.
+/// Returns an error if `depth` is 0, or if `classes` is 0 or too large.
 pub fn fit<'a, T>(tokens: T, depth: usize, classes: usize) -> Result<EntropyClasses, ClassesError>
 where
     T: IntoIterator<Item = &'a GBits>,
