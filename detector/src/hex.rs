@@ -2,6 +2,14 @@
 
 use std::fmt;
 
+/// Returns the bytes that hexadecimal digits, two for each, stand for; none if they are not that.
+pub fn decode(digits: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    if rest.is_empty() { bytes } else { None }
+}
+
 /// Returns two digits for each byte.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
@@ -34,5 +42,8 @@ mod tests {
         let mut written = String::new();
         write(&mut written, &bytes).unwrap();
         assert_eq!(written, expected);
+        assert_eq!(decode(&expected), Some(bytes));
+        assert_eq!(decode("0A"), Some(vec![10]));
+        assert!(["0", "0g", "é"].iter().all(|text| decode(text).is_none()));
     }
 }

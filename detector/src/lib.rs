@@ -129,6 +129,9 @@ pub mod render;
 pub mod report;
 pub mod scheme;
 pub mod segments;
+#[cfg(feature = "service")]
+#[doc(hidden)]
+pub mod service;
 #[cfg(feature = "shell")]
 #[doc(hidden)]
 pub mod shell;

@@ -16,7 +16,7 @@ const DETECTOR: &[&str] = &[
     "report",
     "detect",
     "render",
-    "shell",
+    "shell service",
 ];
 
 /// Rooms of `wmgen`, the lowest first.

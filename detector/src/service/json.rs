@@ -1,0 +1,63 @@
+//! Bodies of JSON, with errors that say where.
+
+use axum::RequestExt;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::{ApiError, Limits};
+
+/// A JSON body. The server's [`Limits`] bound its length and the time that it may take to arrive.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let is_json = |value: &str| {
+            let kind = value.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+        };
+        // A body without a type is taken for what it must be.
+        let kind = request.headers().get(CONTENT_TYPE);
+        if kind.is_some_and(|kind| !kind.to_str().is_ok_and(is_json)) {
+            return Err(ApiError::not_json());
+        }
+        parse(&bytes(request).await?)
+    }
+}
+
+/// Reads the whole body.
+///
+/// # Errors
+/// Returns an error if it is too long, comes too slowly, or does not come to its end.
+pub(super) async fn bytes(request: Request) -> Result<Bytes, ApiError> {
+    let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
+    let body = Limited::new(request.with_limited_body().into_body(), limits.body_bytes);
+    match timeout(limits.body, body.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limits.body_bytes)),
+        Ok(Err(_)) => Err(ApiError::bad_request("the body ended before its end")),
+        Err(_) => Err(ApiError::too_slow(limits.body.as_secs())),
+    }
+}
+
+/// Parses a body; an error names the field.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<Json<T>, ApiError> {
+    serde_json::from_slice(body).map(Json).map_err(|error| {
+        let message = error.to_string();
+        // Serde puts the name of an unknown, missing or doubled field between backquotes.
+        let field = (error.is_data() && message.contains(" field `"))
+            .then(|| message.split('`').nth(1).map(str::to_owned))
+            .flatten();
+        let message = format!("the body cannot be read: {message}");
+        match field {
+            Some(field) => ApiError::field(field, message),
+            None => ApiError::bad_request(message),
+        }
+    })
+}

@@ -1,0 +1,303 @@
+//! The accept loop: limits of connections and of time, and an end that answers what was taken.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+
+use super::{About, State};
+
+/// What a server allows its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time. A new one beyond them ends the one that has been idle longest.
+    pub connections: usize,
+    /// The time that a request's head may take, and a connection may be idle.
+    pub head: Duration,
+    /// The time that a request's body may take.
+    pub body: Duration,
+    /// The most bytes of a body.
+    pub body_bytes: usize,
+    /// The time that open requests have after the server was told to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    /// 16,384 connections, 30 seconds for a head and for a body, 1 MiB for a body, 30 seconds to the end.
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            body_bytes: 1 << 20,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A socket that waits for clients.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    limits: Limits,
+}
+
+impl Listener {
+    /// Listens at `host` and `port`; port 0 is any that is free.
+    ///
+    /// # Errors
+    /// Returns an error if the address does not exist here or is taken.
+    pub async fn bind(host: &str, port: u16, limits: Limits) -> io::Result<Self> {
+        let files = raise_file_limit();
+        let connections = limits.connections.min(files.saturating_sub(128)).max(1);
+        Ok(Self { socket: TcpListener::bind((host, port)).await?, limits: Limits { connections, ..limits } })
+    }
+
+    /// Returns the address that clients can use.
+    ///
+    /// # Errors
+    /// Returns an error if the system does not say.
+    pub fn address(&self) -> io::Result<std::net::SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Answers requests until `stop`, then lets those that are open end. Returns how many had not ended when their time
+    /// was over.
+    pub async fn serve(self, router: Router, about: &About, stop: impl Future<Output = ()>) -> usize {
+        let Self { socket, limits } = self;
+        let connections = Arc::new(Connections::new(about.http.connections.clone()));
+        let mut stop = pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = &mut stop => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let entry = connections.enter(limits.connections);
+                    tokio::spawn(answer(stream, router.clone(), entry, limits));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    connections.end_longest_idle();
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+        about.health.set(State::Draining);
+        drop(socket);
+        connections.finish();
+        let _ = timeout(limits.drain, connections.empty()).await;
+        connections.busy()
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn stop_signal() {
+    let of = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = of(SignalKind::terminate()) => {}
+        () = of(SignalKind::interrupt()) => {}
+    }
+}
+
+/// Lets this process open as many files as it may, and returns how many that are.
+fn raise_file_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: maximum, maximum };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current };
+    files.map_or(usize::MAX, |files| files as usize)
+}
+
+/// Answers the requests of one connection, one after the other.
+async fn answer(stream: TcpStream, router: Router, entry: Entry, limits: Limits) {
+    // Pieces of a stream are small and wanted at once.
+    let _ = stream.set_nodelay(true);
+    let connection = &entry.connection;
+    let service = service_fn(|request: Request<Incoming>| {
+        let busy = Busy::new(connection);
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move {
+            let response: Response<Body> = answer.await.unwrap_or_else(|never| match never {});
+            Ok::<_, std::convert::Infallible>(response.map(|body| Tracked { body, _busy: busy }))
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(64 << 10);
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut finishing = false;
+    loop {
+        tokio::select! {
+            // An error is the client's, which has gone or has sent what is not HTTP.
+            _ = served.as_mut() => return,
+            () = connection.finish.notified(), if !finishing => {
+                finishing = true;
+                served.as_mut().graceful_shutdown();
+            }
+            () = connection.end.notified() => return,
+        }
+    }
+}
+
+/// A connection as the accept loop sees it.
+#[derive(Debug, Default)]
+struct Connection {
+    /// Requests whose answers are not complete.
+    busy: AtomicUsize,
+    /// Told to end after the request that is open.
+    finish: Notify,
+    /// Told to end now.
+    end: Notify,
+}
+
+/// All open connections. Since what becomes idle moves to the end, the first idle one has been idle longest.
+#[derive(Debug)]
+struct Connections {
+    open: Mutex<Open>,
+    left: Notify,
+    gauge: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    by_age: BTreeMap<u64, Arc<Connection>>,
+}
+
+impl Connections {
+    fn new(gauge: Gauge) -> Self {
+        Self { open: Mutex::default(), left: Notify::new(), gauge }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection, and ends an idle one if there are `limit` already.
+    fn enter(self: &Arc<Self>, limit: usize) -> Entry {
+        if self.lock().by_age.len() >= limit {
+            self.end_longest_idle();
+        }
+        let connection = Arc::new(Connection::default());
+        let mut open = self.lock();
+        let id = open.next;
+        open.next += 1;
+        open.by_age.insert(id, Arc::clone(&connection));
+        self.gauge.inc();
+        drop(open);
+        Entry { id, connection, connections: Arc::clone(self) }
+    }
+
+    /// Ends the oldest connection that has no open request.
+    fn end_longest_idle(&self) {
+        let mut open = self.lock();
+        let idle = open.by_age.iter().find(|(_, connection)| connection.busy.load(Ordering::Relaxed) == 0);
+        if let Some((&id, connection)) = idle {
+            connection.end.notify_one();
+            open.by_age.remove(&id);
+        }
+    }
+
+    /// Tells all connections to end after their open requests.
+    fn finish(&self) {
+        for connection in self.lock().by_age.values() {
+            connection.finish.notify_one();
+        }
+    }
+
+    fn busy(&self) -> usize {
+        self.lock().by_age.values().map(|connection| connection.busy.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Waits until no connection is open.
+    async fn empty(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.lock().by_age.is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+}
+
+/// A place among the open connections; dropping it leaves.
+struct Entry {
+    id: u64,
+    connection: Arc<Connection>,
+    connections: Arc<Connections>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.connections.lock().by_age.remove(&self.id);
+        self.connections.gauge.dec();
+        self.connections.left.notify_waiters();
+    }
+}
+
+/// A request that is open.
+struct Busy(Arc<Connection>);
+
+impl Busy {
+    fn new(connection: &Arc<Connection>) -> Self {
+        connection.busy.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body whose request is open until it has been sent.
+struct Tracked {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,23 @@
+//! What the servers of both crates share: the accept loop with its limits, tokens, errors, health, metrics, the log and
+//! the way to stop. Not part of the library's promise.
+//!
+//! A server makes its own [`axum::Router`], lets [`About::routes`] add what every server has, and hands it to
+//! [`Listener::serve`].
+
+mod about;
+mod error;
+mod health;
+mod json;
+mod listen;
+mod log;
+mod metrics;
+mod token;
+
+pub use about::About;
+pub use error::ApiError;
+pub use health::{Health, State};
+pub use json::Json;
+pub use listen::{Limits, Listener, stop_signal};
+pub use log::{LogFormat, RequestId, start_log};
+pub use metrics::HttpMetrics;
+pub use token::{TokenHash, TokenHashError, bearer};
