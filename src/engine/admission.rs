@@ -1,4 +1,5 @@
-//! Which request begins when: first come, first served, within the rows and the memory that there are.
+//! Which request begins when: tenants in turn, each tenant's requests in order, within the rows and the memory that there
+//! are.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,9 +23,16 @@ impl Job {
     }
 }
 
+/// The requests of one tenant that wait, at least one, in the order in which they came.
+struct Queue {
+    tenant: u32,
+    jobs: VecDeque<Job>,
+}
+
 /// The requests that wait, and what those that have begun may use.
 pub(super) struct Admission {
-    waiting: VecDeque<Job>,
+    /// The tenants that wait, the one whose turn it is first.
+    queues: VecDeque<Queue>,
     /// The most rows of a decode step, but for those of one request.
     together: usize,
     /// The budget, and how much of it is promised to requests that have begun.
@@ -34,25 +42,35 @@ pub(super) struct Admission {
 
 impl Admission {
     pub(super) fn new(together: usize, cache_bytes: usize) -> Self {
-        Self { waiting: VecDeque::new(), together, cache_bytes, promised: 0 }
+        Self { queues: VecDeque::new(), together, cache_bytes, promised: 0 }
     }
 
+    /// Takes a request. A tenant that does not wait yet is the last of those that do.
     pub(super) fn push(&mut self, job: Job) {
-        self.waiting.push_back(job);
+        let tenant = job.request.tenant;
+        match self.queues.iter_mut().find(|queue| queue.tenant == tenant) {
+            Some(queue) => queue.jobs.push_back(job),
+            None => self.queues.push_back(Queue { tenant, jobs: VecDeque::from([job]) }),
+        }
     }
 
-    /// Takes the request that has waited longest, if it may begin beside `running` responses: there is room for all its
-    /// responses, or nothing else runs. No request overtakes another.
+    /// Takes the first request of the tenant whose turn it is, if it may begin beside `running` responses: there is room
+    /// for all its responses, or nothing else runs. No request overtakes one whose turn it is.
     ///
     /// Its memory counts as used until it is [given back](Self::give_back).
     pub(super) fn next(&mut self, running: usize) -> Option<Job> {
-        let job = self.waiting.front()?;
+        let job = self.queues.front()?.jobs.front()?;
         let has_rows = running == 0 || running + job.open.len() <= self.together;
         if !has_rows || job.bytes() > self.free() {
             return None;
         }
         self.promised += job.bytes();
-        self.waiting.pop_front()
+        let mut queue = self.queues.pop_front()?;
+        let job = queue.jobs.pop_front();
+        if !queue.jobs.is_empty() {
+            self.queues.push_back(queue);
+        }
+        job
     }
 
     /// Bytes that no request uses.
@@ -66,7 +84,18 @@ impl Admission {
     }
 
     /// The requests that wait.
-    pub(super) fn waiting(&mut self) -> &mut VecDeque<Job> {
-        &mut self.waiting
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Job> {
+        self.queues.iter().flat_map(|queue| &queue.jobs)
+    }
+
+    /// Cancels responses of a request that waits, if it does.
+    pub(super) fn cancel_where(&mut self, id: Id, cancelled: impl Fn(usize) -> bool) {
+        for queue in &mut self.queues {
+            for job in queue.jobs.iter_mut().filter(|job| job.id == id) {
+                job.open.retain(|number| !cancelled(*number));
+            }
+            queue.jobs.retain(|job| !job.open.is_empty());
+        }
+        self.queues.retain(|queue| !queue.jobs.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Answers requests: prompt ids in, events of tokens out. Knows neither text nor a model's inside.
 //!
 //! An [`Engine`] answers many requests at a time. Each [`step`](Engine::step)
-//! 1. lets the requests begin that there is room for (`admission`),
+//! 1. lets the requests begin that there is room for, tenants in turn (`admission`),
 //! 2. gives each response that has begun its next token, all in one pass over the model's weights (`rows`),
 //! 3. reads one slice of the prompts that have not been read (`slices`), or takes it over from an earlier prompt that
 //!    begins alike (`prefix_cache`).
@@ -140,10 +140,7 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     fn cancel_where(&mut self, id: Id, cancelled: impl Fn(usize) -> bool) {
-        for job in self.admission.waiting().iter_mut().filter(|job| job.id == id) {
-            job.open.retain(|number| !cancelled(*number));
-        }
-        self.admission.waiting().retain(|job| !job.open.is_empty());
+        self.admission.cancel_where(id, &cancelled);
         for Reading { job, .. } in self.reading.iter_mut().filter(|reading| reading.job.id == id) {
             let before = job.open.len();
             job.open.retain(|number| !cancelled(*number));
@@ -163,7 +160,7 @@ impl<M: LanguageModel> Engine<M> {
     pub fn stop(&mut self, events: &mut Vec<Event>) {
         self.drain();
         let mut open: Vec<(Id, usize)> = self.rows.iter().map(|row| (row.id, row.number)).collect();
-        let jobs = self.reading.iter().map(|reading| &reading.job).chain(self.admission.waiting().iter());
+        let jobs = self.reading.iter().map(|reading| &reading.job).chain(self.admission.waiting());
         open.extend(jobs.flat_map(|job| job.open.iter().map(|number| (job.id, *number))));
         for (id, sequence) in open {
             self.cancel_sequence(id, sequence);
@@ -178,7 +175,7 @@ impl<M: LanguageModel> Engine<M> {
         self.rows.step(&self.model, events);
         self.read(events);
         self.admission.give_back(self.rows.sweep());
-        let idle = self.rows.is_empty() && self.reading.is_empty() && self.admission.waiting().is_empty();
+        let idle = self.rows.is_empty() && self.reading.is_empty() && self.admission.waiting().next().is_none();
         if idle { Progress::Idle } else { Progress::Running }
     }
 

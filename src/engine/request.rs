@@ -24,6 +24,8 @@ pub struct Request {
     pub banned_ids: Vec<u32>,
     /// Report each token's log-probability, and those of so many most likely tokens.
     pub logprobs: Option<usize>,
+    /// Who asks. Waiting requests of different tenants begin in turn, those of one tenant in their order.
+    pub tenant: u32,
 }
 
 impl Request {
@@ -38,6 +40,7 @@ impl Request {
             stop_ids: Vec::new(),
             banned_ids: Vec::new(),
             logprobs: None,
+            tenant: 0,
         }
     }
 

@@ -3,6 +3,7 @@
 //! The engine's thread is one of a pool of threads that only the model uses, so whatever the rest of the program computes
 //! does not get in its way.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use super::{Engine, Event, Id, LanguageModel, Options, Progress, Request, Reques
 /// Starts an engine with `threads` threads, or as many as the machine has cores.
 ///
 /// The thread ends when the engine is [drained](Handle::drain) or [stopped](Handle::stop) and nothing is left to do, or
-/// when all handles and all responses are dropped.
+/// when all handles and all tickets are dropped. If the model panics, the thread ends at once.
 ///
 /// # Errors
 /// Returns an error if the system has no more threads.
@@ -34,7 +35,7 @@ where
     });
     let engine = Engine::new(model, options);
     let thread = thread::Builder::new().name("engine".into()).spawn(move || {
-        pool.install(|| Loop { engine, answered: HashMap::new(), ids: HashMap::new() }.run(received));
+        pool.install(|| Loop { engine, open: HashMap::new(), ids: HashMap::new() }.run(received));
     })?;
     Ok((Handle { shared, commands }, Worker(thread)))
 }
@@ -70,8 +71,11 @@ struct Shared {
     tickets: AtomicU64,
 }
 
+/// Who gets the events of a request.
+type Sink = Box<dyn FnMut(Event) + Send>;
+
 enum Command {
-    Submit { ticket: u64, request: Request, events: Sender<Event> },
+    Submit { ticket: u64, request: Request, sink: Sink },
     Cancel { ticket: u64 },
     CancelSequence { ticket: u64, sequence: usize },
     Drain,
@@ -91,22 +95,40 @@ pub enum SubmitError {
 }
 
 impl Handle {
-    /// Submits a request. Waits for nothing.
+    /// Submits a request whose events are read one after the other. Waits for nothing.
     ///
     /// # Errors
-    /// Returns an error if the engine does not take it.
+    /// Returns an error if the engine does not take the request.
     pub fn submit(&self, request: Request) -> Result<Responses, SubmitError> {
+        let (sender, events) = mpsc::channel();
+        let open = (0..request.sequences).collect();
+        // A reader that is gone has dropped the ticket.
+        let ticket = self.submit_to(request, move |event| drop(sender.send(event)))?;
+        Ok(Responses { ticket, open, events })
+    }
+
+    /// Submits a request whose events the engine's thread gives to `sink`. Waits for nothing.
+    ///
+    /// All requests wait while the sink runs, so it must not block, and if it panics the thread ends. The sink is
+    /// dropped when the last response has ended or is cancelled, and when the engine's thread ends: the receiver of a
+    /// channel that it sends to then finds the channel closed.
+    ///
+    /// # Errors
+    /// Returns an error if the engine does not take the request.
+    pub fn submit_to(
+        &self,
+        request: Request,
+        sink: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Ticket, SubmitError> {
         (self.shared.check)(&request)?;
         let draining = self.shared.draining.lock().unwrap_or_else(PoisonError::into_inner);
         if *draining {
             return Err(RequestError::Draining.into());
         }
         let ticket = self.shared.tickets.fetch_add(1, Ordering::Relaxed);
-        let (events, received) = mpsc::channel();
-        let open = (0..request.sequences).collect();
-        let command = Command::Submit { ticket, request, events };
+        let command = Command::Submit { ticket, request, sink: Box::new(sink) };
         self.commands.send(command).map_err(|_| SubmitError::Stopped)?;
-        Ok(Responses { ticket, open, events: received, commands: self.commands.clone() })
+        Ok(Ticket { number: ticket, commands: self.commands.clone() })
     }
 
     /// Refuses requests from now on. Those that were taken are answered, then the thread ends.
@@ -127,23 +149,50 @@ impl Handle {
     }
 }
 
+/// A request that was taken. To drop the ticket cancels the request.
+pub struct Ticket {
+    number: u64,
+    commands: Sender<Command>,
+}
+
+impl Ticket {
+    /// Cancels the request. Its sink may get a few more events before it is dropped.
+    pub fn cancel(&self) {
+        self.send(Command::Cancel { ticket: self.number });
+    }
+
+    /// Cancels one response. The sink may get a few more events of it.
+    pub fn cancel_sequence(&self, sequence: usize) {
+        self.send(Command::CancelSequence { ticket: self.number, sequence });
+    }
+
+    fn send(&self, command: Command) {
+        // If the thread has ended, so has the request.
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
 /// The events of one request as they come. To drop it cancels the request.
 ///
 /// The iterator ends with the last response, or when the engine's thread does.
 pub struct Responses {
-    ticket: u64,
+    ticket: Ticket,
     /// The responses that have not ended.
     open: BTreeSet<usize>,
     events: Receiver<Event>,
-    commands: Sender<Command>,
 }
 
 impl Responses {
     /// Ends one response. No further event of it follows.
     pub fn cancel_sequence(&mut self, sequence: usize) {
         if self.open.remove(&sequence) {
-            // If the thread has ended, so has the response.
-            let _ = self.commands.send(Command::CancelSequence { ticket: self.ticket, sequence });
+            self.ticket.cancel_sequence(sequence);
         }
     }
 }
@@ -169,19 +218,19 @@ impl Iterator for Responses {
     }
 }
 
-impl Drop for Responses {
-    fn drop(&mut self) {
-        // If the thread has ended, so has the request.
-        let _ = self.commands.send(Command::Cancel { ticket: self.ticket });
-    }
+/// A request that is being answered.
+struct Open {
+    ticket: u64,
+    sink: Sink,
+    /// The responses that have not ended.
+    sequences: BTreeSet<usize>,
 }
 
 /// What the engine's thread does.
 struct Loop<M: LanguageModel> {
     engine: Engine<M>,
-    /// Who gets the events of a request.
-    answered: HashMap<Id, Sender<Event>>,
-    /// The requests whose events someone may still read.
+    open: HashMap<Id, Open>,
+    /// The open requests by their tickets.
     ids: HashMap<u64, Id>,
 }
 
@@ -205,32 +254,55 @@ impl<M: LanguageModel> Loop<M> {
                 Err(TryRecvError::Disconnected) => return,
             }
             for event in events.drain(..) {
-                if let Some(reader) = self.answered.get(&event.id()) {
-                    // A reader that is gone has cancelled.
-                    let _ = reader.send(event);
-                }
+                self.give(event);
+            }
+        }
+    }
+
+    /// Gives an event to its sink.
+    fn give(&mut self, event: Event) {
+        let id = event.id();
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let ended = match event {
+            Event::Finished { sequence, .. } | Event::Failed { sequence, .. } => Some(sequence),
+            _ => None,
+        };
+        (open.sink)(event);
+        if let Some(sequence) = ended {
+            self.end(id, sequence);
+        }
+    }
+
+    /// Drops the sink of a request after its last response.
+    fn end(&mut self, id: Id, sequence: usize) {
+        if let Entry::Occupied(mut open) = self.open.entry(id) {
+            open.get_mut().sequences.remove(&sequence);
+            if open.get().sequences.is_empty() {
+                self.ids.remove(&open.remove().ticket);
             }
         }
     }
 
     fn obey(&mut self, command: Command, events: &mut Vec<Event>) {
         match command {
-            Command::Submit { ticket, request, events } => {
-                // The handle has checked it, so there is no error; its sender would be dropped with it.
+            Command::Submit { ticket, request, sink } => {
+                let sequences = (0..request.sequences).collect();
+                // The handle has checked it, so there is no error; the sink would be dropped with it.
                 if let Ok(id) = self.engine.submit(request) {
-                    self.answered.insert(id, events);
+                    self.open.insert(id, Open { ticket, sink, sequences });
                     self.ids.insert(ticket, id);
                 }
             }
             Command::Cancel { ticket } => {
                 if let Some(id) = self.ids.remove(&ticket) {
                     self.engine.cancel(id);
-                    self.answered.remove(&id);
+                    self.open.remove(&id);
                 }
             }
             Command::CancelSequence { ticket, sequence } => {
-                if let Some(id) = self.ids.get(&ticket) {
-                    self.engine.cancel_sequence(*id, sequence);
+                if let Some(&id) = self.ids.get(&ticket) {
+                    self.engine.cancel_sequence(id, sequence);
+                    self.end(id, sequence);
                 }
             }
             Command::Drain => self.engine.drain(),

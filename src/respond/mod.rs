@@ -1,8 +1,9 @@
 //! Text in, pieces of text and receipts out.
 //!
 //! A [`Responder`] answers prompts in the caller's thread; a [`Client`] has them answered by an engine on a thread of its
-//! own. Both turn the engine's tokens into [`Piece`]s of complete characters, end a text at a stop string, count the
-//! marked tokens, and give a [`Receipt`] for each text when all texts of its prompt are complete.
+//! own. A caller that must not wait, such as a server, passes the engine's events to an [`Exchange`]. All three turn the
+//! engine's tokens into [`Piece`]s of complete characters, end a text at a stop string, count the marked tokens, and give
+//! a [`Receipt`] for each text when all texts of its prompt are complete.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -37,7 +38,7 @@ mod responder;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Responses};
+pub use client::{Client, Exchange, Responses};
 pub use model_info::ModelInfo;
 pub use options::{KeyMark, Options};
 pub(crate) use receipt::first_difference;

@@ -14,6 +14,7 @@ use crate::text::{Prompt, SpecialTokens};
 pub struct ModelInfo {
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) special: SpecialTokens,
+    pub(super) context: usize,
     pub(super) receipt: ModelReceipt,
 }
 
@@ -28,7 +29,30 @@ impl ModelInfo {
             dtype: model.dtype().as_str().to_owned(),
             softcap: config.attn_softcap.is_some() || config.final_softcap.is_some(),
         };
-        Self { tokenizer, special, receipt }
+        Self { tokenizer, special, context: config.max_position, receipt }
+    }
+
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// Returns how many positions the model has: prompt and text together have at most one token more.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Returns what receipts say of the model.
+    pub fn receipt(&self) -> &ModelReceipt {
+        &self.receipt
+    }
+
+    /// Encodes a prompt, for instance to count its tokens. [`Prompt::Tokens`] of the ids is the same prompt.
+    ///
+    /// # Errors
+    /// Returns an error if the prompt has no ids.
+    pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, RespondError> {
+        Ok(prompt.ids(&self.tokenizer)?)
     }
 
     /// Makes the engine's request of a prompt.
@@ -41,7 +65,8 @@ impl ModelInfo {
             stop_ids: self.special.stops.clone(),
             banned_ids: self.special.never.clone(),
             logprobs: options.logprobs,
-            ..Request::new(prompt.ids(&self.tokenizer)?)
+            tenant: options.tenant,
+            ..Request::new(self.prompt_ids(prompt)?)
         })
     }
 }

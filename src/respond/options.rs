@@ -20,6 +20,8 @@ pub struct Options {
     pub stop: Vec<String>,
     /// Gives each token's log-probability, and those of so many most likely tokens.
     pub logprobs: Option<usize>,
+    /// Who asks. Waiting prompts of different tenants begin in turn.
+    pub tenant: u32,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             mark: None,
             stop: Vec::new(),
             logprobs: None,
+            tenant: 0,
         }
     }
 }

@@ -110,6 +110,7 @@ fn info(tokenizer: &Arc<Tokenizer>) -> ModelInfo {
     ModelInfo {
         tokenizer: Arc::clone(tokenizer),
         special: SpecialTokens { stops: vec![EOS], never: vec![] },
+        context: 1000,
         receipt: ModelReceipt {
             name: "reciter".into(),
             fingerprint: None,
@@ -294,6 +295,18 @@ fn a_client_gets_what_a_responder_gives() {
         Some(RespondError::Request(RequestError::Draining))
     ));
     thread.join().unwrap();
+}
+
+#[test]
+fn an_engine_that_panics_fails_the_prompt_and_refuses_the_next() {
+    let tokenizer = tokenizer();
+    let (handle, _thread) =
+        worker::spawn(Reciter::new(&tokenizer, &[]), engine::Options::default(), Some(1)).unwrap();
+    let client = Client::new(handle, info(&tokenizer));
+    let events: Vec<Event> = client.submit(&prompt("unknown"), &greedy()).unwrap().collect();
+    assert!(matches!(events[..], [Event::Failed(RespondError::Stopped)]), "{events:?}");
+    let ids = client.info().prompt_ids(&prompt("unknown")).unwrap();
+    assert!(matches!(client.submit(&Prompt::Tokens(ids), &greedy()).err(), Some(RespondError::Stopped)));
 }
 
 /// The receipt says what was done, so a verifier that reads it counts the same tokens.

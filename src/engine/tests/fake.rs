@@ -25,6 +25,8 @@ pub(super) struct Poisoned;
 #[derive(Clone)]
 pub(super) struct Fake {
     pub(super) context: usize,
+    /// Whether it panics instead of reading.
+    pub(super) panics: bool,
     /// The first positions that a cache no longer has when it has so many; none are lost where not given.
     pub(super) window: usize,
     /// The parts of sequences that were read, a list for each pass.
@@ -68,7 +70,8 @@ impl Drop for Cache {
 
 impl Fake {
     pub(super) fn new() -> Self {
-        Self { context: 1000, window: usize::MAX, passes: Arc::default(), memory: Arc::default() }
+        let (passes, memory) = (Arc::default(), Arc::default());
+        Self { context: 1000, panics: false, window: usize::MAX, passes, memory }
     }
 
     /// The most bytes that all caches had together.
@@ -144,6 +147,7 @@ impl LanguageModel for Fake {
         batch: &mut [Feed<'_, Cache>],
         read: impl FnOnce(LogitRows<'_>) -> T,
     ) -> Result<T, Poisoned> {
+        assert!(!self.panics, "as asked for");
         if batch.iter().any(|feed| feed.ids.contains(&POISON)) {
             return Err(Poisoned);
         }

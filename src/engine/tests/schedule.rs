@@ -79,6 +79,45 @@ fn requests_begin_in_order_and_none_overtakes() {
 }
 
 #[test]
+fn tenants_begin_in_turn_and_each_ones_requests_in_order() {
+    let mut engine = Engine::new(Fake::new(), Options { together: 1, ..options() });
+    let mut submit = |tenant, sequences| {
+        let asked = Request { tenant, sequences, ..request(prompt(1, 4), 3) };
+        engine.submit(asked).unwrap()
+    };
+    let a: Vec<Id> = (0..20).map(|_| submit(1, 1)).collect();
+    // Two rows, so it waits until nothing runs, and nothing that fits overtakes it.
+    let b = submit(2, 2);
+    let c = [submit(3, 1), submit(3, 1)];
+    let mut events = Vec::new();
+    while engine.step(&mut events) == Progress::Running {}
+    let want: Vec<Id> = [a[0], b, c[0], a[1], c[1]].into_iter().chain(a[2..].iter().copied()).collect();
+    assert_eq!(started(&events), want);
+}
+
+#[test]
+fn a_tenant_that_asks_again_and_again_does_not_starve_a_large_request() {
+    let mut engine = Engine::new(Fake::new(), options());
+    let mut events = Vec::new();
+    let mut small = |engine: &mut Engine<Fake>| {
+        engine.submit(Request { tenant: 1, ..request(prompt(1, 4), 7) }).unwrap()
+    };
+    for _ in 0..6 {
+        small(&mut engine);
+        engine.step(&mut events);
+    }
+    let large = Request { tenant: 2, sequences: 4, ..request(prompt(2, 4), 3) };
+    let large = engine.submit(large).unwrap();
+    let mut steps = 0;
+    while !started(&events).contains(&large) {
+        small(&mut engine);
+        engine.step(&mut events);
+        steps += 1;
+        assert!(steps < 30, "it waits for what runs when its turn comes");
+    }
+}
+
+#[test]
 fn a_request_of_more_rows_than_there_are_runs_alone() {
     let fake = Fake::new();
     let mut engine = Engine::new(fake.clone(), options());

@@ -1,5 +1,7 @@
 //! The engine on a thread of its own.
 
+use std::sync::mpsc;
+
 use super::super::worker::{SubmitError, spawn};
 use super::super::{FinishReason, RequestError};
 use super::fake::{Fake, expected};
@@ -87,4 +89,38 @@ fn stopping_interrupts_the_answers_and_ends_the_thread() {
     worker.join().unwrap();
     let last = responses.last();
     assert!(matches!(last, Some(Event::Finished { reason: FinishReason::Interrupted, .. })), "{last:?}");
+}
+
+#[test]
+fn a_sink_is_dropped_with_the_last_response() {
+    let fake = Fake { context: 100_000_000, ..Fake::new() };
+    let (handle, _worker) = spawn(fake, options(), Some(1)).unwrap();
+    let submit = |max_tokens| {
+        let (sender, events) = mpsc::channel();
+        let asked = Request { sequences: 2, ..request(prompt(1, 4), max_tokens) };
+        (handle.submit_to(asked, move |event| drop(sender.send(event))).unwrap(), events)
+    };
+    // None of these waits for ever.
+    let (_complete, events) = submit(5);
+    assert_eq!(events.into_iter().count(), 1 + 2 * (5 + 1));
+    let (one_by_one, events) = submit(50_000_000);
+    for sequence in [1, 0] {
+        events.recv().unwrap();
+        one_by_one.cancel_sequence(sequence);
+    }
+    events.into_iter().for_each(drop);
+    let (dropped, events) = submit(50_000_000);
+    drop(dropped);
+    events.into_iter().for_each(drop);
+}
+
+#[test]
+fn a_model_that_panics_ends_the_thread_and_drops_the_sinks() {
+    let (handle, worker) = spawn(Fake { panics: true, ..Fake::new() }, options(), Some(1)).unwrap();
+    let responses = [handle.submit(request(prompt(1, 4), 5)), handle.submit(request(prompt(2, 4), 5))];
+    for responses in responses.into_iter().flatten() {
+        assert_eq!(responses.count(), 0);
+    }
+    assert_eq!(handle.submit(request(prompt(1, 4), 5)).err(), Some(SubmitError::Stopped));
+    assert!(worker.join().is_err());
 }
