@@ -175,7 +175,8 @@ impl<M: LanguageModel> Engine<M> {
         self.rows.step(&self.model, events);
         self.read(events);
         self.admission.give_back(self.rows.sweep());
-        let idle = self.rows.is_empty() && self.reading.is_empty() && self.admission.waiting().next().is_none();
+        let idle =
+            self.rows.is_empty() && self.reading.is_empty() && self.admission.waiting().next().is_none();
         if idle { Progress::Idle } else { Progress::Running }
     }
 

@@ -99,9 +99,8 @@ fn tenants_begin_in_turn_and_each_ones_requests_in_order() {
 fn a_tenant_that_asks_again_and_again_does_not_starve_a_large_request() {
     let mut engine = Engine::new(Fake::new(), options());
     let mut events = Vec::new();
-    let mut small = |engine: &mut Engine<Fake>| {
-        engine.submit(Request { tenant: 1, ..request(prompt(1, 4), 7) }).unwrap()
-    };
+    let mut small =
+        |engine: &mut Engine<Fake>| engine.submit(Request { tenant: 1, ..request(prompt(1, 4), 7) }).unwrap();
     for _ in 0..6 {
         small(&mut engine);
         engine.step(&mut events);
