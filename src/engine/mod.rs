@@ -21,6 +21,7 @@ mod request;
 mod rows;
 mod sequence;
 mod slices;
+mod stats;
 #[cfg(test)]
 mod tests;
 pub mod worker;
@@ -33,6 +34,7 @@ pub use event::{Event, Failure, FinishReason, Id, Progress, Token};
 pub use model::{Feed, LanguageModel};
 pub use request::{Request, RequestError};
 pub use sequence::{Next, Sequence, Stage};
+pub use stats::Stats;
 
 use admission::{Admission, Job};
 use prefix_cache::PrefixCache;
@@ -75,6 +77,8 @@ pub struct Engine<M: LanguageModel> {
     /// The responses that have begun.
     rows: Rows<M::Cache>,
     prefixes: PrefixCache<M::Cache>,
+    /// What was done so far; what is being done is filled in when asked for.
+    done: Stats,
 }
 
 /// A request whose prompt is being read.
@@ -105,6 +109,7 @@ impl<M: LanguageModel> Engine<M> {
             reading: VecDeque::new(),
             rows: Rows::default(),
             prefixes: PrefixCache::new(options.prefix_bytes.min(options.cache_bytes), slices),
+            done: Stats::default(),
         }
     }
 
@@ -171,13 +176,30 @@ impl<M: LanguageModel> Engine<M> {
     /// Does the next piece of work: at most one token of each response and one slice of the prompts. Appends what comes
     /// of it to `events`.
     pub fn step(&mut self, events: &mut Vec<Event>) -> Progress {
+        let before = events.len();
         self.admit(events);
         self.rows.step(&self.model, events);
         self.read(events);
         self.admission.give_back(self.rows.sweep());
+        let tokens = events[before..].iter().filter(|event| matches!(event, Event::Token { .. }));
+        self.done.response_tokens += tokens.count() as u64;
+        self.done.steps += 1;
         let idle =
             self.rows.is_empty() && self.reading.is_empty() && self.admission.waiting().next().is_none();
         if idle { Progress::Idle } else { Progress::Running }
+    }
+
+    /// Returns what the engine is doing and has done.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            waiting_requests: self.admission.waiting().count(),
+            reading_requests: self.reading.len(),
+            running_responses: self.rows.len(),
+            promised_bytes: self.cache_bytes - self.admission.free(),
+            cache_bytes: self.cache_bytes,
+            prefix_bytes: self.prefixes.bytes(),
+            ..self.done
+        }
     }
 
     /// Lets the requests begin that there is room for.
@@ -224,6 +246,7 @@ impl<M: LanguageModel> Engine<M> {
             return self.model.new_cache();
         };
         (reading.at, reading.reused) = (at, at);
+        self.done.reused_tokens += at as u64;
         cache
     }
 
@@ -236,6 +259,7 @@ impl<M: LanguageModel> Engine<M> {
         mut cache: M::Cache,
         events: &mut Vec<Event>,
     ) {
+        self.done.prompt_tokens += (end - reading.at) as u64;
         let Self { model, rows, .. } = self;
         let Reading { job, at, reused, spent, .. } = &mut reading;
         let Job { id, request, open, sequence_bytes } = job;

@@ -50,6 +50,11 @@ impl<C> PrefixCache<C> {
         None
     }
 
+    /// Bytes of all caches at worst.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a cache of so many bytes is worth keeping: it fits, and its prompt has a border to take positions over to.
     pub(super) fn takes(&self, tokens: &[u32], bytes: usize) -> bool {
         let len = tokens.len();

@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Engine, Event, Id, LanguageModel, Options, Progress, Request, RequestError};
+use super::{Engine, Event, Id, LanguageModel, Options, Progress, Request, RequestError, Stats};
 
 /// Starts an engine with `threads` threads, or as many as the machine has cores.
 ///
@@ -31,11 +31,16 @@ where
     let shared = Arc::new(Shared {
         check: Box::new(move |request| request.check(&checked, options.cache_bytes)),
         draining: Mutex::new(false),
+        stats: Mutex::default(),
         tickets: AtomicU64::new(0),
     });
     let engine = Engine::new(model, options);
+    *lock(&shared.stats) = engine.stats();
+    let seen = Arc::clone(&shared);
     let thread = thread::Builder::new().name("engine".into()).spawn(move || {
-        pool.install(|| Loop { engine, open: HashMap::new(), ids: HashMap::new() }.run(received));
+        pool.install(|| {
+            Loop { engine, open: HashMap::new(), ids: HashMap::new() }.run(received, &seen.stats)
+        });
     })?;
     Ok((Handle { shared, commands }, Worker(thread)))
 }
@@ -67,12 +72,19 @@ struct Shared {
     check: Box<Check>,
     /// Held while a command is sent, so that a request is either before the end or refused.
     draining: Mutex<bool>,
+    /// As of the last turn of the engine's thread.
+    stats: Mutex<Stats>,
     /// The number of requests so far.
     tickets: AtomicU64,
 }
 
 /// Who gets the events of a request.
 type Sink = Box<dyn FnMut(Event) + Send>;
+
+/// Locks what no panic leaves half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 enum Command {
     Submit { ticket: u64, request: Request, sink: Sink },
@@ -121,7 +133,7 @@ impl Handle {
         sink: impl FnMut(Event) + Send + 'static,
     ) -> Result<Ticket, SubmitError> {
         (self.shared.check)(&request)?;
-        let draining = self.shared.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        let draining = lock(&self.shared.draining);
         if *draining {
             return Err(RequestError::Draining.into());
         }
@@ -129,6 +141,12 @@ impl Handle {
         let command = Command::Submit { ticket, request, sink: Box::new(sink) };
         self.commands.send(command).map_err(|_| SubmitError::Stopped)?;
         Ok(Ticket { number: ticket, commands: self.commands.clone() })
+    }
+
+    /// Returns what the engine was doing and had done when its thread last looked for commands, which it does between
+    /// two steps. Requests that it has not seen yet are not counted.
+    pub fn stats(&self) -> Stats {
+        *lock(&self.shared.stats)
     }
 
     /// Refuses requests from now on. Those that were taken are answered, then the thread ends.
@@ -142,7 +160,7 @@ impl Handle {
     }
 
     fn end(&self, command: Command) {
-        let mut draining = self.shared.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut draining = lock(&self.shared.draining);
         *draining = true;
         // If the thread has ended, that is what was asked for.
         let _ = self.commands.send(command);
@@ -235,7 +253,7 @@ struct Loop<M: LanguageModel> {
 }
 
 impl<M: LanguageModel> Loop<M> {
-    fn run(mut self, commands: Receiver<Command>) {
+    fn run(mut self, commands: Receiver<Command>, stats: &Mutex<Stats>) {
         let (mut events, mut progress, mut ending) = (Vec::new(), Progress::Idle, false);
         while progress == Progress::Running || !ending {
             let command = match progress {
@@ -253,6 +271,7 @@ impl<M: LanguageModel> Loop<M> {
                 // Nobody is left who could read an answer.
                 Err(TryRecvError::Disconnected) => return,
             }
+            *lock(stats) = self.engine.stats();
             for event in events.drain(..) {
                 self.give(event);
             }

@@ -2,7 +2,8 @@
 
 use wmdetect::scheme::{Key, Watermark};
 
-use super::fake::{Fake, expected};
+use super::super::Stats;
+use super::fake::{BYTES, Fake, expected};
 use super::*;
 
 /// The number of rows of each decode step, and the prompt tokens of each pass that reads.
@@ -99,7 +100,7 @@ fn tenants_begin_in_turn_and_each_ones_requests_in_order() {
 fn a_tenant_that_asks_again_and_again_does_not_starve_a_large_request() {
     let mut engine = Engine::new(Fake::new(), options());
     let mut events = Vec::new();
-    let mut small =
+    let small =
         |engine: &mut Engine<Fake>| engine.submit(Request { tenant: 1, ..request(prompt(1, 4), 7) }).unwrap();
     for _ in 0..6 {
         small(&mut engine);
@@ -173,4 +174,35 @@ fn short_prompts_share_a_slice() {
     assert_eq!(started(&events).len(), 2, "3 and 4 of 8 tokens");
     engine.step(&mut events);
     assert_eq!(started(&events).len(), 4, "5 and 2");
+}
+
+#[test]
+fn what_the_engine_does_is_counted() {
+    let options = Options { together: 2, prefix_bytes: 10_000, ..options() };
+    let mut engine = Engine::new(Fake::new(), Options { cache_bytes: 10_000, ..options });
+    let mut events = Vec::new();
+    for (len, max) in [(4, 20), (64, 5), (64, 1)] {
+        engine.submit(request(prompt(1, len), max)).unwrap();
+    }
+    for _ in 0..3 {
+        engine.step(&mut events);
+    }
+    let Stats { waiting_requests, reading_requests, running_responses, promised_bytes, .. } = engine.stats();
+    assert_eq!((waiting_requests, reading_requests, running_responses), (1, 1, 1));
+    assert_eq!(promised_bytes, BYTES * (4 + 19 + 64 + 4));
+    while engine.step(&mut events) == Progress::Running {}
+    let reused: usize =
+        events.iter().map(|event| if let Event::Started { reused, .. } = event { *reused } else { 0 }).sum();
+    let stats = engine.stats();
+    assert!(reused > 0 && stats.prefix_bytes > 0, "{stats:?}");
+    let want = Stats {
+        cache_bytes: 10_000,
+        prefix_bytes: stats.prefix_bytes,
+        prompt_tokens: (4 + 64 + 64 - reused) as u64,
+        reused_tokens: reused as u64,
+        response_tokens: 20 + 5 + 1,
+        steps: stats.steps,
+        ..Stats::default()
+    };
+    assert_eq!(stats, want);
 }

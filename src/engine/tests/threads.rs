@@ -76,6 +76,7 @@ fn draining_ends_the_thread_after_the_answers() {
     let refused = handle.submit(request(prompt(1, 4), 20)).err();
     assert_eq!(refused, Some(SubmitError::Request(RequestError::Draining)));
     worker.join().unwrap();
+    assert_eq!((handle.stats().response_tokens, handle.stats().running_responses), (20, 0));
     let last = responses.last();
     assert!(matches!(last, Some(Event::Finished { reason: FinishReason::Length, .. })), "{last:?}");
 }
