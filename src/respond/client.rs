@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use super::answer::{Answer, Cancel};
-use super::{Event, ModelInfo, Options, RespondError};
+use super::{Event, ModelInfo, Options, Receipt, RespondError};
 use crate::engine;
 use crate::engine::worker::{Handle, Ticket};
 use crate::text::Prompt;
@@ -89,6 +89,16 @@ impl Exchange {
     /// Returns whether the last event was given.
     pub fn has_ended(&self) -> bool {
         self.answer.is_none()
+    }
+
+    /// Cancels the prompt, and gives the receipts of what was written, if the model has read it. A text that had not ended
+    /// has no finish reason.
+    pub fn interrupt(&mut self) -> Option<Vec<Receipt>> {
+        self.ticket.cancel();
+        match self.answer.take().filter(Answer::has_begun)?.end() {
+            Event::Finished(receipts) => Some(receipts),
+            _ => None,
+        }
     }
 
     /// Ends the exchange after the sink was dropped, and gives the last event if it was not given: the engine's thread

@@ -22,7 +22,7 @@ use super::{ApiError, Health, HttpMetrics, Limits, State};
 pub struct About {
     /// Whether the server can be sent requests.
     pub health: Arc<Health>,
-    /// All its metrics.
+    /// Its metrics; empty once the [routes](Self::routes) are made.
     pub registry: Registry,
     pub(super) http: HttpMetrics,
 }
@@ -37,9 +37,10 @@ impl About {
 
     /// Adds to the server's own routes what every server has: `/health`, `/ready`, `/metrics` and `/openapi.json`,
     /// errors for all other paths, an answer where a handler panics, a name for each request, its line in the log, and
-    /// `limits` for [`Json`](super::Json).
-    pub fn routes(&self, own: Router, registry: Arc<Registry>, openapi: String, limits: Limits) -> Router {
+    /// `limits` for [`Json`](super::Json). Metrics must be registered before.
+    pub fn routes(&mut self, own: Router, openapi: String, limits: Limits) -> Router {
         let (health, http) = (Arc::clone(&self.health), self.http.clone());
+        let registry = Arc::new(std::mem::take(&mut self.registry));
         let openapi: Arc<str> = openapi.into();
         let description = move || async move { ([(CONTENT_TYPE, "application/json")], openapi.to_string()) };
         own.route("/health", get(|| async { ([(CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}") }))

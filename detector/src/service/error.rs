@@ -106,6 +106,12 @@ impl ApiError {
         Self { code: Some(code), ..self }
     }
 
+    /// Returns the same error about the field `param`.
+    #[must_use]
+    pub fn with_param(self, param: impl Into<String>) -> Self {
+        Self { param: Some(param.into()), ..self }
+    }
+
     /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.status

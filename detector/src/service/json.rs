@@ -48,16 +48,50 @@ pub(super) async fn bytes(request: Request) -> Result<Bytes, ApiError> {
 
 /// Parses a body; an error names the field.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<Json<T>, ApiError> {
-    serde_json::from_slice(body).map(Json).map_err(|error| {
-        let message = error.to_string();
-        // Serde puts the name of an unknown, missing or doubled field between backquotes.
-        let field = (error.is_data() && message.contains(" field `"))
-            .then(|| message.split('`').nth(1).map(str::to_owned))
-            .flatten();
-        let message = format!("the body cannot be read: {message}");
-        match field {
-            Some(field) => ApiError::field(field, message),
-            None => ApiError::bad_request(message),
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        // Where no value was begun, the path is a dot.
+        if !cause.is_data() || path == "." {
+            let message = cause.to_string();
+            // Serde puts the name of a field that is missing between backquotes.
+            return match message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+                Some(field) => ApiError::field(field, format!("{field} is missing")),
+                None => ApiError::bad_request(format!("the body cannot be read: {message}")),
+            };
         }
-    })
+        ApiError::field(&path, format!("{path}: {cause}"))
+    })?;
+    reader.end().map_err(|error| ApiError::bad_request(format!("the body cannot be read: {error}")))?;
+    Ok(Json(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[allow(dead_code)]
+        n: u8,
+        #[serde(default)]
+        #[allow(dead_code)]
+        list: Vec<u8>,
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        let param = |body: &str| parse::<Body>(body.as_bytes()).unwrap_err().body()["error"]["param"].clone();
+        assert_eq!(param(r#"{"n": "x"}"#), "n");
+        assert_eq!(param(r#"{"n": 1, "list": [1, 2, -3]}"#), "list[2]");
+        assert_eq!(param(r#"{"n": 1, "m": 1}"#), "m");
+        assert_eq!(param("{}"), "n");
+        for broken in ["", "{", "[]", r#"{"n": 1} 2"#, "\u{fffd}"] {
+            assert!(param(broken).is_null(), "{broken}");
+        }
+    }
 }
