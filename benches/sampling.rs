@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Distribution, GBits, Key, Watermark};
 use wmgen::logits::Logits;
-use wmgen::sample::{Draw, Mark, Sampler, Sampling};
+use wmgen::sample::{Draw, History, Mark, Sampler, Sampling};
 
 /// Gemma 2's vocabulary.
 const VOCABULARY: usize = 256_000;
@@ -40,11 +40,15 @@ fn sampler(c: &mut Criterion) {
         ("all", 0, 1.0, CandleSampling::All { temperature }),
     ] {
         let mut group = c.benchmark_group(format!("sampler/{name}"));
-        let sampling = Sampling { temperature, top_k, top_p, repeat_penalty: 1.0, seed: 1 };
+        let sampling = Sampling { temperature, top_k, top_p, seed: 1, ..Sampling::default() };
         let (mut sampler, mut draw) = (Sampler::default(), Draw::new(1, 0));
         let logits = Logits::before_cap(&raw, Some(CAP));
         group.bench_function("ours", |b| {
-            b.iter(|| draw.token(sampler.distribution(&sampling, logits, &[]).expect("a distribution")));
+            b.iter(|| {
+                draw.token(
+                    sampler.distribution(&sampling, logits, &History::default()).expect("a distribution"),
+                )
+            });
         });
         let mut processor = LogitsProcessor::from_sampling(1, candle);
         group.bench_function("candle", |b| b.iter(|| processor.sample(&tensor).expect("a token")));

@@ -281,6 +281,15 @@ pub(crate) struct GenerateArgs {
     /// Make tokens that came up before less likely; 1 does nothing
     #[arg(long, default_value_t = Sampling::default().repeat_penalty)]
     pub repeat_penalty: f32,
+    /// Make a token of the text less likely each time it comes up; from -2 to 2
+    #[arg(long, default_value_t = Sampling::default().frequency_penalty, allow_negative_numbers = true)]
+    pub frequency_penalty: f64,
+    /// Make tokens that are in the text less likely, however often they are; from -2 to 2
+    #[arg(long, default_value_t = Sampling::default().presence_penalty, allow_negative_numbers = true)]
+    pub presence_penalty: f64,
+    /// Draw among tokens with at least this share of the most likely one's probability; 0 is all
+    #[arg(long, default_value_t = Sampling::default().min_p)]
+    pub min_p: f64,
     /// End a text before this string; may be given several times
     #[arg(long, allow_hyphen_values = true)]
     pub stop: Vec<String>,

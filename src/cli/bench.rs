@@ -26,8 +26,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
             temperature: args.temperature,
             top_k: args.top_k,
             top_p: args.top_p,
-            repeat_penalty: 1.0,
             seed: args.seed,
+            ..Sampling::default()
         },
     };
     settings.check().map_err(|error| match error {

@@ -36,6 +36,9 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         top_k: args.top_k,
         top_p: args.top_p,
         repeat_penalty: args.repeat_penalty,
+        frequency_penalty: args.frequency_penalty,
+        presence_penalty: args.presence_penalty,
+        min_p: args.min_p,
         seed: args.seed.unwrap_or_else(super::random_seed),
     };
     sampling.check(key.is_some())?;

@@ -7,15 +7,14 @@ use wmdetect::scheme::PositionKind;
 use super::event::Token;
 use super::request::Request;
 use crate::logits::{Logits, TokenSet};
-use crate::sample::{Draw, Logprobs, Mark, SampleError, Sampler};
+use crate::sample::{Draw, History, Logprobs, Mark, SampleError, Sampler};
 
 /// A response while it grows: its tokens, and what the next one depends on besides the model.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     request: Arc<Request>,
     tokens: Vec<u32>,
-    /// The distinct tokens of prompt and response in ascending order; empty without a repeat penalty.
-    seen: Vec<u32>,
+    history: History,
     banned: TokenSet,
     mark: Mark,
     draw: Draw,
@@ -48,15 +47,9 @@ pub enum Stage {
 impl Sequence {
     /// Starts response number `number` to `request`. The number chooses the stream of draws under the request's seed.
     pub fn new(request: Arc<Request>, number: u64) -> Self {
-        let mut seen = Vec::new();
-        if request.sampling.repeat_penalty != 1.0 {
-            seen.clone_from(&request.prompt);
-            seen.sort_unstable();
-            seen.dedup();
-        }
         Self {
             tokens: Vec::new(),
-            seen,
+            history: History::new([&request.sampling], &request.prompt),
             banned: request.banned_ids.iter().copied().collect(),
             mark: Mark::start(request.watermark.as_ref(), &request.prompt),
             draw: Draw::new(request.sampling.seed, number),
@@ -88,7 +81,7 @@ impl Sequence {
         mut done: impl FnMut(Stage),
     ) -> Result<Next, SampleError> {
         let request = &*self.request;
-        sampler.distribution(&request.sampling, logits.without(&self.banned), &self.seen)?;
+        sampler.distribution(&request.sampling, logits.without(&self.banned), &self.history)?;
         let entropy = sampler.entropy();
         let candidates = sampler.last().expect("it was just made");
         done(Stage::Shaped);
@@ -101,11 +94,7 @@ impl Sequence {
         }
         self.mark.push(id);
         self.tokens.push(id);
-        if request.sampling.repeat_penalty != 1.0
-            && let Err(place) = self.seen.binary_search(&id)
-        {
-            self.seen.insert(place, id);
-        }
+        self.history.push(id);
         done(Stage::Kept);
         let logprobs = request.logprobs.map(|top| Box::new(Logprobs::new(logits, id, top)));
         let entropy = if position == Some(PositionKind::Marked) { entropy } else { 0.0 };
@@ -122,7 +111,13 @@ mod tests {
     /// The stages one by one, as they are defined.
     #[test]
     fn a_response_is_drawn_from_the_stream_of_its_number() {
-        let sampling = Sampling { seed: 5, repeat_penalty: 1.3, ..Sampling::default() };
+        let sampling = Sampling {
+            seed: 5,
+            repeat_penalty: 1.3,
+            frequency_penalty: 0.2,
+            min_p: 0.1,
+            ..Sampling::default()
+        };
         let request = Arc::new(Request { sampling, max_tokens: 40, ..Request::new(vec![3, 1]) });
         let logits: Vec<f32> = (0..20).map(|i| (i as f32).sin()).collect();
         let logits = Logits::capped(&logits);
@@ -130,16 +125,18 @@ mod tests {
         for number in 0..3 {
             let mut sequence = Sequence::new(Arc::clone(&request), number);
             let (mut sampler, mut draw) = (Sampler::default(), Draw::new(5, number));
-            let mut seen = request.prompt.clone();
+            let mut ids = request.prompt.clone();
             for _ in 0..40 {
                 let next = sequence.next(&mut Sampler::default(), logits).unwrap();
-                let id = draw.token(sampler.distribution(&sampling, logits, &seen).unwrap());
-                seen.push(id);
+                let mut history = History::new([&sampling], &request.prompt);
+                ids[2..].iter().for_each(|id| history.push(*id));
+                let id = draw.token(sampler.distribution(&sampling, logits, &history).unwrap());
+                ids.push(id);
                 let token = Token { id, position: None, entropy: 0.0, logprobs: None };
-                assert_eq!(next, if seen.len() < 42 { Next::Token(token) } else { Next::Last(token) });
+                assert_eq!(next, if ids.len() < 42 { Next::Token(token) } else { Next::Last(token) });
             }
-            assert_eq!(sequence.tokens(), &seen[2..]);
-            texts.push(seen);
+            assert_eq!(sequence.tokens(), &ids[2..]);
+            texts.push(ids);
         }
         assert!(texts[0] != texts[1] && texts[1] != texts[2]);
     }

@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_reader_takes_unknown_fields_and_refuses_other_versions() {
-        let more = LINE.replacen('{', r#"{"channel":3,"#, 1).replace(r#""seed""#, r#""min_p":0.1,"seed""#);
+        let more =
+            LINE.replacen('{', r#"{"channel":3,"#, 1).replace(r#""seed""#, r#""typical_p":0.1,"seed""#);
         assert_eq!(Receipt::parse(&more).unwrap(), Receipt::parse(LINE).unwrap());
         let other = LINE.replace(r#""schema_version":1"#, r#""schema_version":2"#);
         assert!(matches!(Receipt::parse(&other), Err(ReceiptError::Version { found: 2 })));
@@ -251,7 +252,7 @@ mod tests {
         let mut other = Receipt { tokens: vec![7], ..one.clone() };
         other.sampling.seed = 1;
         assert!(one.is_like(&other));
-        other.sampling.top_k = 99;
+        other.sampling.min_p = 0.1;
         assert!(!one.is_like(&other));
     }
 }

@@ -317,21 +317,30 @@ fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
     let key = Key::from_bytes(&[1; 32], "a fixed key").unwrap();
     let info = ModelInfo::new(&model, "tiny", Arc::clone(&tokenizer));
     let mut responder = Responder::new(Engine::new(model.clone(), engine::Options::default()), info);
-    let options = Options {
-        max_tokens: 60,
-        sampling: Sampling { seed: 5, ..Sampling::default() },
-        mark: Some(KeyMark::new(&key)),
-        ..Options::default()
-    };
-    responder.submit(&prompt("the sea"), &options).unwrap();
-    let receipt = finished(responder.map(|(_, event)| event).last().unwrap()).remove(0);
-    let receipt = Receipt::parse(&serde_json::to_string(&receipt).unwrap()).unwrap();
-    assert!(receipt.watermark.applied && receipt.tokens.len() > 20, "{receipt:?}");
-    assert_eq!(receipt.watermark.key_id, Some(key.id()));
-
     let verifier =
         Verifier::new(&model, "tiny", &tokenizer, [&key], crate::verify::Options::default()).unwrap();
-    let report = verifier.verify(Input::Tokens(&receipt.tokens), &Origin::of_receipt(&receipt)).unwrap();
-    assert_eq!(report.scored_tokens, receipt.watermark.marked_tokens as u64);
-    assert_eq!((report.verdict, &report.warnings[..]), (Verdict::Watermarked, &[][..]), "{report:?}");
+    let plain = Sampling { seed: 5, ..Sampling::default() };
+    let penalties = Sampling { frequency_penalty: 2.0, presence_penalty: 1.0, min_p: 0.2, ..plain };
+    for sampling in [plain, penalties] {
+        let mark = Some(KeyMark::new(&key));
+        let options = Options { max_tokens: 60, sampling, mark, ..Options::default() };
+        responder.submit(&prompt("the sea"), &options).unwrap();
+        let receipt = finished(responder.by_ref().map(|(_, event)| event).last().unwrap()).remove(0);
+        let receipt = Receipt::parse(&serde_json::to_string(&receipt).unwrap()).unwrap();
+        assert!(receipt.watermark.applied && receipt.tokens.len() > 20, "{receipt:?}");
+        assert_eq!((&receipt.watermark.key_id, receipt.sampling), (&Some(key.id()), sampling));
+
+        let read_with = |sampling| {
+            let origin = Origin::of_receipt(&Receipt { sampling, ..receipt.clone() });
+            verifier.verify(Input::Tokens(&receipt.tokens), &origin).unwrap()
+        };
+        let report = read_with(sampling);
+        assert_eq!(report.scored_tokens, receipt.watermark.marked_tokens as u64);
+        assert_eq!((report.verdict, &report.warnings[..]), (Verdict::Watermarked, &[][..]), "{report:?}");
+        // To read with other settings than those of the draws costs evidence.
+        let others = [Sampling { frequency_penalty: 0.0, ..sampling }, Sampling { min_p: 0.0, ..sampling }];
+        for other in others.into_iter().filter(|other| *other != sampling) {
+            assert!(read_with(other).ln_e < report.ln_e, "{other:?}");
+        }
+    }
 }

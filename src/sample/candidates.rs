@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::SampleError;
-use super::filter::penalised;
+use super::history::{History, Penalties};
 use super::rank::by_rank;
 use crate::kernels::loops::{BLOCK, block_maxima};
 use crate::logits::{Logits, TokenSet};
@@ -13,31 +13,31 @@ const MIN_PER_TASK: usize = 8192;
 
 /// A choice of tokens with their final logits, and the memory that finding them takes, which is kept for the next step.
 #[derive(Clone, Debug, Default)]
-pub struct Candidates {
+pub(super) struct Candidates {
     entries: Vec<(u32, f32)>,
     /// The largest logit of each block.
     maxima: Vec<f32>,
     /// A copy of them to select from.
     selected: Vec<f32>,
-    /// Tokens that came up before, in the order of ids, and their final logits.
-    seen: Vec<(u32, f32)>,
+    /// Tokens whose logits the penalties change, in the order of ids, and their final logits.
+    penalised: Vec<(u32, f32)>,
 }
 
 impl Candidates {
     /// The `k` most likely tokens, most likely first and equal ones in the order of ids; all tokens in the order of ids if
-    /// `k` is 0. Tokens of `seen`, in any order, go through the repeat penalty first.
+    /// `k` is 0. The logits of the tokens of `history` go through the penalties first.
     ///
     /// One pass over the vocabulary finds the largest logit of each block. At least k logits reach the k-th largest of
     /// these, so only the blocks that do are looked at again, and only what is found there is capped.
     ///
     /// # Errors
     /// [`SampleError::Nan`].
-    pub fn choose(
+    pub(super) fn choose(
         &mut self,
         logits: Logits<'_>,
         k: usize,
-        seen: &[u32],
-        penalty: f32,
+        history: &History,
+        penalties: Penalties,
     ) -> Result<(), SampleError> {
         let values = logits.uncapped();
         self.maxima.resize(values.len().div_ceil(BLOCK), 0.0);
@@ -45,21 +45,13 @@ impl Candidates {
             let token = values.iter().position(|value| value.is_nan()).unwrap_or(0) as u32;
             return Err(SampleError::Nan { token });
         }
-        self.seen.clear();
-        if penalty != 1.0 {
-            let known = seen.iter().filter_map(|&token| Some((token, *values.get(token as usize)?)));
-            self.seen.extend(known);
-            self.seen.sort_unstable_by_key(|entry| entry.0);
-            self.seen.dedup_by_key(|entry| entry.0);
-            for (_, logit) in &mut self.seen {
-                *logit = penalised(logits.of(*logit), penalty);
-            }
-        }
+        let logit = |token: u32| values.get(token as usize).map(|value| logits.of(*value));
+        penalties.apply(history, logit, &mut self.penalised);
         self.entries.clear();
         if k == 0 || k >= values.len() {
             self.entries.extend((0u32..).zip(values.iter().copied()));
             self.entries.par_chunks_mut(MIN_PER_TASK).for_each(|candidates| logits.finish(candidates));
-            for entry in &self.seen {
+            for entry in &self.penalised {
                 self.entries[entry.0 as usize] = *entry;
             }
             for token in logits.banned().into_iter().flat_map(TokenSet::iter) {
@@ -86,18 +78,18 @@ impl Candidates {
         /// Banned tokens that are expected among the most likely ones, at first.
         const BANNED: usize = 16;
         let Some(banned) = logits.banned() else {
-            // At worst all of `seen` are among the most likely and the penalty throws them out.
-            self.find(logits, k + self.seen.len());
-            return self.replace_seen();
+            // At worst all of these are among the most likely and the penalties throw them out.
+            self.find(logits, k + self.penalised.len());
+            return self.replace_penalised();
         };
         let mut spare = banned.len().min(BANNED);
         loop {
             self.entries.clear();
-            self.find(logits, k + self.seen.len() + spare);
+            self.find(logits, k + self.penalised.len() + spare);
             self.entries.retain(|entry| !banned.contains(entry.0));
-            self.replace_seen();
-            let unseen = self.entries.len() - self.seen.len();
-            if unseen >= k || spare == banned.len() {
+            self.replace_penalised();
+            let others = self.entries.len() - self.penalised.len();
+            if others >= k || spare == banned.len() {
                 self.entries.retain(|entry| !banned.contains(entry.0));
                 return;
             }
@@ -105,16 +97,16 @@ impl Candidates {
         }
     }
 
-    /// Gives the tokens of `seen` their logits after the penalty.
-    fn replace_seen(&mut self) {
-        if !self.seen.is_empty() {
-            let seen = &self.seen;
-            self.entries.retain(|entry| seen.binary_search_by_key(&entry.0, |entry| entry.0).is_err());
-            self.entries.extend_from_slice(seen);
+    /// Gives tokens their logits after the penalties.
+    fn replace_penalised(&mut self) {
+        if !self.penalised.is_empty() {
+            let penalised = &self.penalised;
+            self.entries.retain(|entry| penalised.binary_search_by_key(&entry.0, |entry| entry.0).is_err());
+            self.entries.extend_from_slice(penalised);
         }
     }
 
-    /// Finds, in any order, at least the `wanted` most likely tokens before the penalty, and none that is less likely
+    /// Finds, in any order, at least the `wanted` most likely tokens before the penalties, and none that is less likely
     /// than one that it leaves out.
     fn find(&mut self, logits: Logits<'_>, wanted: usize) {
         let values = logits.uncapped();
@@ -142,7 +134,7 @@ impl Candidates {
     }
 
     /// Tokens and final logits.
-    pub fn entries(&self) -> &[(u32, f32)] {
+    pub(super) fn entries(&self) -> &[(u32, f32)] {
         &self.entries
     }
 }
@@ -155,7 +147,12 @@ mod tests {
     fn a_nan_anywhere_is_an_error() {
         let mut candidates = Candidates::default();
         for k in [0, 1, 3] {
-            let result = candidates.choose(Logits::capped(&[3.0, 2.0, f32::NAN]), k, &[], 1.0);
+            let result = candidates.choose(
+                Logits::capped(&[3.0, 2.0, f32::NAN]),
+                k,
+                &History::default(),
+                Penalties::NONE,
+            );
             assert_eq!(result, Err(SampleError::Nan { token: 2 }));
         }
     }

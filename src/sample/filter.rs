@@ -11,6 +11,12 @@ pub fn penalised(logit: f32, penalty: f32) -> f32 {
     if logit > 0.0 { logit / penalty } else { logit * penalty }
 }
 
+/// The logit of a token that came up `count` times in the response, at least once: less by `presence`, and by `frequency`
+/// for each time, as in OpenAI's API.
+pub fn penalised_by_count(logit: f32, count: u32, frequency: f64, presence: f64) -> f32 {
+    (f64::from(logit) - frequency * f64::from(count) - presence) as f32
+}
+
 /// A logit at `temperature` > 0.
 fn at_temperature(logit: f32, temperature: f64) -> f32 {
     (f64::from(logit) / temperature) as f32
@@ -82,6 +88,19 @@ pub fn top_p_of_all(candidates: &mut Vec<(u32, f32)>, t: f64, p: f64, sums: &mut
     temperature(candidates, t);
 }
 
+/// Keeps the candidates whose probability is at least `least` times that of the most likely one. Their order stays.
+pub fn min_p(candidates: &mut Vec<(u32, f32)>, least: f64) {
+    if least <= 0.0 {
+        return;
+    }
+    let max = f64::from(largest_logit(candidates));
+    if !max.is_finite() {
+        return;
+    }
+    let distance = least.ln();
+    candidates.retain(|entry| f64::from(entry.1) - max >= distance);
+}
+
 /// The probability of the tokens that [`without_tail`] drops, together, at most.
 pub const OMITTED: f64 = 1e-9;
 
@@ -116,6 +135,19 @@ mod tests {
             top_p(&mut sorted, p);
             assert_eq!(tokens(&sorted), expected, "p = {p}");
         }
+    }
+
+    #[test]
+    fn min_p_is_a_share_of_the_largest_probability() {
+        let logits: Vec<(u32, f32)> = (0..).zip([0.2f32, 0.5, 0.3].map(f32::ln)).collect();
+        for (least, expected) in [(0.0, &[0, 1, 2][..]), (0.39, &[0, 1, 2]), (0.41, &[1, 2]), (1.0, &[1])] {
+            let mut candidates = logits.clone();
+            min_p(&mut candidates, least);
+            assert_eq!(tokens(&candidates), expected, "{least}");
+        }
+        let mut impossible = vec![(0, f32::NEG_INFINITY), (1, 0.0)];
+        min_p(&mut impossible, 1e-300);
+        assert_eq!(tokens(&impossible), [1]);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use rayon::prelude::*;
 
 use super::Candidates;
+use super::history::{History, Penalties};
 use crate::logits::Logits;
 
 /// Log-probabilities of a position under the model's own distribution: its final logits over the whole vocabulary at
-/// temperature 1, without repeat penalty, banned tokens, filters and mark.
+/// temperature 1, without penalties, banned tokens, filters and mark.
 ///
 /// The probabilities that the mark makes must stay secret, because they are the key's g-values.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +39,7 @@ impl Logprobs {
         let mut most_likely = Candidates::default();
         if top > 0 {
             // The only error is a logit that is not a number.
-            let _ = most_likely.choose(logits, top.min(values.len()), &[], 1.0);
+            let _ = most_likely.choose(logits, top.min(values.len()), &History::default(), Penalties::NONE);
         }
         let logprob = |logit: f32| f64::from(logit) - log_total;
         Self {

@@ -1,4 +1,4 @@
-//! From logits to a token, in small stages: a [`Sampler`] chooses [`Candidates`] and shapes their logits ([`filter`]),
+//! From logits to a token, in small stages: a [`Sampler`] chooses candidates and shapes their logits ([`filter`]),
 //! [`watermark`] puts the mark on their distribution, [`draw`] takes one. [`Logits`](crate::logits::Logits) know whether the soft
 //! cap is still to come. Logits and probabilities are different types: candidates become a [`Distribution`] once, and only a
 //! distribution is marked and drawn from.
@@ -6,13 +6,15 @@
 mod candidates;
 pub mod draw;
 pub mod filter;
+mod history;
 mod logprobs;
 mod rank;
 mod sampler;
 pub mod watermark;
 
-pub use candidates::Candidates;
+use candidates::Candidates;
 pub use draw::Draw;
+pub use history::History;
 pub use logprobs::Logprobs;
 pub use sampler::Sampler;
 pub use watermark::Mark;
@@ -20,7 +22,10 @@ pub use wmdetect::scheme::Distribution;
 
 use wmdetect::scheme::DistributionError;
 
-/// How to sample.
+use history::Penalties;
+
+/// How to sample. The stages come in this order: repeat penalty, frequency and presence penalty, top-k, temperature, top-p,
+/// min-p.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sampling {
     /// Logits are divided by it; 0 takes the most likely token.
@@ -31,6 +36,15 @@ pub struct Sampling {
     pub top_p: f64,
     /// Divides positive and multiplies negative logits of tokens that came up before; 1 changes nothing.
     pub repeat_penalty: f32,
+    /// Subtracted from the logit of a token for each time that it is in the response; from −2 to 2, 0 changes nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub frequency_penalty: f64,
+    /// Subtracted from the logit of a token that is in the response; from −2 to 2, 0 changes nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub presence_penalty: f64,
+    /// Tokens stay that have at least this share of the most likely token's probability; 0 keeps all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_p: f64,
     /// Seed of the draws; a reader of texts needs none.
     #[serde(default)]
     pub seed: u64,
@@ -39,8 +53,23 @@ pub struct Sampling {
 impl Default for Sampling {
     /// The model's own distribution over its 100 most likely tokens.
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: 100, top_p: 1.0, repeat_penalty: 1.0, seed: 0 }
+        Self {
+            temperature: 1.0,
+            top_k: 100,
+            top_p: 1.0,
+            repeat_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            min_p: 0.0,
+            seed: 0,
+        }
     }
+}
+
+/// Whether a setting that JSON leaves out where it does nothing does nothing.
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
+pub(crate) fn is_zero(setting: &f64) -> bool {
+    *setting == 0.0
 }
 
 /// Why there is no next token.
@@ -60,7 +89,8 @@ pub enum SampleError {
     /// Greedy output cannot carry the mark.
     #[error(
         "{setting} {found} always takes the most likely token, so there is no draw that could carry the mark; use a \
-         larger {setting}, or no key"
+         {} {setting}, or no key",
+        if *setting == "min-p" { "smaller" } else { "larger" }
     )]
     GreedyWatermark {
         /// The setting that leaves one candidate.
@@ -120,6 +150,16 @@ impl Sampling {
                 "a number above 0 (1 changes nothing)",
             );
         }
+        for (name, found) in
+            [("frequency-penalty", self.frequency_penalty), ("presence-penalty", self.presence_penalty)]
+        {
+            if !(-2.0..=2.0).contains(&found) {
+                return setting(name, found, "a number from -2 to 2 (0 changes nothing)");
+            }
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return setting("min-p", self.min_p, "a number from 0 to 1 (0 keeps all tokens)");
+        }
         match self.leaves_one_candidate() {
             Some((setting, found)) if marked => Err(SampleError::GreedyWatermark { setting, found }),
             _ => Ok(()),
@@ -136,9 +176,21 @@ impl Sampling {
         if self.top_k == 1 {
             return Some(("top-k", 1.0));
         }
+        if self.min_p >= 1.0 {
+            return Some(("min-p", self.min_p));
+        }
         // The most likely of k candidates has at least the probability 1/k.
         let candidates = if self.top_k == 0 { TOKENS } else { self.top_k };
         (self.top_p * candidates as f64 <= 1.0).then_some(("top-p", self.top_p))
+    }
+
+    /// The settings that make logits depend on the tokens before.
+    fn penalties(&self) -> Penalties {
+        Penalties {
+            repeat: self.repeat_penalty,
+            frequency: self.frequency_penalty,
+            presence: self.presence_penalty,
+        }
     }
 
     /// How many candidates are chosen by their logits; 0 is all.
@@ -160,6 +212,7 @@ mod tests {
             ("top-p", Sampling { top_p: 1e-9, ..plain }),
             ("top-p", Sampling { top_p: 0.01, ..plain }),
             ("top-p", Sampling { top_p: 1e-9, top_k: 0, ..plain }),
+            ("min-p", Sampling { min_p: 1.0, ..plain }),
         ];
         for (name, sampling) in greedy {
             assert_eq!(sampling.check(false), Ok(()));
@@ -169,8 +222,31 @@ mod tests {
                 "{refused:?}"
             );
         }
-        for sampling in [plain, Sampling { top_p: 0.011, ..plain }, Sampling { top_k: 2, ..plain }] {
+        let drawn = [
+            Sampling { top_p: 0.011, ..plain },
+            Sampling { top_k: 2, ..plain },
+            Sampling { min_p: 0.99, frequency_penalty: -2.0, presence_penalty: 2.0, ..plain },
+        ];
+        for sampling in [plain].into_iter().chain(drawn) {
             assert_eq!(sampling.check(true), Ok(()));
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_by_name() {
+        let plain = Sampling::default();
+        let wrong = [
+            ("frequency-penalty", Sampling { frequency_penalty: 2.01, ..plain }),
+            ("presence-penalty", Sampling { presence_penalty: f64::NAN, ..plain }),
+            ("min-p", Sampling { min_p: -0.01, ..plain }),
+            ("min-p", Sampling { min_p: 1.01, ..plain }),
+        ];
+        for (expected, sampling) in wrong {
+            let refused = sampling.check(false);
+            assert!(
+                matches!(refused, Err(SampleError::Setting { name, .. }) if name == expected),
+                "{refused:?}"
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use wmdetect::scheme::Distribution;
 
-use super::{Candidates, SampleError, Sampling, filter};
+use super::{Candidates, History, SampleError, Sampling, filter};
 use crate::logits::Logits;
 
 /// From logits to distributions. Allocates nothing once it has seen the largest step.
@@ -16,9 +16,9 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The candidates' distribution: penalty, top-k, temperature, top-p, in this order.
+    /// The candidates' distribution: penalties, top-k, temperature, top-p, min-p, in this order.
     ///
-    /// `seen` lists the tokens that came up before, in any order, for the penalty. With top-k the candidates come most
+    /// `history` is that of the tokens before, for these settings. With top-k the candidates come most
     /// likely first. Without it they come in the order of ids, and those are left out that together have a probability of
     /// [`filter::OMITTED`] at most.
     ///
@@ -28,9 +28,9 @@ impl Sampler {
         &mut self,
         sampling: &Sampling,
         logits: Logits<'_>,
-        seen: &[u32],
+        history: &History,
     ) -> Result<&mut Distribution, SampleError> {
-        self.candidates.choose(logits, sampling.candidates(), seen, sampling.repeat_penalty)?;
+        self.candidates.choose(logits, sampling.candidates(), history, sampling.penalties())?;
         self.shape(sampling);
         let distribution = match &mut self.distribution {
             Some(distribution) => {
@@ -54,7 +54,7 @@ impl Sampler {
     }
 
     /// As [`Self::distribution`] for several settings at once, `out` getting one distribution each; the vocabulary is
-    /// searched once where they differ in temperature and top-p alone.
+    /// searched once where they differ in temperature, top-p and min-p alone.
     ///
     /// # Errors
     /// As [`Self::distribution`].
@@ -62,15 +62,15 @@ impl Sampler {
         &mut self,
         settings: &[Sampling],
         logits: Logits<'_>,
-        seen: &[u32],
+        history: &History,
         out: &mut Vec<Distribution>,
     ) -> Result<(), SampleError> {
         out.truncate(settings.len());
         let mut searched = None;
         for (i, setting) in settings.iter().enumerate() {
-            let search = (setting.candidates(), setting.repeat_penalty);
+            let search = (setting.candidates(), setting.penalties());
             if searched != Some(search) {
-                self.candidates.choose(logits, search.0, seen, search.1)?;
+                self.candidates.choose(logits, search.0, history, search.1)?;
                 searched = Some(search);
             }
             self.shape(setting);
@@ -87,10 +87,15 @@ impl Sampler {
         Ok(Distribution::from_logits(tokens, &logits)?)
     }
 
-    /// What temperature and top-p make of the candidates.
+    /// What temperature, top-p and min-p make of the candidates.
     fn shape(&mut self, sampling: &Sampling) {
         self.shaped.clear();
         self.shaped.extend_from_slice(self.candidates.entries());
+        self.shape_to_top_p(sampling);
+        filter::min_p(&mut self.shaped, sampling.min_p);
+    }
+
+    fn shape_to_top_p(&mut self, sampling: &Sampling) {
         if sampling.candidates() == 0 && sampling.top_p < 1.0 {
             filter::top_p_of_all(&mut self.shaped, sampling.temperature, sampling.top_p, &mut self.sums);
             return;
@@ -132,7 +137,7 @@ mod tests {
         let values = [0.5f32.ln(), f32::NEG_INFINITY, 0.125f32.ln(), 0.25f32.ln(), 0.125f32.ln()];
         for (top_k, bits) in [(0, 1.75), (9, 1.75), (2, 0.918_295_8), (1, 0.0)] {
             let sampling = Sampling { top_k, ..Sampling::default() };
-            sampler.distribution(&sampling, Logits::capped(&values), &[]).unwrap();
+            sampler.distribution(&sampling, Logits::capped(&values), &History::default()).unwrap();
             let found = sampler.entropy() / std::f64::consts::LN_2;
             assert!((found - bits).abs() < 1e-6, "{top_k}: {found}");
         }
@@ -143,7 +148,8 @@ mod tests {
         sampling: &Sampling,
         values: &[f32],
         cap: Option<f32>,
-        seen: &[u32],
+        prompt: &[u32],
+        response: &[u32],
         banned: &[u32],
     ) -> Result<Distribution, SampleError> {
         if let Some(token) = values.iter().position(|value| value.is_nan()) {
@@ -152,8 +158,13 @@ mod tests {
         let mut entries: Vec<(u32, f32)> = (0..).zip(values.iter().copied()).collect();
         for (token, logit) in &mut entries {
             *logit = cap.map_or(*logit, |cap| SoftCap(cap).of(*logit));
-            if sampling.repeat_penalty != 1.0 && seen.contains(token) {
+            let count = response.iter().filter(|other| *other == token).count();
+            if sampling.repeat_penalty != 1.0 && (count > 0 || prompt.contains(token)) {
                 *logit = filter::penalised(*logit, sampling.repeat_penalty);
+            }
+            let Sampling { frequency_penalty, presence_penalty, .. } = *sampling;
+            if count > 0 && (frequency_penalty, presence_penalty) != (0.0, 0.0) {
+                *logit = (f64::from(*logit) - frequency_penalty * count as f64 - presence_penalty) as f32;
             }
         }
         if (1..values.len()).contains(&sampling.candidates()) {
@@ -178,6 +189,7 @@ mod tests {
         } else {
             filter::without_tail(&mut entries);
         }
+        filter::min_p(&mut entries, sampling.min_p);
         Sampler::fresh(&entries)
     }
 
@@ -199,10 +211,15 @@ mod tests {
         let temperature = prop_oneof![Just(0.0), Just(1.0), 0.1f64..3.0];
         let top_k = prop_oneof![Just(0usize), Just(1), 1usize..40, 1usize..2000];
         let top_p = prop_oneof![Just(1.0), 0.001f64..1.0];
-        let penalty = prop_oneof![Just(1.0f32), 0.5f32..2.0];
-        (temperature, top_k, top_p, penalty).prop_map(|(temperature, top_k, top_p, repeat_penalty)| {
-            Sampling { temperature, top_k, top_p, repeat_penalty, seed: 0 }
-        })
+        let repeat_penalty = prop_oneof![Just(1.0f32), 0.5f32..2.0];
+        let penalty = || prop_oneof![Just(0.0), -2.0f64..2.0];
+        let min_p = prop_oneof![Just(0.0), Just(1.0), 0f64..1.0, (0f64..1.0).prop_map(|x| x.powi(20))];
+        (temperature, top_k, top_p, repeat_penalty, penalty(), penalty(), min_p).prop_map(
+            |(temperature, top_k, top_p, repeat_penalty, frequency_penalty, presence_penalty, min_p)| {
+                let penalties = Sampling { frequency_penalty, presence_penalty, ..Sampling::default() };
+                Sampling { temperature, top_k, top_p, repeat_penalty, min_p, ..penalties }
+            },
+        )
     }
 
     /// Whether all tokens are candidates or some.
@@ -212,7 +229,9 @@ mod tests {
         values[535] = f32::INFINITY;
         for top_k in [0, 40] {
             let sampling = Sampling { top_k, ..Sampling::default() };
-            let found = Sampler::default().distribution(&sampling, Logits::capped(&values), &[]).map(|_| ());
+            let found = Sampler::default()
+                .distribution(&sampling, Logits::capped(&values), &History::default())
+                .map(|_| ());
             assert_eq!(found, Err(SampleError::Infinite { token: 535 }));
         }
         let at = |temperature| Sampling { temperature, ..Sampling::default() }.check(false);
@@ -220,7 +239,7 @@ mod tests {
         let least = Sampling { temperature: 1e-6, ..Sampling::default() };
         least.check(false).unwrap();
         values[535] = 1e30;
-        Sampler::default().distribution(&least, Logits::capped(&values), &[]).unwrap();
+        Sampler::default().distribution(&least, Logits::capped(&values), &History::default()).unwrap();
     }
 
     proptest! {
@@ -236,7 +255,9 @@ mod tests {
             ],
             settings in prop::collection::vec(sampling(), 1..4),
             cap in prop::option::of(prop_oneof![Just(30.0f32), 0.5f32..50.0]),
-            seen in prop::collection::vec(0u32..6500, 0..30),
+            prompt in prop::collection::vec(0u32..6500, 0..30),
+            // Some tokens more than once.
+            response in prop::collection::vec(prop_oneof![0u32..6500, 0u32..8], 0..30),
             banned in prop_oneof![
                 prop::collection::btree_set(prop_oneof![0u32..6500, 0u32..200], 0..30),
                 // More than the search leaves room for at first.
@@ -247,13 +268,17 @@ mod tests {
             let mut sampler = Sampler::default();
             let set: TokenSet = banned.iter().copied().collect();
             let logits = Logits::before_cap(&values, cap).without(&set);
-            let expected: Vec<_> = settings.iter().map(|s| plain(s, &values, cap, &seen, &banned)).collect();
+            let expected: Vec<_> = settings.iter().map(|s| plain(s, &values, cap, &prompt, &response, &banned)).collect();
+            let mut history = History::new(&settings, &prompt);
+            for token in &response {
+                history.push(*token);
+            }
             for (setting, expected) in settings.iter().zip(&expected) {
-                let found = sampler.distribution(setting, logits, &seen).map(|d| d.clone());
+                let found = sampler.distribution(setting, logits, &history).map(|d| d.clone());
                 prop_assert_eq!(&found, expected, "{:?}", setting);
             }
             let mut together = Vec::new();
-            let result = sampler.distributions(&settings, logits, &seen, &mut together);
+            let result = sampler.distributions(&settings, logits, &history, &mut together);
             match expected.into_iter().collect::<Result<Vec<_>, _>>() {
                 Ok(expected) => {
                     prop_assert_eq!(result, Ok(()));

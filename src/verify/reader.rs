@@ -12,7 +12,7 @@ use wmdetect::scheme::Distribution;
 use super::VerifyError;
 use crate::logits::Logits;
 use crate::model::{self, Gemma, first_non_finite};
-use crate::sample::{Sampler, Sampling};
+use crate::sample::{History, Sampler, Sampling};
 
 /// Positions whose logits are held at once, 1 MB each at 256,000 entries. The head's weights are converted once for all
 /// of them, which costs as much as some 40 positions.
@@ -61,13 +61,14 @@ impl Reader {
         self
     }
 
-    /// One pass over `start` and `ids`; visits the positions of `ids` from `from` on.
+    /// One pass over `start` and `ids`; visits the positions of `ids` from `from` on, and adds their tokens to `history`.
     fn pass(
         &self,
         start: &[u32],
         ids: &[u32],
         from: usize,
         offset: usize,
+        history: &mut History,
         visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
     ) -> Result<(), End> {
         let all = [start, ids].concat();
@@ -93,11 +94,12 @@ impl Reader {
                     }
                 }
                 sampler
-                    .distributions(&self.settings, Logits::capped(logits), &all[..=position], &mut next)
+                    .distributions(&self.settings, Logits::capped(logits), history, &mut next)
                     .map_err(VerifyError::from)?;
                 if visit(offset + position + 1 - start.len(), &next).is_break() {
                     return Err(End::Enough);
                 }
+                history.push(all[position + 1]);
             }
             Ok(())
         })
@@ -128,17 +130,59 @@ impl NextTokens for Reader {
         if start.len() > limit / 2 && start.len() + ids.len() > limit + 1 {
             return Err(VerifyError::PromptTooLong { prompt: start.len(), limit });
         }
+        let mut history = History::new(&self.settings, start);
         let mut done = 0;
         while done < ids.len() {
             // `begin` to `end` is read, `done` to `end` is new.
             let (start, begin) = if done == 0 { (start, 0) } else { (&bos[..], done - limit / 2) };
             let end = (begin + limit + 1 - start.len()).min(ids.len());
-            match self.pass(start, &ids[begin..end], done - begin, begin, visit) {
+            match self.pass(start, &ids[begin..end], done - begin, begin, &mut history, visit) {
                 Ok(()) => done = end,
                 Err(End::Enough) => return Ok(()),
                 Err(End::Error(error)) => return Err(error),
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::LoadOptions;
+
+    /// From the model's own probabilities, with which these settings have to do only by a factor for each token.
+    #[test]
+    fn penalties_and_min_p_are_those_of_the_generator() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
+        let model = Gemma::load(Path::new(path), LoadOptions::default()).unwrap();
+        let own = Sampling { top_k: 0, ..Sampling::default() };
+        let asked = Sampling { frequency_penalty: -0.7, presence_penalty: 1.9, min_p: 0.02, ..own };
+        let mut reader = Reader::new(&model, None, vec![own, asked]).unwrap();
+        let (prompt, ids) = ([2, 9, 9, 40], [9, 17, 9, 9, 300, 17, 40, 5]);
+        let mut positions = 0;
+        let mut visit = |at: usize, next: &[Distribution]| {
+            assert_eq!(at, positions);
+            positions += 1;
+            let weight = |(token, p): (&u32, &f64)| {
+                let count = ids[..at].iter().filter(|id| *id == token).count();
+                let logit = if count > 0 { 0.7 * count as f64 - 1.9 } else { 0.0 };
+                (*token, p * logit.exp())
+            };
+            let mut want: Vec<(u32, f64)> =
+                next[0].tokens().iter().zip(next[0].probabilities()).map(weight).collect();
+            let most = want.iter().map(|entry| entry.1).fold(0.0, f64::max);
+            want.retain(|entry| entry.1 >= 0.02 * most);
+            let total: f64 = want.iter().map(|entry| entry.1).sum();
+            assert_eq!(next[1].tokens().len(), want.len());
+            for ((token, p), found) in want.iter().zip(next[1].tokens().iter().zip(next[1].probabilities())) {
+                assert!(token == found.0 && (p / total - found.1).abs() < 1e-5, "{at}: {token} {found:?}");
+            }
+            ControlFlow::Continue(())
+        };
+        reader.for_each(&prompt, &ids, &mut visit).unwrap();
+        assert_eq!(positions, ids.len());
     }
 }

@@ -8,6 +8,8 @@ use wmdetect::report::{Changes, WarningCode};
 use wmdetect::statistics::PKind;
 use wmdetect::verdict::Verdict;
 
+use crate::sample::is_zero;
+
 /// The exact likelihood ratio of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -131,6 +133,15 @@ pub struct VerifySampling {
     pub top_p: f64,
     /// Penalty of tokens that came up before.
     pub repeat_penalty: f32,
+    /// What each time that a token came up in the text takes from its logit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub frequency_penalty: f64,
+    /// What it takes that a token came up in the text at all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub presence_penalty: f64,
+    /// The least share of the most likely token's probability.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_p: f64,
 }
 
 /// A marked passage.

@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let done = BufReader::new(&out).lines().count();
     prompts.drain(..done.min(prompts.len()));
 
-    let sampling = Sampling { temperature, top_k: 100, top_p: 1.0, repeat_penalty: 1.0, seed: 20_26 };
+    let sampling = Sampling { temperature, seed: 20_26, ..Sampling::default() };
     let stops = stop_ids(&tokenizer);
     for (batch, prompts) in prompts.chunks(BATCH).enumerate() {
         let mut ids = Vec::new();

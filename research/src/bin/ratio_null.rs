@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Gemma::load(model, LoadOptions::default())?;
     let lines = std::fs::read_to_string(docs)?;
     let lines: Vec<&str> = lines.lines().collect();
-    let sampling = Sampling { temperature: 1.0, top_k: 100, top_p: 1.0, repeat_penalty: 1.0, seed: 0 };
+    let sampling = Sampling { temperature: 1.0, ..Sampling::default() };
     let mut reader = Reader::new(&model, tokenizer.bos(), vec![sampling])?;
 
     let mut texts = Vec::new();

@@ -96,10 +96,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             done.insert(row.key_label);
         }
     }
-    let settings: Vec<Sampling> = TEMPERATURES
-        .iter()
-        .map(|&temperature| Sampling { temperature, top_k: 100, top_p: 1.0, repeat_penalty: 1.0, seed: 0 })
-        .collect();
+    let settings: Vec<Sampling> =
+        TEMPERATURES.iter().map(|&temperature| Sampling { temperature, ..Sampling::default() }).collect();
     let mut reader = Reader::new(&model, tokenizer.bos(), settings)?.never(stop_ids(&tokenizer));
 
     for text in texts.iter().filter(|text| !done.contains(&text.key_label)) {

@@ -207,7 +207,8 @@ fn what_can_never_be_answered_is_refused_with_the_reason() {
 fn log_probabilities_are_the_models_own() {
     let mut asked = Request { logprobs: Some(3), ..request(prompt(1, 20), 6) };
     // None of these may show.
-    asked.sampling = Sampling { temperature: 0.5, top_k: 4, top_p: 0.9, repeat_penalty: 1.5, seed: 3 };
+    let penalties = Sampling { repeat_penalty: 1.5, presence_penalty: 1.0, ..Sampling::default() };
+    asked.sampling = Sampling { temperature: 0.5, top_k: 4, top_p: 0.9, seed: 3, ..penalties };
     asked.banned_ids = vec![7, 2, 19];
     let mut engine = Engine::new(Fake::new(), options());
     engine.submit(asked.clone()).unwrap();
