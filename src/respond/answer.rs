@@ -16,7 +16,9 @@ pub(super) struct Answer {
     prompt: Vec<u32>,
     sampling: Sampling,
     /// What receipts say of the key.
-    mark: Option<WatermarkReceipt>,
+    mark: WatermarkReceipt,
+    request_id: Option<String>,
+    tenant: Option<String>,
     drafts: Vec<Draft>,
     failure: Option<engine::Failure>,
     prefill: Duration,
@@ -36,12 +38,20 @@ pub(super) enum Cancel {
 
 impl Answer {
     pub(super) fn new(info: Arc<ModelInfo>, prompt: Vec<u32>, options: &Options) -> Self {
+        let mark = match &options.mark {
+            Some(mark) => mark.receipt.clone(),
+            None => {
+                WatermarkReceipt { reason: options.unmarked_because.clone(), ..WatermarkReceipt::default() }
+            }
+        };
         let draft = || Draft::new(Arc::clone(&info.tokenizer), &options.stop);
         Self {
             drafts: (0..options.n).map(|_| draft()).collect(),
             prompt,
             sampling: options.sampling,
-            mark: options.mark.as_ref().map(|mark| mark.receipt.clone()),
+            mark,
+            request_id: options.request_id.clone(),
+            tenant: options.tenant_name.clone(),
             failure: None,
             prefill: Duration::ZERO,
             decode: None,
@@ -108,9 +118,9 @@ impl Answer {
             return Event::Failed(error.into());
         }
         let timing = self.timing();
-        let Self { info, prompt, sampling, mark, drafts, .. } = self;
+        let Self { info, prompt, sampling, mark, request_id, tenant, drafts, .. } = self;
         let receipts = drafts.into_iter().map(|draft| {
-            let watermark = draft.watermark(mark.as_ref());
+            let watermark = draft.watermark(&mark);
             let warnings: Vec<String> = watermark.too_little_choice().into_iter().collect();
             Receipt {
                 schema_version: SCHEMA_VERSION,
@@ -124,6 +134,8 @@ impl Answer {
                 timing,
                 warning_codes: warnings.iter().map(|_| WarningCode::LittleChoice).collect(),
                 warnings,
+                request_id: request_id.clone(),
+                tenant: tenant.clone(),
             }
         });
         Event::Finished(receipts.collect())

@@ -75,8 +75,7 @@ impl Draft {
     }
 
     /// What was counted, with what `mark` says of the key.
-    pub(super) fn watermark(&self, mark: Option<&WatermarkReceipt>) -> WatermarkReceipt {
-        let mark = mark.cloned().unwrap_or_default();
+    pub(super) fn watermark(&self, mark: &WatermarkReceipt) -> WatermarkReceipt {
         let count = |kind| self.drawn.iter().filter(|drawn| drawn.position == Some(kind)).count();
         let marked_tokens = count(PositionKind::Marked);
         let entropy: f64 = self.drawn.iter().map(|drawn| drawn.entropy).sum();
@@ -91,7 +90,7 @@ impl Draft {
             repeated_contexts: count(PositionKind::RepeatedContext),
             entropy_bits: rounded(entropy / LN_2),
             expected_evidence: rounded(evidence),
-            ..mark
+            ..mark.clone()
         }
     }
 }

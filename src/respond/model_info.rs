@@ -57,13 +57,17 @@ impl ModelInfo {
 
     /// Makes the engine's request of a prompt.
     pub(super) fn request(&self, prompt: &Prompt, options: &Options) -> Result<Request, RespondError> {
+        let (mut stop_ids, mut banned_ids) = (self.special.stops.clone(), self.special.never.clone());
+        if options.ignore_stops {
+            banned_ids.append(&mut stop_ids);
+        }
         Ok(Request {
             sequences: options.n,
             max_tokens: options.max_tokens,
             sampling: options.sampling,
             watermark: options.mark.as_ref().map(|mark| mark.watermark.clone()),
-            stop_ids: self.special.stops.clone(),
-            banned_ids: self.special.never.clone(),
+            stop_ids,
+            banned_ids,
             logprobs: options.logprobs,
             tenant: options.tenant,
             ..Request::new(self.prompt_ids(prompt)?)

@@ -16,12 +16,21 @@ pub struct Options {
     pub sampling: Sampling,
     /// The mark, if any.
     pub mark: Option<KeyMark>,
+    /// Why there is no mark, for the receipts: `greedy`, for instance. Without effect if there is a mark.
+    pub unmarked_because: Option<String>,
     /// Strings that end a text. They are not part of it.
     pub stop: Vec<String>,
+    /// Bans the tokens that end a text, so that only its length or a stop string does. A verifier does not know of it,
+    /// which costs evidence where an end was likely.
+    pub ignore_stops: bool,
     /// Gives each token's log-probability, and those of so many most likely tokens.
     pub logprobs: Option<usize>,
     /// Who asks. Waiting prompts of different tenants begin in turn.
     pub tenant: u32,
+    /// What receipts call who asks.
+    pub tenant_name: Option<String>,
+    /// The request's id, for the receipts.
+    pub request_id: Option<String>,
 }
 
 impl Default for Options {
@@ -32,9 +41,13 @@ impl Default for Options {
             max_tokens: 256,
             sampling: Sampling::default(),
             mark: None,
+            unmarked_because: None,
             stop: Vec::new(),
+            ignore_stops: false,
             logprobs: None,
             tenant: 0,
+            tenant_name: None,
+            request_id: None,
         }
     }
 }

@@ -44,6 +44,12 @@ pub struct Receipt {
     /// The code of each of these sentences.
     #[serde(default)]
     pub warning_codes: Vec<WarningCode>,
+    /// The request's id, where a server gave it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Who asked, where a server knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// The mark of a text, counted while it was written.
@@ -69,6 +75,9 @@ pub struct WatermarkReceipt {
     pub entropy_bits: f64,
     /// The ln e-value that a verifier with this model, key and receipt can expect at most, whatever the key.
     pub expected_evidence: f64,
+    /// Why no mark was asked for, where the caller says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The model that wrote a text.
@@ -227,6 +236,14 @@ mod tests {
         let receipt = Receipt::parse(LINE).unwrap();
         assert_eq!((receipt.sampling.seed, receipt.finish_reason), (u64::MAX, Some(FinishReason::Length)));
         assert_eq!(serde_json::to_string(&receipt).unwrap(), LINE);
+        // What is left out where there is nothing to say.
+        let more = LINE
+            .replace("2.426}", r#"2.426,"reason":"opted_out"}"#)
+            .replace("1.1,", r#"1.1,"frequency_penalty":-0.5,"presence_penalty":2.0,"min_p":0.05,"#)
+            .replace(r#""warning_codes":[]"#, r#""warning_codes":[],"request_id":"r-1","tenant":"t""#);
+        let receipt = Receipt::parse(&more).unwrap();
+        assert_eq!(receipt.watermark.reason.as_deref(), Some("opted_out"));
+        assert_eq!(serde_json::to_string(&receipt).unwrap(), more);
     }
 
     #[test]

@@ -196,6 +196,27 @@ fn a_stop_string_across_pieces_ends_its_text() {
 }
 
 #[test]
+fn an_end_that_is_ignored_is_not_drawn() {
+    let tokens = tokenizer().encode(" end").unwrap().ids;
+    let mut responder = responder(&[("a", " end")]);
+    let options = Options {
+        ignore_stops: true,
+        max_tokens: tokens.len() + 1,
+        unmarked_because: Some("greedy".into()),
+        request_id: Some("r-1".into()),
+        ..greedy()
+    };
+    responder.submit(&prompt("a"), &options).unwrap();
+    let receipt = finished(responder.map(|(_, event)| event).last().unwrap()).remove(0);
+    assert_eq!(receipt.finish_reason, Some(FinishReason::Length));
+    assert!(receipt.tokens.starts_with(&tokens) && receipt.tokens.last() != Some(&EOS), "{receipt:?}");
+    assert_eq!(
+        (receipt.watermark.reason, receipt.request_id),
+        (options.unmarked_because, options.request_id)
+    );
+}
+
+#[test]
 fn a_receipt_whose_text_was_changed_contradicts_itself() {
     let mut responder = responder(&[("a", "one ENDLESS sea")]);
     responder.submit(&prompt("a"), &greedy()).unwrap();
