@@ -39,7 +39,7 @@ where
     let seen = Arc::clone(&shared);
     let thread = thread::Builder::new().name("engine".into()).spawn(move || {
         pool.install(|| {
-            Loop { engine, open: HashMap::new(), ids: HashMap::new() }.run(received, &seen.stats)
+            Loop { engine, open: HashMap::new(), ids: HashMap::new() }.run(received, &seen.stats);
         });
     })?;
     Ok((Handle { shared, commands }, Worker(thread)))

@@ -83,7 +83,7 @@ fn requests_begin_in_order_and_none_overtakes() {
 fn tenants_begin_in_turn_and_each_ones_requests_in_order() {
     let mut engine = Engine::new(Fake::new(), Options { together: 1, ..options() });
     let mut submit = |tenant, sequences| {
-        let asked = Request { tenant, sequences, ..request(prompt(1, 4), 3) };
+        let asked = Request { sequences, tenant, ..request(prompt(1, 4), 3) };
         engine.submit(asked).unwrap()
     };
     let a: Vec<Id> = (0..20).map(|_| submit(1, 1)).collect();
