@@ -2,6 +2,8 @@
 //!
 //! Everything that comes from outside (texts, names, warnings) goes through `Escaped`.
 
+#[doc(hidden)]
+pub mod ask;
 mod calibration;
 mod score;
 mod segments;

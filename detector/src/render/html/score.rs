@@ -122,7 +122,18 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
     put!(body, "<h2>{}</h2>\n", Escaped(input));
     put!(body, "<p class=\"verdict {}\">{}</p>\n", report.verdict.name(), Escaped(&sentence(report)));
     warnings(body, &report.warnings);
+    facts(body, report);
+    if explanation.tokens.is_empty() {
+        let why =
+            if report.tokens == 0 { "The text has no tokens." } else { "The text is too long to be shown." };
+        put!(body, "<p class=\"small\">{why}</p>\n");
+        return;
+    }
+    evidence(body, bytes, explanation);
+}
 
+/// Writes the numbers of a report as a table.
+pub(super) fn facts(body: &mut String, report: &Report) {
     body.push_str("<table class=\"facts\">\n");
     if report.log10_p.is_some() {
         let kind = match report.p_kind {
@@ -148,13 +159,10 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
         fact(body, "changed before scoring", &changed);
     }
     body.push_str("</table>\n");
+}
 
-    if explanation.tokens.is_empty() {
-        let why =
-            if report.tokens == 0 { "The text has no tokens." } else { "The text is too long to be shown." };
-        put!(body, "<p class=\"small\">{why}</p>\n");
-        return;
-    }
+/// Writes the text in colours, under a heading and the legend.
+pub(super) fn evidence(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     body.push_str("<h3>Where the evidence is</h3>\n");
     legend(body, explanation);
     coloured(body, bytes, explanation);
@@ -162,7 +170,7 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
 
 /// Writes the text, or the token ids where there is none, in the colours of the legend.
 pub fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
-    body.push_str("<div class=\"text\">");
+    body.push_str("<div class=\"text\" dir=\"auto\">");
     match bytes {
         Some(bytes) => text(body, bytes, explanation),
         None => ids(body, explanation),
@@ -247,9 +255,18 @@ fn ids(body: &mut String, explanation: &Explanation) {
 
 /// Writes what a verdict means, and what it does not.
 pub fn meaning(body: &mut String) {
+    body.push_str("<section>\n<h2>What this means, and what it does not</h2>\n");
+    verdicts(body);
     body.push_str(
-        "<section>\n<h2>What this means, and what it does not</h2>\n\
-         <p><strong>Watermarked</strong> means that the text, or a part of it, was written with this key's mark, \
+        "<p class=\"small\">The colours show where the evidence lies. The verdict rests on the p-value of the whole \
+         text alone; a single coloured word proves nothing.</p>\n</section>\n",
+    );
+}
+
+/// Writes what each verdict means.
+pub(super) fn verdicts(body: &mut String) {
+    body.push_str(
+        "<p><strong>Watermarked</strong> means that the text, or a part of it, was written with this key's mark, \
          or that a coincidence happened which happens to at most the stated share of unmarked texts. That share holds \
          for any unmarked text, whoever wrote it and in whatever language; it is a share of unmarked texts, and not the \
          probability that this text is unmarked.</p>\n\
@@ -257,8 +274,6 @@ pub fn meaning(body: &mut String) {
          edited it. It says nothing about other keys, and nothing about machines that do not mark.</p>\n\
          <p><strong>Not detected</strong> does not mean that a person wrote the text. Rewriting, translating and \
          mixing weaken the mark, and text that leaves a model little choice (code, lists, quotations) carries little \
-         of it.</p>\n\
-         <p class=\"small\">The colours show where the evidence lies. The verdict rests on the p-value of the whole \
-         text alone; a single coloured word proves nothing.</p>\n</section>\n",
+         of it.</p>\n",
     );
 }

@@ -98,11 +98,16 @@ fn table(body: &mut String, report: &SegmentsReport) {
 
 /// The text, with the passages underlined. Those of several keys may overlap.
 fn underlined(body: &mut String, bytes: &[u8], spans: &[Span]) {
+    show(body, bytes, spans.iter().filter_map(|span| span.bytes).collect());
+}
+
+/// Writes a text with these stretches of its bytes underlined, which may overlap.
+pub(super) fn show(body: &mut String, bytes: &[u8], ranges: Vec<[u64; 2]>) {
     let mut ranges: Vec<[usize; 2]> =
-        spans.iter().filter_map(|span| span.bytes).map(|range| range.map(|byte| byte as usize)).collect();
+        ranges.into_iter().map(|range| range.map(|byte| byte as usize)).collect();
     ranges.sort_unstable();
     let mut at = 0;
-    body.push_str("<div class=\"text\">");
+    body.push_str("<div class=\"text\" dir=\"auto\">");
     for [start, end] in ranges {
         let (start, end) = (start.clamp(at, bytes.len()), end.min(bytes.len()));
         if end > start {

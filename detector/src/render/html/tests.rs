@@ -190,7 +190,7 @@ mod of_a_score {
             explanation.tokens.truncate(5);
         }
         let page = score(&[text]);
-        let shown = "<div class=\"text\"><span class=\"u\">ab</span>c<span class=\"e1\">d</span><span \
+        let shown = "<div class=\"text\" dir=\"auto\"><span class=\"u\">ab</span>c<span class=\"e1\">d</span><span \
                      class=\"e2\">e</span><span class=\"u\">fghij</span></div>";
         assert!(page.contains(shown), "{page}");
     }
