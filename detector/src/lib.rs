@@ -122,6 +122,7 @@ pub mod gguf;
 pub mod hex;
 pub mod id_list;
 pub mod ignore;
+pub mod key_directory;
 pub mod model_ratio;
 mod one_line;
 pub mod pool;
@@ -140,6 +141,7 @@ pub mod split_mix;
 pub mod statistics;
 #[cfg(feature = "text")]
 pub mod text;
+pub mod timestamp;
 pub mod verdict;
 mod warning;
 #[cfg(test)]
@@ -147,6 +149,7 @@ mod work;
 
 pub use cache::Cache;
 pub use detect::{DetectError, Detector, Input, Keyring};
+pub use key_directory::KeyDirectory;
 pub use report::Report;
 pub use scheme::Key;
 pub use statistics::Method;

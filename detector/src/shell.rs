@@ -24,6 +24,7 @@ use anyhow::Result;
 
 use crate::cache::Cache;
 use crate::detect::DetectError;
+use crate::key_directory::KeyDirectoryError;
 use crate::scheme::KeyError;
 use crate::text::{TextError, Tokenizer};
 
@@ -36,7 +37,7 @@ pub use content::{Content, InputError, Label, Source};
 pub use interrupt::{INTERRUPTED, stop_when_asked};
 pub use json::Json;
 pub use json_lines::Lines;
-pub use keys::{read_key, read_keyring};
+pub use keys::{read_key, read_key_directory, read_keyring};
 pub use open::NotText;
 use outputs::OutputError;
 pub use texts::{Layout, for_each, for_each_object, read_text};
@@ -115,7 +116,12 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
     let key = match cause.downcast_ref::<DetectError>() {
         Some(DetectError::EmptyKeyring { .. }) => return Some("`wmgen keygen DIR/k.bin` puts a key into it"),
         Some(DetectError::Key(error)) => Some(error),
-        _ => cause.downcast_ref::<KeyError>(),
+        Some(DetectError::KeyDirectory(error)) => return directory_hint(error),
+        _ => match cause.downcast_ref::<KeyDirectoryError>() {
+            Some(KeyDirectoryError::Key(error)) => Some(error),
+            Some(error) => return directory_hint(error),
+            None => cause.downcast_ref::<KeyError>(),
+        },
     };
     match key? {
         KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some("`wmgen keygen FILE` makes a key file"),
@@ -127,6 +133,24 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
         }
         KeyError::Exists { .. } => Some("--force overwrites the file"),
         KeyError::NotDerivable { .. } => Some("`wmgen keygen FILE` makes a master"),
+        _ => None,
+    }
+}
+
+/// What a user can do about a directory of keys.
+fn directory_hint(error: &KeyDirectoryError) -> Option<&'static str> {
+    match error {
+        KeyDirectoryError::Empty { .. } => Some("`wmgen keygen DIR/k.bin` puts a key into it"),
+        KeyDirectoryError::Unlisted { .. } => {
+            Some("add the file to the list, with the status retired if it marks no texts, or move it away")
+        }
+        KeyDirectoryError::OtherId { .. } => Some("`wmgen key show FILE` says a key's id"),
+        KeyDirectoryError::NoneActive { .. } => {
+            Some("make a key for now, add it to keys.toml, or correct the dates there")
+        }
+        KeyDirectoryError::SeveralActive { .. } => {
+            Some("give each a not_before in keys.toml, or the status retired to all but one")
+        }
         _ => None,
     }
 }

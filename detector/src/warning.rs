@@ -44,6 +44,8 @@ pub enum WarningCode {
     /// A key is bound to its tokenizer's vocabulary alone, by an earlier version, so nothing checks that texts are cut in
     /// the same way. Mend it with [`Key::with_tokenizer`](crate::Key::with_tokenizer).
     WeakBinding,
+    /// The mark that was found is of a key that its owner marked as leaked, so others may have written it.
+    LeakedKey,
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
     /// The mark was not found, but with another normalisation it would be. Neither p nor the verdict counts that trial.

@@ -291,6 +291,23 @@ fn attribution_among_derived_keys_and_a_directory() {
     assert_eq!(report.keys[0].name.as_deref(), Some("seven.bin"));
     assert_eq!(report.runner_up.unwrap().name.as_deref(), Some("two.bin"));
     place.run("attribute plain --tokens --keyring ring --exit-code").code(3);
+    // A list names the keys and says which has leaked: each question about its mark says so, and no other.
+    let list = "[[key]]\nfile = 'two.bin'\n[[key]]\nfile = 'seven.bin'\nlabel = 'acme'\nstatus = 'leaked'\n";
+    place.write("ring/keys.toml", list);
+    for question in ["score", "segments", "attribute"] {
+        let out = place.run(&format!("{question} marked plain --tokens --json --keyring ring")).code(0).out();
+        let rows: Vec<serde_json::Value> =
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(rows[0]["warning_codes"], serde_json::json!(["leaked_key"]), "{question}");
+        assert!(rows[0]["warnings"][0].as_str().unwrap().contains(&tenant.id()), "{question}");
+        assert_eq!(rows[1]["warning_codes"], serde_json::json!([]), "{question}");
+        if question == "attribute" {
+            assert_eq!(rows[0]["keys"][0]["name"], "acme");
+        }
+    }
+    place.write("ring/more.bin", [7; 32]);
+    let error = place.run("attribute marked --tokens --keyring ring").code(2).errors();
+    assert!(error.contains("more.bin") && error.contains("hint: "), "{error}");
 
     for wrong in ["", "--master k.bin", "--labels labels", "--keyring ring --master k.bin --labels labels"] {
         place.run(&format!("attribute marked --tokens {wrong}")).code(2);

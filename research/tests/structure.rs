@@ -7,10 +7,10 @@ use wmgen_research::structure::Structure;
 
 /// Rooms of `wmdetect`, the lowest first; rooms on one line do not use each other.
 const DETECTOR: &[&str] = &[
-    "hex split_mix warning changes id_list pool atomic_file one_line counted",
+    "hex split_mix warning changes id_list pool atomic_file one_line counted timestamp",
     "gguf cache",
     "scheme",
-    "text statistics",
+    "text statistics key_directory",
     "verdict segments ignore",
     "model_ratio calibration",
     "report",

@@ -41,7 +41,14 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let verifier = Verifier::new(&loaded.model, &loaded.name, &loaded.tokenizer, keys.keys(), options)?;
     let verifier = verifier.with_progress(&progress);
     let verify = |input: Input<'_>, origin: &Origin| {
-        let report = verifier.verify(input, origin).map_err(|error| error.to_string());
+        let mut report = verifier.verify(input, origin).map_err(|error| error.to_string());
+        if let Ok(report) = &mut report
+            && (report.verdict == Verdict::Watermarked || !report.spans.is_empty())
+            && let Some(warning) = keys.leak_warning(&report.key_id)
+        {
+            report.warnings.push(warning.message);
+            report.warning_codes.push(warning.code);
+        }
         line().clear();
         report
     };

@@ -154,6 +154,7 @@ impl Detector {
                  approximate",
             ));
         }
+        warnings.extend(found.iter().filter_map(|key| self.keys[key.key].leak_warning()));
         warnings.extend(self.text_warnings(changes));
         let least = found.first().or(runner_up.as_ref());
         Attribution {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::detector::{DEFAULT_FPR, Detector, check_fpr};
+use super::keyring::RingKey;
 use super::keys::{Entry, Plans};
 use super::{DetectError, Keyring};
 use crate::ignore::IgnoreList;
@@ -130,7 +131,7 @@ impl DetectorBuilder {
         #[cfg(feature = "text")]
         let remarks = match &self.tokenizer {
             Some(tokenizer) => {
-                for (key, _) in &keys {
+                for RingKey { key, .. } in &keys {
                     tokenizer.check_key(key)?;
                 }
                 remarks(&keys, ring, tokenizer)
@@ -143,7 +144,7 @@ impl DetectorBuilder {
             None => None,
             Some(Ignore::List(list)) => Some(list),
             Some(Ignore::File(path)) => {
-                let ngram_lens = keys.iter().map(|(key, _)| key.scheme().ngram_len());
+                let ngram_lens = keys.iter().map(|entry| entry.key.scheme().ngram_len());
                 #[cfg(feature = "text")]
                 let list = IgnoreList::read(path, ngram_lens, self.tokenizer.as_deref())?;
                 #[cfg(not(feature = "text"))]
@@ -151,7 +152,7 @@ impl DetectorBuilder {
                 Some(Arc::new(list))
             }
         };
-        let entry = |(key, name): (crate::scheme::Key, _)| Entry { prf: key.prf(), id: key.id(), name };
+        let entry = |RingKey { key, name, leaked }| Entry { prf: key.prf(), id: key.id(), name, leaked };
         let keys: Arc<[Entry]> = keys.into_iter().map(entry).collect();
         Ok(Detector {
             plans: Arc::new(Plans::new(&keys, &self.decider, None)?),
@@ -170,10 +171,10 @@ impl DetectorBuilder {
 
 /// The remarks that keys name no tokenizer, or only its vocabulary, if any does.
 #[cfg(feature = "text")]
-fn remarks(keys: &[(Key, Option<String>)], ring: bool, tokenizer: &Tokenizer) -> Vec<Warning> {
+fn remarks(keys: &[RingKey], ring: bool, tokenizer: &Tokenizer) -> Vec<Warning> {
     let subject = |which: &dyn Fn(&Key) -> bool, [one, many]: [&str; 2]| {
-        let mut found = keys.iter().filter(|(key, _)| which(key));
-        let (first, _) = found.next()?;
+        let mut found = keys.iter().map(|entry| &*entry.key).filter(|key| which(key));
+        let first = found.next()?;
         Some(if ring {
             format!("{} of {} keys {many}", found.count() + 1, keys.len())
         } else {

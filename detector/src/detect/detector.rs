@@ -96,7 +96,7 @@ impl Detector {
     }
 
     /// Returns the public id of each key, and its name: its label in a ring of [`Keyring::derived`](crate::Keyring::derived),
-    /// its file's name in one of [`Keyring::open`](crate::Keyring::open), else none.
+    /// in one of [`Keyring::open`](crate::Keyring::open) its label in `keys.toml` or its file's name, else none.
     pub fn key_ids(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
         self.keys.iter().map(|entry| (entry.id.as_str(), entry.name.as_deref()))
     }

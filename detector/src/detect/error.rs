@@ -1,6 +1,7 @@
 //! What can go wrong.
 
 use crate::ignore::IgnoreError;
+use crate::key_directory::KeyDirectoryError;
 use crate::scheme::KeyError;
 use crate::statistics::UnsupportedEvidence;
 #[cfg(feature = "text")]
@@ -20,6 +21,9 @@ pub enum DetectError {
     /// The list of known boilerplate cannot be used.
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
+    /// The list in a directory of keys does not agree with the keys.
+    #[error(transparent)]
+    KeyDirectory(KeyDirectoryError),
     /// The directory cannot be listed.
     #[error("cannot read the keyring {path}: {source}; expected a directory of key files")]
     Keyring {
@@ -60,4 +64,16 @@ pub enum DetectError {
         /// The system's reason.
         source: std::io::Error,
     },
+}
+
+/// Keys and directories that cannot be used are the same errors with and without a list of keys.
+impl From<KeyDirectoryError> for DetectError {
+    fn from(error: KeyDirectoryError) -> Self {
+        match error {
+            KeyDirectoryError::Key(error) => Self::Key(error),
+            KeyDirectoryError::Unreadable { path, source } => Self::Keyring { path, source },
+            KeyDirectoryError::Empty { path } => Self::EmptyKeyring { path },
+            error => Self::KeyDirectory(error),
+        }
+    }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::DetectError;
+use crate::key_directory::{KeyDirectory, KeyEntry, KeyStatus};
+use crate::report::{Warning, WarningCode};
 use crate::scheme::{Key, KeyError};
 
 /// The keys that are tried on each text, at least one. The least of their p-values is multiplied by their number.
@@ -22,16 +25,37 @@ use crate::scheme::{Key, KeyError};
 /// ```
 #[derive(Debug)]
 pub struct Keyring {
-    /// Each with its label or its file's name, if it has one; a key in several files has all their names.
-    pub(super) keys: Vec<(Key, Option<String>)>,
+    pub(super) keys: Vec<RingKey>,
     /// False for a key that was given alone: its reports do not count keys.
     pub(super) ring: bool,
+}
+
+/// A key of a ring.
+#[derive(Debug)]
+pub(super) struct RingKey {
+    pub key: Arc<Key>,
+    /// Its label or its file's name, if it has one; a key in several files has all their names.
+    pub name: Option<String>,
+    /// Whether its owner says that others have it.
+    pub leaked: bool,
 }
 
 /// One key alone.
 impl From<Key> for Keyring {
     fn from(key: Key) -> Self {
-        Self { keys: vec![(key, None)], ring: false }
+        Self { keys: vec![RingKey { key: Arc::new(key), name: None, leaked: false }], ring: false }
+    }
+}
+
+/// All keys of a directory, whatever their status and dates.
+impl From<&KeyDirectory> for Keyring {
+    fn from(directory: &KeyDirectory) -> Self {
+        let key = |entry: &KeyEntry| RingKey {
+            key: Arc::clone(entry.key()),
+            name: Some(entry.name().to_owned()),
+            leaked: entry.status() == KeyStatus::Leaked,
+        };
+        Self { keys: directory.entries().iter().map(key).collect(), ring: true }
     }
 }
 
@@ -59,47 +83,26 @@ impl Keyring {
         )
     }
 
-    /// Reads every file in the directory `path`, in order of name. A key in two files counts once and has both names. Directories
-    /// and names that begin with a dot are left out. A key of 32 raw bytes must have a name that ends in `.bin` or `.key`, because anything else can have 32 bytes.
+    /// Reads the keys in the directory `path`, as [`KeyDirectory::open`] does: all of them are tried, also those that its
+    /// `keys.toml` calls retired or leaked. What a leaked key finds has the warning
+    /// [`LeakedKey`](crate::report::WarningCode::LeakedKey).
     ///
     /// # Errors
-    /// Returns an error if the directory cannot be read or has no file that is read, or if a file in it is not a key: without an error, the
-    /// texts of a missing key would pass for unmarked.
+    /// Returns an error as [`KeyDirectory::open`] does.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DetectError> {
-        let path = path.as_ref();
-        let name = path.display().to_string();
-        let list = || -> std::io::Result<Vec<_>> {
-            let mut files = Vec::new();
-            for entry in std::fs::read_dir(path)? {
-                let file = entry?.path();
-                let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-                if !hidden && file.is_file() {
-                    files.push(file);
-                }
-            }
-            files.sort();
-            Ok(files)
-        };
-        let files = list().map_err(|source| DetectError::Keyring { path: name.clone(), source })?;
-        let named = |file: PathBuf| {
-            let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
-            let may_be_raw = file.extension().is_some_and(|end| end == "bin" || end == "key");
-            let key = if may_be_raw { Key::read(file) } else { Key::read_container(file) };
-            Ok((key?, name))
-        };
-        Self::named(files.into_iter().map(named).collect::<Result<Vec<_>, KeyError>>()?, &name)
+        Ok((&KeyDirectory::open(path)?).into())
     }
 
     fn named(keys: impl IntoIterator<Item = (Key, Option<String>)>, path: &str) -> Result<Self, DetectError> {
         let mut places = HashMap::new();
-        let mut ring: Vec<(Key, Option<String>)> = Vec::new();
+        let mut ring: Vec<RingKey> = Vec::new();
         for (key, name) in keys {
             match places.entry(key.id()) {
                 Entry::Vacant(place) => {
                     place.insert(ring.len());
-                    ring.push((key, name));
+                    ring.push(RingKey { key: Arc::new(key), name, leaked: false });
                 }
-                Entry::Occupied(place) => also_called(&mut ring[*place.get()].1, name),
+                Entry::Occupied(place) => also_called(&mut ring[*place.get()].name, name),
             }
         }
         if ring.is_empty() {
@@ -116,8 +119,20 @@ impl Keyring {
 
     /// Returns the keys.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
-        self.keys.iter().map(|(key, _)| key)
+        self.keys.iter().map(|entry| &*entry.key)
     }
+
+    /// Returns the warning for a mark of the key with this id, if its owner says that the key has leaked.
+    pub fn leak_warning(&self, key_id: &str) -> Option<Warning> {
+        let leaked = self.keys.iter().any(|entry| entry.leaked && entry.key.id() == key_id);
+        leaked.then(|| leak_warning(key_id))
+    }
+}
+
+/// What is said of a mark of a leaked key.
+pub(super) fn leak_warning(key_id: &str) -> Warning {
+    let message = format!("the key {key_id} was marked as leaked: others may have written the mark");
+    Warning::new(WarningCode::LeakedKey, message)
 }
 
 /// Adds another name of the same key, so that a report does not name one of two that could be meant.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::DetectError;
+use super::keyring::leak_warning;
+use crate::report::Warning;
 use crate::scheme::{EvidenceKind, Prf};
 use crate::statistics::{Decider, Mean, PKind, Statistic, WeightedMean};
 
@@ -15,9 +17,16 @@ pub(super) struct Entry {
     pub id: String,
     /// Its label or its file's name, in a ring.
     pub name: Option<String>,
+    /// Whether its owner says that others have it.
+    pub leaked: bool,
 }
 
 impl Entry {
+    /// What is said of its mark, if it has leaked.
+    pub(super) fn leak_warning(&self) -> Option<Warning> {
+        self.leaked.then(|| leak_warning(&self.id))
+    }
+
     /// What an exact p-value is worth under the key's scheme.
     pub(super) fn p_kind(&self) -> PKind {
         if self.prf.scheme().promise().is_exact() { PKind::Exact } else { PKind::Approximate }

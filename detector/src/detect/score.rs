@@ -102,6 +102,10 @@ impl Detector {
                 ),
             ));
         }
+        let verdict = Verdict::new(log10_p, self.fpr, best.scored_tokens, || {
+            plan.required_tokens(self.fpr / tries as f64)
+        });
+        warnings.extend(entry.leak_warning().filter(|_| verdict == Verdict::Watermarked));
         warnings.extend(self.text_warnings(changes));
         Report {
             scheme: scheme.name().into(),
@@ -119,9 +123,7 @@ impl Detector {
                 kind => kind,
             },
             fpr: self.fpr,
-            verdict: Verdict::new(log10_p, self.fpr, best.scored_tokens, || {
-                plan.required_tokens(self.fpr / tries as f64)
-            }),
+            verdict,
             scores: best.scores,
             warnings,
             spans: Vec::new(),
@@ -166,7 +168,11 @@ impl Reading<'_, '_> {
     pub(super) fn report(&self) -> Report {
         let tokens = self.tokens.ids.len() as u64;
         let Self { detector, best, .. } = self;
-        let report = detector.report(tokens, self.forms, best.key, &best.outcome, self.tokens.changes());
-        Report { spans: detector.spans(self.entry(), &best.values, &self.tokens, self.forms), ..report }
+        let mut report = detector.report(tokens, self.forms, best.key, &best.outcome, self.tokens.changes());
+        report.spans = detector.spans(self.entry(), &best.values, &self.tokens, self.forms);
+        if !report.spans.is_empty() && report.verdict != Verdict::Watermarked {
+            report.warnings.extend(self.entry().leak_warning());
+        }
+        report
     }
 }

@@ -42,6 +42,9 @@ impl Detector {
         }
         let approximate = self.keys.iter().any(|entry| entry.p_kind() == PKind::Approximate);
         let changes = tokens.changes();
+        let found = |entry: &&Entry| segments.iter().any(|span| span.key_id == entry.id);
+        let mut warnings: Vec<_> = self.keys.iter().filter(found).filter_map(Entry::leak_warning).collect();
+        warnings.extend(self.text_warnings(changes));
         Ok(SegmentsReport {
             tokenizer: self.tokenizer_name(changes),
             tokens: tokens.ids.len() as u64,
@@ -51,7 +54,7 @@ impl Detector {
             keys_tried: self.keys.len() as u64,
             segments,
             forms_tried: forms_tried(number),
-            warnings: self.text_warnings(changes),
+            warnings,
             normalisation: changes.filter(|changes| !changes.is_empty()),
         })
     }

@@ -1,9 +1,10 @@
-//! Key files, with a warning on standard error where others can read them.
+//! Key files, with a warning on standard error where others can read or change them.
 
 use std::path::Path;
 
 use super::say;
 use crate::detect::{DetectError, Keyring};
+use crate::key_directory::{KeyDirectory, KeyDirectoryError};
 use crate::scheme::key::permission_warning;
 use crate::scheme::{Key, KeyError};
 
@@ -22,17 +23,47 @@ pub fn read_key(path: &Path) -> Result<Key, KeyError> {
 /// # Errors
 /// As [`Keyring::open`].
 pub fn read_keyring(dir: &Path) -> Result<Keyring, DetectError> {
-    let ring = Keyring::open(dir)?;
+    Ok((&read_key_directory(dir)?).into())
+}
+
+/// Reads the keys in a directory, with what its list says of them.
+///
+/// # Errors
+/// As [`KeyDirectory::open`].
+pub fn read_key_directory(dir: &Path) -> Result<KeyDirectory, KeyDirectoryError> {
+    let directory = KeyDirectory::open(dir)?;
+    warn_of_changes(dir);
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
+        if entry.file_name() == "keys.toml" {
+            // It holds no secret, but says which key is used.
+            warn_of_changes(&entry.path());
+        } else if entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
             warn_of_permissions(&entry.path());
         }
     }
-    Ok(ring)
+    Ok(directory)
 }
 
 fn warn_of_permissions(key: &Path) {
     if let Some(warning) = permission_warning(key) {
         say(&format!("warning: {warning}"));
     }
+}
+
+/// Warns of a directory or a list in which others could put another key in the place of one.
+fn warn_of_changes(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
+        if mode & 0o022 != 0 {
+            say(&format!(
+                "warning: {0}: other users can change which keys are used (mode {mode:03o}, expected no right to write for \
+                 them); run `chmod go-w {0}`",
+                path.display()
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
