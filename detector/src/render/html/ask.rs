@@ -104,12 +104,15 @@ pub fn ask(page: Page<'_>) -> String {
     );
     let (place, name) = if heading.is_some() { ("result", "the result") } else { ("ask", "the form") };
     put!(html, "<a class=\"skip\" href=\"#{place}\">Skip to {name}</a>\n<main>\n<h1>{TITLE}</h1>\n");
-    if let Some((outcome, heading)) = page.outcome.zip(heading) {
-        result(&mut html, page.text, outcome, heading);
+    match page.outcome.zip(heading) {
+        Some((outcome, heading)) => result(&mut html, page.text, outcome, heading),
+        None => html.push_str(
+            "<p>Programs that mark what they write choose some words by a secret key. This page looks for that mark.</p>\n",
+        ),
     }
     form(&mut html, page);
     html.push_str("<section>\n<h2>What the answer means, and what it does not</h2>\n");
-    verdicts(&mut html);
+    verdicts(&mut html, "The mark was found", "The mark was not found");
     if page.outcome.is_some_and(shows_colours) {
         html.push_str(
             "<p>The colours show where the evidence lies. The verdict rests on the p-value of the whole text alone; \
@@ -170,15 +173,17 @@ fn shows_colours(outcome: Outcome<'_>) -> bool {
 }
 
 fn result(html: &mut String, text: &str, outcome: Outcome<'_>, heading: &str) {
-    put!(html, "<section id=\"result\" tabindex=\"-1\" aria-labelledby=\"verdict\">\n");
+    html.push_str("<section aria-labelledby=\"verdict\">\n<div id=\"result\" tabindex=\"-1\">\n");
     put!(html, "<h2 id=\"verdict\">{heading}</h2>\n");
     let (class, sentence) = match outcome {
         Outcome::Full(explanation) => (explanation.report.verdict.name(), sentence(&explanation.report)),
         Outcome::Brief(brief) => (brief.verdict.name(), brief_sentence(brief)),
         Outcome::Refused(message) => ("bad", message.to_owned()),
     };
-    put!(html, "<p class=\"verdict {class}\">{}</p>\n", Escaped(&sentence));
-    put!(html, "<p><a href=\"#ask\">Check another text</a></p>\n");
+    put!(html, "<p class=\"verdict {class}\">{}</p>\n</div>\n", Escaped(&sentence));
+    if !matches!(outcome, Outcome::Refused(_)) {
+        html.push_str("<p><a href=\"#ask\">Check another text</a></p>\n");
+    }
     match outcome {
         Outcome::Full(explanation) => {
             let report = &explanation.report;
@@ -242,7 +247,10 @@ fn excerpt(passage: &str) -> String {
 }
 
 fn form(html: &mut String, page: Page<'_>) {
-    let heading = if page.outcome.is_some() { "Check another text" } else { "Check a text" };
+    let heading = match page.outcome {
+        None | Some(Outcome::Refused(_)) => "Check a text",
+        Some(_) => "Check another text",
+    };
     // The fragment moves the focus to the result, also without the script. Nothing of the form goes into the address.
     put!(html, "<section id=\"ask\" tabindex=\"-1\">\n<h2>{heading}</h2>\n");
     html.push_str("<form method=\"post\" action=\"#result\" autocomplete=\"off\">\n");

@@ -256,23 +256,24 @@ fn ids(body: &mut String, explanation: &Explanation) {
 /// Writes what a verdict means, and what it does not.
 pub fn meaning(body: &mut String) {
     body.push_str("<section>\n<h2>What this means, and what it does not</h2>\n");
-    verdicts(body);
+    verdicts(body, "Watermarked", "Not detected");
     body.push_str(
         "<p class=\"small\">The colours show where the evidence lies. The verdict rests on the p-value of the whole \
          text alone; a single coloured word proves nothing.</p>\n</section>\n",
     );
 }
 
-/// Writes what each verdict means.
-pub(super) fn verdicts(body: &mut String) {
-    body.push_str(
-        "<p><strong>Watermarked</strong> means that the text, or a part of it, was written with this key's mark, \
+/// Writes what each verdict means; `found` and `not_found` are what the page calls them.
+pub(super) fn verdicts(body: &mut String, found: &str, not_found: &str) {
+    put!(
+        body,
+        "<p><strong>{found}</strong> means that the text, or a part of it, was written with this key's mark, \
          or that a coincidence happened which happens to at most the stated share of unmarked texts. That share holds \
          for any unmarked text, whoever wrote it and in whatever language; it is a share of unmarked texts, and not the \
          probability that this text is unmarked.</p>\n\
          <p>It does not mean that everything in the text is a machine's: a person may quote a marked passage, or have \
          edited it. It says nothing about other keys, and nothing about machines that do not mark.</p>\n\
-         <p><strong>Not detected</strong> does not mean that a person wrote the text. Rewriting, translating and \
+         <p><strong>{not_found}</strong> does not mean that a person wrote the text. Rewriting, translating and \
          mixing weaken the mark, and text that leaves a model little choice (code, lists, quotations) carries little \
          of it.</p>\n",
     );
