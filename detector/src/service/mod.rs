@@ -11,6 +11,8 @@ mod json;
 mod listen;
 mod log;
 mod metrics;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use about::About;
