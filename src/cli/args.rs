@@ -30,6 +30,9 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Write text with a model, marked with a key
     Generate(GenerateArgs),
+    /// Write and mark text for every client of OpenAI's interface, over HTTP
+    #[cfg(feature = "serve")]
+    Serve(crate::serve::ServeArgs),
     /// Look for a key's mark with the model's help: a sentence or two decide
     Verify(VerifyArgs),
     /// Perplexity of a text under a model
@@ -190,7 +193,7 @@ impl CompatScheme {
     }
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct ModelArgs {
     /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the small
     /// one that ships with wmgen]

@@ -1,13 +1,13 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
-mod args;
+pub(crate) mod args;
 mod bench;
 mod demo;
 mod generate;
 mod hints;
 mod inspect;
 mod keys;
-mod model;
+pub(crate) mod model;
 mod perplexity;
 mod quantize;
 mod receipts;
@@ -44,6 +44,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Keygen(args) => keys::keygen(&args)?,
         Command::Key(command) => keys::key(&command)?,
         Command::Generate(args) => return generate::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => return crate::serve::run(&args),
         Command::Verify(args) => return verify::run(&args),
         Command::Perplexity(args) => perplexity::run(&args)?,
         Command::Inspect(args) => inspect::run(&args)?,
@@ -61,7 +63,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 }
 
 /// A seed from the system's randomness, below 2^53: every reader of JSON keeps such a number.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     rand::rng().random::<u64>() >> 11
 }
 

@@ -27,7 +27,14 @@ impl Server {
         let mut about = About::new("test");
         about.health.set(State::Ready);
         let own = Router::new()
-            .route("/panic", get(|| async { if true { panic!("of a handler") } }))
+            .route(
+                "/panic",
+                get(|| async {
+                    if true {
+                        panic!("of a handler")
+                    }
+                }),
+            )
             .route(
                 "/slow",
                 get(|| async {
@@ -91,7 +98,10 @@ async fn what_goes_wrong_is_json_with_a_status() {
     }
     assert!(server.ask(&get_of("/ready")).await.contains("200 OK"));
     let metrics = server.ask(&get_of("/metrics")).await;
-    assert!(metrics.contains(r#"test_http_requests_total{method="GET",route="/panic",status="500"} 1"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"test_http_requests_total{method="GET",route="/panic",status="500"} 1"#),
+        "{metrics}"
+    );
     assert!(metrics.ends_with("# EOF\n"));
 }
 

@@ -1,0 +1,210 @@
+//! An answer while it is written: the engine's events become texts, counts and receipts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wmgen::engine::{self, FinishReason};
+use wmgen::respond::{Event, Exchange, Receipt, RespondError};
+
+use super::bodies::{Choice, Head, LogprobsOf, Mark, Usage};
+use super::metrics::Metrics;
+use super::policy::Reason;
+use super::queue::Places;
+use super::receipts::{Names, Receipts};
+use super::tenants::Tenant;
+
+/// An event of the engine, and which of the request's prompts it belongs to.
+pub(super) type Numbered = (usize, engine::Event);
+
+/// What an answer belongs to.
+pub(super) struct Owner {
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) request_id: String,
+    /// Why it is not marked; none if it is to be.
+    pub(super) reason: Option<Reason>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) metrics: Metrics,
+}
+
+/// An answer while it is written. To drop it cancels what is not complete, and keeps the receipts of what was written.
+pub(super) struct Answer {
+    pub(super) head: Head,
+    pub(super) owner: Owner,
+    exchanges: Vec<Exchange>,
+    /// Texts of each prompt.
+    n: usize,
+    logprobs: bool,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    began: Instant,
+    last_token: Option<Instant>,
+    texts: Vec<Text>,
+    /// The text that ended last.
+    last: usize,
+    /// Receipts of each prompt, once it has ended.
+    ended: Vec<Option<Vec<Receipt>>>,
+    _places: Places,
+}
+
+/// One of the texts.
+#[derive(Default)]
+pub(super) struct Text {
+    pub(super) written: String,
+    pub(super) finish: Option<FinishReason>,
+    pub(super) logprobs: LogprobsOf,
+    /// Whether a chunk of it was sent.
+    pub(super) begun: bool,
+}
+
+/// What comes of an event.
+pub(super) enum Step {
+    /// A text has grown, or ended, or neither.
+    Grown(usize),
+    /// All texts are complete.
+    Complete,
+    /// Nothing to be told.
+    Nothing,
+}
+
+impl Answer {
+    #[allow(clippy::too_many_arguments)] // each is a part of the answer
+    pub(super) fn new(
+        head: Head,
+        owner: Owner,
+        exchanges: Vec<Exchange>,
+        n: usize,
+        logprobs: bool,
+        prompt_tokens: usize,
+        places: Places,
+    ) -> Self {
+        let prompts = exchanges.len();
+        Self {
+            texts: (0..prompts * n).map(|_| Text::default()).collect(),
+            ended: (0..prompts).map(|_| None).collect(),
+            head,
+            owner,
+            exchanges,
+            n,
+            logprobs,
+            prompt_tokens,
+            cached_tokens: 0,
+            began: Instant::now(),
+            last_token: None,
+            last: 0,
+            _places: places,
+        }
+    }
+
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// Returns an error if a text has failed; then so has the answer.
+    pub(super) fn take(&mut self, (prompt, event): Numbered) -> Result<Step, RespondError> {
+        match event {
+            engine::Event::Started { reused, .. } => self.cached_tokens += reused,
+            engine::Event::Token { .. } => self.count_token(),
+            _ => {}
+        }
+        let mut step = Step::Nothing;
+        for event in self.exchanges[prompt].take(event) {
+            match event {
+                Event::Piece(piece) => {
+                    let index = prompt * self.n + piece.sequence;
+                    let text = &mut self.texts[index];
+                    text.written.push_str(&piece.text);
+                    text.finish = piece.finished;
+                    if piece.finished.is_some() {
+                        self.last = index;
+                    }
+                    if let Some(token) = piece.token.filter(|_| self.logprobs) {
+                        text.logprobs.push(&self.head, &token);
+                    }
+                    step = Step::Grown(index);
+                }
+                Event::Finished(mut receipts) => {
+                    self.keep(&mut receipts, None);
+                    self.ended[prompt] = Some(receipts);
+                    if self.ended.iter().all(Option::is_some) {
+                        step = Step::Complete;
+                    }
+                }
+                Event::Failed(error) => return Err(error),
+            }
+        }
+        Ok(step)
+    }
+
+    fn count_token(&mut self) {
+        let now = Instant::now();
+        match self.last_token.replace(now) {
+            None => self.owner.metrics.first_token.observe((now - self.began).as_secs_f64()),
+            Some(last) => self.owner.metrics.between_tokens.observe((now - last).as_secs_f64()),
+        }
+    }
+
+    /// Says in receipts why a text is not marked, writes them, and counts their tokens.
+    fn keep(&self, receipts: &mut [Receipt], interrupted: Option<&'static str>) {
+        let Owner { tenant, request_id, reason, receipts: file, metrics } = &self.owner;
+        for receipt in receipts {
+            let reason = reason.or((!receipt.watermark.applied).then_some(Reason::NoDraw));
+            receipt.watermark.reason = reason.map(|reason| reason.name().to_owned());
+            metrics.count_text(&tenant.name, receipt, reason);
+            file.write(&Names { request_id, tenant: &tenant.name, interrupted }, receipt);
+        }
+    }
+
+    /// Returns text number `index`.
+    pub(super) fn text(&mut self, index: usize) -> &mut Text {
+        &mut self.texts[index]
+    }
+
+    /// Returns which text ended last.
+    pub(super) fn last_to_end(&self) -> usize {
+        self.last
+    }
+
+    /// Returns how many texts have not ended.
+    pub(super) fn open(&self) -> usize {
+        self.texts.iter().filter(|text| text.finish.is_none()).count()
+    }
+
+    /// Returns the counts and the mark of a complete answer.
+    pub(super) fn sum_up(&self) -> (Usage, Mark) {
+        let receipts: Vec<Receipt> = self.ended.iter().flatten().flatten().cloned().collect();
+        let mark = Mark::of(&receipts, self.owner.reason);
+        let tokens = receipts.iter().map(|receipt| receipt.tokens.len()).sum();
+        (Usage::new(self.prompt_tokens, self.cached_tokens, tokens), mark)
+    }
+
+    /// Returns the texts of a complete answer.
+    pub(super) fn choices(&mut self) -> Vec<Choice> {
+        let tokens: Vec<usize> =
+            self.ended.iter().flatten().flatten().map(|receipt| receipt.tokens.len()).collect();
+        let texts = std::mem::take(&mut self.texts);
+        let choice = |(mut text, tokens): (Text, usize)| {
+            // The tokens of a stop string are not the text's.
+            text.logprobs.truncate(tokens);
+            let logprobs = self.logprobs.then_some(text.logprobs);
+            Choice { text: text.written, finish: text.finish, logprobs }
+        };
+        texts.into_iter().zip(tokens).map(choice).collect()
+    }
+
+    /// Whether log-probabilities were asked for.
+    pub(super) fn with_logprobs(&self) -> bool {
+        self.logprobs
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // What a client has read before it left was written, too.
+        for prompt in 0..self.exchanges.len() {
+            if self.ended[prompt].is_none()
+                && let Some(mut receipts) = self.exchanges[prompt].interrupt()
+            {
+                self.keep(&mut receipts, Some("client_left"));
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Bodies of answers, as clients of OpenAI's interface read them.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use wmdetect::text::Tokenizer;
+use wmgen::engine::{FinishReason, Token};
+use wmgen::respond::Receipt;
+
+use super::asked::Interface;
+use super::policy::Reason;
+
+/// What all bodies of an answer share.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    interface: Interface,
+    id: String,
+    created: u64,
+    model: Arc<str>,
+    tokenizer: Arc<Tokenizer>,
+}
+
+/// Counts of tokens.
+#[derive(Serialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Usage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+    prompt_tokens_details: PromptDetails,
+}
+
+#[derive(Serialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct PromptDetails {
+    cached_tokens: usize,
+}
+
+impl Usage {
+    pub(super) fn new(prompt_tokens: usize, cached_tokens: usize, completion_tokens: usize) -> Self {
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            prompt_tokens_details: PromptDetails { cached_tokens },
+        }
+    }
+}
+
+/// What became of the mark, over all texts of an answer.
+#[derive(Serialize, Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct Mark {
+    /// Whether each of the texts carries it.
+    pub(super) applied: bool,
+    /// Why one does not.
+    pub(super) reason: Option<&'static str>,
+    scheme: Option<String>,
+    key_id: Option<String>,
+    tokens: usize,
+    marked_tokens: usize,
+}
+
+impl Mark {
+    /// Sums up the receipts of an answer that was to be unmarked for `reason`, or marked.
+    pub(super) fn of(receipts: &[Receipt], reason: Option<Reason>) -> Self {
+        let first = receipts.first().map(|receipt| receipt.watermark.clone()).unwrap_or_default();
+        let applied = !receipts.is_empty() && receipts.iter().all(|receipt| receipt.watermark.applied);
+        let reason = reason.or((!applied).then_some(Reason::NoDraw));
+        Self {
+            applied,
+            reason: reason.map(Reason::name),
+            scheme: first.scheme,
+            key_id: first.key_id,
+            tokens: receipts.iter().map(|receipt| receipt.tokens.len()).sum(),
+            marked_tokens: receipts.iter().map(|receipt| receipt.watermark.marked_tokens).sum(),
+        }
+    }
+
+    /// Returns the value of the header `x-watermark`.
+    pub(super) fn header(reason: Option<&'static str>) -> String {
+        reason.map_or_else(|| "applied".into(), |reason| format!("none; reason={reason}"))
+    }
+}
+
+/// The log-probabilities of some tokens of a text.
+#[derive(Clone, Default, Debug)]
+pub(super) struct LogprobsOf {
+    tokens: Vec<Value>,
+    /// For completions: where each token begins.
+    offsets: Vec<usize>,
+    characters: usize,
+}
+
+/// JSON knows no infinity; others write this in its place.
+const LEAST_LOGPROB: f64 = -9999.0;
+
+impl LogprobsOf {
+    pub(super) fn push(&mut self, head: &Head, token: &Token) {
+        let Some(logprobs) = &token.logprobs else { return };
+        let entry = |id: u32, logprob: f64| {
+            let bytes = head.tokenizer.token_bytes(id).unwrap_or_default();
+            let text = String::from_utf8_lossy(bytes);
+            json!({ "token": text, "logprob": logprob.max(LEAST_LOGPROB), "bytes": bytes })
+        };
+        let mut chosen = entry(token.id, logprobs.chosen);
+        let top: Vec<Value> = logprobs.top.iter().map(|(id, logprob)| entry(*id, *logprob)).collect();
+        self.offsets.push(self.characters);
+        self.characters += chosen["token"].as_str().map_or(0, |text| text.chars().count());
+        chosen["top_logprobs"] = Value::Array(top);
+        self.tokens.push(chosen);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Leaves the first `count` tokens.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.tokens.truncate(count);
+        self.offsets.truncate(count);
+    }
+
+    /// Takes what was pushed since the last time.
+    pub(super) fn take(&mut self) -> Self {
+        let characters = self.characters;
+        let taken = std::mem::take(self);
+        self.characters = characters;
+        taken
+    }
+
+    fn json(self, interface: Interface) -> Value {
+        if interface == Interface::Chat {
+            return json!({ "content": self.tokens, "refusal": null });
+        }
+        let field =
+            |name: &str| -> Vec<Value> { self.tokens.iter().map(|token| token[name].clone()).collect() };
+        let top = |token: &Value| -> Value {
+            let alternatives = token["top_logprobs"].as_array().into_iter().flatten();
+            let pair = |other: &Value| {
+                (other["token"].as_str().unwrap_or_default().to_owned(), other["logprob"].clone())
+            };
+            Value::Object(alternatives.map(pair).collect::<Map<_, _>>())
+        };
+        json!({
+            "tokens": field("token"),
+            "token_logprobs": field("logprob"),
+            "top_logprobs": self.tokens.iter().map(top).collect::<Vec<_>>(),
+            "text_offset": self.offsets,
+        })
+    }
+}
+
+/// One text of a complete answer.
+pub(super) struct Choice {
+    pub(super) text: String,
+    pub(super) finish: Option<FinishReason>,
+    pub(super) logprobs: Option<LogprobsOf>,
+}
+
+/// Clients know two reasons.
+fn finish_name(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length | FinishReason::Interrupted => "length",
+    }
+}
+
+impl Head {
+    pub(super) fn new(
+        interface: Interface,
+        request_id: &str,
+        model: Arc<str>,
+        tokenizer: Arc<Tokenizer>,
+    ) -> Self {
+        let prefix = if interface == Interface::Chat { "chatcmpl" } else { "cmpl" };
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { interface, id: format!("{prefix}-{request_id}"), created, model, tokenizer }
+    }
+
+    fn object(&self, object: &str, choices: Value) -> Value {
+        json!({
+            "id": self.id, "object": object, "created": self.created, "model": &*self.model, "choices": choices,
+        })
+    }
+
+    /// The body of a complete answer.
+    pub(super) fn whole(&self, choices: Vec<Choice>, usage: Usage, mark: &Mark) -> Value {
+        let choice = |(index, choice): (usize, Choice)| {
+            let logprobs = choice.logprobs.map(|logprobs| logprobs.json(self.interface));
+            let finish = choice.finish.map(finish_name);
+            if self.interface == Interface::Chat {
+                let message = json!({ "role": "assistant", "content": choice.text, "refusal": null });
+                json!({ "index": index, "message": message, "logprobs": logprobs, "finish_reason": finish })
+            } else {
+                json!({ "index": index, "text": choice.text, "logprobs": logprobs, "finish_reason": finish })
+            }
+        };
+        let object = if self.interface == Interface::Chat { "chat.completion" } else { "text_completion" };
+        let mut body = self.object(object, choices.into_iter().enumerate().map(choice).collect());
+        body["usage"] = json!(usage);
+        body["watermark"] = json!(mark);
+        body
+    }
+
+    /// A chunk of a stream. The first one of a chat's text says who speaks.
+    pub(super) fn chunk(
+        &self,
+        index: usize,
+        first: bool,
+        text: &str,
+        logprobs: Option<LogprobsOf>,
+        finish: Option<FinishReason>,
+    ) -> Value {
+        let (logprobs, finish) =
+            (logprobs.map(|logprobs| logprobs.json(self.interface)), finish.map(finish_name));
+        if self.interface == Interface::Completions {
+            let choice =
+                json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish });
+            return self.object("text_completion", json!([choice]));
+        }
+        let mut delta = Map::new();
+        if first {
+            delta.insert("role".into(), "assistant".into());
+        }
+        if first || !text.is_empty() {
+            delta.insert("content".into(), text.into());
+        }
+        let choice = json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish });
+        self.object("chat.completion.chunk", json!([choice]))
+    }
+
+    /// The chunk after all choices, which has the usage.
+    pub(super) fn usage_chunk(&self, usage: Usage, mark: &Mark) -> Value {
+        let object =
+            if self.interface == Interface::Chat { "chat.completion.chunk" } else { "text_completion" };
+        let mut chunk = self.object(object, json!([]));
+        chunk["usage"] = json!(usage);
+        chunk["watermark"] = json!(mark);
+        chunk
+    }
+}

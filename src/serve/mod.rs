@@ -1,0 +1,230 @@
+//! `wmgen serve`: writes and marks behind the interface that every client speaks.
+//!
+//! A request goes through `body` (what was sent), `asked` (what can be honoured), `tenants` and `policy` (whether it is
+//! marked, with which key), `queue`, and the engine; what comes back goes through `answer` into one body (`bodies`) or a
+//! `stream`, and leaves a line in `receipts`.
+
+mod answer;
+mod args;
+mod asked;
+mod bodies;
+mod body;
+mod messages;
+mod metrics;
+mod policy;
+mod queue;
+mod receipts;
+mod routes;
+mod stream;
+mod tenants;
+
+use std::net::ToSocketAddrs;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use wmdetect::counted::counted;
+use wmdetect::service::{About, Limits, Listener, State, start_log, stop_signal};
+use wmdetect::shell::{Hinted, say};
+use wmdetect::text::Tokenizer;
+use wmgen::engine;
+use wmgen::engine::worker;
+use wmgen::respond::{Client, ModelInfo};
+
+pub(crate) use args::ServeArgs;
+
+use metrics::{EngineMetrics, Metrics};
+use policy::Policy;
+use queue::Queue;
+use receipts::Receipts;
+use routes::{Access, Server};
+use tenants::Tenants;
+
+/// The description of the interface, which `/openapi.json` gives out.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// How often files of keys and tenants are looked at, and receipts brought to the disk.
+const LOOK: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
+    check_host(args)?;
+    let tokenizer = args.model.open_tokenizer()?;
+    let tenants = tenants(args, &tokenizer)?;
+    let receipts = match &args.receipts {
+        Some(path) => Receipts::open(path, args.receipts_with_text)?,
+        None => Receipts::default(),
+    };
+    args.model.check_chat()?;
+    start_log(args.log);
+    let stopped = Stopped::default();
+    let limits = Limits {
+        connections: args.connections,
+        head: Duration::from_secs(args.timeout),
+        body: Duration::from_secs(args.timeout),
+        body_bytes: args.max_body,
+        drain: Duration::from_secs(args.drain),
+    };
+    // The engine has the cores; this is for what clients send and read.
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let listener = runtime
+        .block_on(Listener::bind(&args.host, args.port, limits))
+        .with_context(|| format!("cannot listen at {}:{}", args.host, args.port))?;
+    let address = listener.address()?;
+
+    let mut about = About::new("wmgen");
+    let metrics = Metrics::new(&mut about.registry);
+    let engine = Arc::new(OnceLock::new());
+    about.registry.register_collector(Box::new(EngineMetrics(Arc::clone(&engine))));
+    let access = Access { server: Arc::default(), health: Arc::clone(&about.health) };
+    let router = about.routes(routes::routes(access.clone()), OPENAPI.into(), limits);
+    let asked_to_stop = stopped.clone();
+    // While the model is loaded, `/ready` says so.
+    let serving = runtime.spawn(async move {
+        let stop = async {
+            tokio::select! {
+                () = stop_signal() => {}
+                () = asked_to_stop.engine_ended() => {}
+            }
+        };
+        listener.serve(router, &about, stop).await
+    });
+
+    let loaded = args.model.load(tokenizer)?;
+    let name = args.model_name.clone().unwrap_or_else(|| loaded.name.clone());
+    let info = ModelInfo::new(&loaded.model, &name, Arc::clone(&loaded.tokenizer));
+    let options = engine::Options {
+        together: args.batch.into(),
+        slice: args.prefill_slice,
+        cache_bytes: args.cache_bytes,
+        prefix_bytes: args.prefix_bytes,
+    };
+    let (handle, worker) = worker::spawn(loaded.model, options, args.model.threads)?;
+    let _ = engine.set(handle.clone());
+    let receipts = Arc::new(receipts);
+    let server = Server {
+        limits: routes::Limits {
+            prompt_tokens: args.max_prompt.unwrap_or(usize::MAX),
+            max_tokens: args.max_tokens,
+        },
+        queue: Arc::new(Queue::new(args.batch.into(), args.queue.into(), tenants.len())),
+        client: Client::new(handle.clone(), info),
+        model: name.into(),
+        created: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        tenants: RwLock::new(Arc::new(tenants)),
+        receipts: Arc::clone(&receipts),
+        metrics,
+    };
+    let _ = access.server.set(server);
+    access.health.set(State::Ready);
+    say(&format!("listening on http://{address}"));
+    runtime.spawn(look_after(access.clone(), args.clone(), Arc::clone(&loaded.tokenizer)));
+    let health = Arc::clone(&access.health);
+    let watched = stopped.clone();
+    let engine_thread = std::thread::spawn(move || {
+        let ended = worker.join();
+        // Before it was asked to: nothing can be answered any more.
+        if health.state() == State::Ready {
+            health.set(State::Broken);
+        }
+        watched.set();
+        ended.is_ok()
+    });
+
+    let unfinished = runtime.block_on(serving)?;
+    let broken = access.health.state() == State::Broken;
+    handle.stop();
+    let sound = engine_thread.join().unwrap_or(false);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    receipts.sync();
+    if broken || !sound {
+        bail!("the engine has stopped: the message above says why");
+    }
+    if unfinished > 0 {
+        let answers = counted(unfinished as u64, "answer");
+        bail!(
+            "{answers} had not ended {} seconds after the signal to stop; --drain gives them more",
+            args.drain
+        );
+    }
+    if !receipts.are_kept() {
+        bail!("some receipts could not be written; the log says which");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// That the engine's thread has ended.
+#[derive(Clone, Default)]
+struct Stopped(Arc<(AtomicBool, Notify)>);
+
+impl Stopped {
+    fn set(&self) {
+        self.0.0.store(true, Ordering::Relaxed);
+        self.0.1.notify_one();
+    }
+
+    async fn engine_ended(&self) {
+        while !self.0.0.load(Ordering::Relaxed) {
+            self.0.1.notified().await;
+        }
+    }
+}
+
+/// Without tokens everybody who can connect is answered, so nobody else may.
+fn check_host(args: &ServeArgs) -> Result<()> {
+    let addresses = (args.host.as_str(), args.port)
+        .to_socket_addrs()
+        .with_context(|| format!("--host {} is not an address", args.host))?;
+    if args.tenants.is_none() && addresses.into_iter().any(|address| !address.ip().is_loopback()) {
+        return Err(Hinted::new(
+            format!(
+                "--host {} can be reached from other machines, and everybody there would be answered",
+                args.host
+            ),
+            "name who may ask with --tenants FILE, or listen at 127.0.0.1 behind a proxy that decides",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn tenants(args: &ServeArgs, tokenizer: &Tokenizer) -> Result<Tenants> {
+    match (&args.tenants, &args.key) {
+        (Some(path), _) => Tenants::read(path, tokenizer),
+        (None, Some(path)) => Tenants::one(path, Policy::Default, tokenizer),
+        (None, None) => Ok(Tenants::unmarked()),
+    }
+}
+
+/// Reads tenants and keys again when their files change or SIGHUP comes, and brings receipts to the disk.
+async fn look_after(access: Access, args: ServeArgs, tokenizer: Arc<Tokenizer>) {
+    let Some(server) = access.server.get() else { return };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut files = tenants::files(&args);
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        server.receipts.sync();
+        let now = tenants::files(&args);
+        if !asked && now == files {
+            continue;
+        }
+        files = now;
+        match self::tenants(&args, &tokenizer) {
+            Ok(tenants) => {
+                *server.tenants.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tenants);
+                tracing::info!("tenants and keys were read again");
+            }
+            Err(error) => {
+                let error = wmdetect::shell::message(&error);
+                tracing::error!(error, "tenants and keys could not be read again; the earlier ones stay");
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Whether an answer is to be marked. Fails closed: what was promised to be marked is marked or refused.
+
+use serde::Deserialize;
+use wmdetect::service::ApiError;
+use wmgen::sample::Sampling;
+
+/// What a tenant's answers promise.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Policy {
+    /// Every answer is marked; what cannot be marked is refused.
+    Require,
+    /// Answers are marked where they can be, and say so where they cannot.
+    Default,
+    /// As `default`, and a request may ask for an unmarked answer.
+    Optional,
+    /// No answer is marked.
+    Off,
+}
+
+/// Why an answer is not marked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Reason {
+    /// The settings leave one candidate, so there is no draw.
+    Greedy,
+    /// The request asked for it.
+    OptedOut,
+    /// The tenant's answers are not marked.
+    PolicyOff,
+    /// It was to be marked, and no token could carry the mark: it is too short, or the model had no choice.
+    NoDraw,
+}
+
+impl Reason {
+    /// Returns the name in headers, bodies and receipts.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::OptedOut => "opted_out",
+            Self::PolicyOff => "policy_off",
+            Self::NoDraw => "no_draw",
+        }
+    }
+}
+
+impl Policy {
+    /// Decides on a request that says `asked` in its field `watermarking`.
+    ///
+    /// # Errors
+    /// Returns an error if the request asks for what the policy does not allow, or if it must be marked and cannot be.
+    pub(super) fn decide(
+        self,
+        asked: Option<bool>,
+        sampling: &Sampling,
+    ) -> Result<Result<(), Reason>, ApiError> {
+        let forbidden = |message: &str| Err(ApiError::forbidden(message).with_param("watermarking"));
+        match (self, asked) {
+            (Self::Off, Some(true)) => {
+                return forbidden(
+                    "watermarking: the answers of this tenant are not marked; leave the field out",
+                );
+            }
+            (Self::Off, _) => return Ok(Err(Reason::PolicyOff)),
+            (Self::Optional, Some(false)) => return Ok(Err(Reason::OptedOut)),
+            (Self::Require | Self::Default, Some(false)) => {
+                return forbidden("watermarking: all answers of this tenant are marked; leave the field out");
+            }
+            _ => {}
+        }
+        match sampling.check(true) {
+            Ok(()) => Ok(Ok(())),
+            // Other errors are about the settings themselves, and are found where these are checked.
+            Err(_) if self != Self::Require && asked != Some(true) => Ok(Err(Reason::Greedy)),
+            Err(error) => {
+                Err(ApiError::field("temperature", error.to_string()).with_code("cannot_be_marked"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_be_marked_is_marked_or_refused() {
+        let drawn = Sampling::default();
+        let greedy = Sampling { temperature: 0.0, ..drawn };
+        let decide = |policy: Policy, asked, sampling| match policy.decide(asked, sampling) {
+            Ok(Ok(())) => "marked",
+            Ok(Err(reason)) => reason.name(),
+            Err(error) if error.status() == 403 => "forbidden",
+            Err(_) => "refused",
+        };
+        let table = |policy| {
+            [None, Some(true), Some(false)]
+                .map(|asked| [decide(policy, asked, &drawn), decide(policy, asked, &greedy)])
+        };
+        assert_eq!(table(Policy::Require), [["marked", "refused"], ["marked", "refused"], ["forbidden"; 2]]);
+        assert_eq!(table(Policy::Default), [["marked", "greedy"], ["marked", "refused"], ["forbidden"; 2]]);
+        assert_eq!(table(Policy::Optional), [["marked", "greedy"], ["marked", "refused"], ["opted_out"; 2]]);
+        assert_eq!(table(Policy::Off), [["policy_off"; 2], ["forbidden"; 2], ["policy_off"; 2]]);
+    }
+}

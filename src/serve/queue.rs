@@ -1,0 +1,83 @@
+//! How many answers may be open, so that a request too many is told at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wmdetect::service::ApiError;
+
+/// The places of answers that are written or wait.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// All places.
+    limit: usize,
+    /// The most places of one tenant, if there are several.
+    share: usize,
+    open: Mutex<HashMap<u32, usize>>,
+}
+
+/// Places in the queue; dropping them gives them back.
+#[derive(Debug)]
+pub(super) struct Places {
+    queue: Arc<Queue>,
+    tenant: u32,
+    count: usize,
+}
+
+impl Queue {
+    /// A queue of `batch` answers that are written and `waiting` that wait. Of several tenants each may have half of it.
+    pub(super) fn new(batch: usize, waiting: usize, tenants: usize) -> Self {
+        let limit = batch + waiting;
+        let share = if tenants > 1 { limit.div_ceil(2) } else { limit };
+        Self { limit, share, open: Mutex::default() }
+    }
+
+    /// Takes `count` places for a tenant. A request for more than all places is taken where nothing else is open.
+    ///
+    /// # Errors
+    /// Returns an error if they are not free.
+    pub(super) fn take(self: &Arc<Self>, tenant: u32, count: usize) -> Result<Places, ApiError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = open.values().sum();
+        let own = open.get(&tenant).copied().unwrap_or(0);
+        let fits = |taken: usize, limit: usize| taken == 0 || taken + count <= limit;
+        if !fits(all, self.limit) {
+            return Err(ApiError::too_many("too many answers wait already; try again", 1));
+        }
+        if !fits(own, self.share) {
+            return Err(ApiError::too_many("too many answers for this token wait already; try again", 1));
+        }
+        *open.entry(tenant).or_default() += count;
+        Ok(Places { queue: Arc::clone(self), tenant, count })
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        let mut open = self.queue.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = open.get_mut(&self.tenant) {
+            *taken -= self.count;
+            if *taken == 0 {
+                open.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tenant_leaves_room_for_the_others() {
+        let queue = Arc::new(Queue::new(2, 4, 2));
+        let places: Vec<Places> = (0..3).map(|_| queue.take(0, 1).unwrap()).collect();
+        assert_eq!(queue.take(0, 1).unwrap_err().status(), 429);
+        let other = queue.take(1, 3).unwrap();
+        assert_eq!(queue.take(2, 1).unwrap_err().status(), 429);
+        drop((places, other));
+        assert!(queue.open.lock().unwrap().is_empty());
+        let alone = Arc::new(Queue::new(2, 4, 1));
+        let _all = alone.take(0, 6).unwrap();
+        assert!(alone.take(0, 1).is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! The file of receipts: one line for each text that was written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use wmdetect::hex;
+use wmgen::respond::{ModelReceipt, Receipt, Timing, WatermarkReceipt};
+use wmgen::sample::Sampling;
+
+/// Where receipts go: a file, or nowhere.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    file: Option<Mutex<File>>,
+    /// Whether lines have the text, its tokens and those of the prompt.
+    with_text: bool,
+    /// Whether a line could not be written.
+    failed: AtomicBool,
+}
+
+/// Whose text it is, and what became of it.
+pub(super) struct Names<'a> {
+    pub(super) request_id: &'a str,
+    pub(super) tenant: &'a str,
+    /// Why it ended before its end.
+    pub(super) interrupted: Option<&'static str>,
+}
+
+/// A line. With the text it is what `wmgen verify` reads.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Seconds since 1970.
+    time: u64,
+    request_id: &'a str,
+    tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interrupted: Option<&'a str>,
+    text_sha256: String,
+    text_tokens: usize,
+    #[serde(flatten)]
+    receipt: Kept<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Kept<'a> {
+    Whole(&'a Receipt),
+    WithoutText {
+        schema_version: u32,
+        finish_reason: Option<wmgen::engine::FinishReason>,
+        watermark: &'a WatermarkReceipt,
+        sampling: Sampling,
+        model: &'a ModelReceipt,
+        timing: Timing,
+        prompt_token_count: usize,
+        warning_codes: &'a [wmdetect::report::WarningCode],
+    },
+}
+
+impl Receipts {
+    /// Opens the file at `path` to append to it, with mode 0600 if it is new. A last line that a crash cut off is removed.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be opened or read.
+    pub(super) fn open(path: &Path, with_text: bool) -> Result<Self> {
+        let open = || -> std::io::Result<File> {
+            let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+            check_beginning(&mut file)?;
+            let kept = whole_lines(&mut file)?;
+            file.set_len(kept)?;
+            Ok(file)
+        };
+        let file = open().with_context(|| format!("cannot open {} for receipts", path.display()))?;
+        Ok(Self { file: Some(Mutex::new(file)), with_text, failed: AtomicBool::new(false) })
+    }
+
+    /// Whether all lines so far were written.
+    pub(super) fn are_kept(&self) -> bool {
+        !self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Writes a line, in one piece.
+    pub(super) fn write(&self, names: &Names<'_>, receipt: &Receipt) {
+        let Some(file) = &self.file else { return };
+        let kept = if self.with_text {
+            Kept::Whole(receipt)
+        } else {
+            Kept::WithoutText {
+                schema_version: receipt.schema_version,
+                finish_reason: receipt.finish_reason,
+                watermark: &receipt.watermark,
+                sampling: receipt.sampling,
+                model: &receipt.model,
+                timing: receipt.timing,
+                prompt_token_count: receipt.prompt_tokens.len(),
+                warning_codes: &receipt.warning_codes,
+            }
+        };
+        let line = Line {
+            time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            request_id: names.request_id,
+            tenant: names.tenant,
+            interrupted: names.interrupted,
+            text_sha256: hex::encode(&Sha256::digest(receipt.text.as_bytes())),
+            text_tokens: receipt.tokens.len(),
+            receipt: kept,
+        };
+        let written = serde_json::to_vec(&line).map_err(std::io::Error::other).and_then(|mut line| {
+            line.push(b'\n');
+            file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+        });
+        if let Err(error) = written {
+            self.failed.store(true, Ordering::Relaxed);
+            tracing::error!(%error, request_id = names.request_id, "a receipt could not be written");
+        }
+    }
+
+    /// Waits until the lines are on the disk.
+    pub(super) fn sync(&self) {
+        if let Some(file) = &self.file
+            && let Err(error) = file.lock().unwrap_or_else(PoisonError::into_inner).sync_data()
+        {
+            tracing::error!(%error, "receipts could not be brought to the disk");
+        }
+    }
+}
+
+/// How each line begins.
+const BEGINNING: &[u8] = b"{\"time\":";
+
+/// Refuses a file that holds something else, of which nothing may be cut off.
+fn check_beginning(file: &mut File) -> std::io::Result<()> {
+    let mut beginning = Vec::new();
+    (&mut *file).take(BEGINNING.len() as u64).read_to_end(&mut beginning)?;
+    if BEGINNING.starts_with(&beginning) {
+        return Ok(());
+    }
+    Err(std::io::Error::other("expected receipts of an earlier run or a new file, found something else"))
+}
+
+/// The length of a file up to the end of its last whole line.
+fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+    const BLOCK: u64 = 64 << 10;
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut block = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(start))?;
+        block.clear();
+        (&mut *file).take(end - start).read_to_end(&mut block)?;
+        if let Some(place) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + place as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        let long = "x".repeat(200_000);
+        for (before, after) in [
+            ("", ""),
+            ("{\"time\":1}\n", "{\"time\":1}\n"),
+            ("{\"time\":1}\n{\"ti", "{\"time\":1}\n"),
+            ("{\"ti", ""),
+            (&format!("{{\"time\":1}}\n{long}"), "{\"time\":1}\n"),
+        ] {
+            std::fs::write(&path, before).unwrap();
+            Receipts::open(&path, false).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
+        std::fs::write(&path, "a key").unwrap();
+        assert!(Receipts::open(&path, false).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a key");
+    }
+}
