@@ -99,8 +99,9 @@
 //! |---|---|
 //! | none | keys, g-values, marking, all statistics, calibration; token ids in, reports out |
 //! | `text` | [`Tokenizer`], normalisation, GGUF files; text, bytes and readers as input |
+//! | `sign` | [`signed`]: verdicts with an Ed25519 signature |
 //! | `threads` | calibration, fitting and enumerated laws on all processors |
-//! | `cli` (default) | the program `wmdetect`; includes `text` and `threads` |
+//! | `cli` (default) | the program `wmdetect`; includes `text`, `sign` and `threads` |
 //!
 //! A library that scores text needs `text` alone:
 //!
@@ -136,6 +137,8 @@ pub mod service;
 #[cfg(feature = "shell")]
 #[doc(hidden)]
 pub mod shell;
+#[cfg(feature = "sign")]
+pub mod signed;
 #[doc(hidden)]
 pub mod split_mix;
 pub mod statistics;

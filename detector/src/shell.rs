@@ -26,6 +26,8 @@ use crate::cache::Cache;
 use crate::detect::DetectError;
 use crate::key_directory::KeyDirectoryError;
 use crate::scheme::KeyError;
+#[cfg(feature = "sign")]
+use crate::signed::JwkError;
 use crate::text::{TextError, Tokenizer};
 
 pub use arguments::{arguments, man_pages};
@@ -37,6 +39,8 @@ pub use content::{Content, InputError, Label, Source};
 pub use interrupt::{INTERRUPTED, stop_when_asked};
 pub use json::Json;
 pub use json_lines::Lines;
+#[cfg(feature = "sign")]
+pub use keys::read_signing_key;
 pub use keys::{read_key, read_key_directory, read_keyring};
 pub use open::NotText;
 use outputs::OutputError;
@@ -112,6 +116,16 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
     }
     if let Some(OutputError::Dash { .. }) = cause.downcast_ref() {
         return Some("./- is a file of that name, and /dev/stdout is standard output");
+    }
+    #[cfg(feature = "sign")]
+    match cause.downcast_ref::<JwkError>() {
+        Some(JwkError::Key(KeyError::Exists { .. })) => return Some("--force overwrites the file"),
+        Some(JwkError::Unreadable { .. } | JwkError::Other { .. }) => {
+            return Some(
+                "`wmdetect report keygen FILE` makes a key that signs, and prints the public one for those who check",
+            );
+        }
+        _ => {}
     }
     let key = match cause.downcast_ref::<DetectError>() {
         Some(DetectError::EmptyKeyring { .. }) => return Some("`wmgen keygen DIR/k.bin` puts a key into it"),

@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 #[cfg(unix)]
 use std::process::Command;
 
-use support::rows::{Attribution, CalibrationReport, GValues, SegmentsReport};
+use sha2::{Digest, Sha256};
+use support::rows::{Attribution, CalibrationReport, GValues, Report, SegmentsReport};
 use support::{Place, key, marked_words, response, tokenizer};
 use wmdetect::report::WarningCode;
 use wmdetect::statistics::Method;
@@ -369,4 +370,52 @@ fn a_page_and_a_view_show_the_evidence() {
     assert!(!hostile.contains("\u{1b}[2J"), "{hostile:?}");
     place.run("score text --view --json").code(2);
     place.run("score text --html no/such/page").code(2);
+}
+
+#[test]
+fn verdicts_are_signed_and_checked() {
+    let place = Place::new();
+    let text = marked_words(&key(1), &Tokenizer::open(tokenizer()).unwrap(), 100);
+    let long = "the old man and the sea ".repeat(400_000);
+    let line = serde_json::json!({ "text": text, "id": 7 });
+    place.write("marked", &text).write("long", &long).write("lines", format!("{line}\n{line}\n"));
+    let public = place.run("report keygen sign.key").code(0).out();
+    assert!(place.run("report keygen sign.key").code(2).errors().contains("hint: --force"));
+    place.write("public", &public);
+    assert_eq!(place.run("report key sign.key").code(0).out(), public);
+    place.write("set", place.run("report key sign.key --jwks").code(0).out());
+    place.write("other", place.run("report keygen other.key").code(0).out());
+
+    let row = place.run("score marked --json --sign sign.key").code(0).out();
+    let report: Report = serde_json::from_str(&row).unwrap();
+    let signature = report.signature.unwrap();
+    assert_eq!(report.verdict, Verdict::Watermarked);
+    place.write("row", &row).write("jws", &signature);
+    for signed in ["row", "jws"] {
+        for public in ["public", "set"] {
+            place.run(&format!("report verify {signed} --text marked --public-key {public}")).code(0);
+        }
+        place.run(&format!("report verify {signed} --text long --public-key public")).code(1);
+        let error = place.run(&format!("report verify {signed} --public-key other")).code(1).out();
+        assert!(error.contains("expected a signature of the key"), "{error}");
+        let error = place.run(&format!("report verify {signed}")).code(2).errors();
+        assert!(error.contains("was not checked"), "{error}");
+    }
+    // The signature is sound, and what stands around it is not.
+    place.write("changed", row.replace("\"watermarked\"", "\"not_detected\""));
+    let out = place.run("report verify changed --public-key public --json").code(1).out();
+    let checked: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&checked["valid"], &checked["statement"]["verdict"]), (&false.into(), &"watermarked".into()));
+    let hash = wmdetect::hex::encode(&Sha256::digest(&text));
+    assert_eq!(checked["statement"]["sha256"], hash);
+
+    place.write("rows", place.run("score lines --jsonl --json --sign sign.key").code(0).out());
+    let out = place.run("report verify rows --public-key public").code(0).out();
+    assert!(out.starts_with("rows:1: valid") && out.matches(&hash).count() == 2, "{out}");
+    // A text that is read in blocks is hashed on the way.
+    place.write("row", place.run("score long --json --sign sign.key").code(0).out());
+    place.run("report verify row --text long --public-key public").code(0);
+    place.run("score marked --sign sign.key").code(2);
+    place.run("score marked --json --sign public").code(2);
+    place.run("score marked --json --tokens --sign sign.key").code(2);
 }

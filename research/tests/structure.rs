@@ -14,7 +14,7 @@ const DETECTOR: &[&str] = &[
     "verdict segments ignore",
     "model_ratio calibration",
     "report",
-    "detect",
+    "detect signed",
     "render",
     "shell service",
 ];

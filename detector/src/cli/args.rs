@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Gvalues(GvaluesArgs),
     /// Fit a detector to marked texts of your own model
     Train(TrainArgs),
+    /// Make keys for signed verdicts, and check such verdicts
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Look at the cache of compiled vocabularies and counted laws, or empty it
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -52,6 +55,45 @@ pub(crate) enum Command {
         /// The directory; it must exist
         dir: PathBuf,
     },
+}
+
+/// `wmdetect score --json --sign KEY` signs verdicts.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ReportCommand {
+    /// Make a key that signs, and print the public key for those who check
+    Keygen {
+        /// The file to write: a JWK for Ed25519, which only its owner may read
+        path: PathBuf,
+        /// Replace the file if there is one
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the public key, as a JWK
+    Key {
+        /// The file that `wmdetect report keygen` wrote
+        path: PathBuf,
+        /// As a JWK set, for publishing
+        #[arg(long)]
+        jwks: bool,
+    },
+    /// Check signed verdicts. Exit codes: 0 all are valid, 1 one is not, 2 nothing was checked
+    Verify(VerifyArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// A signature, or the JSON that has it: an object, or one a line; - is standard input
+    #[arg(value_name = "FILE")]
+    pub path: PathBuf,
+    /// The text that the verdict should be about
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// The public key of who signs, as a JWK or a JWK set, from a source that you trust
+    #[arg(long, value_name = "FILE")]
+    pub public_key: Option<PathBuf>,
+    /// One JSON object a signature
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The directory is the one in the variable WMDETECT_CACHE, else wmdetect in the user's cache directory.
@@ -150,6 +192,9 @@ pub(crate) struct ScoreArgs {
     /// One JSON object a text
     #[arg(long)]
     pub json: bool,
+    /// Sign each verdict with this key, which `wmdetect report keygen` makes; the field is `signature`
+    #[arg(long, value_name = "KEY", requires = "json", conflicts_with = "tokens")]
+    pub sign: Option<PathBuf>,
     /// Write a page with the verdicts, the texts and where in them the evidence is to this file too
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

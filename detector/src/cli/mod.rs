@@ -9,6 +9,7 @@ mod gvalues;
 mod inputs;
 mod marked_texts;
 mod parallel;
+mod report;
 mod score;
 mod segments;
 mod train;
@@ -60,6 +61,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Gvalues(args) => gvalues::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Report(command) => report::run(&command),
         Command::Cache(command) => cache::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

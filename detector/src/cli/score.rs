@@ -1,28 +1,52 @@
 //! `wmdetect score`.
 
+use std::io::{self, Read};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use wmdetect::render::html::{self, Scored};
 use wmdetect::render::{people, terminal};
-use wmdetect::report::{Explanation, Failure, Row};
+use wmdetect::report::{Explanation, Failure, Report, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
-use wmdetect::shell::{Batch, Content, InputError, Source};
+use wmdetect::shell::{self, Batch, Content, InputError, Source};
+use wmdetect::signed::{SigningKey, Statement};
 use wmdetect::text::normalise::Normaliser;
+use wmdetect::timestamp::Timestamp;
 use wmdetect::{Detector, Input, Verdict};
 
 use super::args::{ColorChoice, ScoreArgs};
 use super::{message, parallel, print, print_error, print_json, trials, verdict_code};
 
+/// A report, with its signature if one was asked for.
+#[derive(Serialize)]
+struct Signed<'r> {
+    #[serde(flatten)]
+    report: &'r Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
+}
+
+/// What is said of one text.
+struct Judged {
+    /// The text, if it is to be shown.
+    bytes: Option<Vec<u8>>,
+    explanation: Explanation,
+    signature: Option<String>,
+}
+
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let decider = args.method.decider()?;
     let detector = args.detector.detector(|builder| builder.method(decider).fpr(args.fpr))?;
+    let signing = args.sign.as_deref().map(shell::read_signing_key).transpose()?;
     let colours = match args.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => terminal::colours_are_welcome(),
     };
-    let mut outputs = Outputs::new(args.force).reads(args.detector.paths()).reads(args.method.paths());
+    let mut outputs =
+        Outputs::new(args.force).reads(args.detector.paths()).reads(args.method.paths()).reads(&args.sign);
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let mut page = Vec::new();
     let (mut batch, mut found) = (Batch::new("scoring"), false);
@@ -33,14 +57,14 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let trials_from = alone.then(|| input.text.normaliser());
     parallel::judge_each(
         input,
-        |_, source| scored(&detector, source?, shown, trials_from),
+        |_, source| scored(&detector, source?, shown, trials_from, signing.as_ref()),
         |name, scored| match scored {
-            Ok((bytes, explanation)) => {
+            Ok(Judged { bytes, explanation, signature }) => {
                 let report = &explanation.report;
                 let verdict = report.verdict;
                 found |= verdict == Verdict::Watermarked;
                 if args.json {
-                    print_json(&Row::new(name, report))?;
+                    print_json(&Row::new(name, Signed { report, signature }))?;
                 } else {
                     let mut text = people::score(name, report);
                     if report.verdict != Verdict::Watermarked && !report.spans.is_empty() {
@@ -81,16 +105,42 @@ fn scored(
     source: Source<'_>,
     shown: bool,
     trials_from: Option<Normaliser>,
-) -> Result<(Option<Vec<u8>>, Explanation), InputError> {
+    signing: Option<&SigningKey>,
+) -> Result<Judged, InputError> {
+    let sign = |report: &Report, sha256: [u8; 32]| {
+        Some(signing?.sign(&Statement::of(report, sha256, Timestamp::now())))
+    };
     let content = match source {
         Source::Content(content) => content,
-        Source::Long(reader) => return Ok((None, detector.score(Input::reader(reader))?.into())),
+        Source::Long(reader) => {
+            let mut reader = Hashed { reader, hash: Sha256::new() };
+            let explanation: Explanation = detector.score(Input::reader(&mut reader))?.into();
+            let signature = sign(&explanation.report, reader.hash.finalize().into());
+            return Ok(Judged { bytes: None, explanation, signature });
+        }
     };
     let mut explanation =
         if shown { detector.explain(content.input())? } else { detector.score(content.input())?.into() };
-    let Content::Text(bytes) = content else { return Ok((None, explanation)) };
+    let Content::Text(bytes) = content else {
+        return Ok(Judged { bytes: None, explanation, signature: None });
+    };
     let report = &mut explanation.report;
     let suggestion = trials_from.and_then(|given| trials::suggestion(detector, given, report, &bytes));
     report.warnings.extend(suggestion);
-    Ok((shown.then_some(bytes), explanation))
+    let signature = sign(report, Sha256::digest(&bytes).into());
+    Ok(Judged { bytes: shown.then_some(bytes), explanation, signature })
+}
+
+/// A reader that hashes what it reads.
+struct Hashed<R> {
+    reader: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.reader.read(buffer)?;
+        self.hash.update(&buffer[..len]);
+        Ok(len)
+    }
 }

@@ -7,6 +7,8 @@ use crate::detect::{DetectError, Keyring};
 use crate::key_directory::{KeyDirectory, KeyDirectoryError};
 use crate::scheme::key::permission_warning;
 use crate::scheme::{Key, KeyError};
+#[cfg(feature = "sign")]
+use crate::signed::{JwkError, SigningKey};
 
 /// Reads a key.
 ///
@@ -42,6 +44,17 @@ pub fn read_key_directory(dir: &Path) -> Result<KeyDirectory, KeyDirectoryError>
         }
     }
     Ok(directory)
+}
+
+/// Reads a key that signs.
+///
+/// # Errors
+/// As [`SigningKey::read`].
+#[cfg(feature = "sign")]
+pub fn read_signing_key(path: &Path) -> Result<SigningKey, JwkError> {
+    let key = SigningKey::read(path)?;
+    warn_of_permissions(path);
+    Ok(key)
 }
 
 fn warn_of_permissions(key: &Path) {

@@ -31,6 +31,7 @@ pub struct Report {
     pub forms_tried: Option<u64>,
     pub normalisation: Option<Changes>,
     pub ignored_tokens: Option<u64>,
+    pub signature: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
