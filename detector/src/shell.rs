@@ -122,7 +122,7 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
         Some(JwkError::Key(KeyError::Exists { .. })) => return Some("--force overwrites the file"),
         Some(JwkError::Unreadable { .. } | JwkError::Other { .. }) => {
             return Some(
-                "`wmdetect report keygen FILE` makes a key that signs, and prints the public one for those who check",
+                "`wmdetect report keygen FILE` makes a key that signs, and `wmdetect report key FILE` prints its public key",
             );
         }
         _ => {}
