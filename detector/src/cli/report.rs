@@ -1,5 +1,6 @@
 //! `wmdetect report`: keys for signed verdicts, and checking such verdicts.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -184,20 +185,20 @@ fn people(input: &str, checked: &Checked, with_text: bool) -> String {
     };
     let program = format!("{} {}", signed.detector, signed.version);
     let compared = if with_text { "" } else { " (not compared: no --text)" };
-    let lines = [
+    let mut lines = vec![
         format!("verdict     {} at an error rate of {}", signed.verdict.name(), signed.error_rate),
         format!("looked for  {}, {key}", signed.technique),
         format!("tokens      {}, {} of them scored", signed.tokens, signed.scored_tokens),
         format!("by          {program}, {}", signed.time),
         format!("SHA-256     {}{compared}", hex::encode(&signed.sha256)),
     ];
-    for line in &lines {
-        text += &format!("  {}\n", OneLine(line));
-    }
     if !signed.warning_codes.is_empty() {
         let codes = serde_json::to_value(&signed.warning_codes).unwrap_or_default();
         let codes: Vec<&str> = codes.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        text += &format!("  warnings    {}\n", codes.join(", "));
+        lines.push(format!("warnings    {}", codes.join(", ")));
+    }
+    for line in &lines {
+        let _ = writeln!(text, "  {}", OneLine(line));
     }
     text
 }

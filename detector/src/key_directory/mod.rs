@@ -290,23 +290,16 @@ fn unlisted<'f>(
 /// Which keys these are, and until when, for an error.
 fn described(entries: &[&KeyEntry]) -> String {
     let one = |entry: &&KeyEntry| {
-        let mut text = format!("{} ({}", entry.file, entry.status.name());
-        if let Some(label) = entry.label() {
-            text += &format!(", label {label:?}");
-        }
-        if let Some(from) = entry.not_before {
-            text += &format!(", from {from}");
-        }
-        if let Some(to) = entry.not_after {
-            text += &format!(", until {to}");
-        }
-        text + ")"
+        let label = entry.label().map(|label| format!(", label {label:?}")).unwrap_or_default();
+        let from = entry.not_before.map(|from| format!(", from {from}")).unwrap_or_default();
+        let to = entry.not_after.map(|to| format!(", until {to}")).unwrap_or_default();
+        format!("{} ({}{label}{from}{to})", entry.file, entry.status.name())
     };
-    let mut text = entries.iter().take(NAMED).map(one).collect::<Vec<_>>().join(", ");
+    let mut keys: Vec<String> = entries.iter().take(NAMED).map(one).collect();
     if entries.len() > NAMED {
-        text += &format!(" and {} more", entries.len() - NAMED);
+        keys.push(format!("{} more", entries.len() - NAMED));
     }
-    text
+    keys.join(", ")
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ fn at(moment: &str) -> SystemTime {
 
 /// A list with a line of fields for each key.
 fn list(keys: &[&str]) -> String {
-    keys.iter().map(|fields| format!("[[key]]\n{}\n", fields.replace("; ", "\n"))).collect()
+    keys.iter()
+        .flat_map(|fields| ["[[key]]\n", &fields.replace("; ", "\n"), "\n"].map(str::to_owned))
+        .collect()
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn keys_are_written_read_and_refused() {
         &PUBLIC.replace("Ed25519", "X25519"),
         &PUBLIC.replace("11qY", ""),
         &PUBLIC.replace("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", &weak),
-        &PUBLIC.replace("}", ",\"use\":\"enc\"}"),
+        &PUBLIC.replace('}', ",\"use\":\"enc\"}"),
     ] {
         assert!(VerifyingKey::from_jwks(wrong.as_bytes(), "test").is_err(), "{wrong}");
         assert!(SigningKey::from_jwk(wrong.as_bytes(), "test").is_err(), "{wrong}");
