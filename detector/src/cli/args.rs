@@ -45,6 +45,12 @@ pub(crate) enum Command {
     /// Look at the cache of compiled vocabularies and counted laws, or empty it
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Answer over HTTP whether texts are marked
+    #[cfg(feature = "serve")]
+    Serve(Box<crate::serve::ServeArgs>),
+    /// Check the log that `wmdetect serve --audit` writes
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -107,6 +113,19 @@ pub(crate) enum CacheCommand {
     },
     /// Remove all that is in it
     Clear,
+}
+
+/// The log is a chain: each line has the SHA-256 of the line before it.
+#[derive(Subcommand, Debug)]
+pub(crate) enum AuditCommand {
+    /// Say how many records a log has and from when to when, or which line is the first that does not fit
+    Verify {
+        /// The log
+        file: PathBuf,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What a detector is made of. `K` are the keys that the command tries.

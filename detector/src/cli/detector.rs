@@ -14,7 +14,7 @@ use wmdetect::{Cache, Detector, Key, Keyring, Tokenizer};
 use super::args::{DetectorArgs, InputArgs, KeyArgs, KeysArgs, MethodArgs, TokenizerArgs};
 
 /// Arguments that name the keys to try.
-pub(super) trait Keys: Args {
+pub(crate) trait Keys: Args {
     fn keyring(&self) -> Result<Keyring>;
 
     /// Returns the files and directories that are read.
@@ -75,7 +75,7 @@ impl InputArgs {
 
 impl TokenizerArgs {
     /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default model's.
-    pub(super) fn open(&self) -> Result<Tokenizer> {
+    pub(crate) fn open(&self) -> Result<Tokenizer> {
         match self.path() {
             Some(path) => Ok(shell::open_tokenizer(path)?),
             None => Ok(Tokenizer::of_default_model()),
@@ -131,7 +131,7 @@ impl MethodArgs {
     }
 
     /// What decides: the profile or the Bayesian detector that was named, else the method with those of the crate.
-    pub(super) fn decider(&self) -> Result<Decider> {
+    pub(crate) fn decider(&self) -> Result<Decider> {
         let chooses = |flag: &str, chosen: Method| match self.detector.filter(|&asked| asked != chosen) {
             Some(_) => {
                 bail!("{flag} chooses --detector {chosen}, but another --detector was given; leave one out")

@@ -1,10 +1,10 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
-mod args;
+pub(crate) mod args;
 mod attribute;
 mod cache;
 mod calibrate;
-mod detector;
+pub(crate) mod detector;
 mod gvalues;
 mod inputs;
 mod marked_texts;
@@ -63,6 +63,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args),
         Command::Report(command) => report::run(&command),
         Command::Cache(command) => cache::run(&command),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => crate::serve::run(&args),
+        Command::Audit(command) => crate::audit::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wmdetect", &mut script);

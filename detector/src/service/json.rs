@@ -1,10 +1,9 @@
 //! Bodies of JSON, with errors that say where.
 
-use axum::RequestExt;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -31,19 +30,36 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// How many times the limit of a body is read of a longer one and thrown away, so that its sender comes to read the
+/// answer.
+const DISCARDED: usize = 4;
+
 /// Reads the whole body.
 ///
 /// # Errors
 /// Returns an error if it is too long, comes too slowly, or does not come to its end.
 pub(super) async fn bytes(request: Request) -> Result<Bytes, ApiError> {
     let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
-    let body = Limited::new(request.with_limited_body().into_body(), limits.body_bytes);
-    match timeout(limits.body, body.collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limits.body_bytes)),
-        Ok(Err(_)) => Err(ApiError::bad_request("the body ended before its end")),
-        Err(_) => Err(ApiError::too_slow(limits.body.as_secs())),
+    let body = read(request.into_body(), limits.body_bytes);
+    timeout(limits.body, body).await.unwrap_or_else(|_| Err(ApiError::too_slow(limits.body.as_secs())))
+}
+
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let (mut read, mut len) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::bad_request("the body ended before its end"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        len = len.saturating_add(data.len());
+        if len <= limit {
+            read.extend_from_slice(&data);
+        } else {
+            read = Vec::new();
+            if len / DISCARDED > limit {
+                break;
+            }
+        }
     }
+    if len > limit { Err(ApiError::too_large(limit)) } else { Ok(read.into()) }
 }
 
 /// Parses a body; an error names the field.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +54,10 @@ impl Default for Limits {
     }
 }
 
+/// The address that a request came from, among its extensions: the client's, or that of a proxy in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
 /// A socket that waits for clients.
 #[derive(Debug)]
 pub struct Listener {
@@ -91,9 +96,9 @@ impl Listener {
                 () = &mut stop => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let entry = connections.enter(limits.connections);
-                    tokio::spawn(answer(stream, router.clone(), entry, limits));
+                    tokio::spawn(answer(stream, Peer(peer.ip()), router.clone(), entry, limits));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -134,13 +139,15 @@ fn raise_file_limit() -> usize {
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn answer(stream: TcpStream, router: Router, entry: Entry, limits: Limits) {
+async fn answer(stream: TcpStream, peer: Peer, router: Router, entry: Entry, limits: Limits) {
     // Pieces of a stream are small and wanted at once.
     let _ = stream.set_nodelay(true);
     let connection = &entry.connection;
     let service = service_fn(|request: Request<Incoming>| {
         let busy = Busy::new(connection);
-        let answer = router.clone().oneshot(request.map(Body::new));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answer = router.clone().oneshot(request);
         async move {
             let response: Response<Body> = answer.await.unwrap_or_else(|never| match never {});
             Ok::<_, std::convert::Infallible>(response.map(|body| Tracked { body, _busy: busy }))

@@ -19,7 +19,7 @@ pub use about::About;
 pub use error::ApiError;
 pub use health::{Health, State};
 pub use json::Json;
-pub use listen::{Limits, Listener, stop_signal};
+pub use listen::{Limits, Listener, Peer, stop_signal};
 pub use log::{LogFormat, RequestId, start_log};
 pub use metrics::HttpMetrics;
 pub use token::{TokenHash, TokenHashError, bearer};

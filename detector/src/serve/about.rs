@@ -1,0 +1,110 @@
+//! What the server says of itself: its keys, and where to ask for access.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use wmdetect::report::SCHEMA_VERSION;
+use wmdetect::service::ApiError;
+use wmdetect::{Detector, Keyring};
+
+use super::credentials::{Caller, Role};
+use super::{ServeArgs, Server};
+
+/// What everybody may know of a key.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct KeyFacts {
+    /// Its public id
+    key_id: String,
+    /// The watermarking technique
+    scheme: String,
+    /// The tokenizer that it is bound to; null if it is bound to none
+    tokenizer: Option<String>,
+    /// Its label, or the name of its file; null below expert
+    label: Option<String>,
+}
+
+impl KeyFacts {
+    /// Returns the facts of each key, in order.
+    pub(super) fn of(keys: &Keyring) -> Vec<Self> {
+        let facts = |key: &wmdetect::Key| Self {
+            key_id: key.id(),
+            scheme: key.scheme().name().into(),
+            tokenizer: key.tokenizer().map(|binding| binding.name.clone()),
+            label: key.label().map(str::to_owned),
+        };
+        keys.keys().map(facts).collect()
+    }
+
+    /// Adds the names that the keys have in a ring.
+    pub(super) fn named(facts: Vec<Self>, detector: &Detector) -> Vec<Self> {
+        let names = detector.key_ids().map(|(_, name)| name.map(str::to_owned));
+        facts
+            .into_iter()
+            .zip(names)
+            .map(|(facts, name)| Self { label: facts.label.or(name), ..facts })
+            .collect()
+    }
+}
+
+impl Server {
+    /// Returns what the key with this id is called.
+    pub(super) fn key_name(&self, key_id: &str) -> Option<&str> {
+        self.keys.iter().find(|key| key.key_id == key_id)?.label.as_deref()
+    }
+}
+
+/// The keys that texts are tried with.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Keys {
+    schema_version: u32,
+    #[schema(max_items = 10_000_000)]
+    keys: Vec<KeyFacts>,
+}
+
+/// Lists the keys that texts are tried with
+#[utoipa::path(get, path = "/v1/keys", responses((status = 200, description = "The keys", body = Keys)))]
+pub(super) async fn keys(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+) -> Result<axum::Json<Keys>, ApiError> {
+    let mut keys = server.keys.clone();
+    if caller.role < Role::Expert {
+        for key in &mut keys {
+            key.label = None;
+        }
+    }
+    Ok(axum::Json(Keys { schema_version: SCHEMA_VERSION, keys }))
+}
+
+/// Says who runs this detector and how to get access
+#[utoipa::path(
+    get, path = "/.well-known/ai-watermark.json",
+    responses((status = 200, description = "The signpost", body = std::collections::HashMap<String, serde_json::Value>))
+)]
+pub(super) async fn well_known(State(server): State<Arc<Server>>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], server.signpost.clone()).into_response()
+}
+
+/// The signpost. No standard names its fields yet, so it is small and has a version.
+pub(super) fn signpost(args: &ServeArgs, keys: &[KeyFacts]) -> String {
+    let access = match (&args.credentials, args.public) {
+        (_, true) => "anybody may ask for a verdict; a token gives more",
+        (Some(_), false) => "a token is needed: `Authorization: Bearer TOKEN`",
+        (None, false) => "no token is needed on the machine itself",
+    };
+    let ids = |key: &KeyFacts| json!({ "key_id": key.key_id, "scheme": key.scheme });
+    json!({
+        "version": 1,
+        "operator": { "name": args.operator, "contact": args.contact },
+        "detector": { "name": "wmdetect", "version": env!("CARGO_PKG_VERSION") },
+        "access": { "public": args.public, "how": access },
+        "openapi": "/openapi.json",
+        "keys": keys.iter().map(ids).collect::<Vec<_>>(),
+    })
+    .to_string()
+}

@@ -1,0 +1,310 @@
+//! What a question costs, and who can still pay.
+//!
+//! Whoever wants to remove a mark, or to forge one, asks about many near-copies of one text and keeps those whose answer
+//! changes. So a question is charged by what it shares with the recent ones of the same account:
+//!
+//! - The same text again, to the byte, costs nothing: the answer is the same.
+//! - A text of whose contexts (windows of 5 tokens, hashed) more than half occur in the recent texts costs
+//!   [`NEAR_COPY`] queries.
+//! - Any other text costs 1.
+//!
+//! An account has `queries_per_day`. What is spent comes back evenly over a day. A question that cannot be paid is
+//! refused and costs nothing.
+//!
+//! "Recent" are the last [`TEXTS`] texts, and fewer if they have more than [`CONTEXTS`] contexts. Of a long text those
+//! [`CONTEXTS_A_TEXT`] contexts count whose hashes are least: two copies of it then count the same ones. Clients without a
+//! token share one memory of recent texts, so that changing the address does not help; each address has a budget of its
+//! own.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::credentials::{Account, Credential};
+
+/// What a near-copy costs.
+const NEAR_COPY: f64 = 20.0;
+/// From which share of known contexts on a text is a near-copy.
+const NEAR: f64 = 0.5;
+/// Tokens of a context.
+const WINDOW: usize = 5;
+/// Texts that an account remembers.
+const TEXTS: usize = 256;
+/// Contexts that an account remembers, at about 30 bytes each.
+const CONTEXTS: usize = 1 << 18;
+/// Contexts that are kept of one text.
+const CONTEXTS_A_TEXT: usize = 1 << 16;
+/// Client addresses that are remembered.
+const CLIENTS: usize = 1 << 16;
+
+const DAY: f64 = 86_400.0;
+
+/// SHA-256 of a text.
+pub(super) type TextHash = [u8; 32];
+
+/// The budgets of everybody.
+pub(super) struct Budgets {
+    /// One for each credential; `None` for one that may ask as often as it likes.
+    credentials: Vec<Option<Mutex<Ledger>>>,
+    clients: Mutex<Clients>,
+    hasher: RandomState,
+}
+
+struct Ledger {
+    purse: Purse,
+    per_day: f64,
+    recent: Recent,
+}
+
+struct Clients {
+    purses: HashMap<IpAddr, Purse>,
+    /// Of clients for which there is no more room.
+    others: Purse,
+    per_day: f64,
+    recent: Recent,
+}
+
+/// What is left of a budget at a time.
+#[derive(Clone, Copy)]
+struct Purse {
+    left: f64,
+    at: Instant,
+}
+
+impl Purse {
+    /// Spends `cost`, at most the budget of a day.
+    ///
+    /// # Errors
+    /// Returns the seconds until it can be paid.
+    fn spend(&mut self, cost: f64, per_day: f64, now: Instant) -> Result<(), u32> {
+        let cost = cost.min(per_day);
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = (self.left + since * per_day / DAY).min(per_day);
+        self.at = now;
+        if self.left < cost {
+            return Err(((cost - self.left) * DAY / per_day).ceil() as u32);
+        }
+        self.left -= cost;
+        Ok(())
+    }
+}
+
+/// The recent texts of an account.
+#[derive(Default)]
+struct Recent {
+    /// Oldest first.
+    texts: VecDeque<(TextHash, Vec<u64>)>,
+    hashes: HashSet<TextHash>,
+    /// In how many of the texts a context occurs.
+    contexts: HashMap<u64, u32>,
+    /// Contexts of all texts, each as often as it occurs.
+    len: usize,
+}
+
+impl Recent {
+    fn cost(&self, contexts: &[u64]) -> f64 {
+        let known = contexts.iter().filter(|context| self.contexts.contains_key(context)).count();
+        if known as f64 > NEAR * contexts.len() as f64 { NEAR_COPY } else { 1.0 }
+    }
+
+    fn add(&mut self, text: TextHash, contexts: Vec<u64>) {
+        self.hashes.insert(text);
+        self.len += contexts.len();
+        for &context in &contexts {
+            *self.contexts.entry(context).or_default() += 1;
+        }
+        self.texts.push_back((text, contexts));
+        while self.texts.len() > TEXTS || self.len > CONTEXTS {
+            let Some((text, contexts)) = self.texts.pop_front() else { return };
+            self.hashes.remove(&text);
+            self.len -= contexts.len();
+            for context in contexts {
+                if let Some(count) = self.contexts.get_mut(&context) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.contexts.remove(&context);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Budgets {
+    /// Makes full budgets for each credential and for `per_client` texts a day of each client without a token.
+    pub(super) fn new(credentials: &[Credential], per_client: u32) -> Self {
+        let now = Instant::now();
+        let full = |per_day| Purse { left: per_day, at: now };
+        let ledger = |credential: &Credential| {
+            let per_day = f64::from(credential.queries_per_day?);
+            Some(Mutex::new(Ledger { purse: full(per_day), per_day, recent: Recent::default() }))
+        };
+        let per_day = f64::from(per_client);
+        let clients =
+            Clients { purses: HashMap::new(), others: full(per_day), per_day, recent: Recent::default() };
+        Self {
+            credentials: credentials.iter().map(ledger).collect(),
+            clients: Mutex::new(clients),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Charges a question to an account. `tokens` is called only if that needs to know the tokens of the text.
+    ///
+    /// # Errors
+    /// Returns the seconds until the question can be paid, or the error of `tokens`.
+    pub(super) fn charge<E>(
+        &self,
+        account: Account,
+        text: TextHash,
+        now: Instant,
+        tokens: impl FnOnce() -> Result<Vec<u32>, E>,
+    ) -> Result<Result<(), u32>, E> {
+        let is_known = |recent: &Recent| recent.hashes.contains(&text);
+        match account {
+            Account::Open => Ok(Ok(())),
+            Account::Credential(number) => {
+                let Some(ledger) = self.credentials.get(number).and_then(Option::as_ref) else {
+                    return Ok(Ok(()));
+                };
+                if is_known(&lock(ledger).recent) {
+                    return Ok(Ok(()));
+                }
+                let contexts = self.contexts(&tokens()?);
+                let Ledger { purse, per_day, recent } = &mut *lock(ledger);
+                Ok(pay(purse, *per_day, recent, text, contexts, now))
+            }
+            Account::Client(address) => {
+                if is_known(&lock(&self.clients).recent) {
+                    return Ok(Ok(()));
+                }
+                let contexts = self.contexts(&tokens()?);
+                let clients = &mut *lock(&self.clients);
+                clients.make_room(now);
+                let Clients { purses, others, per_day, recent } = clients;
+                let has_room = purses.len() < CLIENTS || purses.contains_key(&address);
+                let full = Purse { left: *per_day, at: now };
+                let purse = if has_room { purses.entry(address).or_insert(full) } else { others };
+                Ok(pay(purse, *per_day, recent, text, contexts, now))
+            }
+        }
+    }
+
+    /// The hashes of the different contexts of a text. One that is shorter than a context is one.
+    fn contexts(&self, tokens: &[u32]) -> Vec<u64> {
+        let window = WINDOW.min(tokens.len()).max(1);
+        let mut contexts: Vec<u64> =
+            tokens.windows(window).map(|window| self.hasher.hash_one(window)).collect();
+        contexts.sort_unstable();
+        contexts.dedup();
+        contexts.truncate(CONTEXTS_A_TEXT);
+        contexts.shrink_to_fit();
+        contexts
+    }
+}
+
+impl Clients {
+    /// Forgets clients that have spent nothing lately, if there are too many.
+    fn make_room(&mut self, now: Instant) {
+        if self.purses.len() < CLIENTS {
+            return;
+        }
+        let per_day = self.per_day;
+        self.purses.retain(|_, purse| {
+            let since = now.saturating_duration_since(purse.at).as_secs_f64();
+            purse.left + since * per_day / DAY < per_day
+        });
+    }
+}
+
+fn pay(
+    purse: &mut Purse,
+    per_day: f64,
+    recent: &mut Recent,
+    text: TextHash,
+    contexts: Vec<u64>,
+    now: Instant,
+) -> Result<(), u32> {
+    // Asked twice at once: the other one has paid.
+    if recent.hashes.contains(&text) {
+        return Ok(());
+    }
+    purse.spend(recent.cost(&contexts), per_day, now)?;
+    recent.add(text, contexts);
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Test(Budgets, Instant);
+
+    impl Test {
+        /// 50 texts a day and client.
+        fn new() -> Self {
+            Self(Budgets::new(&[], 50), Instant::now())
+        }
+
+        fn ask(&self, client: u8, tokens: &[u32], after: u64) -> Result<(), u32> {
+            let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+            let hash = <sha2::Sha256 as sha2::Digest>::digest(&bytes).into();
+            let account = Account::Client([10, 0, 0, client].into());
+            let now = self.1 + Duration::from_secs(after);
+            self.0.charge(account, hash, now, || Ok::<_, Infallible>(tokens.to_vec())).unwrap()
+        }
+    }
+
+    fn text(seed: u32) -> Vec<u32> {
+        (0..300).map(|i| seed * 1000 + i).collect()
+    }
+
+    #[test]
+    fn near_copies_cost_twenty_times_as_much_and_the_same_text_nothing() {
+        let test = Test::new();
+        let mut copy = text(0);
+        test.ask(1, &copy, 0).unwrap();
+        for (change, at) in [1000, 2000, 3000].into_iter().zip([10, 50, 90]) {
+            copy[at] = change;
+            // 49 are left after the first: two copies can be paid, the third in half a day.
+            let expected = if at == 90 { Err((11.0 * DAY / 50.0) as u32) } else { Ok(()) };
+            assert_eq!(test.ask(1, &copy, 0), expected, "{at}");
+        }
+        for _ in 0..100 {
+            test.ask(1, &text(0), 0).unwrap();
+        }
+        // Another address is another budget, with the same memory.
+        test.ask(2, &copy, 0).unwrap();
+        let left = (0..100).take_while(|&i| test.ask(2, &text(10 + i), 0).is_ok()).count();
+        assert_eq!(left, 30);
+        // What is spent comes back.
+        test.ask(2, &text(90), 2000).unwrap();
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut recent = Recent::default();
+        for i in 0..1000_u64 {
+            let contexts: Vec<u64> = (0..2000).map(|j| i * 1500 + j).collect();
+            recent.add([(i % 251) as u8; 32], contexts);
+            assert!(recent.texts.len() <= TEXTS && recent.contexts.len() <= recent.len);
+            assert!(recent.len <= CONTEXTS);
+        }
+        // One that takes all the room drives out the others.
+        recent.add([255; 32], vec![0; CONTEXTS]);
+        assert_eq!((recent.texts.len(), recent.hashes.len(), recent.contexts.len()), (1, 1, 1));
+        let budgets = Budgets::new(&[], 1);
+        let long: Vec<u32> = (0..1_000_000).collect();
+        assert_eq!(budgets.contexts(&long).len(), CONTEXTS_A_TEXT);
+        assert_eq!((budgets.contexts(&[]).len(), budgets.contexts(&[1, 2]).len()), (0, 1));
+    }
+}

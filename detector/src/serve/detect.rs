@@ -1,0 +1,415 @@
+//! `POST /v1/detect`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use utoipa::ToSchema;
+use wmdetect::report::{Attribution, Failure, Report, Span};
+use wmdetect::service::{ApiError, Json, RequestId};
+use wmdetect::statistics::PKind;
+use wmdetect::{Verdict, shell};
+
+use super::Server;
+use super::credentials::{Caller, Role};
+use super::judge::{Content, Judgement, Question, Refused};
+use super::policy::{Answer, ExpertReport, Passage, PublicReport, allow};
+
+/// The most texts of a request.
+pub(super) const TEXTS: usize = 256;
+/// The most bytes of a text that the public may ask about.
+const PUBLIC_TEXT: usize = 256 << 10;
+
+/// A text in JSON. Half of a surrogate pair, which Python and JavaScript write where a text was cut inside a character,
+/// is read as U+FFFD.
+#[derive(Clone)]
+pub(super) struct Text(pub(super) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+                let mut bytes = bytes.to_vec();
+                // Such a half has three bytes, and so has U+FFFD.
+                let mut at = 0;
+                while at + 2 < bytes.len() {
+                    if bytes[at] == 0xED && bytes[at + 1] >= 0xA0 {
+                        bytes[at..at + 3].copy_from_slice("\u{FFFD}".as_bytes());
+                        at += 2;
+                    }
+                    at += 1;
+                }
+                Ok(Text(
+                    String::from_utf8(bytes)
+                        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+                ))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// What a caller calls a text.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+#[serde(untagged, expecting = "expected a string or an integer")]
+pub(super) enum Id {
+    /// A name
+    Name(String),
+    /// A number
+    Number(i64),
+}
+
+/// A prompt, as text or as token ids
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a string or an array of token ids")]
+pub(super) enum Prompt {
+    /// Text
+    Text(String),
+    /// Token ids
+    Tokens(Vec<u32>),
+}
+
+/// How much is said of a text
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Detail {
+    /// The verdict and what it rests on
+    Verdict,
+    /// The whole report
+    #[default]
+    Full,
+}
+
+/// A text to judge, or up to 256 of them
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DetectRequest {
+    /// The text; leave it out if there are `inputs`
+    #[schema(value_type = Option<String>, max_length = 8_000_000)]
+    text: Option<Text>,
+    /// Token ids instead of a text; operators only
+    #[schema(max_items = 4_000_000)]
+    tokens: Option<Vec<u32>>,
+    /// The prompt that the text answers; operators only
+    prompt: Option<Prompt>,
+    /// What the answer calls the text
+    id: Option<Id>,
+    /// Texts to judge
+    #[schema(value_type = Option<Vec<Item>>, min_items = 1, max_items = 256)]
+    inputs: Option<Vec<Box<RawValue>>>,
+    /// How much is said of each text
+    #[serde(default)]
+    detail: Detail,
+    /// Add the marked passages, of all keys
+    #[serde(default)]
+    segments: bool,
+    /// Add which keys marked the text; operators only
+    #[serde(default)]
+    attribute: bool,
+    /// Add a signed report
+    #[serde(default)]
+    sign: bool,
+    /// The false positive rate; operators only
+    #[schema(exclusive_minimum = 0, exclusive_maximum = 1)]
+    fpr: Option<f64>,
+}
+
+/// One text of several
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Item {
+    /// The text
+    #[schema(value_type = Option<String>, max_length = 8_000_000)]
+    text: Option<Text>,
+    /// Token ids instead of a text; operators only
+    #[schema(max_items = 4_000_000)]
+    tokens: Option<Vec<u32>>,
+    /// The prompt that the text answers; operators only
+    prompt: Option<Prompt>,
+    /// What the answer calls the text
+    id: Option<Id>,
+}
+
+impl Item {
+    /// Returns an error if the caller may not ask like this. `at` says where the item stands.
+    fn allow(&self, role: Role, at: &str) -> Result<(), ApiError> {
+        let given = [(self.tokens.is_some(), "tokens"), (self.prompt.is_some(), "prompt")];
+        for name in given.into_iter().filter_map(|(given, name)| given.then_some(name)) {
+            allow(role, Role::Operator, format!("{at}{name}"))?;
+        }
+        Ok(())
+    }
+
+    fn question(self) -> Result<Question, String> {
+        let content = match (self.text, self.tokens) {
+            (Some(Text(text)), None) => Content::Text(text),
+            (None, Some(ids)) => Content::Tokens(ids),
+            (None, None) => return Err("expected text or tokens, found neither".into()),
+            (Some(_), Some(_)) => return Err("expected text or tokens, found both".into()),
+        };
+        let prompt = self.prompt.map(|prompt| match prompt {
+            Prompt::Text(text) => Content::Text(text),
+            Prompt::Tokens(ids) => Content::Tokens(ids),
+        });
+        Ok(Question { prompt, ..Question::new(content) })
+    }
+}
+
+/// The options of a request, for each of its texts.
+#[derive(Clone, Copy)]
+struct Options {
+    detail: Detail,
+    segments: bool,
+    attribute: bool,
+    fpr: Option<f64>,
+}
+
+impl DetectRequest {
+    fn options(&self, role: Role) -> Result<Options, ApiError> {
+        for (given, needed, name) in [
+            (self.fpr.is_some(), Role::Operator, "fpr"),
+            (self.attribute, Role::Operator, "attribute"),
+            (self.segments, Role::Expert, "segments"),
+            (self.sign, Role::Expert, "sign"),
+            (self.inputs.is_some(), Role::Expert, "inputs"),
+        ] {
+            if given {
+                allow(role, needed, name)?;
+            }
+        }
+        if self.fpr.is_some_and(|fpr| !(fpr > 0.0 && fpr < 1.0)) {
+            return Err(ApiError::field("fpr", "fpr: expected a rate between 0 and 1, both excluded"));
+        }
+        if self.sign {
+            return Err(ApiError::field("sign", "sign: the server was started without --sign"));
+        }
+        let Self { detail, segments, attribute, fpr, .. } = *self;
+        Ok(Options { detail, segments, attribute, fpr })
+    }
+}
+
+/// An item of a request: who it is, and a question or what is wrong with it.
+struct Asked {
+    id: Option<Id>,
+    question: Result<Question, String>,
+}
+
+/// Reads an item; what is wrong with it is its own affair, unless it asks for what the role may not have.
+fn asked(item: &RawValue, role: Role, at: usize) -> Result<Asked, ApiError> {
+    Ok(match serde_json::from_str::<Item>(item.get()) {
+        Ok(mut item) => {
+            item.allow(role, &format!("inputs[{at}]."))?;
+            Asked { id: item.id.take(), question: item.question() }
+        }
+        Err(error) => {
+            let id = shell::Json::parse(item.get()).ok().and_then(|item| item.get("id"));
+            let id = id.and_then(|id| serde_json::from_str(id.as_written()).ok());
+            Asked { id, question: Err(format!("the item cannot be read: {error}")) }
+        }
+    })
+}
+
+/// Says of each text whether it is marked
+///
+/// The answer has a result for each text, in order. A text that cannot be judged has an `error` instead of a report and
+/// does not disturb the others. What a report has depends on the role of the token.
+#[utoipa::path(
+    post, path = "/v1/detect", request_body = DetectRequest,
+    responses((status = 200, description = "A result for each text", body = super::openapi::DetectResponse))
+)]
+pub(super) async fn detect(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Extension(request): Extension<RequestId>,
+    Json(body): Json<DetectRequest>,
+) -> Result<Response, ApiError> {
+    let options = body.options(caller.role)?;
+    let DetectRequest { text, tokens, prompt, id, inputs, .. } = body;
+    let alone = Item { text, tokens, prompt, id };
+    let single = inputs.is_none();
+    let items = match inputs {
+        None => {
+            alone.allow(caller.role, "")?;
+            let (id, question) = (alone.id.clone(), alone.question().map_err(ApiError::bad_request)?);
+            check_length(caller.role, &question)?;
+            vec![Asked { id, question: Ok(question) }]
+        }
+        Some(_)
+            if alone.text.is_some()
+                || alone.tokens.is_some()
+                || alone.prompt.is_some()
+                || alone.id.is_some() =>
+        {
+            let message =
+                "inputs: expected either inputs or a text of its own with prompt and id, found both";
+            return Err(ApiError::field("inputs", message));
+        }
+        Some(inputs) if inputs.is_empty() || inputs.len() > TEXTS => {
+            let message = format!("inputs: expected 1 to {TEXTS} texts, found {}", inputs.len());
+            return Err(ApiError::field("inputs", message));
+        }
+        Some(inputs) => {
+            let numbered = inputs.iter().enumerate();
+            numbered.map(|(at, item)| asked(item, caller.role, at)).collect::<Result<_, _>>()?
+        }
+    };
+    let Options { segments, attribute, fpr, .. } = options;
+    let (ids, questions): (Vec<_>, Vec<_>) =
+        items.into_iter().map(|asked| (asked.id, asked.question)).unzip();
+    let readable: Vec<Question> = questions
+        .iter()
+        .flatten()
+        .map(|question| Question { fpr, segments, attribute, ..question.clone() })
+        .collect();
+    let judged = server.judge_all(&caller, &request, readable).await?;
+    if let Some(refused) = refused_as_a_whole(&judged, single) {
+        return Err(refused.into());
+    }
+    let mut judged = judged.into_iter();
+    let mut results = Vec::with_capacity(ids.len());
+    for (id, question) in ids.into_iter().zip(questions) {
+        let result = match question {
+            Ok(_) => judged.next().unwrap_or(Err(Refused::Panicked)).map_err(|refused| refused.message()),
+            Err(message) => Err(message),
+        };
+        results.push(
+            written(&server, id, options, result)
+                .map_err(|_| ApiError::internal("the answer has no JSON"))?,
+        );
+    }
+    let body =
+        serde_json::to_vec(&Results { results }).map_err(|_| ApiError::internal("the answer has no JSON"))?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Returns an error if the text is longer than the role may ask about.
+///
+/// # Errors
+/// Returns an error if it is.
+pub(super) fn check_length(role: Role, question: &Question) -> Result<(), ApiError> {
+    match &question.content {
+        Content::Text(text) if role == Role::Public && text.len() > PUBLIC_TEXT => {
+            Err(ApiError::too_large(PUBLIC_TEXT))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why the whole request is refused: it has one text, or none of its texts could be paid for or logged.
+fn refused_as_a_whole(judged: &[Result<Judgement, Refused>], single: bool) -> Option<Refused> {
+    let refused = judged.first()?.as_ref().err()?;
+    let all = judged.iter().all(|judged| matches!(judged, Err(Refused::Budget(_) | Refused::Unlogged)));
+    (single || all).then(|| refused.clone())
+}
+
+#[derive(Serialize)]
+struct Results {
+    results: Vec<Box<RawValue>>,
+}
+
+/// A result: an id and a report.
+#[derive(Serialize)]
+struct Named<'a, T> {
+    id: Option<Id>,
+    #[serde(flatten)]
+    report: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<Segments<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attribution: Option<&'a Attribution>,
+}
+
+/// The passages of all keys.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Segments<'a> {
+    Full(&'a [Span]),
+    Places(Vec<Passage>),
+}
+
+/// The part of a report that the verdict rests on.
+#[derive(Serialize)]
+struct Short<'a> {
+    scheme: &'a str,
+    key_id: &'a str,
+    tokens: u64,
+    scored_tokens: u64,
+    p_value: Option<f64>,
+    log10_p: Option<f64>,
+    p_kind: PKind,
+    fpr: f64,
+    verdict: Verdict,
+}
+
+impl<'a> Short<'a> {
+    fn new(report: &'a Report) -> Self {
+        Self {
+            scheme: &report.scheme,
+            key_id: &report.key_id,
+            tokens: report.tokens,
+            scored_tokens: report.scored_tokens,
+            p_value: report.p_value,
+            log10_p: report.log10_p,
+            p_kind: report.p_kind,
+            fpr: report.fpr,
+            verdict: report.verdict,
+        }
+    }
+}
+
+/// The JSON of a result.
+fn written(
+    server: &Server,
+    id: Option<Id>,
+    options: Options,
+    result: Result<Judgement, String>,
+) -> serde_json::Result<Box<RawValue>> {
+    let judgement = match result {
+        Ok(judgement) => judgement,
+        Err(error) => {
+            return to_raw_value(&Named {
+                id,
+                report: Failure::new(error),
+                segments: None,
+                attribution: None,
+            });
+        }
+    };
+    let found = &judgement.found;
+    let report = found.report();
+    let spans = found.segments.as_deref();
+    let places = spans.map(|spans| Segments::Places(spans.iter().map(Passage::new).collect()));
+    let (full, attribution) = (spans.map(Segments::Full), found.attribution.as_ref());
+    match (judgement.role, options.detail) {
+        (Role::Operator, Detail::Full) => {
+            to_raw_value(&Named { id, report: Answer::new(report), segments: full, attribution })
+        }
+        (Role::Operator, Detail::Verdict) => {
+            to_raw_value(&Named { id, report: Answer::new(Short::new(report)), segments: full, attribution })
+        }
+        (Role::Expert, _) => {
+            let report = Answer::new(ExpertReport::new(report, |key_id| server.key_name(key_id)));
+            to_raw_value(&Named { id, report, segments: places, attribution: None })
+        }
+        (Role::Public, _) => {
+            let report = Answer::new(PublicReport::new(report));
+            to_raw_value(&Named { id, report, segments: None, attribution: None })
+        }
+    }
+}

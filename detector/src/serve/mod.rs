@@ -1,0 +1,168 @@
+//! `wmdetect serve`: the detector over HTTP.
+//!
+//! | file | what |
+//! |---|---|
+//! | `args`, `credentials` | how it is started, and who may ask |
+//! | `policy`, `budget` | what each role is told, and how often it may ask |
+//! | `judge`, `pool`, `cache` | from a question to what is found |
+//! | `detect`, `compat`, `about` | the routes |
+//! | `openapi`, `metrics` | what describes and counts them |
+
+mod about;
+mod args;
+mod budget;
+mod cache;
+mod compat;
+mod credentials;
+mod detect;
+mod judge;
+mod metrics;
+mod openapi;
+mod policy;
+mod pool;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+use wmdetect::Detector;
+use wmdetect::service::{About, Limits, Listener, State, start_log, stop_signal};
+use wmdetect::shell::say;
+
+use crate::audit::AuditLog;
+use crate::cli::detector::Keys as _;
+pub(crate) use args::ServeArgs;
+use budget::Budgets;
+use credentials::{Callers, check_host};
+use judge::Kept;
+use metrics::Metrics;
+use pool::Pool;
+
+/// The most bytes of a body.
+const BODY: usize = 8 << 20;
+/// Half of the answers that are kept.
+const ANSWERS: usize = 2048;
+
+/// What all requests share.
+struct Server {
+    detector: Detector,
+    /// The same at the public's rate.
+    public_detector: Detector,
+    keys: Vec<about::KeyFacts>,
+    callers: Callers,
+    budgets: Budgets,
+    answers: cache::Recent<Kept>,
+    audit: Option<AuditLog>,
+    pool: Pool,
+    metrics: Metrics,
+    signpost: String,
+}
+
+impl Server {
+    fn new(args: &ServeArgs, about: &mut About) -> Result<Self> {
+        let credentials = args.credentials.as_deref().map(credentials::read).transpose()?;
+        let decider = args.method.decider()?;
+        let keys = args.keys.keyring()?;
+        let facts = about::KeyFacts::of(&keys);
+        let mut builder = Detector::builder(keys)
+            .tokenizer(args.tokenizer.open()?)
+            .normaliser(args.text.normaliser())
+            .method(decider)
+            .fpr(args.fpr);
+        if let Some(path) = &args.ignore {
+            builder = builder.ignore_file(path);
+        }
+        let detector = builder.build()?;
+        let public_detector = detector.with_fpr(args.public_fpr).context("--public-fpr")?;
+        // What is computed when it is first needed is computed now.
+        for detector in [&detector, &public_detector] {
+            detector.score("The first text takes longer than the others.")?;
+        }
+        let keys = about::KeyFacts::named(facts, &detector);
+        let metrics = Metrics::new(&mut about.registry);
+        let budgets = Budgets::new(credentials.as_deref().unwrap_or_default(), args.public_queries);
+        Ok(Self {
+            signpost: about::signpost(args, &keys),
+            detector,
+            public_detector,
+            keys,
+            callers: Callers { credentials, public: args.public, behind_proxy: args.behind_proxy },
+            budgets,
+            answers: cache::Recent::new(ANSWERS),
+            audit: args.audit.as_deref().map(AuditLog::open).transpose()?,
+            pool: Pool::new(args.queue, metrics.queue.clone()),
+            metrics,
+        })
+    }
+}
+
+/// Runs `wmdetect serve` until it is told to stop.
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
+    check_host(&args.host, args.credentials.is_some())?;
+    start_log(args.log);
+    let mut about = About::new("wmdetect");
+    let server = Arc::new(Server::new(args, &mut about)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(wmdetect::pool::available_threads() + 4)
+        .enable_all()
+        .build()
+        .context("cannot start the server's threads")?;
+    let result = runtime.block_on(serve(args, &server, about));
+    // A text that takes longer than the drain is given up.
+    runtime.shutdown_background();
+    if let Some(audit) = &server.audit {
+        audit.sync().context("the disk does not take the end of the audit log")?;
+    }
+    result
+}
+
+async fn serve(args: &ServeArgs, server: &Arc<Server>, mut about: About) -> Result<ExitCode> {
+    let limits = Limits { body_bytes: BODY, drain: Duration::from_secs(args.drain), ..Limits::default() };
+    let host = args.host.trim_matches(['[', ']']);
+    let listener = Listener::bind(host, args.port, limits)
+        .await
+        .with_context(|| format!("cannot listen at {} port {}", args.host, args.port))?;
+    let address = listener.address()?;
+    let router = about.routes(routes(Arc::clone(server)), openapi::document(), limits);
+    if server.audit.is_some() {
+        tokio::spawn(sync_each_second(Arc::clone(server)));
+    }
+    about.health.set(State::Ready);
+    say(&format!("listening on http://{address}"));
+    let left = listener.serve(router, &about, stop_signal()).await;
+    if left > 0 {
+        let left = wmdetect::counted::counted(left as u64, "request");
+        say(&format!("warning: {left} had no answer after {} seconds", args.drain));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn routes(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/v1/detect", post(detect::detect))
+        .route("/detect", post(compat::vllm))
+        .route("/api/v1/text/contents", post(compat::contents).fallback(compat::method_not_allowed))
+        .route("/v1/keys", get(about::keys))
+        .route("/.well-known/ai-watermark.json", get(about::well_known))
+        .with_state(server)
+}
+
+/// Has the disk take what was logged, each second.
+async fn sync_each_second(server: Arc<Server>) {
+    let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let server = Arc::clone(&server);
+        let synced = spawn_blocking(move || server.audit.as_ref().map_or(Ok(()), AuditLog::sync)).await;
+        if let Ok(Err(error)) = synced {
+            tracing::error!(%error, "the disk does not take the audit log");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What each role is told.
+//!
+//! A detector that answers with p, or with verdicts on whatever it is asked, tells an attacker after each small change
+//! whether it helped to remove or to forge the mark. So:
+//!
+//! | role | is told | may choose |
+//! |---|---|---|
+//! | operator | everything | the rate, token ids, a prompt, attribution |
+//! | expert | the verdict, the key, the passages without p, the strength in words, what the technique can and cannot show | passages of all keys |
+//! | public | the verdict and one sentence | nothing |
+//!
+//! Below operator nobody chooses the rate: bisecting it gives p. Token ids and a prompt move the positions that count.
+//! An expert's text with fewer than [`LEAST_TOKENS`] tokens that count is never called unmarked, and the public hears of
+//! such a text only that it is too short: a verdict on a snippet says something of each of its tokens. Tokens
+//! that count, rather than tokens, because a snippet can be made longer with repetitions, which do not count.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use wmdetect::Verdict;
+use wmdetect::report::{Report, SCHEMA_VERSION, Span};
+use wmdetect::service::ApiError;
+use wmdetect::verdict::Strength;
+
+use super::credentials::Role;
+
+/// Tokens that must count before a text is called unmarked below operator.
+pub(super) const LEAST_TOKENS: u64 = 200;
+
+/// Returns the verdict that a role is told.
+pub(super) fn told(role: Role, report: &Report) -> Verdict {
+    let short = report.scored_tokens < LEAST_TOKENS;
+    match (role, report.verdict) {
+        (Role::Public, _) | (Role::Expert, Verdict::NotDetected) if short => Verdict::TooShort,
+        (_, verdict) => verdict,
+    }
+}
+
+/// Returns an error for the field `name`, which was given, unless the role is at least `needed`.
+///
+/// # Errors
+/// Returns an error if the role is below `needed`.
+pub(super) fn allow(role: Role, needed: Role, name: impl Into<String>) -> Result<(), ApiError> {
+    if role >= needed {
+        return Ok(());
+    }
+    let name = name.into();
+    let message =
+        format!("{name} is for the role {}, and this request has the role {}", needed.name(), role.name());
+    Err(ApiError::forbidden(message).with_param(name))
+}
+
+/// A marked passage, as an expert is told of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Passage {
+    /// First byte of the text and the one after the last
+    #[schema(min_items = 2, max_items = 2)]
+    pub(super) bytes: Option<[u64; 2]>,
+    /// The key that marked it
+    pub(super) key_id: String,
+}
+
+impl Passage {
+    pub(super) fn new(span: &Span) -> Self {
+        Self { bytes: span.bytes, key_id: span.key_id.clone() }
+    }
+}
+
+/// What an expert is told of a text.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct ExpertReport {
+    /// watermarked, not_detected or too_short
+    #[schema(value_type = String)]
+    verdict: Verdict,
+    /// How strong the evidence is: weak, moderate, strong or very_strong; null unless the verdict is watermarked
+    strength: Option<&'static str>,
+    /// The key that marked the text; null unless the verdict is watermarked
+    key_id: Option<String>,
+    /// Its label or the name of its file
+    key_name: Option<String>,
+    /// The watermarking technique that was looked for
+    scheme: String,
+    /// The marked passages
+    #[schema(max_items = 1_000_000)]
+    spans: Vec<Passage>,
+    /// What the verdict means
+    meaning: String,
+    /// What it does not show
+    limits: &'static str,
+}
+
+impl ExpertReport {
+    /// `name` says what a key is called.
+    pub(super) fn new<'a>(report: &Report, name: impl FnOnce(&str) -> Option<&'a str>) -> Self {
+        let verdict = told(Role::Expert, report);
+        let marked = verdict == Verdict::Watermarked;
+        let strength = report.strength().map(|strength| match strength {
+            Strength::Weak => "weak",
+            Strength::Moderate => "moderate",
+            Strength::Strong => "strong",
+            _ => "very_strong",
+        });
+        Self {
+            verdict,
+            strength,
+            key_id: marked.then(|| report.key_id.clone()),
+            key_name: marked.then(|| name(&report.key_id).map(str::to_owned)).flatten(),
+            scheme: report.scheme.clone(),
+            spans: report.spans.iter().map(Passage::new).collect(),
+            meaning: meaning(verdict, report.fpr),
+            limits: "The mark shows which operator's key a text was written with. It does not show who asked for the \
+                     text, and says nothing of texts by other models. Paraphrase and translation remove it, and few \
+                     words of a text can be exchanged without removing it.",
+        }
+    }
+}
+
+/// What everybody is told of a text.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct PublicReport {
+    /// watermarked, not_detected or too_short
+    #[schema(value_type = String)]
+    verdict: Verdict,
+    /// What the verdict means
+    meaning: String,
+}
+
+impl PublicReport {
+    pub(super) fn new(report: &Report) -> Self {
+        let verdict = told(Role::Public, report);
+        Self { verdict, meaning: meaning(verdict, report.fpr) }
+    }
+}
+
+/// One sentence on what a verdict at the rate `fpr` means.
+pub(super) fn meaning(verdict: Verdict, fpr: f64) -> String {
+    match verdict {
+        Verdict::Watermarked => format!(
+            "The text, or a large part of it, carries the watermark of this operator's models; of texts without it, at \
+             most a share of {fpr:?} is called watermarked by chance."
+        ),
+        Verdict::NotDetected => {
+            "The watermark of this operator's models was not found; the text may still come from \
+                                 another model, or have been rewritten."
+                .into()
+        }
+        _ => "The text is too short to say anything of it.".into(),
+    }
+}
+
+/// The line of JSON around a report in an answer.
+#[derive(Serialize)]
+pub(super) struct Answer<T> {
+    schema_version: u32,
+    #[serde(flatten)]
+    report: T,
+}
+
+impl<T> Answer<T> {
+    pub(super) fn new(report: T) -> Self {
+        Self { schema_version: SCHEMA_VERSION, report }
+    }
+}
