@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Write and mark text for every client of OpenAI's interface, over HTTP
     #[cfg(feature = "serve")]
-    Serve(crate::serve::ServeArgs),
+    Serve(ServeArgs),
     /// Look for a key's mark with the model's help: a sentence or two decide
     Verify(VerifyArgs),
     /// Perplexity of a text under a model
@@ -193,7 +193,7 @@ impl CompatScheme {
     }
 }
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Debug)]
 pub(crate) struct ModelArgs {
     /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the small
     /// one that ships with wmgen]
@@ -308,6 +308,18 @@ pub(crate) struct GenerateArgs {
     /// Replace the file of --receipt even if it does not hold earlier receipts
     #[arg(long, requires = "receipt")]
     pub force: bool,
+}
+
+#[cfg(feature = "serve")]
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The name of the model for clients; its own if not given
+    #[arg(long, value_name = "NAME")]
+    pub model_name: Option<String>,
+    #[command(flatten)]
+    pub server: crate::serve::Options,
 }
 
 #[derive(Args, Debug)]

@@ -44,7 +44,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let loaded = args.model.load(tokenizer)?;
     // The same draws for both: what differs is the mark.
-    let seed = args.seed.unwrap_or_else(super::random_seed);
+    let seed = args.seed.unwrap_or_else(wmgen::sample::random_seed);
     let start = Instant::now();
     let marked = continued(args, &loaded, Some(&key), seed)?;
     let unmarked = continued(args, &loaded, None, seed)?;

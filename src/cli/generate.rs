@@ -39,7 +39,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         frequency_penalty: args.frequency_penalty,
         presence_penalty: args.presence_penalty,
         min_p: args.min_p,
-        seed: args.seed.unwrap_or_else(super::random_seed),
+        seed: args.seed.unwrap_or_else(wmgen::sample::random_seed),
     };
     sampling.check(key.is_some())?;
     let prompts = prompts(args)?;

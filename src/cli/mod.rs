@@ -1,16 +1,18 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
-pub(crate) mod args;
+mod args;
 mod bench;
 mod demo;
 mod generate;
 mod hints;
 mod inspect;
 mod keys;
-pub(crate) mod model;
+mod model;
 mod perplexity;
 mod quantize;
 mod receipts;
+#[cfg(feature = "serve")]
+mod serve;
 mod train;
 mod verify;
 
@@ -19,7 +21,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory;
-use rand::Rng;
 use wmdetect::shell::{arguments, exit_code, man_pages, print, print_json, read_text, say};
 
 use args::{Cli, Command};
@@ -45,7 +46,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Key(command) => keys::key(&command)?,
         Command::Generate(args) => return generate::run(&args),
         #[cfg(feature = "serve")]
-        Command::Serve(args) => return crate::serve::run(&args),
+        Command::Serve(args) => return serve::run(&args),
         Command::Verify(args) => return verify::run(&args),
         Command::Perplexity(args) => perplexity::run(&args)?,
         Command::Inspect(args) => inspect::run(&args)?,
@@ -60,11 +61,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Man { dir } => man_pages(Cli::command(), &dir)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A seed from the system's randomness, below 2^53: every reader of JSON keeps such a number.
-pub(crate) fn random_seed() -> u64 {
-    rand::rng().random::<u64>() >> 11
 }
 
 /// The path of a hub model in the local hub cache (`HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`).

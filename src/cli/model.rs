@@ -18,7 +18,7 @@ use wmgen::respond::{ModelInfo, Responder};
 use super::args::{DtypeArg, ModelArgs};
 
 /// A model, its tokenizer, and the name that it was asked for by.
-pub(crate) struct Loaded {
+pub(super) struct Loaded {
     pub model: Gemma,
     pub tokenizer: Arc<Tokenizer>,
     pub name: String,
@@ -26,7 +26,7 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Answers prompts in this thread; at most `together` texts share a pass over the weights.
-    pub(crate) fn responder(&self, together: usize) -> Responder<Gemma> {
+    pub(super) fn responder(&self, together: usize) -> Responder<Gemma> {
         // Prompts in the model's own chunks, so that a text does not depend on how its prompt is cut.
         let options = engine::Options { together, slice: CHUNK, cache_bytes: usize::MAX, prefix_bytes: 0 };
         let info = ModelInfo::new(&self.model, &self.name, Arc::clone(&self.tokenizer));
@@ -35,7 +35,7 @@ impl Loaded {
 }
 
 /// Where a model comes from.
-pub(crate) enum Place {
+pub(super) enum Place {
     /// It ships with the program.
     Default,
     /// A directory or a file.
@@ -44,11 +44,11 @@ pub(crate) enum Place {
 
 impl Place {
     /// The place of `--model`; without it the default model.
-    pub(crate) fn of(model: Option<&str>) -> Result<Self> {
+    pub(super) fn of(model: Option<&str>) -> Result<Self> {
         model.map_or(Ok(Self::Default), |model| locate(model).map(Self::Path))
     }
 
-    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+    pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
         match self {
             Self::Default => Ok(Tokenizer::of_default_model()),
             Self::Path(path) => Ok(shell::open_tokenizer(path)?),
@@ -63,7 +63,7 @@ impl Place {
         })
     }
 
-    pub(crate) fn summary(&self) -> Result<Summary> {
+    pub(super) fn summary(&self) -> Result<Summary> {
         Ok(match self {
             Self::Default => Summary::of(&default_model::weights()?),
             Self::Path(path) => Summary::open(path)?,
@@ -87,7 +87,7 @@ impl Place {
 }
 
 /// The path of a model: as it is, or a hub id's in the local cache.
-pub(crate) fn locate(model: &str) -> Result<PathBuf> {
+pub(super) fn locate(model: &str) -> Result<PathBuf> {
     let path = Path::new(model);
     if path.exists() {
         return Ok(path.to_owned());
@@ -113,7 +113,7 @@ fn not_cached(model: &str) -> Hinted {
 
 /// Sets the number of threads of the process; all cores where not given. More threads than cores would wait for each other,
 /// so there are never more.
-pub(crate) fn set_threads(threads: Option<usize>) -> Result<()> {
+pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
     let wanted = match threads {
         None => return Ok(()),
         Some(0) => bail!("--threads is 0, expected at least 1"),
@@ -146,14 +146,14 @@ fn check_sizes(pieces: usize, rows: usize) -> Result<()> {
 
 impl ModelArgs {
     /// Returns the files and directories that are read.
-    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
         let model = self.model.as_deref().and_then(|model| locate(model).ok());
         self.tokenizer.iter().cloned().chain(model).collect()
     }
 
     /// The tokenizer alone: the cheap part, so mistakes show before gigabytes are read. That the model cannot be run at all
     /// shows first of all.
-    pub(crate) fn open_tokenizer(&self) -> Result<Tokenizer> {
+    pub(super) fn open_tokenizer(&self) -> Result<Tokenizer> {
         let place = Place::of(self.model.as_deref())?;
         let rows = place.weights()?.config().vocab;
         let tokenizer = match &self.tokenizer {
@@ -165,7 +165,7 @@ impl ModelArgs {
     }
 
     /// Warns that a base model does not know turns.
-    pub(crate) fn check_chat(&self) -> Result<()> {
+    pub(super) fn check_chat(&self) -> Result<()> {
         if *Place::of(self.model.as_deref())?.weights()?.chat_template() == ChatTemplate::Missing {
             super::say(
                 "warning: the model's files have no chat template, so it is probably a base model, which continues texts and was not \
@@ -176,7 +176,7 @@ impl ModelArgs {
     }
 
     /// Loads the model, with a progress bar on a terminal.
-    pub(crate) fn load(&self, tokenizer: Tokenizer) -> Result<Loaded> {
+    pub(super) fn load(&self, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Loaded> {
         set_threads(self.threads)?;
         let place = Place::of(self.model.as_deref())?;
         let device = self.device.open()?;
@@ -207,6 +207,6 @@ impl ModelArgs {
         }
         // A hub id is a better name than its commit's directory.
         let name = self.model.clone().filter(|model| !Path::new(model).exists());
-        Ok(Loaded { model, tokenizer: Arc::new(tokenizer), name: name.unwrap_or_else(|| place.name()) })
+        Ok(Loaded { model, tokenizer: tokenizer.into(), name: name.unwrap_or_else(|| place.name()) })
     }
 }

@@ -72,6 +72,11 @@ pub(crate) fn is_zero(setting: &f64) -> bool {
     *setting == 0.0
 }
 
+/// Returns a seed from the system's randomness, below 2^53: every reader of JSON keeps such a number.
+pub fn random_seed() -> u64 {
+    rand::random::<u64>() >> 11
+}
+
 /// Why there is no next token.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -5,12 +5,12 @@
 //! `stream`, and leaves a line in `receipts`.
 
 mod answer;
-mod args;
 mod asked;
 mod bodies;
 mod body;
 mod messages;
 mod metrics;
+mod options;
 mod policy;
 mod queue;
 mod receipts;
@@ -34,9 +34,10 @@ use wmdetect::shell::{Hinted, say};
 use wmdetect::text::Tokenizer;
 use wmgen::engine;
 use wmgen::engine::worker;
+use wmgen::model::Gemma;
 use wmgen::respond::{Client, ModelInfo};
 
-pub(crate) use args::ServeArgs;
+pub(crate) use options::Options;
 
 use metrics::{EngineMetrics, Metrics};
 use policy::Policy;
@@ -51,29 +52,37 @@ const OPENAPI: &str = include_str!("openapi.json");
 /// How often files of keys and tenants are looked at, and receipts brought to the disk.
 const LOOK: Duration = Duration::from_secs(2);
 
-pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
-    check_host(args)?;
-    let tokenizer = args.model.open_tokenizer()?;
-    let tenants = tenants(args, &tokenizer)?;
-    let receipts = match &args.receipts {
-        Some(path) => Receipts::open(path, args.receipts_with_text)?,
+/// A model, and what describes it.
+pub(crate) type Loaded = (Gemma, ModelInfo);
+
+/// Serves until a signal. `load` loads the model, with this tokenizer, while the server says that it is loading; then the
+/// engine computes with this many threads, or as many as there are cores.
+pub(crate) fn run(
+    options: &Options,
+    tokenizer: &Tokenizer,
+    threads: Option<usize>,
+    load: impl FnOnce() -> Result<Loaded>,
+) -> Result<ExitCode> {
+    check_host(options)?;
+    let tenants = tenants(options, tokenizer)?;
+    let receipts = match &options.receipts {
+        Some(path) => Receipts::open(path, options.receipts_with_text)?,
         None => Receipts::default(),
     };
-    args.model.check_chat()?;
-    start_log(args.log);
+    start_log(options.log);
     let stopped = Stopped::default();
     let limits = Limits {
-        connections: args.connections,
-        head: Duration::from_secs(args.timeout),
-        body: Duration::from_secs(args.timeout),
-        body_bytes: args.max_body,
-        drain: Duration::from_secs(args.drain),
+        connections: options.connections,
+        head: Duration::from_secs(options.timeout),
+        body: Duration::from_secs(options.timeout),
+        body_bytes: options.max_body,
+        drain: Duration::from_secs(options.drain),
     };
     // The engine has the cores; this is for what clients send and read.
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let listener = runtime
-        .block_on(Listener::bind(&args.host, args.port, limits))
-        .with_context(|| format!("cannot listen at {}:{}", args.host, args.port))?;
+        .block_on(Listener::bind(&options.host, options.port, limits))
+        .with_context(|| format!("cannot listen at {}:{}", options.host, options.port))?;
     let address = listener.address()?;
 
     let mut about = About::new("wmgen");
@@ -94,24 +103,24 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
         listener.serve(router, &about, stop).await
     });
 
-    let loaded = args.model.load(tokenizer)?;
-    let name = args.model_name.clone().unwrap_or_else(|| loaded.name.clone());
-    let info = ModelInfo::new(&loaded.model, &name, Arc::clone(&loaded.tokenizer));
-    let options = engine::Options {
-        together: args.batch.into(),
-        slice: args.prefill_slice,
-        cache_bytes: args.cache_bytes,
-        prefix_bytes: args.prefix_bytes,
+    let (model, info) = load()?;
+    let tokenizer = Arc::clone(info.tokenizer());
+    let name = info.receipt().name.clone();
+    let engine_options = engine::Options {
+        together: options.batch.into(),
+        slice: options.prefill_slice,
+        cache_bytes: options.cache_bytes,
+        prefix_bytes: options.prefix_bytes,
     };
-    let (handle, worker) = worker::spawn(loaded.model, options, args.model.threads)?;
+    let (handle, worker) = worker::spawn(model, engine_options, threads)?;
     let _ = engine.set(handle.clone());
     let receipts = Arc::new(receipts);
     let server = Server {
         limits: routes::Limits {
-            prompt_tokens: args.max_prompt.unwrap_or(usize::MAX),
-            max_tokens: args.max_tokens,
+            prompt_tokens: options.max_prompt.unwrap_or(usize::MAX),
+            max_tokens: options.max_tokens,
         },
-        queue: Arc::new(Queue::new(args.batch.into(), args.queue.into(), tenants.len())),
+        queue: Arc::new(Queue::new(options.batch.into(), options.queue.into(), tenants.len())),
         client: Client::new(handle.clone(), info),
         model: name.into(),
         created: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
@@ -122,7 +131,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
     let _ = access.server.set(server);
     access.health.set(State::Ready);
     say(&format!("listening on http://{address}"));
-    runtime.spawn(look_after(access.clone(), args.clone(), Arc::clone(&loaded.tokenizer)));
+    runtime.spawn(look_after(access.clone(), options.clone(), tokenizer));
     let health = Arc::clone(&access.health);
     let watched = stopped.clone();
     let engine_thread = std::thread::spawn(move || {
@@ -148,7 +157,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
         let answers = counted(unfinished as u64, "answer");
         bail!(
             "{answers} had not ended {} seconds after the signal to stop; --drain gives them more",
-            args.drain
+            options.drain
         );
     }
     if !receipts.are_kept() {
@@ -175,15 +184,15 @@ impl Stopped {
 }
 
 /// Without tokens everybody who can connect is answered, so nobody else may.
-fn check_host(args: &ServeArgs) -> Result<()> {
-    let addresses = (args.host.as_str(), args.port)
+fn check_host(options: &Options) -> Result<()> {
+    let addresses = (options.host.as_str(), options.port)
         .to_socket_addrs()
-        .with_context(|| format!("--host {} is not an address", args.host))?;
-    if args.tenants.is_none() && addresses.into_iter().any(|address| !address.ip().is_loopback()) {
+        .with_context(|| format!("--host {} is not an address", options.host))?;
+    if options.tenants.is_none() && addresses.into_iter().any(|address| !address.ip().is_loopback()) {
         return Err(Hinted::new(
             format!(
                 "--host {} can be reached from other machines, and everybody there would be answered",
-                args.host
+                options.host
             ),
             "name who may ask with --tenants FILE, or listen at 127.0.0.1 behind a proxy that decides",
         )
@@ -192,8 +201,8 @@ fn check_host(args: &ServeArgs) -> Result<()> {
     Ok(())
 }
 
-fn tenants(args: &ServeArgs, tokenizer: &Tokenizer) -> Result<Tenants> {
-    match (&args.tenants, &args.key) {
+fn tenants(options: &Options, tokenizer: &Tokenizer) -> Result<Tenants> {
+    match (&options.tenants, &options.key) {
         (Some(path), _) => Tenants::read(path, tokenizer),
         (None, Some(path)) => Tenants::one(path, Policy::Default, tokenizer),
         (None, None) => Ok(Tenants::unmarked()),
@@ -201,22 +210,22 @@ fn tenants(args: &ServeArgs, tokenizer: &Tokenizer) -> Result<Tenants> {
 }
 
 /// Reads tenants and keys again when their files change or SIGHUP comes, and brings receipts to the disk.
-async fn look_after(access: Access, args: ServeArgs, tokenizer: Arc<Tokenizer>) {
+async fn look_after(access: Access, options: Options, tokenizer: Arc<Tokenizer>) {
     let Some(server) = access.server.get() else { return };
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    let mut files = tenants::files(&args);
+    let mut files = tenants::files(&options);
     loop {
         let asked = tokio::select! {
             _ = hangup.recv() => true,
             () = tokio::time::sleep(LOOK) => false,
         };
         server.receipts.sync();
-        let now = tenants::files(&args);
+        let now = tenants::files(&options);
         if !asked && now == files {
             continue;
         }
         files = now;
-        match self::tenants(&args, &tokenizer) {
+        match self::tenants(&options, &tokenizer) {
             Ok(tenants) => {
                 *server.tenants.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tenants);
                 tracing::info!("tenants and keys were read again");

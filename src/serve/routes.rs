@@ -181,7 +181,7 @@ impl Server {
         let marked = tenant.policy.decide(asked.watermarking, &asked.options.sampling)?;
         asked.options.mark = marked.is_ok().then(|| tenant.mark(SystemTime::now())).transpose()?;
         asked.options.tenant = tenant.number;
-        let seed = asked.seed.unwrap_or_else(crate::cli::random_seed);
+        let seed = asked.seed.unwrap_or_else(wmgen::sample::random_seed);
         let places = self.queue.take(tenant.number, asked.prompts.len() * asked.options.n)?;
 
         let (sender, mut events) = mpsc::unbounded_channel();

@@ -19,7 +19,7 @@ use wmdetect::shell;
 use wmdetect::text::Tokenizer;
 use wmgen::respond::KeyMark;
 
-use super::args::ServeArgs;
+use super::options::Options;
 use super::policy::Policy;
 
 /// The file of tenants.
@@ -247,9 +247,9 @@ fn open(
 type State = (PathBuf, Option<SystemTime>, u64);
 
 /// Returns the state of all files that tenants and keys are read from.
-pub(super) fn files(args: &ServeArgs) -> Vec<State> {
-    let mut paths: Vec<PathBuf> = args.key.iter().chain(&args.tenants).cloned().collect();
-    if let Some(path) = &args.tenants
+pub(super) fn files(options: &Options) -> Vec<State> {
+    let mut paths: Vec<PathBuf> = options.key.iter().chain(&options.tenants).cloned().collect();
+    if let Some(path) = &options.tenants
         && let Some(file) =
             fs::read_to_string(path).ok().and_then(|text| toml::from_str::<TenantsFile>(&text).ok())
     {

@@ -1,16 +1,12 @@
-//! The arguments of `wmgen serve`.
+//! The options of a server, which are arguments of `wmgen serve`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use wmdetect::service::LogFormat;
 
-use crate::cli::args::ModelArgs;
-
 #[derive(Args, Clone, Debug)]
-pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    pub(super) model: ModelArgs,
+pub(crate) struct Options {
     /// Mark all answers with this key, or with the active key of this directory; everybody who can connect is answered
     #[arg(long, required_unless_present_any = ["tenants", "no_watermark"], conflicts_with_all = ["tenants", "no_watermark"])]
     pub(super) key: Option<PathBuf>,
@@ -20,9 +16,6 @@ pub(crate) struct ServeArgs {
     /// Mark no answer
     #[arg(long)]
     pub(super) no_watermark: bool,
-    /// The name of the model for clients; the model's own if not given
-    #[arg(long, value_name = "NAME")]
-    pub(super) model_name: Option<String>,
     /// Where to listen; without --tenants only an address of this machine is taken
     #[arg(long, default_value = "127.0.0.1")]
     pub(super) host: String,

@@ -1,0 +1,21 @@
+//! `wmgen serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use wmgen::respond::ModelInfo;
+
+use super::args::ServeArgs;
+use crate::serve;
+
+pub(super) fn run(args: &ServeArgs) -> Result<ExitCode> {
+    let tokenizer = Arc::new(args.model.open_tokenizer()?);
+    args.model.check_chat()?;
+    serve::run(&args.server, &tokenizer, args.model.threads, || {
+        let loaded = args.model.load(Arc::clone(&tokenizer))?;
+        let name = args.model_name.as_deref().unwrap_or(&loaded.name);
+        let info = ModelInfo::new(&loaded.model, name, Arc::clone(&loaded.tokenizer));
+        Ok((loaded.model, info))
+    })
+}
