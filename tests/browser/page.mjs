@@ -35,8 +35,8 @@ async function serve(...more) {
   return new Promise((resolve, reject) => {
     server.stderr.on("data", (data) => {
       said += data;
-      const address = /http:\/\/\S+/.exec(said);
-      if (address) resolve(`${address[0]}/`);
+      const address = /(http:\/\/\S+)\s/.exec(said);
+      if (address) resolve(`${address[1]}/`);
     });
     server.on("exit", () => reject(new Error(`the server ended: ${said}`)));
   });
@@ -47,6 +47,7 @@ let failed = 0;
 async function check(name, options, act) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, ...options });
   const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
   const complaints = [];
   page.on("console", (message) => { if (!message.text().startsWith("Failed to load resource")) complaints.push(message.text()); });
   page.on("pageerror", (error) => complaints.push(String(error)));
