@@ -202,8 +202,10 @@ fn result(html: &mut String, text: &str, outcome: Outcome<'_>, heading: &str) {
             }
             if brief.passages.is_empty() {
             } else if text.len() <= SHOWN {
-                html.push_str("<h3>Where the mark is</h3>\n<p class=\"legend\">Marked passages are ");
-                html.push_str("<span class=\"s\">underlined</span>.</p>\n");
+                html.push_str(
+                    "<h3>Where the mark is</h3>\n<p class=\"legend\"><span class=\"s\">Underlined</span> ",
+                );
+                html.push_str("passages are marked.</p>\n");
                 segments::show(html, text.as_bytes(), brief.passages.clone());
             } else {
                 passages(html, text, &brief.passages);
