@@ -389,3 +389,31 @@ fn every_judged_text_is_in_a_log_that_outlives_the_server() {
     let errors = place.run(&format!("serve --port 0 {args}")).code(2).errors();
     assert!(errors.contains("is broken at line 4"), "{errors}");
 }
+
+#[test]
+fn the_page_tells_each_role_its_part_and_keeps_no_text() {
+    let place = place();
+    let server = Server::start(&place, &format!("{ALL} --public"));
+    let ask = |token: &str| {
+        let text = marked().replace(' ', "+").replace('\n', "%0D%0A");
+        let form = "content-type: application/x-www-form-urlencoded\r\n";
+        server.request("POST", "/", form, &format!("text={text}&token={token}"))
+    };
+    let operator = ask("operator-token");
+    operator.is(200, "<th>p-value</th>");
+    for header in [
+        "content-security-policy: default-src 'none';",
+        "cache-control: no-store",
+        "no-referrer",
+        "text/html",
+    ] {
+        assert!(operator.head.contains(header), "{}", operator.head);
+    }
+    let expert = ask("expert-token");
+    expert.is(200, "Very strong evidence that this text, or a part of it, carries the mark of ours.bin");
+    assert!(!expert.body.contains("<th>p-value</th>"));
+    // The public is told nothing of a text that is this short.
+    ask("").is(200, "Too short to tell");
+    ask("wrong").is(401, "Nobody has this access token.");
+    server.get("/").is(200, "<textarea");
+}

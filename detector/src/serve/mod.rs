@@ -5,7 +5,7 @@
 //! | `args`, `credentials` | how it is started, and who may ask |
 //! | `policy`, `budget` | what each role is told, and how often it may ask |
 //! | `judge`, `pool`, `cache` | from a question to what is found |
-//! | `detect`, `compat`, `about` | the routes |
+//! | `detect`, `compat`, `page`, `about` | the routes |
 //! | `openapi`, `metrics` | what describes and counts them |
 
 mod about;
@@ -18,6 +18,7 @@ mod detect;
 mod judge;
 mod metrics;
 mod openapi;
+mod page;
 mod policy;
 mod pool;
 
@@ -145,6 +146,7 @@ async fn serve(args: &ServeArgs, server: &Arc<Server>, mut about: About) -> Resu
 
 fn routes(server: Arc<Server>) -> Router {
     Router::new()
+        .route("/", get(page::form).post(page::judge))
         .route("/v1/detect", post(detect::detect))
         .route("/detect", post(compat::vllm))
         .route("/api/v1/text/contents", post(compat::contents).fallback(compat::method_not_allowed))

@@ -26,7 +26,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         if kind.is_some_and(|kind| !kind.to_str().is_ok_and(is_json)) {
             return Err(ApiError::not_json());
         }
-        parse(&bytes(request).await?)
+        parse(&body_bytes(request).await?)
     }
 }
 
@@ -34,11 +34,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 /// answer.
 const DISCARDED: usize = 4;
 
-/// Reads the whole body.
+/// Reads the whole body of a request, within the server's [`Limits`].
 ///
 /// # Errors
 /// Returns an error if it is too long, comes too slowly, or does not come to its end.
-pub(super) async fn bytes(request: Request) -> Result<Bytes, ApiError> {
+pub async fn body_bytes(request: Request) -> Result<Bytes, ApiError> {
     let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
     let body = read(request.into_body(), limits.body_bytes);
     timeout(limits.body, body).await.unwrap_or_else(|_| Err(ApiError::too_slow(limits.body.as_secs())))

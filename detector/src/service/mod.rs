@@ -19,7 +19,7 @@ mod token;
 pub use about::About;
 pub use error::ApiError;
 pub use health::{Health, State};
-pub use json::Json;
+pub use json::{Json, body_bytes};
 pub use limits::Limits;
 pub use listen::{Listener, Peer, stop_signal};
 pub use log::{LogFormat, RequestId, start_log};
