@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use support::{Place, key, marked_words};
-use wmdetect::Tokenizer;
+use wmdetect::signed::SigningKey;
+use wmdetect::{Tokenizer, Verdict};
 
 /// SHA-256 of `operator-token` and of `expert-token`, as `printf %s TOKEN | sha256sum` prints them.
 const CREDENTIALS: &str = r#"
@@ -222,6 +223,7 @@ fn what_cannot_be_answered_is_said() {
     detect("{").is(400, "the body cannot be read");
     detect("{}").is(400, "expected text or tokens, found neither");
     detect(r#"{"text": "a", "fpr": 2}"#).is(400, "\"param\":\"fpr\"");
+    detect(r#"{"text": "a", "sign": true}"#).is(400, "started without --sign");
     detect(r#"{"text": "a", "sgements": true}"#).is(400, "sgements");
     detect(r#"{"inputs": []}"#).is(400, "expected 1 to 256 texts, found 0");
     detect(r#"{"inputs": [{"text": "a"}], "text": "a"}"#).is(400, "found both");
@@ -416,4 +418,39 @@ fn the_page_tells_each_role_its_part_and_keeps_no_text() {
     ask("").is(200, "Too short to tell");
     ask("wrong").is(401, "Nobody has this access token.");
     server.get("/").is(200, "<textarea");
+}
+
+#[test]
+fn a_verdict_can_be_signed_and_a_leaked_key_is_named() {
+    let place = place();
+    place.run("report keygen sign.jwk").code(0);
+    let signing = SigningKey::read(place.path("sign.jwk")).unwrap();
+    let [other, ours] = [key(9), key(7)].map(|key| key.id());
+    let list = format!(
+        "[[key]]\nfile = \"other.bin\"\nid = \"{other}\"\nlabel = \"old\"\n\n[[key]]\nfile = \"ours.bin\"\nid = \"{ours}\"\n\
+         label = \"us\"\nstatus = \"leaked\"\n"
+    );
+    place.write("keys/keys.toml", list);
+    let server = Server::start(&place, &format!("{ALL} --sign sign.jwk"));
+    let report = server.detect("expert-token", &json!({ "text": marked(), "sign": true })).result();
+    let statement = signing.verifying_key().verify(report["signature"].as_str().unwrap()).unwrap();
+    let digest: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(marked()).into();
+    assert_eq!((statement.sha256, statement.key_id.as_ref(), statement.log10_p), (digest, Some(&ours), None));
+    assert_eq!((&report["key_name"], &report["warning_codes"][0]), (&json!("us"), &json!("leaked_key")));
+    assert!(report["meaning"].as_str().unwrap().contains("does not show who wrote"), "{report}");
+    // Too short to be called unmarked, and so it is signed.
+    let short = marked_words(&key(3), &Tokenizer::of_default_model(), 100);
+    assert_eq!(
+        server.detect("operator-token", &json!({ "text": short })).result()["verdict"],
+        "not_detected"
+    );
+    let report = server.detect("expert-token", &json!({ "text": short, "sign": true })).result();
+    let statement = signing.verifying_key().verify(report["signature"].as_str().unwrap()).unwrap();
+    assert_eq!((statement.verdict, &report["verdict"]), (Verdict::TooShort, &json!("too_short")));
+    server.detect("operator-token", &json!({ "tokens": [1, 2], "sign": true })).is(400, "expected a text");
+    let keys = server.request("GET", "/v1/keys", "authorization: bearer operator-token\r\n", "").json();
+    let ours = keys["keys"].as_array().unwrap().iter().find(|key| key["key_id"] == ours.as_str()).unwrap();
+    assert_eq!((&ours["label"], &ours["status"]), (&json!("us"), &json!("leaked")));
+    let published = &server.get("/.well-known/ai-watermark.json").json()["signatures"]["keys"][0];
+    assert_eq!(published["kid"], signing.verifying_key().kid());
 }

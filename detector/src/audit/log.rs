@@ -5,16 +5,15 @@ use std::io::{BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use wmdetect::shell::Hinted;
+use wmdetect::timestamp::Timestamp;
 use wmdetect::{Verdict, hex};
 
 use super::chain;
-use super::clock::rfc3339;
 
 /// What is written of a judged text.
 #[derive(Serialize)]
@@ -53,7 +52,7 @@ enum Record<'a> {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    time: String,
+    time: Timestamp,
     #[serde(flatten)]
     record: Record<'a>,
     previous: String,
@@ -142,7 +141,7 @@ impl AuditLog {
 
     fn write(&self, record: Record<'_>) -> Result<()> {
         let mut end = self.lock();
-        let line = Line { time: rfc3339(SystemTime::now()), record, previous: hex::encode(&end.last) };
+        let line = Line { time: Timestamp::now(), record, previous: hex::encode(&end.last) };
         let mut line = serde_json::to_vec(&line)?;
         let last = Sha256::digest(&line).into();
         line.push(b'\n');

@@ -4,14 +4,12 @@
 //! |---|---|
 //! | `chain` | reads a log and checks that its lines follow each other |
 //! | `log` | writes one |
-//! | `clock` | times as RFC 3339 has them |
 //!
 //! The first line has the salt of the hashes of the texts. A line that was changed, removed or added in the middle breaks
 //! the chain at the next line. Lines that were cut off at the end do not: keep the hash of the last line, which
 //! `wmdetect audit verify` prints, in another place to see that too.
 
 mod chain;
-mod clock;
 #[cfg(feature = "serve")]
 mod log;
 
@@ -87,7 +85,9 @@ fn people(path: &str, verified: &Verified) -> String {
         text = format!("{path}: broken at line {line}: {reason}\n  before it: {text}");
     } else if verified.incomplete_bytes > 0 {
         let bytes = counted(verified.incomplete_bytes, "byte");
-        text += &format!("  {bytes} at the end are not a whole line: the writer was killed, or is writing\n");
+        text = format!(
+            "{text}  {bytes} at the end are not a whole line: the writer was killed, or is writing\n"
+        );
     }
     text
 }

@@ -8,8 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
+use wmdetect::key_directory::KeyDirectory;
 use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::service::ApiError;
+use wmdetect::signed::{SigningKey, jwk_set};
+use wmdetect::timestamp::Timestamp;
 use wmdetect::{Detector, Keyring};
 
 use super::credentials::{Caller, Role};
@@ -26,6 +29,14 @@ pub(super) struct KeyFacts {
     tokenizer: Option<String>,
     /// Its label, or the name of its file; null below expert
     label: Option<String>,
+    /// active, retired or leaked; null where no keys.toml says it
+    status: Option<&'static str>,
+    /// From when on texts are marked with it; null where no keys.toml says it
+    #[schema(value_type = Option<String>)]
+    not_before: Option<Timestamp>,
+    /// Until when
+    #[schema(value_type = Option<String>)]
+    not_after: Option<Timestamp>,
 }
 
 impl KeyFacts {
@@ -36,8 +47,23 @@ impl KeyFacts {
             scheme: key.scheme().name().into(),
             tokenizer: key.tokenizer().map(|binding| binding.name.clone()),
             label: key.label().map(str::to_owned),
+            status: None,
+            not_before: None,
+            not_after: None,
         };
         keys.keys().map(facts).collect()
+    }
+
+    /// Adds what the `keys.toml` of their directory says of the keys.
+    pub(super) fn listed(mut facts: Vec<Self>, directory: &KeyDirectory) -> Vec<Self> {
+        for entry in directory.entries() {
+            let Some(key) = facts.iter_mut().find(|key| key.key_id == entry.id()) else { continue };
+            key.label = entry.label().map(str::to_owned).or(key.label.take());
+            key.status = Some(entry.status().name());
+            key.not_before = entry.not_before();
+            key.not_after = entry.not_after();
+        }
+        facts
     }
 
     /// Adds the names that the keys have in a ring.
@@ -91,7 +117,9 @@ pub(super) async fn well_known(State(server): State<Arc<Server>>) -> Response {
 }
 
 /// The signpost. No standard names its fields yet, so it is small and has a version.
-pub(super) fn signpost(args: &ServeArgs, keys: &[KeyFacts]) -> String {
+pub(super) fn signpost(args: &ServeArgs, keys: &[KeyFacts], signing: Option<&SigningKey>) -> String {
+    let signatures = signing.map(|key| jwk_set([key.verifying_key()]));
+    let signatures: Option<serde_json::Value> = signatures.and_then(|set| serde_json::from_str(&set).ok());
     let access = match (&args.credentials, args.public) {
         (_, true) => "anybody may ask for a verdict; a token gives more",
         (Some(_), false) => "a token is needed: `Authorization: Bearer TOKEN`",
@@ -105,6 +133,7 @@ pub(super) fn signpost(args: &ServeArgs, keys: &[KeyFacts]) -> String {
         "access": { "public": args.public, "how": access },
         "openapi": "/openapi.json",
         "keys": keys.iter().map(ids).collect::<Vec<_>>(),
+        "signatures": signatures,
     })
     .to_string()
 }

@@ -35,6 +35,9 @@ pub(crate) struct ServeArgs {
     /// Write a line for each judged text to this file: who asked, a hash of the text, the verdict and p
     #[arg(long, value_name = "FILE")]
     pub(super) audit: Option<PathBuf>,
+    /// Sign verdicts with this key where a request asks for it; `wmdetect report keygen` makes one
+    #[arg(long, value_name = "KEY")]
+    pub(super) sign: Option<PathBuf>,
     /// Answer people without a token too, with a verdict and nothing more
     #[arg(long, requires = "credentials")]
     pub(super) public: bool,

@@ -8,17 +8,16 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use wmdetect::report::{Attribution, Failure, Report, Span};
 use wmdetect::service::{ApiError, Json, RequestId};
-use wmdetect::statistics::PKind;
-use wmdetect::{Verdict, shell};
+use wmdetect::shell;
 
 use super::Server;
+use super::answer::{Results, written};
 use super::credentials::{Caller, Role};
 use super::judge::{Content, Judgement, Question, Refused};
-use super::policy::{Answer, ExpertReport, Passage, PublicReport, allow};
+use super::policy::allow;
 
 /// The most texts of a request.
 pub(super) const TEXTS: usize = 256;
@@ -122,7 +121,7 @@ pub(super) struct DetectRequest {
     /// Add which keys marked the text; operators only
     #[serde(default)]
     attribute: bool,
-    /// Add a signed report
+    /// Add the signed verdict, as `wmdetect score --sign` does
     #[serde(default)]
     sign: bool,
     /// The false positive rate; operators only
@@ -156,9 +155,10 @@ impl Item {
         Ok(())
     }
 
-    fn question(self) -> Result<Question, String> {
+    fn question(self, sign: bool) -> Result<Question, String> {
         let content = match (self.text, self.tokens) {
             (Some(Text(text)), None) => Content::Text(text),
+            (None, Some(_)) if sign => return Err("sign: expected a text, found token ids".into()),
             (None, Some(ids)) => Content::Tokens(ids),
             (None, None) => return Err("expected text or tokens, found neither".into()),
             (Some(_), Some(_)) => return Err("expected text or tokens, found both".into()),
@@ -167,7 +167,7 @@ impl Item {
             Prompt::Text(text) => Content::Text(text),
             Prompt::Tokens(ids) => Content::Tokens(ids),
         });
-        Ok(Question { prompt, ..Question::new(content) })
+        Ok(Question { prompt, sign, ..Question::new(content) })
     }
 }
 
@@ -177,11 +177,12 @@ struct Options {
     detail: Detail,
     segments: bool,
     attribute: bool,
+    sign: bool,
     fpr: Option<f64>,
 }
 
 impl DetectRequest {
-    fn options(&self, role: Role) -> Result<Options, ApiError> {
+    fn options(&self, role: Role, can_sign: bool) -> Result<Options, ApiError> {
         for (given, needed, name) in [
             (self.fpr.is_some(), Role::Operator, "fpr"),
             (self.attribute, Role::Operator, "attribute"),
@@ -196,11 +197,11 @@ impl DetectRequest {
         if self.fpr.is_some_and(|fpr| !(fpr > 0.0 && fpr < 1.0)) {
             return Err(ApiError::field("fpr", "fpr: expected a rate between 0 and 1, both excluded"));
         }
-        if self.sign {
+        if self.sign && !can_sign {
             return Err(ApiError::field("sign", "sign: the server was started without --sign"));
         }
-        let Self { detail, segments, attribute, fpr, .. } = *self;
-        Ok(Options { detail, segments, attribute, fpr })
+        let Self { detail, segments, attribute, sign, fpr, .. } = *self;
+        Ok(Options { detail, segments, attribute, sign, fpr })
     }
 }
 
@@ -211,11 +212,11 @@ struct Asked {
 }
 
 /// Reads an item; what is wrong with it is its own affair, unless it asks for what the role may not have.
-fn asked(item: &RawValue, role: Role, at: usize) -> Result<Asked, ApiError> {
+fn asked(item: &RawValue, role: Role, sign: bool, at: usize) -> Result<Asked, ApiError> {
     Ok(match serde_json::from_str::<Item>(item.get()) {
         Ok(mut item) => {
             item.allow(role, &format!("inputs[{at}]."))?;
-            Asked { id: item.id.take(), question: item.question() }
+            Asked { id: item.id.take(), question: item.question(sign) }
         }
         Err(error) => {
             let id = shell::Json::parse(item.get()).ok().and_then(|item| item.get("id"));
@@ -239,14 +240,15 @@ pub(super) async fn detect(
     Extension(request): Extension<RequestId>,
     Json(body): Json<DetectRequest>,
 ) -> Result<Response, ApiError> {
-    let options = body.options(caller.role)?;
+    let options = body.options(caller.role, server.signing.is_some())?;
     let DetectRequest { text, tokens, prompt, id, inputs, .. } = body;
     let alone = Item { text, tokens, prompt, id };
     let single = inputs.is_none();
     let items = match inputs {
         None => {
             alone.allow(caller.role, "")?;
-            let (id, question) = (alone.id.clone(), alone.question().map_err(ApiError::bad_request)?);
+            let (id, question) =
+                (alone.id.clone(), alone.question(options.sign).map_err(ApiError::bad_request)?);
             check_length(caller.role, &question)?;
             vec![Asked { id, question: Ok(question) }]
         }
@@ -266,7 +268,7 @@ pub(super) async fn detect(
         }
         Some(inputs) => {
             let numbered = inputs.iter().enumerate();
-            numbered.map(|(at, item)| asked(item, caller.role, at)).collect::<Result<_, _>>()?
+            numbered.map(|(at, item)| asked(item, caller.role, options.sign, at)).collect::<Result<_, _>>()?
         }
     };
     let Options { segments, attribute, fpr, .. } = options;
@@ -289,7 +291,7 @@ pub(super) async fn detect(
             Err(message) => Err(message),
         };
         results.push(
-            written(&server, id, options, result)
+            written(&server, id, options.detail, result)
                 .map_err(|_| ApiError::internal("the answer has no JSON"))?,
         );
     }
@@ -316,100 +318,4 @@ fn refused_as_a_whole(judged: &[Result<Judgement, Refused>], single: bool) -> Op
     let refused = judged.first()?.as_ref().err()?;
     let all = judged.iter().all(|judged| matches!(judged, Err(Refused::Budget(_) | Refused::Unlogged)));
     (single || all).then(|| refused.clone())
-}
-
-#[derive(Serialize)]
-struct Results {
-    results: Vec<Box<RawValue>>,
-}
-
-/// A result: an id and a report.
-#[derive(Serialize)]
-struct Named<'a, T> {
-    id: Option<Id>,
-    #[serde(flatten)]
-    report: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    segments: Option<Segments<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attribution: Option<&'a Attribution>,
-}
-
-/// The passages of all keys.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Segments<'a> {
-    Full(&'a [Span]),
-    Places(Vec<Passage>),
-}
-
-/// The part of a report that the verdict rests on.
-#[derive(Serialize)]
-struct Short<'a> {
-    scheme: &'a str,
-    key_id: &'a str,
-    tokens: u64,
-    scored_tokens: u64,
-    p_value: Option<f64>,
-    log10_p: Option<f64>,
-    p_kind: PKind,
-    fpr: f64,
-    verdict: Verdict,
-}
-
-impl<'a> Short<'a> {
-    fn new(report: &'a Report) -> Self {
-        Self {
-            scheme: &report.scheme,
-            key_id: &report.key_id,
-            tokens: report.tokens,
-            scored_tokens: report.scored_tokens,
-            p_value: report.p_value,
-            log10_p: report.log10_p,
-            p_kind: report.p_kind,
-            fpr: report.fpr,
-            verdict: report.verdict,
-        }
-    }
-}
-
-/// The JSON of a result.
-fn written(
-    server: &Server,
-    id: Option<Id>,
-    options: Options,
-    result: Result<Judgement, String>,
-) -> serde_json::Result<Box<RawValue>> {
-    let judgement = match result {
-        Ok(judgement) => judgement,
-        Err(error) => {
-            return to_raw_value(&Named {
-                id,
-                report: Failure::new(error),
-                segments: None,
-                attribution: None,
-            });
-        }
-    };
-    let found = &judgement.found;
-    let report = found.report();
-    let spans = found.segments.as_deref();
-    let places = spans.map(|spans| Segments::Places(spans.iter().map(Passage::new).collect()));
-    let (full, attribution) = (spans.map(Segments::Full), found.attribution.as_ref());
-    match (judgement.role, options.detail) {
-        (Role::Operator, Detail::Full) => {
-            to_raw_value(&Named { id, report: Answer::new(report), segments: full, attribution })
-        }
-        (Role::Operator, Detail::Verdict) => {
-            to_raw_value(&Named { id, report: Answer::new(Short::new(report)), segments: full, attribution })
-        }
-        (Role::Expert, _) => {
-            let report = Answer::new(ExpertReport::new(report, |key_id| server.key_name(key_id)));
-            to_raw_value(&Named { id, report, segments: places, attribution: None })
-        }
-        (Role::Public, _) => {
-            let report = Answer::new(PublicReport::new(report));
-            to_raw_value(&Named { id, report, segments: None, attribution: None })
-        }
-    }
 }

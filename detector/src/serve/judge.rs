@@ -6,6 +6,8 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use wmdetect::report::{Attribution, Explanation, Report, Span};
 use wmdetect::service::{ApiError, RequestId};
+use wmdetect::signed::Statement;
+use wmdetect::timestamp::Timestamp;
 use wmdetect::{DetectError, Detector, Input, Verdict};
 
 use super::Server;
@@ -43,6 +45,7 @@ impl Content {
 }
 
 /// What is asked of one text.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for or not")]
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) content: Content,
@@ -54,12 +57,22 @@ pub(super) struct Question {
     pub(super) attribute: bool,
     /// Whether the evidence of each token is wanted, for a page.
     pub(super) explain: bool,
+    /// Whether the verdict is to be signed.
+    pub(super) sign: bool,
 }
 
 impl Question {
     /// Asks for the verdict on a text.
     pub(super) fn new(content: Content) -> Self {
-        Self { content, prompt: None, fpr: None, segments: false, attribute: false, explain: false }
+        Self {
+            content,
+            prompt: None,
+            fpr: None,
+            segments: false,
+            attribute: false,
+            explain: false,
+            sign: false,
+        }
     }
 }
 
@@ -91,6 +104,8 @@ pub(super) struct Judgement {
     pub(super) role: Role,
     pub(super) verdict: Verdict,
     pub(super) found: Arc<Found>,
+    /// The signed verdict, if that was asked for.
+    pub(super) signature: Option<String>,
 }
 
 /// Why a text is not judged.
@@ -212,8 +227,14 @@ impl Server {
                 Refused::Unlogged
             })?;
         }
+        let signature = self.signing.as_ref().filter(|_| question.sign).map(|key| {
+            // A signature says what the caller is told, and nothing that the answer hides.
+            let mut statement = Statement::of(report, Sha256::digest(&bytes).into(), Timestamp::now());
+            statement.verdict = verdict;
+            key.sign(&statement)
+        });
         self.metrics.judged(caller.role, verdict, report.tokens, repeated, start.elapsed());
-        Ok(Judgement { role: caller.role, verdict, found })
+        Ok(Judgement { role: caller.role, verdict, found, signature })
     }
 
     /// What is found in a text, and whether it was found before.

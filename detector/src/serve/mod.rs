@@ -5,10 +5,11 @@
 //! | `args`, `credentials` | how it is started, and who may ask |
 //! | `policy`, `budget` | what each role is told, and how often it may ask |
 //! | `judge`, `pool`, `cache` | from a question to what is found |
-//! | `detect`, `compat`, `page`, `about` | the routes |
+//! | `detect`, `answer`, `compat`, `page`, `about` | the routes |
 //! | `openapi`, `metrics` | what describes and counts them |
 
 mod about;
+mod answer;
 mod args;
 mod budget;
 mod cache;
@@ -32,8 +33,10 @@ use axum::routing::{get, post};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use wmdetect::Detector;
+use wmdetect::key_directory::KeyDirectory;
 use wmdetect::service::{About, Limits, Listener, State, start_log, stop_signal};
-use wmdetect::shell::say;
+use wmdetect::shell::{self, say};
+use wmdetect::signed::SigningKey;
 
 use crate::audit::AuditLog;
 use crate::cli::detector::Keys as _;
@@ -62,6 +65,8 @@ struct Server {
     pool: Pool,
     metrics: Metrics,
     signpost: String,
+    /// What verdicts are signed with.
+    signing: Option<SigningKey>,
 }
 
 impl Server {
@@ -84,11 +89,16 @@ impl Server {
         for detector in [&detector, &public_detector] {
             detector.score("The first text takes longer than the others.")?;
         }
-        let keys = about::KeyFacts::named(facts, &detector);
+        let mut keys = about::KeyFacts::named(facts, &detector);
+        if let Some(dir) = &args.keys.keyring {
+            keys = about::KeyFacts::listed(keys, &KeyDirectory::open(dir)?);
+        }
+        let signing = args.sign.as_deref().map(shell::read_signing_key).transpose()?;
         let metrics = Metrics::new(&mut about.registry);
         let budgets = Budgets::new(credentials.as_deref().unwrap_or_default(), args.public_queries);
         Ok(Self {
-            signpost: about::signpost(args, &keys),
+            signpost: about::signpost(args, &keys, signing.as_ref()),
+            signing,
             detector,
             public_detector,
             keys,

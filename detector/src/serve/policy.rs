@@ -17,7 +17,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use wmdetect::Verdict;
-use wmdetect::report::{Report, SCHEMA_VERSION, Span};
+use wmdetect::report::{Report, SCHEMA_VERSION, Span, WarningCode};
 use wmdetect::service::ApiError;
 use wmdetect::verdict::Strength;
 
@@ -86,6 +86,11 @@ pub(super) struct ExpertReport {
     meaning: String,
     /// What it does not show
     limits: &'static str,
+    /// What to know before trusting it, as sentences
+    warnings: Vec<String>,
+    /// The code of each
+    #[schema(value_type = Vec<String>)]
+    warning_codes: Vec<WarningCode>,
 }
 
 impl ExpertReport {
@@ -106,7 +111,9 @@ impl ExpertReport {
             key_name: marked.then(|| name(&report.key_id).map(str::to_owned)).flatten(),
             scheme: report.scheme.clone(),
             spans: report.spans.iter().map(Passage::new).collect(),
-            meaning: meaning(verdict, report.fpr),
+            meaning: meaning(verdict, report),
+            warnings: report.warnings.iter().map(|warning| warning.message.clone()).collect(),
+            warning_codes: report.warnings.iter().map(|warning| warning.code).collect(),
             limits: "The mark shows which operator's key a text was written with. It does not show who asked for the \
                      text, and says nothing of texts by other models. Paraphrase and translation remove it, and few \
                      words of a text can be exchanged without removing it.",
@@ -127,13 +134,20 @@ pub(super) struct PublicReport {
 impl PublicReport {
     pub(super) fn new(report: &Report) -> Self {
         let verdict = told(Role::Public, report);
-        Self { verdict, meaning: meaning(verdict, report.fpr) }
+        Self { verdict, meaning: meaning(verdict, report) }
     }
 }
 
-/// One sentence on what a verdict at the rate `fpr` means.
-pub(super) fn meaning(verdict: Verdict, fpr: f64) -> String {
+/// Says what a verdict means.
+pub(super) fn meaning(verdict: Verdict, report: &Report) -> String {
+    let fpr = report.fpr;
+    let leaked = report.warnings.iter().any(|warning| warning.code == WarningCode::LeakedKey);
     match verdict {
+        Verdict::Watermarked if leaked => {
+            "The text carries a watermark that others can make too, since its key has \
+                                           become known: it does not show who wrote the text."
+                .into()
+        }
         Verdict::Watermarked => format!(
             "The text, or a large part of it, carries the watermark of this operator's models; of texts without it, at \
              most a share of {fpr:?} is called watermarked by chance."

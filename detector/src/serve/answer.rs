@@ -1,0 +1,114 @@
+//! What `POST /v1/detect` answers.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use wmdetect::Verdict;
+use wmdetect::report::{Attribution, Failure, Report, Span};
+use wmdetect::statistics::PKind;
+
+use super::Server;
+use super::credentials::Role;
+use super::detect::{Detail, Id};
+use super::judge::Judgement;
+use super::policy::{Answer, ExpertReport, Passage, PublicReport};
+
+/// The answer.
+#[derive(Serialize)]
+pub(super) struct Results {
+    pub(super) results: Vec<Box<RawValue>>,
+}
+
+/// A result: an id and a report.
+#[derive(Serialize)]
+struct Named<'a, T> {
+    id: Option<Id>,
+    #[serde(flatten)]
+    report: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<Segments<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attribution: Option<&'a Attribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
+}
+
+impl<T> Named<'_, T> {
+    /// A result without what requests ask for beside the report.
+    fn new(id: Option<Id>, report: T) -> Self {
+        Self { id, report, segments: None, attribution: None, signature: None }
+    }
+}
+
+/// The passages of all keys.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Segments<'a> {
+    Full(&'a [Span]),
+    Places(Vec<Passage>),
+}
+
+/// The part of a report that the verdict rests on.
+#[derive(Serialize)]
+struct Short<'a> {
+    scheme: &'a str,
+    key_id: &'a str,
+    tokens: u64,
+    scored_tokens: u64,
+    p_value: Option<f64>,
+    log10_p: Option<f64>,
+    p_kind: PKind,
+    fpr: f64,
+    verdict: Verdict,
+}
+
+impl<'a> Short<'a> {
+    fn new(report: &'a Report) -> Self {
+        Self {
+            scheme: &report.scheme,
+            key_id: &report.key_id,
+            tokens: report.tokens,
+            scored_tokens: report.scored_tokens,
+            p_value: report.p_value,
+            log10_p: report.log10_p,
+            p_kind: report.p_kind,
+            fpr: report.fpr,
+            verdict: report.verdict,
+        }
+    }
+}
+
+/// Returns the JSON of a result.
+///
+/// # Errors
+/// Returns an error if it has none, which does not happen.
+pub(super) fn written(
+    server: &Server,
+    id: Option<Id>,
+    detail: Detail,
+    result: Result<Judgement, String>,
+) -> serde_json::Result<Box<RawValue>> {
+    let judgement = match result {
+        Ok(judgement) => judgement,
+        Err(error) => return to_raw_value(&Named::new(id, Failure::new(error))),
+    };
+    let found = &judgement.found;
+    let (report, spans, attribution) =
+        (found.report(), found.segments.as_deref(), found.attribution.as_ref());
+    let signature = judgement.signature.as_deref();
+    match (judgement.role, detail) {
+        (Role::Operator, Detail::Full) => {
+            let segments = spans.map(Segments::Full);
+            to_raw_value(&Named { segments, attribution, signature, ..Named::new(id, Answer::new(report)) })
+        }
+        (Role::Operator, Detail::Verdict) => {
+            let (segments, report) = (spans.map(Segments::Full), Answer::new(Short::new(report)));
+            to_raw_value(&Named { segments, attribution, signature, ..Named::new(id, report) })
+        }
+        (Role::Expert, _) => {
+            let segments = spans.map(|spans| Segments::Places(spans.iter().map(Passage::new).collect()));
+            let report = Answer::new(ExpertReport::new(report, |key_id| server.key_name(key_id)));
+            to_raw_value(&Named { segments, signature, ..Named::new(id, report) })
+        }
+        (Role::Public, _) => to_raw_value(&Named::new(id, Answer::new(PublicReport::new(report)))),
+    }
+}
