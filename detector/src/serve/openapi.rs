@@ -150,6 +150,12 @@ const WITH_BODY: [(&str, &str); 10] = [
 /// Returns the description as JSON.
 pub(super) fn document() -> String {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    // An expert's report is one for the public, too, with more fields.
+    if let Some(result) = document["components"]["schemas"]["DetectResult"].as_object_mut()
+        && let Some(reports) = result.remove("oneOf")
+    {
+        result.insert("anyOf".into(), reports);
+    }
     document["components"]["securitySchemes"] = json!({ "token": { "type": "http", "scheme": "bearer" } });
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for (path, operations) in paths {
