@@ -142,7 +142,7 @@ try {
     assert.equal(await focused(), "result");
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
-    assert.equal(await focused(), "ask");
+    assert.equal(await focused(), "text");
   });
   await check("right-to-left", {}, async (page) => {
     await ask(page, open, rtl);

@@ -102,7 +102,7 @@ pub fn ask(page: Page<'_>) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
     );
-    let (place, name) = if heading.is_some() { ("result", "the result") } else { ("ask", "the form") };
+    let (place, name) = if heading.is_some() { ("result", "the result") } else { ("text", "the form") };
     put!(html, "<a class=\"skip\" href=\"#{place}\">Skip to {name}</a>\n<main>\n<h1>{TITLE}</h1>\n");
     match page.outcome.zip(heading) {
         Some((outcome, heading)) => result(&mut html, page.text, outcome, heading),
@@ -162,6 +162,10 @@ fn brief_sentence(brief: &Brief) -> String {
             "A text this long that carries {mark} throughout would probably have been recognised. That does not mean \
              that a person wrote it."
         ),
+        // Whether the mark was found in a short text is not told to everybody.
+        (Verdict::TooShort, _) if brief.scheme.is_none() => {
+            "A text of this length is not judged. Some hundred words are needed.".into()
+        }
         (Verdict::TooShort, _) => {
             format!("It does not show {mark}, but even a marked text of this length is often missed.")
         }
@@ -182,7 +186,7 @@ fn result(html: &mut String, text: &str, outcome: Outcome<'_>, heading: &str) {
     };
     put!(html, "<p class=\"verdict {class}\">{}</p>\n</div>\n", Escaped(&sentence));
     if !matches!(outcome, Outcome::Refused(_)) {
-        html.push_str("<p><a href=\"#ask\">Check another text</a></p>\n");
+        html.push_str("<p><a href=\"#text\">Check another text</a></p>\n");
     }
     match outcome {
         Outcome::Full(explanation) => {
@@ -254,7 +258,7 @@ fn form(html: &mut String, page: Page<'_>) {
         Some(_) => "Check another text",
     };
     // The fragment moves the focus to the result, also without the script. Nothing of the form goes into the address.
-    put!(html, "<section id=\"ask\" tabindex=\"-1\">\n<h2>{heading}</h2>\n");
+    put!(html, "<section id=\"ask\">\n<h2>{heading}</h2>\n");
     html.push_str("<form method=\"post\" action=\"#result\" autocomplete=\"off\">\n");
     put!(html, "<p><label for=\"text\">Text</label></p>\n");
     // Spell checkers of some browsers send what is typed elsewhere.
@@ -388,7 +392,9 @@ mod tests {
         let [heading, sentence] = of(&public(Verdict::NotDetected));
         assert_eq!(heading, "The mark was not found");
         assert!(sentence.ends_with("That does not mean that a person wrote it."));
-        assert_eq!(of(&public(Verdict::TooShort))[0], "Too short to tell");
+        let [heading, sentence] = of(&public(Verdict::TooShort));
+        assert_eq!(heading, "Too short to tell");
+        assert!(!sentence.contains("mark"), "it may be marked: {sentence}");
         let passage = Brief {
             strength: None,
             key: Some("acme".into()),
