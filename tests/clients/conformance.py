@@ -1,7 +1,9 @@
 """What clients of OpenAI's interface rely on, by those clients. Needs `requirements.txt`; CI runs it."""
 
 import json
+import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -233,6 +235,15 @@ def test_langchain(writer, **_):
     assert answer.usage_metadata["output_tokens"] > 0
     chunks = list(chat.stream("Tell me about the sea."))
     assert "".join(chunk.content for chunk in chunks)
+
+
+def test_javascript(writer, **_):
+    directory = os.environ.get("NODE_CLIENTS")
+    if directory is None:
+        print("test_javascript: left out, since there is no npm")
+        return
+    subprocess.run(["node", "conformance.mjs", writer.url], cwd=directory, check=True)
+    writer.wait_until("wmgen_engine_running_texts", 0)
 
 
 def test_end_to_end(writer, reader, receipts):
