@@ -6,6 +6,8 @@
 //! serve_load soak 127.0.0.1:8080 MODEL CLIENTS SECONDS [TOKEN]
 //! ```
 
+#![allow(clippy::print_stdout, reason = "the numbers are its output")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -92,10 +94,9 @@ impl Target<'_> {
             }
             count += 1;
             match reader {
-                Reader::Whole => {}
                 Reader::Slow(wait) => thread::sleep(wait),
                 Reader::Leaves(after) if count >= after => return Ok(answer),
-                Reader::Leaves(_) => {}
+                Reader::Whole | Reader::Leaves(_) => {}
             }
         }
     }
