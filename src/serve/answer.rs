@@ -122,7 +122,7 @@ impl Answer {
                     step = Step::Grown(index);
                 }
                 Event::Finished(mut receipts) => {
-                    self.keep(&mut receipts, None);
+                    self.keep(&mut receipts, false);
                     self.ended[prompt] = Some(receipts);
                     if self.ended.iter().all(Option::is_some) {
                         step = Step::Complete;
@@ -143,7 +143,7 @@ impl Answer {
     }
 
     /// Says in receipts why a text is not marked, writes them, and counts their tokens.
-    fn keep(&self, receipts: &mut [Receipt], interrupted: Option<&'static str>) {
+    fn keep(&self, receipts: &mut [Receipt], interrupted: bool) {
         let Owner { tenant, request_id, reason, receipts: file, metrics } = &self.owner;
         for receipt in receipts {
             let reason = reason.or((!receipt.watermark.applied).then_some(Reason::NoDraw));
@@ -203,7 +203,7 @@ impl Drop for Answer {
             if self.ended[prompt].is_none()
                 && let Some(mut receipts) = self.exchanges[prompt].interrupt()
             {
-                self.keep(&mut receipts, Some("client_left"));
+                self.keep(&mut receipts, true);
             }
         }
     }

@@ -29,8 +29,8 @@ pub(super) struct Receipts {
 pub(super) struct Names<'a> {
     pub(super) request_id: &'a str,
     pub(super) tenant: &'a str,
-    /// Why it ended before its end.
-    pub(super) interrupted: Option<&'static str>,
+    /// Whether it ended before its end: the client left, another text of the request failed, or the server stopped.
+    pub(super) interrupted: bool,
 }
 
 /// A line. With the text it is what `wmgen verify` reads.
@@ -40,8 +40,8 @@ struct Line<'a> {
     time: u64,
     request_id: &'a str,
     tenant: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interrupted: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
     text_sha256: String,
     text_tokens: usize,
     #[serde(flatten)]
