@@ -117,6 +117,8 @@ fn what_is_promised_to_be_marked_is_marked_or_refused() {
     assert_eq!((marked, none.as_str(), &key), (200, "", &json!(fixed_key(1).id())));
     assert_eq!(told("strict", json!({"temperature": 0})).0, 400);
     assert_eq!(told("strict", json!({"watermarking": false})).0, 403);
+    assert_eq!(told("strict", json!({"max_tokens": 4})).0, 400);
+    assert_eq!(told("strict", json!({"min_p": 0.95})).0, 400);
     assert_eq!(told("strict", json!({"logprobs": 1})).0, 403);
     assert_eq!(told("free", json!({})).2, json!(fixed_key(1).derive("free").unwrap().id()));
     assert_eq!(told("free", json!({"watermarking": false, "logprobs": 1})).1, "opted_out");
@@ -205,19 +207,24 @@ fn accepted_answers_outlive_sigterm_and_receipts_outlive_sigkill() {
 fn a_text_does_not_depend_on_how_it_is_asked_for() {
     let (dir, _) = with_key();
     let server = Server::start(dir.path(), &["--key", "k.bin"]);
-    let (_, _, whole) = server.ask("", &body(json!({ "n": 2 })));
-    let (status, head, stream) = read(server.send("", &body(json!({ "n": 2, "stream": true }))));
-    assert!(status == 200 && head.contains("text/event-stream"));
-    let mut texts = [String::new(), String::new()];
-    let chunks = stream.lines().filter_map(|line| line.strip_prefix("data: "));
-    for chunk in chunks.filter_map(|chunk| serde_json::from_str::<Value>(chunk).ok()) {
-        for choice in chunk["choices"].as_array().unwrap() {
-            let index = choice["index"].as_u64().unwrap() as usize;
-            texts[index].push_str(choice["text"].as_str().unwrap());
+    // The stop strings end texts inside of a token, and what was held back for them comes with the end.
+    for (seed, stop) in (0..12).zip([json!(null), json!("e"), json!(["a", "zz", "the picn"])].iter().cycle())
+    {
+        let asked = |stream: bool| body(json!({ "n": 2, "seed": seed, "stop": stop, "stream": stream }));
+        let (_, _, whole) = server.ask("", &asked(false));
+        let (status, head, stream) = read(server.send("", &asked(true)));
+        assert!(status == 200 && head.contains("text/event-stream"));
+        let mut texts = [String::new(), String::new()];
+        let chunks = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+        for chunk in chunks.filter_map(|chunk| serde_json::from_str::<Value>(chunk).ok()) {
+            for choice in chunk["choices"].as_array().unwrap() {
+                let index = choice["index"].as_u64().unwrap() as usize;
+                texts[index].push_str(choice["text"].as_str().unwrap());
+            }
         }
-    }
-    for (index, text) in texts.iter().enumerate() {
-        assert_eq!(whole["choices"][index]["text"], *text);
+        for (index, text) in texts.iter().enumerate() {
+            assert_eq!(whole["choices"][index]["text"], *text, "{seed} {stop}");
+        }
     }
     // And it is the text of `wmgen generate`.
     let args = ["generate", "--key", "k.bin", "--model", MODEL, "--prompt", "the sea", "--json"];
@@ -240,4 +247,10 @@ fn what_everybody_could_reach_is_not_opened_without_tokens() {
     // A file of something else is not taken for receipts.
     refused_at(&["--key", "k.bin", "--receipts", "k.bin"], "k.bin");
     assert!(wmdetect::Key::read(dir.path().join("k.bin")).is_ok());
+    // A token in the place of its hash is not shown.
+    std::fs::write(dir.path().join("t.toml"), "[[tenant]]\nname = \"a\"\ntoken_sha256 = \"hunter2\"")
+        .unwrap();
+    let output = run(dir.path(), &["serve", "--model", MODEL, "--port", "0", "--tenants", "t.toml"]);
+    refused(&output, "line 3");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
 }

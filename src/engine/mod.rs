@@ -242,7 +242,8 @@ impl<M: LanguageModel> Engine<M> {
     fn first_cache(&mut self, reading: &mut Reading<M::Cache>) -> M::Cache {
         // Where a copy fails for want of memory, the prompt is read.
         let fork = |cache: &M::Cache, len| self.model.fork(cache, len).ok().flatten();
-        let Some((at, cache)) = self.prefixes.longest(&reading.job.request.prompt, fork) else {
+        let request = &reading.job.request;
+        let Some((at, cache)) = self.prefixes.longest(request.tenant, &request.prompt, fork) else {
             return self.model.new_cache();
         };
         (reading.at, reading.reused) = (at, at);
@@ -300,13 +301,13 @@ impl<M: LanguageModel> Engine<M> {
 
     /// Gives each response that goes on a copy of the prompt's cache, and keeps that for later prompts if there is room.
     fn begin(&mut self, job: &Job, begun: Vec<Row>, cache: M::Cache, events: &mut Vec<Event>) {
-        let prompt = &job.request.prompt;
+        let (tenant, prompt) = (job.request.tenant, &job.request.prompt);
         let len = prompt.len();
         let bytes = self.model.cache_bytes(len);
         let keep = bytes <= self.admission.free() && self.prefixes.takes(prompt, bytes);
         if keep {
             // Before the copies are made, since they take the memory.
-            self.prefixes.make_room(prompt, bytes, self.admission.free());
+            self.prefixes.make_room(tenant, prompt, bytes, self.admission.free());
         }
         let (going_on, ended): (Vec<Row>, Vec<Row>) = begun.into_iter().partition(|row| !row.ended);
         self.admission.give_back(ended.iter().map(|row| row.bytes).sum());
@@ -328,7 +329,7 @@ impl<M: LanguageModel> Engine<M> {
             }
         }
         if let Some(cache) = cache.filter(|_| keep) {
-            self.prefixes.insert(prompt, cache, bytes);
+            self.prefixes.insert(tenant, prompt, cache, bytes);
         }
     }
 }

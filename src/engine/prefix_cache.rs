@@ -1,4 +1,5 @@
-//! The caches of prompts that have been read, for prompts that begin alike.
+//! The caches of prompts that have been read, for prompts of the same tenant that begin alike. Another tenant's caches are
+//! not used, because the time that they save would tell what others have asked.
 
 use super::slices::Slices;
 
@@ -12,6 +13,7 @@ pub(super) struct PrefixCache<C> {
 }
 
 struct Entry<C> {
+    tenant: u32,
     tokens: Vec<u32>,
     cache: C,
     bytes: usize,
@@ -23,17 +25,21 @@ impl<C> PrefixCache<C> {
         Self { entries: Vec::new(), slices, bytes: 0, limit }
     }
 
-    /// Calls `fork` with the caches that begin as `prompt` does and the number of positions that can be taken over, the
+    /// Calls `fork` with the tenant's caches that begin as `prompt` does and the number of positions that can be taken over, the
     /// most positions first, until it gives something.
     ///
     /// Positions are taken over up to a border of slices that both prompts have. So what is read after it is what would
     /// be read without the cache, and in the same slices.
     pub(super) fn longest<T>(
         &mut self,
+        tenant: u32,
         prompt: &[u32],
         mut fork: impl FnMut(&C, usize) -> Option<T>,
     ) -> Option<(usize, T)> {
         let shared = |entry: &Entry<C>| {
+            if entry.tenant != tenant {
+                return 0;
+            }
             let common = entry.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
             self.slices.last_in_common(common, [entry.tokens.len(), prompt.len()])
         };
@@ -62,17 +68,18 @@ impl<C> PrefixCache<C> {
     }
 
     /// Makes room for the cache of a prompt, of so many bytes, where all may take `most`.
-    pub(super) fn make_room(&mut self, tokens: &[u32], bytes: usize, most: usize) {
-        if let Some(same) = self.entries.iter().position(|entry| entry.tokens == tokens) {
+    pub(super) fn make_room(&mut self, tenant: u32, tokens: &[u32], bytes: usize, most: usize) {
+        let same = |entry: &Entry<C>| entry.tenant == tenant && entry.tokens == tokens;
+        if let Some(same) = self.entries.iter().position(same) {
             self.bytes -= self.entries.remove(same).bytes;
         }
         self.shrink_to(self.limit.min(most).saturating_sub(bytes));
     }
 
     /// Keeps the cache of a prompt, for which there is [room](Self::make_room).
-    pub(super) fn insert(&mut self, tokens: &[u32], cache: C, bytes: usize) {
+    pub(super) fn insert(&mut self, tenant: u32, tokens: &[u32], cache: C, bytes: usize) {
         self.bytes += bytes;
-        self.entries.push(Entry { tokens: tokens.to_vec(), cache, bytes });
+        self.entries.push(Entry { tenant, tokens: tokens.to_vec(), cache, bytes });
     }
 
     /// Gives up the least recently used caches until the others take at most `bytes`.

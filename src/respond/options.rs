@@ -61,6 +61,11 @@ pub struct KeyMark {
 }
 
 impl KeyMark {
+    /// Returns how many tokens a text must have for one of them to be marked.
+    pub fn least_tokens(&self) -> usize {
+        self.receipt.ngram_len.unwrap_or(1)
+    }
+
     /// Derives the mark of `key`.
     pub fn new(key: &Key) -> Self {
         let scheme = key.scheme();

@@ -108,6 +108,10 @@ impl Answer {
         let mut step = Step::Nothing;
         for event in self.exchanges[prompt].take(event) {
             match event {
+                // The server stops before the text has ended: what there is must not look like the whole.
+                Event::Piece(piece) if piece.finished == Some(FinishReason::Interrupted) => {
+                    return Err(RespondError::Stopped);
+                }
                 Event::Piece(piece) => {
                     let index = prompt * self.n + piece.sequence;
                     let text = &mut self.texts[index];

@@ -130,7 +130,9 @@ pub(crate) fn run(
     };
     let _ = access.server.set(server);
     access.health.set(State::Ready);
-    say(&format!("listening on http://{address}"));
+    if access.health.state() == State::Ready {
+        say(&format!("listening on http://{address}"));
+    }
     runtime.spawn(look_after(access.clone(), options.clone(), tokenizer));
     let health = Arc::clone(&access.health);
     let watched = stopped.clone();
@@ -219,7 +221,9 @@ async fn look_after(access: Access, options: Options, tokenizer: Arc<Tokenizer>)
             _ = hangup.recv() => true,
             () = tokio::time::sleep(LOOK) => false,
         };
-        server.receipts.sync();
+        let receipts = Arc::clone(&server.receipts);
+        // A failure is in the log, and in the program's exit code.
+        let _ = tokio::task::spawn_blocking(move || receipts.sync()).await;
         let now = tenants::files(&options);
         if !asked && now == files {
             continue;

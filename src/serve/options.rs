@@ -49,7 +49,7 @@ pub(crate) struct Options {
     /// Connections at a time
     #[arg(long, default_value_t = 16_384)]
     pub(super) connections: usize,
-    /// Seconds that a request may take to arrive, and a connection may be idle
+    /// Seconds that a request may take to arrive, a connection may be idle, and a client may read nothing of its answer
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) timeout: u64,
     /// Seconds that open answers have to end after SIGTERM

@@ -8,7 +8,8 @@ use wmgen::sample::Sampling;
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Policy {
-    /// Every answer is marked; what cannot be marked is refused.
+    /// Every answer is marked; what its settings leave no room to mark is refused. A text that the model ends after a few
+    /// tokens cannot carry the mark, and says so.
     Require,
     /// Answers are marked where they can be, and say so where they cannot.
     Default,
@@ -67,6 +68,11 @@ impl Policy {
             }
             _ => {}
         }
+        if (self == Self::Require || asked == Some(true)) && leaves_little_choice(sampling) {
+            let message = "temperature: expected settings that leave the mark a choice: a temperature and top_p from 0.1 and a \
+                           min_p up to 0.9";
+            return Err(ApiError::field("temperature", message).with_code("cannot_be_marked"));
+        }
         match sampling.check(true) {
             Ok(()) => Ok(Ok(())),
             // Other errors are about the settings themselves, and are found where these are checked.
@@ -78,25 +84,42 @@ impl Policy {
     }
 }
 
+/// Whether nearly every draw has one outcome, whatever the model says. What must be marked is not written so.
+fn leaves_little_choice(sampling: &Sampling) -> bool {
+    let Sampling { temperature, top_p, min_p, .. } = *sampling;
+    (temperature > 0.0 && temperature < 0.1) || top_p < 0.1 || min_p > 0.9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decide(policy: Policy, asked: Option<bool>, sampling: &Sampling) -> &'static str {
+        match policy.decide(asked, sampling) {
+            Ok(Ok(())) => "marked",
+            Ok(Err(reason)) => reason.name(),
+            Err(error) if error.status() == 403 => "forbidden",
+            Err(_) => "refused",
+        }
+    }
 
     #[test]
     fn what_must_be_marked_is_marked_or_refused() {
         let drawn = Sampling::default();
         let greedy = Sampling { temperature: 0.0, ..drawn };
-        let decide = |policy: Policy, asked, sampling| match policy.decide(asked, sampling) {
-            Ok(Ok(())) => "marked",
-            Ok(Err(reason)) => reason.name(),
-            Err(error) if error.status() == 403 => "forbidden",
-            Err(_) => "refused",
-        };
         let table = |policy| {
             [None, Some(true), Some(false)]
                 .map(|asked| [decide(policy, asked, &drawn), decide(policy, asked, &greedy)])
         };
         assert_eq!(table(Policy::Require), [["marked", "refused"], ["marked", "refused"], ["forbidden"; 2]]);
+        for close in [
+            Sampling { temperature: 0.01, ..drawn },
+            Sampling { top_p: 0.05, ..drawn },
+            Sampling { min_p: 0.99, ..drawn },
+        ] {
+            assert_eq!(decide(Policy::Require, None, &close), "refused");
+            assert_eq!(decide(Policy::Default, None, &close), "marked");
+        }
         assert_eq!(table(Policy::Default), [["marked", "greedy"], ["marked", "refused"], ["forbidden"; 2]]);
         assert_eq!(table(Policy::Optional), [["marked", "greedy"], ["marked", "refused"], ["opted_out"; 2]]);
         assert_eq!(table(Policy::Off), [["policy_off"; 2], ["forbidden"; 2], ["policy_off"; 2]]);

@@ -114,7 +114,10 @@ impl Receipts {
         };
         let written = serde_json::to_vec(&line).map_err(std::io::Error::other).and_then(|mut line| {
             line.push(b'\n');
-            file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = file.metadata()?.len();
+            // A part of a line would make the next one unreadable, too.
+            file.write_all(&line).inspect_err(|_| drop(file.set_len(before)))
         });
         if let Err(error) = written {
             self.failed.store(true, Ordering::Relaxed);
@@ -122,11 +125,12 @@ impl Receipts {
         }
     }
 
-    /// Waits until the lines are on the disk.
+    /// Waits until the lines are on the disk. Meanwhile others are written.
     pub(super) fn sync(&self) {
-        if let Some(file) = &self.file
-            && let Err(error) = file.lock().unwrap_or_else(PoisonError::into_inner).sync_data()
-        {
+        let Some(file) = &self.file else { return };
+        let file = file.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
+        if let Err(error) = file.and_then(|file| file.sync_data()) {
+            self.failed.store(true, Ordering::Relaxed);
             tracing::error!(%error, "receipts could not be brought to the disk");
         }
     }

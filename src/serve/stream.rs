@@ -75,8 +75,14 @@ impl Stream {
     fn end(answer: &mut Answer, include_usage: bool, out: &mut Vec<u8>) {
         let (usage, mark) = answer.sum_up();
         let last = answer.last_to_end();
-        let finish = answer.text(last).finish;
-        let mut chunk = answer.head.chunk(last, false, "", None, finish);
+        let with_logprobs = answer.with_logprobs();
+        let text = answer.text(last);
+        let finish = text.finish;
+        let logprobs = (with_logprobs && !text.logprobs.is_empty()).then(|| text.logprobs.take());
+        // What came with the end was not sent yet.
+        let piece = std::mem::take(&mut text.written);
+        let first = !std::mem::replace(&mut text.begun, true);
+        let mut chunk = answer.head.chunk(last, first, &piece, logprobs, finish);
         if include_usage {
             put(out, &chunk);
             put(out, &answer.head.usage_chunk(usage, &mark));

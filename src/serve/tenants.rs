@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use axum::http::HeaderMap;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use wmdetect::Key;
 use wmdetect::key_directory::KeyDirectory;
 use wmdetect::service::{ApiError, TokenHash, bearer};
@@ -47,7 +48,7 @@ struct TenantEntry {
 #[derive(Debug)]
 pub(super) struct Tenant {
     pub(super) name: String,
-    /// Their place in the file; the engine takes turns by it.
+    /// A number for the name; the engine takes turns by it, and keeps each one's prompts apart.
     pub(super) number: u32,
     pub(super) policy: Policy,
     /// Whether they may ask for log-probabilities.
@@ -110,6 +111,12 @@ impl Tenant {
     }
 }
 
+/// A number that a name keeps when the file is read again.
+fn number_of(name: &str) -> u32 {
+    let digest = Sha256::digest(name.as_bytes());
+    u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
 /// Whole seconds, at least one.
 fn seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
@@ -141,14 +148,17 @@ impl Tenants {
     /// Reads a file of tenants. Paths in it are relative to its directory.
     pub(super) fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let file: TenantsFile =
-            toml::from_str(&text).with_context(|| format!("{} is not a file of tenants", path.display()))?;
+        let file: TenantsFile = toml::from_str(&text).map_err(|error| {
+            // Without the line itself, which may hold a token in the place of its hash.
+            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count()) + 1;
+            anyhow!("{} is not a file of tenants: line {line}: {}", path.display(), error.message())
+        })?;
         if file.tenant.is_empty() {
             bail!("{} has no [[tenant]]; expected at least one", path.display());
         }
         let directory = path.parent().unwrap_or(Path::new(""));
         let (mut names, mut tokens, mut tenants) = (HashSet::new(), Vec::new(), Vec::new());
-        for (number, entry) in (0..).zip(file.tenant) {
+        for entry in file.tenant {
             let name = entry.name.clone();
             if !names.insert(name.clone()) {
                 bail!("two tenants of {} are called {name}", path.display());
@@ -157,7 +167,7 @@ impl Tenants {
                 bail!("tenant {name} of {} has the token of another tenant", path.display());
             }
             tokens.push(entry.token_sha256);
-            let tenant = Tenant::new(number, entry, directory, tokenizer);
+            let tenant = Tenant::new(entry, directory, tokenizer);
             tenants.push(Arc::new(tenant.with_context(|| format!("tenant {name} of {}", path.display()))?));
         }
         Ok(Self(tenants))
@@ -190,7 +200,7 @@ impl Tenant {
         Self { name: "default".into(), number: 0, policy, logprobs: true, token: None, keys, rate: None }
     }
 
-    fn new(number: u32, entry: TenantEntry, directory: &Path, tokenizer: &Tokenizer) -> Result<Self> {
+    fn new(entry: TenantEntry, directory: &Path, tokenizer: &Tokenizer) -> Result<Self> {
         let has_key = entry.key.is_some() || entry.keys.is_some();
         let policy = entry.policy.unwrap_or(Policy::Require);
         let keys = match (policy, has_key) {
@@ -206,8 +216,8 @@ impl Tenant {
             }
         };
         Ok(Self {
+            number: number_of(&entry.name),
             name: entry.name,
-            number,
             policy,
             logprobs: entry.logprobs,
             token: Some(entry.token_sha256),

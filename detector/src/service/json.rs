@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{ApiError, Limits};
@@ -44,13 +45,21 @@ pub async fn body_bytes(request: Request) -> Result<Bytes, ApiError> {
     timeout(limits.body, body).await.unwrap_or_else(|_| Err(ApiError::too_slow(limits.body.as_secs())))
 }
 
+/// The bodies that are being read may have 256 MiB together, counted in blocks.
+static BLOCKS: Semaphore = Semaphore::const_new(1 << 16);
+const BLOCK: usize = 4 << 10;
+
 async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let (mut read, mut len) = (Vec::new(), 0_usize);
+    let full = || ApiError::too_many("too many bodies are being read; try again", 1);
+    let mut held = BLOCKS.try_acquire().map_err(|_| full())?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::bad_request("the body ended before its end"))?;
         let Ok(data) = frame.into_data() else { continue };
         len = len.saturating_add(data.len());
         if len <= limit {
+            let missing = (len / BLOCK + 1).saturating_sub(held.num_permits());
+            held.merge(BLOCKS.try_acquire_many(missing as u32).map_err(|_| full())?);
             read.extend_from_slice(&data);
         } else {
             read = Vec::new();

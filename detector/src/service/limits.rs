@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at a time. A new one beyond them ends the one that has been idle longest.
     pub connections: usize,
-    /// The time that a request's head may take, and a connection may be idle.
+    /// The time that a request's head may take, a connection may be idle, and a client may read nothing of its answer.
     pub head: Duration,
     /// The time that a request's body may take.
     pub body: Duration,

@@ -5,10 +5,10 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
+use super::stall::Impatient;
 use super::{About, Limits, State};
 
 /// The address that a request came from, among its extensions: the client's, or that of a proxy in front.
@@ -69,7 +70,8 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let entry = connections.enter(limits.connections);
+                    // Where all others are busy, a new one is not taken.
+                    let Some(entry) = connections.enter(limits.connections) else { continue };
                     tokio::spawn(answer(stream, Peer(peer.ip()), router.clone(), entry, limits));
                 }
                 Err(error) => {
@@ -127,7 +129,7 @@ async fn answer(stream: TcpStream, peer: Peer, router: Router, entry: Entry, lim
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(64 << 10);
-    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(http.serve_connection(TokioIo::new(Impatient::new(stream, limits.head)), service));
     let mut finishing = false;
     loop {
         tokio::select! {
@@ -147,13 +149,15 @@ async fn answer(stream: TcpStream, peer: Peer, router: Router, entry: Entry, lim
 struct Connection {
     /// Requests whose answers are not complete.
     busy: AtomicUsize,
+    /// When the last of them was complete, in milliseconds of this process; at first when the client came.
+    idle_since: AtomicU64,
     /// Told to end after the request that is open.
     finish: Notify,
     /// Told to end now.
     end: Notify,
 }
 
-/// All open connections. Since what becomes idle moves to the end, the first idle one has been idle longest.
+/// All open connections.
 #[derive(Debug)]
 struct Connections {
     open: Mutex<Open>,
@@ -176,29 +180,32 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection, and ends an idle one if there are `limit` already.
-    fn enter(self: &Arc<Self>, limit: usize) -> Entry {
-        if self.lock().by_age.len() >= limit {
-            self.end_longest_idle();
+    /// Adds a connection, and ends an idle one if there are `limit` already; none if none of them is idle.
+    fn enter(self: &Arc<Self>, limit: usize) -> Option<Entry> {
+        let is_full = self.lock().by_age.len() >= limit;
+        if is_full && !self.end_longest_idle() {
+            return None;
         }
-        let connection = Arc::new(Connection::default());
+        let connection = Arc::new(Connection { idle_since: now().into(), ..Connection::default() });
         let mut open = self.lock();
         let id = open.next;
         open.next += 1;
         open.by_age.insert(id, Arc::clone(&connection));
         self.gauge.inc();
         drop(open);
-        Entry { id, connection, connections: Arc::clone(self) }
+        Some(Entry { id, connection, connections: Arc::clone(self) })
     }
 
-    /// Ends the oldest connection that has no open request.
-    fn end_longest_idle(&self) {
+    /// Ends the connection that has been without an open request longest, and returns whether there is one.
+    fn end_longest_idle(&self) -> bool {
         let mut open = self.lock();
-        let idle = open.by_age.iter().find(|(_, connection)| connection.busy.load(Ordering::Relaxed) == 0);
-        if let Some((&id, connection)) = idle {
-            connection.end.notify_one();
-            open.by_age.remove(&id);
-        }
+        let idle = open.by_age.iter().filter(|(_, connection)| connection.busy.load(Ordering::Relaxed) == 0);
+        let longest =
+            idle.min_by_key(|(id, connection)| (connection.idle_since.load(Ordering::Relaxed), **id));
+        let Some((&id, connection)) = longest else { return false };
+        connection.end.notify_one();
+        open.by_age.remove(&id);
+        true
     }
 
     /// Tells all connections to end after their open requests.
@@ -239,6 +246,12 @@ impl Drop for Entry {
     }
 }
 
+/// Milliseconds since the first call.
+fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_millis() as u64
+}
+
 /// A request that is open.
 struct Busy(Arc<Connection>);
 
@@ -251,6 +264,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        self.0.idle_since.store(now(), Ordering::Relaxed);
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod log;
 mod metrics;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod token;

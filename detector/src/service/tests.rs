@@ -14,6 +14,9 @@ use super::{About, Json, Limits, Listener, State};
 
 const SHORT: Duration = Duration::from_millis(300);
 
+/// More than the system takes for a client that does not read.
+const BIG: usize = 64 << 20;
+
 struct Server {
     address: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -35,6 +38,7 @@ impl Server {
                     "slow"
                 }),
             )
+            .route("/big", get(|| async { vec![b'x'; BIG] }))
             .route("/echo", post(|Json(value): Json<serde_json::Value>| async move { value.to_string() }));
         let router = about.routes(own, "{}".into(), limits);
         let (stop, stopped) = oneshot::channel();
@@ -108,6 +112,22 @@ async fn a_slow_sender_is_cut() {
     // One that never asks.
     assert_eq!(read(&mut server.connect().await).await, "");
     assert!(start.elapsed() < 10 * SHORT);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut() {
+    let server = Server::start(Limits { head: SHORT, ..Limits::default() }).await;
+    let read_after = async |wait| {
+        let mut connection = server.connect().await;
+        connection.write_all(get_of("/big").as_bytes()).await.unwrap();
+        sleep(wait).await;
+        let mut answer = Vec::new();
+        // Whether the rest is an end or an error is the system's affair.
+        let _ = timeout(Duration::from_secs(20), connection.read_to_end(&mut answer)).await.expect("an end");
+        answer.len()
+    };
+    assert!(read_after(Duration::ZERO).await > BIG);
+    assert!(read_after(4 * SHORT).await < BIG);
 }
 
 #[tokio::test]

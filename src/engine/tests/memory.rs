@@ -102,6 +102,8 @@ fn a_prompt_that_begins_like_an_earlier_one_is_read_from_where_they_part() {
     let mut engine = Engine::new(Fake::new(), with_prefixes());
     let first = request(prompt(1, 60), 10);
     assert_eq!(reused(&mut engine, &first), 0);
+    // What one tenant has asked is not told to another by the time that it takes.
+    assert_eq!(reused(&mut engine, &Request { tenant: 1, ..first.clone() }), 0);
     // All of it again: as many slices as leave something to read.
     assert_eq!(reused(&mut engine, &first), 40);
     let mut second = first.clone();
