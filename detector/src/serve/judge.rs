@@ -228,7 +228,7 @@ impl Server {
             })?;
         }
         let signature = self.signing.as_ref().filter(|_| question.sign).map(|key| {
-            // A signature says what the caller is told, and nothing that the answer hides.
+            // A signature has the verdict that the caller is told, and no p.
             let mut statement = Statement::of(report, Sha256::digest(&bytes).into(), Timestamp::now());
             statement.verdict = verdict;
             key.sign(&statement)
