@@ -24,16 +24,14 @@ use wmdetect::counted::counted;
 use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::shell::{OneLine, print, print_json};
 
-use crate::cli::args::AuditCommand;
 #[cfg(feature = "serve")]
 pub(crate) use log::{AuditLog, Entry};
 
-/// Runs `wmdetect audit`.
-pub(crate) fn run(command: &AuditCommand) -> Result<ExitCode> {
-    let AuditCommand::Verify { file, json } = command;
+/// Runs `wmdetect audit verify`.
+pub(crate) fn run(file: &Path, json: bool) -> Result<ExitCode> {
     let path = file.display().to_string();
     let verified = verify(file).with_context(|| format!("cannot read the audit log {path}"))?;
-    if *json {
+    if json {
         print_json(&verified)?;
     } else {
         print(people(&path, &verified).as_bytes())?;

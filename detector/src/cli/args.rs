@@ -1,5 +1,7 @@
 //! All arguments of `wmdetect` in one place; help, completions and man pages are made from this.
 
+mod services;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -9,6 +11,10 @@ use wmdetect::detect::DEFAULT_FPR;
 use wmdetect::shell::rate;
 use wmdetect::statistics::{Method, UnknownMethod};
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
+
+#[cfg(feature = "serve")]
+pub(crate) use services::ServeArgs;
+pub(crate) use services::{AuditCommand, ReportCommand, VerifyArgs};
 
 /// Finds the watermark that wmgen (or SynthID Text) put into a text
 #[derive(Parser, Debug)]
@@ -47,7 +53,7 @@ pub(crate) enum Command {
     Cache(CacheCommand),
     /// Answer over HTTP whether texts are marked
     #[cfg(feature = "serve")]
-    Serve(Box<crate::serve::ServeArgs>),
+    Serve(Box<ServeArgs>),
     /// Check the log that `wmdetect serve --audit` writes
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -63,45 +69,6 @@ pub(crate) enum Command {
     },
 }
 
-/// `wmdetect score --json --sign KEY` signs verdicts.
-#[derive(Subcommand, Debug)]
-pub(crate) enum ReportCommand {
-    /// Make a key that signs, and print the public key for those who check
-    Keygen {
-        /// The file to write: a JWK for Ed25519, which only its owner may read
-        path: PathBuf,
-        /// Replace the file if there is one
-        #[arg(long)]
-        force: bool,
-    },
-    /// Print the public key, as a JWK
-    Key {
-        /// The file that `wmdetect report keygen` wrote
-        path: PathBuf,
-        /// As a JWK set, for publishing
-        #[arg(long)]
-        jwks: bool,
-    },
-    /// Check signed verdicts. Exit codes: 0 all are valid, 1 one is not, 2 nothing was checked
-    Verify(VerifyArgs),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct VerifyArgs {
-    /// A signature, or the JSON that has it: an object, or one a line; - is standard input
-    #[arg(value_name = "FILE")]
-    pub path: PathBuf,
-    /// The text that the verdict should be about
-    #[arg(long, value_name = "FILE")]
-    pub text: Option<PathBuf>,
-    /// The public key of who signs, as a JWK or a JWK set, from a source that you trust
-    #[arg(long, value_name = "FILE")]
-    pub public_key: Option<PathBuf>,
-    /// One JSON object a signature
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// The directory is the one in the variable WMDETECT_CACHE, else wmdetect in the user's cache directory.
 #[derive(Subcommand, Debug)]
 pub(crate) enum CacheCommand {
@@ -113,19 +80,6 @@ pub(crate) enum CacheCommand {
     },
     /// Remove all that is in it
     Clear,
-}
-
-/// The log is a chain: each line has the SHA-256 of the line before it.
-#[derive(Subcommand, Debug)]
-pub(crate) enum AuditCommand {
-    /// Say how many records a log has and from when to when, or which line is the first that does not fit
-    Verify {
-        /// The log
-        file: PathBuf,
-        /// One JSON object
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 /// What a detector is made of. `K` are the keys that the command tries.

@@ -1,10 +1,10 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
-pub(crate) mod args;
+mod args;
 mod attribute;
 mod cache;
 mod calibrate;
-pub(crate) mod detector;
+mod detector;
 mod gvalues;
 mod inputs;
 mod marked_texts;
@@ -12,6 +12,8 @@ mod parallel;
 mod report;
 mod score;
 mod segments;
+#[cfg(feature = "serve")]
+mod serve;
 mod train;
 mod train_bayesian;
 mod trials;
@@ -25,7 +27,7 @@ use clap::error::{ContextKind, ContextValue};
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::{Batch, InputError, arguments, exit_code, man_pages, print, print_json, say};
 
-use args::{Cli, Command};
+use args::{AuditCommand, Cli, Command};
 
 /// Runs the program on the process's arguments.
 ///
@@ -64,8 +66,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Report(command) => report::run(&command),
         Command::Cache(command) => cache::run(&command),
         #[cfg(feature = "serve")]
-        Command::Serve(args) => crate::serve::run(&args),
-        Command::Audit(command) => crate::audit::run(&command),
+        Command::Serve(args) => serve::run(&args),
+        Command::Audit(AuditCommand::Verify { file, json }) => crate::audit::run(&file, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wmdetect", &mut script);

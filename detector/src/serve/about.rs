@@ -16,7 +16,7 @@ use wmdetect::timestamp::Timestamp;
 use wmdetect::{Detector, Keyring};
 
 use super::credentials::{Caller, Role};
-use super::{ServeArgs, Server};
+use super::{Options, Server};
 
 /// What everybody may know of a key.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -117,10 +117,10 @@ pub(super) async fn well_known(State(server): State<Arc<Server>>) -> Response {
 }
 
 /// The signpost. No standard names its fields yet, so it is small and has a version.
-pub(super) fn signpost(args: &ServeArgs, keys: &[KeyFacts], signing: Option<&SigningKey>) -> String {
+pub(super) fn signpost(options: &Options, keys: &[KeyFacts], signing: Option<&SigningKey>) -> String {
     let signatures = signing.map(|key| jwk_set([key.verifying_key()]));
     let signatures: Option<serde_json::Value> = signatures.and_then(|set| serde_json::from_str(&set).ok());
-    let access = match (&args.credentials, args.public) {
+    let access = match (&options.credentials, options.public) {
         (_, true) => "anybody may ask for a verdict; a token gives more",
         (Some(_), false) => "a token is needed: `Authorization: Bearer TOKEN`",
         (None, false) => "no token is needed on the machine itself",
@@ -128,9 +128,9 @@ pub(super) fn signpost(args: &ServeArgs, keys: &[KeyFacts], signing: Option<&Sig
     let ids = |key: &KeyFacts| json!({ "key_id": key.key_id, "scheme": key.scheme });
     json!({
         "version": 1,
-        "operator": { "name": args.operator, "contact": args.contact },
+        "operator": { "name": options.operator, "contact": options.contact },
         "detector": { "name": "wmdetect", "version": env!("CARGO_PKG_VERSION") },
-        "access": { "public": args.public, "how": access },
+        "access": { "public": options.public, "how": access },
         "openapi": "/openapi.json",
         "keys": keys.iter().map(ids).collect::<Vec<_>>(),
         "signatures": signatures,

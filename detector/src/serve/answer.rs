@@ -1,16 +1,37 @@
 //! What `POST /v1/detect` answers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use utoipa::ToSchema;
 use wmdetect::Verdict;
 use wmdetect::report::{Attribution, Failure, Report, Span};
 use wmdetect::statistics::PKind;
 
 use super::Server;
 use super::credentials::Role;
-use super::detect::{Detail, Id};
 use super::judge::Judgement;
 use super::policy::{Answer, ExpertReport, Passage, PublicReport};
+
+/// What a caller calls a text.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+#[serde(untagged, expecting = "expected a string or an integer")]
+pub(super) enum Id {
+    /// A name
+    Name(String),
+    /// A number
+    Number(i64),
+}
+
+/// How much is said of a text
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Detail {
+    /// The verdict and what it rests on
+    Verdict,
+    /// The whole report
+    #[default]
+    Full,
+}
 
 /// The answer.
 #[derive(Serialize)]

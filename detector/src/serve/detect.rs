@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use wmdetect::service::{ApiError, Json, RequestId};
 use wmdetect::shell;
 
 use super::Server;
-use super::answer::{Results, written};
+use super::answer::{Detail, Id, Results, written};
 use super::credentials::{Caller, Role};
 use super::judge::{Content, Judgement, Question, Refused};
 use super::policy::allow;
@@ -64,16 +64,6 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// What a caller calls a text.
-#[derive(Clone, Deserialize, Serialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string or an integer")]
-pub(super) enum Id {
-    /// A name
-    Name(String),
-    /// A number
-    Number(i64),
-}
-
 /// A prompt, as text or as token ids
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a string or an array of token ids")]
@@ -82,17 +72,6 @@ pub(super) enum Prompt {
     Text(String),
     /// Token ids
     Tokens(Vec<u32>),
-}
-
-/// How much is said of a text
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Detail {
-    /// The verdict and what it rests on
-    Verdict,
-    /// The whole report
-    #[default]
-    Full,
 }
 
 /// A text to judge, or up to 256 of them

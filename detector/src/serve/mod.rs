@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `args`, `credentials` | how it is started, and who may ask |
+//! | `options`, `credentials` | how it is started, and who may ask |
 //! | `policy`, `budget` | what each role is told, and how often it may ask |
 //! | `judge`, `pool`, `cache` | from a question to what is found |
 //! | `detect`, `answer`, `compat`, `page`, `about` | the routes |
@@ -10,7 +10,6 @@
 
 mod about;
 mod answer;
-mod args;
 mod budget;
 mod cache;
 mod compat;
@@ -19,10 +18,12 @@ mod detect;
 mod judge;
 mod metrics;
 mod openapi;
+mod options;
 mod page;
 mod policy;
 mod pool;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,25 +33,38 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
-use wmdetect::Detector;
 use wmdetect::key_directory::KeyDirectory;
 use wmdetect::service::{About, Limits, Listener, State, start_log, stop_signal};
 use wmdetect::shell::{self, say};
 use wmdetect::signed::SigningKey;
+use wmdetect::statistics::Decider;
+use wmdetect::text::normalise::Normaliser;
+use wmdetect::{Detector, Keyring, Tokenizer};
 
 use crate::audit::AuditLog;
-use crate::cli::detector::Keys as _;
-pub(crate) use args::ServeArgs;
 use budget::Budgets;
 use credentials::{Callers, check_host};
 use judge::Kept;
 use metrics::Metrics;
+pub(crate) use options::Options;
 use pool::Pool;
 
 /// The most bytes of a body.
 const BODY: usize = 8 << 20;
 /// Half of the answers that are kept.
 const ANSWERS: usize = 2048;
+
+/// What the detector is made of.
+pub(crate) struct Opened {
+    pub(crate) keys: Keyring,
+    /// The directory that they were read from, if it was one.
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) normaliser: Normaliser,
+    pub(crate) decider: Decider,
+    /// A file of n-grams that do not count.
+    pub(crate) ignore: Option<PathBuf>,
+}
 
 /// What all requests share.
 struct Server {
@@ -70,61 +84,59 @@ struct Server {
 }
 
 impl Server {
-    fn new(args: &ServeArgs, about: &mut About) -> Result<Self> {
-        let credentials = args.credentials.as_deref().map(credentials::read).transpose()?;
-        let decider = args.method.decider()?;
-        let keys = args.keys.keyring()?;
-        let facts = about::KeyFacts::of(&keys);
-        let mut builder = Detector::builder(keys)
-            .tokenizer(args.tokenizer.open()?)
-            .normaliser(args.text.normaliser())
-            .method(decider)
-            .fpr(args.fpr);
-        if let Some(path) = &args.ignore {
+    fn new(opened: Opened, options: &Options, about: &mut About) -> Result<Self> {
+        let credentials = options.credentials.as_deref().map(credentials::read).transpose()?;
+        let facts = about::KeyFacts::of(&opened.keys);
+        let mut builder = Detector::builder(opened.keys)
+            .tokenizer(opened.tokenizer)
+            .normaliser(opened.normaliser)
+            .method(opened.decider)
+            .fpr(options.fpr);
+        if let Some(path) = opened.ignore {
             builder = builder.ignore_file(path);
         }
         let detector = builder.build()?;
-        let public_detector = detector.with_fpr(args.public_fpr).context("--public-fpr")?;
+        let public_detector = detector.with_fpr(options.public_fpr).context("--public-fpr")?;
         // What is computed when it is first needed is computed now.
         for detector in [&detector, &public_detector] {
             detector.score("The first text takes longer than the others.")?;
         }
         let mut keys = about::KeyFacts::named(facts, &detector);
-        if let Some(dir) = &args.keys.keyring {
+        if let Some(dir) = &opened.directory {
             keys = about::KeyFacts::listed(keys, &KeyDirectory::open(dir)?);
         }
-        let signing = args.sign.as_deref().map(shell::read_signing_key).transpose()?;
+        let signing = options.sign.as_deref().map(shell::read_signing_key).transpose()?;
         let metrics = Metrics::new(&mut about.registry);
-        let budgets = Budgets::new(credentials.as_deref().unwrap_or_default(), args.public_queries);
+        let budgets = Budgets::new(credentials.as_deref().unwrap_or_default(), options.public_queries);
         Ok(Self {
-            signpost: about::signpost(args, &keys, signing.as_ref()),
+            signpost: about::signpost(options, &keys, signing.as_ref()),
             signing,
             detector,
             public_detector,
             keys,
-            callers: Callers { credentials, public: args.public, behind_proxy: args.behind_proxy },
+            callers: Callers { credentials, public: options.public, behind_proxy: options.behind_proxy },
             budgets,
             answers: cache::Recent::new(ANSWERS),
-            audit: args.audit.as_deref().map(AuditLog::open).transpose()?,
-            pool: Pool::new(args.queue, metrics.queue.clone()),
+            audit: options.audit.as_deref().map(AuditLog::open).transpose()?,
+            pool: Pool::new(options.queue, metrics.queue.clone()),
             metrics,
         })
     }
 }
 
-/// Runs `wmdetect serve` until it is told to stop.
-pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
-    check_host(&args.host, args.credentials.is_some())?;
-    start_log(args.log);
+/// Serves until it is told to stop. `open` opens what the detector is made of.
+pub(crate) fn run(options: &Options, open: impl FnOnce() -> Result<Opened>) -> Result<ExitCode> {
+    check_host(&options.host, options.credentials.is_some())?;
+    start_log(options.log);
     let mut about = About::new("wmdetect");
-    let server = Arc::new(Server::new(args, &mut about)?);
+    let server = Arc::new(Server::new(open()?, options, &mut about)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(wmdetect::pool::available_threads() + 4)
         .enable_all()
         .build()
         .context("cannot start the server's threads")?;
-    let result = runtime.block_on(serve(args, &server, about));
+    let result = runtime.block_on(serve(options, &server, about));
     // A text that takes longer than the drain is given up.
     runtime.shutdown_background();
     if let Some(audit) = &server.audit {
@@ -133,12 +145,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
     result
 }
 
-async fn serve(args: &ServeArgs, server: &Arc<Server>, mut about: About) -> Result<ExitCode> {
-    let limits = Limits { body_bytes: BODY, drain: Duration::from_secs(args.drain), ..Limits::default() };
-    let host = args.host.trim_matches(['[', ']']);
-    let listener = Listener::bind(host, args.port, limits)
+async fn serve(options: &Options, server: &Arc<Server>, mut about: About) -> Result<ExitCode> {
+    let limits = Limits { body_bytes: BODY, drain: Duration::from_secs(options.drain), ..Limits::default() };
+    let host = options.host.trim_matches(['[', ']']);
+    let listener = Listener::bind(host, options.port, limits)
         .await
-        .with_context(|| format!("cannot listen at {} port {}", args.host, args.port))?;
+        .with_context(|| format!("cannot listen at {} port {}", options.host, options.port))?;
     let address = listener.address()?;
     let router = about.routes(routes(Arc::clone(server)), openapi::document(), limits);
     if server.audit.is_some() {
@@ -149,7 +161,7 @@ async fn serve(args: &ServeArgs, server: &Arc<Server>, mut about: About) -> Resu
     let left = listener.serve(router, &about, stop_signal()).await;
     if left > 0 {
         let left = wmdetect::counted::counted(left as u64, "request");
-        say(&format!("warning: {left} had no answer after {} seconds", args.drain));
+        say(&format!("warning: {left} had no answer after {} seconds", options.drain));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use utoipa::{OpenApi, ToSchema};
 
+use super::answer::Id;
 use super::{about, compat, detect, policy};
 
 /// What is said of each text, in order
@@ -29,7 +30,7 @@ enum DetectResult {
 #[allow(dead_code, reason = "it describes what is written")]
 struct OperatorReport {
     /// What the request calls the text
-    id: Option<detect::Id>,
+    id: Option<Id>,
     schema_version: u32,
     #[schema(value_type = String)]
     verdict: wmdetect::Verdict,
@@ -49,7 +50,7 @@ struct OperatorReport {
 #[allow(dead_code, reason = "it describes what is written")]
 struct Failed {
     /// What the request calls the text
-    id: Option<detect::Id>,
+    id: Option<Id>,
     /// What was expected and found
     error: String,
 }

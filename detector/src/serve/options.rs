@@ -1,4 +1,4 @@
-//! The arguments of `wmdetect serve`.
+//! The options of the server, which are arguments of `wmdetect serve`.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,8 @@ use wmdetect::detect::DEFAULT_FPR;
 use wmdetect::service::LogFormat;
 use wmdetect::shell::rate;
 
-use crate::cli::args::{KeysArgs, MethodArgs, TextArgs, TokenizerArgs};
-
 #[derive(Args, Debug)]
-pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    pub(super) keys: KeysArgs,
-    #[command(flatten)]
-    pub(super) tokenizer: TokenizerArgs,
-    #[command(flatten)]
-    pub(super) text: TextArgs,
-    #[command(flatten)]
-    pub(super) method: MethodArgs,
-    /// Known boilerplate that does not count, as in `wmdetect score`
-    #[arg(long, value_name = "FILE")]
-    pub(super) ignore: Option<PathBuf>,
+pub(crate) struct Options {
     /// Where to listen. Other than this machine's loopback addresses need --credentials
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub(super) host: String,
