@@ -91,7 +91,7 @@ def test_completions(writer, **_):
     stop = text[len(text) // 2 :][:3]
     cut = api.completions.create(model="gemma", prompt="The old lighthouse", seed=3, max_tokens=60, stop=stop)
     assert cut.choices[0].text == text[: text.index(stop)] and cut.choices[0].finish_reason == "stop"
-    many = api.completions.create(model="gemma", prompt=["One", "Two"], n=2, max_tokens=4)
+    many = api.completions.create(model="gemma", prompt=["One", "Two"], n=2, max_tokens=5)
     assert [choice.index for choice in many.choices] == [0, 1, 2, 3]
     streamed = api.completions.create(model="gemma", prompt="The old lighthouse", seed=3, stream=True)
     assert "".join(chunk.choices[0].text for chunk in streamed) == one.choices[0].text
@@ -137,7 +137,7 @@ def test_errors(writer, **_):
     api = client(writer, "require")
 
     def ask(**options):
-        return api.chat.completions.create(**{"model": "gemma", "messages": CHAT, "max_tokens": 4, **options})
+        return api.chat.completions.create(**{"model": "gemma", "messages": CHAT, "max_tokens": 5, **options})
 
     refused(lambda: ask(model="gpt"), 404, "model")
     refused(lambda: ask(n=9), 400, "n")
