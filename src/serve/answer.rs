@@ -37,7 +37,6 @@ pub(super) struct Answer {
     prompt_tokens: usize,
     cached_tokens: usize,
     began: Instant,
-    last_token: Option<Instant>,
     texts: Vec<Text>,
     /// The text that ended last.
     last: usize,
@@ -54,11 +53,12 @@ pub(super) struct Text {
     pub(super) logprobs: LogprobsOf,
     /// Whether a chunk of it was sent.
     pub(super) begun: bool,
+    last_token: Option<Instant>,
 }
 
 /// What comes of an event.
 pub(super) enum Step {
-    /// A text has grown, or ended, or neither.
+    /// A text has grown or ended.
     Grown(usize),
     /// All texts are complete.
     Complete,
@@ -67,7 +67,6 @@ pub(super) enum Step {
 }
 
 impl Answer {
-    #[allow(clippy::too_many_arguments)] // each is a part of the answer
     pub(super) fn new(
         head: Head,
         owner: Owner,
@@ -89,7 +88,6 @@ impl Answer {
             prompt_tokens,
             cached_tokens: 0,
             began: Instant::now(),
-            last_token: None,
             last: 0,
             _places: places,
         }
@@ -102,7 +100,7 @@ impl Answer {
     pub(super) fn take(&mut self, (prompt, event): Numbered) -> Result<Step, RespondError> {
         match event {
             engine::Event::Started { reused, .. } => self.cached_tokens += reused,
-            engine::Event::Token { .. } => self.count_token(),
+            engine::Event::Token { sequence, .. } => self.count_token(prompt * self.n + sequence),
             _ => {}
         }
         let mut step = Step::Nothing;
@@ -138,9 +136,9 @@ impl Answer {
         Ok(step)
     }
 
-    fn count_token(&mut self) {
+    fn count_token(&mut self, index: usize) {
         let now = Instant::now();
-        match self.last_token.replace(now) {
+        match self.texts[index].last_token.replace(now) {
             None => self.owner.metrics.first_token.observe((now - self.began).as_secs_f64()),
             Some(last) => self.owner.metrics.between_tokens.observe((now - last).as_secs_f64()),
         }

@@ -21,9 +21,9 @@ pub(super) struct Metrics {
     texts: Family<TextLabels, Counter>,
     tokens: Family<TextLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
-    /// From the request to its first token.
+    /// From the request to the first token of a text.
     pub(super) first_token: Histogram,
-    /// Between two tokens of an answer.
+    /// Between two tokens of a text.
     pub(super) between_tokens: Histogram,
 }
 
@@ -61,13 +61,13 @@ impl Metrics {
         registry.register("refused", "Requests that were refused", metrics.refused.clone());
         registry.register_with_unit(
             "time_to_first_token",
-            "From a request to the first token of its answer",
+            "From a request to the first token of a text",
             Unit::Seconds,
             metrics.first_token.clone(),
         );
         registry.register_with_unit(
             "time_between_tokens",
-            "Between two tokens of an answer",
+            "Between two tokens of a text",
             Unit::Seconds,
             metrics.between_tokens.clone(),
         );

@@ -58,7 +58,7 @@ struct Line<'a> {
     previous: String,
 }
 
-/// A log that is written to. Whoever holds it is alone: the file is locked.
+/// A log that is written to. The file is locked, so nothing else writes to it.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     salt: Vec<u8>,
@@ -104,7 +104,7 @@ impl AuditLog {
             .with_context(|| format!("cannot read the audit log {name}"))?;
         if let Some(chain::Broken { line, reason }) = read.broken {
             let message = format!("the audit log {name} is broken at line {line}: {reason}");
-            let hint = "keep the file as it is for whoever finds out why, and name a new one";
+            let hint = "keep the file as it is, so that the cause can be found, and name a new one";
             return Err(Hinted::new(message, hint).into());
         }
         if read.incomplete > 0 {

@@ -18,7 +18,7 @@ pub enum KeyDirectoryError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// There is no key in it.
+    /// It has no keys.
     #[error("the key directory {path} has no key; expected at least one")]
     Empty {
         /// The directory.

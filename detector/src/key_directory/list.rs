@@ -36,7 +36,7 @@ struct Listed {
     status: KeyStatus,
 }
 
-/// Reads the keys that the list of `directory` names, in its order; none if there is no list. `files` are the names of
+/// Reads the keys that the list of `directory` names, in its order; none without a list. `files` are the names of
 /// the files beside it.
 pub(super) fn read(directory: &Path, files: &[String]) -> Result<Option<Vec<KeyEntry>>, KeyDirectoryError> {
     let path = directory.join(NAME);

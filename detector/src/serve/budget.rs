@@ -1,6 +1,6 @@
 //! What a question costs, and who can still pay.
 //!
-//! Whoever wants to remove a mark, or to forge one, asks about many near-copies of one text and keeps those whose answer
+//! Those who want to remove a mark, or to forge one, ask about many near-copies of one text and keep those whose answer
 //! changes. So a question is charged by what it shares with the recent ones of the same account:
 //!
 //! - The same text again, to the byte, costs nothing: the answer is the same.

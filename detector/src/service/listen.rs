@@ -139,7 +139,14 @@ async fn answer(stream: TcpStream, peer: Peer, router: Router, entry: Entry, lim
                 finishing = true;
                 served.as_mut().graceful_shutdown();
             }
-            () = connection.end.notified() => return,
+            () = connection.end.notified() => {
+                // A request may have come in between; it is answered.
+                if connection.busy.load(Ordering::Relaxed) == 0 {
+                    return;
+                }
+                finishing = true;
+                served.as_mut().graceful_shutdown();
+            }
         }
     }
 }

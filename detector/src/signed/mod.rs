@@ -1,4 +1,4 @@
-//! Signed verdicts: a [`Statement`] of what the detector said of a text, signed by whoever runs it.
+//! Signed verdicts: a [`Statement`] of what the detector said of a text, signed by those who run it.
 //!
 //! The signature is a JSON Web Signature (JWS, RFC 7515) in the compact serialisation, with Ed25519 (`alg` is `EdDSA`,
 //! RFC 8037). Any JOSE library can check it with the public key. The key is a JSON Web Key (JWK, RFC 7517, of the type
