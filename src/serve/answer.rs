@@ -48,12 +48,31 @@ pub(super) struct Answer {
 /// One of the texts.
 #[derive(Default)]
 pub(super) struct Text {
-    pub(super) written: String,
+    written: String,
     pub(super) finish: Option<FinishReason>,
-    pub(super) logprobs: LogprobsOf,
+    logprobs: LogprobsOf,
     /// Whether a chunk of it was sent.
-    pub(super) begun: bool,
+    begun: bool,
     last_token: Option<Instant>,
+}
+
+/// What a stream has not sent of a text.
+pub(super) struct Unsent {
+    /// Whether nothing of it was sent.
+    pub(super) first: bool,
+    pub(super) piece: String,
+    pub(super) logprobs: Option<LogprobsOf>,
+}
+
+impl Text {
+    /// Takes what was not sent.
+    pub(super) fn take_unsent(&mut self) -> Unsent {
+        Unsent {
+            first: !std::mem::replace(&mut self.begun, true),
+            piece: std::mem::take(&mut self.written),
+            logprobs: (!self.logprobs.is_empty()).then(|| self.logprobs.take()),
+        }
+    }
 }
 
 /// What comes of an event.
@@ -190,11 +209,6 @@ impl Answer {
             Choice { text: text.written, finish: text.finish, logprobs }
         };
         texts.into_iter().zip(tokens).map(choice).collect()
-    }
-
-    /// Whether log-probabilities were asked for.
-    pub(super) fn with_logprobs(&self) -> bool {
-        self.logprobs
     }
 }
 

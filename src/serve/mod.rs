@@ -18,7 +18,6 @@ mod routes;
 mod stream;
 mod tenants;
 
-use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -29,7 +28,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use wmdetect::counted::counted;
-use wmdetect::service::{About, Limits, Listener, State, start_log, stop_signal};
+use wmdetect::service::{About, Limits, Listener, State, is_loopback, start_log, stop_signal};
 use wmdetect::shell::{Hinted, say};
 use wmdetect::text::Tokenizer;
 use wmgen::engine;
@@ -187,10 +186,7 @@ impl Stopped {
 
 /// Without tokens everybody who can connect is answered, so nobody else may.
 fn check_host(options: &Options) -> Result<()> {
-    let addresses = (options.host.as_str(), options.port)
-        .to_socket_addrs()
-        .with_context(|| format!("--host {} is not an address", options.host))?;
-    if options.tenants.is_none() && addresses.into_iter().any(|address| !address.ip().is_loopback()) {
+    if options.tenants.is_none() && !is_loopback(&options.host) {
         return Err(Hinted::new(
             format!(
                 "--host {} can be reached from other machines, and everybody there would be answered",

@@ -45,6 +45,11 @@ impl Reason {
 }
 
 impl Policy {
+    /// Whether an answer that cannot be marked is refused, where the request says `asked` in its field `watermarking`.
+    pub(super) fn demands(self, asked: Option<bool>) -> bool {
+        self == Self::Require || asked == Some(true)
+    }
+
     /// Decides on a request that says `asked` in its field `watermarking`.
     ///
     /// # Errors
@@ -68,7 +73,7 @@ impl Policy {
             }
             _ => {}
         }
-        if (self == Self::Require || asked == Some(true)) && leaves_little_choice(sampling) {
+        if self.demands(asked) && leaves_little_choice(sampling) {
             let message = "temperature: expected settings that leave the mark a choice: a temperature and top_p from 0.1 and a \
                            min_p up to 0.9";
             return Err(ApiError::field("temperature", message).with_code("cannot_be_marked"));
@@ -76,7 +81,7 @@ impl Policy {
         match sampling.check(true) {
             Ok(()) => Ok(Ok(())),
             // Other errors are about the settings themselves, and are found where these are checked.
-            Err(_) if self != Self::Require && asked != Some(true) => Ok(Err(Reason::Greedy)),
+            Err(_) if !self.demands(asked) => Ok(Err(Reason::Greedy)),
             Err(error) => {
                 Err(ApiError::field("temperature", error.to_string()).with_code("cannot_be_marked"))
             }

@@ -22,7 +22,6 @@ use super::asked::{Asked, Interface};
 use super::bodies::{Head, Mark};
 use super::body::Body;
 use super::metrics::Metrics;
-use super::policy::Policy;
 use super::queue::Queue;
 use super::receipts::Receipts;
 use super::stream::Stream;
@@ -193,9 +192,8 @@ impl Server {
             let room = (self.client.info().context() + 1).saturating_sub(ids.len());
             asked.options.max_tokens =
                 asked.max_tokens.unwrap_or(usize::MAX).min(self.limits.max_tokens).min(room);
-            let must_mark = tenant.policy == Policy::Require || asked.watermarking == Some(true);
             let least = asked.options.mark.as_ref().map_or(0, KeyMark::least_tokens);
-            if must_mark && asked.options.max_tokens < least {
+            if tenant.policy.demands(asked.watermarking) && asked.options.max_tokens < least {
                 let message =
                     format!("max_tokens: expected at least {least}, since a shorter text cannot be marked");
                 return Err(ApiError::field("max_tokens", message).with_code("cannot_be_marked"));

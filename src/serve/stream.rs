@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 use wmdetect::service::ApiError;
 
-use super::answer::{Answer, Numbered, Step};
+use super::answer::{Answer, Numbered, Step, Unsent};
 
 /// The body of a stream. It has a chunk for each piece of text, then the last chunk with usage and mark, then `[DONE]`;
 /// after an error it has the error, and no `[DONE]`.
@@ -59,12 +59,9 @@ impl Stream {
         };
         // The last text's end comes with the counts.
         let is_last = answer.open() == 0;
-        let with_logprobs = answer.with_logprobs();
         let text = answer.text(index);
         let finish = text.finish.filter(|_| !is_last);
-        let logprobs = (with_logprobs && !text.logprobs.is_empty()).then(|| text.logprobs.take());
-        let piece = std::mem::take(&mut text.written);
-        let first = !std::mem::replace(&mut text.begun, true);
+        let Unsent { first, piece, logprobs } = text.take_unsent();
         if first || !piece.is_empty() || logprobs.is_some() || finish.is_some() {
             put(out, &answer.head.chunk(index, first, &piece, logprobs, finish));
         }
@@ -75,13 +72,10 @@ impl Stream {
     fn end(answer: &mut Answer, include_usage: bool, out: &mut Vec<u8>) {
         let (usage, mark) = answer.sum_up();
         let last = answer.last_to_end();
-        let with_logprobs = answer.with_logprobs();
         let text = answer.text(last);
         let finish = text.finish;
-        let logprobs = (with_logprobs && !text.logprobs.is_empty()).then(|| text.logprobs.take());
         // What came with the end was not sent yet.
-        let piece = std::mem::take(&mut text.written);
-        let first = !std::mem::replace(&mut text.begun, true);
+        let Unsent { first, piece, logprobs } = text.take_unsent();
         let mut chunk = answer.head.chunk(last, first, &piece, logprobs, finish);
         if include_usage {
             put(out, &chunk);

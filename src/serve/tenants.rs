@@ -15,7 +15,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use wmdetect::Key;
 use wmdetect::key_directory::KeyDirectory;
-use wmdetect::service::{ApiError, TokenHash, bearer};
+use wmdetect::service::{ApiError, TokenHash, bearer, parse_toml};
 use wmdetect::shell;
 use wmdetect::text::Tokenizer;
 use wmgen::respond::KeyMark;
@@ -148,11 +148,8 @@ impl Tenants {
     /// Reads a file of tenants. Paths in it are relative to its directory.
     pub(super) fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let file: TenantsFile = toml::from_str(&text).map_err(|error| {
-            // Without the line itself, which may hold a token in the place of its hash.
-            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count()) + 1;
-            anyhow!("{} is not a file of tenants: line {line}: {}", path.display(), error.message())
-        })?;
+        let file: TenantsFile = parse_toml(&text)
+            .map_err(|error| anyhow!("{} is not a file of tenants: {error}", path.display()))?;
         if file.tenant.is_empty() {
             bail!("{} has no [[tenant]]; expected at least one", path.display());
         }
@@ -261,7 +258,7 @@ pub(super) fn files(options: &Options) -> Vec<State> {
     let mut paths: Vec<PathBuf> = options.key.iter().chain(&options.tenants).cloned().collect();
     if let Some(path) = &options.tenants
         && let Some(file) =
-            fs::read_to_string(path).ok().and_then(|text| toml::from_str::<TenantsFile>(&text).ok())
+            fs::read_to_string(path).ok().and_then(|text| parse_toml::<TenantsFile>(&text).ok())
     {
         let directory = path.parent().unwrap_or(Path::new(""));
         let entries = file.tenant.iter().flat_map(|entry| entry.key.iter().chain(&entry.keys));

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use serde::Deserialize;
-use wmdetect::service::{ApiError, Peer, TokenHash, bearer};
+use wmdetect::service::{ApiError, Peer, TokenHash, bearer, is_loopback, parse_toml};
 use wmdetect::shell::Hinted;
 
 use super::Server;
@@ -79,12 +79,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Credential>> {
 }
 
 fn parse(text: &str) -> Result<Vec<Credential>> {
-    // The error of the parser quotes the line, which may hold what is secret.
-    let File { credential: tables } = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let line =
-            error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        anyhow::anyhow!("line {line}: {}", error.message())
-    })?;
+    let File { credential: tables } = parse_toml(text).map_err(anyhow::Error::msg)?;
     let mut credentials: Vec<Credential> = Vec::new();
     for Table { name, token_sha256: token, role, queries_per_day } in tables {
         if name.is_empty() || name.len() > 100 {
@@ -192,9 +187,7 @@ impl Callers {
 /// # Errors
 /// Returns an error if `host` is more than the machine itself and there are no credentials.
 pub(super) fn check_host(host: &str, has_credentials: bool) -> Result<()> {
-    let own = host.eq_ignore_ascii_case("localhost")
-        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if own || has_credentials {
+    if is_loopback(host) || has_credentials {
         return Ok(());
     }
     let message = format!(

@@ -5,6 +5,7 @@
 //! [`Listener::serve`].
 
 mod about;
+mod config;
 mod error;
 mod health;
 mod json;
@@ -18,6 +19,7 @@ mod tests;
 mod token;
 
 pub use about::About;
+pub use config::{is_loopback, parse_toml};
 pub use error::ApiError;
 pub use health::{Health, State};
 pub use json::{Json, body_bytes};
