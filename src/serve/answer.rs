@@ -10,7 +10,7 @@ use super::bodies::{Choice, Head, LogprobsOf, Mark, Usage};
 use super::metrics::Metrics;
 use super::policy::Reason;
 use super::queue::Places;
-use super::receipts::{Names, Receipts};
+use super::receipts::Receipts;
 use super::tenants::Tenant;
 
 /// An event of the engine, and which of the request's prompts it belongs to.
@@ -163,14 +163,14 @@ impl Answer {
         }
     }
 
-    /// Says in receipts why a text is not marked, writes them, and counts their tokens.
+    /// Writes receipts, which say if no token could carry the mark, and counts their tokens.
     fn keep(&self, receipts: &mut [Receipt], interrupted: bool) {
-        let Owner { tenant, request_id, reason, receipts: file, metrics } = &self.owner;
+        let Owner { tenant, reason, receipts: file, metrics, .. } = &self.owner;
         for receipt in receipts {
             let reason = reason.or((!receipt.watermark.applied).then_some(Reason::NoDraw));
             receipt.watermark.reason = reason.map(|reason| reason.name().to_owned());
             metrics.count_text(&tenant.name, receipt, reason);
-            file.write(&Names { request_id, tenant: &tenant.name, interrupted }, receipt);
+            file.write(receipt, interrupted);
         }
     }
 

@@ -25,21 +25,11 @@ pub(super) struct Receipts {
     failed: AtomicBool,
 }
 
-/// Whose text it is, and what became of it.
-pub(super) struct Names<'a> {
-    pub(super) request_id: &'a str,
-    pub(super) tenant: &'a str,
-    /// Whether it ended before its end: the client left, another text of the request failed, or the server stopped.
-    pub(super) interrupted: bool,
-}
-
 /// A line. With the text it is what `wmgen verify` reads.
 #[derive(Serialize)]
 struct Line<'a> {
     /// Seconds since 1970.
     time: u64,
-    request_id: &'a str,
-    tenant: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     interrupted: bool,
     text_sha256: String,
@@ -53,6 +43,8 @@ struct Line<'a> {
 enum Kept<'a> {
     Whole(&'a Receipt),
     WithoutText {
+        request_id: Option<&'a str>,
+        tenant: Option<&'a str>,
         schema_version: u32,
         finish_reason: Option<wmgen::engine::FinishReason>,
         watermark: &'a WatermarkReceipt,
@@ -86,13 +78,16 @@ impl Receipts {
         !self.failed.load(Ordering::Relaxed)
     }
 
-    /// Writes a line, in one piece.
-    pub(super) fn write(&self, names: &Names<'_>, receipt: &Receipt) {
+    /// Writes a line, in one piece. `interrupted` says that the text did not come to its end: the client left, another text
+    /// of the request failed, or the server stopped.
+    pub(super) fn write(&self, receipt: &Receipt, interrupted: bool) {
         let Some(file) = &self.file else { return };
         let kept = if self.with_text {
             Kept::Whole(receipt)
         } else {
             Kept::WithoutText {
+                request_id: receipt.request_id.as_deref(),
+                tenant: receipt.tenant.as_deref(),
                 schema_version: receipt.schema_version,
                 finish_reason: receipt.finish_reason,
                 watermark: &receipt.watermark,
@@ -105,9 +100,7 @@ impl Receipts {
         };
         let line = Line {
             time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            request_id: names.request_id,
-            tenant: names.tenant,
-            interrupted: names.interrupted,
+            interrupted,
             text_sha256: hex::encode(&Sha256::digest(receipt.text.as_bytes())),
             text_tokens: receipt.tokens.len(),
             receipt: kept,
@@ -121,7 +114,7 @@ impl Receipts {
         });
         if let Err(error) = written {
             self.failed.store(true, Ordering::Relaxed);
-            tracing::error!(%error, request_id = names.request_id, "a receipt could not be written");
+            tracing::error!(%error, request_id = receipt.request_id, "a receipt could not be written");
         }
     }
 

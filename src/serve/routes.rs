@@ -181,6 +181,9 @@ impl Server {
         let marked = tenant.policy.decide(asked.watermarking, &asked.options.sampling)?;
         asked.options.mark = marked.is_ok().then(|| tenant.mark(SystemTime::now())).transpose()?;
         asked.options.tenant = tenant.number;
+        asked.options.tenant_name = Some(tenant.name.clone());
+        asked.options.request_id = Some(request_id.clone());
+        asked.options.unmarked_because = marked.err().map(|reason| reason.name().to_owned());
         let seed = asked.seed.unwrap_or_else(wmgen::sample::random_seed);
         let places = self.queue.take(tenant.number, asked.prompts.len() * asked.options.n)?;
 
