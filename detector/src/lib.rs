@@ -112,6 +112,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod atomic_file;
+pub mod attack;
 pub mod cache;
 pub mod calibration;
 mod changes;

@@ -55,9 +55,10 @@ pub enum WarningCode {
     BoundedHistory,
     /// In calibration: too few random keys for calling a key worse than chance.
     FewKeys,
-    /// In calibration: it was stopped before all documents were judged.
+    /// In calibration and in attacks: it was stopped before everything was judged.
     Interrupted,
-    /// In calibration: so few documents that most keys flag none of them.
+    /// In calibration: so few documents that most keys flag none of them. In attacks: no text of a length, or too few human
+    /// texts to check a rate.
     FewDocuments,
     /// In receipts, which say how `wmgen` made a text: its draws had too little choice to carry the mark.
     LittleChoice,

@@ -12,7 +12,7 @@ const DETECTOR: &[&str] = &[
     "scheme",
     "text statistics key_directory",
     "verdict segments ignore",
-    "model_ratio calibration",
+    "attack model_ratio calibration",
     "report",
     "detect signed",
     "render",

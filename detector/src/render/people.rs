@@ -1,5 +1,7 @@
 //! Reports in plain lines, for people. `input` is where the text came from.
 
+mod attack;
+
 use std::fmt::Write as _;
 
 pub use super::words::changed;
@@ -11,6 +13,7 @@ use crate::report::{
 };
 use crate::statistics::{Method, PKind, PValue};
 use crate::verdict::Verdict;
+pub use attack::attack;
 
 // Writing to a string cannot fail, so what `write!` returns is dropped throughout.
 

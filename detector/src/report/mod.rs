@@ -1,6 +1,7 @@
 //! What is said of a text, as data. The programs print each report as one JSON object in a [`Row`]; `docs/json.md` describes
 //! every field.
 
+mod attack;
 mod attribution;
 mod calibration;
 mod explanation;
@@ -9,6 +10,7 @@ mod row;
 mod score;
 mod segments;
 
+pub use attack::{AttackReport, AttackRow, Found, Summary};
 pub use attribution::{Attribution, KeyReport};
 pub use calibration::{Bucket, CalibrationReport, Rate, Shared, SharedPassage};
 pub use explanation::{Explanation, LEVELS, Piece, TokenEvidence};

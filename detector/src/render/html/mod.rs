@@ -4,6 +4,7 @@
 
 #[doc(hidden)]
 pub mod ask;
+mod attack;
 mod calibration;
 mod score;
 mod segments;
@@ -15,6 +16,7 @@ use std::fmt;
 use crate::one_line::is_obeyed;
 use crate::report::Warning;
 
+pub use attack::attack;
 pub use calibration::calibration;
 pub use score::{Scored, score, sentence};
 pub use segments::{Segmented, segments};

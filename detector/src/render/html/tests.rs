@@ -36,6 +36,69 @@ fn hostile_text_stays_text() {
     );
 }
 
+mod of_an_attack {
+    use super::*;
+    use crate::attack::{Edit, Kind, Outcome, Summary};
+    use crate::report::{AttackReport, AttackRow};
+    use crate::{Detector, Input, Key};
+
+    /// A report on ten texts of each kind at two lengths, of which the longer ones are found.
+    fn report() -> AttackReport {
+        let detector = Detector::builder(Key::from_bytes(&[7; 32], "a test").unwrap()).build().unwrap();
+        let mut report = AttackReport::new(&detector.score(Input::tokens(&[])).unwrap());
+        (report.fprs, report.lengths) = (vec![0.01, 1e-6], vec![32, 512]);
+        (report.texts, report.human_texts, report.judged) = (10, 10, 100);
+        report.cluster = Some(HOSTILE.into());
+        report.warnings = vec![Warning::new(crate::report::WarningCode::Unknown, HOSTILE)];
+        let share = |kind, rate| Edit::Share { kind, rate };
+        let edits = [
+            Edit::None,
+            share(Kind::Delete, 0.1),
+            share(Kind::Delete, 0.3),
+            share(Kind::Crop, 0.5),
+            Edit::Program { name: HOSTILE.into() },
+        ];
+        for edit in &edits {
+            for (length, log10_p) in [(32, -1.0), (512, -9.0)] {
+                let outcome = |cluster| Outcome { cluster, log10_p: Some(log10_p), words_kept: Some(0.7) };
+                let marked: Vec<Outcome> = (0..10).map(outcome).collect();
+                let summary = |outcomes| Summary::new(outcomes, 0, &[0.01, 1e-6]);
+                report.rows.push(AttackRow::new(edit, length, summary(&marked), summary(&[])));
+            }
+        }
+        report
+    }
+
+    #[test]
+    fn structure() {
+        let page = attack(&report());
+        assert_sound(&page);
+        // Three plots at each of two rates, with the unedited text in each.
+        assert_eq!((page.matches("<svg").count(), page.matches(">unedited</text>").count()), (6, 6));
+        assert_eq!(page.matches("class=\"curve c").count(), 2 * (3 + 2 + 2));
+        assert!(page.contains("Unedited, 10 of 10 texts of 512 tokens are found at a rate of 1e-6."));
+        assert!(
+            page.contains("<td>delete 0.3</td>") && page.contains("100.0 % (72.2 % – 100.0 %)"),
+            "{page}"
+        );
+        assert!(!page.contains("NaN") && !page.contains("inf"));
+    }
+
+    #[test]
+    fn a_report_without_rows_or_of_one_length_is_a_page() {
+        let mut report = report();
+        report.rows.retain(|row| row.length == 32 && row.edit == "none");
+        report.lengths = vec![32];
+        let page = attack(&report);
+        assert_sound(&page);
+        assert!(page.matches("<svg").count() == 2 && !page.contains("NaN"));
+        report.rows.clear();
+        let page = attack(&report);
+        assert_sound(&page);
+        assert!(page.contains("No text was long enough") && !page.contains("NaN"));
+    }
+}
+
 mod of_a_calibration {
     use super::*;
     use crate::report::{Bucket, CalibrationReport, Rate, Shared, SharedPassage, WarningCode};

@@ -1,0 +1,39 @@
+//! Edits that people make to a text, at stated rates, and how many texts are found after them.
+//!
+//! An [`Editor`] edits a text without looking at a key or a detector. So a text that did not depend on the key before the
+//! edit does not depend on it afterwards, and its p-value keeps its promise. [`Summary`] counts the texts that are found,
+//! with intervals that know which texts share a prompt.
+//!
+//! | file | what |
+//! |---|---|
+//! | `edit` | which edits there are, and the random numbers of each |
+//! | `editor` | what edits need beside the text: words and passages of people, synonyms |
+//! | `words`, `letters`, `passages` | the edits |
+//! | `kept` | how many words an edit leaves |
+//! | `summary` | how many texts are found, with intervals |
+//!
+//! ```
+//! use wmdetect::attack::{Edit, Editor, Kind, Random, Synonyms, words_kept};
+//!
+//! let editor = Editor::new(vec!["People write words such as these.".into()], Synonyms::default());
+//! let edit = Edit::share(Kind::Delete, 0.5).unwrap();
+//! let text = "The old man went down to the river.";
+//! let edited = editor.apply(Kind::Delete, 0.5, text, None, &mut Random::new(1, "essay-17", &edit));
+//! assert!(edited.len() < text.len());
+//! assert!(words_kept(text, &edited).unwrap() < 1.0);
+//! ```
+
+mod edit;
+mod editor;
+mod kept;
+mod letters;
+mod passages;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use edit::{Edit, Kind, Random, ShareError, UnknownKind};
+pub use editor::{Editor, Synonyms, SynonymsError};
+pub use kept::words_kept;
+pub use summary::{Found, Outcome, Summary};
