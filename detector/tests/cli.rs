@@ -454,6 +454,7 @@ fn completions_man_pages_and_help() {
         ("segments", "segments --help"),
         ("attribute", "attribute --help"),
         ("calibrate", "calibrate --help"),
+        ("attack", "attack --help"),
     ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{name}.txt"));
         let found = place.run(args).code(0).out();

@@ -1,5 +1,6 @@
 //! All arguments of `wmdetect` in one place; help, completions and man pages are made from this.
 
+mod attack;
 mod services;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use wmdetect::shell::rate;
 use wmdetect::statistics::{Method, UnknownMethod};
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
 
+pub(crate) use attack::AttackArgs;
 #[cfg(feature = "serve")]
 pub(crate) use services::ServeArgs;
 pub(crate) use services::{AuditCommand, ReportCommand, VerifyArgs};
@@ -24,7 +26,7 @@ pub(crate) use services::{AuditCommand, ReportCommand, VerifyArgs};
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 some input could not be scored; 2 wrong usage, key or tokenizer; 3, with \
                   --exit-code, no watermark, and from calibrate, a key that is worse than chance allows; \
-                  130, calibrate was interrupted."
+                  130, calibrate or attack was interrupted."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Attribute(AttributeArgs),
     /// Try the key on unmarked texts of your own, among random keys
     Calibrate(CalibrateArgs),
+    /// Edit marked texts, and say how many of them are still found
+    Attack(Box<AttackArgs>),
     /// Print a text's g-values and which positions count, to check this program against another
     Gvalues(GvaluesArgs),
     /// Fit a detector to marked texts of your own model

@@ -6,9 +6,14 @@ use wmdetect::shell::{self, Content, InputError, Layout, Lines, Source};
 use super::args::InputArgs;
 
 impl InputArgs {
-    fn layout(&self) -> Layout {
+    pub(super) fn layout(&self) -> Layout {
         let field = || self.field.clone().unwrap_or(if self.tokens { "tokens" } else { "text" }.into());
-        let lines = || Lines { field: field(), id_field: self.id_field.clone(), max_line: self.max_line };
+        let lines = || Lines {
+            field: field(),
+            id_field: self.id_field.clone(),
+            group_field: None,
+            max_line: self.max_line,
+        };
         Layout { tokens: self.tokens, lines: self.jsonl.then(lines) }
     }
 }

@@ -1,6 +1,7 @@
 //! The program: one file a command. Results go to standard output, everything else to standard error.
 
 mod args;
+mod attack;
 mod attribute;
 mod cache;
 mod calibrate;
@@ -32,7 +33,7 @@ use args::{AuditCommand, Cli, Command};
 /// Runs the program on the process's arguments.
 ///
 /// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code` or from `calibrate`, 130 from
-/// a `calibrate` that was interrupted; a broken pipe is a quiet 0.
+/// a `calibrate` or `attack` that was interrupted; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     match arguments::<Cli>() {
         Ok(cli) => exit_code(dispatch(cli.command)),
@@ -61,6 +62,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Segments(args) => segments::run(&args),
         Command::Attribute(args) => attribute::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Attack(args) => attack::run(&args),
         Command::Gvalues(args) => gvalues::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Report(command) => report::run(&command),

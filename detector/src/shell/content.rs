@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read};
+use std::path::Path;
 
 use super::json::Json;
 use super::open::NotText;
@@ -22,9 +23,21 @@ pub struct Label {
     pub line: Option<usize>,
     /// The JSON of its id, as it was written.
     pub id: Option<String>,
+    /// The JSON of what it shares with other texts, as it was written; see [`Lines::group_field`](super::Lines::group_field).
+    pub group: Option<String>,
 }
 
 impl Label {
+    /// Returns the label of a file, or of standard input where `path` is `-`.
+    pub fn of_file(path: &Path) -> Self {
+        Self { input: path.display().to_string(), ..Self::default() }
+    }
+
+    /// Returns the label of the line with this number.
+    pub fn of_line(&self, number: usize) -> Self {
+        Self { input: format!("{}:{number}", self.input), line: Some(number), ..Self::default() }
+    }
+
     /// Returns the label of a line that has this id; null is none. A string gives its characters as the name, another
     /// value gives them as it was written.
     #[must_use]

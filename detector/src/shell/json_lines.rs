@@ -22,13 +22,15 @@ pub struct Lines {
     pub field: String,
     /// The field with the name of the text.
     pub id_field: String,
+    /// The field with what some texts share, such as their prompt, if it is asked for.
+    pub group_field: Option<String>,
     /// The longest line, in MiB.
     pub max_line: u64,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { field: "text".into(), id_field: "id".into(), max_line: 64 }
+        Self { field: "text".into(), id_field: "id".into(), group_field: None, max_line: 64 }
     }
 }
 
@@ -41,8 +43,10 @@ pub(super) fn texts(
     each: &mut impl FnMut(&Label, Result<Source<'_>, InputError>) -> Result<()>,
 ) -> Result<()> {
     objects(label, opened, lines.max_line, |label, object| {
-        let id = object.as_ref().ok().and_then(|object| object.get(&lines.id_field));
-        let label = label.clone().with_id(id);
+        let member = |name: &str| object.as_ref().ok().and_then(|object| object.get(name));
+        let mut label = label.clone().with_id(member(&lines.id_field));
+        let group = lines.group_field.as_deref().and_then(member).filter(|group| group.kind() != "null");
+        label.group = group.map(|group| group.as_written().to_owned());
         each(&label, object.and_then(|object| field(object, tokens, &lines.field)))
     })
 }
@@ -58,7 +62,7 @@ pub(super) fn objects(
     let limit = max_line.saturating_mul(1 << 20);
     let mut line = Vec::new();
     for number in 1_usize.. {
-        let label = Label { input: format!("{}:{number}", file.input), line: Some(number), id: None };
+        let label = file.of_line(number);
         line.clear();
         // One long line is no reason to keep its memory for all that follow.
         line.shrink_to(KEPT);
@@ -147,7 +151,7 @@ mod tests {
         assert_eq!(fitting.len(), 1 << 20);
         let lines = [&fitting, &format!("{fitting} "), "{}", &fitting].join("\n");
         let input = Box::new(BufReader::new(std::io::Cursor::new(lines.into_bytes())));
-        let file = Label { input: "t".into(), line: None, id: None };
+        let file = Label { input: "t".into(), ..Label::default() };
         let mut found = Vec::new();
         objects(&file, Opened { input, head: Vec::new() }, 1, |label, object| {
             found.push((label.input.clone(), object.is_ok()));

@@ -33,6 +33,8 @@ impl Kind {
     /// The ignore file of a calibration.
     pub const IGNORE_FILE: Self =
         Self { what: "ignore file", begins: Some("{\n  \"schema_version\": 1,\n  \"ngram_len\":") };
+    /// Results of an attack, a line each.
+    pub const CHECKPOINT: Self = Self { what: "checkpoint", begins: None };
     /// A model.
     pub const MODEL: Self = Self { what: "model", begins: None };
     /// A profile of marked texts.
@@ -197,6 +199,18 @@ impl Outputs {
             }
             None => Ok(()),
         }
+    }
+
+    /// Checks a file that the run reads and then goes on writing. Whether it is an earlier one is for the caller to say.
+    ///
+    /// # Errors
+    /// Returns an error if the path is `-`, if the file is another input of the run, or if the run writes it twice.
+    pub fn check_resumed(&mut self, path: &Path, kind: Kind) -> Result<(), OutputError> {
+        self.check_input(path, kind)?;
+        if let Some(place) = Place::of(path) {
+            self.written.push(place);
+        }
+        Ok(())
     }
 
     /// Checks a directory for a command to fill, and returns whether it holds an earlier output, as `is_ours` says.

@@ -34,7 +34,7 @@ pub fn for_each(
         bail!("- stands among the files twice; expected it once, since standard input can be read once");
     }
     for path in files {
-        let label = Label { input: path.display().to_string(), line: None, id: None };
+        let label = Label::of_file(path);
         match (open_text(path), &layout.lines) {
             (Err(error), _) => each(&label, Err(error))?,
             (Ok(opened), Some(lines)) => json_lines::texts(&label, opened, layout.tokens, lines, &mut each)?,
@@ -101,9 +101,9 @@ fn lists(
         Err(error) => return each(label, Err(error)),
     };
     for list in id_list::lists(without_mark(&bytes)) {
-        let input = list.line.map_or_else(|| label.input.clone(), |line| format!("{}:{line}", label.input));
+        let label = list.line.map_or_else(|| label.clone(), |line| label.of_line(line));
         let ids = list.ids.map_err(InputError::from);
-        each(&Label { input, line: list.line, id: None }, ids.map(Content::Tokens).map(Source::Content))?;
+        each(&label, ids.map(Content::Tokens).map(Source::Content))?;
     }
     Ok(())
 }
@@ -116,7 +116,7 @@ pub fn for_each_object(
     path: &Path,
     each: impl FnMut(&Label, Result<Json<'_>, InputError>) -> Result<()>,
 ) -> Result<()> {
-    let label = Label { input: path.display().to_string(), line: None, id: None };
+    let label = Label::of_file(path);
     let opened = open_text(path).with_context(|| label.input.clone())?;
     json_lines::objects(&label, opened, Lines::default().max_line, each)
 }

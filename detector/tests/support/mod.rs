@@ -115,11 +115,16 @@ pub fn key(seed: u8) -> Key {
 /// A text of `count` words that carries the mark of `key`: of eight random words always the one with most evidence a
 /// token.
 pub fn marked_words(key: &Key, tokenizer: &Tokenizer, count: usize) -> String {
+    marked_words_from(key, tokenizer, count, 5)
+}
+
+/// As [`marked_words`], with words drawn from `seed`.
+pub fn marked_words_from(key: &Key, tokenizer: &Tokenizer, count: usize, seed: u64) -> String {
     let words: Vec<&str> = "river old man boat sea went hand said fish day sun big dark line water fast bird cold deep \
                             wind north slow sky long back strong moon tired small shark bone blood wood hook oar knife"
         .split_whitespace()
         .collect();
-    let (prf, profile, mut random) = (key.prf(), Profile::named("t1.0").unwrap(), Random(5));
+    let (prf, profile, mut random) = (key.prf(), Profile::named("t1.0").unwrap(), Random(seed));
     let mut text = String::new();
     for _ in 0..count {
         let before = tokenizer.encode(&text).unwrap().ids.len();

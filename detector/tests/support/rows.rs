@@ -196,6 +196,62 @@ pub struct SharedPassage {
     pub log10_p: f64,
 }
 
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackReport {
+    pub schema_version: u32,
+    pub scheme: String,
+    pub key_id: Option<String>,
+    pub keys_tried: Option<u64>,
+    pub tokenizer: Option<String>,
+    pub detector: Method,
+    pub p_kind: PKind,
+    pub seed: u64,
+    pub fprs: Vec<f64>,
+    pub lengths: Vec<u64>,
+    pub cluster: Option<String>,
+    pub texts: u64,
+    pub human_texts: u64,
+    pub failed: u64,
+    pub judged: u64,
+    pub judged_of: Option<u64>,
+    pub rows: Vec<AttackRow>,
+    pub warnings: Vec<String>,
+    pub warning_codes: Vec<WarningCode>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackRow {
+    pub edit: String,
+    pub rate: Option<f64>,
+    pub program: Option<String>,
+    pub length: u64,
+    pub marked: AttackSummary,
+    pub human: AttackSummary,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackSummary {
+    pub texts: u64,
+    pub clusters: u64,
+    pub errors: u64,
+    pub found: Vec<AttackFound>,
+    pub median_log10_p: Option<f64>,
+    pub words_kept: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackFound {
+    pub fpr: f64,
+    pub texts: u64,
+    pub share: Option<f64>,
+    pub interval: Option<[f64; 2]>,
+    pub design_effect: Option<f64>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GValues {
