@@ -26,10 +26,10 @@ impl Editor {
             let before = list.len();
             for word in words(text).0 {
                 let core = core(word.text);
-                let [start, end] = [core.start, core.end].map(|at| word.start + at);
                 // A text of more than 4 GiB has words enough at its start.
-                if start < end && end <= u32::MAX as usize {
-                    list.push((number as u32, start as u32..end as u32));
+                let [start, end] = [core.start, core.end].map(|at| u32::try_from(word.start + at));
+                if let (Ok(start), Ok(end), false) = (start, end, core.is_empty()) {
+                    list.push((number as u32, start..end));
                 }
             }
             if list.len() > before {

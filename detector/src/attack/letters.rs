@@ -82,6 +82,8 @@ pub(super) fn folded(word: &str) -> String {
     for c in word.chars().flat_map(char::to_lowercase) {
         match c {
             '\u{2018}' | '\u{2019}' => folded.push('\''),
+            '\u{201C}' | '\u{201D}' => folded.push('"'),
+            '\u{2026}' => folded.push_str("..."),
             // Two hyphens stand for a dash.
             '-' | '\u{2010}'..='\u{2014}' if folded.ends_with('-') => {}
             '\u{2010}'..='\u{2014}' => folded.push('-'),

@@ -31,7 +31,8 @@ pub(crate) struct AttackArgs {
     #[arg(long, value_name = "FILE")]
     pub synonyms: Option<PathBuf>,
     /// A program that edits: it reads a text on standard input and writes the edited text to standard output. It is run
-    /// once for each text and length, and without a shell: the command is split at spaces. May be given several times
+    /// once for each text and length, and without a shell: the command is split at spaces. May be given several times;
+    /// all are run
     #[arg(long, value_name = "NAME=COMMAND")]
     pub program: Vec<ProgramArg>,
     /// How long a program may take for one text

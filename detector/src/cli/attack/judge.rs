@@ -81,9 +81,9 @@ impl Attack<'_> {
         };
         pool::ordered(pool::available_threads(), work, take, |feed| {
             // By turns, so that a run that is interrupted has both.
-            for number in 0..marked.texts.len().max(human.texts.len()) {
+            for number in 0..marked.all.len().max(human.all.len()) {
                 for (side, texts) in [(Side::Marked, marked), (Side::Human, human)] {
-                    let Some(text) = texts.texts.get(number) else { continue };
+                    let Some(text) = texts.all.get(number) else { continue };
                     if self.stop.load(Ordering::Relaxed) {
                         return Ok(());
                     }
@@ -111,7 +111,7 @@ impl Attack<'_> {
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(judgements);
                 }
-                let part = &text.text[..end];
+                let part = &text.longest[..end];
                 let own = Some(number).filter(|_| side == Side::Human);
                 let edited = match self.edited(what, part, &text.identity, own) {
                     Ok(edited) => edited,

@@ -121,8 +121,8 @@ pub(super) fn run(args: &AttackArgs) -> Result<ExitCode> {
     report.seed = args.seed;
     report.rows = results.rows(&edits.edits, &lengths, &fprs);
     report.cluster.clone_from(&args.cluster);
-    report.texts = marked.texts.len() as u64;
-    report.human_texts = human.texts.len() as u64;
+    report.texts = marked.all.len() as u64;
+    report.human_texts = human.all.len() as u64;
     report.failed = failed;
     report.judged = results.judged;
     report.judged_of = results.interrupted().then_some(results.of);
@@ -153,7 +153,7 @@ fn check(marked: &Texts, editor: &Editor, lengths: &[u64]) -> Result<()> {
     if !editor.has_words() {
         bail!("--human: expected texts with words, found none");
     }
-    if marked.texts.is_empty() {
+    if marked.all.is_empty() {
         bail!("no text to edit; expected marked texts, one a file or, with --jsonl, one a line");
     }
     if marked.parts() == 0 {
@@ -211,7 +211,7 @@ fn remarks(report: &AttackReport, marked: &Texts, lengths: &[u64], fprs: &[f64])
     let missing: Vec<String> = lengths
         .iter()
         .enumerate()
-        .filter(|(number, _)| marked.texts.iter().all(|text| text.ends.len() <= *number))
+        .filter(|(number, _)| marked.all.iter().all(|text| text.ends.len() <= *number))
         .map(|(_, length)| length.to_string())
         .collect();
     if !missing.is_empty() {

@@ -47,7 +47,7 @@ pub(super) struct Text {
     /// The number of its cluster.
     pub cluster: u64,
     /// Its longest part.
-    pub text: String,
+    pub longest: String,
     /// The byte where each part ends, for the lengths that it has, the shortest first.
     pub ends: Vec<usize>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Text {
 /// The texts of one side.
 #[derive(Default)]
 pub(super) struct Texts {
-    pub texts: Vec<Text>,
+    pub all: Vec<Text>,
     /// The whole texts, if they were asked for.
     pub whole: Vec<String>,
     /// Of the texts, their ids and their groups.
@@ -142,7 +142,7 @@ fn ends(
 
 impl Texts {
     fn push(&mut self, reading: &Reading<'_>, label: &Label, text: String, ends: Vec<usize>) {
-        let number = self.texts.len();
+        let number = self.all.len();
         let identity = match &label.id {
             Some(id) => {
                 let before = self.ids.entry(id.clone()).or_default();
@@ -165,7 +165,7 @@ impl Texts {
             None => new(),
         };
         let longest = text[..ends.last().copied().unwrap_or(0)].to_owned();
-        self.texts.push(Text { name: label.input.clone(), identity, cluster, text: longest, ends });
+        self.all.push(Text { name: label.input.clone(), identity, cluster, longest, ends });
         if reading.whole {
             self.whole.push(text);
         }
@@ -178,7 +178,7 @@ impl Texts {
 
     /// Returns how many parts all texts have together.
     pub(super) fn parts(&self) -> u64 {
-        self.texts.iter().map(|text| text.ends.len() as u64).sum()
+        self.all.iter().map(|text| text.ends.len() as u64).sum()
     }
 }
 
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!((ends.len(), ends[all - 1]), (all, text.len()));
         assert!(ends.is_sorted() && ends.iter().all(|&end| text.is_char_boundary(end)));
         for (length, &end) in lengths.iter().zip(&ends) {
-            let cuts = normaliser.encode(&tokenizer, text[..end].as_bytes()).unwrap();
+            let cuts = normaliser.encode(&tokenizer, &text.as_bytes()[..end]).unwrap();
             let tokens = cuts[0].encoded.ids.len() as u64;
             // A character of several byte tokens is not cut.
             assert!(tokens.abs_diff(*length) <= 3, "{length}: {:?} has {tokens}", &text[..end]);

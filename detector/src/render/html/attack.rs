@@ -112,8 +112,8 @@ fn groups(report: &AttackReport) -> Vec<Group<'_>> {
     };
     let mut groups: Vec<Group<'_>> = Vec::new();
     for row in report.rows.iter().filter(|row| row.edit != "none") {
-        let title = row.program.clone().unwrap_or_else(|| row.edit.clone());
-        let label = row.rate.map_or_else(|| title.clone(), |rate| rate.to_string());
+        let title = row.program.as_ref().map_or_else(|| row.edit.clone(), |_| row.label());
+        let label = row.rate.map_or_else(|| "edited".into(), |rate| rate.to_string());
         if groups.last().is_none_or(|group| group.title != title) {
             groups.push(Group { title, curves: vec![unedited()] });
         }
@@ -144,7 +144,7 @@ fn plot(body: &mut String, report: &AttackReport, group: &Group<'_>, rate: usize
     };
     put!(
         body,
-        "<section><h3>{title}</h3>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}: share found by \
+        "<div><h3>{title}</h3>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}: share found by \
          length\">\n"
     );
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
@@ -189,10 +189,10 @@ fn plot(body: &mut String, report: &AttackReport, group: &Group<'_>, rate: usize
         }
         let dashes = DASHES[number.min(DASHES.len() - 1)];
         put!(body, "<path class=\"curve c{}\" stroke-dasharray=\"{dashes}\" d=\"{path}\"/>\n", number.min(3));
-        let bars: String = points
-            .iter()
-            .map(|&(x, _, [low, high])| format!("M{x:.1} {:.1}V{:.1}", y(low), y(high)))
-            .collect();
+        let mut bars = String::new();
+        for &(x, _, [low, high]) in &points {
+            put!(bars, "M{x:.1} {:.1}V{:.1}", y(low), y(high));
+        }
         put!(body, "<path class=\"error c{}\" d=\"{bars}\"/>\n", number.min(3));
         for &(x, share, _) in &points {
             marker(body, number, x, y(share));
@@ -213,7 +213,7 @@ fn plot(body: &mut String, report: &AttackReport, group: &Group<'_>, rate: usize
     }
     body.push_str("</svg>\n");
     human(body, group, rate);
-    body.push_str("</section>\n");
+    body.push_str("</div>\n");
 }
 
 /// Moves labels apart that would stand on each other; they are sorted from the top down.
@@ -245,7 +245,12 @@ fn marker(body: &mut String, number: usize, x: f64, y: f64) {
         3 => put!(body, "<path class=\"{class}\" d=\"M{x:.1} {:.1}l5 5l-5 5l-5 -5z\"/>\n", y - 5.0),
         4 => put!(body, "<path class=\"{class}\" d=\"M{x:.1} {:.1}l4.5 -8h-9z\"/>\n", y + 5.0),
         _ => {
-            put!(body, "<path class=\"curve {class}\" d=\"M{:.1} {:.1}l8 8m0 -8l-8 8\"/>\n", x - 4.0, y - 4.0)
+            put!(
+                body,
+                "<path class=\"curve {class}\" d=\"M{:.1} {:.1}l8 8m0 -8l-8 8\"/>\n",
+                x - 4.0,
+                y - 4.0
+            );
         }
     }
 }
@@ -261,7 +266,7 @@ fn human(body: &mut String, group: &Group<'_>, rate: usize) {
     if judged > 0 {
         put!(
             body,
-            "<p class=\"small\">Of human texts {taken} of {judged} are taken for marked ({}).</p>\n",
+            "<p class=\"small\">Human texts taken for marked: {taken} of {judged} ({}).</p>\n",
             percent(taken as f64 / judged as f64)
         );
     }
