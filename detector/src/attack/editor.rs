@@ -1,48 +1,23 @@
-//! What edits need beside the text.
-
-use std::collections::HashMap;
-use std::ops::Range;
+//! Edits by their names.
 
 use super::edit::{Kind, Random};
-use super::words::{core, words};
-use super::{letters, passages, words as word_edits};
+use super::material::{Material, Synonyms};
+use super::{letters, passages, single_words};
 
 /// Edits texts with the words and passages of human texts and a table of synonyms.
 #[derive(Debug)]
-pub struct Editor {
-    texts: Vec<String>,
-    /// Numbers of the texts that have a word.
-    sources: Vec<usize>,
-    /// The words of all texts: the number of the text, and where in it the word is.
-    words: Vec<(u32, Range<u32>)>,
-    synonyms: Synonyms,
-}
+pub struct Editor(Material);
 
 impl Editor {
     /// Returns an editor with these human texts and synonyms.
     pub fn new(human: Vec<String>, synonyms: Synonyms) -> Self {
-        let (mut list, mut sources) = (Vec::new(), Vec::new());
-        for (number, text) in human.iter().enumerate() {
-            let before = list.len();
-            for word in words(text).0 {
-                let core = core(word.text);
-                // A text of more than 4 GiB has words enough at its start.
-                let [start, end] = [core.start, core.end].map(|at| u32::try_from(word.start + at));
-                if let (Ok(start), Ok(end), false) = (start, end, core.is_empty()) {
-                    list.push((number as u32, start..end));
-                }
-            }
-            if list.len() > before {
-                sources.push(number);
-            }
-        }
-        Self { texts: human, sources, words: list, synonyms }
+        Self(Material::new(human, synonyms))
     }
 
     /// Returns whether there is a human text with a word, which [`Kind::Replace`], [`Kind::Insert`] and
     /// [`Kind::Dilution`] need.
     pub fn has_words(&self) -> bool {
-        !self.words.is_empty()
+        self.0.has_words()
     }
 
     /// Edits a text at a rate. Where the text is one of the human texts, `own` is its number there.
@@ -58,88 +33,16 @@ impl Editor {
         random: &mut Random,
     ) -> String {
         match kind {
-            Kind::Delete => word_edits::delete(text, rate, random),
-            Kind::Replace => word_edits::replace(text, rate, self, random),
-            Kind::Insert => word_edits::insert(text, rate, self, random),
-            Kind::Synonyms => word_edits::synonyms(text, rate, self, random),
+            Kind::Delete => single_words::delete(text, rate, random),
+            Kind::Replace => single_words::replace(text, rate, &self.0, random),
+            Kind::Insert => single_words::insert(text, rate, &self.0, random),
+            Kind::Synonyms => single_words::synonyms(text, rate, &self.0, random),
             Kind::Sentences => passages::swap(text, rate, random),
-            Kind::Case => word_edits::case(text, rate, random),
+            Kind::Case => single_words::case(text, rate, random),
             Kind::Typography => letters::typography(text, rate, random),
             Kind::Homoglyphs => letters::homoglyphs(text, rate, random),
-            Kind::Dilution => passages::dilute(text, rate, self, own, random),
+            Kind::Dilution => passages::dilute(text, rate, &self.0, own, random),
             Kind::Crop => passages::crop(text, rate, random),
         }
-    }
-
-    /// A random word of the human texts, without the punctuation around it. Frequent words come often.
-    pub(super) fn word(&self, random: &mut Random) -> Option<&str> {
-        let (text, place) = self.words.get(random.below(self.words.len()))?;
-        Some(&self.texts[*text as usize][place.start as usize..place.end as usize])
-    }
-
-    /// A random human text that has words; another one than `own` if there is one.
-    pub(super) fn passage_source(&self, own: Option<usize>, random: &mut Random) -> Option<&str> {
-        let drawn = random.below(self.sources.len());
-        let number = *self.sources.get(drawn)?;
-        let number =
-            if Some(number) == own { self.sources[(drawn + 1) % self.sources.len()] } else { number };
-        Some(&self.texts[number])
-    }
-
-    pub(super) fn synonyms(&self) -> &Synonyms {
-        &self.synonyms
-    }
-}
-
-/// A table of synonyms. Words are looked up without regard to case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Synonyms(HashMap<String, Vec<String>>);
-
-/// A line that is not one of a table of synonyms.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: expected a word, a tab and its synonyms with commas between them, found {found:?}")]
-pub struct SynonymsError {
-    /// The number of the line, from 1.
-    pub line: usize,
-    /// The line.
-    pub found: String,
-}
-
-impl Synonyms {
-    /// Reads a table: a line has a word, a tab and one or more synonyms with commas between them. Empty lines and lines
-    /// that begin with `#` are comments. Of two lines with the same word both count.
-    ///
-    /// # Errors
-    /// Returns an error if a line has no tab, no word or no synonym.
-    pub fn parse(table: &str) -> Result<Self, SynonymsError> {
-        let mut synonyms: HashMap<String, Vec<String>> = HashMap::new();
-        for (number, line) in table.lines().enumerate() {
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let error = || SynonymsError { line: number + 1, found: line.chars().take(80).collect() };
-            let (word, others) = line.split_once('\t').ok_or_else(error)?;
-            let others: Vec<String> = others
-                .split(',')
-                .map(|word| word.trim().to_owned())
-                .filter(|word| !word.is_empty())
-                .collect();
-            let word = word.trim().to_lowercase();
-            if word.is_empty() || others.is_empty() {
-                return Err(error());
-            }
-            synonyms.entry(word).or_default().extend(others);
-        }
-        Ok(Self(synonyms))
-    }
-
-    /// Returns whether the table has no word.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The synonyms of a word, at least one.
-    pub(super) fn of(&self, word: &str) -> Option<&[String]> {
-        self.0.get(&word.to_lowercase()).map(Vec::as_slice)
     }
 }

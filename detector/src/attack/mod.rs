@@ -7,8 +7,10 @@
 //! | file | what |
 //! |---|---|
 //! | `edit` | which edits there are, and the random numbers of each |
-//! | `editor` | what edits need beside the text: words and passages of people, synonyms |
-//! | `words`, `letters`, `passages` | the edits |
+//! | `words` | the words of a text |
+//! | `material` | what edits need beside the text: words and passages of people, synonyms |
+//! | `single_words`, `letters`, `passages` | the edits |
+//! | `editor` | the edits by their names |
 //! | `kept` | how many words an edit leaves |
 //! | `summary` | how many texts are found, with intervals |
 //!
@@ -27,13 +29,16 @@ mod edit;
 mod editor;
 mod kept;
 mod letters;
+mod material;
 mod passages;
+mod single_words;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use edit::{Edit, Kind, Random, ShareError, UnknownKind};
-pub use editor::{Editor, Synonyms, SynonymsError};
+pub use editor::Editor;
 pub use kept::words_kept;
+pub use material::{Synonyms, SynonymsError};
 pub use summary::{Found, Outcome, Summary};

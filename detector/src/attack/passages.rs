@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::edit::Random;
-use super::editor::Editor;
+use super::material::Material;
 use super::words::{Word, words};
 
 /// Returns where the sentences of a text are, without the white space around them. One ends with `.`, `!`, `?` or `…` and
@@ -58,24 +58,24 @@ pub(super) fn crop(text: &str, rate: f64, random: &mut Random) -> String {
 pub(super) fn dilute(
     text: &str,
     rate: f64,
-    editor: &Editor,
+    material: &Material,
     own: Option<usize>,
     random: &mut Random,
 ) -> String {
     let ours = words(text).0.len() as f64;
     let human = ((ours * rate / (1.0 - rate)).round() as usize).max(1);
     let before = random.below(human + 1);
-    let mut filler = |count| filler(count, editor, own, random);
+    let mut filler = |count| filler(count, material, own, random);
     let (before, behind) = (filler(before), filler(human - before));
     let parts = [before.as_str(), text, behind.as_str()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 /// `count` words of human texts in passages; fewer if there is no text with a word.
-fn filler(count: usize, editor: &Editor, own: Option<usize>, random: &mut Random) -> String {
+fn filler(count: usize, material: &Material, own: Option<usize>, random: &mut Random) -> String {
     let (mut passages, mut left) = (Vec::new(), count);
     while left > 0 {
-        let Some(text) = editor.passage_source(own, random) else { break };
+        let Some(text) = material.passage_source(own, random) else { break };
         let (words, _) = words(text);
         let start = random.below(words.len());
         let taken = left.min(words.len() - start);
