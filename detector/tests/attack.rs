@@ -144,7 +144,7 @@ fn a_run_goes_on_from_its_checkpoint_to_the_same_report() {
         lines.sort();
         lines
     };
-    assert_eq!(lines(&fs::read_to_string(place.path("run.ckpt")).unwrap()), lines(&file));
+    assert!(lines(&fs::read_to_string(place.path("run.ckpt")).unwrap()) == lines(&file), "other results");
     // What the file has is believed.
     place.write("run.ckpt", file.replace("\"log10_p\":-", "\"log10_p\":-9"));
     assert_ne!(place.run(&with).code(0).out(), whole);
@@ -224,6 +224,9 @@ mod programs {
         let expected =
             "error: 0 (marked, 32 tokens): program broken: expected the exit status 0, found exit status: 1";
         assert!(run.errors().starts_with(expected), "{}", run.errors());
+        let results = 3 * 2 * (MARKED + HUMAN);
+        let summary = format!("\n{results} results: {} failed, {} judged\n", results / 3, results / 3 * 2);
+        assert!(run.errors().ends_with(&summary), "{}", run.errors());
     }
 
     #[test]

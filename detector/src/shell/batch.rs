@@ -44,7 +44,13 @@ impl Batch {
     /// As [`new`](Self::new), over things of another name: of one, and of several.
     pub fn of(what: &str, [unit, units]: [&'static str; 2]) -> Self {
         let line = (!io::stdout().is_terminal()).then(|| ProgressLine::new(what, units));
-        Self { unit, line, ..Self::without_progress() }
+        Self { line, ..Self::without_progress().counting(unit) }
+    }
+
+    /// Sets what one of the things is called.
+    #[must_use]
+    pub fn counting(self, unit: &'static str) -> Self {
+        Self { unit, ..self }
     }
 
     /// As [`new`](Self::new), for a run that shows otherwise how far it has come.

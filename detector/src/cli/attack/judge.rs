@@ -55,7 +55,7 @@ impl Attack<'_> {
         let of = (marked.parts() + human.parts()) * self.edits.len() as u64;
         let cells = vec![Cell::default(); self.edits.len() * self.lengths.len() * Side::ALL.len()];
         let mut results = Results { cells, judged: 0, of, errors: 0 };
-        let mut batch = Batch::without_progress();
+        let mut batch = Batch::without_progress().counting("result");
         let mut line = ProgressLine::new("attacking", "results");
         let work = |(side, number, text)| (side, text, self.judge(side, number, text));
         let take = |(side, text, judgements): (Side, &Text, Result<Judgements>)| {
@@ -66,6 +66,7 @@ impl Attack<'_> {
                 match judged {
                     Ok(Judged { log10_p, words_kept }) => {
                         cell.outcomes.push(Outcome { cluster: text.cluster, log10_p, words_kept });
+                        batch.found("judged");
                     }
                     Err(error) => {
                         cell.errors += 1;
