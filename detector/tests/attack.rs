@@ -225,7 +225,7 @@ mod programs {
             "error: 0 (marked, 32 tokens): program broken: expected the exit status 0, found exit status: 1";
         assert!(run.errors().starts_with(expected), "{}", run.errors());
         let results = 3 * 2 * (MARKED + HUMAN);
-        let summary = format!("\n{results} results: {} failed, {} judged\n", results / 3, results / 3 * 2);
+        let summary = format!("\n{results} results: {} judged, {} failed\n", results / 3 * 2, results / 3);
         assert!(run.errors().ends_with(&summary), "{}", run.errors());
     }
 
