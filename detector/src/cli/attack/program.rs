@@ -153,7 +153,7 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Reads a stream to its end on a thread of its own, and hands on its first bytes. A program that nobody reads would wait.
+/// Reads a stream to its end on another thread, and hands on its first bytes. A program that nobody reads would wait.
 fn read(stream: Option<impl Read + Send + 'static>, most: u64) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {

@@ -230,7 +230,7 @@ fn spread(labels: &mut [(f64, usize, &String)]) {
     }
 }
 
-/// A mark of its own shape for each curve.
+/// A mark whose shape tells the curve.
 fn marker(body: &mut String, number: usize, x: f64, y: f64) {
     let class = format!("point c{}", number.min(3));
     match number {
