@@ -52,7 +52,7 @@ impl Server {
         stream
     }
 
-    fn signal(&mut self, name: &str) {
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
@@ -127,6 +127,10 @@ fn what_is_promised_to_be_marked_is_marked_or_refused() {
     assert_eq!(told("plain", json!({})).1, "policy_off");
     assert_eq!(told("plain", json!({})).0, 429);
     assert_eq!(told("nobody", json!({})).0, 401);
+    // What was counted stays counted when the file is read again.
+    server.signal("-HUP");
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(told("plain", json!({})).0, 429);
 
     let kept = receipts(&dir.path().join("r.jsonl"));
     let of = |receipt: &Value| {
@@ -157,7 +161,7 @@ fn an_epoch_begins_without_a_restart_and_a_broken_list_changes_nothing() {
         std::fs::write(keys.join("keys.toml"), text).unwrap();
     };
     list("2999-01-01");
-    let mut server = Server::start(dir.path(), &["--key", "keys"]);
+    let server = Server::start(dir.path(), &["--key", "keys"]);
     let key = |server: &Server| server.ask("", &body(json!({}))).2["watermark"]["key_id"].clone();
     assert_eq!(key(&server), fixed_key(1).id());
     std::fs::write(keys.join("keys.toml"), "[[key]]\nfile = \"3.bin\"\n").unwrap();

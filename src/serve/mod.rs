@@ -226,8 +226,12 @@ async fn look_after(access: Access, options: Options, tokenizer: Arc<Tokenizer>)
         }
         files = now;
         match self::tenants(&options, &tokenizer) {
-            Ok(tenants) => {
-                *server.tenants.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tenants);
+            Ok(mut tenants) => {
+                let mut current = server.tenants.write().unwrap_or_else(PoisonError::into_inner);
+                tenants.count_on_from(&current);
+                server.queue.share_among(tenants.len());
+                *current = Arc::new(tenants);
+                drop(current);
                 tracing::info!("tenants and keys were read again");
             }
             Err(error) => {

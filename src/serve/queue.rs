@@ -1,6 +1,7 @@
 //! How many answers may be open, so that a request too many is told at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wmdetect::service::ApiError;
@@ -10,8 +11,8 @@ use wmdetect::service::ApiError;
 pub(super) struct Queue {
     /// All places.
     limit: usize,
-    /// The most places of one tenant, if there are several.
-    share: usize,
+    /// Tenants that share them.
+    tenants: AtomicUsize,
     open: Mutex<HashMap<u32, usize>>,
 }
 
@@ -26,9 +27,17 @@ pub(super) struct Places {
 impl Queue {
     /// A queue of `batch` answers that are written and `waiting` that wait. Of several tenants each may have half of it.
     pub(super) fn new(batch: usize, waiting: usize, tenants: usize) -> Self {
-        let limit = batch + waiting;
-        let share = if tenants > 1 { limit.div_ceil(2) } else { limit };
-        Self { limit, share, open: Mutex::default() }
+        Self { limit: batch + waiting, tenants: AtomicUsize::new(tenants), open: Mutex::default() }
+    }
+
+    /// Sets the number of tenants.
+    pub(super) fn share_among(&self, tenants: usize) {
+        self.tenants.store(tenants, Ordering::Relaxed);
+    }
+
+    /// The most places of one tenant.
+    fn share(&self) -> usize {
+        if self.tenants.load(Ordering::Relaxed) > 1 { self.limit.div_ceil(2) } else { self.limit }
     }
 
     /// Takes `count` places for a tenant. A request for more than all places is taken where nothing else is open.
@@ -43,7 +52,7 @@ impl Queue {
         if !fits(all, self.limit) {
             return Err(ApiError::too_many("too many answers wait already; try again", 1));
         }
-        if !fits(own, self.share) {
+        if !fits(own, self.share()) {
             return Err(ApiError::too_many("too many answers for this token wait already; try again", 1));
         }
         *open.entry(tenant).or_default() += count;
@@ -76,8 +85,8 @@ mod tests {
         assert_eq!(queue.take(2, 1).unwrap_err().status(), 429);
         drop((places, other));
         assert!(queue.open.lock().unwrap().is_empty());
-        let alone = Arc::new(Queue::new(2, 4, 1));
-        let _all = alone.take(0, 6).unwrap();
-        assert!(alone.take(0, 1).is_err());
+        queue.share_among(1);
+        let _all = queue.take(0, 6).unwrap();
+        assert!(queue.take(0, 1).is_err());
     }
 }

@@ -56,7 +56,14 @@ pub(super) struct Tenant {
     /// None where everybody is this tenant.
     token: Option<TokenHash>,
     keys: Option<Keys>,
-    rate: Option<DefaultDirectRateLimiter>,
+    rate: Option<Rate>,
+}
+
+/// How many requests a tenant may send.
+#[derive(Clone, Debug)]
+struct Rate {
+    per_minute: NonZeroU32,
+    limiter: Arc<DefaultDirectRateLimiter>,
 }
 
 /// Where a tenant's mark comes from.
@@ -104,7 +111,7 @@ impl Tenant {
     /// Returns an error if there were too many in the last minute.
     pub(super) fn count(&self) -> Result<(), ApiError> {
         let Some(rate) = &self.rate else { return Ok(()) };
-        rate.check().map_err(|until| {
+        rate.limiter.check().map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
             ApiError::too_many("too many requests in the last minute", seconds(wait))
         })
@@ -185,6 +192,19 @@ impl Tenants {
         place.map(|place| Arc::clone(&self.0[place])).ok_or_else(ApiError::unauthorized)
     }
 
+    /// Takes over what `before` has counted, for tenants whose number of requests is the same.
+    pub(super) fn count_on_from(&mut self, before: &Self) {
+        for tenant in self.0.iter_mut().filter_map(Arc::get_mut) {
+            let rate =
+                before.0.iter().find(|other| other.name == tenant.name).and_then(|other| other.rate.as_ref());
+            if let (Some(now), Some(rate)) = (&tenant.rate, rate)
+                && now.per_minute == rate.per_minute
+            {
+                tenant.rate = Some(rate.clone());
+            }
+        }
+    }
+
     /// Returns the number of tenants.
     pub(super) fn len(&self) -> usize {
         self.0.len()
@@ -219,7 +239,10 @@ impl Tenant {
             logprobs: entry.logprobs,
             token: Some(entry.token_sha256),
             keys,
-            rate: entry.requests_per_minute.map(|rate| RateLimiter::direct(Quota::per_minute(rate))),
+            rate: entry.requests_per_minute.map(|per_minute| Rate {
+                per_minute,
+                limiter: Arc::new(RateLimiter::direct(Quota::per_minute(per_minute))),
+            }),
         })
     }
 }

@@ -166,9 +166,10 @@ impl AuditLog {
             if !std::mem::take(&mut end.dirty) {
                 return Ok(());
             }
-            end.file.try_clone()?
+            end.file.try_clone().inspect_err(|_| end.dirty = true)?
         };
-        file.sync_data()
+        // What is not on the disk is tried again.
+        file.sync_data().inspect_err(|_| self.lock().dirty = true)
     }
 
     fn lock(&self) -> MutexGuard<'_, End> {

@@ -1,7 +1,7 @@
 //! What `POST /v1/detect` answers.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::to_writer;
 use utoipa::ToSchema;
 use wmdetect::Verdict;
 use wmdetect::report::{Attribution, Failure, Report, Span};
@@ -33,10 +33,39 @@ pub(super) enum Detail {
     Full,
 }
 
-/// The answer.
-#[derive(Serialize)]
-pub(super) struct Results {
-    pub(super) results: Vec<Box<RawValue>>,
+/// The answer, as it is written: a list of results, each of which is serialized once and into its place.
+pub(super) struct Results(Vec<u8>);
+
+impl Results {
+    /// An answer without results yet, with room for `count`.
+    pub(super) fn new(count: usize) -> Self {
+        let mut json = Vec::with_capacity(64 + 1024 * count);
+        json.extend_from_slice(b"{\"results\":[");
+        Self(json)
+    }
+
+    /// Adds a result.
+    ///
+    /// # Errors
+    /// Returns an error if it has no JSON, which does not happen.
+    pub(super) fn push(
+        &mut self,
+        server: &Server,
+        id: Option<Id>,
+        detail: Detail,
+        result: Result<Judgement, String>,
+    ) -> serde_json::Result<()> {
+        if self.0.last() != Some(&b'[') {
+            self.0.push(b',');
+        }
+        write(&mut self.0, server, id, detail, result)
+    }
+
+    /// Returns the JSON.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(b"]}");
+        self.0
+    }
 }
 
 /// A result: an id and a report.
@@ -98,19 +127,17 @@ impl<'a> Short<'a> {
     }
 }
 
-/// Returns the JSON of a result.
-///
-/// # Errors
-/// Returns an error if it has none, which does not happen.
-pub(super) fn written(
+/// Writes the JSON of a result.
+fn write(
+    json: &mut Vec<u8>,
     server: &Server,
     id: Option<Id>,
     detail: Detail,
     result: Result<Judgement, String>,
-) -> serde_json::Result<Box<RawValue>> {
+) -> serde_json::Result<()> {
     let judgement = match result {
         Ok(judgement) => judgement,
-        Err(error) => return to_raw_value(&Named::new(id, Failure::new(error))),
+        Err(error) => return to_writer(json, &Named::new(id, Failure::new(error))),
     };
     let found = &judgement.found;
     let (report, spans, attribution) =
@@ -119,17 +146,20 @@ pub(super) fn written(
     match (judgement.role, detail) {
         (Role::Operator, Detail::Full) => {
             let segments = spans.map(Segments::Full);
-            to_raw_value(&Named { segments, attribution, signature, ..Named::new(id, Answer::new(report)) })
+            to_writer(
+                json,
+                &Named { segments, attribution, signature, ..Named::new(id, Answer::new(report)) },
+            )
         }
         (Role::Operator, Detail::Verdict) => {
             let (segments, report) = (spans.map(Segments::Full), Answer::new(Short::new(report)));
-            to_raw_value(&Named { segments, attribution, signature, ..Named::new(id, report) })
+            to_writer(json, &Named { segments, attribution, signature, ..Named::new(id, report) })
         }
         (Role::Expert, _) => {
             let segments = spans.map(|spans| Segments::Places(spans.iter().map(Passage::new).collect()));
             let report = Answer::new(ExpertReport::new(report, |key_id| server.key_name(key_id)));
-            to_raw_value(&Named { segments, signature, ..Named::new(id, report) })
+            to_writer(json, &Named { segments, signature, ..Named::new(id, report) })
         }
-        (Role::Public, _) => to_raw_value(&Named::new(id, Answer::new(PublicReport::new(report)))),
+        (Role::Public, _) => to_writer(json, &Named::new(id, Answer::new(PublicReport::new(report)))),
     }
 }

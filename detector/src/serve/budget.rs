@@ -4,9 +4,12 @@
 //! changes. So a question is charged by what it shares with the recent ones of the same account:
 //!
 //! - The same text again, to the byte, costs nothing: the answer is the same.
-//! - A text of whose contexts (windows of 5 tokens, hashed) more than half occur in the recent texts costs
-//!   [`NEAR_COPY`] queries.
-//! - Any other text costs 1.
+//! - Any other text costs 1 query for each begun [`CONTEXTS_A_QUERY`] contexts (windows of 5 tokens, hashed).
+//! - Each context that occurs in the recent texts adds [`KNOWN`], up to [`NEAR_COPY`], which is also what is added where
+//!   more than half of the contexts do.
+//!
+//! What is known is counted, and not its share alone, since filler lowers a share. Texts that fill the memory, to make it
+//! forget, cost more than a near-copy.
 //!
 //! An account has `queries_per_day`. What is spent comes back evenly over a day. A question that cannot be paid is
 //! refused and costs nothing.
@@ -24,10 +27,12 @@ use std::time::Instant;
 
 use super::credentials::{Account, Credential};
 
-/// What a near-copy costs.
-const NEAR_COPY: f64 = 20.0;
-/// From which share of known contexts on a text is a near-copy.
-const NEAR: f64 = 0.5;
+/// The most that known contexts add to the cost of a text.
+const NEAR_COPY: f64 = 19.0;
+/// What a known context adds.
+const KNOWN: f64 = 0.1;
+/// Contexts that a query pays for.
+const CONTEXTS_A_QUERY: usize = 1 << 12;
 /// Tokens of a context.
 const WINDOW: usize = 5;
 /// Texts that an account remembers.
@@ -106,7 +111,9 @@ struct Recent {
 impl Recent {
     fn cost(&self, contexts: &[u64]) -> f64 {
         let known = contexts.iter().filter(|context| self.contexts.contains_key(context)).count();
-        if known as f64 > NEAR * contexts.len() as f64 { NEAR_COPY } else { 1.0 }
+        let size = contexts.len().div_ceil(CONTEXTS_A_QUERY).max(1);
+        let is_copy = 2 * known > contexts.len();
+        size as f64 + if is_copy { NEAR_COPY } else { (KNOWN * known as f64).min(NEAR_COPY) }
     }
 
     fn add(&mut self, text: TextHash, contexts: Vec<u64>) {
@@ -151,6 +158,15 @@ impl Budgets {
         }
     }
 
+    /// Whether an account may ask as often as it likes.
+    pub(super) fn is_free(&self, account: Account) -> bool {
+        match account {
+            Account::Open => true,
+            Account::Credential(number) => self.credentials.get(number).is_none_or(Option::is_none),
+            Account::Client(_) => false,
+        }
+    }
+
     /// Charges a question to an account. `tokens` is called only if that needs to know the tokens of the text.
     ///
     /// # Errors
@@ -166,9 +182,7 @@ impl Budgets {
         match account {
             Account::Open => Ok(Ok(())),
             Account::Credential(number) => {
-                let Some(ledger) = self.credentials.get(number).and_then(Option::as_ref) else {
-                    return Ok(Ok(()));
-                };
+                let Some(Some(ledger)) = self.credentials.get(number) else { return Ok(Ok(())) };
                 if is_known(&lock(ledger).recent) {
                     return Ok(Ok(()));
                 }
@@ -266,6 +280,21 @@ mod tests {
 
     fn text(seed: u32) -> Vec<u32> {
         (0..300).map(|i| seed * 1000 + i).collect()
+    }
+
+    #[test]
+    fn what_is_known_has_its_price_whatever_stands_around_it() {
+        let mut recent = Recent::default();
+        let contexts = |from: u64, to: u64| (from..to).collect::<Vec<_>>();
+        recent.add([0; 32], contexts(0, 200));
+        assert_eq!(recent.cost(&contexts(1000, 1300)), 1.0);
+        assert_eq!(recent.cost(&contexts(150, 250)), 6.0);
+        assert_eq!(recent.cost(&contexts(150, 249)), 20.0);
+        // Filler does not help, and a text that fills the memory costs more than a near-copy.
+        assert_eq!(recent.cost(&[contexts(0, 200), contexts(1000, 3000)].concat()), 20.0);
+        let fill = (CONTEXTS / CONTEXTS_A_TEXT) as u64;
+        let of_fill = |i| recent.cost(&contexts((10 + i) << 16, (11 + i) << 16));
+        assert!((0..fill).map(of_fill).sum::<f64>() > NEAR_COPY + 1.0);
     }
 
     #[test]

@@ -163,8 +163,8 @@ impl Callers {
         Ok(Caller { role: *role, name: Arc::clone(name), account: Account::Credential(number) })
     }
 
-    /// The address that a budget belongs to. One who has an IPv6 network can take any address in it, so that is the
-    /// network.
+    /// The address that a budget belongs to: of IPv6 its first 48 bits, since one customer of a provider can have all
+    /// addresses behind them.
     fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let forwarded = || {
             // Only the last entry is the proxy's own; those before it are the client's word.
@@ -174,8 +174,8 @@ impl Callers {
         let address = self.behind_proxy.then(forwarded).flatten().unwrap_or(peer);
         match address.to_canonical() {
             IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+                let [a, b, c, ..] = address.segments();
+                IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
             }
             address @ IpAddr::V4(_) => address,
         }
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(of(false, "9.9.9.9", "10.0.0.1"), "10.0.0.1");
         assert_eq!(of(true, "9.9.9.9, 8.8.8.8", "10.0.0.1"), "8.8.8.8");
         assert_eq!(of(true, "what", "10.0.0.1"), "10.0.0.1");
-        assert_eq!(of(false, "", "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of(false, "", "2001:db8:1:2:3:4:5:6"), "2001:db8:1::");
         assert_eq!(of(false, "", "::ffff:10.0.0.1"), "10.0.0.1");
     }
 

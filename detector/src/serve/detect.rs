@@ -14,7 +14,7 @@ use wmdetect::service::{ApiError, Json, RequestId};
 use wmdetect::shell;
 
 use super::Server;
-use super::answer::{Detail, Id, Results, written};
+use super::answer::{Detail, Id, Results};
 use super::credentials::{Caller, Role};
 use super::judge::{Content, Judgement, Question, Refused};
 use super::policy::allow;
@@ -44,24 +44,27 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                let mut bytes = bytes.to_vec();
-                // Such a half has three bytes, and so has U+FFFD.
-                let mut at = 0;
-                while at + 2 < bytes.len() {
-                    if bytes[at] == 0xED && bytes[at + 1] >= 0xA0 {
-                        bytes[at..at + 3].copy_from_slice("\u{FFFD}".as_bytes());
-                        at += 2;
-                    }
-                    at += 1;
-                }
-                Ok(Text(
-                    String::from_utf8(bytes)
-                        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-                ))
+                Ok(Text(match str::from_utf8(bytes) {
+                    Ok(text) => text.to_owned(),
+                    Err(_) => without_halves(bytes.to_vec()),
+                }))
             }
         }
         deserializer.deserialize_bytes(Bytes)
     }
+}
+
+/// Replaces each half of a surrogate pair by U+FFFD, which has three bytes, too.
+fn without_halves(mut bytes: Vec<u8>) -> String {
+    let mut at = 0;
+    while at + 2 < bytes.len() {
+        if bytes[at] == 0xED && bytes[at + 1] >= 0xA0 {
+            bytes[at..at + 3].copy_from_slice("\u{FFFD}".as_bytes());
+            at += 2;
+        }
+        at += 1;
+    }
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// A prompt, as text or as token ids
@@ -251,32 +254,34 @@ pub(super) async fn detect(
         }
     };
     let Options { segments, attribute, fpr, .. } = options;
-    let (ids, questions): (Vec<_>, Vec<_>) =
-        items.into_iter().map(|asked| (asked.id, asked.question)).unzip();
-    let readable: Vec<Question> = questions
-        .iter()
-        .flatten()
-        .map(|question| Question { fpr, segments, attribute, ..question.clone() })
-        .collect();
+    // What cannot be read keeps its place: of each item its id and what is wrong with it.
+    let mut readable = Vec::with_capacity(items.len());
+    let mut places = Vec::with_capacity(items.len());
+    for Asked { id, question } in items {
+        match question {
+            Ok(question) => {
+                readable.push(Question { fpr, segments, attribute, ..question });
+                places.push((id, None));
+            }
+            Err(message) => places.push((id, Some(message))),
+        }
+    }
     let judged = server.judge_all(&caller, &request, readable).await?;
     if let Some(refused) = refused_as_a_whole(&judged, single) {
         return Err(refused.into());
     }
     let mut judged = judged.into_iter();
-    let mut results = Vec::with_capacity(ids.len());
-    for (id, question) in ids.into_iter().zip(questions) {
-        let result = match question {
-            Ok(_) => judged.next().unwrap_or(Err(Refused::Panicked)).map_err(|refused| refused.message()),
-            Err(message) => Err(message),
+    let mut results = Results::new(places.len());
+    for (id, wrong) in places {
+        let result = match wrong {
+            None => judged.next().unwrap_or(Err(Refused::Panicked)).map_err(|refused| refused.message()),
+            Some(message) => Err(message),
         };
-        results.push(
-            written(&server, id, options.detail, result)
-                .map_err(|_| ApiError::internal("the answer has no JSON"))?,
-        );
+        results
+            .push(&server, id, options.detail, result)
+            .map_err(|_| ApiError::internal("the answer has no JSON"))?;
     }
-    let body =
-        serde_json::to_vec(&Results { results }).map_err(|_| ApiError::internal("the answer has no JSON"))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], results.finish()).into_response())
 }
 
 /// Returns an error if the text is longer than the role may ask about.

@@ -1,13 +1,18 @@
 //! Work on all cores, with a queue that has an end.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use wmdetect::pool::available_threads;
 use wmdetect::service::ApiError;
+
+/// How long a request has a core while others wait for it.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// Threads for what takes the processor's time.
 #[derive(Debug)]
@@ -33,15 +38,17 @@ impl Pool {
     pub(super) fn new(places: u32, taken: Gauge) -> Self {
         let threads = available_threads();
         Self {
-            cores: Arc::new(Semaphore::new(threads)),
+            // One more has its work at hand when another's ends.
+            cores: Arc::new(Semaphore::new(threads + 1)),
             threads,
             places: Semaphore::new(places as usize),
             taken,
         }
     }
 
-    /// Does the jobs of one request and returns their results in order; `None` for a job that panicked. Each request waits
-    /// for as many cores as there are, and cores go to who has waited longest, so a long one does not stop the others.
+    /// Does the jobs of one request and returns their results in order; `None` for a job that panicked. A request
+    /// takes the cores that are free, or waits for one, has each for [`SLICE`] and the job that it began, and waits again:
+    /// cores go to the request that has waited longest, so one of many texts does not stop the others.
     /// Dropping the future leaves the jobs undone that have not begun.
     ///
     /// # Errors
@@ -56,24 +63,27 @@ impl Pool {
         self.taken.inc();
         let _taken = Taken(&self.taken);
         let mut results: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
-        let workers = self.threads.min(jobs.len());
+        // Where others wait for cores, to spread over several is only more work.
+        let workers = self.cores.available_permits().clamp(1, self.threads).min(jobs.len());
         let jobs: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(jobs.into_iter().enumerate().collect()));
         let mut set = JoinSet::new();
         for _ in 0..workers {
             let (jobs, cores) = (Arc::clone(&jobs), Arc::clone(&self.cores));
             set.spawn(async move {
                 let mut done = Vec::new();
-                loop {
-                    let Ok(core) = Arc::clone(&cores).acquire_owned().await else { return done };
-                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((number, job)) = job else { return done };
-                    let result = spawn_blocking(move || {
-                        let result = job();
+                while let Ok(core) = Arc::clone(&cores).acquire_owned().await {
+                    let jobs = Arc::clone(&jobs);
+                    let slice = spawn_blocking(move || {
+                        let results = work(&jobs);
                         drop(core);
-                        result
+                        results
                     });
-                    done.push((number, result.await.ok()));
+                    match slice.await {
+                        Ok(results) if !results.is_empty() => done.extend(results),
+                        _ => break,
+                    }
                 }
+                done
             });
         }
         while let Some(done) = set.join_next().await {
@@ -83,6 +93,19 @@ impl Pool {
         }
         Ok(results)
     }
+}
+
+/// Does jobs until [`SLICE`] is over or none is left, and returns their numbers and results.
+fn work<T>(jobs: &Mutex<VecDeque<(usize, impl FnOnce() -> T)>>) -> Vec<(usize, Option<T>)> {
+    let start = Instant::now();
+    let mut done = Vec::new();
+    while done.is_empty() || start.elapsed() < SLICE {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((number, job)) = job else { break };
+        // A panic is one text's affair; what the job had is dropped with it.
+        done.push((number, catch_unwind(AssertUnwindSafe(job)).ok()));
+    }
+    done
 }
 
 #[cfg(test)]

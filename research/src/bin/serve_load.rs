@@ -2,13 +2,14 @@
 //! `soak`, whether answers stay what they are alone while other clients leave.
 //!
 //! ```text
-//! serve_load speed 127.0.0.1:8080 MODEL CLIENTS SECONDS [TOKEN]
+//! serve_load speed 127.0.0.1:8080 MODEL CLIENTS SECONDS [TOKEN [PROMPT ANSWER]]
 //! serve_load soak 127.0.0.1:8080 MODEL CLIENTS SECONDS [TOKEN]
 //! ```
 
 #![allow(clippy::print_stdout, reason = "the numbers are its output")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-/// Tokens of an answer.
+/// Tokens of a prompt in the measurement of speed, unless told.
+const PROMPT: usize = 32;
+/// Tokens of an answer, unless told.
 const TOKENS: usize = 64;
 
 /// What one request came to.
@@ -47,13 +50,15 @@ struct Target<'a> {
     address: &'a str,
     model: &'a str,
     token: &'a str,
+    prompt: usize,
+    answer: usize,
 }
 
 impl Target<'_> {
     /// Asks for a streamed completion.
-    fn ask(&self, prompt: &str, seed: usize, reader: Reader) -> std::io::Result<Answer> {
+    fn ask(&self, prompt: &Value, seed: usize, reader: Reader) -> std::io::Result<Answer> {
         let body = json!({
-            "model": self.model, "prompt": prompt, "max_tokens": TOKENS, "seed": seed, "stream": true,
+            "model": self.model, "prompt": prompt, "max_tokens": self.answer, "seed": seed, "stream": true,
             "stream_options": {"include_usage": true}, "ignore_eos": true, "temperature": 1.0, "top_k": 100,
         })
         .to_string();
@@ -102,10 +107,17 @@ impl Target<'_> {
     }
 }
 
-fn prompt(number: usize) -> String {
-    format!(
+fn prompt(number: usize) -> Value {
+    let text = format!(
         "Chapter {number}. The old lighthouse stood above the sea, and the keeper wrote down what he saw:"
-    )
+    );
+    text.into()
+}
+
+/// Token ids, since two servers can cut a text differently: the start token and others.
+fn prompt_ids(number: usize, tokens: usize) -> Value {
+    let mut random = StdRng::seed_from_u64(number as u64);
+    iter::once(2).chain((1..tokens).map(|_| random.random_range(300..4000))).collect::<Vec<u32>>().into()
 }
 
 fn quantile(values: &mut [f64], share: f64) -> f64 {
@@ -116,9 +128,11 @@ fn quantile(values: &mut [f64], share: f64) -> f64 {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [mode, address, model, clients, seconds, rest @ ..] = &arguments[..] else {
-        panic!("expected: speed|soak HOST:PORT MODEL CLIENTS SECONDS [TOKEN]")
+        panic!("expected: speed|soak HOST:PORT MODEL CLIENTS SECONDS [TOKEN [PROMPT ANSWER]]")
     };
-    let target = Target { address, model, token: rest.first().map_or("none", String::as_str) };
+    let token = rest.first().map_or("none", String::as_str);
+    let size = |place: usize, default| rest.get(place).map_or(default, |size| size.parse().expect("tokens"));
+    let target = Target { address, model, token, prompt: size(1, PROMPT), answer: size(2, TOKENS) };
     let clients: usize = clients.parse().expect("a number of clients");
     let seconds: f64 = seconds.parse().expect("a number of seconds");
     match mode.as_str() {
@@ -129,7 +143,8 @@ fn main() {
 }
 
 fn speed(target: &Target<'_>, clients: usize, seconds: f64) {
-    target.ask(&prompt(0), 0, Reader::Whole).expect("a first answer");
+    let first = target.ask(&prompt_ids(0, target.prompt), 0, Reader::Whole).expect("a first answer");
+    assert_eq!(first.status, 200, "the server is not ready");
     let (next, all) = (AtomicUsize::new(1), Mutex::new(Vec::new()));
     let start = Instant::now();
     thread::scope(|scope| {
@@ -137,23 +152,31 @@ fn speed(target: &Target<'_>, clients: usize, seconds: f64) {
             scope.spawn(|| {
                 while start.elapsed().as_secs_f64() < seconds {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let answer = target.ask(&prompt(number), number, Reader::Whole).expect("an answer");
+                    let begin = start.elapsed().as_secs_f64();
+                    let answer = target
+                        .ask(&prompt_ids(number, target.prompt), number, Reader::Whole)
+                        .expect("an answer");
                     assert!(answer.status == 200 && answer.done, "status {}", answer.status);
-                    all.lock().unwrap().push(answer);
+                    all.lock().unwrap().push((begin, answer));
                 }
             });
         }
     });
-    let elapsed = start.elapsed().as_secs_f64();
     let answers = all.into_inner().unwrap();
-    let tokens: usize = answers.iter().map(|answer| answer.tokens).sum();
+    // What came in the time: after it, fewer and fewer answers are open.
+    let in_time = |(begin, answer): &(f64, Answer)| {
+        let came = answer.times.iter().filter(|&&time| begin + time <= seconds).count();
+        answer.tokens as f64 * came as f64 / answer.times.len() as f64
+    };
+    let tokens: f64 = answers.iter().map(in_time).sum();
+    let answers: Vec<Answer> = answers.into_iter().map(|(_, answer)| answer).collect();
     let mut first: Vec<f64> = answers.iter().filter_map(|answer| answer.times.first().copied()).collect();
     let gaps = answers.iter().flat_map(|answer| answer.times.windows(2).map(|pair| pair[1] - pair[0]));
     let mut gaps: Vec<f64> = gaps.collect();
     println!(
         "{clients} clients: {:.2} tokens/s, {} answers; first token {:.0} ms (median) {:.0} ms (99 %); between tokens \
          {:.1} ms (median) {:.1} ms (99 %)",
-        tokens as f64 / elapsed,
+        tokens / seconds,
         answers.len(),
         1e3 * quantile(&mut first, 0.5),
         1e3 * quantile(&mut first, 0.99),
@@ -180,7 +203,7 @@ fn soak(target: &Target<'_>, clients: usize, seconds: f64) {
                 while start.elapsed().as_secs_f64() < seconds {
                     let number = random.random_range(0..REQUESTS);
                     let reader = match (random.random_range(0..10), client % 10) {
-                        (0..3, _) => Reader::Leaves(random.random_range(0..TOKENS)),
+                        (0..3, _) => Reader::Leaves(random.random_range(0..target.answer)),
                         (_, 0) => Reader::Slow(Duration::from_millis(200)),
                         _ => Reader::Whole,
                     };
