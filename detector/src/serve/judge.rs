@@ -246,8 +246,9 @@ impl Server {
     fn detector_at(&self, role: Role, fpr: Option<f64>) -> Result<Detector, DetectError> {
         match (role, fpr) {
             (Role::Public, _) => Ok(self.public_detector.clone()),
-            (_, None) => Ok(self.detector.clone()),
-            (_, Some(fpr)) => self.detector.with_fpr(fpr),
+            (Role::Expert, _) => Ok(self.expert_detector.clone()),
+            (Role::Operator, None) => Ok(self.detector.clone()),
+            (Role::Operator, Some(fpr)) => self.detector.with_fpr(fpr),
         }
     }
 

@@ -68,7 +68,10 @@ pub(crate) struct Opened {
 
 /// What all requests share.
 struct Server {
+    /// At the operators' rate.
     detector: Detector,
+    /// The same at the experts' rate.
+    expert_detector: Detector,
     /// The same at the public's rate.
     public_detector: Detector,
     keys: Vec<about::KeyFacts>,
@@ -96,9 +99,10 @@ impl Server {
             builder = builder.ignore_file(path);
         }
         let detector = builder.build()?;
+        let expert_detector = detector.with_fpr(options.expert_fpr).context("--expert-fpr")?;
         let public_detector = detector.with_fpr(options.public_fpr).context("--public-fpr")?;
         // What is computed when it is first needed is computed now.
-        for detector in [&detector, &public_detector] {
+        for detector in [&detector, &expert_detector, &public_detector] {
             detector.score("The first text takes longer than the others.")?;
         }
         let mut keys = about::KeyFacts::named(facts, &detector);
@@ -112,6 +116,7 @@ impl Server {
             signpost: about::signpost(options, &keys, signing.as_ref()),
             signing,
             detector,
+            expert_detector,
             public_detector,
             keys,
             callers: Callers { credentials, public: options.public, behind_proxy: options.behind_proxy },

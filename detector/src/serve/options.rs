@@ -28,9 +28,12 @@ pub(crate) struct Options {
     /// Answer people without a token too, with a verdict and nothing more
     #[arg(long, requires = "credentials")]
     pub(super) public: bool,
-    /// The share of unmarked texts that may be called watermarked
+    /// The share of unmarked texts that may be called watermarked, for operators
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub(super) fpr: f64,
+    /// The same for experts, who could else find by trying which texts pass for marked
+    #[arg(long, default_value_t = 1e-5, value_name = "RATE", value_parser = rate)]
+    pub(super) expert_fpr: f64,
     /// The same for people without a token
     #[arg(long, default_value_t = 1e-6, value_name = "RATE", value_parser = rate)]
     pub(super) public_fpr: f64,

@@ -17,7 +17,10 @@
 //!   operator's attacker begins with those that cost least.
 //!
 //! The public is told nothing of a short text, so its attacker adds unmarked filler until enough tokens count. "Blind" asks
-//! nobody and exchanges random words; the detector says afterwards how many were needed. Prints Markdown.
+//! nobody and exchanges random words; the detector says afterwards how many were needed.
+//!
+//! Prints Markdown: of how many texts the operator is deceived (the mark is not found, or is found, at the operator's rate),
+//! and medians over all texts.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is its output")]
 
@@ -276,14 +279,12 @@ struct Outcome {
 }
 
 fn row(name: &str, outcomes: &[Outcome]) {
-    let reached: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.reached).collect();
-    let of = |value: fn(&Outcome) -> f64| {
-        median(&reached.iter().map(|outcome| value(outcome)).collect::<Vec<_>>())
-    };
+    let reached = outcomes.iter().filter(|outcome| outcome.reached).count();
+    let of = |value: fn(&Outcome) -> f64| median(&outcomes.iter().map(value).collect::<Vec<_>>());
     let answered = median(&outcomes.iter().map(|outcome| outcome.answered as f64).collect::<Vec<_>>());
     println!(
         "| {name} | {} of {} | {:.0} ({:.0} %) | {:.1} | {answered:.0} |",
-        reached.len(),
+        reached,
         outcomes.len(),
         of(|outcome| outcome.words as f64),
         of(|outcome| 100.0 * outcome.share),
