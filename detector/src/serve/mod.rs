@@ -54,6 +54,10 @@ const BODY: usize = 8 << 20;
 /// Half of the answers that are kept.
 const ANSWERS: usize = 2048;
 
+/// The first texts take longer than the others: lengths from which on silence means something are worked out for a text
+/// in one form and for one in two, which typographic characters make.
+const WARM_UP: [&str; 2] = ["A plain text.", "A \u{201c}text\u{201d} of people\u{2019}s software."];
+
 /// What the detector is made of.
 pub(crate) struct Opened {
     pub(crate) keys: Keyring,
@@ -103,7 +107,9 @@ impl Server {
         let public_detector = detector.with_fpr(options.public_fpr).context("--public-fpr")?;
         // What is computed when it is first needed is computed now.
         for detector in [&detector, &expert_detector, &public_detector] {
-            detector.score("The first text takes longer than the others.")?;
+            for text in WARM_UP {
+                detector.score(text)?;
+            }
         }
         let mut keys = about::KeyFacts::named(facts, &detector);
         if let Some(dir) = &opened.directory {
