@@ -262,6 +262,7 @@ fn a_role_is_told_its_part() {
     let report = expert.result();
     assert_eq!((&report["verdict"], &report["key_name"]), (&json!("watermarked"), &json!("ours.bin")));
     assert_eq!(report["strength"], "very_strong");
+    assert!(report["meaning"].as_str().unwrap().contains("a share of 1e-5"), "the experts' rate: {report}");
     assert!(report["segments"][0]["bytes"][1].as_u64() > Some(100), "{report}");
     for secret in ["p_value", "log10", "score", "\"tokens\""] {
         assert!(!expert.body.contains(secret), "{secret}: {}", expert.body);
@@ -291,6 +292,7 @@ fn a_role_is_told_its_part() {
         (fields, &public["verdict"]),
         (vec!["id", "meaning", "schema_version", "verdict"], &json!("watermarked"))
     );
+    assert!(public["meaning"].as_str().unwrap().contains("a share of 1e-6"), "the public's rate: {public}");
     // A piece of a marked text says nothing, however sure it is.
     let piece = &long[..500];
     assert_eq!(server.detect("operator-token", &json!({ "text": piece })).result()["verdict"], "watermarked");

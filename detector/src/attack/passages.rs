@@ -7,7 +7,7 @@ use super::material::Material;
 use super::words::{Word, words};
 
 /// Returns where the sentences of a text are, without the white space around them. One ends with `.`, `!`, `?` or `…` and
-/// closing quotes and brackets before white space, so an abbreviation ends one, too.
+/// closing quotes and brackets before white space, so an abbreviation also ends a sentence.
 fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut sentences: Vec<Range<usize>> = Vec::new();
     let mut goes_on = false;
@@ -71,7 +71,7 @@ pub(super) fn dilute(
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
-/// `count` words of human texts in passages; fewer if there is no text with a word.
+/// Returns `count` words of human texts, in passages. Returns nothing if no human text has a word.
 fn filler(count: usize, material: &Material, own: Option<usize>, random: &mut Random) -> String {
     let (mut passages, mut left) = (Vec::new(), count);
     while left > 0 {

@@ -54,7 +54,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Replaces each half of a surrogate pair by U+FFFD, which has three bytes, too.
+/// Replaces each half of a surrogate pair by U+FFFD. Both take three bytes.
 fn without_halves(mut bytes: Vec<u8>) -> String {
     let mut at = 0;
     while at + 2 < bytes.len() {

@@ -109,7 +109,7 @@ impl Attacker<'_> {
         let body = json!({ "text": text }).to_string();
         let (status, answer) = self.client.post("/v1/detect", &body).expect("an answer");
         if status == 429 {
-            // What is spent comes back over a day: to ask again at once is no use.
+            // The budget comes back over a day, so asking again at once is useless.
             self.left = 0;
             return None;
         }

@@ -172,7 +172,7 @@ fn read(stream: Option<impl Read + Send + 'static>, most: u64) -> Receiver<Vec<u
     receiver
 }
 
-/// The last line of a complaint, behind a colon; nothing if there is no complaint.
+/// Returns the last line of a complaint with a colon before it. Returns an empty string if the complaint is empty.
 fn last_line(complaint: &[u8]) -> String {
     let complaint = String::from_utf8_lossy(complaint);
     let Some(line) = complaint.lines().rfind(|line| !line.trim().is_empty()) else { return String::new() };
