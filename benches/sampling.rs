@@ -9,7 +9,7 @@ use candle_transformers::generation::{LogitsProcessor, Sampling as CandleSamplin
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
-use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Distribution, GBits, Key, Watermark};
+use wmdetect::scheme::{DEFAULT_DEPTH, Distribution, GBits, Key, Preset, Watermark};
 use wmgen::logits::Logits;
 use wmgen::sample::{Draw, History, Mark, Sampler, Sampling};
 
@@ -57,7 +57,7 @@ fn sampler(c: &mut Criterion) {
 
 /// The whole mark of a token: the rule, the hashes, the tournament, the history.
 fn mark(c: &mut Criterion) {
-    let key = Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN).expect("a key");
+    let key = Key::generate(Preset::default()).expect("a key");
     let watermark = Watermark::new(key.prf());
     let mut random = ChaCha12Rng::seed_from_u64(2);
     let mut group = c.benchmark_group("mark");
@@ -65,7 +65,7 @@ fn mark(c: &mut Criterion) {
         let tokens: Vec<u32> = (0..candidates as u32).map(|i| i * (VOCABULARY / candidates) as u32).collect();
         let logits: Vec<f32> = tokens.iter().map(|_| random.random_range(-3.0..3.0)).collect();
         let unmarked = Distribution::from_logits(tokens, &logits).expect("a distribution");
-        let mut mark = Mark::start(Some(&watermark), &[]);
+        let mut mark = Mark::start(Some(&watermark), &[], 0);
         for token in 0..4 {
             mark.push(token);
         }

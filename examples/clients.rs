@@ -8,7 +8,7 @@ use std::io::{Write, stdout};
 use std::sync::Arc;
 use std::thread;
 
-use wmdetect::{Key, Tokenizer};
+use wmdetect::{Key, Preset, Tokenizer};
 use wmgen::default_model;
 use wmgen::engine::{self, worker};
 use wmgen::model::LoadOptions;
@@ -38,7 +38,7 @@ fn ask(client: &Client, prompt: &str, options: &Options, patience: usize) -> Res
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mark = KeyMark::new(&Key::generate(30, 5)?);
+    let mark = KeyMark::new(&Key::generate(Preset::default())?);
     let model = default_model::load(LoadOptions::default())?;
     let info = ModelInfo::new(&model, default_model::NAME, Arc::new(Tokenizer::of_default_model()));
     let (handle, worker) = worker::spawn(model, engine::Options::default(), None)?;

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{Write, stdout};
 use std::sync::Arc;
 
-use wmdetect::{Detector, Key, Tokenizer};
+use wmdetect::{Detector, Key, Preset, Tokenizer};
 use wmgen::default_model;
 use wmgen::engine::{self, Engine};
 use wmgen::model::LoadOptions;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = stdout().lock();
 
     // A server reads its key from a file: `Key::read("k.bin")`.
-    let key = Key::generate(30, 5)?;
+    let key = Key::generate(Preset::default())?;
     let model = default_model::load(LoadOptions::default())?;
     let tokenizer = Arc::new(Tokenizer::of_default_model());
     let info = ModelInfo::new(&model, default_model::NAME, tokenizer);

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{Write, stdout};
 use std::sync::Arc;
 
-use wmdetect::{Detector, Key, Tokenizer};
+use wmdetect::{Detector, Key, Preset, Tokenizer};
 use wmgen::default_model;
 use wmgen::engine::{self, Engine};
 use wmgen::model::LoadOptions;
@@ -16,7 +16,7 @@ use wmgen::text::Prompt;
 use wmgen::verify::{self, Input, Origin, Verifier};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let key = Key::generate(30, 5)?;
+    let key = Key::generate(Preset::default())?;
     let model = default_model::load(LoadOptions::default())?;
     let tokenizer = Arc::new(Tokenizer::of_default_model());
     let info = ModelInfo::new(&model, default_model::NAME, Arc::clone(&tokenizer));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::*;
 use wmdetect::Tokenizer;
-use wmdetect::scheme::{Key, TextGValues, TokenizerBinding};
+use wmdetect::scheme::{Key, Preset, TextGValues, TokenizerBinding};
 
 #[test]
 fn the_receipt_counts_what_the_detector_counts() {
@@ -40,7 +40,7 @@ fn marked_text_carries_the_mark_and_unmarked_does_not() {
     for report in marked.iter().filter(|report| report.tokens.len() > 40) {
         assert!(report.watermark.applied);
         assert!(z_score(&key, &report.prompt_tokens, &report.tokens) > 6.0);
-        let other = Key::generate(30, 5).unwrap();
+        let other = Key::generate(Preset::default()).unwrap();
         assert!(z_score(&other, &report.prompt_tokens, &report.tokens) < 5.0);
     }
     for report in &plain {

@@ -4,7 +4,7 @@
 //! and prints the share of ones among their g-values.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use wmdetect::scheme::{Distribution, Key, TextGValues, Watermark};
+use wmdetect::scheme::{Distribution, Key, Preset, TextGValues, Watermark};
 
 /// Stands for any model and any sampler: 50 candidates, most likely first.
 fn next_token_candidates(rng: &mut StdRng) -> Distribution {
@@ -14,12 +14,12 @@ fn next_token_candidates(rng: &mut StdRng) -> Distribution {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let key = Key::generate(30, 5)?;
+    let key = Key::generate(Preset::default())?;
     let watermark = Watermark::new(key.prf());
     let prompt = [2, 1841, 603];
     for marked in [false, true] {
         let mut rng = StdRng::seed_from_u64(1);
-        let mut marking = watermark.start(&prompt);
+        let mut marking = watermark.start(&prompt, 0);
         let mut response = Vec::new();
         for _ in 0..200 {
             // Your sampler: temperature, top-k, top-p, penalties. Then the mark, last of all, then the draw.

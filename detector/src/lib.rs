@@ -48,9 +48,9 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::fs::File;
 //! use wmdetect::report::WarningCode;
-//! use wmdetect::{Detector, Input, Key, Keyring, Method, Tokenizer};
+//! use wmdetect::{Detector, Input, Key, Keyring, Method, Preset, Tokenizer};
 //!
-//! let keys = Keyring::new(vec![Key::from_bytes(&[7; 32], "ours")?, Key::generate(30, 5)?])?; // or Keyring::open("keys")?
+//! let keys = Keyring::new(vec![Key::from_bytes(&[7; 32], "ours")?, Key::generate(Preset::Balanced)?])?; // or Keyring::open("keys")?
 //! let detector = Detector::builder(keys)
 //!     .tokenizer(Tokenizer::of_default_model())
 //!     .method(Method::Llr)
@@ -155,7 +155,7 @@ pub use cache::Cache;
 pub use detect::{DetectError, Detector, Input, Keyring};
 pub use key_directory::KeyDirectory;
 pub use report::Report;
-pub use scheme::Key;
+pub use scheme::{Key, Preset};
 pub use statistics::Method;
 #[cfg(feature = "text")]
 pub use text::Tokenizer;

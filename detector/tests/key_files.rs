@@ -6,13 +6,19 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use wmdetect::scheme::key::permission_warning;
-use wmdetect::scheme::{GBits, Key, KeyError, SamplingTable, Scheme, Secret, TokenizerBinding, synthid};
+use wmdetect::scheme::{
+    GBits, Key, KeyError, Preset, SamplingTable, Scheme, Secret, TokenizerBinding, synthid,
+};
 use zeroize::Zeroizing;
 
 const LAYER_KEYS: [i64; 3] = [i64::MAX, 7_310_582_946_173_058_264, -4_917_305_826_174_038_295];
 
 fn native(secret: impl Into<Vec<u8>>) -> Key {
     Key::new(Scheme::default(), Secret::new(Zeroizing::new(secret.into()))).unwrap()
+}
+
+fn generate(depth: usize, ngram_len: usize) -> Result<Key, KeyError> {
+    Key::generate(Preset::Secret.scheme().with_parameters(Some(depth), Some(ngram_len), None)?)
 }
 
 fn counting() -> Key {
@@ -46,15 +52,23 @@ fn forms() -> Vec<Key> {
     let labelled = binding.clone();
     vec![
         counting(),
-        Key::generate(64, 64).unwrap(),
-        Key::generate(1, 2).unwrap().with_tokenizer(Some(binding.clone())),
-        Key::generate(1, 2).unwrap().with_tokenizer(Some(whole.clone())),
+        generate(64, 64).unwrap(),
+        generate(1, 2).unwrap().with_tokenizer(Some(binding.clone())),
+        generate(1, 2).unwrap().with_tokenizer(Some(whole.clone())),
         counting().with_tokenizer(Some(whole)).derive("acme").unwrap(),
         hf(SamplingTable::Seeded { size: 65_537, seed: (1 << 40) + 5 }),
         hf(explicit).with_tokenizer(Some(binding)),
         deepmind(),
         counting().derive("ジェマ/2026").unwrap(),
-        Key::generate(1, 2).unwrap().with_tokenizer(Some(labelled)).derive("acme").unwrap(),
+        generate(1, 2).unwrap().with_tokenizer(Some(labelled)).derive("acme").unwrap(),
+        Key::generate(Preset::Balanced).unwrap(),
+        Key::generate(synthid::Sha256V2 {
+            depth: 9,
+            shortest_context: 2,
+            longest_context: 3,
+            channels: 1024,
+        })
+        .unwrap(),
     ]
 }
 
@@ -262,10 +276,21 @@ fn only_the_owner_can_read_a_new_key() {
 #[test]
 fn parameters_that_cannot_work_are_refused() {
     for depth in [0, 65, 256, 1_000_000] {
-        assert!(matches!(Key::generate(depth, 5), Err(KeyError::Depth { found }) if found == depth));
+        assert!(matches!(generate(depth, 5), Err(KeyError::Depth { found }) if found == depth));
     }
+    let balanced = |ngram_len, channels| Preset::Balanced.scheme().with_parameters(None, ngram_len, channels);
+    for found in [0, 1_025, 65_536] {
+        assert!(
+            matches!(balanced(None, Some(found)), Err(KeyError::Channels { found: seen }) if seen == found)
+        );
+    }
+    for ngram_len in [0, 1, 6] {
+        assert!(matches!(balanced(Some(ngram_len), None), Err(KeyError::ContextLens { shortest: 1, .. })));
+    }
+    let secret = Preset::Secret.scheme().with_parameters(None, None, Some(4)).unwrap_err();
+    assert!(matches!(secret, KeyError::NoChannels { found: 4, .. }), "{secret}");
     for ngram_len in [0, 1, 65, 256] {
-        let error = Key::generate(30, ngram_len).unwrap_err();
+        let error = generate(30, ngram_len).unwrap_err();
         assert!(matches!(error, KeyError::NgramLen { found } if found == ngram_len), "{error}");
     }
     let deepmind = |depth, keys: &[i64]| {

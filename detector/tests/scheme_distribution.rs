@@ -76,7 +76,7 @@ fn the_formula_is_the_sampled_tournament() {
             let keyed = prf.context(&context);
             let unmarked = distribution(&tokens, &p);
             let mut marked = unmarked.clone();
-            let mut marking = Watermark::with_leaves(prf.clone(), leaves).start(&[]);
+            let mut marking = Watermark::with_leaves(prf.clone(), leaves).start(&[], 0);
             for token in context {
                 assert_eq!(marking.apply(&mut unmarked.clone()), PositionKind::IncompleteContext);
                 marking.push(token);
@@ -153,7 +153,7 @@ fn the_average_over_keys_is_the_unmarked_distribution() {
     let mut random = Random(2);
     let (mut sum, mut squares) = ([0.0; 4], [0.0; 4]);
     for _ in 0..KEYS {
-        let mut marking = Watermark::new(random.key(30, 3)).start(&[]);
+        let mut marking = Watermark::new(random.key(30, 3)).start(&[], 0);
         marking.push(8);
         marking.push(9);
         let mut q = distribution(&tokens, &p);
@@ -181,7 +181,7 @@ fn the_first_layer_gains_what_theory_says() {
     {
         let mut random = Random(seed);
         let prf = random.key(depth, 5);
-        let mut marking = Watermark::new(prf.clone()).start(&[]);
+        let mut marking = Watermark::new(prf.clone()).start(&[], 0);
         let mut ids = Vec::new();
         let mut marked = 0;
         for _ in 0..TOKENS {
@@ -223,7 +223,7 @@ proptest! {
         let prompt: Vec<u32> =
             (0..prompt_len).map(|_| base + (random.next() % u64::from(vocabulary)) as u32).collect();
         let prf = random.key(30, ngram_len);
-        let mut marking = Watermark::new(prf.clone()).start(&prompt);
+        let mut marking = Watermark::new(prf.clone()).start(&prompt, 0);
         let (mut ids, mut receipt) = (Vec::new(), Vec::new());
         for _ in 0..tokens {
             let unmarked = distribution(&candidates, &vec![1.0; candidates.len()]);

@@ -246,7 +246,7 @@ fn compat_generation_marks_as_the_reference() {
         let what = format!("{}, set {}", run.scheme, run.set);
         let prf = run.config.prf(&run.scheme);
         let mut tracker = prf.marked_positions(&run.prompt);
-        let mut marking = Watermark::new(prf).start(&run.prompt);
+        let mut marking = Watermark::new(prf).start(&run.prompt, 0);
         let mut applied = Vec::new();
         for (step, (&token, &expected)) in run.tokens.iter().zip(&run.chosen_probability).enumerate() {
             let logit = |v: u32| f64::from((step as u32 * VOCABULARY + v) * 7_919 % 1_009) / 200.0;

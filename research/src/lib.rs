@@ -1,5 +1,6 @@
-//! What the studies share: statistics, a client of the servers, and the check of the crates' structure that the tests run.
+//! What the studies share: statistics, edits, a client of the servers, and the check of the crates' structure that the tests run.
 
+pub mod edits;
 pub mod http;
 pub mod structure;
 

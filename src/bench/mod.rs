@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use wmdetect::report::SCHEMA_VERSION;
-use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key, KeyError};
+use wmdetect::scheme::{Key, KeyError, Preset};
 
 use self::runs::Bench;
 use crate::kernels::loops::sum_of_words;
@@ -114,7 +114,7 @@ pub fn run(
     settings.check_room(weights.config().max_position)?;
     let model = Gemma::new(weights.config().clone(), weights, LoadOptions::default())?;
     let read = sweep(&model.matrix_memory(), settings.repetitions);
-    let key = Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?;
+    let key = Key::generate(Preset::default())?;
     let mut bench = Bench::new(&model, settings, &key);
     let depths = settings.depth.iter().map(|&depth| {
         before(depth);

@@ -6,6 +6,7 @@ mod training;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wmdetect::scheme::Preset;
 use wmgen::sample::Sampling;
 
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
@@ -98,12 +99,20 @@ pub(crate) enum ColorArg {
 pub(crate) struct KeygenArgs {
     /// Where to write the key; the file is made with mode 0600
     pub path: PathBuf,
-    /// Layers of the tournament
-    #[arg(long, default_value_t = wmdetect::scheme::DEFAULT_DEPTH)]
-    pub depth: usize,
-    /// Context length plus one
-    #[arg(long, default_value_t = wmdetect::scheme::DEFAULT_NGRAM_LEN)]
-    pub ngram_len: usize,
+    /// What the mark is to be good at: robust finds most after edits; balanced survives edits too, and texts differ as
+    /// unmarked ones do; secret gives the least to those who would learn and forge it, and is lost with a fifth of the
+    /// words
+    #[arg(long, default_value_t)]
+    pub preset: Preset,
+    /// Channels: functions of the key, of which each text takes one by chance [default: 4 for robust, 16 for balanced]
+    #[arg(long, value_name = "R")]
+    pub channels: Option<usize>,
+    /// Layers of the tournament [default: 30]
+    #[arg(long)]
+    pub depth: Option<usize>,
+    /// Length of the longest context plus one [default: 5]
+    #[arg(long)]
+    pub ngram_len: Option<usize>,
     /// Bind the key to this tokenizer: a tokenizer.json, a directory that holds one, or a GGUF file
     #[arg(long, conflicts_with = "model")]
     pub tokenizer: Option<PathBuf>,

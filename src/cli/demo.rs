@@ -14,7 +14,7 @@ use wmdetect::atomic_file;
 use wmdetect::counted::counted;
 use wmdetect::render::{html, terminal};
 use wmdetect::report::Explanation;
-use wmdetect::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, Key};
+use wmdetect::scheme::{Key, Preset};
 use wmdetect::shell::OneLine;
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::statistics::PValue;
@@ -37,7 +37,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let tokenizer = args.model.open_tokenizer()?;
     let key = match &args.key {
         Some(path) => keys::read(path)?,
-        None => Key::generate(DEFAULT_DEPTH, DEFAULT_NGRAM_LEN)?.with_tokenizer(Some(tokenizer.binding())),
+        None => Key::generate(Preset::default())?.with_tokenizer(Some(tokenizer.binding())),
     };
     keys::check_binding(&key, &tokenizer)?;
     let mut outputs = Outputs::new(args.force).reads(&args.key).reads(args.model.paths());

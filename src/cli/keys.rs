@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use wmdetect::hex;
-use wmdetect::scheme::Key;
 use wmdetect::scheme::key::write_private;
+use wmdetect::scheme::{ContextRule, Key};
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::shell::{self, Hinted, OneLine};
 use wmdetect::text::Tokenizer;
@@ -23,7 +23,8 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     not_an_input(&args.path, place.iter())?;
     let binding =
         place.map(|path| shell::open_tokenizer(path).map(|tokenizer| tokenizer.binding())).transpose()?;
-    let key = Key::generate(args.depth, args.ngram_len)?.with_tokenizer(binding);
+    let scheme = args.preset.scheme().with_parameters(args.depth, args.ngram_len, args.channels)?;
+    let key = Key::generate(scheme)?.with_tokenizer(binding);
     key.write(&args.path, args.force)?;
     say(&format!("wrote key {} to {}", key.id(), args.path.display()));
     Ok(())
@@ -59,6 +60,10 @@ struct KeyReport<'a> {
     scheme: &'a str,
     depth: usize,
     ngram_len: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shortest_context: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<u16>,
     label: Option<&'a str>,
     tokenizer: Option<TokenizerReport<'a>>,
 }
@@ -74,12 +79,18 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
     match command {
         KeyCommand::Show { key: path, json } => {
             let key = read(path)?;
+            let shortest = match key.scheme().context_rule() {
+                ContextRule::Shortest { shortest, .. } => Some(shortest),
+                _ => None,
+            };
             let report = KeyReport {
                 schema_version: 1,
                 key_id: key.id(),
                 scheme: key.scheme().name(),
                 depth: key.scheme().depth(),
                 ngram_len: key.scheme().ngram_len(),
+                shortest_context: shortest,
+                channels: shortest.map(|_| key.scheme().channels()),
                 label: key.label(),
                 tokenizer: key.tokenizer().map(|binding| TokenizerReport {
                     name: &binding.name,
@@ -95,9 +106,13 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
                 format!("{} ({}…){weak}", OneLine(t.name), &t.fingerprint[..16])
             });
             let label = report.label.map_or_else(String::new, |label| format!("label      {label:?}\n"));
+            let contexts = shortest.map_or_else(String::new, |shortest| {
+                let (longest, channels) = (report.ngram_len - 1, key.scheme().channels());
+                format!("contexts   {shortest} to {longest} tokens\nchannels   {channels}\n")
+            });
             print(
                 format!(
-                    "key id     {}\n{label}scheme     {}\ndepth      {}\nngram_len  {}\ntokenizer  {tokenizer}\n",
+                    "key id     {}\n{label}scheme     {}\ndepth      {}\nngram_len  {}\n{contexts}tokenizer  {tokenizer}\n",
                     report.key_id, report.scheme, report.depth, report.ngram_len
                 )
                 .as_bytes(),

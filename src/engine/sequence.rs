@@ -7,6 +7,7 @@ use wmdetect::scheme::PositionKind;
 use super::event::Token;
 use super::request::Request;
 use crate::logits::{Logits, TokenSet};
+use crate::sample::draw::channel_number;
 use crate::sample::{Draw, History, Logprobs, Mark, SampleError, Sampler};
 
 /// A response while it grows: its tokens, and what the next one depends on besides the model.
@@ -51,7 +52,11 @@ impl Sequence {
             tokens: Vec::new(),
             history: History::new([&request.sampling], &request.prompt),
             banned: request.banned_ids.iter().copied().collect(),
-            mark: Mark::start(request.watermark.as_ref(), &request.prompt),
+            mark: Mark::start(
+                request.watermark.as_ref(),
+                &request.prompt,
+                channel_number(request.sampling.seed, number),
+            ),
             draw: Draw::new(request.sampling.seed, number),
             request,
         }

@@ -15,8 +15,8 @@ pub(super) struct Answer {
     info: Arc<ModelInfo>,
     prompt: Vec<u32>,
     sampling: Sampling,
-    /// What receipts say of the key.
-    mark: WatermarkReceipt,
+    /// What the receipt of each text says of the key.
+    marks: Vec<WatermarkReceipt>,
     request_id: Option<String>,
     tenant: Option<String>,
     drafts: Vec<Draft>,
@@ -38,8 +38,8 @@ pub(super) enum Cancel {
 
 impl Answer {
     pub(super) fn new(info: Arc<ModelInfo>, prompt: Vec<u32>, options: &Options) -> Self {
-        let mark = match &options.mark {
-            Some(mark) => mark.receipt.clone(),
+        let mark = |number| match &options.mark {
+            Some(mark) => mark.receipt(options.sampling.seed, number),
             None => {
                 WatermarkReceipt { reason: options.unmarked_because.clone(), ..WatermarkReceipt::default() }
             }
@@ -49,7 +49,7 @@ impl Answer {
             drafts: (0..options.n).map(|_| draft()).collect(),
             prompt,
             sampling: options.sampling,
-            mark,
+            marks: (0..options.n).map(mark).collect(),
             request_id: options.request_id.clone(),
             tenant: options.tenant_name.clone(),
             failure: None,
@@ -118,9 +118,9 @@ impl Answer {
             return Event::Failed(error.into());
         }
         let timing = self.timing();
-        let Self { info, prompt, sampling, mark, request_id, tenant, drafts, .. } = self;
-        let receipts = drafts.into_iter().map(|draft| {
-            let watermark = draft.watermark(&mark);
+        let Self { info, prompt, sampling, marks, request_id, tenant, drafts, .. } = self;
+        let receipts = drafts.into_iter().zip(marks).map(|(draft, mark)| {
+            let watermark = draft.watermark(mark);
             let warnings: Vec<String> = watermark.too_little_choice().into_iter().collect();
             Receipt {
                 schema_version: SCHEMA_VERSION,

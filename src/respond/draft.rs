@@ -75,7 +75,7 @@ impl Draft {
     }
 
     /// What was counted, with what `mark` says of the key.
-    pub(super) fn watermark(&self, mark: &WatermarkReceipt) -> WatermarkReceipt {
+    pub(super) fn watermark(&self, mark: WatermarkReceipt) -> WatermarkReceipt {
         let count = |kind| self.drawn.iter().filter(|drawn| drawn.position == Some(kind)).count();
         let marked_tokens = count(PositionKind::Marked);
         let entropy: f64 = self.drawn.iter().map(|drawn| drawn.entropy).sum();
@@ -90,7 +90,7 @@ impl Draft {
             repeated_contexts: count(PositionKind::RepeatedContext),
             entropy_bits: rounded(entropy / LN_2),
             expected_evidence: rounded(evidence),
-            ..mark.clone()
+            ..mark
         }
     }
 }

@@ -4,6 +4,7 @@ use wmdetect::scheme::{Key, Watermark};
 
 use super::WatermarkReceipt;
 use crate::sample::Sampling;
+use crate::sample::draw::channel_number;
 
 /// How to answer a prompt.
 #[derive(Clone, Debug)]
@@ -56,14 +57,21 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct KeyMark {
     pub(super) watermark: Watermark,
-    /// Without counts.
-    pub(super) receipt: WatermarkReceipt,
+    /// Without channel and counts.
+    receipt: WatermarkReceipt,
+    least_tokens: usize,
 }
 
 impl KeyMark {
     /// Returns how many tokens a text must have for one of them to be marked.
     pub fn least_tokens(&self) -> usize {
-        self.receipt.ngram_len.unwrap_or(1)
+        self.least_tokens
+    }
+
+    /// What the receipt of text number `number` of a request under `seed` says of the key.
+    pub(super) fn receipt(&self, seed: u64, number: usize) -> WatermarkReceipt {
+        let channel = self.watermark.channel(channel_number(seed, number as u64));
+        WatermarkReceipt { channel, ..self.receipt.clone() }
     }
 
     /// Derives the mark of `key`.
@@ -71,6 +79,7 @@ impl KeyMark {
         let scheme = key.scheme();
         Self {
             watermark: Watermark::new(key.prf()),
+            least_tokens: scheme.context_rule().shortest() + 1,
             receipt: WatermarkReceipt {
                 scheme: Some(scheme.name().to_owned()),
                 key_id: Some(key.id()),

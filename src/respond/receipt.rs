@@ -63,10 +63,13 @@ pub struct WatermarkReceipt {
     pub scheme: Option<String>,
     /// The key's public id.
     pub key_id: Option<String>,
-    /// Context length plus one.
+    /// Length of the longest context plus one.
     pub ngram_len: Option<usize>,
     /// Layers.
     pub depth: Option<usize>,
+    /// The channel of the key; absent if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
     /// Tokens that were drawn with the mark.
     pub marked_tokens: usize,
     /// Tokens that were not marked because their context had come up before.
@@ -239,6 +242,7 @@ mod tests {
         // What is left out where there is nothing to say.
         let more = LINE
             .replace("2.426}", r#"2.426,"reason":"opted_out"}"#)
+            .replace(r#""depth":30,"#, r#""depth":30,"channel":5,"#)
             .replace("1.1,", r#"1.1,"frequency_penalty":-0.5,"presence_penalty":2.0,"min_p":0.05,"#)
             .replace(r#""warning_codes":[]"#, r#""warning_codes":[],"request_id":"r-1","tenant":"t""#);
         let receipt = Receipt::parse(&more).unwrap();

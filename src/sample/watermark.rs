@@ -11,9 +11,9 @@ const MIN_PER_TASK: usize = 2048;
 pub struct Mark(Option<Marking>);
 
 impl Mark {
-    /// Starts the response to `prompt`, marked if there is a `watermark`.
-    pub fn start(watermark: Option<&Watermark>, prompt: &[u32]) -> Self {
-        Self(watermark.map(|watermark| watermark.start(prompt)))
+    /// Starts the response to `prompt`, marked if there is a `watermark`. `random` chooses its channel.
+    pub fn start(watermark: Option<&Watermark>, prompt: &[u32], random: u64) -> Self {
+        Self(watermark.map(|watermark| watermark.start(prompt, random)))
     }
 
     /// Marks the candidates of the next position where the rule says so, and tells what it said.

@@ -140,7 +140,14 @@ impl<'a> Verifier<'a> {
     pub fn verify(&self, input: Input<'_>, origin: &Origin) -> Result<VerifyReport, VerifyError> {
         let texts = self.forms(input, origin)?;
         let forms = texts.len();
-        let prfs: Vec<Prf> = self.keys.iter().map(|key| key.prf()).collect();
+        let channels = |key: &&'a Key| {
+            let key = *key;
+            let all = key.prf();
+            let known = origin.channels(key);
+            let channels = known.unwrap_or_else(|| (0..key.scheme().channels()).collect());
+            channels.into_iter().map(move |channel| (key, all.in_channel(channel)))
+        };
+        let (owners, prfs): (Vec<&Key>, Vec<Prf>) = self.keys.iter().flat_map(channels).unzip();
         let tries = forms * prfs.len();
         origin.check()?;
         let bos = self.tokenizer.bos();
@@ -155,24 +162,25 @@ impl<'a> Verifier<'a> {
             keys => tries * (keys + 1),
         };
         let options = model_ratio::Options { stop_at, monte_carlo, unedited };
-        let mut best: Option<(Text, &Key, Evidence)> = None;
+        let mut best: Option<(Text, usize, Evidence)> = None;
         for text in texts {
             let all = model_ratio::verify_keys(&mut reader, &prfs, &text.prompt, &text.ids, options)?;
             // Of equal ranks among random keys the one with more evidence.
             let p = |evidence: &Evidence| (evidence.deciding().log10, evidence.p_value().log10);
-            let keys = self.keys.iter().copied().zip(all);
-            let least = keys.reduce(|best, next| if p(&next.1) < p(&best.1) { next } else { best });
-            let (key, next) = least.expect("a verifier has at least one key");
+            let all = all.into_iter().enumerate();
+            let least = all.reduce(|best, next| if p(&next.1) < p(&best.1) { next } else { best });
+            let (place, next) = least.expect("a verifier has at least one key");
             let enough = stop_at.is_some_and(|level| next.deciding().reaches(level));
             if best.as_ref().is_none_or(|(_, _, best)| p(&next) < p(best)) {
-                best = Some((text, key, next));
+                best = Some((text, place, next));
             }
             if enough {
                 break;
             }
         }
-        let (text, key, evidence) = best.expect("a text has at least one form");
-        let mut report = self.report(origin, key, &evidence, forms, text);
+        let (text, place, evidence) = best.expect("a text has at least one form");
+        let key = owners[place];
+        let mut report = self.report(origin, key, &prfs[place], &evidence, [forms, tries], text);
         for warning in self.warnings(input, origin, key, &evidence, report.normalisation.as_ref()) {
             report.warnings.push(warning.message);
             report.warning_codes.push(warning.code);
@@ -220,18 +228,18 @@ impl<'a> Verifier<'a> {
         VerifyModel { name: self.name.to_owned(), fingerprint: self.model.fingerprint().map(str::to_owned) }
     }
 
-    /// The report on the one of `forms` forms and on the key with the least p.
+    /// The report on the one of `forms` forms and on the key and the channel with the least p of `tries`.
     fn report(
         &self,
         origin: &Origin,
         key: &Key,
+        prf: &Prf,
         evidence: &Evidence,
-        forms: usize,
+        [forms, tries]: [usize; 2],
         text: Text,
     ) -> VerifyReport {
         let Text { prompt, ids, offsets, changes } = text;
         let fpr = self.options.fpr;
-        let tries = forms * self.keys.len();
         // The level of each.
         let level = fpr / tries as f64;
         let p = evidence.deciding().corrected(tries);
@@ -290,6 +298,8 @@ impl<'a> Verifier<'a> {
             warnings: Vec::new(),
             warning_codes: Vec::new(),
             keys_tried: (self.keys.len() > 1).then_some(self.keys.len() as u64),
+            channel: (key.scheme().channels() > 1).then(|| prf.channel()),
+            channels_tried: (tries > forms * self.keys.len()).then_some((tries / forms) as u64),
             forms_tried: (forms > 1).then_some(forms as u64),
             normalisation: (!changes.is_empty()).then_some(changes),
         }

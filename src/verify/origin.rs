@@ -1,5 +1,7 @@
 //! What is known of how a text was made.
 
+use wmdetect::scheme::Key;
+
 use super::{SamplingSource, VerifyError};
 use crate::respond::Receipt;
 use crate::sample::Sampling;
@@ -73,6 +75,17 @@ impl Origin {
             made_by: None,
             receipts: Vec::new(),
         }
+    }
+
+    /// The channels of a key that its receipts name, at least one; none if they do not say.
+    pub(super) fn channels(&self, key: &Key) -> Option<Vec<u16>> {
+        let id = key.id();
+        let of_key = self.receipts.iter().filter(|receipt| receipt.watermark.key_id.as_ref() == Some(&id));
+        let channels: Option<Vec<u16>> = of_key.map(|receipt| receipt.watermark.channel).collect();
+        let mut channels = channels.filter(|channels| !channels.is_empty())?;
+        channels.sort_unstable();
+        channels.dedup();
+        channels.iter().all(|channel| *channel < key.scheme().channels()).then_some(channels)
     }
 
     /// Checks the settings, which needs no model.

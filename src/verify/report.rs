@@ -39,7 +39,7 @@ pub struct VerifyReport {
     /// log₁₀ p of the text-only likelihood ratio, where the prompt is not known and the whole text was read; else null.
     pub log10_p_text: Option<f64>,
     /// The p-value that decides: e^−`ln_e`; without the prompt twice the lesser of that and the text-only p-value; or the
-    /// rank among random keys; times `keys_tried` and `forms_tried`. Never below the smallest normal `f64`.
+    /// rank among random keys; times `channels_tried` or else `keys_tried`, and `forms_tried`. Never below the smallest normal `f64`.
     pub p_value: f64,
     /// log₁₀ of it.
     pub log10_p: f64,
@@ -51,7 +51,7 @@ pub struct VerifyReport {
     pub monte_carlo_p: Option<f64>,
     /// The level that the verdict holds p against.
     pub fpr: f64,
-    /// The share of simulated marked texts with the same distributions that reach `fpr`, divided by `keys_tried` and `forms_tried`.
+    /// The share of simulated marked texts with the same distributions that reach `fpr`, divided by these numbers.
     pub power: f64,
     /// The verdict; `too_short` if that share is below 0.9.
     pub verdict: Verdict,
@@ -67,6 +67,13 @@ pub struct VerifyReport {
     /// How many different keys were tried; absent if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_tried: Option<u64>,
+    /// The channel of the key that this is about; absent if the key has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// How many channels of the keys were tried, of all keys together; absent if each has one, or if the receipt names the
+    /// channel. p is corrected for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_tried: Option<u64>,
     /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
     /// absent if it is one. The report is about the one with the least p.
     #[serde(default, skip_serializing_if = "Option::is_none")]

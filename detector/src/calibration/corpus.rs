@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::ignore::IgnoreList;
-use crate::scheme::{Evidence, Prf};
+use crate::scheme::{EvidenceStream, Piece, Prf};
 
 /// A passage that many documents share: neighbouring n-grams, each of them in many documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +19,10 @@ pub struct Passage {
 #[derive(Debug)]
 pub struct Corpus {
     ngram_len: usize,
-    /// The distinct n-grams that count somewhere, one after the other.
-    ngrams: Vec<u32>,
-    /// Index of each n-gram, `ngram_len` tokens, in `ngrams`.
+    /// The distinct n-grams that count somewhere, of those with shorter contexts also the `ngram_len` tokens that end with
+    /// them.
+    ngrams: Vec<Box<[u32]>>,
+    /// Index of each n-gram in `ngrams`.
     index: HashMap<Box<[u32]>, u32>,
     documents: Vec<Document>,
 }
@@ -39,6 +40,19 @@ struct Document {
     forms: Vec<Vec<u32>>,
     /// The text as it was given, for the search for shared passages.
     ids: Vec<u32>,
+    /// The `ngram_len` tokens that end with each position that counts in it.
+    longest: Vec<u32>,
+    /// Positions that would count but for the ignore list.
+    ignored: u64,
+}
+
+/// The positions of a text that count, by their n-grams.
+#[derive(Default)]
+struct Counting {
+    /// As hashed.
+    ngrams: Vec<u32>,
+    /// Of full length.
+    longest: Vec<u32>,
     /// Positions that would count but for the ignore list.
     ignored: u64,
 }
@@ -65,36 +79,49 @@ impl Corpus {
     /// Panics if `prf`'s n-grams have another length than the corpus's, or if there is no form.
     pub fn push_forms(&mut self, prf: &Prf, forms: &[impl AsRef<[u32]>], ignore: Option<&IgnoreList>) {
         assert_eq!(prf.scheme().ngram_len(), self.ngram_len, "one corpus has one length of n-grams");
-        let ids = forms[0].as_ref();
-        let (scored, ignored): (Vec<_>, Vec<_>) =
-            forms.iter().map(|ids| self.scored(prf, ids.as_ref(), ignore)).unzip();
-        self.documents.push(Document { forms: scored, ids: ids.to_vec(), ignored: ignored[0] });
+        let mut document =
+            Document { forms: Vec::new(), ids: forms[0].as_ref().to_vec(), longest: Vec::new(), ignored: 0 };
+        for (form, ids) in forms.iter().enumerate() {
+            let counting = self.counting(prf, ids.as_ref(), ignore);
+            document.forms.push(counting.ngrams);
+            if form == 0 {
+                (document.longest, document.ignored) = (counting.longest, counting.ignored);
+            }
+        }
+        self.documents.push(document);
     }
 
-    /// The n-grams of a text that count, and how many more would but for the ignore list.
-    fn scored(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) -> (Vec<u32>, u64) {
-        let evidence = Evidence::new(prf, &[], ids);
-        let (mut scored, mut ignored) = (Vec::new(), 0);
-        for (ngram, _) in
-            ids.windows(self.ngram_len).zip(evidence.scored_mask()).filter(|(_, scored)| **scored)
-        {
+    /// The positions of a text that count.
+    fn counting(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) -> Counting {
+        let piece = Piece::whole(prf.scheme().context_rule(), &[], ids);
+        let evidence = EvidenceStream::new(prf).push(&piece);
+        let mut counting = Counting::default();
+        let positions = (piece.first + 1..).zip(piece.ngrams()).zip(evidence.scored_mask());
+        for ((end, ngram), _) in positions.filter(|(_, scored)| **scored) {
             if ignore.is_some_and(|list| list.contains(ngram)) {
-                ignored += 1;
+                counting.ignored += 1;
                 continue;
             }
-            let next = self.index.len() as u32;
-            let index = *self.index.entry(ngram.into()).or_insert_with(|| {
-                self.ngrams.extend_from_slice(ngram);
-                next
-            });
-            scored.push(index);
+            let place = self.place(ngram);
+            counting.ngrams.push(place);
+            if ngram.len() == self.ngram_len {
+                counting.longest.push(place);
+            } else if let Some(start) = end.checked_sub(self.ngram_len) {
+                counting.longest.push(self.place(&ids[start..end]));
+            }
         }
-        (scored, ignored)
+        counting
     }
 
-    /// H + 1.
-    pub(super) fn ngram_len(&self) -> usize {
-        self.ngram_len
+    /// The index of an n-gram.
+    fn place(&mut self, ngram: &[u32]) -> u32 {
+        if let Some(&place) = self.index.get(ngram) {
+            return place;
+        }
+        let place = self.ngrams.len() as u32;
+        self.ngrams.push(ngram.into());
+        self.index.insert(ngram.into(), place);
+        place
     }
 
     /// Returns the number of documents.
@@ -140,7 +167,7 @@ impl Corpus {
 
     /// An n-gram by its index.
     pub(super) fn ngram(&self, index: u32) -> &[u32] {
-        &self.ngrams[index as usize * self.ngram_len..][..self.ngram_len]
+        &self.ngrams[index as usize]
     }
 }
 
@@ -170,12 +197,12 @@ impl<'a> First<'a> {
         self.documents.iter().map(|document| document.forms.as_slice())
     }
 
-    /// In how many documents each distinct n-gram counts.
+    /// In how many documents each distinct n-gram of full length ends at a position that counts.
     pub(super) fn document_counts(self) -> Vec<u64> {
         let mut counts = vec![0; self.corpus.index.len()];
         for document in self.documents {
-            // No n-gram counts twice in a document: its context would be a repetition.
-            for &index in &document.forms[0] {
+            // No n-gram counts twice in a document: its context, or the pair that ends it, would be a repetition.
+            for &index in &document.longest {
                 counts[index as usize] += 1;
             }
         }

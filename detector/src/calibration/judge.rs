@@ -31,8 +31,10 @@ const BEFORE_STOP: u64 = 1 << 24;
 pub(super) struct Judge<'a> {
     corpus: &'a Corpus,
     statistic: &'a dyn Statistic,
-    /// For each length of a form, and number of forms, the least sum with p ≤ fpr, and P(a sum ≥ it | null); `None` where
-    /// no sum reaches the level.
+    /// How many channels a key has.
+    channels: usize,
+    /// For each length of a form, and number of forms, the least sum of a channel with p ≤ fpr, and P(a sum ≥ it | null);
+    /// `None` where no sum reaches the level.
     least: BTreeMap<(u64, usize), Option<(i64, f64)>>,
 }
 
@@ -47,12 +49,13 @@ pub(super) struct Flagged {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(corpus: &'a Corpus, statistic: &'a dyn Statistic, fpr: f64) -> Self {
+    pub(super) fn new(corpus: &'a Corpus, statistic: &'a dyn Statistic, fpr: f64, channels: usize) -> Self {
         let kinds = |forms: &'a [Vec<u32>]| forms.iter().map(|form| (form.len() as u64, forms.len()));
         let kinds: BTreeSet<(u64, usize)> = corpus.all().forms().flat_map(kinds).collect();
         let least = |n: u64, forms: usize| {
             // The very comparison that makes a verdict.
-            let reaches = |sum| statistic.p_value(n, sum).is_some_and(|p| p.corrected(forms).reaches(fpr));
+            let reaches =
+                |sum| statistic.p_value(n, sum).is_some_and(|p| p.corrected(forms * channels).reaches(fpr));
             let (mut below, mut top) = (statistic.smallest_sum(n), statistic.largest_sum(n));
             if !reaches(top) {
                 return None;
@@ -68,7 +71,7 @@ impl<'a> Judge<'a> {
             Some((top, statistic.ln_tail(n, top).exp()))
         };
         let least = kinds.into_iter().map(|kind| (kind, least(kind.0, kind.1))).collect();
-        Self { corpus, statistic, least }
+        Self { corpus, statistic, channels, least }
     }
 
     /// The least sum of one of `forms` forms that is flagged, and how often a random key reaches it.
@@ -76,9 +79,10 @@ impl<'a> Judge<'a> {
         self.least.get(&(form.len() as u64, forms)).copied().flatten()
     }
 
-    /// How often a random key flags a document; of several forms, at most.
+    /// How often a random key flags a document; of several forms or channels, at most.
     pub(super) fn size(&self, forms: &[Vec<u32>]) -> f64 {
-        forms.iter().filter_map(|form| self.least(form, forms.len())).map(|(_, size)| size).sum()
+        let sizes = forms.iter().filter_map(|form| self.least(form, forms.len())).map(|(_, size)| size);
+        sizes.sum::<f64>() * self.channels as f64
     }
 
     /// Judges the documents under the key of `prf` and under the random keys, on all threads, as long as `go_on` says so: it
@@ -131,7 +135,8 @@ impl<'a> Judge<'a> {
         let corpus = self.corpus.all();
         // Some for each thread, if there are enough positions for it to matter.
         let share = corpus.scored_tokens() / (4 * pool::available_threads() as u64);
-        let most = share.max(TOGETHER / 4).min(BEFORE_STOP / (keys + 1)).clamp(1, TOGETHER);
+        let functions = (keys + 1) * self.channels as u64;
+        let most = share.max(TOGETHER / 4).min(BEFORE_STOP / functions).clamp(1, TOGETHER);
         let mut batches = Vec::new();
         let (mut start, mut positions) = (0, 0);
         let last = self.corpus.len().saturating_sub(1);
@@ -149,8 +154,8 @@ impl<'a> Judge<'a> {
 /// Documents that are judged together.
 struct Batch<'a> {
     judge: &'a Judge<'a>,
-    /// Their distinct n-grams.
-    ngrams: Ngrams<'a>,
+    /// Their distinct n-grams, by length.
+    ngrams: Vec<Ngrams<'a>>,
     documents: Vec<Document>,
 }
 
@@ -172,9 +177,10 @@ impl<'a> Batch<'a> {
         let corpus = judge.corpus;
         let inside = || corpus.first(documents.end).forms().skip(documents.start);
         let mut distinct: Vec<u32> = inside().flatten().flatten().copied().collect();
-        distinct.sort_unstable();
+        let rank = |index: &u32| (corpus.ngram(*index).len(), *index);
+        distinct.sort_unstable_by_key(rank);
         distinct.dedup();
-        let place = |index: &u32| distinct.partition_point(|other| other < index) as u32;
+        let place = |index: &u32| distinct.partition_point(|other| rank(other) < rank(index)) as u32;
         let document = |forms: &[Vec<u32>]| {
             let form = |form: &Vec<u32>| {
                 let (least, _) = judge.least(form, forms.len())?;
@@ -183,20 +189,35 @@ impl<'a> Batch<'a> {
             Document { bucket: bucket(forms[0].len() as u64), forms: forms.iter().filter_map(form).collect() }
         };
         let documents = inside().map(document).collect();
-        let ngrams = Ngrams::new(corpus.ngram_len(), distinct.iter().map(|&index| corpus.ngram(index)));
+        let of_length = |indices: &[u32]| {
+            let each = indices.iter().map(|&index| corpus.ngram(index));
+            Ngrams::new(corpus.ngram(indices[0]).len(), each)
+        };
+        let same = |a: &u32, b: &u32| corpus.ngram(*a).len() == corpus.ngram(*b).len();
+        let ngrams = distinct.chunk_by(same).map(of_length).collect();
         Self { judge, ngrams, documents }
     }
 
     /// Adds the documents that this key flags.
     fn count(&self, prf: &Prf, g: &mut Vec<GBits>, counts: &mut Counts) -> Result<(), UnsupportedEvidence> {
-        prf.g_bits_of(&self.ngrams, g);
-        let values = self.judge.statistic.values(Sample::layers(prf.scheme().depth(), g))?;
-        for document in &self.documents {
-            let is_flagged = |form: &Form| {
-                let values = form.scored.iter().map(|&place| i64::from(values[place as usize]));
-                values.sum::<i64>() >= form.least
-            };
-            counts[document.bucket] += u64::from(document.forms.iter().any(is_flagged));
+        let mut flagged = vec![false; self.documents.len()];
+        let mut values = Vec::new();
+        for prf in prf.channels() {
+            values.clear();
+            for ngrams in &self.ngrams {
+                prf.g_bits_of(ngrams, g);
+                values.extend(self.judge.statistic.values(Sample::layers(prf.scheme().depth(), g))?);
+            }
+            for (document, flagged) in self.documents.iter().zip(&mut flagged) {
+                let is_flagged = |form: &Form| {
+                    let values = form.scored.iter().map(|&place| i64::from(values[place as usize]));
+                    values.sum::<i64>() >= form.least
+                };
+                *flagged |= document.forms.iter().any(is_flagged);
+            }
+        }
+        for (document, flagged) in self.documents.iter().zip(flagged) {
+            counts[document.bucket] += u64::from(flagged);
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub use rates::{Bucket, Rate};
 use rates::{Counts, buckets, rate};
 
 use crate::counted::counted;
-use crate::scheme::{KeyError, Ngrams, Prf, Promise};
+use crate::scheme::{ContextRule, KeyError, Ngrams, Piece, Prf, Promise};
 use crate::statistics::{Decider, Method, PValue, Sample, Statistic, UnsupportedEvidence};
 use crate::warning::{Warning, WarningCode};
 
@@ -168,7 +168,7 @@ pub fn calibrate_while(
 ) -> Result<Calibration, CalibrateError> {
     let scheme = prf.scheme();
     let statistic = options.decider.statistic(scheme.evidence_kind())?;
-    let judge = Judge::new(corpus, &*statistic, options.fpr);
+    let judge = Judge::new(corpus, &*statistic, options.fpr, scheme.channels().into());
     let Flagged { documents, own, random } = judge.flagged(prf, options, go_on)?;
     let given = corpus.len();
     let corpus = corpus.first(documents);
@@ -245,17 +245,32 @@ fn shared(
     let counts = corpus.document_counts();
     let common = || counts.iter().filter(|&&documents| documents >= least);
     let passages = corpus.shared_passages(least);
-    let (ngram_len, depth) = (prf.scheme().ngram_len(), prf.scheme().depth());
-    let mut g = Vec::new();
-    let mut describe = |passage: &Passage| {
-        prf.g_bits_of(&Ngrams::new(ngram_len, passage.tokens.windows(ngram_len)), &mut g);
-        let (n, sum) = (g.len() as u64, statistic.sum(Sample::layers(depth, &g))?);
+    let (rule, depth) = (prf.scheme().context_rule(), prf.scheme().depth());
+    let describe = |passage: &Passage| {
+        let piece = Piece::whole(rule, &[], &passage.tokens);
+        let mask = match rule {
+            ContextRule::Whole { .. } => vec![true; piece.fresh.len()],
+            ContextRule::Shortest { .. } => piece.fresh.clone(),
+        };
+        let ngrams = piece.selected(&mask);
+        let n = ngrams.iter().map(Ngrams::len).sum::<usize>() as u64;
+        let mut g = Vec::new();
+        let mut sum = i64::MIN;
+        for prf in prf.channels() {
+            let mut of_channel = 0;
+            for ngrams in &ngrams {
+                prf.g_bits_of(ngrams, &mut g);
+                of_channel += statistic.sum(Sample::layers(depth, &g))?;
+            }
+            sum = sum.max(of_channel);
+        }
         let (smallest, largest) = (statistic.smallest_sum(n), statistic.largest_sum(n));
+        let p = statistic.p_value(n, sum).unwrap_or(PValue::ONE);
         Ok(SharedPassage {
             tokens: passage.tokens.clone(),
             documents: passage.documents,
             score: (sum - smallest) as f64 / (largest - smallest) as f64,
-            p: statistic.p_value(n, sum).unwrap_or(PValue::ONE),
+            p: p.corrected(prf.scheme().channels().into()),
         })
     };
     Ok(Shared {
@@ -263,6 +278,6 @@ fn shared(
         ngrams: common().count() as u64,
         scored_share: common().sum::<u64>() as f64 / corpus.scored_tokens().max(1) as f64,
         passages_found: passages.len() as u64,
-        passages: passages.iter().take(options.passages).map(&mut describe).collect::<Result<_, _>>()?,
+        passages: passages.iter().take(options.passages).map(describe).collect::<Result<_, _>>()?,
     })
 }

@@ -38,7 +38,7 @@ fn assert_flags_are_verdicts(decider: &Decider) -> Vec<bool> {
     let no_keys = options(0, 0);
     let flag = |ids: &Vec<u32>| {
         let corpus = corpus(std::slice::from_ref(ids), None);
-        let judge = Judge::new(&corpus, &*statistic, 0.1);
+        let judge = Judge::new(&corpus, &*statistic, 0.1, 1);
         judge.flagged(&key(1).prf(), &no_keys, |_| true).unwrap().own.iter().sum::<u64>() == 1
     };
     let flags: Vec<bool> = documents.iter().map(flag).collect();
@@ -142,7 +142,7 @@ fn every_document_is_in_one_batch() {
     let corpus = corpus(&texts, None);
     let statistic = Decider::WeightedMean.statistic(EvidenceKind::Layers { depth: 30 }).unwrap();
     for keys in [1, 999, 1_000_000, u64::from(u32::MAX)] {
-        let batches = Judge::new(&corpus, &*statistic, 0.1).batches(keys);
+        let batches = Judge::new(&corpus, &*statistic, 0.1, 1).batches(keys);
         assert_eq!(batches.into_iter().flatten().collect::<Vec<_>>(), (0..303).collect::<Vec<_>>());
     }
 }

@@ -97,6 +97,17 @@ pub(crate) struct DetectorArgs<K: Args> {
     /// --write-ignore` wrote
     #[arg(long, value_name = "FILE")]
     pub ignore: Option<PathBuf>,
+    #[command(flatten)]
+    pub channel: ChannelArgs,
+}
+
+/// The channel of a key that has several.
+#[derive(Args, Debug)]
+pub(crate) struct ChannelArgs {
+    /// The channel of the texts, as their receipts name it; without it all channels of a key are tried, and p is
+    /// corrected for their number
+    #[arg(long, value_name = "N")]
+    pub channel: Option<u16>,
 }
 
 /// One key.
@@ -271,6 +282,9 @@ pub(crate) struct GvaluesArgs {
     pub input: InputArgs,
     #[command(flatten)]
     pub key: KeyArgs,
+    /// The channel, of a key that has several [default: 0]
+    #[arg(long, value_name = "N")]
+    pub channel: Option<u16>,
     /// One JSON object a text, instead of one line a position
     #[arg(long)]
     pub json: bool,

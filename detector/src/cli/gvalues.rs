@@ -13,7 +13,7 @@ use super::inputs;
 use super::{print, print_error, print_json};
 
 pub(super) fn run(args: &GvaluesArgs) -> Result<ExitCode> {
-    let detector = args.input.builder(args.key.read()?)?.build()?;
+    let detector = args.input.builder(args.key.read()?)?.build()?.with_channel(args.channel)?;
     let mut batch = Batch::new("reading");
     inputs::for_each(&args.input, |name, content| {
         match content.and_then(|content| Ok(detector.g_values(content.input())?)) {

@@ -2,7 +2,7 @@
 
 use super::keys::Entry;
 use super::reading::{Forms, Offsets, Source};
-use super::score::forms_tried;
+use super::score::{channel, forms_tried};
 #[cfg(feature = "text")]
 use super::stream::Stream;
 #[cfg(feature = "text")]
@@ -12,8 +12,8 @@ use super::{DetectError, Detector, Input};
 use crate::report::{Attribution, Changes, KeyReport, Warning, WarningCode};
 #[cfg(feature = "text")]
 use crate::scheme::EvidenceStream;
-use crate::scheme::Ngrams;
-use crate::statistics::attribution::{Attributed, KeyEvidence, KeySums, attribute};
+use crate::scheme::Piece;
+use crate::statistics::attribution::{Attributed, KeyEvidence, KeySum, KeySums, attribute};
 use crate::statistics::{Method, PKind, Sample};
 use crate::verdict::Verdict;
 
@@ -34,8 +34,8 @@ struct Group {
     keys: Vec<usize>,
     /// Scored tokens.
     tokens: u64,
-    /// Of each key the weighted mean's sum over these tokens.
-    sums: Vec<i64>,
+    /// Of each channel of each key the weighted mean's sum over these tokens.
+    sums: Vec<Vec<i64>>,
 }
 
 impl Detector {
@@ -57,9 +57,12 @@ impl Detector {
     fn attribute_whole(&self, Forms(forms): &Forms<'_>) -> Attribution {
         let reports = forms.iter().map(|tokens| {
             let mut groups = self.groups();
+            let pieces = self.pieces(tokens);
             for group in &mut groups {
-                let (values, _) = self.values(&self.keys[group.keys[0]], tokens);
-                self.count(group, &tokens.ids, &values.scored);
+                let prf = &self.keys[group.keys[0]].prf;
+                let piece = &pieces[&prf.scheme().context_rule()];
+                let (values, _) = self.values(prf, piece);
+                self.count(group, piece, &values.scored);
             }
             self.attribution(groups, forms.len(), tokens.ids.len() as u64, tokens.changes())
         });
@@ -74,11 +77,10 @@ impl Detector {
         while let Some(block) = stream.next(self, &mut forms)? {
             for (pieces, groups) in block.iter().zip(&mut forms) {
                 for (values, group) in groups {
-                    let entry = &self.keys[group.keys[0]];
-                    let piece = &pieces[&entry.prf.scheme().context_len()];
+                    let piece = &pieces[&self.keys[group.keys[0]].prf.scheme().context_rule()];
                     let mut values = layers(values.push(piece));
-                    self.leave_out(entry, &piece.ids, &mut values);
-                    self.count(group, &piece.ids, &values.scored);
+                    self.leave_out(piece, &mut values.scored);
+                    self.count(group, piece, &values.scored);
                 }
             }
         }
@@ -102,24 +104,25 @@ impl Detector {
             let (keys, others): (Vec<usize>, Vec<usize>) =
                 rest.into_iter().partition(|&key| self.keys[key].prf.scheme() == scheme);
             rest = others;
-            groups.push(Group { sums: vec![0; keys.len()], keys, tokens: 0 });
+            let channels = self.keys[first].channels(self.channel).len();
+            groups.push(Group { sums: vec![vec![0; channels]; keys.len()], keys, tokens: 0 });
         }
         groups
     }
 
-    /// Adds the scored n-grams of a text, or of a piece of one whose `ids` begin with a context.
-    fn count(&self, group: &mut Group, ids: &[u32], scored: &[bool]) {
+    /// Adds the scored n-grams of a text, or of a piece of one.
+    fn count(&self, group: &mut Group, piece: &Piece<'_>, scored: &[bool]) {
         let first = &self.keys[group.keys[0]];
-        let scheme = first.prf.scheme();
-        let ngrams = ids.windows(scheme.ngram_len()).zip(scored);
-        let ngrams =
-            Ngrams::new(scheme.ngram_len(), ngrams.filter_map(|(ngram, &scored)| scored.then_some(ngram)));
-        group.tokens += ngrams.len() as u64;
-        let statistic = &*self.plan(first).weighted_mean;
+        let (statistic, depth) = (&*self.plan(first).weighted_mean, first.prf.scheme().depth());
         let mut g = Vec::new();
-        for (&key, total) in group.keys.iter().zip(&mut group.sums) {
-            self.keys[key].prf.g_bits_of(&ngrams, &mut g);
-            *total += sum(statistic, Sample::layers(scheme.depth(), &g));
+        for ngrams in piece.selected(scored) {
+            group.tokens += ngrams.len() as u64;
+            for (&key, totals) in group.keys.iter().zip(&mut group.sums) {
+                for (prf, total) in self.keys[key].channels(self.channel).zip(totals) {
+                    prf.g_bits_of(&ngrams, &mut g);
+                    *total += sum(statistic, Sample::layers(depth, &g));
+                }
+            }
         }
     }
 
@@ -131,7 +134,7 @@ impl Detector {
         tokens: u64,
         changes: Option<Changes>,
     ) -> Attribution {
-        let tries = self.keys.len() * forms;
+        let tries = self.tries() * forms;
         // The first key of the group that scores most tokens.
         let mut longest = (0, 0);
         for group in &groups {
@@ -139,10 +142,16 @@ impl Detector {
                 longest = (group.tokens, group.keys[0]);
             }
         }
+        let of_best_channel = |(key, sums): (usize, Vec<i64>)| {
+            let sums = sums.into_iter().enumerate();
+            let best = sums.reduce(|best, next| if next.1 > best.1 { next } else { best });
+            let (channel, sum) = best.expect("a key has at least one channel");
+            KeySum { key, channel, sum }
+        };
         let sums = |group: Group| KeySums {
             statistic: &*self.plan(&self.keys[group.keys[0]]).weighted_mean,
             tokens: group.tokens,
-            sums: group.keys.into_iter().zip(group.sums).collect(),
+            sums: group.keys.into_iter().zip(group.sums).map(of_best_channel).collect(),
         };
         let Attributed { found, runner_up } =
             attribute(groups.into_iter().map(sums).collect(), tries, self.fpr);
@@ -162,6 +171,7 @@ impl Detector {
             tokens,
             detector: Method::WeightedMean,
             keys_tried: self.keys.len() as u64,
+            channels_tried: self.channels_tried(),
             forms_tried: forms_tried(forms),
             fpr: self.fpr,
             verdict: Verdict::new(least.map(|key| key.corrected.log10), self.fpr, longest.0, || {
@@ -176,15 +186,17 @@ impl Detector {
 
     fn key_report(&self, evidence: &KeyEvidence, tries: usize) -> KeyReport {
         let entry: &Entry = &self.keys[evidence.key];
+        let prf = entry.channels(self.channel).nth(evidence.channel);
         KeyReport {
             key_id: entry.id.clone(),
+            channel: prf.as_ref().and_then(channel),
             name: entry.name.clone(),
             scheme: entry.prf.scheme().name().into(),
             scored_tokens: evidence.tokens,
             score: evidence.score,
             p_value: evidence.corrected.p(),
             log10_p: evidence.corrected.log10,
-            log10_p_alone: evidence.alone.log10,
+            log10_p_alone: evidence.alone.corrected(entry.channels(self.channel).len()).log10,
             p_kind: match entry.p_kind() {
                 PKind::Exact if tries > 1 => PKind::Conservative,
                 kind => kind,

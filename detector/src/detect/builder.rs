@@ -144,7 +144,7 @@ impl DetectorBuilder {
             None => None,
             Some(Ignore::List(list)) => Some(list),
             Some(Ignore::File(path)) => {
-                let ngram_lens = keys.iter().map(|entry| entry.key.scheme().ngram_len());
+                let ngram_lens = keys.iter().flat_map(|entry| entry.key.scheme().ngram_lens());
                 #[cfg(feature = "text")]
                 let list = IgnoreList::read(path, ngram_lens, self.tokenizer.as_deref())?;
                 #[cfg(not(feature = "text"))]
@@ -159,6 +159,7 @@ impl DetectorBuilder {
             keys,
             ring,
             fpr: self.fpr,
+            channel: None,
             ignore,
             #[cfg(feature = "text")]
             tokenizer: self.tokenizer,

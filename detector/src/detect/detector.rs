@@ -30,6 +30,8 @@ pub struct Detector {
     pub(super) ring: bool,
     pub(super) plans: Arc<Plans>,
     pub(super) fpr: f64,
+    /// The channel of the texts, where it is known.
+    pub(super) channel: Option<u16>,
     /// N-grams that do not count.
     pub(super) ignore: Option<Arc<IgnoreList>>,
     #[cfg(feature = "text")]
@@ -58,6 +60,24 @@ impl Detector {
     pub fn with_method(&self, method: impl Into<Decider>) -> Result<Self, DetectError> {
         let plans = Plans::new(&self.keys, &method.into(), Some(&self.plans))?;
         Ok(Self { plans: Arc::new(plans), ..self.clone() })
+    }
+
+    /// Returns this detector for texts whose channel is known, as their receipts tell it, or for texts of unknown channels:
+    /// of these all channels are tried, and p is corrected for their number. A key that has one channel has no use for
+    /// it.
+    ///
+    /// # Errors
+    /// Returns an error if a key with several channels does not have this one.
+    pub fn with_channel(&self, channel: Option<u16>) -> Result<Self, DetectError> {
+        if let Some(found) = channel {
+            for entry in self.keys.iter() {
+                let channels = entry.prf.scheme().channels();
+                if channels > 1 && found >= channels {
+                    return Err(DetectError::Channel { key_id: entry.id.clone(), channels, found });
+                }
+            }
+        }
+        Ok(Self { channel, ..self.clone() })
     }
 
     /// Returns this detector with another list of n-grams that do not count. Which n-grams are listed must not

@@ -58,6 +58,16 @@ pub enum DetectError {
         /// What was asked for.
         found: f64,
     },
+    /// A channel that a key does not have.
+    #[error("key {key_id} has the channels 0 to {last}, found channel {found}", last = channels - 1)]
+    Channel {
+        /// The key.
+        key_id: String,
+        /// How many channels it has.
+        channels: u16,
+        /// What was asked for.
+        found: u16,
+    },
     /// A long text stops in the middle.
     #[error("cannot read the text to its end: {source}")]
     Input {

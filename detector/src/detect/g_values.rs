@@ -1,10 +1,11 @@
 //! The values themselves, to check this implementation against another.
 
 use super::reading::Offsets;
-use super::score::forms_tried;
+use super::score::{channel, forms_tried};
+use super::tally::layers;
 use super::{DetectError, Detector, Input};
 use crate::report::GValues;
-use crate::scheme::TextGValues;
+use crate::scheme::{ContextLens, EvidenceStream, Piece};
 
 impl Detector {
     /// Returns the token ids of the text as it was given, the first of the forms that the other questions look at.
@@ -25,7 +26,8 @@ impl Detector {
         Ok(forms.0.into_iter().map(|tokens| tokens.ids.into_owned()).collect())
     }
 
-    /// Returns the g-values and the mask of a text as it was given, the first of its forms, under the first key.
+    /// Returns the g-values and the mask of a text as it was given, the first of its forms, under the first key, in the
+    /// [known channel](Self::with_channel) or else in the first.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
@@ -33,9 +35,19 @@ impl Detector {
         let forms = self.whole(input, "g-values", Offsets::Later)?;
         let number = forms_tried(forms.0.len());
         let tokens = forms.into_given();
-        let prf = &self.keys[0].prf;
-        let values = TextGValues::new(prf, &tokens.prompt, &tokens.ids);
+        let entry = &self.keys[0];
+        let prf = entry.channels(self.channel).next().unwrap_or_else(|| entry.prf.clone());
+        let piece = Piece::whole(prf.scheme().context_rule(), &tokens.prompt, &tokens.ids);
+        let values = layers(EvidenceStream::new(&prf).push(&piece));
+        let digit = |i: usize| char::from_digit(piece.context_len(i) as u32, 10).unwrap_or('0');
+        let context_lens = match piece.context_lens {
+            ContextLens::Same(_) => None,
+            ContextLens::Each(_) => Some((0..values.g.len()).map(digit).collect()),
+        };
         Ok(GValues {
+            first: values.first as u32,
+            channel: channel(&prf),
+            context_lens,
             ngram_len: prf.scheme().ngram_len() as u32,
             depth: prf.scheme().depth() as u32,
             g_bits: values.g.iter().map(|g| g.to_string(values.depth)).collect(),

@@ -12,6 +12,7 @@ use crate::statistics::{Decider, Mean, PKind, Statistic, WeightedMean};
 
 /// What is kept of a key.
 pub(super) struct Entry {
+    /// In its first channel.
     pub prf: Prf,
     /// Its public id.
     pub id: String,
@@ -22,6 +23,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The key's function in the channels that are tried: all, or the one that is known.
+    pub(super) fn channels(&self, known: Option<u16>) -> impl ExactSizeIterator<Item = Prf> + '_ {
+        let all = self.prf.scheme().channels();
+        let tried = known.filter(|_| all > 1).map_or(0..all, |channel| channel..channel + 1);
+        tried.map(|channel| self.prf.in_channel(channel))
+    }
+
     /// What is said of its mark, if it has leaked.
     pub(super) fn leak_warning(&self) -> Option<Warning> {
         self.leaked.then(|| leak_warning(&self.id))

@@ -13,6 +13,8 @@
 
 mod attribute;
 mod builder;
+#[cfg(test)]
+mod channel_tests;
 mod detector;
 mod error;
 mod explain;

@@ -1,16 +1,18 @@
 //! One text under every key of a detector.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::input::{Content, Prompt};
 use super::keys::Entry;
 #[cfg(feature = "text")]
 use super::stream::Stream;
-use super::tally::{Outcome, Tally};
+use super::tally::{Outcome, Tally, layers, sum};
 use super::{DetectError, Detector, Input};
 use crate::report::Changes;
-use crate::scheme::TextGValues;
+use crate::scheme::{ContextRule, EvidenceStream, GBits, Piece, Prf, TextGValues};
+use crate::statistics::Sample;
 #[cfg(feature = "text")]
 use crate::text::normalise::{Cut, Normaliser};
 
@@ -72,10 +74,16 @@ pub(super) struct Reading<'d, 'a> {
     pub best: Best,
 }
 
-/// The form and the key with the least p, the first of them if there are several. Of the others nothing is kept.
+/// What the rule of each kind of key says of the positions of a text, or of a block of one.
+pub(super) type Pieces<'a> = BTreeMap<ContextRule, Piece<'a>>;
+
+/// The form, the key and the channel with the least p, the first of them if there are several. Of the others nothing is
+/// kept.
 pub(super) struct Best {
     /// Its index.
     pub key: usize,
+    /// The key's function in the channel.
+    pub prf: Prf,
     pub outcome: Outcome,
     pub values: TextGValues,
 }
@@ -161,23 +169,42 @@ impl Detector {
         Ok(())
     }
 
+    /// What the rules of the keys say of the text's positions.
+    pub(super) fn pieces<'t>(&self, tokens: &'t Tokens<'_>) -> Pieces<'t> {
+        let mut pieces = Pieces::new();
+        for entry in self.keys.iter() {
+            let rule = entry.prf.scheme().context_rule();
+            pieces.entry(rule).or_insert_with(|| Piece::whole(rule, &tokens.prompt, &tokens.ids));
+        }
+        pieces
+    }
+
+    /// How many p-values a form of a text has: one for each channel of each key.
+    pub(super) fn tries(&self) -> usize {
+        self.keys.iter().map(|entry| entry.channels(self.channel).len()).sum()
+    }
+
     /// Scores each form of the text under each key. At most two keys' values are in memory at once.
     pub(super) fn read<'a>(&self, forms: Forms<'a>) -> Reading<'_, 'a> {
         let number = forms.0.len();
         let mut best: Option<(Tokens<'a>, Best)> = None;
         for tokens in forms.0 {
             let mut best_here: Option<Best> = None;
+            let pieces = self.pieces(&tokens);
             for (key, entry) in self.keys.iter().enumerate() {
-                let (values, ignored) = self.values(entry, &tokens);
+                let piece = &pieces[&entry.prf.scheme().context_rule()];
+                let prf = self.best_channel(entry, piece);
+                let (values, ignored) = self.values(&prf, piece);
                 let plan = self.plan(entry);
                 let mut tally = Tally::default();
                 tally.add(&values, ignored, plan);
                 let outcome = tally.outcome(entry, plan);
                 let known = best_here.as_ref().or(best.as_ref().map(|(_, best)| best));
                 if known.is_none_or(|best| outcome.is_less_than(&best.outcome)) {
-                    best_here = Some(Best { key, outcome, values });
+                    best_here = Some(Best { key, prf, outcome, values });
                 }
             }
+            drop(pieces);
             if let Some(best_here) = best_here {
                 best = Some((tokens, best_here));
             }
@@ -186,19 +213,43 @@ impl Detector {
         Reading { detector: self, tokens, forms: number, best }
     }
 
-    /// The values under one key, with what is ignored taken out of the mask, and how many positions that was.
-    pub(super) fn values(&self, entry: &Entry, tokens: &Tokens<'_>) -> (TextGValues, u64) {
-        let mut values = TextGValues::new(&entry.prf, &tokens.prompt, &tokens.ids);
-        let ignored = self.leave_out(entry, &tokens.ids, &mut values);
+    /// The channel of a key in which the deciding statistic of a text is largest. All channels score the same positions,
+    /// so its p is least.
+    fn best_channel(&self, entry: &Entry, piece: &Piece<'_>) -> Prf {
+        let channels = entry.channels(self.channel);
+        if channels.len() == 1 {
+            return channels.last().unwrap_or_else(|| entry.prf.clone());
+        }
+        let mut scored = piece.fresh.clone();
+        self.leave_out(piece, &mut scored);
+        let ngrams = piece.selected(&scored);
+        let (statistic, depth) = (&*self.plan(entry).statistic, entry.prf.scheme().depth());
+        let mut g: Vec<GBits> = Vec::new();
+        let mut of = |prf: &Prf| -> i64 {
+            let mut of_length = |ngrams| {
+                prf.g_bits_of(ngrams, &mut g);
+                sum(statistic, Sample::layers(depth, &g))
+            };
+            ngrams.iter().map(&mut of_length).sum()
+        };
+        let sums = channels.map(|prf| (of(&prf), prf));
+        let best = sums.reduce(|best, next| if next.0 > best.0 { next } else { best });
+        best.map_or_else(|| entry.prf.clone(), |(_, prf)| prf)
+    }
+
+    /// The values under one key in one channel, with what is ignored taken out of the mask, and how many positions that
+    /// was.
+    pub(super) fn values(&self, prf: &Prf, piece: &Piece<'_>) -> (TextGValues, u64) {
+        let mut values = layers(EvidenceStream::new(prf).push(piece));
+        let ignored = self.leave_out(piece, &mut values.scored);
         (values, ignored)
     }
 
-    /// Takes the listed n-grams out of the positions of `values` that count; returns their number. `ids` begin with the
-    /// context of the first position.
-    pub(super) fn leave_out(&self, entry: &Entry, ids: &[u32], values: &mut TextGValues) -> u64 {
+    /// Takes the listed n-grams out of the positions of a piece that count; returns their number.
+    pub(super) fn leave_out(&self, piece: &Piece<'_>, scored: &mut [bool]) -> u64 {
         let Some(list) = &self.ignore else { return 0 };
         let mut ignored = 0;
-        for (ngram, scored) in ids.windows(entry.prf.scheme().ngram_len()).zip(&mut values.scored) {
+        for (ngram, scored) in piece.ngrams().zip(scored) {
             if *scored && list.contains(ngram) {
                 *scored = false;
                 ignored += 1;

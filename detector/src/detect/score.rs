@@ -12,14 +12,25 @@ use super::{DetectError, Detector, Input};
 use crate::report::{Changes, Report, Warning, WarningCode};
 #[cfg(feature = "text")]
 use crate::scheme::EvidenceStream;
-use crate::scheme::Promise;
+use crate::scheme::{Prf, Promise};
 use crate::statistics::{PKind, PValue};
 use crate::verdict::Verdict;
 
+/// A text that is read block by block, under one key in one channel.
+#[cfg(feature = "text")]
+#[derive(Clone)]
+struct Track {
+    /// The key's index.
+    key: usize,
+    prf: Prf,
+    values: EvidenceStream,
+    tally: Tally,
+}
+
 impl Detector {
     /// Says whether a text carries the mark, and how sure that is. With a keyring the report is about the key with the
-    /// least p. A text is tried in up to three [forms](crate::report::Report::forms_tried). p is corrected for the number of keys
-    /// and of forms.
+    /// least p. A text is tried in up to three [forms](crate::report::Report::forms_tried). p is corrected for the number of keys,
+    /// of their channels and of forms.
     ///
     /// # Errors
     /// Returns an error if the input or its prompt is text and the detector has no tokenizer, if the tokenizer fails, or if a reader
@@ -34,47 +45,57 @@ impl Detector {
 
     #[cfg(feature = "text")]
     fn score_stream(&self, mut stream: Stream<'_>) -> Result<Report, DetectError> {
-        let keys: Vec<_> =
-            self.keys.iter().map(|entry| (EvidenceStream::new(&entry.prf), Tally::default())).collect();
-        let mut forms = vec![keys];
+        let of_entry = |(key, entry): (usize, &Entry)| {
+            let track = move |prf: Prf| Track {
+                key,
+                values: EvidenceStream::new(&prf),
+                prf,
+                tally: Tally::default(),
+            };
+            entry.channels(self.channel).map(track).collect::<Vec<_>>()
+        };
+        let mut forms: Vec<Vec<Track>> = vec![self.keys.iter().enumerate().flat_map(of_entry).collect()];
         while let Some(block) = stream.next(self, &mut forms)? {
-            for (pieces, keys) in block.iter().zip(&mut forms) {
-                for (entry, (values, tally)) in self.keys.iter().zip(keys) {
-                    let piece = &pieces[&entry.prf.scheme().context_len()];
+            for (pieces, tracks) in block.iter().zip(&mut forms) {
+                for Track { key, values, prf, tally } in tracks {
+                    let piece = &pieces[&prf.scheme().context_rule()];
                     let mut values = layers(values.push(piece));
-                    let ignored = self.leave_out(entry, &piece.ids, &mut values);
-                    tally.add(&values, ignored, self.plan(entry));
+                    let ignored = self.leave_out(piece, &mut values.scored);
+                    tally.add(&values, ignored, self.plan(&self.keys[*key]));
                 }
             }
         }
-        let outcomes = forms.iter().enumerate().flat_map(|(form, keys)| {
-            let outcome = move |(key, (entry, (_, tally))): (usize, (&Entry, &(EvidenceStream, Tally)))| {
-                (form, key, tally.outcome(entry, self.plan(entry)))
+        let outcomes = forms.iter().enumerate().flat_map(|(form, tracks)| {
+            let outcome = move |track: &Track| {
+                let entry = &self.keys[track.key];
+                let outcome = track.tally.outcome(entry, self.plan(entry));
+                (form, track.key, track.prf.clone(), outcome)
             };
-            self.keys.iter().zip(keys).enumerate().map(outcome)
+            tracks.iter().map(outcome)
         });
-        let (form, key, best) = outcomes
-            .reduce(|best, next| if next.2.is_less_than(&best.2) { next } else { best })
+        let (form, key, prf, best) = outcomes
+            .reduce(|best, next| if next.3.is_less_than(&best.3) { next } else { best })
             .expect("a text has at least one form, and a keyring at least one key");
         let (tokens, changes) = stream.form(form);
-        let mut report = self.report(tokens, forms.len(), key, &best, Some(changes));
+        let mut report = self.report(tokens, forms.len(), key, &prf, &best, Some(changes));
         report.warnings.extend(stream.warning());
         Ok(report)
     }
 
-    /// The report on a text of `tokens` tokens, in the one of `forms` forms and under the key with the least p. `changes`
-    /// are those of a text, none if the input was token ids.
+    /// The report on a text of `tokens` tokens, in the one of `forms` forms and under the key with the least p, in the
+    /// channel of `prf`. `changes` are those of a text, none if the input was token ids.
     fn report(
         &self,
         tokens: u64,
         forms: usize,
         key: usize,
+        prf: &Prf,
         best: &Outcome,
         changes: Option<Changes>,
     ) -> Report {
         let entry = &self.keys[key];
         let plan = self.plan(entry);
-        let tries = self.keys.len() * forms;
+        let tries = self.tries() * forms;
         let p = best.p.map(|p| p.corrected(tries));
         let log10_p = p.map(|p| p.log10);
         let scheme = entry.prf.scheme();
@@ -128,10 +149,18 @@ impl Detector {
             warnings,
             spans: Vec::new(),
             keys_tried: self.ring.then_some(self.keys.len() as u64),
+            channel: channel(prf),
+            channels_tried: self.channels_tried(),
             forms_tried: forms_tried(forms),
             normalisation: changes.filter(|changes| !changes.is_empty()),
             ignored_tokens: self.ignore.is_some().then_some(best.ignored),
         }
+    }
+
+    /// The number of channels of all keys, where it is not that of the keys.
+    pub(super) fn channels_tried(&self) -> Option<u64> {
+        let tries = self.tries();
+        (tries > self.keys.len()).then_some(tries as u64)
     }
 
     /// What is to be said of a text beside its tokens: that keys name no tokenizer, that it was not UTF-8.
@@ -159,6 +188,11 @@ impl Detector {
     }
 }
 
+/// The channel of a key that has several.
+pub(super) fn channel(prf: &Prf) -> Option<u16> {
+    (prf.scheme().channels() > 1).then(|| prf.channel())
+}
+
 /// The number of forms, where it is not one.
 pub(super) fn forms_tried(forms: usize) -> Option<u64> {
     (forms > 1).then_some(forms as u64)
@@ -168,8 +202,9 @@ impl Reading<'_, '_> {
     pub(super) fn report(&self) -> Report {
         let tokens = self.tokens.ids.len() as u64;
         let Self { detector, best, .. } = self;
-        let mut report = detector.report(tokens, self.forms, best.key, &best.outcome, self.tokens.changes());
-        report.spans = detector.spans(self.entry(), &best.values, &self.tokens, self.forms);
+        let changes = self.tokens.changes();
+        let mut report = detector.report(tokens, self.forms, best.key, &best.prf, &best.outcome, changes);
+        report.spans = detector.spans(self.entry(), &best.prf, &best.values, &self.tokens, self.forms);
         if !report.spans.is_empty() && report.verdict != Verdict::Watermarked {
             report.warnings.extend(self.entry().leak_warning());
         }

@@ -2,10 +2,10 @@
 
 use super::keys::Entry;
 use super::reading::{Forms, Offsets, Tokens};
-use super::score::forms_tried;
+use super::score::{channel, forms_tried};
 use super::{DetectError, Detector, Input};
 use crate::report::{SegmentsReport, Span};
-use crate::scheme::TextGValues;
+use crate::scheme::{Prf, TextGValues};
 use crate::segments::{Passage, passages};
 use crate::statistics::PKind;
 
@@ -21,11 +21,15 @@ impl Detector {
         let found = forms.into_iter().map(|tokens| {
             let mut scored_tokens = 0;
             let mut segments = Vec::new();
+            let pieces = self.pieces(&tokens);
             for entry in self.keys.iter() {
-                let (values, _) = self.values(entry, &tokens);
-                scored_tokens = scored_tokens.max(values.scored().count() as u64);
-                segments.extend(self.spans(entry, &values, &tokens, number));
+                for prf in entry.channels(self.channel) {
+                    let (values, _) = self.values(&prf, &pieces[&prf.scheme().context_rule()]);
+                    scored_tokens = scored_tokens.max(values.scored().count() as u64);
+                    segments.extend(self.spans(entry, &prf, &values, &tokens, number));
+                }
             }
+            drop(pieces);
             segments.sort_by_key(|span| span.tokens);
             (tokens, scored_tokens, segments)
         });
@@ -52,6 +56,7 @@ impl Detector {
             p_kind: if approximate { PKind::Approximate } else { PKind::Conservative },
             fpr: self.fpr,
             keys_tried: self.keys.len() as u64,
+            channels_tried: self.channels_tried(),
             segments,
             forms_tried: forms_tried(number),
             warnings,
@@ -59,11 +64,12 @@ impl Detector {
         })
     }
 
-    /// The passages that one key of the detector finds in one form of a text, at the detector's rate divided by the number
-    /// of its keys and of the `forms`.
+    /// The passages that one key of the detector finds in one form of a text in one channel, at the detector's rate
+    /// divided by the number of its keys, of their channels and of the `forms`.
     pub(super) fn spans(
         &self,
         entry: &Entry,
+        prf: &Prf,
         values: &TextGValues,
         tokens: &Tokens<'_>,
         forms: usize,
@@ -77,8 +83,11 @@ impl Detector {
             log10_p: passage.p.log10,
             profile: passage.profile,
             key_id: entry.id.clone(),
+            channel: channel(prf),
         };
-        let found = passages(values, &tokens.ids, entry.p_kind(), self.fpr, self.keys.len() * forms);
+        let tries = self.tries() * forms;
+        let keep = |ngram: &[u32]| self.ignore.as_ref().is_none_or(|list| !list.contains(ngram));
+        let found = passages(prf, values, &tokens.ids, &keep, self.fpr, tries);
         found.into_iter().map(span).collect()
     }
 }

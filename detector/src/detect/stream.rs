@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use super::reading::Pieces;
 use super::{DetectError, Detector, StreamOptions};
 use crate::report::{Changes, Warning, WarningCode};
-use crate::scheme::{ContextStream, Piece};
+use crate::scheme::{ContextRule, ContextStream};
 use crate::text::blocks::Blocks;
 use crate::text::normalise::{Cut, Normaliser};
 
@@ -21,8 +22,8 @@ pub(super) struct Stream<'a> {
 #[derive(Clone)]
 struct Form {
     normalisers: Vec<Normaliser>,
-    /// By their length. Which contexts are new is the same for all keys with contexts of one length.
-    contexts: BTreeMap<usize, ContextStream>,
+    /// By their rule. Which positions count is the same for all keys with one rule.
+    contexts: BTreeMap<ContextRule, ContextStream>,
     tokens: u64,
     changes: Changes,
 }
@@ -35,23 +36,24 @@ impl<'a> Stream<'a> {
         prompt: &[u32],
         options: StreamOptions,
     ) -> Self {
-        let lens = detector.keys.iter().map(|entry| entry.prf.scheme().context_len());
+        let rules = detector.keys.iter().map(|entry| entry.prf.scheme().context_rule());
+        let contexts = |rule| (rule, ContextStream::bounded(rule, prompt, options.contexts));
         let form = Form {
             normalisers: detector.normaliser.forms(),
-            contexts: lens.map(|len| (len, ContextStream::bounded(len, prompt, options.contexts))).collect(),
+            contexts: rules.map(contexts).collect(),
             tokens: 0,
             changes: Changes::default(),
         };
         Self { blocks: Blocks::new(reader, options.block_len), forms: vec![form], limit: options.contexts }
     }
 
-    /// The next block of each form for each length of context; `None` at the end. `states` has what the caller keeps of
+    /// The next block of each form for each rule; `None` at the end. `states` has what the caller keeps of
     /// each form. Where a form falls into two, so does its state.
     pub(super) fn next<S: Clone>(
         &mut self,
         detector: &Detector,
         states: &mut Vec<S>,
-    ) -> Result<Option<Vec<BTreeMap<usize, Piece<'static>>>>, DetectError> {
+    ) -> Result<Option<Vec<Pieces<'static>>>, DetectError> {
         let Some(block) = self.blocks.next_block().map_err(|source| DetectError::Input { source })? else {
             return Ok(None);
         };
@@ -95,11 +97,11 @@ impl<'a> Stream<'a> {
 
 impl Form {
     /// Takes the tokens of the next block.
-    fn push(&mut self, cut: Cut) -> BTreeMap<usize, Piece<'static>> {
+    fn push(&mut self, cut: Cut) -> Pieces<'static> {
         self.normalisers = cut.forms;
         self.changes.add(cut.changes);
         self.tokens += cut.encoded.ids.len() as u64;
-        self.contexts.iter_mut().map(|(&len, stream)| (len, stream.push(&cut.encoded.ids))).collect()
+        self.contexts.iter_mut().map(|(&rule, stream)| (rule, stream.push(&cut.encoded.ids))).collect()
     }
 }
 

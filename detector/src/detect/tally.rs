@@ -2,13 +2,10 @@
 
 use super::keys::{Entry, Plan};
 use crate::report::Scores;
-#[cfg(feature = "text")]
-use crate::scheme::Evidence;
-use crate::scheme::TextGValues;
+use crate::scheme::{Evidence, TextGValues};
 use crate::statistics::{Method, PValue, Sample, Statistic};
 
 /// The g-values of a key's text. [`Plans::new`](super::keys::Plans::new) refuses the keys whose texts have others.
-#[cfg(feature = "text")]
 pub(super) fn layers(evidence: Evidence) -> TextGValues {
     evidence.into_layers().expect("the keys of a detector have layers")
 }

@@ -1,12 +1,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::scheme::Preset;
 
 /// A directory with the keys `a.bin`, `b.bin` and `c.bin`, and their ids.
 fn directory() -> (tempfile::TempDir, [String; 3]) {
     let dir = tempfile::tempdir().unwrap();
     let ids = ["a.bin", "b.bin", "c.bin"].map(|file| {
-        let key = Key::generate(30, 5).unwrap();
+        let key = Key::generate(Preset::default()).unwrap();
         key.write(dir.path().join(file), false).unwrap();
         key.id()
     });
@@ -124,7 +125,7 @@ fn a_change_is_seen_and_a_broken_one_changes_nothing() {
     assert!(keys.reload_if_changed().unwrap());
     assert_eq!(keys.entries().iter().map(KeyEntry::id).collect::<Vec<_>>(), ids[..1]);
     // Another key of the same size in a file's place.
-    let other = Key::generate(30, 5).unwrap();
+    let other = Key::generate(Preset::default()).unwrap();
     other.write(dir.path().join("a.bin"), true).unwrap();
     assert!(keys.reload_if_changed().unwrap());
     assert_eq!(keys.entries()[0].id(), other.id());

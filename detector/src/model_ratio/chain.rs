@@ -1,9 +1,12 @@
 //! The mixture over hidden chains.
 //!
-//! An edited text is marked in stretches. One replaced word takes the mark from its own token and from the H tokens
-//! whose context it is part of, and each such token, if judged as marked, costs more evidence than a marked one
-//! gives. So the alternative is a hidden chain: a state "marked", whose tokens count with LR, states "k tokens since
-//! the last edit" for k ≤ H, and a state "written by another hand", whose tokens count with factor 1. For any
+//! An edited text is marked in stretches. One replaced word takes the mark from its own token and from the tokens whose
+//! context it is part of, and each such token, if judged as marked, costs more evidence than a marked one gives. So the
+//! alternative is a hidden chain: states "k tokens since the last edit" for k ≤ H, a state "more than that", and a state
+//! "written by another hand". A token whose context has h tokens counts with LR in the states in which more than h
+//! tokens have come since the last edit, and with factor 1 in the others. Where all contexts have H tokens, it counts
+//! in the state "more than that" alone. The mark's rule may choose contexts by the history of the text; that an edit may
+//! change the choice as well is rare and not followed. For any
 //! transition matrix A with rows that sum to 1, α_t = (α_{t−1} A) ∘ factor has E\[Σ α_t | past\] = Σ α_{t−1}: a
 //! martingale like the product itself. So is any mixture of chains with fixed weights. In place of LR a chain may
 //! take any factor of mean 1, such as those of [`doubt`](super::doubt); each chain is mixed with each of them.
@@ -36,7 +39,8 @@ const PROMPTED: [(f64, Doubt); 2] = [(0.75, Doubt::NONE), (0.25, Doubt { level: 
 /// Doubts where it is not. The power is flat about these numbers.
 const UNPROMPTED: [(f64, Doubt); 2] = [(0.2, Doubt::NONE), (0.8, Doubt { level: 0.1 })];
 
-/// States of a chain: 0 ..= H tokens since the last edit, then marked, then foreign.
+/// States of a chain: 0 ..= H tokens since the last edit, then more, then foreign. A token whose context has h tokens is
+/// marked in the states from h + 1 on, but for the last.
 pub(super) const fn states(context_len: usize) -> usize {
     context_len + 3
 }
@@ -158,15 +162,19 @@ impl Grid {
     /// a heat map, not a p-value.
     ///
     /// `hypotheses` are the settings and doubts: a weight each, and ln of the factor of each token, 0 where it does
-    /// not count.
-    pub(super) fn marked_probability(&self, hypotheses: &[(f64, Vec<f64>)]) -> Vec<f64> {
+    /// not count. `context_lens` has the length of each token's context.
+    pub(super) fn marked_probability(
+        &self,
+        hypotheses: &[(f64, Vec<f64>)],
+        context_lens: &[usize],
+    ) -> Vec<f64> {
         let tokens = hypotheses.first().map_or(0, |(_, factors)| factors.len());
         let mut sum = vec![0.0; tokens];
         // `sum` carries the factor e^{−most}, `weight` is the sum of the weights with it.
         let (mut most, mut weight) = (f64::NEG_INFINITY, 0.0);
         for (share, factors) in hypotheses {
             for (prior, chain) in &self.chains {
-                let (ln, posterior) = self.posterior(chain, factors);
+                let (ln, posterior) = self.posterior(chain, factors, context_lens);
                 let ln = ln + (prior * share).ln();
                 if ln > most {
                     let scale = (most - ln).exp();
@@ -187,15 +195,15 @@ impl Grid {
     }
 
     /// ln of the chain's e-value at the end, and P(marked | text, chain) for each token.
-    fn posterior(&self, chain: &Chain, ln_factors: &[f64]) -> (f64, Vec<f64>) {
+    fn posterior(&self, chain: &Chain, ln_factors: &[f64], context_lens: &[usize]) -> (f64, Vec<f64>) {
         let states = states(self.context_len);
-        let marked = states - 2;
+        let marked = |t: usize| context_lens[t] + 1..states - 1;
         let mut alphas = vec![0.0; states * ln_factors.len()];
         let mut alpha = vec![0.0; states];
         chain.start(&mut alpha);
         let mut total = 0.0;
-        for (&ln, row) in ln_factors.iter().zip(alphas.chunks_exact_mut(states)) {
-            alpha[marked] *= ln.exp();
+        for ((t, &ln), row) in ln_factors.iter().enumerate().zip(alphas.chunks_exact_mut(states)) {
+            alpha[marked(t)].iter_mut().for_each(|a| *a *= ln.exp());
             let sum: f64 = alpha.iter().sum();
             total += sum.ln();
             for a in &mut alpha {
@@ -208,8 +216,8 @@ impl Grid {
         let mut posterior = vec![0.0; ln_factors.len()];
         for (t, row) in alphas.chunks_exact(states).enumerate().rev() {
             let all: f64 = row.iter().zip(&beta).map(|(a, b)| a * b).sum();
-            posterior[t] = row[marked] * beta[marked] / all;
-            beta[marked] *= ln_factors[t].exp();
+            posterior[t] = marked(t).map(|state| row[state] * beta[state]).sum::<f64>() / all;
+            beta[marked(t)].iter_mut().for_each(|b| *b *= ln_factors[t].exp());
             chain.retreat(&mut beta);
             let most = beta.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
             for b in &mut beta {
@@ -260,7 +268,8 @@ impl Mixture {
     /// Panics if it has not one ratio a setting.
     pub(super) fn step(&mut self, grid: &Grid, ratios: Option<&TokenRatios>) {
         let states = states(grid.context_len);
-        let marked = states - 2;
+        let context_len = ratios.map_or(grid.context_len, |ratios| ratios.context_len);
+        let marked = context_len + 1..states - 1;
         let hypothesis = grid.chains.len() * states;
         if let Some(ratios) = ratios {
             let settings = self.alpha.len() / (hypothesis * grid.doubts.len());
@@ -276,7 +285,7 @@ impl Mixture {
                 if !self.fresh {
                     chain.advance(row);
                 }
-                row[marked] *= factor;
+                row[marked.clone()].iter_mut().for_each(|a| *a *= factor);
                 sum += row.iter().sum::<f64>();
             }
         }

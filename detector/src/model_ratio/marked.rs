@@ -34,27 +34,29 @@ impl MarkedTexts {
         }
     }
 
-    /// Goes on by one token; `next` is none where the position does not count.
+    /// Goes on by one token; `next` has the length of its context and its distributions, and is none where the position
+    /// does not count.
     pub(super) fn step(
         &mut self,
         grid: &Grid,
-        next: Option<&[Distribution]>,
+        next: Option<(usize, &[Distribution])>,
         depth: usize,
         classes: &EntropyClasses,
     ) {
+        let context_len = next.map_or(0, |(len, _)| len);
         for setting in 0..self.mixtures.len() {
             self.before.clear();
-            let p = next.map_or(&[][..], |next| next[setting].probabilities());
+            let p = next.map_or(&[][..], |(_, next)| next[setting].probabilities());
             self.before.extend(p.iter().filter(|&&p| p >= NEGLIGIBLE));
             for text in 0..self.mixtures[setting].len() {
-                let ratios = (!self.before.is_empty()).then(|| self.draw(depth, classes));
+                let ratios = (!self.before.is_empty()).then(|| self.draw(context_len, depth, classes));
                 self.mixtures[setting][text].step(grid, ratios.as_ref());
             }
         }
     }
 
     /// The ratios of one marked draw from `before`.
-    fn draw(&mut self, depth: usize, classes: &EntropyClasses) -> TokenRatios {
+    fn draw(&mut self, context_len: usize, depth: usize, classes: &EntropyClasses) -> TokenRatios {
         self.g.clear();
         self.g.extend(self.before.iter().map(|_| GBits(split_mix::next(&mut self.state))));
         self.after.clone_from(&self.before);
@@ -71,7 +73,7 @@ impl MarkedTexts {
         }
         let p = self.before[own] / total_before;
         let model = vec![ModelRatio { p, ln_ratio: (self.after[own] / total / p).ln() }];
-        TokenRatios { model, text: classes.likelihood_ratio(self.g[own]) }
+        TokenRatios { context_len, model, text: classes.likelihood_ratio(self.g[own]) }
     }
 
     /// For each setting ln sup of its share of E, for each text.

@@ -27,7 +27,9 @@ impl Evidence {
         scan(&tracks, fpr)
             .into_iter()
             .map(|window| {
-                let start = places[window.start].saturating_sub(self.grid.context_len()).max(before);
+                let first = places[window.start];
+                let context_len = self.tokens[first].as_ref().map_or(0, |ratios| ratios.context_len);
+                let start = first.saturating_sub(context_len).max(before);
                 before = places[window.end - 1] + 1;
                 Window { start, end: before, track: window.track / doubts.len(), ..window }
             })

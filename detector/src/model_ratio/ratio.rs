@@ -58,6 +58,8 @@ pub struct ModelRatio {
 /// What the key says of a token that counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenRatios {
+    /// How many tokens before it decide its values.
+    pub context_len: usize,
     /// Under each sampling setting.
     pub model: Vec<ModelRatio>,
     /// The text-only likelihood ratio of the token's own g-bits, see [`EntropyClasses`].
@@ -67,6 +69,8 @@ pub struct TokenRatios {
 /// One token and its candidates under each sampling setting.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Position {
+    /// How many tokens before it decide its values.
+    context_len: usize,
     /// The token itself, then the other candidates of all settings together.
     pub tokens: Vec<u32>,
     settings: Vec<Candidates>,
@@ -93,9 +97,10 @@ pub(super) struct Scratch {
 }
 
 impl Position {
-    /// From the distributions of the settings, of which only those that hold `token` count.
-    pub(super) fn new(token: u32, next: &[Distribution]) -> Self {
-        let mut position = Self { tokens: vec![token], settings: Vec::new() };
+    /// From the distributions of the settings, of which only those that hold `token` count. `context_len` tokens before it
+    /// decide its values.
+    pub(super) fn new(context_len: usize, token: u32, next: &[Distribution]) -> Self {
+        let mut position = Self { context_len, tokens: vec![token], settings: Vec::new() };
         for distribution in next {
             let mut candidates = Candidates::default();
             if let Some(own_p) = probability(distribution, token) {
@@ -137,6 +142,7 @@ impl Position {
         classes: &EntropyClasses,
         scratch: &mut Scratch,
     ) -> TokenRatios {
+        let context_len = self.context_len;
         let model = |candidates: &Candidates| {
             if candidates.p.is_empty() {
                 return ModelRatio::NO_CANDIDATE;
@@ -147,7 +153,11 @@ impl Position {
             let ln_ratio = ln_ratio(&mut scratch.p, &scratch.g, depth, candidates.own);
             ModelRatio { p: candidates.own_p, ln_ratio }
         };
-        TokenRatios { model: self.settings.iter().map(model).collect(), text: classes.likelihood_ratio(g[0]) }
+        TokenRatios {
+            context_len,
+            model: self.settings.iter().map(model).collect(),
+            text: classes.likelihood_ratio(g[0]),
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl RunningRatio {
         let settings = settings.max(1);
         Self {
             prf: prf.clone(),
-            tracker: ContextTracker::complete(prf.scheme().context_len(), prompt),
+            tracker: ContextTracker::new(prf.scheme().context_rule(), prompt),
             mixture: Mixture::new(&grid, settings),
             random: None,
             marked: None,
@@ -137,8 +137,9 @@ impl RunningRatio {
     pub fn push(&mut self, token: u32, next: &[Distribution]) {
         assert_eq!(next.len(), self.settings(), "one distribution a setting");
         let depth = self.prf.scheme().depth();
-        let position =
-            (self.tracker.next_position() == PositionKind::Marked).then(|| Position::new(token, next));
+        let context_len = self.tracker.context().len();
+        let position = (self.tracker.next_position() == PositionKind::Marked)
+            .then(|| Position::new(context_len, token, next));
         let ratios = position.as_ref().map(|position| {
             let keyed = self.prf.context(self.tracker.context());
             let mut g = vec![GBits::default(); position.tokens.len()];
@@ -166,7 +167,8 @@ impl RunningRatio {
             random.step(ratios.as_ref(), position.as_ref(), depth, &self.classes, &mut self.scratch);
         }
         if let Some(marked) = &mut self.marked {
-            marked.step(&self.grid, position.is_some().then_some(next), depth, &self.classes);
+            let next = position.is_some().then_some((context_len, next));
+            marked.step(&self.grid, next, depth, &self.classes);
         }
         self.tokens.push(ratios);
         self.tracker.push(token);
@@ -314,7 +316,11 @@ impl Evidence {
                 self.grid.doubts().iter().map(move |&(share, doubt)| (share, self.ln_factors(setting, doubt)))
             })
             .collect();
-        self.grid.marked_probability(&hypotheses)
+        let longest = self.grid.context_len();
+        let context_len =
+            |ratios: &Option<TokenRatios>| ratios.as_ref().map_or(longest, |ratios| ratios.context_len);
+        let context_lens: Vec<usize> = self.tokens.iter().map(context_len).collect();
+        self.grid.marked_probability(&hypotheses, &context_lens)
     }
 }
 

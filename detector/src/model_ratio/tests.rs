@@ -84,7 +84,7 @@ fn settings_with_other_candidates_share_the_g_values() {
     let a = Distribution::from_probabilities(vec![5, 9, 2], vec![0.5, 0.3, 0.2]).unwrap();
     let b = Distribution::from_probabilities(vec![9, 5], vec![0.6, 0.4]).unwrap();
     let c = Distribution::from_probabilities(vec![2], vec![1.0]).unwrap();
-    let position = Position::new(9, &[a, b, c]);
+    let position = Position::new(4, 9, &[a, b, c]);
     assert_eq!(position.tokens, [9, 5, 2]);
     let g = [GBits(0b11), GBits(0b01), GBits(0b10)];
     let found = position.ratios(&g, 2, &classes(), &mut Scratch::default());
@@ -106,7 +106,7 @@ fn classes() -> EntropyClasses {
 fn ratios_of_pattern(p: &[f64], pattern: u64, own: usize) -> TokenRatios {
     let known = ModelRatio { p: p[own], ln_ratio: ln_of_pattern(p, pattern, 2, own) };
     let text = classes().likelihood_ratio(GBits(pattern >> (2 * own) & 3));
-    TokenRatios { model: vec![known, ModelRatio::NO_CANDIDATE], text }
+    TokenRatios { context_len: 4, model: vec![known, ModelRatio::NO_CANDIDATE], text }
 }
 
 /// Under every doubt, and for a token that is no candidate, where the text-only ratio stands alone.
@@ -147,21 +147,27 @@ fn every_chain_has_mean_one_at_every_token() {
         ratios
     };
     let ratios: Vec<Vec<TokenRatios>> = (0..3).map(|t| (0..64).map(|g| ratios(t, g)).collect()).collect();
-    for grid in [Grid::new(1), Grid::without_prompt(4), Grid::unedited(2)] {
+    let grids = [Grid::new(4), Grid::without_prompt(4), Grid::unedited(4)];
+    // All contexts of the same length, and each of another.
+    for (grid, lens) in grids.iter().flat_map(|grid| [(grid, [4, 4, 4]), (grid, [1, 3, 2])]) {
+        let mut ratios = ratios.clone();
+        for (ratios, len) in ratios.iter_mut().zip(lens) {
+            ratios.iter_mut().for_each(|ratios| ratios.context_len = len);
+        }
         let mut means = [0.0; 3];
         for a in 0..64 {
             for b in 0..64 {
-                let mut two = Mixture::new(&grid, 2);
-                two.step(&grid, Some(&ratios[0][a]));
+                let mut two = Mixture::new(grid, 2);
+                two.step(grid, Some(&ratios[0][a]));
                 means[0] += two.ln_e().exp() / f64::from(64 * 64);
-                two.step(&grid, Some(&ratios[1][b]));
+                two.step(grid, Some(&ratios[1][b]));
                 means[1] += two.ln_e().exp() / f64::from(64 * 64);
                 if a % 8 == 0 {
                     // The third mean is conditional on what came before.
                     let mean: f64 = (0..64)
                         .map(|c| {
                             let mut three = two.clone();
-                            three.step(&grid, Some(&ratios[2][c]));
+                            three.step(grid, Some(&ratios[2][c]));
                             three.ln_e().exp()
                         })
                         .sum::<f64>()
@@ -229,7 +235,7 @@ impl Toy {
     /// Goes on with a text by `len` tokens.
     fn go_on(&self, ids: &mut Vec<u32>, key: Option<&Key>, len: usize, seed: u64) {
         let mut random = Random(seed);
-        let mut marking = key.map(|key| Watermark::new(key.prf()).start(ids));
+        let mut marking = key.map(|key| Watermark::new(key.prf()).start(ids, 0));
         for _ in 0..len {
             let mut next = self.next(ids).swap_remove(0);
             if let Some(marking) = &mut marking {

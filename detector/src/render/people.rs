@@ -188,7 +188,7 @@ fn short(text: &str) -> String {
 
 /// Returns one line a position: its index, its mask, its g-bits.
 pub fn g_values(values: &GValues) -> String {
-    let first = values.ngram_len as usize - 1;
+    let first = values.first as usize;
     let mut text = String::new();
     for (i, (g, mask)) in values.g_bits.iter().zip(values.mask.chars()).enumerate() {
         let _ = writeln!(text, "{}\t{mask}\t{g}", first + i);

@@ -12,6 +12,9 @@ use crate::verdict::Verdict;
 pub struct KeyReport {
     /// The key's public id.
     pub key_id: String,
+    /// The channel in which its evidence is strongest; absent if the key has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
     /// Its label in a ring of derived keys, its file's name in one of a directory, or all names of a key in several files;
     /// null otherwise.
     pub name: Option<String>,
@@ -43,6 +46,9 @@ pub struct Attribution {
     pub detector: Method,
     /// K: the different keys that could have been named.
     pub keys_tried: u64,
+    /// How many channels of the keys were tried, of all keys together; absent if each has one. p is corrected for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_tried: Option<u64>,
     /// The probability that a key is named which did not mark the text is at most this.
     pub fpr: f64,
     /// `watermarked`: by the keys below. Otherwise none of the keys is named.

@@ -8,11 +8,22 @@ use super::Changes;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GValues {
-    /// Context tokens and the token itself, H + 1.
+    /// Tokens of the longest context and the token itself, H + 1.
     pub ngram_len: u32,
+    /// Index of the first position that has values: H, or less under the rule of the shortest contexts. A shorter text
+    /// has none.
+    #[serde(skip)]
+    pub first: u32,
     /// Layers m.
     pub depth: u32,
-    /// One string for each position from H on (H = `ngram_len` − 1): `depth` times `0` or `1`, layer 0 first.
+    /// The channel of the key; absent if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// One digit for each position from the shortest context's length on: how many tokens its context has, `0` where all
+    /// contexts are taken. Absent if all contexts have H tokens (H = `ngram_len` − 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_lens: Option<String>,
+    /// One string for each position from H on, or for each of `context_lens`: `depth` times `0` or `1`, layer 0 first.
     pub g_bits: Vec<String>,
     /// One character for each of these positions, `1` where it is scored; for the compatible schemes as the
     /// reference implementation does it.

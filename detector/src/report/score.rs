@@ -18,8 +18,8 @@ pub struct Report {
     pub tokenizer: Option<String>,
     /// Number of tokens of the text, without any that a tokenizer adds.
     pub tokens: u64,
-    /// Number of tokens that count: their context is complete and has not come up before, and no ignore list
-    /// has them.
+    /// Number of tokens that count: their context is complete and has not come up before (or, by the rule of the
+    /// shortest contexts, one is free and the pair with the token before is new), and no ignore list has them.
     pub scored_tokens: u64,
     /// Which statistic `score`, the p-value and the verdict belong to.
     pub detector: Method,
@@ -27,7 +27,7 @@ pub struct Report {
     /// the mark. The likelihood ratio and the Bayesian detector have nats, mostly below 0 without the mark.
     pub score: Option<f64>,
     /// P(a score at least this high | the text does not depend on the key), `None` if nothing was scored, and never
-    /// below the smallest normal `f64`. Corrected for the number of keys and of forms.
+    /// below the smallest normal `f64`. Corrected for the number of keys, of their channels and of forms.
     pub p_value: Option<f64>,
     /// log₁₀ of it, finite also where `p_value` is at its floor.
     pub log10_p: Option<f64>,
@@ -49,6 +49,12 @@ pub struct Report {
     /// How many different keys the keyring has; `None` if the detector was made for one key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_tried: Option<u64>,
+    /// The channel of the key that this is about; absent if the key has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// How many channels of the keys were tried, of all keys together; absent if each has one. p is corrected for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_tried: Option<u64>,
     /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
     /// `None` if it is one. p is corrected for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,6 +114,8 @@ pub(super) mod tests {
             warnings: vec![],
             spans: vec![],
             keys_tried: None,
+            channel: None,
+            channels_tried: None,
             forms_tried: None,
             normalisation: None,
             ignored_tokens: None,

@@ -19,7 +19,7 @@ pub struct Span {
     pub scored_tokens: u64,
     /// ln of the likelihood ratio over that window, in nats; 0 for a repetition.
     pub score: f64,
-    /// p of the passage, or of the one that it repeats, corrected for all windows, profiles, keys and forms; never below the
+    /// p of the passage, or of the one that it repeats, corrected for all windows, profiles, keys, channels and forms; never below the
     /// smallest normal `f64`.
     pub p_value: f64,
     /// log₁₀ of it.
@@ -28,6 +28,9 @@ pub struct Span {
     pub profile: String,
     /// The key that found it.
     pub key_id: String,
+    /// The channel of the key in which it was found; absent if the key has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
 }
 
 /// What [`Detector::segments`](crate::Detector::segments) says of one text.
@@ -46,11 +49,14 @@ pub struct SegmentsReport {
     pub fpr: f64,
     /// How many keys were tried.
     pub keys_tried: u64,
-    /// The passages, in order of the text; those of one key do not overlap.
+    /// The passages, in order of the text; those of one key and channel do not overlap.
     pub segments: Vec<Span>,
     /// As in [`Report`](super::Report).
     #[serde(flatten, with = "crate::warning")]
     pub warnings: Vec<Warning>,
+    /// How many channels of the keys were tried, of all keys together; absent if each has one. Each p is corrected for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_tried: Option<u64>,
     /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
     /// absent if it is one. p is corrected for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

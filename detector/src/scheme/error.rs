@@ -22,6 +22,33 @@ pub enum KeyError {
         /// What was asked for.
         found: usize,
     },
+    /// A context of a key with the shortest unused context has 1 to 4 tokens.
+    #[error(
+        "a key needs contexts from 1 to 4 tokens, the shortest not above the longest, found {shortest} to {longest}; \
+         the usual contexts are from 1 to 4"
+    )]
+    ContextLens {
+        /// Tokens of the shortest.
+        shortest: u8,
+        /// Tokens of the longest.
+        longest: u8,
+    },
+    /// No channel would mark nothing, and a detector has to try all of them.
+    #[error("a key needs 1 to 1024 channels, found {found}; the usual number is 16")]
+    Channels {
+        /// What was asked for.
+        found: usize,
+    },
+    /// Channels are `synthid-sha256-v2`'s.
+    #[error(
+        "{scheme} has no channels, found {found} asked for; expected none, or a key of synthid-sha256-v2"
+    )]
+    NoChannels {
+        /// The scheme.
+        scheme: &'static str,
+        /// What was asked for.
+        found: usize,
+    },
     /// The reference's history cannot be empty or absurd.
     #[error("context_history_size must be from 1 to 16777216, found {found}; the usual size is 1024")]
     ContextHistorySize {
@@ -56,7 +83,9 @@ pub enum KeyError {
     )]
     DuplicateLayerKeys,
     /// Schemes that follow another library derive no keys, since that library does not.
-    #[error("keys cannot be derived from a key of {scheme}; expected a master of synthid-sha256")]
+    #[error(
+        "keys cannot be derived from a key of {scheme}; expected a master of synthid-sha256 or synthid-sha256-v2"
+    )]
     NotDerivable {
         /// The scheme.
         scheme: &'static str,

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::KeyError;
-use super::context::{ContextTracker, Piece, ReferenceHistory};
+use super::context::{ContextRule, ContextTracker, Piece, ReferenceHistory};
 use super::distribution::Distribution;
 use super::evidence::{Evidence, EvidenceKind, GBits};
 use super::fields::Fields;
@@ -46,8 +46,18 @@ pub(super) trait Parameters {
     /// The name of the scheme in key ids, reports and on command lines.
     fn name(&self) -> &'static str;
 
-    /// H + 1: the length of the n-grams that have values.
+    /// H + 1: the length of the longest n-grams that have values.
     fn ngram_len(&self) -> usize;
+
+    /// Which context decides a position's values, and which positions count.
+    fn context_rule(&self) -> ContextRule {
+        ContextRule::Whole { len: self.ngram_len() - 1 }
+    }
+
+    /// How many functions a key has, of which each response takes one.
+    fn channels(&self) -> u16 {
+        1
+    }
 
     /// What a text's evidence is.
     fn evidence_kind(&self) -> EvidenceKind;
@@ -92,10 +102,10 @@ pub(super) trait Family: Parameters + Sized {
         None
     }
 
-    /// The function of a key with these parameters, whose secret has the right shape.
-    fn function(&self, secret: &Secret) -> Self::Function;
+    /// The function of a key with these parameters, whose secret has the right shape, in one of its channels.
+    fn function(&self, secret: &Secret, channel: u16) -> Self::Function;
 
-    /// Fixes a context of H tokens, oldest first.
+    /// Fixes a context of H tokens, oldest first; under a rule of shortest contexts it may have fewer.
     fn fix<'f>(function: &'f Self::Function, context: &[u32]) -> Self::Context<'f>;
 }
 

@@ -1,7 +1,7 @@
 //! Schemes: how a key, a context and a token become values, how these steer a draw, and what they say of a text.
 //!
-//! A text is a sequence of token ids. The *context* of a position is the H = `ngram_len` − 1 tokens before it. A key's
-//! keyed function ([`Prf`]) maps (context, token) to bits. The generator draws by them ([`Watermark`]); the detector
+//! A text is a sequence of token ids. The *context* of a position is the H = `ngram_len` − 1 tokens before it, or fewer
+//! where the scheme says so ([`ContextRule`]). A key's keyed function ([`Prf`]) maps (context, token) to bits. The generator draws by them ([`Watermark`]); the detector
 //! computes them for the tokens that were drawn ([`Evidence`]) and sees that they are not those of chance.
 //!
 //! In SynthID the bits are m = `depth` *g-values*. The generator runs a tournament of m layers over its candidates, which
@@ -12,8 +12,8 @@
 //! | module | what it settles |
 //! |---|---|
 //! | `family` | what a scheme must say of itself: parameters, shape of its secret, promise about p, positions, marking, evidence |
-//! | `schemes` | which schemes there are |
-//! | [`synthid`] | `synthid-sha256`, `synthid-hf`, `synthid-deepmind`, and their tournament |
+//! | `schemes`, `preset` | which schemes there are, and which to take for a new key |
+//! | [`synthid`] | `synthid-sha256`, `synthid-sha256-v2`, `synthid-hf`, `synthid-deepmind`, and their tournament |
 //! | `secret`, [`key`] | secrets, keys, ids, derivation; the `k.bin` container and the JSON of other libraries |
 //! | [`KeyError`] | what can be wrong with a key |
 //! | `prf` | the keyed function of any scheme |
@@ -35,6 +35,7 @@ mod fields;
 pub mod key;
 mod lanes;
 mod ngrams;
+mod preset;
 mod prf;
 mod schemes;
 mod secret;
@@ -45,13 +46,14 @@ pub(crate) mod test_families;
 mod watermark;
 
 pub(crate) use context::first_places;
-pub use context::{ContextStream, ContextTracker, Piece, PositionKind};
+pub use context::{ContextLens, ContextRule, ContextStream, ContextTracker, Piece, PositionKind};
 pub use distribution::{Distribution, DistributionError};
 pub use error::KeyError;
 pub use evidence::{Evidence, EvidenceKind, GBits, TextGValues, TextGreens, TextUniforms};
 pub use family::Promise;
 pub use key::{Key, TokenizerBinding};
 pub(crate) use ngrams::Ngrams;
+pub use preset::{Preset, UnknownPreset};
 pub use prf::{KeyedContext, Prf};
 pub use schemes::Scheme;
 pub use secret::{Secret, SecretShape};

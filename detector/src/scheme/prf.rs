@@ -12,44 +12,84 @@ use super::key::Key;
 use super::ngrams::Ngrams;
 use super::schemes::{Context, Function, Scheme};
 
-/// A key made ready for hashing. Cheap to clone; wiped when the last clone goes.
+/// A key made ready for hashing, in one of its channels. Cheap to clone; wiped when the last clone goes.
 #[derive(Clone)]
-pub struct Prf(Arc<Inner>);
+pub struct Prf {
+    inner: Arc<Inner>,
+    channel: u16,
+}
 
 struct Inner {
     scheme: Scheme,
-    function: Function,
+    /// One for each channel.
+    functions: Box<[Function]>,
 }
 
 /// Shows the scheme; never the key.
 impl std::fmt::Debug for Prf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Prf").field(&self.scheme().name()).finish()
+        f.debug_struct("Prf").field("scheme", &self.scheme().name()).field("channel", &self.channel).finish()
     }
 }
 
 impl Key {
-    /// Returns the keyed function of this key.
+    /// Returns the keyed function of this key in its first channel. [`Prf::in_channel`] has the others.
     pub fn prf(&self) -> Prf {
-        let function = self.scheme().function(self.secret());
-        Prf(Arc::new(Inner { scheme: self.scheme().clone(), function }))
+        let scheme = self.scheme().clone();
+        let functions =
+            (0..scheme.channels()).map(|channel| scheme.function(self.secret(), channel)).collect();
+        Prf { inner: Arc::new(Inner { scheme, functions }), channel: 0 }
     }
 }
 
 impl Prf {
     /// Returns the scheme and its parameters.
     pub fn scheme(&self) -> &Scheme {
-        &self.0.scheme
+        &self.inner.scheme
     }
 
-    /// Fixes the context, the H tokens before a position, oldest first.
+    /// Returns the channel, from 0 on.
+    pub fn channel(&self) -> u16 {
+        self.channel
+    }
+
+    /// Returns the keyed function of the same key in another channel.
     ///
     /// # Panics
-    /// Panics if the context does not have H tokens.
+    /// Panics if `channel` is not below the scheme's [number of channels](Scheme::channels).
+    pub fn in_channel(&self, channel: u16) -> Self {
+        let channels = self.scheme().channels();
+        assert!(channel < channels, "a key of {channels} channels has no channel {channel}");
+        Self { inner: Arc::clone(&self.inner), channel }
+    }
+
+    /// Returns the keyed function in each of the key's channels, in order.
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = Self> + '_ {
+        (0..self.scheme().channels()).map(|channel| self.in_channel(channel))
+    }
+
+    /// Fixes the context, the H tokens before a position, oldest first. Under a rule of shortest contexts they may be
+    /// fewer, as the rule says.
+    ///
+    /// # Panics
+    /// Panics if no context of the scheme has so many tokens.
     pub fn context(&self, context: &[u32]) -> KeyedContext<'_> {
-        let expected = self.scheme().context_len();
-        assert_eq!(context.len(), expected, "a context of {} has {expected} tokens", self.scheme().name());
-        KeyedContext(self.0.function.fix(context))
+        self.check_context(context.len());
+        KeyedContext(self.function().fix(context))
+    }
+
+    fn check_context(&self, len: usize) {
+        let rule = self.scheme().context_rule();
+        let [shortest, longest] = [rule.shortest(), rule.longest()];
+        let name = self.scheme().name();
+        assert!(
+            (shortest..=longest).contains(&len),
+            "a context of {name} has {shortest} to {longest} tokens"
+        );
+    }
+
+    fn function(&self) -> &Function {
+        &self.inner.functions[usize::from(self.channel)]
     }
 
     /// Returns the rule by which a generator marks the positions of a response to `prompt` (which may be empty).
@@ -65,18 +105,15 @@ impl Prf {
     pub(crate) fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
         #[cfg(test)]
         crate::work::hashes(ngrams.len());
-        let len = self.scheme().ngram_len();
-        assert!(
-            ngrams.iter().all(|ngram| ngram.len() == len),
-            "n-grams of {} have {len} tokens",
-            self.scheme().name()
-        );
+        if let Some(ngram) = ngrams.iter().next() {
+            self.check_context(ngram.len() - 1);
+        }
         self.keyed().g_bits_of(ngrams, g);
     }
 
     /// What the family says of the function.
     pub(super) fn keyed(&self) -> &dyn KeyedFunction {
-        self.0.function.keyed()
+        self.function().keyed()
     }
 }
 

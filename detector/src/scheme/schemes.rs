@@ -1,5 +1,6 @@
 //! The schemes that there are: each family, registered by one line.
 
+use super::context::ContextRule;
 use super::evidence::{EvidenceKind, GBits};
 use super::family::{Family, FixedContext, Imported, KeyedFunction, Parameters, Promise};
 use super::fields::Fields;
@@ -70,10 +71,12 @@ macro_rules! families {
                 }
             }
 
-            /// The function of the key with this secret.
-            pub(super) fn function(&self, secret: &Secret) -> Function {
+            /// The function of the key with this secret in a channel.
+            pub(super) fn function(&self, secret: &Secret, channel: u16) -> Function {
                 match self {
-                    $($(#[cfg($cfg)])? Self::$name(parameters) => Function::$name(parameters.function(secret)),)*
+                    $($(#[cfg($cfg)])? Self::$name(parameters) => {
+                        Function::$name(parameters.function(secret, channel))
+                    })*
                 }
             }
         }
@@ -86,7 +89,7 @@ macro_rules! families {
                 }
             }
 
-            /// Fixes a context of H tokens, oldest first.
+            /// See [`Family::fix`].
             pub(super) fn fix(&self, context: &[u32]) -> Context<'_> {
                 match self {
                     $($(#[cfg($cfg)])? Self::$name(function) => Context::$name(<$family>::fix(function, context)),)*
@@ -108,6 +111,8 @@ macro_rules! families {
 families! {
     /// Our own: SHA-256 as the keyed function, complete context history.
     Sha256(synthid::Sha256),
+    /// Our own with the shortest unused context, which survives edits, and with channels.
+    Sha256V2(synthid::Sha256V2),
     /// `transformers.SynthIDTextWatermarkLogitsProcessor` and `synthid-text` 0.2.1.
     Hf(synthid::Hf),
     /// `synthid_text` on its main branch since June 2025.
@@ -133,7 +138,7 @@ impl Default for Scheme {
 }
 
 impl Scheme {
-    /// Returns the name: `synthid-sha256`, `synthid-hf` or `synthid-deepmind`.
+    /// Returns the name: `synthid-sha256`, `synthid-sha256-v2`, `synthid-hf` or `synthid-deepmind`.
     pub fn name(&self) -> &'static str {
         self.parameters().name()
     }
@@ -141,6 +146,44 @@ impl Scheme {
     /// Returns which evidence texts give.
     pub fn evidence_kind(&self) -> EvidenceKind {
         self.parameters().evidence_kind()
+    }
+
+    /// Returns the same scheme with these parameters in place of its own, for a new key.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot work, or if the scheme has no such parameter.
+    pub fn with_parameters(
+        self,
+        depth: Option<usize>,
+        ngram_len: Option<usize>,
+        channels: Option<usize>,
+    ) -> Result<Self, KeyError> {
+        let depth = depth.map(|depth| u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth }));
+        let depth = depth.transpose()?;
+        let ngram = |len| u8::try_from(len).map_err(|_| KeyError::NgramLen { found: len });
+        let ngram_len = ngram_len.map(ngram).transpose()?;
+        let scheme: Self = match self {
+            Self::Sha256(own) => {
+                if let Some(found) = channels.filter(|&channels| channels != 1) {
+                    return Err(KeyError::NoChannels { scheme: own.name(), found });
+                }
+                let ngram_len = ngram_len.unwrap_or(own.ngram_len);
+                synthid::Sha256 { depth: depth.unwrap_or(own.depth), ngram_len }.into()
+            }
+            Self::Sha256V2(own) => {
+                let many = |found| u16::try_from(found).map_err(|_| KeyError::Channels { found });
+                synthid::Sha256V2 {
+                    depth: depth.unwrap_or(own.depth),
+                    shortest_context: own.shortest_context,
+                    longest_context: ngram_len.map_or(own.longest_context, |len| len.saturating_sub(1)),
+                    channels: channels.map(many).transpose()?.unwrap_or(own.channels),
+                }
+                .into()
+            }
+            other => other,
+        };
+        scheme.check()?;
+        Ok(scheme)
     }
 
     /// Returns the number of values that a token has: the layers m of a tournament, 1 without one.
@@ -151,14 +194,31 @@ impl Scheme {
         }
     }
 
-    /// Returns the context length plus one.
+    /// Returns the length of the longest context plus one.
     pub fn ngram_len(&self) -> usize {
         self.parameters().ngram_len()
     }
 
-    /// Returns H: how many tokens before a position decide its values.
+    /// Returns the lengths of all n-grams that have values.
+    pub fn ngram_lens(&self) -> std::ops::RangeInclusive<usize> {
+        let rule = self.context_rule();
+        rule.shortest() + 1..=rule.longest() + 1
+    }
+
+    /// Returns H: how many tokens before a position decide its values, at most.
     pub fn context_len(&self) -> usize {
         self.ngram_len() - 1
+    }
+
+    /// Returns which context decides a position's values, and which positions count.
+    pub fn context_rule(&self) -> ContextRule {
+        self.parameters().context_rule()
+    }
+
+    /// Returns R, the number of channels: functions of one key, of which each response takes one by chance. 1 for a
+    /// scheme without channels.
+    pub fn channels(&self) -> u16 {
+        self.parameters().channels()
     }
 
     /// Returns what a p-value may claim.

@@ -9,7 +9,7 @@ impl Evidence {
     /// Computes the evidence of `ids`. With a `prompt`, its contexts count as seen, as they did when the answer was
     /// generated.
     pub fn new(prf: &Prf, prompt: &[u32], ids: &[u32]) -> Self {
-        EvidenceStream::new(prf).push(&Piece::whole(prf.scheme().context_len(), prompt, ids))
+        EvidenceStream::new(prf).push(&Piece::whole(prf.scheme().context_rule(), prompt, ids))
     }
 }
 
@@ -37,7 +37,7 @@ impl EvidenceStream {
         Self { prf: prf.clone(), memory: TextMemory::default() }
     }
 
-    /// Returns the evidence of the next piece, which a [`ContextStream`](super::ContextStream) for this key's H gave.
+    /// Returns the evidence of the next piece, which a [`ContextStream`](super::ContextStream) for this key's rule gave.
     pub fn push(&mut self, piece: &Piece<'_>) -> Evidence {
         let evidence = self.prf.keyed().evidence(&mut self.memory, piece);
         #[cfg(test)]
@@ -57,13 +57,19 @@ mod tests {
         let compat = synthid::DeepMind { depth: 2, ngram_len: 3, context_history_size: 8 };
         let keys = [
             Key::from_bytes(&[1; 32], "test").unwrap(),
+            Key::new(synthid::Sha256V2::default(), Secret::new(vec![1; 32].into())).unwrap(),
+            Key::new(
+                synthid::Sha256V2 { shortest_context: 2, ..Default::default() },
+                Secret::new(vec![1; 32].into()),
+            )
+            .unwrap(),
             Key::new(compat, Secret::new(secret.into())).unwrap(),
         ];
         let ids: Vec<u32> = (0..200_u32).map(|i| i.wrapping_mul(2_654_435_761) >> 30).collect();
         for prf in keys.map(|key| key.prf()) {
             let whole = TextGValues::new(&prf, &[3, 0, 1], &ids);
             for sizes in [&[1][..], &[2, 0, 3], &[7], &[199, 1]] {
-                let mut contexts = ContextStream::new(prf.scheme().context_len(), &[3, 0, 1]);
+                let mut contexts = ContextStream::new(prf.scheme().context_rule(), &[3, 0, 1]);
                 let mut stream = EvidenceStream::new(&prf);
                 let mut joined = TextGValues { g: vec![], scored: vec![], reference_mask: vec![], ..whole };
                 let mut rest = &ids[..];

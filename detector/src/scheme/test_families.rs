@@ -3,7 +3,7 @@
 use sha2::Sha256;
 
 use super::KeyError;
-use super::context::{ContextTracker, Piece};
+use super::context::{ContextRule, ContextTracker, Piece};
 use super::distribution::Distribution;
 use super::evidence::{Evidence, EvidenceKind, GBits, TextGreens, TextUniforms};
 use super::family::{Family, FixedContext, KeyedFunction, Parameters, Promise, TextMemory};
@@ -69,7 +69,7 @@ impl Family for Green {
         Ok(Self { odds })
     }
 
-    fn function(&self, secret: &Secret) -> GreenFunction {
+    fn function(&self, secret: &Secret, _channel: u16) -> GreenFunction {
         GreenFunction { key: number(secret), odds: self.odds.into() }
     }
 
@@ -86,7 +86,7 @@ pub(super) struct GreenFunction {
 
 impl KeyedFunction for GreenFunction {
     fn marked_positions(&self, prompt: &[u32]) -> ContextTracker {
-        ContextTracker::complete(1, prompt)
+        ContextTracker::new(ContextRule::Whole { len: 1 }, prompt)
     }
 
     fn mark(&self, g: &[GBits], _leaves: u32, candidates: &mut Distribution) {
@@ -162,7 +162,7 @@ impl Family for Uniform {
         Ok(Self)
     }
 
-    fn function(&self, secret: &Secret) -> UniformFunction {
+    fn function(&self, secret: &Secret, _channel: u16) -> UniformFunction {
         UniformFunction { key: number(secret) }
     }
 
@@ -181,7 +181,7 @@ fn unit(g: GBits) -> f64 {
 
 impl KeyedFunction for UniformFunction {
     fn marked_positions(&self, prompt: &[u32]) -> ContextTracker {
-        ContextTracker::complete(2, prompt)
+        ContextTracker::new(ContextRule::Whole { len: 2 }, prompt)
     }
 
     fn mark(&self, g: &[GBits], _leaves: u32, candidates: &mut Distribution) {
@@ -251,7 +251,7 @@ mod tests {
 
     /// 400 tokens of 2,000 candidates that are equally likely before the mark.
     fn marked(prf: &Prf) -> Vec<u32> {
-        let (mut marking, mut random) = (Watermark::new(prf.clone()).start(&[]), 1);
+        let (mut marking, mut random) = (Watermark::new(prf.clone()).start(&[], 0), 1);
         let tokens: Vec<u32> = (0..2000).collect();
         (0..400)
             .map(|_| {
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_repeated_context_is_left_alone_by_the_generator() {
-        let mut marking = Watermark::new(key(Uniform, 5).prf()).start(&[4, 4, 4]);
+        let mut marking = Watermark::new(key(Uniform, 5).prf()).start(&[4, 4, 4], 0);
         let mut candidates = Distribution::from_probabilities(vec![1, 2], vec![1.0; 2]).unwrap();
         for token in [4, 4] {
             assert_eq!(marking.apply(&mut candidates), PositionKind::IncompleteContext);

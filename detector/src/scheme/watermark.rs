@@ -13,7 +13,7 @@ use super::prf::{KeyedContext, Prf};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let prompt = [2, 1841, 603];
-/// let mut response = Watermark::new(Key::from_bytes(&[7; 32], "an example")?.prf()).start(&prompt);
+/// let mut response = Watermark::new(Key::from_bytes(&[7; 32], "an example")?.prf()).start(&prompt, 0);
 /// for u in [0.3, 0.9, 0.5] {
 ///     // From your model and sampler: tokens and their probabilities.
 ///     let mut candidates = Distribution::from_probabilities(vec![10, 11, 12], vec![0.5, 0.3, 0.2])?;
@@ -48,11 +48,20 @@ impl Watermark {
         Self { prf, leaves }
     }
 
-    /// Starts the response to `prompt` (empty if there is none).
-    pub fn start(&self, prompt: &[u32]) -> Marking {
+    /// Returns the channel that `random` chooses, if the key has several.
+    pub fn channel(&self, random: u64) -> Option<u16> {
+        let channels = self.prf.scheme().channels();
+        // Uniform but for one part in 2^54, as there are at most 2^10 channels.
+        (channels > 1).then(|| (u128::from(random) * u128::from(channels) >> 64) as u16)
+    }
+
+    /// Starts the response to `prompt` (empty if there is none). `random`, a uniform number from your generator, chooses
+    /// the channel; a key without channels has no use for it.
+    pub fn start(&self, prompt: &[u32], random: u64) -> Marking {
+        let prf = self.prf.in_channel(self.channel(random).unwrap_or(0));
         Marking {
-            watermark: self.clone(),
-            tracker: self.prf.marked_positions(prompt),
+            tracker: prf.marked_positions(prompt),
+            watermark: Self { prf, leaves: self.leaves },
             g: Vec::new(),
             marked: 0,
             repeated: 0,

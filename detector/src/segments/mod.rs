@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `passage` | what is found |
 //! | `scan` | all windows of a text at once, at one family-wise error |
+//! | `restarts` | the same under the rule of the shortest contexts |
 //! | `scanners` | the profiles that the scan looks with |
 //! | `reach` | how far a passage goes on where its tokens carry no evidence |
 
 mod passage;
 mod reach;
+mod restarts;
 mod scan;
 mod scanners;
 
@@ -17,20 +19,45 @@ pub use scan::Window;
 use scan::scan_rows;
 pub(crate) use scan::{StartBound, Track, scan};
 
-use crate::scheme::TextGValues;
+use crate::scheme::{ContextRule, Prf, TextGValues};
 use crate::statistics::{PKind, PValue};
-use scanners::{REACH, scanners};
+use scanners::{REACH, Scanners, scanners};
 
-/// Returns the passages of `ids` that one key's `values` show, in order of the text. `fpr`, above 0 and below 1, is the family-wise
-/// error over `tries` keys, at least 1; `kind` is what a p-value under this key promises.
-pub fn passages(values: &TextGValues, ids: &[u32], kind: PKind, fpr: f64, tries: usize) -> Vec<Passage> {
-    let fpr = fpr / tries as f64;
+/// Returns the passages of `ids` that one key shows in one channel, in order of the text. `values` are its values in the
+/// whole text. `keep` says whether an n-gram counts; it must not depend on the key. `fpr`, above 0 and below 1, is the
+/// family-wise error over `tries` keys and channels, at least 1.
+pub fn passages(
+    prf: &Prf,
+    values: &TextGValues,
+    ids: &[u32],
+    keep: &dyn Fn(&[u32]) -> bool,
+    fpr: f64,
+    tries: usize,
+) -> Vec<Passage> {
+    let exact = prf.scheme().promise().is_exact();
+    let kind = if exact { PKind::Conservative } else { PKind::Approximate };
     let scanners = scanners(values.depth);
+    let level = fpr / tries as f64;
+    let mut found = match prf.scheme().context_rule() {
+        ContextRule::Whole { .. } => windows(values, scanners, level, kind),
+        ContextRule::Shortest { .. } => restarts::windows(prf, ids, keep, scanners, level, kind),
+    };
+    for passage in &mut found {
+        passage.p = passage.p.corrected(tries);
+    }
+    let evidence = |t: usize| match t.checked_sub(values.first) {
+        Some(i) if values.scored[i] => scanners.ln_lr(values.g[i])[REACH],
+        _ => 0.0,
+    };
+    reach::reach(found, ids, evidence, prf.scheme().context_len())
+}
+
+/// The windows of a text whose positions have whole contexts, with p for one key.
+fn windows(values: &TextGValues, scanners: &Scanners, fpr: f64, kind: PKind) -> Vec<Passage> {
     let n = values.scored.iter().map(|&scored| u64::from(scored)).sum();
     if !scanners.finds(values.scored(), n, fpr) {
         return Vec::new();
     }
-    let kind = if kind == PKind::Exact { PKind::Conservative } else { kind };
     let mut scored = values.scored();
     let row = |_, row: &mut [f64]| {
         row.copy_from_slice(&scanners.ln_lr(scored.next().unwrap_or_default()));
@@ -52,13 +79,9 @@ pub fn passages(values: &TextGValues, ids: &[u32], kind: PKind, fpr: f64, tries:
             tokens: start.max(before)..end,
             scored_tokens: window.end - window.start,
             score: window.score,
-            p: PValue::from_ln(window.ln_p, kind).corrected(tries),
+            p: PValue::from_ln(window.ln_p, kind),
             profile: scanners.name(window.track).to_owned(),
         });
     }
-    let evidence = |t: usize| match t.checked_sub(values.first) {
-        Some(i) if values.scored[i] => scanners.ln_lr(values.g[i])[REACH],
-        _ => 0.0,
-    };
-    reach::reach(found, ids, evidence, values.first)
+    found
 }

@@ -100,7 +100,7 @@ pub(super) fn scan_rows(
     }
     let Thresholds { ln_starts, costs } = Thresholds::new(bounds.iter().copied(), n as u64, fpr);
 
-    let (mut found, mut most) = (Vec::<Found>::new(), MANY);
+    let (mut found, mut most) = (Vec::<Found<Window>>::new(), MANY);
     // The best total with no window open, and the last of its windows.
     let (mut total, mut last) = (0.0, None);
     let mut open = vec![Open { start: 0, sum: f64::NEG_INFINITY, total: 0.0, before: None }; bounds.len()];
@@ -175,6 +175,11 @@ impl Thresholds {
         Self { ln_starts, costs }
     }
 
+    /// For each track ln(D N K): a window's ln p is this less its score, but at most 0.
+    pub(super) fn ln_starts(&self) -> &[f64] {
+        &self.ln_starts
+    }
+
     /// For each track the sum above which a window is reported. [`scan`] finds nothing if and only if no window of
     /// any track has a larger one.
     pub(super) fn costs(&self) -> &[f64] {
@@ -194,17 +199,17 @@ struct Open {
 }
 
 /// A closed window, and the one before it in the best set that ends with it.
-struct Found {
-    window: Window,
-    before: Option<usize>,
+pub(super) struct Found<W> {
+    pub window: W,
+    pub before: Option<usize>,
 }
 
 /// Closed windows from which on it is worthwhile to look which of them are still needed.
-const MANY: usize = if cfg!(test) { 4 } else { 1 << 12 };
+pub(super) const MANY: usize = if cfg!(test) { 4 } else { 1 << 12 };
 
 /// Drops the windows that none of `ends` comes back to. A marked passage closes a window with almost every token, and all
 /// but a few of them are better closed later.
-fn keep_reached(found: &mut Vec<Found>, ends: Vec<&mut Option<usize>>) {
+pub(super) fn keep_reached<W>(found: &mut Vec<Found<W>>, ends: Vec<&mut Option<usize>>) {
     let mut reached = vec![false; found.len()];
     for mut at in ends.iter().map(|end| **end) {
         while let Some(index) = at

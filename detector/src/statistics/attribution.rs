@@ -19,8 +19,19 @@ pub(crate) struct KeySums<'a> {
     pub statistic: &'a dyn Statistic,
     /// Scored tokens n.
     pub tokens: u64,
-    /// A key's number and its sum over the scored tokens.
-    pub sums: Vec<(usize, i64)>,
+    /// For each key its largest sum over the scored tokens.
+    pub sums: Vec<KeySum>,
+}
+
+/// The largest of the sums of one key's channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeySum {
+    /// The key's number.
+    pub key: usize,
+    /// Which of the channels that were tried.
+    pub channel: usize,
+    /// Its sum.
+    pub sum: i64,
 }
 
 /// A key and what it makes of the text.
@@ -28,6 +39,8 @@ pub(crate) struct KeySums<'a> {
 pub(crate) struct KeyEvidence {
     /// The key's number.
     pub key: usize,
+    /// Which of the channels that were tried.
+    pub channel: usize,
     /// Scored tokens under its scheme.
     pub tokens: u64,
     /// The statistic's score.
@@ -52,15 +65,15 @@ pub(crate) fn attribute(groups: Vec<KeySums<'_>>, tries: usize, fpr: f64) -> Att
     let mut result = Attributed::default();
     for mut group in groups {
         // Equal sums in order of number, so that the answer does not depend on the sort.
-        group.sums.sort_unstable_by_key(|&(key, sum)| (std::cmp::Reverse(sum), key));
+        group.sums.sort_unstable_by_key(|&KeySum { key, sum, .. }| (std::cmp::Reverse(sum), key));
         let mut last = None;
-        for &(key, sum) in &group.sums {
+        for &KeySum { key, channel, sum } in &group.sums {
             let known = last.filter(|&(known, _)| known == sum).map(|(_, p)| p);
             let Some(alone) = known.or_else(|| group.statistic.p_value(group.tokens, sum)) else { break };
             last = Some((sum, alone));
             let score = group.statistic.score(group.tokens, sum).unwrap_or(0.0);
             let corrected = alone.corrected(tries);
-            let evidence = KeyEvidence { key, tokens: group.tokens, score, alone, corrected };
+            let evidence = KeyEvidence { key, channel, tokens: group.tokens, score, alone, corrected };
             if !corrected.reaches(fpr) {
                 // The others of the group have no smaller p.
                 if result.runner_up.is_none_or(|best| alone.log10 < best.alone.log10) {
@@ -84,15 +97,18 @@ mod tests {
     #[test]
     fn keys_that_pass_and_the_runner_up() {
         let (deep, flat) = (WeightedMean::new(30), WeightedMean::new(1));
+        let sums = |sums: &[(usize, i64)]| {
+            sums.iter().map(|&(key, sum)| KeySum { key, channel: 0, sum }).collect::<Vec<_>>()
+        };
         let groups = |top| {
             vec![
                 KeySums {
                     statistic: &deep,
                     tokens: 100,
-                    sums: vec![(0, 239_250), (1, 300_000), (2, 250_000), (3, top)],
+                    sums: sums(&[(0, 239_250), (1, 300_000), (2, 250_000), (3, top)]),
                 },
-                KeySums { statistic: &flat, tokens: 40, sums: vec![(4, 40), (5, 20)] },
-                KeySums { statistic: &flat, tokens: 0, sums: vec![(6, 0)] },
+                KeySums { statistic: &flat, tokens: 40, sums: sums(&[(4, 40), (5, 20)]) },
+                KeySums { statistic: &flat, tokens: 0, sums: sums(&[(6, 0)]) },
             ]
         };
         let result = attribute(groups(300_000), 7, 1e-3);

@@ -43,7 +43,7 @@ fn there_are_enough_of_each_kind() {
     }
     assert_eq!(
         counts.keys().copied().collect::<Vec<_>>(),
-        ["synthid-deepmind", "synthid-hf", "synthid-sha256"]
+        ["synthid-deepmind", "synthid-hf", "synthid-sha256", "synthid-sha256-v2"]
     );
     assert!(counts.values().all(|&count| count >= 20), "{counts:?}");
     for id in [0, 65_535, 65_536, 255_999] {
@@ -60,12 +60,16 @@ fn there_are_enough_of_each_kind() {
     }
 }
 
-/// The worked example of docs/scheme.md.
+/// The worked examples of docs/scheme.md.
 #[test]
-fn the_worked_example_is_right() {
-    use wmdetect::scheme::{Key, Scheme, Secret};
-    let secret = Secret::new(zeroize::Zeroizing::new((0..32).collect()));
-    let key = Key::new(Scheme::default(), secret).unwrap();
+fn the_worked_examples_are_right() {
+    use wmdetect::scheme::{Key, Scheme, Secret, synthid};
+    let secret = || Secret::new(zeroize::Zeroizing::new((0..32).collect()));
+    let key = Key::new(synthid::Sha256V2::default(), secret()).unwrap();
+    assert_eq!(key.id(), "a52e710591235188");
+    let g = key.prf().in_channel(3).context(&[4]).g_bits(65_536);
+    assert_eq!(g.to_string(30), "010001011111010010101101010100");
+    let key = Key::new(Scheme::default(), secret()).unwrap();
     assert_eq!(key.id(), "1c4a6598e83276cf");
     let g = key.prf().context(&[1, 2, 3, 4]).g_bits(65_536);
     assert_eq!(g.to_string(30), "010010011110001100000101100100");

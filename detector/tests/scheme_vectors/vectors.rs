@@ -17,13 +17,16 @@ const VECTORS: u32 = 4;
 pub(crate) fn vectors() -> String {
     let about = [
         "Test vectors of docs/scheme.md. All keys are throw-away keys, made by the rules below; never use them.",
-        "Secret of a synthid-sha256 key: SHA-256 of the ASCII text 'vector key NAME'. Layer key l of a compat key: the \
+        "Secret of a synthid-sha256 or synthid-sha256-v2 key: SHA-256 of the ASCII text 'vector key NAME'. Layer key l of a compat key: the \
          first 8 bytes of SHA-256 of 'vector key NAME, layer l' as a little-endian number without its top bit.",
         "secret: hexadecimal, the secret of the key file (for compat keys the layer keys, 8 little-endian bytes each); \
          layer_keys: the same as decimal strings, because many JSON readers lose digits beyond 2^53.",
-        "vectors: [context, token, g], context oldest token first, g layer 0 first. derived: keys derived with a label.",
+        "vectors: [context, token, g], context oldest token first, g layer 0 first; for synthid-sha256-v2 [context, token, g, \
+         channel]. derived: keys derived with a label.",
         "masks: marked: which response positions the generator marks ('1') when it answers prompt; scored, reference: \
          the detector's masks for tokens, one digit a position from ngram_len - 1 on (scored knows the prompt).",
+        "masks of synthid-sha256-v2: context_lens: with how many tokens of context the generator marks each position from \
+         0 on, 0 where it does not; scored begins at position shortest_context.",
         "tournaments: p becomes q; all numbers are exact in binary. containers: key files in hexadecimal.",
     ];
     let mut out = String::from("{\n");
@@ -67,6 +70,14 @@ fn keys() -> Vec<(String, Key)> {
             Key::new(Scheme::Sha256(synthid::Sha256 { depth, ngram_len }), Secret::new(secret))
                 .expect("a key that works"),
         ));
+    }
+    for (depth, shortest_context, longest_context, channels) in
+        [(1, 1, 1, 1), (30, 1, 4, 1), (30, 1, 4, 16), (30, 2, 4, 4), (64, 1, 4, 1024), (17, 2, 3, 300)]
+    {
+        let name = format!("sha256-v2-{depth}-{shortest_context}-{longest_context}-{channels}");
+        let secret = Zeroizing::new(Sha256::digest(format!("vector key {name}")).to_vec());
+        let scheme = synthid::Sha256V2 { depth, shortest_context, longest_context, channels };
+        keys.push((name, Key::new(scheme, Secret::new(secret)).expect("a key that works")));
     }
     for (depth, ngram_len, size, seed) in [
         (1, 2, 1_000, 7),
@@ -140,6 +151,23 @@ fn key_vectors(name: &str, key: &Key) -> Value {
         }
     }
     let prf = key.prf();
+    if let Scheme::Sha256V2(parameters) = scheme {
+        row["shortest_context"] = json!(parameters.shortest_context);
+        row["longest_context"] = json!(parameters.longest_context);
+        row["channels"] = json!(parameters.channels);
+        let lens = parameters.shortest_context.into()..=u32::from(parameters.longest_context);
+        let vectors = lens.flat_map(|len| (0..VECTORS).map(move |v| (len, v))).map(|(len, v)| {
+            let ids: Vec<u32> = (0..len).map(|i| id(name, v, i)).collect();
+            let token = EDGES[(len + v) as usize % EDGES.len()];
+            // The first channels and the last.
+            let channel =
+                if v % 2 == 0 { parameters.channels - 1 } else { (v as u16 / 2) % parameters.channels };
+            let g = prf.in_channel(channel).context(&ids).g_bits(token);
+            json!([ids, token, g.to_string(scheme.depth()), channel])
+        });
+        row["vectors"] = vectors.collect();
+        return row;
+    }
     let vectors: Vec<Value> = (0..VECTORS)
         .map(|v| {
             let ids: Vec<u32> = (0..scheme.context_len() as u32).map(|i| id(name, v, i)).collect();
@@ -167,6 +195,7 @@ fn secret(key: &Key) -> Zeroizing<Vec<u8>> {
         }
         Scheme::Hf(_) => 3 + 4 + 1 + 4 + 8,
         Scheme::DeepMind(_) => 3 + 4,
+        Scheme::Sha256V2(_) => 1 + 5,
         _ => 3,
     };
     let len = key.scheme().secret_shape().len;
@@ -174,11 +203,17 @@ fn secret(key: &Key) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(key.to_bytes()[start..start + len].to_vec())
 }
 
+fn v2(shortest_context: u8, longest_context: u8) -> Scheme {
+    synthid::Sha256V2 { depth: 4, shortest_context, longest_context, channels: 2 }.into()
+}
+
 fn masks() -> Vec<Value> {
     let table = || SamplingTable::Seeded { size: 65_536, seed: 0 };
     let schemes = [
         Scheme::Sha256(synthid::Sha256 { depth: 4, ngram_len: 3 }),
         Scheme::Sha256(synthid::Sha256 { depth: 4, ngram_len: 6 }),
+        v2(1, 4),
+        v2(2, 3),
         Scheme::Hf(synthid::Hf { depth: 4, ngram_len: 3, context_history_size: 4, table: table() }),
         Scheme::DeepMind(synthid::DeepMind { depth: 4, ngram_len: 3, context_history_size: 4 }),
     ];
@@ -199,7 +234,7 @@ fn masks() -> Vec<Value> {
         };
         let prf = Key::new(scheme, Secret::new(Zeroizing::new(secret))).expect("a key that works").prf();
         for (prompt, tokens) in texts {
-            let mut marking = Watermark::new(prf.clone()).start(prompt);
+            let mut marking = Watermark::new(prf.clone()).start(prompt, 0);
             let marked = tokens.iter().map(|&token| {
                 let mut candidates = Distribution::from_probabilities(vec![token], vec![1.0])
                     .expect("one candidate is a distribution");
@@ -208,11 +243,24 @@ fn masks() -> Vec<Value> {
                 kind == PositionKind::Marked
             });
             let marked = flags(marked);
+            let mut tracker = prf.marked_positions(prompt);
+            let context_lens: String = tokens
+                .iter()
+                .map(|&token| {
+                    let len = tracker.context().len();
+                    if tracker.advance(token) == PositionKind::Marked { len.to_string() } else { "0".into() }
+                })
+                .collect();
             let text = TextGValues::new(&prf, prompt, tokens);
             let mut row = json!({
                 "scheme": name, "ngram_len": prf.scheme().ngram_len(), "prompt": prompt, "tokens": tokens,
                 "marked": marked, "scored": flags(text.scored.iter().copied()),
             });
+            if let Scheme::Sha256V2(parameters) = prf.scheme() {
+                row["shortest_context"] = json!(parameters.shortest_context);
+                row["longest_context"] = json!(parameters.longest_context);
+                row["context_lens"] = json!(context_lens);
+            }
             if prf.scheme().secret_shape().distinct_layer_keys {
                 row["context_history_size"] = json!(4);
                 row["layer_keys"] = json!(["11", "22", "33", "44"]);
@@ -250,7 +298,7 @@ fn tournaments() -> Vec<Value> {
 }
 
 fn containers() -> Vec<Value> {
-    let names = ["sha256-30-5", "hf-2-3", "hf-explicit-30-5", "deepmind-2-3"];
+    let names = ["sha256-30-5", "sha256-v2-30-1-4-16", "hf-2-3", "hf-explicit-30-5", "deepmind-2-3"];
     let mut rows: Vec<Value> = keys()
         .iter()
         .filter(|(name, _)| names.contains(&name.as_str()))

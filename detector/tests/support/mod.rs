@@ -156,7 +156,7 @@ impl Random {
 /// A response of `len` tokens to `prompt` from random distributions over 40 candidates, with or without the mark.
 pub fn response(key: Option<&Key>, prompt: &[u32], len: usize, seed: u64) -> Vec<u32> {
     let mut random = Random(seed);
-    let mut marking = key.map(|key| Watermark::new(key.prf()).start(prompt));
+    let mut marking = key.map(|key| Watermark::new(key.prf()).start(prompt, 0));
     let mut ids = Vec::new();
     for _ in 0..len {
         let tokens = (0..40).map(|_| random.next() as u32 % 256_000).collect();

@@ -18,6 +18,7 @@ use wmdetect::text::Tokenizer;
 use wmgen::engine::{Request, Sequence};
 use wmgen::logits::Logits;
 use wmgen::model::{Gemma, LoadOptions};
+use wmgen::sample::draw::channel_number;
 use wmgen::sample::{Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
 
@@ -37,6 +38,8 @@ struct Row<'a> {
     id: &'a str,
     key_label: &'a str,
     temperature: f64,
+    /// The channel of the key, if it has several.
+    channel: Option<u16>,
     prompt_tokens: &'a [u32],
     tokens: &'a [u32],
     text: String,
@@ -73,12 +76,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             prompts.iter().map(|prompt| format!("{} T={temperature}", prompt.id)).collect();
         // One seed for all texts, and a stream of it for each.
         let first = (done + batch * BATCH) as u64;
-        let mut sequences = Vec::new();
+        let (mut sequences, mut channels) = (Vec::new(), Vec::new());
         for (number, (label, prompt)) in (first..).zip(labels.iter().zip(&ids)) {
+            let watermark = Watermark::new(master.derive(label)?.prf());
+            channels.push(watermark.channel(channel_number(sampling.seed, number)));
             let request = Request {
                 max_tokens: tokens,
                 sampling,
-                watermark: Some(Watermark::new(master.derive(label)?.prf())),
+                watermark: Some(watermark),
                 banned_ids: stops.clone(),
                 ..Request::new(prompt.clone())
             };
@@ -101,6 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 id: &prompt.id,
                 key_label: &labels[row],
                 temperature,
+                channel: channels[row],
                 prompt_tokens: &ids[row],
                 tokens: sequences[row].tokens(),
                 text: tokenizer.decode(sequences[row].tokens()),

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::io::Write;
 
 use serde::Deserialize;
-use wmdetect::scheme::{GBits, Key, TextGValues};
+use wmdetect::scheme::{GBits, Key, KeyError, TextGValues};
 use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
@@ -21,6 +21,8 @@ const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
 #[derive(Deserialize)]
 struct Row {
     key_label: String,
+    #[serde(default)]
+    channel: Option<u16>,
     temperature: f64,
     tokens: Vec<u32>,
 }
@@ -63,7 +65,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         let prfs = rows
             .iter()
-            .map(|row| master.derive(&row.key_label).map(|key| key.prf()))
+            .map(|row| {
+                let key = master.derive(&row.key_label)?;
+                Ok::<_, KeyError>(key.prf().in_channel(row.channel.unwrap_or(0)))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         for length in LENGTHS {
             // For each detector the log10 p of every text, from the text and from the ids.

@@ -86,9 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         found[found.len() / 2]
     )?;
 
-    let keys = (0..KEYS)
-        .map(|_| Key::generate(key.scheme().depth(), key.scheme().ngram_len()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let keys = (0..KEYS).map(|_| Key::generate(key.scheme().clone())).collect::<Result<Vec<_>, _>>()?;
     let mut all = Vec::new();
     let mut worst = 1.0f64;
     let unmarked = read(unmarked)?;

@@ -15,8 +15,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 
-use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
 use wmdetect::model_ratio::{NextTokens, RunningRatio, TokenRatios};
@@ -26,6 +25,7 @@ use wmgen::model::{Gemma, LoadOptions};
 use wmgen::sample::Sampling;
 use wmgen::text::stop_ids;
 use wmgen::verify::{Reader, TEMPERATURES};
+use wmgen_research::edits::{Edit, seed};
 
 /// Tokens after which the rank is noted.
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
@@ -35,6 +35,8 @@ struct Marked {
     id: String,
     key_label: String,
     temperature: f64,
+    #[serde(default)]
+    channel: Option<u16>,
     prompt_tokens: Vec<u32>,
     tokens: Vec<u32>,
     text: String,
@@ -51,6 +53,8 @@ struct Row<'a> {
     temperatures: [f64; TEMPERATURES.len()],
     /// For each token read whether it counts.
     scored: Vec<bool>,
+    /// How many tokens before it decide the values of each token that counts.
+    context_lens: Vec<usize>,
     /// ln of each token's text-only ratio, 0 where it does not count.
     ln_text: Vec<f64>,
     /// For each temperature ln LR of each token, 0 where it does not count.
@@ -74,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("expected MODEL MASTER.bin CORPUS.jsonl MODE TEXTS TOKENS OUT.jsonl [RANDOM_KEYS]".into());
     };
     let random_keys: usize = random.first().map_or(Ok(0), |keys| keys.parse())?;
-    let edit = Edit::parse(mode)?;
+    let edit = Input::parse(mode)?;
     let limit: usize = tokens.parse()?;
     let master = Key::read(master)?;
     let tokenizer = Tokenizer::open(model)?;
@@ -101,13 +105,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reader = Reader::new(&model, tokenizer.bos(), settings)?.never(stop_ids(&tokenizer));
 
     for text in texts.iter().filter(|text| !done.contains(&text.key_label)) {
-        let prf = master.derive(&text.key_label)?.prf();
+        let prf = master.derive(&text.key_label)?.prf().in_channel(text.channel.unwrap_or(0));
         let (prompt, mut ids) = match &edit {
             Input::Ids => (&text.prompt_tokens[..], text.tokens.clone()),
             Input::Text(None) => (&[][..], tokenizer.encode(&text.text)?.ids),
             Input::Text(Some(edit)) => {
-                let edited =
-                    edit.apply(&text.text, &words, &mut ChaCha12Rng::seed_from_u64(seed(text, mode)));
+                let edited = edit.apply(
+                    &text.text,
+                    &words,
+                    &mut ChaCha12Rng::seed_from_u64(seed(&text.key_label, mode)),
+                );
                 (&[][..], tokenizer.encode(&edited)?.ids)
             }
         };
@@ -143,6 +150,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             tokens: all_tokens,
             temperatures: TEMPERATURES,
             scored: evidence.tokens.iter().map(Option::is_some).collect(),
+            context_lens: evidence
+                .tokens
+                .iter()
+                .map(|token| token.as_ref().map_or(0, |token| token.context_len))
+                .collect(),
             ln_text: evidence
                 .tokens
                 .iter()
@@ -163,64 +175,12 @@ enum Input {
     Text(Option<Edit>),
 }
 
-/// Words taken out, put in the place of others, or put in between, with this probability a word.
-struct Edit {
-    kind: Kind,
-    rate: f64,
-}
-
-enum Kind {
-    Delete,
-    Replace,
-    Insert,
-}
-
-impl Edit {
-    fn parse(mode: &str) -> Result<Input, String> {
-        let wrong =
-            || format!("expected ids, text, delete-N, replace-N or insert-N with N in percent, found {mode}");
-        match mode {
-            "ids" => return Ok(Input::Ids),
-            "text" => return Ok(Input::Text(None)),
-            _ => {}
-        }
-        let (kind, percent) = mode.split_once('-').ok_or_else(wrong)?;
-        let kind = match kind {
-            "delete" => Kind::Delete,
-            "replace" => Kind::Replace,
-            "insert" => Kind::Insert,
-            _ => return Err(wrong()),
-        };
-        let percent: f64 = percent.parse().map_err(|_| wrong())?;
-        Ok(Input::Text(Some(Self { kind, rate: percent / 100.0 })))
+impl Input {
+    fn parse(mode: &str) -> Result<Self, String> {
+        Ok(match mode {
+            "ids" => Self::Ids,
+            "text" => Self::Text(None),
+            edit => Self::Text(Some(edit.parse()?)),
+        })
     }
-
-    /// Edits `text`, leaving the white space between words as it is; new words come from `words`.
-    fn apply(&self, text: &str, words: &[&str], rng: &mut impl Rng) -> String {
-        let mut edited = String::new();
-        for piece in text.split_inclusive(char::is_whitespace) {
-            let word = piece.trim_end_matches(char::is_whitespace);
-            let space = &piece[word.len()..];
-            if word.is_empty() || !rng.random_bool(self.rate) {
-                edited.push_str(piece);
-                continue;
-            }
-            let new = words.choose(rng).copied().unwrap_or_default();
-            match self.kind {
-                Kind::Delete => {}
-                Kind::Replace => edited.extend([new, space]),
-                Kind::Insert => edited.extend([word, " ", new, space]),
-            }
-        }
-        edited
-    }
-}
-
-/// A seed for each text and mode.
-fn seed(text: &Marked, mode: &str) -> u64 {
-    // FNV-1a (Fowler, Noll, Vo).
-    text.key_label
-        .bytes()
-        .chain(mode.bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

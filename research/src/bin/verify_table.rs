@@ -28,6 +28,9 @@ struct Row {
     mode: String,
     temperatures: Vec<f64>,
     scored: Vec<bool>,
+    /// Rows of earlier studies have none: all contexts had four tokens.
+    #[serde(default)]
+    context_lens: Vec<usize>,
     ln_text: Vec<f64>,
     ln_ratios: Vec<Vec<f64>>,
     surprisals: Vec<Vec<Option<f64>>>,
@@ -59,6 +62,7 @@ impl Row {
             })
         };
         let ratios = |t: usize| TokenRatios {
+            context_len: self.context_lens.get(t).copied().unwrap_or(DEFAULT_NGRAM_LEN - 1),
             model: settings.iter().map(|&setting| model(t, setting)).collect(),
             text: self.ln_text[t].exp(),
         };

@@ -1,6 +1,6 @@
 //! Who runs when, and that a text does not depend on it.
 
-use wmdetect::scheme::{Key, Watermark};
+use wmdetect::scheme::{Key, Preset, Watermark};
 
 use super::super::Stats;
 use super::fake::{BYTES, Fake, expected};
@@ -23,7 +23,7 @@ fn started(events: &[Event]) -> Vec<Id> {
 
 #[test]
 fn a_text_depends_on_its_request_alone() {
-    let key = Key::generate(30, 5).unwrap();
+    let key = Key::generate(Preset::default()).unwrap();
     let mut requests = Vec::new();
     for (start, len, sequences) in [(1, 3, 1), (2, 50, 3), (3, 24, 1), (4, 1, 2), (5, 100, 1)] {
         let mut request = Request { sequences, ..request(prompt(start, len), 20 + start as usize) };

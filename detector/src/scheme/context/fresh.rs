@@ -3,7 +3,7 @@
 use super::seen::{RandomFactors, context_id};
 
 /// Returns for each position of `ids` with a complete context whether its context is new in `prompt` and `ids`. That is
-/// what [`ContextTracker::complete`](super::ContextTracker::complete) says, by one probe of a small table a position.
+/// what a [`ContextTracker`](super::ContextTracker) says, by one probe of a small table a position.
 ///
 /// None where there is no [table](has_table).
 pub(super) fn fresh_contexts(context_len: usize, prompt: &[u32], ids: &[u32]) -> Option<Vec<bool>> {
@@ -97,7 +97,7 @@ fn repeats(context_len: usize, text: &[u32], mut repeat: impl FnMut(usize, usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheme::{ContextTracker, PositionKind};
+    use crate::scheme::{ContextRule, ContextTracker, PositionKind};
 
     #[test]
     fn the_whole_text_at_once_is_the_tracker() {
@@ -115,7 +115,7 @@ mod tests {
             };
             let (prompt, ids) = (if round % 3 == 0 { tokens(12) } else { vec![] }, tokens(300));
             for context_len in 1..=4 {
-                let mut tracker = ContextTracker::complete(context_len, &prompt);
+                let mut tracker = ContextTracker::new(ContextRule::Whole { len: context_len }, &prompt);
                 let kinds: Vec<_> = ids.iter().map(|&token| tracker.advance(token)).collect();
                 let expected: Vec<bool> =
                     kinds.iter().skip(context_len).map(|&kind| kind == PositionKind::Marked).collect();

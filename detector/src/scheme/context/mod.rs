@@ -6,6 +6,9 @@
 //! prompt, and no fixed end of a prompt gives every answer the same first draw. "Fresh contexts" in
 //! `docs/statistics.md` says why the *context* must be fresh and not only the n-gram.
 //!
+//! `synthid-sha256-v2` has another rule: a position takes the shortest run of tokens before it that no earlier position
+//! of the response has taken. See [`ContextRule`].
+//!
 //! The generators that follow a reference implementation mark what that marks: the context before the first token is
 //! zeros, the history is the last `context_history_size` contexts, and the prompt plays no part. Their texts are scored
 //! by the complete history all the same.
@@ -15,19 +18,60 @@
 //! | `seen` | the complete history, and how contexts are told apart |
 //! | `filter` | the same in bounded memory |
 //! | `reference` | the reference implementations' history |
-//! | `fresh` | the rule for a text that is there as a whole |
-//! | `stream` | the rule for a text that comes in pieces |
+//! | `shortest` | the shortest unused context |
+//! | `fresh` | the rule of whole contexts for a text that is there as a whole |
+//! | `piece`, `stream` | either rule for a text that comes in pieces |
 
 pub(crate) use fresh::first_places;
+pub use piece::{ContextLens, Piece};
 pub(crate) use reference::{ReferenceHistory, lcg, lcg_over};
 use seen::{Seen, context_id};
-pub use stream::{ContextStream, Piece};
+use shortest::Shortest;
+pub use stream::ContextStream;
 
 mod filter;
 mod fresh;
+mod piece;
 mod reference;
 mod seen;
+mod shortest;
 mod stream;
+
+/// Which tokens before a position decide its values, and where they do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ContextRule {
+    /// The `len` tokens before the position, where the prompt and the text have not had them as a context before.
+    Whole {
+        /// H, at least 1.
+        len: usize,
+    },
+    /// The shortest run of tokens before the position, `shortest` to `longest` long, that no earlier position of the
+    /// text has taken. A prompt plays no part.
+    Shortest {
+        /// From 1 to `longest`.
+        shortest: usize,
+        /// From `shortest` to 4.
+        longest: usize,
+    },
+}
+
+impl ContextRule {
+    /// Returns the length of the longest context, H.
+    pub fn longest(self) -> usize {
+        match self {
+            Self::Whole { len } => len,
+            Self::Shortest { longest, .. } => longest,
+        }
+    }
+
+    /// Returns the length of the shortest context, which is the index of the first position that may have one.
+    pub fn shortest(self) -> usize {
+        match self {
+            Self::Whole { len } => len,
+            Self::Shortest { shortest, .. } => shortest,
+        }
+    }
+}
 
 /// What the rule says of the position whose token comes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +98,7 @@ pub struct ContextTracker {
 #[derive(Clone, Debug)]
 enum History {
     Complete(Seen),
+    Shortest(Shortest),
     /// The reference's, with the value that its hash of a context starts from.
     Reference {
         history: ReferenceHistory,
@@ -62,23 +107,29 @@ enum History {
 }
 
 impl ContextTracker {
-    /// Returns the tracker with a complete history, which p-values rest on whatever the scheme.
-    pub fn complete(context_len: usize, prompt: &[u32]) -> Self {
-        Self::bounded(context_len, prompt, usize::MAX)
+    /// Returns the tracker of a response to `prompt` with a complete history, which p-values rest on whatever the
+    /// scheme.
+    pub fn new(rule: ContextRule, prompt: &[u32]) -> Self {
+        Self::bounded(rule, prompt, usize::MAX)
     }
 
-    /// Returns [`complete`](Self::complete) in bounded memory: the first `limit` contexts are kept as they are, later ones
-    /// in a filter that may take a new context for a repeated one but never the reverse. So a position that counts
-    /// here counts with the complete history too.
-    pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
-        let mut tracker = Self {
-            window: Vec::with_capacity(context_len),
-            context_len,
-            generated: 0,
-            history: History::Complete(Seen::new(limit)),
+    /// Returns [`new`](Self::new) in bounded memory: the first `limit` contexts of each length are kept as they are,
+    /// later ones in a filter that may take a new context for a repeated one but never the reverse. So no context
+    /// counts twice.
+    pub fn bounded(rule: ContextRule, prompt: &[u32], limit: usize) -> Self {
+        let history = match rule {
+            ContextRule::Whole { .. } => History::Complete(Seen::new(limit)),
+            ContextRule::Shortest { shortest, longest } => {
+                History::Shortest(Shortest::new(shortest, longest, limit))
+            }
         };
-        for &token in prompt {
-            tracker.push(token);
+        let context_len = rule.longest();
+        let window = Vec::with_capacity(context_len);
+        let mut tracker = Self { window, context_len, generated: 0, history };
+        if let ContextRule::Whole { .. } = rule {
+            for &token in prompt {
+                tracker.push(token);
+            }
         }
         tracker.generated = 0;
         tracker
@@ -97,26 +148,38 @@ impl ContextTracker {
 
     /// Returns whether the history has grown beyond the limit of [`bounded`](Self::bounded).
     pub fn is_approximate(&self) -> bool {
-        matches!(&self.history, History::Complete(seen) if seen.is_approximate())
+        match &self.history {
+            History::Complete(seen) => seen.is_approximate(),
+            History::Shortest(shortest) => shortest.is_approximate(),
+            History::Reference { .. } => false,
+        }
     }
 
     /// Returns what the rule says of the position whose token comes next.
     pub fn next_position(&self) -> PositionKind {
+        let repeated = match &self.history {
+            History::Complete(_) if self.generated < self.context_len => {
+                return PositionKind::IncompleteContext;
+            }
+            History::Complete(seen) => seen.contains(context_id(&self.window)),
+            History::Shortest(shortest) => return shortest.kind(self.window.len()),
+            History::Reference { history, start } => history.contains(lcg_over(*start, &self.window)),
+        };
+        if repeated { PositionKind::RepeatedContext } else { PositionKind::Marked }
+    }
+
+    /// Returns the context of the next position, oldest token first. It is the one that the position is marked with;
+    /// where the position is not marked it may be shorter.
+    pub fn context(&self) -> &[u32] {
         match &self.history {
-            History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
-            History::Complete(seen) if seen.contains(context_id(&self.window)) => {
-                PositionKind::RepeatedContext
-            }
-            History::Reference { history, start } if history.contains(lcg_over(*start, &self.window)) => {
-                PositionKind::RepeatedContext
-            }
-            History::Complete(_) | History::Reference { .. } => PositionKind::Marked,
+            History::Shortest(shortest) => &self.window[self.window.len() - shortest.context_len()..],
+            History::Complete(_) | History::Reference { .. } => &self.window,
         }
     }
 
-    /// Returns the context of the next position, oldest token first. Shorter than H only where the position is not marked.
-    pub fn context(&self) -> &[u32] {
-        &self.window
+    /// The token before the next position; none at the start, where the prompt may have one.
+    fn last_token(&self) -> Option<u32> {
+        self.window.last().copied()
     }
 
     /// Appends the token of the next position; its context counts as seen from here on.
@@ -128,22 +191,32 @@ impl ContextTracker {
     /// [`push`](Self::push) in one.
     pub fn advance(&mut self, token: u32) -> PositionKind {
         let complete = self.window.len() == self.context_len;
-        let fresh = complete
-            && match &mut self.history {
-                History::Complete(seen) => seen.insert(context_id(&self.window)),
-                History::Reference { history, start } => history.insert(lcg_over(*start, &self.window)),
-            };
-        let kind = match &self.history {
-            History::Complete(_) if self.generated < self.context_len => PositionKind::IncompleteContext,
-            _ if fresh => PositionKind::Marked,
-            _ => PositionKind::RepeatedContext,
-        };
+        let mut kind = PositionKind::IncompleteContext;
+        match &mut self.history {
+            History::Complete(seen) => {
+                let fresh = complete && seen.insert(context_id(&self.window));
+                if self.generated >= self.context_len {
+                    kind = if fresh { PositionKind::Marked } else { PositionKind::RepeatedContext };
+                }
+            }
+            History::Shortest(shortest) => {
+                kind = shortest.kind(self.window.len());
+                shortest.take(&self.window);
+            }
+            History::Reference { history, start } => {
+                let fresh = complete && history.insert(lcg_over(*start, &self.window));
+                kind = if fresh { PositionKind::Marked } else { PositionKind::RepeatedContext };
+            }
+        }
         if complete {
             self.window.rotate_left(1);
             self.window.pop();
         }
         self.window.push(token);
         self.generated += 1;
+        if let History::Shortest(shortest) = &mut self.history {
+            shortest.choose(&self.window);
+        }
         kind
     }
 }
@@ -152,8 +225,10 @@ impl ContextTracker {
 mod tests {
     use super::*;
 
+    const WHOLE: ContextRule = ContextRule::Whole { len: 2 };
+
     fn kinds(prompt: &[u32], response: &[u32]) -> String {
-        let mut tracker = ContextTracker::complete(2, prompt);
+        let mut tracker = ContextTracker::new(WHOLE, prompt);
         response
             .iter()
             .map(|&token| {
@@ -192,9 +267,9 @@ mod tests {
                 })
                 .collect()
         };
-        let complete = marked(ContextTracker::complete(2, &[]));
+        let complete = marked(ContextTracker::new(WHOLE, &[]));
         for limit in [0, 1, 100, usize::MAX] {
-            assert_eq!(marked(ContextTracker::bounded(2, &[], limit)), complete);
+            assert_eq!(marked(ContextTracker::bounded(WHOLE, &[], limit)), complete);
         }
     }
 }

@@ -1,71 +1,77 @@
 //! The contexts of a text that comes in pieces.
 
-use std::borrow::Cow;
+use super::seen::{Seen, context_id};
+use super::{ContextLens, ContextRule, ContextTracker, Piece, PositionKind};
 
-use super::fresh::fresh_contexts;
-use super::{ContextTracker, PositionKind};
-
-/// A text that comes in pieces: which of its positions have a context that did not occur before. One serves every key
-/// with contexts of this length.
+/// A text that comes in pieces: which of its positions count, and with which context. One serves every key with this
+/// rule.
 #[derive(Clone, Debug)]
 pub struct ContextStream {
     tracker: ContextTracker,
-    context_len: usize,
-    /// The last `context_len` tokens, fewer at the start.
+    rule: ContextRule,
+    /// The last tokens, as many as the longest context has; fewer at the start.
     carry: Vec<u32>,
-}
-
-/// A piece of the text, and the end of what was before it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Piece<'a> {
-    /// The tokens from the piece's first complete context on.
-    pub ids: Cow<'a, [u32]>,
-    /// Index in the piece of its first position with a complete context: H less the tokens before the piece, at least 0. A
-    /// short piece at the start of a text may have none.
-    pub first: usize,
-    /// For each position from `first` on, whether its context is new.
-    pub fresh: Vec<bool>,
-}
-
-impl<'a> Piece<'a> {
-    /// A text that is one piece.
-    pub(crate) fn whole(context_len: usize, prompt: &[u32], ids: &'a [u32]) -> Self {
-        match fresh_contexts(context_len, prompt, ids) {
-            Some(fresh) => Self { ids: ids.into(), first: context_len, fresh },
-            None => ContextStream::new(context_len, prompt).push(ids),
-        }
-    }
+    /// The pairs of neighbours so far, where the rule looks at them.
+    pairs: Option<Seen>,
 }
 
 impl ContextStream {
     /// Starts a text with a complete history, whose memory grows with the text.
-    pub fn new(context_len: usize, prompt: &[u32]) -> Self {
-        Self::bounded(context_len, prompt, usize::MAX)
+    pub fn new(rule: ContextRule, prompt: &[u32]) -> Self {
+        Self::bounded(rule, prompt, usize::MAX)
     }
 
     /// Starts a text with a history in bounded memory; see [`ContextTracker::bounded`].
-    pub fn bounded(context_len: usize, prompt: &[u32], limit: usize) -> Self {
-        let tracker = ContextTracker::bounded(context_len, prompt, limit);
-        Self { tracker, context_len, carry: Vec::new() }
+    pub fn bounded(rule: ContextRule, prompt: &[u32], limit: usize) -> Self {
+        let pairs = matches!(rule, ContextRule::Shortest { .. }).then(|| Seen::new(limit));
+        Self { tracker: ContextTracker::bounded(rule, prompt, limit), rule, carry: Vec::new(), pairs }
     }
 
     /// Returns whether the history has grown beyond its bound.
     pub fn is_approximate(&self) -> bool {
-        self.tracker.is_approximate()
+        self.tracker.is_approximate() || self.pairs.as_ref().is_some_and(Seen::is_approximate)
+    }
+
+    /// Takes the next token of the text. Returns the length of its context, 0 if it has none, and whether its position
+    /// counts.
+    fn next(&mut self, token: u32) -> (usize, bool) {
+        let len = self.tracker.context().len();
+        let pair = self.tracker.last_token().map(|last| context_id(&[last, token]));
+        let marked = self.tracker.advance(token) == PositionKind::Marked;
+        // A token that followed its neighbour before hardly surprises: its draw had little choice.
+        let new_pair = match (&mut self.pairs, pair) {
+            (Some(pairs), Some(pair)) => pairs.insert(pair),
+            _ => true,
+        };
+        (if marked { len } else { 0 }, marked && new_pair)
+    }
+
+    /// Takes the next token of the text. Returns the length of its context if its position counts.
+    pub(crate) fn next_that_counts(&mut self, token: u32) -> Option<usize> {
+        let (len, counts) = self.next(token);
+        counts.then_some(len)
     }
 
     /// Takes the next tokens of the text and returns the piece that they end.
     pub fn push(&mut self, ids: &[u32]) -> Piece<'static> {
         let start = self.carry.len();
-        let first = self.context_len - start;
+        let first = self.rule.shortest().saturating_sub(start);
         let mut joined = std::mem::take(&mut self.carry);
         joined.extend(ids);
-        for &token in ids.iter().take(first) {
-            self.tracker.push(token);
+        let (mut fresh, mut lens) = (Vec::with_capacity(ids.len()), Vec::new());
+        for (i, &token) in ids.iter().enumerate() {
+            let (len, counts) = self.next(token);
+            if i >= first {
+                fresh.push(counts);
+                lens.push(len as u8);
+            }
         }
-        let rest = joined.iter().skip(self.context_len);
-        let fresh = rest.map(|&token| self.tracker.advance(token) == PositionKind::Marked).collect();
-        self.carry = joined[joined.len().saturating_sub(self.context_len)..].to_vec();
-        Piece { ids: joined.into(), first, fresh }
+        let longest = self.rule.longest();
+        self.carry = joined[joined.len().saturating_sub(longest)..].to_vec();
+        let context_lens = match self.pairs {
+            None => ContextLens::Same(longest),
+            Some(_) => ContextLens::Each(lens),
+        };
+        Piece { ids: joined.into(), first, context_lens, fresh }
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::KeyError;
 use super::schemes::Scheme;
 use super::secret::Secret;
-use super::{KeyError, synthid};
 use crate::hex;
 
 mod file;
@@ -98,16 +98,14 @@ impl Key {
         Ok(Self { scheme, secret, tokenizer: None, label: None })
     }
 
-    /// Makes a fresh `synthid-sha256` key from the system's randomness, with `depth` layers, 1 to 64, and n-grams of
-    /// `ngram_len` tokens, 2 to 64. The usual numbers are [`DEFAULT_DEPTH`](super::DEFAULT_DEPTH) and
-    /// [`DEFAULT_NGRAM_LEN`](super::DEFAULT_NGRAM_LEN).
+    /// Makes a fresh key from the system's randomness, for one of our own schemes. [`Preset`](super::Preset) has the usual
+    /// parameters.
     ///
     /// # Errors
-    /// Returns an error if a number is out of range, or if the system gives no randomness.
-    pub fn generate(depth: usize, ngram_len: usize) -> Result<Self, KeyError> {
-        let depth = u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth })?;
-        let ngram_len = u8::try_from(ngram_len).map_err(|_| KeyError::NgramLen { found: ngram_len })?;
-        Self::new(synthid::Sha256 { depth, ngram_len }, Secret::generate()?)
+    /// Returns an error if the parameters cannot work, if the scheme follows another library, or if the system gives no
+    /// randomness.
+    pub fn generate(scheme: impl Into<Scheme>) -> Result<Self, KeyError> {
+        Self::new(scheme, Secret::generate()?)
     }
 
     /// Returns the same key, meant for the tokenizer with this binding, or for any if there is none. With the feature

@@ -3,7 +3,7 @@
 //! | module | what it settles |
 //! |---|---|
 //! | `tournament` | what a tournament makes of the candidates' probabilities |
-//! | `sha256` | `synthid-sha256`, our own scheme and the default |
+//! | `sha256` | `synthid-sha256` and `synthid-sha256-v2`, our own schemes |
 //! | `lcg` | `synthid-hf` and `synthid-deepmind`, which follow the reference implementations |
 
 use super::{KeyError, MAX_DEPTH, MAX_NGRAM_LEN};
@@ -16,6 +16,7 @@ pub use lcg::deepmind::DeepMind;
 pub use lcg::hf::Hf;
 pub use lcg::table::SamplingTable;
 pub use sha256::Sha256;
+pub use sha256::v2::Sha256V2;
 
 /// Refuses numbers of layers and n-gram lengths that cannot work.
 fn check(depth: u8, ngram_len: u8) -> Result<(), KeyError> {

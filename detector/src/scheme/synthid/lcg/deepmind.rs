@@ -95,7 +95,7 @@ impl Family for DeepMind {
         Some(Self::read(json, path))
     }
 
-    fn function(&self, secret: &Secret) -> Function {
+    fn function(&self, secret: &Secret, _channel: u16) -> Function {
         let Self { depth, ngram_len, context_history_size } = *self;
         let keys = secret.layer_keys();
         Function { depth, ngram_len, context_history_size, iv: iv(&keys), keys }

@@ -129,7 +129,7 @@ impl Family for Hf {
         Some(Self::read(json, path))
     }
 
-    fn function(&self, secret: &Secret) -> Function {
+    fn function(&self, secret: &Secret, _channel: u16) -> Function {
         Function {
             depth: self.depth,
             ngram_len: self.ngram_len,

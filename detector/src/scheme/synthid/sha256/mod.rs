@@ -4,7 +4,7 @@
 use sha2::Digest;
 use zeroize::ZeroizeOnDrop;
 
-use crate::scheme::context::{ContextTracker, Piece};
+use crate::scheme::context::{ContextRule, ContextTracker, Piece};
 use crate::scheme::distribution::Distribution;
 use crate::scheme::evidence::{Evidence, EvidenceKind, GBits, TextGValues};
 use crate::scheme::family::{Family, FixedContext, KeyedFunction, Parameters, Promise, TextMemory};
@@ -15,6 +15,7 @@ use crate::scheme::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, KeyError};
 use message::OpenMessage;
 
 mod message;
+pub(in crate::scheme) mod v2;
 
 /// The parameters of `synthid-sha256`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,7 +77,7 @@ impl Family for Sha256 {
         Ok(Self { depth, ngram_len })
     }
 
-    fn function(&self, secret: &Secret) -> Function {
+    fn function(&self, secret: &Secret, _channel: u16) -> Function {
         let Self { depth, ngram_len } = *self;
         let mut block_key = [0; 32];
         secret.expand(&[b"synthid-sha256/block-key/", &[depth, ngram_len]], &mut block_key);
@@ -100,15 +101,19 @@ pub(in crate::scheme) struct Function {
 }
 
 impl Function {
-    /// A one for each layer.
     fn mask(&self) -> u64 {
-        u64::MAX >> (64 - self.depth)
+        mask(self.depth)
     }
+}
+
+/// A one for each layer.
+fn mask(depth: usize) -> u64 {
+    u64::MAX >> (64 - depth)
 }
 
 impl KeyedFunction for Function {
     fn marked_positions(&self, prompt: &[u32]) -> ContextTracker {
-        ContextTracker::complete(self.ngram_len - 1, prompt)
+        ContextTracker::new(ContextRule::Whole { len: self.ngram_len - 1 }, prompt)
     }
 
     fn mark(&self, g: &[GBits], leaves: u32, candidates: &mut Distribution) {

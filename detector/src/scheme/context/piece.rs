@@ -1,0 +1,69 @@
+//! A piece of a text, and what the rule says of its positions.
+
+use std::borrow::Cow;
+
+use super::fresh::fresh_contexts;
+use super::{ContextRule, ContextStream};
+use crate::scheme::Ngrams;
+
+/// A piece of a text, and the end of what was before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece<'a> {
+    /// The tokens from the piece's first context on.
+    pub ids: Cow<'a, [u32]>,
+    /// Index in the piece of its first position that may have a context. A short piece at the start of a text may have
+    /// none.
+    pub first: usize,
+    /// How long the context of each position from `first` on is.
+    pub context_lens: ContextLens,
+    /// For each position from `first` on, whether it counts in a p-value: a choice by the text alone.
+    pub fresh: Vec<bool>,
+}
+
+/// How long the contexts of the positions of a [`Piece`] are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ContextLens {
+    /// All of them, in tokens.
+    Same(usize),
+    /// Each, in tokens; 0 where a position has no context and does not count.
+    Each(Vec<u8>),
+}
+
+impl<'a> Piece<'a> {
+    /// A text that is one piece, the response to `prompt`.
+    pub(crate) fn whole(rule: ContextRule, prompt: &[u32], ids: &'a [u32]) -> Self {
+        if let ContextRule::Whole { len } = rule
+            && let Some(fresh) = fresh_contexts(len, prompt, ids)
+        {
+            return Self { ids: ids.into(), first: len, context_lens: ContextLens::Same(len), fresh };
+        }
+        ContextStream::new(rule, prompt).push(ids)
+    }
+
+    /// The context of each position from `first` on, and its token.
+    pub(crate) fn ngrams(&self) -> impl Iterator<Item = &[u32]> {
+        let before = self.ids.len() - self.fresh.len();
+        (0..self.fresh.len()).map(move |i| &self.ids[before + i - self.context_len(i)..=before + i])
+    }
+
+    /// The length of the context of position `first` + i.
+    pub(crate) fn context_len(&self, i: usize) -> usize {
+        match &self.context_lens {
+            ContextLens::Same(len) => *len,
+            ContextLens::Each(lens) => lens[i].into(),
+        }
+    }
+
+    /// The n-grams of the positions that `mask` selects and that have a context, by their length.
+    pub(crate) fn selected<'p>(&'p self, mask: &[bool]) -> Vec<Ngrams<'p>> {
+        let chosen = || self.ngrams().zip(mask).filter(|(_, keep)| **keep).map(|(ngram, _)| ngram);
+        match &self.context_lens {
+            ContextLens::Same(len) => vec![Ngrams::new(len + 1, chosen())],
+            ContextLens::Each(lens) => {
+                let longest = usize::from(lens.iter().copied().max().unwrap_or(0));
+                let of = |len| Ngrams::new(len, chosen().filter(move |ngram| ngram.len() == len));
+                (2..=longest + 1).map(of).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! How many edited marked texts does the weighted mean find, by temperature, length, edit and number of channels?
+//!
+//! `cargo run --release -p wmgen-research --bin edit_study -- TOKENIZER MASTER.bin MODES MARKED.jsonl…`
+//!
+//! MARKED is what `marked_corpus` wrote. MODES are separated by commas: `text`, or an edit and its percentage such as
+//! `replace-20`. Of each text the first n tokens are decoded, edited, cut into tokens again and scored without the prompt.
+//! Each text has a key and a channel of its own, and its p is that of its own channel times R: what a key of R channels
+//! would give, less the chance hits of the other channels. So one corpus serves all R.
+//!
+//! The columns "all" and "0.3" have other weights for the tokens whose pair with the token before has come up already:
+//! 1 and 0.3 in place of 0. Their p is the saddlepoint approximation of Lugannani and Rice (1980). Intervals are Wilson's,
+//! 95 %, over texts.
+
+use std::error::Error;
+use std::io::Write;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha12Rng;
+use serde::Deserialize;
+use statrs::distribution::{Continuous, ContinuousCDF, Normal};
+use wmdetect::scheme::{ContextLens, ContextRule, ContextStream, EvidenceStream, Key, Prf, TextGValues};
+use wmdetect::statistics::{Llr, Profile, Sample, Statistic, WeightedMean};
+use wmdetect::text::Tokenizer;
+use wmgen_research::edits::{Edit, seed};
+
+const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
+const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
+const CHANNELS: [f64; 5] = [1.0, 4.0, 16.0, 64.0, 1024.0];
+
+#[derive(Deserialize)]
+struct Row {
+    key_label: String,
+    #[serde(default)]
+    channel: Option<u16>,
+    temperature: f64,
+    tokens: Vec<u32>,
+    text: String,
+}
+
+/// log₁₀ p of one text.
+struct Scored {
+    tokens: u64,
+    weighted_mean: f64,
+    llr: f64,
+    /// With all marked positions, and with weight 0.3 for known pairs.
+    all: f64,
+    lighter: f64,
+}
+
+struct Judge {
+    tokenizer: Tokenizer,
+    weighted_mean: WeightedMean,
+    llr: Llr,
+    weights: Vec<f64>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [tokenizer, master, modes, files @ ..] = &args[..] else {
+        return Err("expected TOKENIZER MASTER.bin MODES MARKED.jsonl…".into());
+    };
+    let master = Key::read(master)?;
+    let depth = master.scheme().depth();
+    let judge = Judge {
+        tokenizer: Tokenizer::open(tokenizer)?,
+        weighted_mean: WeightedMean::new(depth),
+        llr: Llr::new(Profile::pooled().for_depth(depth)),
+        weights: (0..depth).map(|layer| 10.0 - 9.0 * layer as f64 / (depth - 1).max(1) as f64).collect(),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "| T | tokens | edit | texts | scored | R = 1: 1 % | 0.1 % | 1e-6 | R = 4: 0.1 % | R = 16: 1 % | 0.1 % | 1e-6 | \
+         R = 64: 0.1 % | R = 1024: 0.1 % | llr, R = 16: 0.1 % | all, R = 16: 0.1 % | 0.3, R = 16: 0.1 % |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
+    for file in files {
+        let rows: Vec<Row> =
+            std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let words: Vec<&str> = rows.iter().flat_map(|row| row.text.split_whitespace()).collect();
+        for mode in modes.split(',') {
+            let edit: Option<Edit> = if mode == "text" { None } else { Some(mode.parse()?) };
+            for length in LENGTHS {
+                let mut scored = Vec::new();
+                for row in rows.iter().filter(|row| row.tokens.len() >= length) {
+                    let prf = master.derive(&row.key_label)?.prf().in_channel(row.channel.unwrap_or(0));
+                    let text = judge.tokenizer.decode(&row.tokens[..length]);
+                    let text = match edit {
+                        None => text,
+                        Some(edit) => {
+                            let mode = format!("{mode} {length}");
+                            let mut rng = ChaCha12Rng::seed_from_u64(seed(&row.key_label, &mode));
+                            edit.apply(&text, &words, &mut rng)
+                        }
+                    };
+                    scored.push(judge.score(&prf, &text)?);
+                }
+                let Some(row) = rows.first().filter(|_| !scored.is_empty()) else { continue };
+                let mean = scored.iter().map(|text| text.tokens as f64).sum::<f64>() / scored.len() as f64;
+                write!(out, "| {} | {length} | {mode} | {} | {mean:.1} |", row.temperature, scored.len())?;
+                let mut cell = |of: &dyn Fn(&Scored) -> f64, channels: f64, level: f64| {
+                    let found = scored.iter().filter(|text| of(text) <= (level / channels).log10()).count();
+                    let (low, high) = wmgen_research::wilson(found, scored.len());
+                    write!(out, " {:.3} ({low:.2}–{high:.2}) |", found as f64 / scored.len() as f64)
+                };
+                let [weighted_mean, llr, all, lighter]: [&dyn Fn(&Scored) -> f64; 4] =
+                    [&|text| text.weighted_mean, &|text| text.llr, &|text| text.all, &|text| text.lighter];
+                for channels in CHANNELS {
+                    let levels =
+                        if channels == 1.0 || channels == 16.0 { &LEVELS[..] } else { &LEVELS[1..2] };
+                    for &level in levels {
+                        cell(weighted_mean, channels, level)?;
+                    }
+                }
+                for of in [llr, all, lighter] {
+                    cell(of, 16.0, LEVELS[1])?;
+                }
+                writeln!(out)?;
+                out.flush()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Judge {
+    fn score(&self, prf: &Prf, text: &str) -> Result<Scored, Box<dyn Error>> {
+        let ids = self.tokenizer.encode(text)?.ids;
+        let rule = prf.scheme().context_rule();
+        let piece = ContextStream::new(rule, &[]).push(&ids);
+        let values = EvidenceStream::new(prf).push(&piece).into_layers().ok_or("expected a tournament")?;
+        let sample = Sample::scored(&values);
+        let log10 = |statistic: &dyn Statistic| -> Result<f64, Box<dyn Error>> {
+            Ok(statistic.evaluate(sample)?.p.map_or(0.0, |p| p.log10))
+        };
+        let marked: Vec<bool> = match &piece.context_lens {
+            ContextLens::Same(_) => values.scored.clone(),
+            ContextLens::Each(lens) => lens.iter().map(|&len| len > 0).collect(),
+        };
+        debug_assert!(matches!(rule, ContextRule::Shortest { .. }) || marked == values.scored);
+        Ok(Scored {
+            tokens: sample.tokens(),
+            weighted_mean: log10(&self.weighted_mean)?,
+            llr: log10(&self.llr)?,
+            all: self.log10_saddlepoint(&values, &marked, 1.0),
+            lighter: self.log10_saddlepoint(&values, &marked, 0.3),
+        })
+    }
+
+    /// log₁₀ P(W ≥ w) of the weighted mean over the `marked` positions, those that are not scored with weight `known`.
+    fn log10_saddlepoint(&self, values: &TextGValues, marked: &[bool], known: f64) -> f64 {
+        let (mut coins, mut w) = (Vec::new(), 0.0);
+        for ((g, scored), _) in values.g.iter().zip(&values.scored).zip(marked).filter(|(_, marked)| **marked)
+        {
+            let share = if *scored { 1.0 } else { known };
+            for (layer, weight) in self.weights.iter().enumerate() {
+                coins.push(weight * share);
+                w += weight * share * g.layer(layer) as f64;
+            }
+        }
+        let mean = coins.iter().sum::<f64>() / 2.0;
+        if w <= mean {
+            return 0.0;
+        }
+        if w >= 2.0 * mean - 1e-9 {
+            return -(coins.len() as f64) * 2_f64.log10();
+        }
+        let slope = |theta: f64| coins.iter().map(|a| a / (1.0 + (-theta * a).exp())).sum::<f64>();
+        let (mut low, mut high) = (0.0, 1.0);
+        while slope(high) < w {
+            high *= 2.0;
+        }
+        for _ in 0..60 {
+            let middle = (low + high) / 2.0;
+            if slope(middle) < w { low = middle } else { high = middle }
+        }
+        let theta = (low + high) / 2.0;
+        let cumulant: f64 = coins.iter().map(|a| ((1.0 + (theta * a).exp()) / 2.0).ln()).sum();
+        let variance: f64 = coins
+            .iter()
+            .map(|a| {
+                let q = 1.0 / (1.0 + (-theta * a).exp());
+                a * a * q * (1.0 - q)
+            })
+            .sum();
+        let r = (2.0 * (theta * w - cumulant)).max(1e-12).sqrt();
+        let u = theta * variance.sqrt();
+        let normal = Normal::standard();
+        (normal.sf(r) + normal.pdf(r) * (1.0 / u - 1.0 / r)).max(1e-300).log10()
+    }
+}
