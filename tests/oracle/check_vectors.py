@@ -1,6 +1,6 @@
 """Checks detector/scheme-vectors.json against the specification in docs/scheme.md.
 
-A second implementation of all three schemes, written from the specification
+A second implementation of all four schemes, written from the specification
 alone, with nothing but Python's standard library. Mersenne Twister outputs
 come from Python's own generator, set to the state that the specification
 gives; the tournament is computed from matches between drawn candidates, not
@@ -27,9 +27,16 @@ def hkdf(secret, info, length=32):
     return hmac.new(prk, info + b"\x01", hashlib.sha256).digest()[:length]
 
 
-def key_id(secret, scheme, depth, ngram_len, table=b""):
-    parameters = hashlib.sha256(bytes([depth, ngram_len]) + table).digest()
-    return hkdf(secret, b"key-id/" + scheme.encode() + b"/" + parameters, 8).hex()
+def key_id(secret, scheme, parameters):
+    digest = hashlib.sha256(parameters).digest()
+    return hkdf(secret, b"key-id/" + scheme.encode() + b"/" + digest, 8).hex()
+
+
+def parameters_of(row):
+    """A key's parameters as bytes, for synthid-hf without the table."""
+    if row["scheme"] == "synthid-sha256-v2":
+        return struct.pack("<BBBH", row["depth"], row["shortest_context"], row["longest_context"], row["channels"])
+    return bytes([row["depth"], row["ngram_len"]])
 
 
 def signed(x):
@@ -57,15 +64,29 @@ def torch_table(size, seed):
     return [twister.getrandbits(32) & 1 for _ in range(size)]
 
 
+def sha256_bits(block_key, ids, depth):
+    message = block_key + b"".join(struct.pack("<I", id) for id in ids)
+    word = int.from_bytes(hashlib.sha256(message).digest()[:8], "little")
+    return "".join(str(word >> layer & 1) for layer in range(depth))
+
+
 class Sha256:
-    def __init__(self, secret, depth, ngram_len):
+    def __init__(self, secret, depth, parameters):
         self.depth = depth
-        self.block_key = hkdf(secret, b"synthid-sha256/block-key/" + bytes([depth, ngram_len]))
+        self.block_key = hkdf(secret, b"synthid-sha256/block-key/" + parameters)
 
     def g(self, context, token):
-        message = self.block_key + b"".join(struct.pack("<I", id) for id in [*context, token])
-        word = int.from_bytes(hashlib.sha256(message).digest()[:8], "little")
-        return "".join(str(word >> layer & 1) for layer in range(self.depth))
+        return sha256_bits(self.block_key, [*context, token], self.depth)
+
+
+class Sha256V2:
+    def __init__(self, secret, depth, parameters):
+        self.secret, self.depth = secret, depth
+        self.info = b"synthid-sha256-v2/block-key/" + parameters
+
+    def g(self, context, token, channel):
+        block_key = hkdf(self.secret, self.info + struct.pack("<H", channel))
+        return sha256_bits(block_key, [*context, token], self.depth)
 
 
 class Hf:
@@ -101,23 +122,36 @@ def expect(found, expected, what):
 
 def made_by_rule(row):
     name = row["name"]
-    if row["scheme"] == "synthid-sha256":
+    if row["scheme"] in ("synthid-sha256", "synthid-sha256-v2"):
         return hashlib.sha256(f"vector key {name}".encode()).digest()
     layers = (hashlib.sha256(f"vector key {name}, layer {l}".encode()).digest()[:8] for l in range(row["depth"]))
     return b"".join(struct.pack("<Q", int.from_bytes(x, "little") % 2**63) for x in layers)
+
+
+def contexts_of(row):
+    """The shortest and the longest context of a row of synthid-sha256-v2."""
+    shortest, longest = row["shortest_context"], row["longest_context"]
+    expect(1 <= shortest <= longest <= 4, True, f"contexts from {shortest} to {longest}")
+    expect(row["ngram_len"], longest + 1, f"ngram_len with contexts from {shortest} to {longest}")
+    return shortest, longest
 
 
 def check_key(row):
     scheme, depth, ngram_len = row["scheme"], row["depth"], row["ngram_len"]
     secret = bytes.fromhex(row["secret"])
     expect(secret, made_by_rule(row), row["name"])
-    table = b""
-    if scheme == "synthid-sha256":
-        function = Sha256(secret, depth, ngram_len)
+    parameters, shortest, longest, channels = parameters_of(row), ngram_len - 1, ngram_len - 1, None
+    if scheme in ("synthid-sha256", "synthid-sha256-v2"):
+        if scheme == "synthid-sha256":
+            function = Sha256(secret, depth, parameters)
+        else:
+            (shortest, longest), channels = contexts_of(row), row["channels"]
+            expect(1 <= channels <= 1024, True, f"{row['name']}, {channels} channels")
+            function = Sha256V2(secret, depth, parameters)
         for child in row["derived"]:
             derived = hkdf(secret, b"derive/" + child["label"].encode())
             expect(derived.hex(), child["secret"], row["name"])
-            expect(key_id(derived, scheme, depth, ngram_len), child["key_id"], row["name"])
+            expect(key_id(derived, scheme, parameters), child["key_id"], row["name"])
     else:
         keys = [int(key) for key in row["layer_keys"]]
         expect(b"".join(struct.pack("<q", key) for key in keys), secret, row["name"])
@@ -126,16 +160,19 @@ def check_key(row):
             function = DeepMind(keys)
         elif "sampling_table" in row:
             entries = row["sampling_table"]
-            table = b"\x01" + bytes(entries)
+            parameters += b"\x01" + bytes(entries)
             function = Hf(keys, entries)
         else:
             size, seed = row["sampling_table_size"], row["sampling_table_seed"]
-            table = b"\x00" + struct.pack("<IQ", size, seed)
+            parameters += b"\x00" + struct.pack("<IQ", size, seed)
             function = Hf(keys, torch_table(size, seed))
-    expect(key_id(secret, scheme, depth, ngram_len, table), row["key_id"], row["name"])
-    for context, token, g in row["vectors"]:
-        expect(len(context), ngram_len - 1, row["name"])
-        expect(function.g(context, token), g, f"{row['name']}, {context} {token}")
+    expect(key_id(secret, scheme, parameters), row["key_id"], row["name"])
+    for context, token, g, *channel in row["vectors"]:
+        what = " ".join(map(str, [f"{row['name']},", context, token, *channel]))
+        expect(shortest <= len(context) <= longest, True, f"{what}, length of the context")
+        expect(len(channel), 0 if channels is None else 1, f"{what}, number of channels")
+        expect(all(0 <= r < channels for r in channel), True, f"{what}, channel")
+        expect(function.g(context, token, *channel), g, what)
     return scheme, len(row["vectors"])
 
 
@@ -152,6 +189,18 @@ def fresh(prompt, tokens, h):
     return marks
 
 
+def shortest_unused(tokens, shortest, longest):
+    """With how many tokens of context each position is marked, 0 where it is not."""
+    used, lens = set(), []
+    for t in range(len(tokens)):
+        pairs = ((h, tuple(tokens[t - h : t])) for h in range(shortest, min(longest, t) + 1))
+        pair = next((pair for pair in pairs if pair not in used), None)
+        lens.append(pair[0] if pair else 0)
+        if pair:
+            used.add(pair)
+    return lens
+
+
 def reference_marks(start, contexts, history_size):
     history, marks = [0] * history_size, ""
     for context in contexts:
@@ -161,7 +210,20 @@ def reference_marks(start, contexts, history_size):
     return marks
 
 
+def check_mask_v2(row):
+    tokens, (shortest, longest) = row["tokens"], contexts_of(row)
+    lens = shortest_unused(tokens, shortest, longest)
+    expect(row["context_lens"], "".join(map(str, lens)), "context_lens")
+    expect(row["marked"], "".join("1" if h else "0" for h in lens), "marked")
+    neighbours = list(zip(tokens, tokens[1:]))  # of position t: entry t - 1
+    scored = (lens[t] and neighbours[t - 1] not in neighbours[: t - 1] for t in range(shortest, len(tokens)))
+    expect(row["scored"], "".join("1" if mark else "0" for mark in scored), "scored")
+
+
 def check_mask(row):
+    if row["scheme"] == "synthid-sha256-v2":
+        check_mask_v2(row)
+        return
     prompt, tokens, h = row["prompt"], row["tokens"], row["ngram_len"] - 1
     ours = fresh(prompt, tokens, h)
     scored = ours[h:]
@@ -205,9 +267,9 @@ def check_tournament(row):
 def check_container(row, keys):
     key = keys[row["name"]]
     secret = bytes.fromhex(key["secret"])
-    scheme = ["synthid-sha256", "synthid-hf", "synthid-deepmind"].index(key["scheme"]) + 1
-    body = bytes([scheme, key["depth"], key["ngram_len"]])
-    if scheme != 1:
+    scheme = ["synthid-sha256", "synthid-hf", "synthid-deepmind", "synthid-sha256-v2"].index(key["scheme"]) + 1
+    body = bytes([scheme]) + parameters_of(key)
+    if scheme in (2, 3):
         body += struct.pack("<I", 1024)
     if scheme == 2 and "sampling_table" in key:
         body += b"\x01" + struct.pack("<I", len(key["sampling_table"])) + bytes(key["sampling_table"])

@@ -76,6 +76,13 @@ struct End {
     dirty: bool,
 }
 
+impl Drop for End {
+    fn drop(&mut self) {
+        // Closing the file does not unlock it where a program that was just started still has it open.
+        let _ = self.file.unlock();
+    }
+}
+
 impl AuditLog {
     /// Opens a log, or begins one that only its owner may read. A line that was not finished, because its writer was
     /// killed, is cut off, and the next line says so.

@@ -152,7 +152,9 @@ fn every_chain_has_mean_one_at_every_token() {
     for (grid, lens) in grids.iter().flat_map(|grid| [(grid, [4, 4, 4]), (grid, [1, 3, 2])]) {
         let mut ratios = ratios.clone();
         for (ratios, len) in ratios.iter_mut().zip(lens) {
-            ratios.iter_mut().for_each(|ratios| ratios.context_len = len);
+            for ratios in ratios {
+                ratios.context_len = len;
+            }
         }
         let mut means = [0.0; 3];
         for a in 0..64 {

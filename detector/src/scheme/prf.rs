@@ -28,7 +28,7 @@ struct Inner {
 /// Shows the scheme; never the key.
 impl std::fmt::Debug for Prf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prf").field("scheme", &self.scheme().name()).field("channel", &self.channel).finish()
+        f.debug_tuple("Prf").field(&self.scheme().name()).field(&self.channel).finish()
     }
 }
 

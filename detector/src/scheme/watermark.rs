@@ -52,7 +52,7 @@ impl Watermark {
     pub fn channel(&self, random: u64) -> Option<u16> {
         let channels = self.prf.scheme().channels();
         // Uniform but for one part in 2^54, as there are at most 2^10 channels.
-        (channels > 1).then(|| (u128::from(random) * u128::from(channels) >> 64) as u16)
+        (channels > 1).then(|| ((u128::from(random) * u128::from(channels)) >> 64) as u16)
     }
 
     /// Starts the response to `prompt` (empty if there is none). `random`, a uniform number from your generator, chooses

@@ -89,6 +89,8 @@ pub(super) struct DetectRequest {
     tokens: Option<Vec<u32>>,
     /// The prompt that the text answers; operators only
     prompt: Option<Prompt>,
+    /// The channel of a key that has several, as the text's receipt names it; operators only
+    channel: Option<u16>,
     /// What the answer calls the text
     id: Option<Id>,
     /// Texts to judge
@@ -123,6 +125,8 @@ pub(super) struct Item {
     tokens: Option<Vec<u32>>,
     /// The prompt that the text answers; operators only
     prompt: Option<Prompt>,
+    /// The channel of a key that has several, as the text's receipt names it; operators only
+    channel: Option<u16>,
     /// What the answer calls the text
     id: Option<Id>,
 }
@@ -130,7 +134,11 @@ pub(super) struct Item {
 impl Item {
     /// Returns an error if the caller may not ask like this. `at` says where the item stands.
     fn allow(&self, role: Role, at: &str) -> Result<(), ApiError> {
-        let given = [(self.tokens.is_some(), "tokens"), (self.prompt.is_some(), "prompt")];
+        let given = [
+            (self.tokens.is_some(), "tokens"),
+            (self.prompt.is_some(), "prompt"),
+            (self.channel.is_some(), "channel"),
+        ];
         for name in given.into_iter().filter_map(|(given, name)| given.then_some(name)) {
             allow(role, Role::Operator, format!("{at}{name}"))?;
         }
@@ -149,7 +157,7 @@ impl Item {
             Prompt::Text(text) => Content::Text(text),
             Prompt::Tokens(ids) => Content::Tokens(ids),
         });
-        Ok(Question { prompt, sign, ..Question::new(content) })
+        Ok(Question { prompt, channel: self.channel, sign, ..Question::new(content) })
     }
 }
 
@@ -223,8 +231,8 @@ pub(super) async fn detect(
     Json(body): Json<DetectRequest>,
 ) -> Result<Response, ApiError> {
     let options = body.options(caller.role, server.signing.is_some())?;
-    let DetectRequest { text, tokens, prompt, id, inputs, .. } = body;
-    let alone = Item { text, tokens, prompt, id };
+    let DetectRequest { text, tokens, prompt, channel, id, inputs, .. } = body;
+    let alone = Item { text, tokens, prompt, channel, id };
     let single = inputs.is_none();
     let items = match inputs {
         None => {
@@ -238,10 +246,11 @@ pub(super) async fn detect(
             if alone.text.is_some()
                 || alone.tokens.is_some()
                 || alone.prompt.is_some()
+                || alone.channel.is_some()
                 || alone.id.is_some() =>
         {
             let message =
-                "inputs: expected either inputs or a text of its own with prompt and id, found both";
+                "inputs: expected either inputs, or one text with prompt, channel and id, found both";
             return Err(ApiError::field("inputs", message));
         }
         Some(inputs) if inputs.is_empty() || inputs.len() > TEXTS => {

@@ -50,6 +50,8 @@ impl Content {
 pub(super) struct Question {
     pub(super) content: Content,
     pub(super) prompt: Option<Content>,
+    /// The channel of the text, as its receipt names it.
+    pub(super) channel: Option<u16>,
     /// Another rate than the role's.
     pub(super) fpr: Option<f64>,
     /// Whether the passages of all keys are wanted.
@@ -67,6 +69,7 @@ impl Question {
         Self {
             content,
             prompt: None,
+            channel: None,
             fpr: None,
             segments: false,
             attribute: false,
@@ -201,7 +204,7 @@ impl Server {
         let bytes = question.content.bytes();
         let (found, repeated) = if self.budgets.is_free(caller.account) && caller.role == Role::Operator {
             // To hash the text and to keep its answer takes longer than it saves.
-            (find(&self.detector_at(caller.role, question.fpr)?, question), false)
+            (find(&self.detector_for(caller.role, question)?, question), false)
         } else {
             let text: TextHash =
                 Sha256::new().chain_update([question.content.kind()]).chain_update(&bytes).finalize().into();
@@ -242,19 +245,20 @@ impl Server {
         Ok(Judgement { role: caller.role, verdict, found, signature })
     }
 
-    /// The detector at the rate of a role, or at the rate that was asked for.
-    fn detector_at(&self, role: Role, fpr: Option<f64>) -> Result<Detector, DetectError> {
-        match (role, fpr) {
-            (Role::Public, _) => Ok(self.public_detector.clone()),
-            (Role::Expert, _) => Ok(self.expert_detector.clone()),
-            (Role::Operator, None) => Ok(self.detector.clone()),
-            (Role::Operator, Some(fpr)) => self.detector.with_fpr(fpr),
-        }
+    /// The detector at the rate of a role, or at the rate that was asked for, for a text of this channel.
+    fn detector_for(&self, role: Role, question: &Question) -> Result<Detector, DetectError> {
+        let detector = match (role, question.fpr) {
+            (Role::Public, _) => &self.public_detector,
+            (Role::Expert, _) => &self.expert_detector,
+            (Role::Operator, None) => &self.detector,
+            (Role::Operator, Some(fpr)) => &self.detector.with_fpr(fpr)?,
+        };
+        detector.with_channel(question.channel)
     }
 
     /// What is found in a text, and whether it was found before.
     fn found(&self, role: Role, question: &Question, text: &TextHash) -> (Result<Arc<Found>, Refused>, bool) {
-        let detector = match self.detector_at(role, question.fpr) {
+        let detector = match self.detector_for(role, question) {
             Ok(detector) => detector,
             Err(error) => return (Err(error.into()), false),
         };
@@ -293,6 +297,9 @@ fn key(text: &TextHash, question: &Question, fpr: f64) -> [u8; 32] {
         .chain_update(text)
         .chain_update(fpr.to_bits().to_le_bytes())
         .chain_update([u8::from(question.segments), u8::from(question.attribute)]);
+    if let Some(channel) = question.channel {
+        hash = hash.chain_update([2]).chain_update(channel.to_le_bytes());
+    }
     if let Some(prompt) = &question.prompt {
         hash = hash.chain_update([prompt.kind()]).chain_update(prompt.bytes());
     }

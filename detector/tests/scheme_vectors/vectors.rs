@@ -24,7 +24,8 @@ pub(crate) fn vectors() -> String {
         "vectors: [context, token, g], context oldest token first, g layer 0 first; for synthid-sha256-v2 [context, token, g, \
          channel]. derived: keys derived with a label.",
         "masks: marked: which response positions the generator marks ('1') when it answers prompt; scored, reference: \
-         the detector's masks for tokens, one digit a position from ngram_len - 1 on (scored knows the prompt).",
+         the detector's masks for tokens, one digit a position from ngram_len - 1 on (scored knows the prompt, except for \
+         synthid-sha256-v2, where it plays no part).",
         "masks of synthid-sha256-v2: context_lens: with how many tokens of context the generator marks each position from \
          0 on, 0 where it does not; scored begins at position shortest_context.",
         "tournaments: p becomes q; all numbers are exact in binary. containers: key files in hexadecimal.",
@@ -214,6 +215,7 @@ fn masks() -> Vec<Value> {
         Scheme::Sha256(synthid::Sha256 { depth: 4, ngram_len: 6 }),
         v2(1, 4),
         v2(2, 3),
+        v2(2, 2),
         Scheme::Hf(synthid::Hf { depth: 4, ngram_len: 3, context_history_size: 4, table: table() }),
         Scheme::DeepMind(synthid::DeepMind { depth: 4, ngram_len: 3, context_history_size: 4 }),
     ];

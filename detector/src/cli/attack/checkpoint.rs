@@ -52,7 +52,19 @@ struct Line<'a> {
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     known: HashMap<Place, Judged>,
-    file: Mutex<File>,
+    file: Mutex<Locked>,
+}
+
+/// A file that is this run's alone. The lock goes with it even if a program that was just started, as edits start them,
+/// still has the file open.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // If that fails, closing the file does it.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Checkpoint {
@@ -63,10 +75,12 @@ impl Checkpoint {
             let line = format!("{{\"schema_version\":1,\"attack\":{}}}\n", serde_json::to_string(header)?);
             atomic_file::write(path, line.as_bytes()).with_context(what)?;
         }
-        let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(what)?;
+        let file = OpenOptions::new().read(true).write(true).open(path).with_context(what)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             bail!("{}: expected it for this run alone, found that another run has it open", what());
         }
+        let mut locked = Locked(file);
+        let file = &mut locked.0;
         let mut text = Vec::new();
         file.read_to_end(&mut text).with_context(what)?;
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
@@ -94,7 +108,7 @@ impl Checkpoint {
             known.insert(place, judged);
         }
         file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).with_context(what)?;
-        Ok(Self { known, file: Mutex::new(file) })
+        Ok(Self { known, file: Mutex::new(locked) })
     }
 
     /// Returns the result of an earlier run.
@@ -114,7 +128,7 @@ impl Checkpoint {
         };
         let mut line = serde_json::to_vec(&line)?;
         line.push(b'\n');
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).0.write_all(&line)
     }
 }
 

@@ -40,6 +40,84 @@ pub(crate) fn first_places(context_len: usize, ids: &[u32]) -> Option<Vec<u32>> 
     Some(places)
 }
 
+/// What the rule of the [shortest contexts](super::Shortest) says of each position of `ids` from `shortest` on, as a
+/// [`ContextStream`](super::ContextStream) does: the length of its context, 0 if it has none, and whether it counts.
+///
+/// None where there is no [table](has_table).
+pub(super) fn shortest_contexts(
+    shortest: usize,
+    longest: usize,
+    ids: &[u32],
+) -> Option<(Vec<u8>, Vec<bool>)> {
+    if !has_table(longest, ids.len()) {
+        return None;
+    }
+    let count = ids.len().saturating_sub(shortest);
+    let (mut lens, mut counts) = (Vec::<u8>::with_capacity(count), Vec::with_capacity(count));
+    let (mut taken, mut pairs) = (Places::new(ids.len()), Places::new(ids.len()));
+    let random = RandomFactors::default();
+    for t in 1..ids.len() {
+        let pair = |end: usize| &ids[end - 1..=end];
+        let new_pair =
+            pairs.first(random.hash(context_id(pair(t))), t, |other| pair(other) == pair(t)).is_none();
+        if t < shortest {
+            continue;
+        }
+        let free = |&len: &usize| {
+            let context = |end: usize| &ids[end - len..end];
+            // The lengths are told apart by their hashes, too.
+            let hash = random.hash(context_id(context(t)) ^ (len as u128) << 123);
+            let same =
+                |other: usize| usize::from(lens[other - shortest]) == len && context(other) == context(t);
+            taken.first(hash, t, same).is_none()
+        };
+        let len = (shortest..=longest.min(t)).find(free).unwrap_or(0);
+        lens.push(len as u8);
+        counts.push(len > 0 && new_pair);
+    }
+    Some((lens, counts))
+}
+
+/// Positions of a text by hashes: an open-addressed table, at most half full. A slot has a position plus one and, above it,
+/// as much of the hash as there is room for; 0 is empty.
+struct Places {
+    slots: Vec<u32>,
+    /// The bits of a slot that hold the position.
+    index: u32,
+}
+
+impl Places {
+    /// For a text of `len` tokens, below 2^30.
+    fn new(len: usize) -> Self {
+        let index = (1_u32 << (usize::BITS - len.leading_zeros())) - 1;
+        Self { slots: vec![0; (2 * len.max(1)).next_power_of_two()], index }
+    }
+
+    /// Reads the slot where a search begins.
+    fn touch(&self, hash: u64) -> u32 {
+        self.slots[hash as usize & (self.slots.len() - 1)]
+    }
+
+    /// The position of this hash for which `same` holds. If there is none, `at` is put in.
+    fn first(&mut self, hash: u64, at: usize, same: impl Fn(usize) -> bool) -> Option<usize> {
+        let mask = self.slots.len() - 1;
+        let entry = (hash >> 32) as u32 & !self.index | (at as u32 + 1);
+        let mut slot = hash as usize & mask;
+        while self.slots[slot] != 0 {
+            let found = self.slots[slot];
+            if (found ^ entry) & !self.index == 0 {
+                let other = (found & self.index) as usize - 1;
+                if same(other) {
+                    return Some(other);
+                }
+            }
+            slot = (slot + 1) & mask;
+        }
+        self.slots[slot] = entry;
+        None
+    }
+}
+
 /// Whether [`repeats`] takes such a text: not with contexts of more than four tokens, of which the ids themselves are no
 /// number to compare, and not if it is too long for the table.
 fn has_table(context_len: usize, len: usize) -> bool {
@@ -53,12 +131,7 @@ fn repeats(context_len: usize, text: &[u32], mut repeat: impl FnMut(usize, usize
     if text.len() <= context_len {
         return;
     }
-    // Open-addressed, at most half full. A slot has the index of a context's last token plus one and, above it, as much of
-    // the hash as there is room for; 0 is empty.
-    let size = (2 * (text.len() - context_len)).next_power_of_two();
-    let index = (1_u32 << (usize::BITS - text.len().leading_zeros())) - 1;
-    let mut slots = vec![0_u32; size];
-    let mask = size - 1;
+    let mut places = Places::new(text.len());
     let random = RandomFactors::default();
     let all = u128::MAX >> (128 - 32 * context_len.max(1));
     let mut id = context_id(&text[..context_len]);
@@ -69,26 +142,14 @@ fn repeats(context_len: usize, text: &[u32], mut repeat: impl FnMut(usize, usize
         for (hash, &token) in hashes.iter_mut().zip(tokens) {
             *hash = random.hash(id);
             // All places are read before any is needed: the waits for memory overlap.
-            touched |= slots[*hash as usize & mask];
+            touched |= places.touch(*hash);
             id = (id << 32 | u128::from(token)) & all;
         }
         std::hint::black_box(touched);
         for (end, hash) in (start..start + tokens.len()).zip(hashes) {
-            let entry = (hash >> 32) as u32 & !index | (end as u32 + 1);
-            let mut slot = hash as usize & mask;
-            while slots[slot] != 0 {
-                let found = slots[slot];
-                if (found ^ entry) & !index == 0 {
-                    let other = (found & index) as usize - 1;
-                    if text[other - context_len..other] == text[end - context_len..end] {
-                        repeat(end, other);
-                        break;
-                    }
-                }
-                slot = (slot + 1) & mask;
-            }
-            if slots[slot] == 0 {
-                slots[slot] = entry;
+            let same = |other: usize| text[other - context_len..other] == text[end - context_len..end];
+            if let Some(other) = places.first(hash, end, same) {
+                repeat(end, other);
             }
         }
     }
@@ -97,6 +158,7 @@ fn repeats(context_len: usize, text: &[u32], mut repeat: impl FnMut(usize, usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheme::context::{ContextLens, ContextStream, Piece};
     use crate::scheme::{ContextRule, ContextTracker, PositionKind};
 
     #[test]
@@ -134,5 +196,25 @@ mod tests {
             }
         }
         assert!(fresh_contexts(5, &[], &[]).is_none());
+    }
+
+    #[test]
+    fn the_shortest_contexts_of_a_whole_text_are_the_streams() {
+        let mut state = 7;
+        for round in 0..400_u64 {
+            let vocabulary = [1, 2, 5, 40, 1 << 20][round as usize % 5];
+            let count = crate::split_mix::next(&mut state) % 300;
+            let ids: Vec<u32> = (0..count)
+                .map(|_| (crate::split_mix::next(&mut state) % vocabulary) as u32)
+                .map(|id| id.wrapping_sub((round % 2) as u32))
+                .collect();
+            for [shortest, longest] in [[1, 4], [1, 1], [2, 3], [4, 4]] {
+                let rule = ContextRule::Shortest { shortest, longest };
+                let whole = Piece::whole(rule, &[9], &ids);
+                let mut stream = ContextStream::new(rule, &[9]);
+                assert_eq!(whole, stream.push(&ids), "{rule:?} {ids:?}");
+                assert!(matches!(whole.context_lens, ContextLens::Each(_)));
+            }
+        }
     }
 }

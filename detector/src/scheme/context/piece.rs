@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::fresh::fresh_contexts;
+use super::fresh::{fresh_contexts, shortest_contexts};
 use super::{ContextRule, ContextStream};
 use crate::scheme::Ngrams;
 
@@ -32,12 +32,19 @@ pub enum ContextLens {
 impl<'a> Piece<'a> {
     /// A text that is one piece, the response to `prompt`.
     pub(crate) fn whole(rule: ContextRule, prompt: &[u32], ids: &'a [u32]) -> Self {
-        if let ContextRule::Whole { len } = rule
-            && let Some(fresh) = fresh_contexts(len, prompt, ids)
-        {
-            return Self { ids: ids.into(), first: len, context_lens: ContextLens::Same(len), fresh };
+        let known = match rule {
+            ContextRule::Whole { len } => {
+                fresh_contexts(len, prompt, ids).map(|fresh| (ContextLens::Same(len), fresh))
+            }
+            ContextRule::Shortest { shortest, longest } => shortest_contexts(shortest, longest, ids)
+                .map(|(lens, fresh)| (ContextLens::Each(lens), fresh)),
+        };
+        match known {
+            Some((context_lens, fresh)) => {
+                Self { ids: ids.into(), first: rule.shortest(), context_lens, fresh }
+            }
+            None => ContextStream::new(rule, prompt).push(ids),
         }
-        ContextStream::new(rule, prompt).push(ids)
     }
 
     /// The context of each position from `first` on, and its token.

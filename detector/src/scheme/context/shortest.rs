@@ -10,8 +10,9 @@ use super::seen::{Seen, context_id};
 /// The contexts that the positions of a text have taken.
 #[derive(Clone, Debug)]
 pub(super) struct Shortest {
-    shortest: usize,
-    /// One set for each length from `shortest` on.
+    /// Tokens of the shortest context.
+    least: usize,
+    /// One set for each length from there on.
     taken: Vec<Seen>,
     /// The length of the next position's context; 0 where all are taken or the text is too short.
     context_len: usize,
@@ -21,7 +22,7 @@ impl Shortest {
     /// For the start of a text; `limit` contexts of each length are held as they are.
     pub(super) fn new(shortest: usize, longest: usize, limit: usize) -> Self {
         let taken = (shortest..=longest).map(|_| Seen::new(limit)).collect();
-        Self { shortest, taken, context_len: 0 }
+        Self { least: shortest, taken, context_len: 0 }
     }
 
     /// The length of the next position's context, 0 if it has none.
@@ -32,7 +33,7 @@ impl Shortest {
     /// What the rule says of the next position, `before` tokens into the text, or more.
     pub(super) fn kind(&self, before: usize) -> PositionKind {
         match self.context_len {
-            0 if before < self.shortest => PositionKind::IncompleteContext,
+            0 if before < self.least => PositionKind::IncompleteContext,
             0 => PositionKind::RepeatedContext,
             _ => PositionKind::Marked,
         }
@@ -42,7 +43,7 @@ impl Shortest {
     pub(super) fn take(&mut self, window: &[u32]) {
         if self.context_len > 0 {
             let context = &window[window.len() - self.context_len..];
-            self.taken[self.context_len - self.shortest].insert(context_id(context));
+            self.taken[self.context_len - self.least].insert(context_id(context));
         }
     }
 
@@ -51,7 +52,7 @@ impl Shortest {
         let free = |(len, taken): &(usize, &Seen)| {
             window.len().checked_sub(*len).is_some_and(|start| !taken.contains(context_id(&window[start..])))
         };
-        let found = (self.shortest..).zip(&self.taken).find(free);
+        let found = (self.least..).zip(&self.taken).find(free);
         self.context_len = found.map_or(0, |(len, _)| len);
     }
 
