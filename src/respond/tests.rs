@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wmdetect::scheme::Key;
+use wmdetect::scheme::{Key, Preset, Secret};
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
 
@@ -363,5 +363,43 @@ fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
         for other in others.into_iter().filter(|other| *other != sampling) {
             assert!(read_with(other).ln_e < report.ln_e, "{other:?}");
         }
+    }
+}
+
+/// Each text has its own channel, which its receipt names; with it the verifier tries no other, without it all of them.
+#[test]
+fn the_channel_of_a_receipt_spares_the_others() {
+    let model = Gemma::load(Path::new(MODEL), LoadOptions::default()).unwrap();
+    let tokenizer = tokenizer();
+    let key = Key::new(Preset::Balanced, Secret::new(vec![1; 32].into())).unwrap();
+    let info = ModelInfo::new(&model, "tiny", Arc::clone(&tokenizer));
+    let mut responder = Responder::new(Engine::new(model.clone(), engine::Options::default()), info);
+    let options = crate::verify::Options::default();
+    let verifier = Verifier::new(&model, "tiny", &tokenizer, [&key], options).unwrap();
+    let sampling = Sampling { seed: 5, ..Sampling::default() };
+    let mark = Some(KeyMark::new(&key));
+    let options = Options { n: 6, max_tokens: 60, sampling, mark, ..Options::default() };
+    responder.submit(&prompt("the sea"), &options).unwrap();
+    let receipts = finished(responder.by_ref().map(|(_, event)| event).last().unwrap());
+    let channels: Vec<u16> = receipts.iter().map(|receipt| receipt.watermark.channel.unwrap()).collect();
+    assert!(channels.iter().any(|channel| *channel != channels[0]), "{channels:?}");
+    for (receipt, channel) in receipts.iter().zip(channels) {
+        assert_eq!(receipt.counted(&key).0, receipt.watermark.marked_tokens);
+        // The first token has no context, and every other one has.
+        assert!(
+            receipt.watermark.marked_tokens + receipt.watermark.repeated_contexts == receipt.tokens.len() - 1
+        );
+        let of_receipt = Origin::of_receipt(receipt);
+        let with = verifier.verify(Input::Tokens(&receipt.tokens), &of_receipt).unwrap();
+        assert_eq!(
+            (with.verdict, with.channel, with.channels_tried),
+            (Verdict::Watermarked, Some(channel), None)
+        );
+        assert_eq!(with.scored_tokens, receipt.watermark.marked_tokens as u64);
+        let given = Origin::given(receipt.prompt_tokens.clone(), receipt.sampling);
+        let without = verifier.verify(Input::Tokens(&receipt.tokens), &given).unwrap();
+        assert_eq!((without.channel, without.channels_tried), (Some(channel), Some(16)));
+        let paid = without.log10_p - with.log10_p;
+        assert!((paid - 16_f64.log10()).abs() < 1e-9, "{paid}");
     }
 }

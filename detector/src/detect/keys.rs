@@ -7,8 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::DetectError;
 use super::keyring::leak_warning;
 use crate::report::Warning;
-use crate::scheme::{EvidenceKind, Prf};
+use crate::scheme::{ContextRule, EvidenceKind, Piece, Prf};
 use crate::statistics::{Decider, Mean, PKind, Statistic, WeightedMean};
+
+/// What the rule of each kind of key says of the positions of a text, or of a block of one.
+pub(super) type Pieces<'a> = BTreeMap<ContextRule, Piece<'a>>;
 
 /// What is kept of a key.
 pub(super) struct Entry {

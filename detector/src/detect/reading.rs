@@ -1,17 +1,16 @@
 //! One text under every key of a detector.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::input::{Content, Prompt};
-use super::keys::Entry;
+use super::keys::{Entry, Pieces};
 #[cfg(feature = "text")]
 use super::stream::Stream;
 use super::tally::{Outcome, Tally, layers, sum};
 use super::{DetectError, Detector, Input};
 use crate::report::Changes;
-use crate::scheme::{ContextRule, EvidenceStream, GBits, Piece, Prf, TextGValues};
+use crate::scheme::{EvidenceStream, GBits, Piece, Prf, TextGValues};
 use crate::statistics::Sample;
 #[cfg(feature = "text")]
 use crate::text::normalise::{Cut, Normaliser};
@@ -73,9 +72,6 @@ pub(super) struct Reading<'d, 'a> {
     pub forms: usize,
     pub best: Best,
 }
-
-/// What the rule of each kind of key says of the positions of a text, or of a block of one.
-pub(super) type Pieces<'a> = BTreeMap<ContextRule, Piece<'a>>;
 
 /// The form, the key and the channel with the least p, the first of them if there are several. Of the others nothing is
 /// kept.

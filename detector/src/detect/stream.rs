@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::reading::Pieces;
+use super::keys::Pieces;
 use super::{DetectError, Detector, StreamOptions};
 use crate::report::{Changes, Warning, WarningCode};
 use crate::scheme::{ContextRule, ContextStream};

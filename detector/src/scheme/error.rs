@@ -39,6 +39,16 @@ pub enum KeyError {
         /// What was asked for.
         found: usize,
     },
+    /// `synthid-sha256-v2` has short contexts.
+    #[error(
+        "a key of {scheme} needs an ngram_len from 2 to 5, found {found}; synthid-sha256 takes up to {MAX_NGRAM_LEN}"
+    )]
+    LongNgram {
+        /// The scheme.
+        scheme: &'static str,
+        /// What was asked for.
+        found: usize,
+    },
     /// Channels are `synthid-sha256-v2`'s.
     #[error(
         "{scheme} has no channels, found {found} asked for; expected none, or a key of synthid-sha256-v2"

@@ -172,10 +172,13 @@ impl Scheme {
             }
             Self::Sha256V2(own) => {
                 let many = |found| u16::try_from(found).map_err(|_| KeyError::Channels { found });
+                if let Some(found) = ngram_len.filter(|len| !(2..=5).contains(len)) {
+                    return Err(KeyError::LongNgram { scheme: own.name(), found: found.into() });
+                }
                 synthid::Sha256V2 {
                     depth: depth.unwrap_or(own.depth),
                     shortest_context: own.shortest_context,
-                    longest_context: ngram_len.map_or(own.longest_context, |len| len.saturating_sub(1)),
+                    longest_context: ngram_len.map_or(own.longest_context, |len| len - 1),
                     channels: channels.map(many).transpose()?.unwrap_or(own.channels),
                 }
                 .into()

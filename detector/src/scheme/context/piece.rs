@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::fresh::{fresh_contexts, shortest_contexts};
-use super::{ContextRule, ContextStream};
 use crate::scheme::Ngrams;
 
 /// A piece of a text, and the end of what was before it.
@@ -30,23 +28,6 @@ pub enum ContextLens {
 }
 
 impl<'a> Piece<'a> {
-    /// A text that is one piece, the response to `prompt`.
-    pub(crate) fn whole(rule: ContextRule, prompt: &[u32], ids: &'a [u32]) -> Self {
-        let known = match rule {
-            ContextRule::Whole { len } => {
-                fresh_contexts(len, prompt, ids).map(|fresh| (ContextLens::Same(len), fresh))
-            }
-            ContextRule::Shortest { shortest, longest } => shortest_contexts(shortest, longest, ids)
-                .map(|(lens, fresh)| (ContextLens::Each(lens), fresh)),
-        };
-        match known {
-            Some((context_lens, fresh)) => {
-                Self { ids: ids.into(), first: rule.shortest(), context_lens, fresh }
-            }
-            None => ContextStream::new(rule, prompt).push(ids),
-        }
-    }
-
     /// The context of each position from `first` on, and its token.
     pub(crate) fn ngrams(&self) -> impl Iterator<Item = &[u32]> {
         let before = self.ids.len() - self.fresh.len();

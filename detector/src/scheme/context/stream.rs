@@ -1,5 +1,6 @@
 //! The contexts of a text that comes in pieces.
 
+use super::fresh::{fresh_contexts, shortest_contexts};
 use super::seen::{Seen, context_id};
 use super::{ContextLens, ContextRule, ContextTracker, Piece, PositionKind};
 
@@ -13,6 +14,25 @@ pub struct ContextStream {
     carry: Vec<u32>,
     /// The pairs of neighbours so far, where the rule looks at them.
     pairs: Option<Seen>,
+}
+
+impl<'a> Piece<'a> {
+    /// A text that is one piece, the response to `prompt`.
+    pub(crate) fn whole(rule: ContextRule, prompt: &[u32], ids: &'a [u32]) -> Self {
+        let known = match rule {
+            ContextRule::Whole { len } => {
+                fresh_contexts(len, prompt, ids).map(|fresh| (ContextLens::Same(len), fresh))
+            }
+            ContextRule::Shortest { shortest, longest } => shortest_contexts(shortest, longest, ids)
+                .map(|(lens, fresh)| (ContextLens::Each(lens), fresh)),
+        };
+        match known {
+            Some((context_lens, fresh)) => {
+                Self { ids: ids.into(), first: rule.shortest(), context_lens, fresh }
+            }
+            None => ContextStream::new(rule, prompt).push(ids),
+        }
+    }
 }
 
 impl ContextStream {
