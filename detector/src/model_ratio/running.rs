@@ -1,6 +1,7 @@
 //! The running e-value of a text.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::f64::consts::LN_10;
 
 use super::chain::{Grid, Mixture};
@@ -8,7 +9,7 @@ use super::doubt::Doubt;
 use super::marked::MarkedTexts;
 use super::monte_carlo::RandomKeys;
 use super::ratio::{ModelRatio, Position, Scratch, TokenRatios, ceiling, probability};
-use crate::scheme::{ContextTracker, Distribution, GBits, PositionKind, Prf};
+use crate::scheme::{ContextRule, ContextTracker, Distribution, GBits, PositionKind, Prf};
 use crate::statistics::llr::lattice::lattice;
 use crate::statistics::llr::{EntropyClasses, MAX_DEPTH};
 use crate::statistics::power::POWER;
@@ -26,13 +27,45 @@ pub struct RunningRatio {
     marked: Option<MarkedTexts>,
     /// What a marked token looks like without the model.
     classes: EntropyClasses,
-    /// Sum of the text-only lattice scores, where the text-only p-value takes its share of the level.
-    text_sum: Option<i64>,
+    /// What the text-only p-value is made of, where it takes its share of the level.
+    text: Option<TextOnly>,
     tokens: Vec<Option<TokenRatios>>,
     surprisals: Vec<Vec<f64>>,
     /// Sum over the scored tokens of what any key could have reached, for each setting and doubt.
     ceilings: Vec<f64>,
     scratch: Scratch,
+}
+
+/// The text-only likelihood ratio of a text.
+#[derive(Clone, Debug)]
+struct TextOnly {
+    /// Sum of the lattice scores.
+    sum: i64,
+    /// Tokens that count: those of the text-only detector.
+    tokens: u64,
+    /// The pairs of neighbours so far, where the rule looks at them.
+    pairs: Option<HashSet<[u32; 2]>>,
+    last: Option<u32>,
+}
+
+impl TextOnly {
+    fn new(rule: ContextRule) -> Self {
+        let pairs = matches!(rule, ContextRule::Shortest { .. }).then(HashSet::new);
+        Self { sum: 0, tokens: 0, pairs, last: None }
+    }
+
+    /// Goes on by a token, and what the key says of it.
+    fn push(&mut self, token: u32, ratios: Option<&TokenRatios>) {
+        let pair = self.last.replace(token).map(|last| [last, token]);
+        let new_pair = match (&mut self.pairs, pair) {
+            (Some(pairs), Some(pair)) => pairs.insert(pair),
+            _ => true,
+        };
+        if let Some(ratios) = ratios.filter(|_| new_pair) {
+            self.sum += i64::from(lattice(ratios.text));
+            self.tokens += 1;
+        }
+    }
 }
 
 /// What the model and the key say of a text.
@@ -85,7 +118,8 @@ impl RunningRatio {
         let context_len = prf.scheme().context_len();
         if prompt.is_empty() {
             let grid = Grid::without_prompt(context_len);
-            Self { text_sum: Some(0), ..Self::with_grid(prf, prompt, settings, grid) }
+            let text = TextOnly::new(prf.scheme().context_rule());
+            Self { text: Some(text), ..Self::with_grid(prf, prompt, settings, grid) }
         } else {
             Self::with_grid(prf, prompt, settings, Grid::new(context_len))
         }
@@ -102,7 +136,7 @@ impl RunningRatio {
             random: None,
             marked: None,
             classes: Profile::pooled().classes().truncated(prf.scheme().depth().min(MAX_DEPTH)),
-            text_sum: None,
+            text: None,
             tokens: Vec::new(),
             surprisals: vec![Vec::new(); settings],
             ceilings: vec![0.0; settings * grid.doubts().len()],
@@ -149,10 +183,10 @@ impl RunningRatio {
         for (surprisals, distribution) in self.surprisals.iter_mut().zip(next) {
             surprisals.push(probability(distribution, token).map_or(f64::INFINITY, |p| -p.ln()));
         }
+        if let Some(text) = &mut self.text {
+            text.push(token, ratios.as_ref());
+        }
         if let Some(ratios) = &ratios {
-            if let Some(sum) = &mut self.text_sum {
-                *sum += i64::from(lattice(ratios.text));
-            }
             let doubts = self.grid.doubts();
             // No g-bits have a higher text-only ratio than all ones.
             let text = self.classes.likelihood_ratio(GBits(u64::MAX));
@@ -202,12 +236,12 @@ impl RunningRatio {
 
     /// Returns the share of a level that 1 / sup E has, see [`Evidence::share`].
     pub fn share(&self) -> f64 {
-        if self.text_sum.is_some() { 0.5 } else { 1.0 }
+        if self.text.is_some() { 0.5 } else { 1.0 }
     }
 
     /// The text-only p-value of the tokens so far, where it has a share.
     fn text_only(&self) -> Option<PValue> {
-        let (sum, tokens) = (self.text_sum?, self.scored_tokens() as u64);
+        let TextOnly { sum, tokens, .. } = *self.text.as_ref()?;
         let scheme = self.prf.scheme();
         let ln = if tokens == 0 {
             0.0

@@ -1,12 +1,16 @@
 //! Are the p-values valid? Unmarked texts under a fresh key for each (text, repetition), in cells by kind and length.
 //!
-//! `cargo run --release -p wmgen-research --bin validity_study -- TOKENIZER DOCS.jsonl TRIALS`
+//! `cargo run --release -p wmgen-research --bin validity_study -- TOKENIZER DOCS.jsonl TRIALS [CHANNELS]`
 //!
 //! DOCS has rows `{"lang": …, "text": …}`; `en` is English, `code` is code, anything else another language. Form letters,
 //! tables and loops are made here. Each cell runs TRIALS (text, key) pairs; a text gives as many as are needed, each
 //! with a key of its own. The randomised test of level a rejects with probability exactly a under the null hypothesis,
 //! so rejections are Binomial(TRIALS, a): a cell is flagged if its two-sided p is below 0.001 / number of cells
 //! (`docs/statistics.md`, "The null hypothesis").
+//!
+//! With CHANNELS the keys are of `synthid-sha256-v2` with so many channels R, the others of `synthid-sha256`. Each channel is
+//! tested at level a / R, as p = R · min p does, and a text is rejected if any is: with probability 1 − (1 − a / R)^R.
+//! Without CHANNELS the compatible schemes are looked at as well.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,7 +19,7 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use wmdetect::scheme::{Key, SamplingTable, Scheme, Secret, TextGValues, synthid};
+use wmdetect::scheme::{ContextStream, EvidenceStream, Key, SamplingTable, Scheme, Secret, synthid};
 use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
@@ -158,19 +162,29 @@ fn cell(
                     let mut tests: BTreeMap<(usize, usize, usize), (i64, f64)> = BTreeMap::new();
                     for trial in (thread..trials).step_by(threads) {
                         let mut random = Random::new(seed << 32 | trial as u64);
-                        let key = key(&mut random);
-                        let values = TextGValues::new(&key.prf(), &[], &ids[trial / repetitions]);
-                        let sample = Sample::scored(&values);
-                        let n = sample.tokens() as usize;
-                        let u = random.unit();
-                        for (s, (_, statistic)) in statistics.iter().enumerate() {
-                            let value = statistic.sum(sample).expect("keys of the statistics' depth");
-                            for (l, &level) in LEVELS.iter().enumerate() {
-                                let (always, share) =
-                                    *tests.entry((s, l, n)).or_insert_with(|| test(&**statistic, n, level));
-                                rejected[s][l] +=
-                                    u64::from(value >= always || (value == always - 1 && u < share));
+                        let prf = key(&mut random).prf();
+                        let piece = ContextStream::new(prf.scheme().context_rule(), &[])
+                            .push(&ids[trial / repetitions]);
+                        let mut any = vec![[false; LEVELS.len()]; statistics.len()];
+                        for prf in prf.channels() {
+                            let values = EvidenceStream::new(&prf).push(&piece).into_layers();
+                            let values = values.expect("the schemes have layers");
+                            let sample = Sample::scored(&values);
+                            let n = sample.tokens() as usize;
+                            let u = random.unit();
+                            let channels = f64::from(prf.scheme().channels());
+                            for (s, (_, statistic)) in statistics.iter().enumerate() {
+                                let value = statistic.sum(sample).expect("keys of the statistics' depth");
+                                for (l, &level) in LEVELS.iter().enumerate() {
+                                    let (always, share) = *tests
+                                        .entry((s, l, n))
+                                        .or_insert_with(|| test(&**statistic, n, level / channels));
+                                    any[s][l] |= value >= always || (value == always - 1 && u < share);
+                                }
                             }
+                        }
+                        for (rejected, any) in rejected.iter_mut().zip(any) {
+                            rejected.iter_mut().zip(any).for_each(|(count, any)| *count += u64::from(any));
                         }
                     }
                     rejected
@@ -199,8 +213,8 @@ fn two_sided(count: u64, trials: usize, level: f64) -> f64 {
     (2.0 * lower.min(upper)).min(1.0)
 }
 
-fn sha256_key(random: &mut Random) -> Key {
-    Key::new(Scheme::default(), Secret::new(random.bytes().to_vec().into())).expect("32 bytes make a key")
+fn sha256_key(scheme: &Scheme, random: &mut Random) -> Key {
+    Key::new(scheme.clone(), Secret::new(random.bytes().to_vec().into())).expect("32 bytes make a key")
 }
 
 /// Thirty layer keys at random under a compat scheme.
@@ -211,8 +225,19 @@ fn compat_key(scheme: &Scheme, random: &mut Random) -> Key {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [tokenizer, docs, trials] = &args[..] else {
-        return Err("expected three arguments: TOKENIZER DOCS.jsonl TRIALS".into());
+    let (tokenizer, docs, trials, channels) = match &args[..] {
+        [tokenizer, docs, trials] => (tokenizer, docs, trials, None),
+        [tokenizer, docs, trials, channels] => (tokenizer, docs, trials, Some(channels.parse()?)),
+        _ => return Err("expected TOKENIZER DOCS.jsonl TRIALS [CHANNELS]".into()),
+    };
+    let scheme = match channels {
+        None => Scheme::default(),
+        Some(channels) => synthid::Sha256V2 { channels, ..Default::default() }.into(),
+    };
+    // What a level becomes over independent channels.
+    let of_level = |level: f64| {
+        let channels = f64::from(scheme.channels());
+        -f64::exp_m1(channels * f64::ln_1p(-level / channels))
     };
     let trials: usize = trials.parse()?;
     let tokenizer = Tokenizer::open(tokenizer)?;
@@ -229,7 +254,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         |out: &mut dyn std::io::Write, counts: &[u64], trials: usize, bar: f64| -> std::io::Result<bool> {
             let mut bad = false;
             for (&count, &level) in counts.iter().zip(&LEVELS) {
-                let p = two_sided(count, trials, level);
+                let p = two_sided(count, trials, of_level(level));
                 bad |= p < bar;
                 write!(out, " {:.6}{} |", count as f64 / trials as f64, if p < bar { " !" } else { "" })?;
             }
@@ -256,14 +281,16 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             }
             let statistics = &statistics[..if length <= BAYESIAN_UP_TO { 4 } else { 3 }];
-            let counts = cell(&cut, trials, (k * LENGTHS.len() + l) as u64, statistics, &sha256_key);
+            let counts = cell(&cut, trials, (k * LENGTHS.len() + l) as u64, statistics, &|random| {
+                sha256_key(&scheme, random)
+            });
             for (((name, _), counts), (total, n, worst)) in statistics.iter().zip(&counts).zip(&mut totals) {
                 write!(out, "| {name} | {kind} | {length} |")?;
                 flagged += usize::from(row_end(&mut out, counts, trials, bar)?);
                 *n += trials;
                 for ((total, &count), &level) in total.iter_mut().zip(counts).zip(&LEVELS) {
                     *total += count;
-                    *worst = worst.min(two_sided(count, trials, level));
+                    *worst = worst.min(two_sided(count, trials, of_level(level)));
                 }
             }
             out.flush()?;
@@ -285,6 +312,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, " {worst:.2e} |")?;
     }
 
+    if channels.is_some() {
+        return Ok(());
+    }
     writeln!(out, "\nCompat schemes, English, 200 tokens, {trials} trials:\n")?;
     writeln!(out, "| scheme | detector | 0.1 | 0.01 | 0.001 | 0.0001 |\n|---|---|---|---|---|---|")?;
     let history = 1024;

@@ -19,7 +19,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
 use wmdetect::model_ratio::{NextTokens, RunningRatio, TokenRatios};
-use wmdetect::scheme::Key;
+use wmdetect::scheme::{ContextStream, Key};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Gemma, LoadOptions};
 use wmgen::sample::Sampling;
@@ -53,6 +53,8 @@ struct Row<'a> {
     temperatures: [f64; TEMPERATURES.len()],
     /// For each token read whether it counts.
     scored: Vec<bool>,
+    /// For each token read whether the text-only p-value counts it.
+    scored_by_text: Vec<bool>,
     /// How many tokens before it decide the values of each token that counts.
     context_lens: Vec<usize>,
     /// ln of each token's text-only ratio, 0 where it does not count.
@@ -137,6 +139,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             ControlFlow::Continue(())
         })?;
         let evidence = running.finish();
+        let piece = ContextStream::new(prf.scheme().context_rule(), &[]).push(&ids);
+        let mut scored_by_text = vec![false; piece.first.min(ids.len())];
+        scored_by_text.extend(&piece.fresh);
         let ratio = |setting: usize| {
             let of_token = move |ratios: &TokenRatios| ratios.model[setting].ln_ratio;
             evidence.tokens.iter().map(|token| token.as_ref().map_or(0.0, of_token)).collect()
@@ -149,6 +154,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             mode,
             tokens: all_tokens,
             temperatures: TEMPERATURES,
+            scored_by_text,
             scored: evidence.tokens.iter().map(Option::is_some).collect(),
             context_lens: evidence
                 .tokens

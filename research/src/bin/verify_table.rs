@@ -1,11 +1,11 @@
 //! The table of the exact likelihood ratio, from the rows that `verify_study` wrote.
 //!
-//! `cargo run --release -p wmgen-research --bin verify_table -- ROWS.jsonl…`
+//! `cargo run --release -p wmgen-research --bin verify_table -- [channels=R] ROWS.jsonl…`
 //!
 //! For each file, kind of text (temperature and mode), temperature of the verifier and number of tokens: the share of texts with p at most 1 %, 0.1 % and
 //! 1e-6, with Wilson's 95 % intervals over texts. `own` is the temperature that the text was written at, `without doubt` the
 //! same statistic if the model were right everywhere, `E alone` without the share of the text-only p-value, `text only` that
-//! p-value by itself.
+//! p-value by itself. With `channels=R` p is multiplied by R, as for a key of R channels whose receipt is not known.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -28,6 +28,9 @@ struct Row {
     mode: String,
     temperatures: Vec<f64>,
     scored: Vec<bool>,
+    /// Rows of earlier studies have none: it was `scored`.
+    #[serde(default)]
+    scored_by_text: Vec<bool>,
     /// Rows of earlier studies have none: all contexts had four tokens.
     #[serde(default)]
     context_lens: Vec<usize>,
@@ -77,8 +80,10 @@ impl Row {
 
     /// log₁₀ of the text-only p-value of the first `length` tokens.
     fn log10_p_text(&self, length: usize) -> f64 {
-        let score = |t: usize| if self.scored[t] { i64::from(lattice(self.ln_text[t].exp())) } else { 0 };
-        let (tokens, sum) = (self.scored_in(length) as u64, (0..length).map(score).sum());
+        let counts = |t: usize| self.scored[t] && self.scored_by_text.get(t).is_none_or(|&counts| counts);
+        let counting = || (0..length).filter(|&t| counts(t));
+        let tokens = counting().count() as u64;
+        let sum = counting().map(|t| i64::from(lattice(self.ln_text[t].exp()))).sum();
         Llr::new(Profile::pooled().clone()).p_value(tokens, sum).map_or(0.0, |p| p.log10)
     }
 }
@@ -89,6 +94,9 @@ fn log10_p(ln_e: &[f64], length: usize) -> f64 {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let (channels, files): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("channels="));
+    let channels: f64 = channels.first().map_or(Ok(1.0), |arg| arg["channels=".len()..].parse())?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -98,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let context_len = DEFAULT_NGRAM_LEN - 1;
     // Each file's rows by kind, kinds in the order in which they come.
     let mut kinds: Vec<Vec<Row>> = Vec::new();
-    for file in std::env::args().skip(1) {
+    for file in files {
         let before = kinds.len();
         for line in std::fs::read_to_string(file)?.lines() {
             let row: Row = serde_json::from_str(line)?;
@@ -165,7 +173,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (temperature, mode) = (first.temperature, &first.mode);
             write!(out, "| {temperature} | {mode} | {name} | {length} | {scored:.1} | {} |", p.len())?;
             for level in LEVELS {
-                let found = p.iter().filter(|p| p.0 <= level.log10() + 1e-12).count();
+                let found = p.iter().filter(|p| p.0 <= (level / channels).log10() + 1e-12).count();
                 let (low, high) = wmgen_research::wilson(found, p.len());
                 write!(out, " {:.3} ({low:.3}–{high:.3}) |", found as f64 / p.len() as f64)?;
             }
