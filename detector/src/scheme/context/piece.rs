@@ -27,7 +27,7 @@ pub enum ContextLens {
     Each(Vec<u8>),
 }
 
-impl<'a> Piece<'a> {
+impl Piece<'_> {
     /// The context of each position from `first` on, and its token.
     pub(crate) fn ngrams(&self) -> impl Iterator<Item = &[u32]> {
         let before = self.ids.len() - self.fresh.len();

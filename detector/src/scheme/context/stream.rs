@@ -66,12 +66,6 @@ impl ContextStream {
         (if marked { len } else { 0 }, marked && new_pair)
     }
 
-    /// Takes the next token of the text. Returns the length of its context if its position counts.
-    pub(crate) fn next_that_counts(&mut self, token: u32) -> Option<usize> {
-        let (len, counts) = self.next(token);
-        counts.then_some(len)
-    }
-
     /// Takes the next tokens of the text and returns the piece that they end.
     pub fn push(&mut self, ids: &[u32]) -> Piece<'static> {
         let start = self.carry.len();
