@@ -3,13 +3,14 @@
 //! ```text
 //! cargo run --release -p wmgen-research --bin segments_study -- segments TOKENIZER DOCS.jsonl MASTER.bin DOCUMENTS MARKED.jsonl...
 //! cargo run --release -p wmgen-research --bin segments_study -- power TOKENIZER DOCS.jsonl MASTER.bin DOCUMENTS MARKED.jsonl...
-//! cargo run --release -p wmgen-research --bin segments_study -- null TOKENIZER DOCS.jsonl DOCUMENTS
+//! cargo run --release -p wmgen-research --bin segments_study -- null TOKENIZER DOCS.jsonl DOCUMENTS [CHANNELS]
 //! cargo run --release -p wmgen-research --bin segments_study -- attribution MASTER.bin KEYS MARKED.jsonl...
 //! ```
 //!
 //! DOCS has unmarked texts (field `text`), MARKED is what `marked_corpus` wrote under MASTER: `tokens` of one
 //! temperature, each under a key of its own, `key_label`. Documents are made of token ids: unmarked texts one after the
-//! other, in an order that depends on the seed, with marked passages put in at random places.
+//! other, in an order that depends on the seed, with marked passages put in at random places. With CHANNELS the keys are of
+//! `synthid-sha256-v2`.
 
 #![allow(clippy::print_stdout, reason = "the tables are its output")]
 
@@ -19,7 +20,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 use wmdetect::report::Span;
-use wmdetect::scheme::{Key, Scheme, Secret};
+use wmdetect::scheme::{Key, Scheme, Secret, synthid};
 use wmdetect::split_mix;
 use wmdetect::text::Tokenizer;
 use wmdetect::{Detector, Input, Keyring};
@@ -69,7 +70,13 @@ fn main() -> Result<()> {
         ["power", tokenizer, docs, master, documents, marked @ ..] => {
             power(&read_docs(tokenizer, docs)?, &Key::read(master)?, documents.parse()?, marked)
         }
-        ["null", tokenizer, docs, documents] => null(&read_docs(tokenizer, docs)?, documents.parse()?),
+        ["null", tokenizer, docs, documents] => {
+            null(&read_docs(tokenizer, docs)?, documents.parse()?, &Scheme::default())
+        }
+        ["null", tokenizer, docs, documents, channels] => {
+            let scheme = synthid::Sha256V2 { channels: channels.parse()?, ..Default::default() };
+            null(&read_docs(tokenizer, docs)?, documents.parse()?, &scheme.into())
+        }
         ["attribution", master, keys, marked @ ..] => attribution(&Key::read(master)?, keys.parse()?, marked),
         _ => Err(
             "expected segments, power, null or attribution with their arguments; the source describes them"
@@ -228,7 +235,7 @@ fn power(docs: &[Vec<u32>], master: &Key, documents: usize, marked: &[&str]) -> 
 }
 
 /// Unmarked documents, a fresh key for each: the share in which any span is found.
-fn null(docs: &[Vec<u32>], documents: usize) -> Result<()> {
+fn null(docs: &[Vec<u32>], documents: usize, scheme: &Scheme) -> Result<()> {
     const RATES: [f64; 3] = [0.1, 0.01, 0.001];
     let mut random = Random(3);
     println!("| documents | tokens | found at 0.1 | at 0.01 | at 0.001 |");
@@ -244,7 +251,7 @@ fn null(docs: &[Vec<u32>], documents: usize) -> Result<()> {
             };
             tokens += ids.len();
             let secret: Vec<u8> = (0..4).flat_map(|_| random.next().to_le_bytes()).collect();
-            let key = Key::new(Scheme::default(), Secret::new(secret.into()))?;
+            let key = Key::new(scheme.clone(), Secret::new(secret.into()))?;
             let spans = Detector::builder(key).fpr(RATES[0]).build()?.segments(Input::tokens(&ids))?.segments;
             // Windows at a lower rate are those that reach it: whatever has p ≤ rate alone is one.
             let least = spans.iter().map(|span| span.p_value).fold(1.0, f64::min);
