@@ -99,9 +99,8 @@ pub(crate) enum ColorArg {
 pub(crate) struct KeygenArgs {
     /// Where to write the key; the file is made with mode 0600
     pub path: PathBuf,
-    /// What the mark is to be good at: robust finds most after edits; balanced survives edits too, and texts differ as
-    /// unmarked ones do; secret gives the least to those who would learn and forge it, and is lost with a fifth of the
-    /// words
+    /// What the mark is to be good at: robust is found most after edits, balanced survives them too and tells less to who
+    /// would learn and forge it, secret tells least and survives least
     #[arg(long, default_value_t)]
     pub preset: Preset,
     /// Channels: functions of the key, of which each text takes one by chance [default: 4 for robust, 16 for balanced]

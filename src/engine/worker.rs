@@ -87,7 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 enum Command {
-    Submit { ticket: u64, request: Request, sink: Sink },
+    Submit { ticket: u64, request: Box<Request>, sink: Sink },
     Cancel { ticket: u64 },
     CancelSequence { ticket: u64, sequence: usize },
     Drain,
@@ -138,7 +138,7 @@ impl Handle {
             return Err(RequestError::Draining.into());
         }
         let ticket = self.shared.tickets.fetch_add(1, Ordering::Relaxed);
-        let command = Command::Submit { ticket, request, sink: Box::new(sink) };
+        let command = Command::Submit { ticket, request: Box::new(request), sink: Box::new(sink) };
         self.commands.send(command).map_err(|_| SubmitError::Stopped)?;
         Ok(Ticket { number: ticket, commands: self.commands.clone() })
     }
@@ -307,7 +307,7 @@ impl<M: LanguageModel> Loop<M> {
             Command::Submit { ticket, request, sink } => {
                 let sequences = (0..request.sequences).collect();
                 // The handle has checked it, so there is no error; the sink would be dropped with it.
-                if let Ok(id) = self.engine.submit(request) {
+                if let Ok(id) = self.engine.submit(*request) {
                     self.open.insert(id, Open { ticket, sink, sequences });
                     self.ids.insert(ticket, id);
                 }

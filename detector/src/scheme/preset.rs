@@ -11,12 +11,12 @@ use super::synthid::{Sha256, Sha256V2};
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Preset {
-    /// Finds most after edits; answers to one prompt resemble each other a little.
+    /// Finds most after edits, and tells most to those who collect texts.
     Robust,
-    /// Survives edits, and its answers differ as unmarked ones do.
+    /// Survives edits, and a text tells of one channel in sixteen.
     #[default]
     Balanced,
-    /// The least that an observer can learn; a fifth of the words replaced hides it.
+    /// Tells least; a replaced word costs five positions.
     Secret,
 }
 
