@@ -171,11 +171,11 @@ impl Judge {
             high *= 2.0;
         }
         for _ in 0..60 {
-            let middle = (low + high) / 2.0;
+            let middle = f64::midpoint(low, high);
             if slope(middle) < w { low = middle } else { high = middle }
         }
-        let theta = (low + high) / 2.0;
-        let cumulant: f64 = coins.iter().map(|a| ((1.0 + (theta * a).exp()) / 2.0).ln()).sum();
+        let theta = f64::midpoint(low, high);
+        let cumulant: f64 = coins.iter().map(|a| f64::midpoint(1.0, (theta * a).exp()).ln()).sum();
         let variance: f64 = coins
             .iter()
             .map(|a| {
