@@ -81,7 +81,7 @@ pub(super) fn key(command: &KeyCommand) -> Result<()> {
             let key = read(path)?;
             let shortest = match key.scheme().context_rule() {
                 ContextRule::Shortest { shortest, .. } => Some(shortest),
-                _ => None,
+                ContextRule::Whole { .. } => None,
             };
             let report = KeyReport {
                 schema_version: 1,

@@ -69,10 +69,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let done: HashSet<(String, String)> =
         rows.iter().map(|row| (row.rule.clone(), row.prompt.clone())).collect();
     for prompt in &prompts {
-        for rule in rules.iter().filter(|rule| !done.contains(&(rule.to_string(), prompt.id.clone()))) {
+        for rule in rules.iter().filter(|rule| !done.contains(&((*rule).clone(), prompt.id.clone()))) {
             let watermark = watermark(rule, &prompt.id)?;
             let new = respond(&model, &tokenizer, prompt, watermark.as_ref(), responses, tokens, sampling)?;
-            for (channel, tokens, quality) in new {
+            for Response { channel, tokens, quality } in new {
                 let row = Row { rule: rule.clone(), prompt: prompt.id.clone(), channel, tokens, quality };
                 writeln!(file, "{}", serde_json::to_string(&row)?)?;
                 rows.push(row);
@@ -101,7 +101,14 @@ fn watermark(rule: &str, prompt: &str) -> Result<Option<Watermark>, Box<dyn Erro
     Ok(Some(Watermark::new(Key::new(scheme, Secret::new(secret.into()))?.prf())))
 }
 
-/// Channel, tokens and quality of each response.
+/// One response.
+struct Response {
+    channel: Option<u16>,
+    tokens: Vec<u32>,
+    quality: f64,
+}
+
+/// The responses to a prompt under a mark, or without one.
 fn respond(
     model: &Gemma,
     tokenizer: &Tokenizer,
@@ -110,7 +117,7 @@ fn respond(
     responses: usize,
     tokens: usize,
     sampling: Sampling,
-) -> Result<Vec<(Option<u16>, Vec<u32>, f64)>, Box<dyn Error>> {
+) -> Result<Vec<Response>, Box<dyn Error>> {
     let stops = stop_ids(tokenizer);
     let mut ids = plain_prompt(tokenizer, &prompt.text)?;
     ids.truncate(PROMPT_TOKENS);
@@ -143,7 +150,8 @@ fn respond(
             logits = model.forward(&last, &mut cache)?;
         }
     }
-    Ok(texts.into_iter().map(|(_, _, channel, ids, quality)| (channel, ids, quality)).collect())
+    let response = |(_, _, channel, tokens, quality)| Response { channel, tokens, quality };
+    Ok(texts.into_iter().map(response).collect())
 }
 
 /// What the responses to one prompt have in common.
