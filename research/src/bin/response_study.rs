@@ -210,7 +210,7 @@ fn table(rows: &[Row]) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "| rule | prompts | most common first token | different texts | distinct 2-grams | distinct 3-grams | \\
+        "| rule | prompts | most common first token | different texts | distinct 2-grams | distinct 3-grams | \
          of unmarked | 3-gram Jaccard | quality, nats a token |"
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
