@@ -97,8 +97,6 @@ pub(crate) struct DetectorArgs<K: Args> {
     /// --write-ignore` wrote
     #[arg(long, value_name = "FILE")]
     pub ignore: Option<PathBuf>,
-    #[command(flatten)]
-    pub channel: ChannelArgs,
 }
 
 /// The channel of a key that has several.
@@ -173,6 +171,8 @@ pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub detector: DetectorArgs<KeysArgs>,
     #[command(flatten)]
+    pub channel: ChannelArgs,
+    #[command(flatten)]
     pub method: MethodArgs,
     /// The share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
@@ -244,6 +244,8 @@ pub(crate) struct CalibrateArgs {
 pub(crate) struct SegmentsArgs {
     #[command(flatten)]
     pub detector: DetectorArgs<KeysArgs>,
+    #[command(flatten)]
+    pub channel: ChannelArgs,
     /// The share of unmarked texts in which any passage may be found
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
@@ -265,6 +267,8 @@ pub(crate) struct SegmentsArgs {
 pub(crate) struct AttributeArgs {
     #[command(flatten)]
     pub detector: DetectorArgs<ManyKeysArgs>,
+    #[command(flatten)]
+    pub channel: ChannelArgs,
     /// The probability at most that a key is named which did not mark the text
     #[arg(long, default_value_t = DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,

@@ -17,7 +17,8 @@ use super::{parallel, print, print_error, print_json, verdict_code};
 const MOST_LABELS: u64 = 10_000_000;
 
 pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
-    let detector = args.detector.detector(|builder| builder.fpr(args.fpr))?;
+    let detector =
+        args.detector.detector(|builder| builder.fpr(args.fpr))?.with_channel(args.channel.channel)?;
     let (mut batch, mut found) = (Batch::new("reading"), false);
     let judge = |_: &str, source: Result<Source<'_>, InputError>| {
         Ok(detector.attribute(source.and_then(Source::in_memory)?.input())?)

@@ -40,7 +40,7 @@ impl<K: Keys> DetectorArgs<K> {
         if let Some(path) = &self.ignore {
             builder = builder.ignore_file(path);
         }
-        let detector = builder.build()?.with_channel(self.channel.channel)?;
+        let detector = builder.build()?;
         let short = detector.ignore_list().map_or(0, IgnoreList::short_passages);
         if let Some(path) = self.ignore.as_ref().filter(|_| short > 0) {
             say(&format!(

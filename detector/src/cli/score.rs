@@ -38,7 +38,10 @@ struct Judged {
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let decider = args.method.decider()?;
-    let detector = args.detector.detector(|builder| builder.method(decider).fpr(args.fpr))?;
+    let detector = args
+        .detector
+        .detector(|builder| builder.method(decider).fpr(args.fpr))?
+        .with_channel(args.channel.channel)?;
     let signing = args.sign.as_deref().map(shell::read_signing_key).transpose()?;
     let colours = match args.color {
         ColorChoice::Always => true,

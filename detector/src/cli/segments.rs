@@ -17,7 +17,8 @@ use super::{message, parallel, print, print_error, print_json, verdict_code};
 const SHOWN: usize = 8 << 20;
 
 pub(super) fn run(args: &SegmentsArgs) -> Result<ExitCode> {
-    let detector = args.detector.detector(|builder| builder.fpr(args.fpr))?;
+    let detector =
+        args.detector.detector(|builder| builder.fpr(args.fpr))?.with_channel(args.channel.channel)?;
     let mut outputs = Outputs::new(args.force).reads(args.detector.paths());
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let shown = args.html.is_some();

@@ -110,7 +110,7 @@ fn passages_are_found_behind_and_between_other_text() {
     let balanced = key(Preset::Balanced, 9);
     let detector = of(key(Preset::Balanced, 9));
     let mut state = 3;
-    // Two answers of their own channels, and other text in front, between and behind.
+    // Two answers in different channels. Other text stands in front of them, between them and behind them.
     let answers = [marked(&balanced, 1 << 60, 250), marked(&balanced, 5 << 60, 250)];
     let text =
         [other(3_000, &mut state), answers[0].clone(), other(777, &mut state), answers[1].clone()].concat();

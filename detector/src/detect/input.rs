@@ -62,7 +62,8 @@ pub struct StreamOptions {
     pub block_len: usize,
     /// Number of different contexts that are remembered exactly, at 20 bytes each. Later ones go into a filter of
     /// 128 MiB. The filter takes some new contexts for old ones, and their positions do not count. Both are kept for each
-    /// form of the text, up to three, and for each context length of the keys.
+    /// form of the text, up to three, and for each context length of the keys. A key of `synthid-sha256-v2` has up to four
+    /// lengths, and its pairs of tokens are remembered in the same way.
     pub contexts: usize,
 }
 

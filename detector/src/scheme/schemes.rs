@@ -148,10 +148,11 @@ impl Scheme {
         self.parameters().evidence_kind()
     }
 
-    /// Returns the same scheme with these parameters in place of its own, for a new key.
+    /// Returns one of our schemes with these parameters for a new key. A parameter that is not given stays as it is. A scheme
+    /// that follows another library is returned as it is.
     ///
     /// # Errors
-    /// Returns an error if they cannot work, or if the scheme has no such parameter.
+    /// Returns an error if a parameter cannot work, or if several channels are asked of a scheme without channels.
     pub fn with_parameters(
         self,
         depth: Option<usize>,

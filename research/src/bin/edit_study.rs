@@ -4,7 +4,7 @@
 //!
 //! MARKED is what `marked_corpus` wrote. MODES are separated by commas: `text`, or an edit and its percentage such as
 //! `replace-20`. Of each text the first n tokens are decoded, edited, cut into tokens again and scored without the prompt.
-//! Each text has a key and a channel of its own, and its p is that of its own channel times R: what a key of R channels
+//! Each text was marked under another key, in one channel, and its p is that of this channel times R: what a key of R channels
 //! would give, less the chance hits of the other channels. So one corpus serves all R.
 //!
 //! The columns "all" and "0.3" have other weights for the tokens whose pair with the token before has come up already:

@@ -65,7 +65,7 @@ pub(super) fn shortest_contexts(
         }
         let free = |&len: &usize| {
             let context = |end: usize| &ids[end - len..end];
-            // The lengths are told apart by their hashes, too.
+            // Contexts of different lengths get different hashes.
             let hash = random.hash(context_id(context(t)) ^ (len as u128) << 123);
             let same =
                 |other: usize| usize::from(lens[other - shortest]) == len && context(other) == context(t);

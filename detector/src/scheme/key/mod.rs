@@ -102,8 +102,8 @@ impl Key {
     /// parameters.
     ///
     /// # Errors
-    /// Returns an error if the parameters cannot work, if the scheme follows another library, or if the system gives no
-    /// randomness.
+    /// Returns an error if the parameters cannot work, if the scheme's secrets do not have 32 bytes, or if the system gives
+    /// no randomness.
     pub fn generate(scheme: impl Into<Scheme>) -> Result<Self, KeyError> {
         Self::new(scheme, Secret::generate()?)
     }
