@@ -166,6 +166,9 @@ impl AtomicFile {
         };
         self.file.sync_all()?;
         draft.publish(&self.file)?;
+        // What has its name is nobody's draft. Closing the file is not enough where a program that was just started still has
+        // it open: who locks the finished file next would find it in use.
+        let _ = self.file.unlock();
         // The name is given; where a directory cannot be synchronised there is nothing to undo.
         #[cfg(unix)]
         let _ = File::open(directory(&draft.target)).and_then(|dir| dir.sync_all());
