@@ -17,6 +17,7 @@ pub mod bench;
 #[cfg(feature = "default-model")]
 pub mod default_model;
 pub mod engine;
+pub mod eval;
 mod kernels;
 pub mod logits;
 pub mod model;

@@ -1,0 +1,119 @@
+//! What an answer says: extraction by patterns, and equality that overlooks what does not matter.
+
+use regex::Regex;
+use serde::Deserialize;
+
+/// What stands for an answer without a match, as in the harness.
+pub const INVALID: &str = "[invalid]";
+
+/// Takes a part of an answer: the harness's filter `regex`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Its name in reports.
+    pub name: String,
+    /// The pattern. Its first group that is not empty is taken, or without groups the whole match.
+    #[serde(deserialize_with = "pattern")]
+    pub pattern: Regex,
+    /// Which match is taken.
+    #[serde(default, rename = "match")]
+    pub which: Which,
+}
+
+/// Which of several matches is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// The first.
+    #[default]
+    First,
+    /// The last.
+    Last,
+}
+
+impl Filter {
+    /// Returns the part of an answer, without white space at its ends, or [`INVALID`].
+    pub fn apply(&self, answer: &str) -> String {
+        let mut matches = self.pattern.captures_iter(answer);
+        let found = match self.which {
+            Which::First => matches.next(),
+            Which::Last => matches.last(),
+        };
+        let Some(found) = found else { return INVALID.into() };
+        let groups = self.pattern.captures_len() - 1;
+        let part = match groups {
+            0 => found.get(0),
+            1 => found.get(1),
+            _ => found.iter().skip(1).flatten().find(|group| !group.is_empty()),
+        };
+        match part {
+            Some(part) => part.as_str().trim().to_owned(),
+            // A group that took no part is the empty string in Python.
+            None if groups == 1 => String::new(),
+            None => INVALID.into(),
+        }
+    }
+}
+
+/// Equality of an answer and its reference: the harness's `exact_match`.
+#[derive(Clone, Debug, Default)]
+pub struct Equality {
+    /// What is deleted on both sides, in this order.
+    pub ignore: Vec<Regex>,
+    /// Whether case does not matter.
+    pub ignore_case: bool,
+}
+
+impl Equality {
+    /// Returns whether the two are equal.
+    pub fn holds(&self, answer: &str, reference: &str) -> bool {
+        self.reduced(answer) == self.reduced(reference)
+    }
+
+    fn reduced(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for pattern in &self.ignore {
+            text = pattern.replace_all(&text, "").into_owned();
+        }
+        if self.ignore_case { text.to_lowercase() } else { text }
+    }
+}
+
+/// Reads a pattern.
+pub(super) fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
+    let pattern = String::deserialize(deserializer)?;
+    Regex::new(&pattern).map_err(serde::de::Error::custom)
+}
+
+/// Reads several patterns.
+pub(super) fn patterns<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Regex>, D::Error> {
+    let patterns = Vec::<String>::deserialize(deserializer)?;
+    patterns.iter().map(|pattern| Regex::new(pattern).map_err(serde::de::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Task;
+
+    /// Answers with what `lm_eval` 0.4.13's filters and its exact match make of them.
+    #[test]
+    fn gsm8k_is_read_strictly_and_flexibly() {
+        let task = Task::built_in("gsm8k").unwrap();
+        let gold = "He has 5 + 7 = <<5+7=12>>12.\n#### 1,234";
+        for (answer, strict, flexible, right) in [
+            ("so it is\n#### 1234", "1234", "1234", [true, true]),
+            ("#### $1,234", "[invalid]", "$1,234", [false, true]),
+            ("The answer is 1,234.", "[invalid]", "1,234.", [false, true]),
+            ("#### 1,234.\n7 more", "1,234.", "7", [true, false]),
+            ("#### -5 #### 1234", "-5", "1234", [false, true]),
+            ("none, at all", "[invalid]", "[invalid]", [false, false]),
+            ("a, .. b", "[invalid]", "..", [false, false]),
+            ("", "[invalid]", "[invalid]", [false, false]),
+        ] {
+            let found: Vec<String> = task.filters.iter().map(|filter| filter.apply(answer)).collect();
+            assert_eq!(found, [strict, flexible], "{answer}");
+            let equal: Vec<bool> = found.iter().map(|found| task.equality().holds(found, gold)).collect();
+            assert_eq!(equal, right, "{answer}");
+        }
+    }
+}

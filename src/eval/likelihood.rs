@@ -1,0 +1,301 @@
+//! Reads texts with the model: ln p of continuations, and of whole texts.
+//!
+//! It computes without rounding, whatever the weights' format. What all prompts of a task begin with is read once. A context
+//! is read once for all its continuations, whose tokens are then read in steps that the continuations of several documents
+//! share.
+
+use wmdetect::text::Tokenizer;
+
+use super::EvalError;
+use crate::logits::Logits;
+use crate::model::{Cache, Gemma, RawLogits};
+
+/// Positions whose logits are held at once, 1 MB each at 256,000 entries.
+const ROWS: usize = 64;
+/// Continuations with more tokens are read by themselves, since products of many rows need no company.
+const LONG: usize = 24;
+/// Tokens that are worth a copy of the cache.
+const WORTH_IT: usize = 16;
+
+/// ln p of a continuation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Likelihood {
+    /// In nats.
+    pub log: f64,
+    /// Whether each token is the most likely one.
+    pub greedy: bool,
+    /// Number of tokens.
+    pub tokens: usize,
+}
+
+/// A context and its continuations as ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    context: Vec<u32>,
+    continuations: Vec<Vec<u32>>,
+    /// Whether the beginning was cut off, since the context was longer than the model's.
+    pub truncated: bool,
+}
+
+impl Request {
+    /// Encodes a context and its continuations as the harness does. White space at the end of the context belongs to the
+    /// continuation. The two are encoded together, and what comes behind the context's number of tokens is the continuation.
+    /// What the model has no room for is cut off at the front, `<bos>` included.
+    ///
+    /// # Errors
+    /// Returns an error if a continuation has no tokens.
+    pub fn new(
+        tokenizer: &Tokenizer,
+        context: &str,
+        continuations: &[String],
+        room: usize,
+    ) -> Result<Self, EvalError> {
+        let kept = context.trim_end();
+        let moved = &context[kept.len()..];
+        let ids = |text: &str| Ok::<_, EvalError>(crate::text::plain_prompt(tokenizer, text)?);
+        let before = ids(kept)?;
+        if before.is_empty() {
+            return Err(EvalError::Empty);
+        }
+        let mut encoded = Vec::with_capacity(continuations.len());
+        for continuation in continuations {
+            let whole = ids(&format!("{kept}{moved}{continuation}"))?;
+            let continuation = whole.get(before.len()..).filter(|ids| !ids.is_empty());
+            encoded.push(continuation.ok_or(EvalError::Empty)?.to_vec());
+        }
+        let longest = encoded.iter().map(Vec::len).max().unwrap_or(0);
+        // The last token is scored and not read.
+        let cut = (before.len() + longest).saturating_sub(room + 1).min(before.len() - 1);
+        Ok(Self { context: before[cut..].to_vec(), continuations: encoded, truncated: cut > 0 })
+    }
+
+    /// Returns the ids of the context.
+    pub fn context(&self) -> &[u32] {
+        &self.context
+    }
+}
+
+/// A model that reads.
+pub struct Reader {
+    model: Gemma,
+    /// What was read for all: its ids and the cache after them.
+    common: Option<(Vec<u32>, Cache)>,
+}
+
+/// A continuation on its way.
+struct Open<'r> {
+    /// The request's and the continuation's number.
+    place: (usize, usize),
+    ids: &'r [u32],
+    cache: Cache,
+    sum: Likelihood,
+}
+
+impl Reader {
+    /// Reads with a model.
+    pub fn new(model: &Gemma) -> Self {
+        Self { model: model.unrounded(), common: None }
+    }
+
+    /// Reads once what all contexts begin with.
+    ///
+    /// # Errors
+    /// Returns an error if the model cannot read it.
+    pub fn share<'r>(&mut self, mut contexts: impl Iterator<Item = &'r [u32]>) -> Result<(), EvalError> {
+        let Some(first) = contexts.next() else { return Ok(()) };
+        // One token of each context is left to be read.
+        let mut len = first.len() - 1;
+        for context in contexts {
+            let alike = first.iter().zip(context).take_while(|(a, b)| a == b).count();
+            len = len.min(alike).min(context.len() - 1);
+        }
+        self.common = None;
+        if len >= WORTH_IT {
+            let mut cache = self.model.new_cache(1);
+            self.model.read(&first[..len], &mut cache, 0)?;
+            self.common = Some((first[..len].to_vec(), cache));
+        }
+        Ok(())
+    }
+
+    /// Returns ln p of each continuation of each request. The requests' continuations share the passes over the weights.
+    ///
+    /// # Errors
+    /// Returns an error if the model cannot read a request, or if its logits are not finite.
+    pub fn likelihoods(&self, requests: &[Request]) -> Result<Vec<Vec<Likelihood>>, EvalError> {
+        let mut results: Vec<Vec<Likelihood>> =
+            requests.iter().map(|request| vec![Likelihood::default(); request.continuations.len()]).collect();
+        let mut open = Vec::new();
+        for (number, request) in requests.iter().enumerate() {
+            let (cache, logits) = self.read_context(&request.context)?;
+            for (which, ids) in request.continuations.iter().enumerate() {
+                let mut sum = Likelihood { log: 0.0, greedy: true, tokens: 0 };
+                score(&logits, &ids[..1], &mut sum)?;
+                if ids.len() == 1 {
+                    results[number][which] = sum;
+                } else if ids.len() > LONG {
+                    results[number][which] = self.read_on(cache.fork()?, ids, sum)?;
+                } else {
+                    open.push(Open { place: (number, which), ids, cache: cache.fork()?, sum });
+                }
+            }
+        }
+        while !open.is_empty() {
+            let tokens: Vec<u32> = open.iter().map(|open| open.ids[open.sum.tokens - 1]).collect();
+            let mut caches: Vec<&mut Cache> = open.iter_mut().map(|open| &mut open.cache).collect();
+            let logits = self.model.step(&tokens, &mut caches)?;
+            logits.read(|rows| {
+                open.iter_mut().enumerate().try_for_each(|(row, open)| {
+                    add(rows.row(row), open.ids[open.sum.tokens], &mut open.sum)
+                })
+            })?;
+            open.retain(|open| {
+                let goes_on = open.sum.tokens < open.ids.len();
+                if !goes_on {
+                    results[open.place.0][open.place.1] = open.sum;
+                }
+                goes_on
+            });
+        }
+        Ok(results)
+    }
+
+    /// Reads a context, and returns the logits after it.
+    fn read_context(&self, context: &[u32]) -> Result<(Cache, RawLogits), EvalError> {
+        let common = self.common.as_ref().filter(|(ids, _)| {
+            ids.len() < context.len() && context.starts_with(ids)
+        });
+        let (mut cache, read) = match common {
+            Some((ids, cache)) => (cache.fork()?, ids.len()),
+            None => (self.model.new_cache(1), 0),
+        };
+        let logits = self.model.read(&context[read..], &mut cache, 1)?;
+        Ok((cache, logits.ok_or(EvalError::Empty)?))
+    }
+
+    /// Reads a continuation by itself. Its first token is scored already.
+    fn read_on(&self, mut cache: Cache, ids: &[u32], mut sum: Likelihood) -> Result<Likelihood, EvalError> {
+        for start in (0..ids.len() - 1).step_by(ROWS) {
+            let end = (start + ROWS).min(ids.len() - 1);
+            let logits = self.model.read(&ids[start..end], &mut cache, end - start)?;
+            score(&logits.ok_or(EvalError::Empty)?, &ids[start + 1..=end], &mut sum)?;
+        }
+        Ok(sum)
+    }
+
+    /// Returns ln p of a whole text, `bos` before it and not scored: the harness's rolling log-likelihood. A text longer than
+    /// the context is read in windows, each token in one of them. Every window but the first is full, and ends with the
+    /// tokens that it scores.
+    ///
+    /// # Errors
+    /// Returns an error if there is no token, or the model cannot read the text.
+    pub fn text(&self, bos: u32, ids: &[u32]) -> Result<Likelihood, EvalError> {
+        if ids.is_empty() {
+            return Err(EvalError::Empty);
+        }
+        let mut sum = Likelihood { log: 0.0, greedy: true, tokens: 0 };
+        for (read, scored) in windows(bos, ids, self.model.config().max_position) {
+            let (mut cache, before) = (self.model.new_cache(1), read.len() - scored.len());
+            if before > 0 {
+                self.model.read(&read[..before], &mut cache, 0)?;
+            }
+            for start in (0..scored.len()).step_by(ROWS) {
+                let end = (start + ROWS).min(scored.len());
+                let logits = self.model.read(&read[before + start..before + end], &mut cache, end - start)?;
+                score(&logits.ok_or(EvalError::Empty)?, &scored[start..end], &mut sum)?;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// For each window what is read, and what the last of it is followed by. As the harness's `get_rolling_token_windows` with
+/// one token of context.
+fn windows(bos: u32, ids: &[u32], len: usize) -> Vec<(Vec<u32>, &[u32])> {
+    let first = len.min(ids.len());
+    let mut windows = vec![([&[bos], &ids[..first - 1]].concat(), &ids[..first])];
+    let mut done = first;
+    while done < ids.len() {
+        let end = (done + len).min(ids.len());
+        // The first window has `len` tokens, so no window begins before the text.
+        windows.push((ids[end - len - 1..end - 1].to_vec(), &ids[done..end]));
+        done = end;
+    }
+    windows
+}
+
+fn score(logits: &RawLogits, ids: &[u32], sum: &mut Likelihood) -> Result<(), EvalError> {
+    logits.read(|rows| ids.iter().enumerate().try_for_each(|(row, &id)| add(rows.row(row), id, sum)))
+}
+
+/// Adds ln p of a token.
+fn add(logits: Logits<'_>, id: u32, sum: &mut Likelihood) -> Result<(), EvalError> {
+    let values = logits.uncapped();
+    if let Some(token) = crate::model::first_non_finite(values) {
+        return Err(EvalError::NotFinite { token });
+    }
+    let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    // The vocabulary has every id that the tokenizer gives; the model has checked the others.
+    let value = values.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    let max = f64::from(logits.of(most));
+    let total: f64 = values.iter().map(|value| (f64::from(logits.of(*value)) - max).exp()).sum();
+    sum.log += f64::from(logits.of(value)) - max - total.ln();
+    sum.greedy &= logits.of(value) >= logits.of(most);
+    sum.tokens += 1;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Format;
+    use crate::model::random;
+
+    /// What `lm_eval.utils.get_rolling_token_windows` and `make_disjoint_window` give for 0 … 9 with prefix 100: lengths of
+    /// 4 and 10.
+    #[test]
+    fn windows_are_the_harness_s() {
+        let ids: Vec<u32> = (0..10).collect();
+        let found = windows(100, &ids, 4);
+        assert_eq!(found[0], (vec![100, 0, 1, 2], &ids[..4]));
+        assert_eq!(found[1], (vec![3, 4, 5, 6], &ids[4..8]));
+        assert_eq!(found[2], (vec![5, 6, 7, 8], &ids[8..]));
+        assert_eq!(windows(100, &ids, 10), [(vec![100, 0, 1, 2, 3, 4, 5, 6, 7, 8], &ids[..])]);
+    }
+
+    /// Short and long continuations, with a shared beginning and without, beside others and alone: one definition, which is a
+    /// pass over context and continuation.
+    #[test]
+    fn ways_of_reading_agree() {
+        let model = random::model(random::config(), Format::Q8_0);
+        let id = |i: usize| (5 + i * 37) as u32 % 2048;
+        let requests: Vec<Request> = (0..3)
+            .map(|n| Request {
+                context: (0..30).map(id).chain((0..=n).map(|i| id(i + 100 * n))).collect(),
+                continuations: [1, 2, 7, LONG + ROWS + 3].map(|len| (0..len).map(|i| id(i + n * 7 + len)).collect()).to_vec(),
+                truncated: false,
+            })
+            .collect();
+        let mut reader = Reader::new(&model);
+        let alone: Vec<_> =
+            requests.iter().map(|one| reader.likelihoods(std::slice::from_ref(one)).unwrap().remove(0)).collect();
+        reader.share(requests.iter().map(Request::context)).unwrap();
+        assert_eq!(reader.common.as_ref().unwrap().0.len(), 30);
+        let together = reader.likelihoods(&requests).unwrap();
+        for (request, (alone, together)) in requests.iter().zip(alone.iter().zip(&together)) {
+            for (ids, (alone, together)) in request.continuations.iter().zip(alone.iter().zip(together)) {
+                let whole = [&request.context[..], ids].concat();
+                let logits = model.forward_all(&[&whole], &mut model.new_cache(1)).unwrap();
+                let rows = logits.squeeze(0).unwrap().to_vec2::<f32>().unwrap();
+                let mut want = Likelihood { log: 0.0, greedy: true, tokens: 0 };
+                for (at, &id) in ids.iter().enumerate() {
+                    add(Logits::capped(&rows[request.context.len() + at - 1]), id, &mut want).unwrap();
+                }
+                for found in [alone, together] {
+                    assert!((found.log - want.log).abs() < 1e-3, "{found:?} {want:?}");
+                    assert_eq!((found.tokens, found.greedy), (want.tokens, want.greedy));
+                }
+            }
+        }
+    }
+}
