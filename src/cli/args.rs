@@ -1,5 +1,6 @@
 //! All arguments of `wmgen` in one place; help, completions and man pages are made from this.
 
+mod eval;
 mod reading;
 mod training;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wmdetect::scheme::Preset;
 use wmgen::sample::Sampling;
 
+pub(crate) use eval::EvalArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
 pub(crate) use training::{FormatArg, QuantizeArgs, TrainArgs};
 
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Perplexity of a text under a model
     Perplexity(PerplexityArgs),
+    /// How good a model is at tasks, with and without the mark
+    Eval(EvalArgs),
     /// What a model is: architecture, layers, caps, formats, size
     Inspect(InspectArgs),
     /// Train a small Gemma 2 from plain text

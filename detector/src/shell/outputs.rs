@@ -35,6 +35,8 @@ impl Kind {
         Self { what: "ignore file", begins: Some("{\n  \"schema_version\": 1,\n  \"ngram_len\":") };
     /// Results of an attack, a line each.
     pub const CHECKPOINT: Self = Self { what: "checkpoint", begins: None };
+    /// Samples of an evaluation, a line each.
+    pub const SAMPLES: Self = Self { what: "samples", begins: None };
     /// A model.
     pub const MODEL: Self = Self { what: "model", begins: None };
     /// A profile of marked texts.

@@ -1,0 +1,73 @@
+//! The runs: which keys and seeds.
+
+use anyhow::{Context as _, Result};
+use wmdetect::scheme::Key;
+use wmdetect::split_mix::mix;
+use wmdetect::text::Tokenizer;
+use wmgen::respond::KeyMark;
+
+use super::super::keys;
+use super::EvalArgs;
+
+/// A run with a mark.
+pub(super) struct Run {
+    pub key_id: String,
+    pub mark: KeyMark,
+    /// Differs from run to run, so that the runs of a comparison draw independently.
+    pub seed: u64,
+}
+
+/// The runs of all tasks.
+pub(super) struct Runs {
+    /// Those with a mark, none without a key.
+    pub marked: Vec<Run>,
+    /// Seeds of the runs without. Of a comparison, that of the marked run with the same number.
+    pub unmarked: Vec<u64>,
+}
+
+impl Runs {
+    pub(super) fn of(args: &EvalArgs, tokenizer: &Tokenizer) -> Result<Self> {
+        let mut all = Vec::new();
+        for path in &args.watermark {
+            let key = keys::read(path)?;
+            keys::check_binding(&key, tokenizer)?;
+            match args.keys {
+                None => all.push(key),
+                Some(number) => {
+                    for n in 1..=number {
+                        let derived = key.derive(&format!("eval {n}"));
+                        all.push(derived.with_context(|| format!("--keys: {}", path.display()))?);
+                    }
+                }
+            }
+        }
+        let seeds = u64::from(args.seeds);
+        let run = |(number, key): (usize, &Key)| {
+            let (key_id, mark) = (key.id(), KeyMark::new(key));
+            (0..seeds).map(move |seed| Run {
+                key_id: key_id.clone(),
+                mark: mark.clone(),
+                seed: args.seed.wrapping_add(number as u64 * seeds + seed),
+            })
+        };
+        let marked: Vec<Run> = all.iter().enumerate().flat_map(run).collect();
+        let unmarked = match (args.compare, marked.is_empty()) {
+            (true, _) => marked.iter().map(|run| run.seed).collect(),
+            (false, true) => vec![args.seed],
+            (false, false) => Vec::new(),
+        };
+        Ok(Self { marked, unmarked })
+    }
+
+    /// The keys' public ids, each once.
+    pub(super) fn key_ids(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = self.marked.iter().map(|run| run.key_id.as_str()).collect();
+        ids.dedup();
+        ids
+    }
+}
+
+/// The seed of a document's draws: below 2^53, so that every reader of JSON keeps it.
+pub(super) fn seed_of(run: u64, document: usize) -> u64 {
+    mix(mix(run) ^ document as u64) >> 11
+}

@@ -1,0 +1,132 @@
+//! Runs a program that a model wrote, to see whether it passes its tests.
+//!
+//! It gets a process with a limit of time, processor time, memory and file size, an empty directory, an empty environment and
+//! no input. What it writes is thrown away. It can still read files and use the network: that is what containers are for.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use wmdetect::shell::Hinted;
+
+/// Sets the limits and becomes the interpreter. Sizes are in KiB, but that of a file is in blocks of 512 bytes.
+const SHELL: &str = "ulimit -c 0 && ulimit -t \"$1\" && ulimit -v \"$2\" && ulimit -f 32768 && exec \"$0\" -I program.py";
+/// Between two looks at a program.
+const BETWEEN: Duration = Duration::from_millis(10);
+
+/// What a program may use.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub interpreter: PathBuf,
+    pub seconds: u64,
+    pub mebibytes: u64,
+}
+
+impl Limits {
+    /// Checks that programs can be run: one that is right passes and one that is wrong fails.
+    pub(super) fn check(&self) -> Result<()> {
+        let runs = |program| self.pass(program).with_context(|| format!("--run-code: cannot run {}", self.interpreter.display()));
+        if runs("assert 2 + 3 == 5")? && !runs("assert 2 + 3 == 6")? {
+            return Ok(());
+        }
+        bail!(Hinted::new(
+            format!(
+                "--run-code: expected that {} runs a program of one line within the limits, found that it does not",
+                self.interpreter.display()
+            ),
+            "--interpreter names Python 3, and --code-timeout and --code-memory give a program more",
+        ))
+    }
+
+    /// Returns whether a program ends well within the limits.
+    pub(super) fn pass(&self, program: &str) -> Result<bool> {
+        let dir = Scratch::new().context("cannot make a directory for a program")?;
+        std::fs::write(dir.0.join("program.py"), program).context("cannot write a program")?;
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", SHELL]).arg(&self.interpreter);
+        command.args([self.seconds.to_string(), (self.mebibytes * 1024).to_string()]);
+        command.current_dir(&dir.0).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // So that it is ended with all that it starts.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().context("cannot start /bin/sh")?;
+        let deadline = Instant::now() + Duration::from_secs(self.seconds);
+        let status = loop {
+            match child.try_wait().context("cannot wait for a program")? {
+                Some(status) => break Some(status),
+                None if Instant::now() >= deadline => break None,
+                None => thread::sleep(BETWEEN),
+            }
+        };
+        kill(&mut child);
+        Ok(status.is_some_and(|status| status.success()))
+    }
+}
+
+/// Ends a program and those that it has started, if they did not leave its group.
+fn kill(child: &mut Child) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// A directory that goes when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("wmgen-eval-{:016x}", wmgen::sample::random_seed()));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A stand-in for Python that runs the program as a script of the shell.
+    fn limits(dir: &std::path::Path, seconds: u64) -> Limits {
+        use std::os::unix::fs::PermissionsExt as _;
+        let interpreter = dir.join("interpreter");
+        std::fs::write(&interpreter, "#!/bin/sh\n. ./program.py\n").unwrap();
+        std::fs::set_permissions(&interpreter, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Limits { interpreter, seconds, mebibytes: 1024 }
+    }
+
+    #[test]
+    fn a_program_passes_if_it_ends_well_in_time_and_nothing_of_it_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = limits(dir.path(), 2);
+        assert!(limits.pass("exit 0").unwrap());
+        assert!(!limits.pass("exit 1").unwrap());
+        let left = dir.path().join("left");
+        let begun = Instant::now();
+        assert!(!limits.pass(&format!("(sleep 4; touch {}) & sleep 100", left.display())).unwrap());
+        assert!(begun.elapsed() < Duration::from_secs(4));
+        // What outlives the program is ended too.
+        assert!(limits.pass(&format!("(sleep 1; touch {}) &", left.display())).unwrap());
+        thread::sleep(Duration::from_secs(3));
+        assert!(!left.exists());
+        // No variable and no large file.
+        assert!(limits.pass("test -z \"$HOME\"").unwrap());
+        assert!(!limits.pass("dd if=/dev/zero of=big bs=1M count=20").unwrap());
+    }
+}
