@@ -26,7 +26,7 @@ const WMGEN: &[&str] = &[
     "model sample text",
     "default_model quantize train engine",
     "respond",
-    "verify bench",
+    "verify bench eval",
 ];
 
 /// Lines that a file may have before its tests.

@@ -106,7 +106,8 @@ impl Answers {
             let Some((id, event)) = self.responder.next() else { return Ok(ControlFlow::Continue(())) };
             match event {
                 Event::Piece(piece) => {
-                    let logprob = piece.token.and_then(|token| token.logprobs).map(|logprobs| logprobs.chosen);
+                    let logprob =
+                        piece.token.and_then(|token| token.logprobs).map(|logprobs| logprobs.chosen);
                     if let Some(open) = open.iter_mut().find(|open| open.id == id) {
                         open.logprobs.extend(logprob);
                     }
@@ -114,10 +115,12 @@ impl Answers {
                 Event::Failed(error) => return Err(EvalError::from(error).into()),
                 Event::Finished(receipts) => {
                     // The ends come in the order of the prompts.
-                    let (Some(open), Some(receipt)) = (open.pop_front(), receipts.into_iter().next()) else { continue };
+                    let (Some(open), Some(receipt)) = (open.pop_front(), receipts.into_iter().next()) else {
+                        continue;
+                    };
                     let logprobs = &open.logprobs[..receipt.tokens.len().min(open.logprobs.len())];
-                    let nll = (!logprobs.is_empty())
-                        .then(|| -logprobs.iter().sum::<f64>() / logprobs.len() as f64);
+                    let nll =
+                        (!logprobs.is_empty()).then(|| -logprobs.iter().sum::<f64>() / logprobs.len() as f64);
                     let answer = Answer {
                         text: receipt.text,
                         tokens: receipt.tokens,

@@ -52,6 +52,9 @@ pub struct Pair {
 }
 
 /// Compares: `pairs[i]` has document i's scores, a pair for each run. None of fewer than two documents.
+///
+/// Where all differences are one number there is no spread to judge by. A model that is never right shows nothing of a mark.
+/// Then p is 1 and nothing is called equivalent or different.
 pub fn compare(pairs: &[Vec<Pair>], margin: f64) -> Option<Difference> {
     let (n, runs) = (pairs.len(), pairs.first()?.len());
     if n < 2 || runs == 0 {
@@ -97,11 +100,7 @@ pub fn compare(pairs: &[Vec<Pair>], margin: f64) -> Option<Difference> {
         let half = if stderr > 0.0 { stderr * student.inverse_cdf(0.5 + share / 2.0) } else { 0.0 };
         [difference - half, difference + half]
     };
-    let p_equivalence = if stderr > 0.0 {
-        student.sf((margin - difference.abs()) / stderr)
-    } else {
-        f64::from(u8::from(difference.abs() >= margin))
-    };
+    let p_equivalence = if stderr > 0.0 { student.sf((margin - difference.abs()) / stderr) } else { 1.0 };
     let interval_95 = interval(0.95);
     Some(Difference {
         documents: n,
@@ -115,7 +114,7 @@ pub fn compare(pairs: &[Vec<Pair>], margin: f64) -> Option<Difference> {
         interval_of_tests: interval(0.9),
         p_equivalence,
         equivalent: p_equivalence <= 0.05,
-        different: interval_95[0] > 0.0 || interval_95[1] < 0.0,
+        different: stderr > 0.0 && (interval_95[0] > 0.0 || interval_95[1] < 0.0),
         runs: by_run,
     })
 }
@@ -142,7 +141,7 @@ mod tests {
         assert!(found.equivalent && !found.different);
         assert_eq!(compare(&pairs(&[&[1.0]]), 1.0), None);
         let same = compare(&pairs(&[&[0.0], &[0.0]]), 0.1).unwrap();
-        assert!(same.equivalent && !same.different && same.stderr == 0.0);
+        assert!(!same.equivalent && !same.different && same.p_equivalence == 1.0);
     }
 
     /// With effects of documents and of keys, 95 % of the intervals have the true difference in them. Those that take the

@@ -41,7 +41,9 @@ pub enum EvalError {
     #[error("expected a text with at least one token to score, found none")]
     Empty,
     /// A prompt without room for the answer.
-    #[error("an answer of {max_tokens} tokens leaves no room for a prompt: expected fewer than the context of {context}")]
+    #[error(
+        "an answer of {max_tokens} tokens leaves no room for a prompt: expected fewer than the context of {context}"
+    )]
     Room {
         /// Tokens of an answer.
         max_tokens: usize,

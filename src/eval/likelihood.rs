@@ -33,8 +33,8 @@ pub struct Likelihood {
 pub struct Request {
     context: Vec<u32>,
     continuations: Vec<Vec<u32>>,
-    /// Whether the beginning was cut off, since the context was longer than the model's.
-    pub truncated: bool,
+    /// Ids of the context that are cut off for each continuation, since the model has no room for them.
+    cuts: Vec<usize>,
 }
 
 impl Request {
@@ -63,10 +63,15 @@ impl Request {
             let continuation = whole.get(before.len()..).filter(|ids| !ids.is_empty());
             encoded.push(continuation.ok_or(EvalError::Empty)?.to_vec());
         }
-        let longest = encoded.iter().map(Vec::len).max().unwrap_or(0);
         // The last token is scored and not read.
-        let cut = (before.len() + longest).saturating_sub(room + 1).min(before.len() - 1);
-        Ok(Self { context: before[cut..].to_vec(), continuations: encoded, truncated: cut > 0 })
+        let cut = |ids: &Vec<u32>| (before.len() + ids.len()).saturating_sub(room + 1).min(before.len() - 1);
+        let cuts = encoded.iter().map(cut).collect();
+        Ok(Self { context: before, continuations: encoded, cuts })
+    }
+
+    /// Returns whether the beginning was cut off for some continuation.
+    pub fn truncated(&self) -> bool {
+        self.cuts.iter().any(|cut| *cut > 0)
     }
 
     /// Returns the ids of the context.
@@ -127,10 +132,18 @@ impl Reader {
             requests.iter().map(|request| vec![Likelihood::default(); request.continuations.len()]).collect();
         let mut open = Vec::new();
         for (number, request) in requests.iter().enumerate() {
-            let (cache, logits) = self.read_context(&request.context)?;
-            for (which, ids) in request.continuations.iter().enumerate() {
+            let mut read: Option<(usize, Cache, RawLogits)> = None;
+            for (which, (ids, cut)) in request.continuations.iter().zip(&request.cuts).enumerate() {
+                let (cache, logits) = match &mut read {
+                    Some((before, cache, logits)) if before == cut => (cache, logits),
+                    _ => {
+                        let (cache, logits) = self.read_context(&request.context[*cut..])?;
+                        let (_, cache, logits) = read.insert((*cut, cache, logits));
+                        (cache, logits)
+                    }
+                };
                 let mut sum = Likelihood { log: 0.0, greedy: true, tokens: 0 };
-                score(&logits, &ids[..1], &mut sum)?;
+                score(logits, &ids[..1], &mut sum)?;
                 if ids.len() == 1 {
                     results[number][which] = sum;
                 } else if ids.len() > LONG {
@@ -145,9 +158,9 @@ impl Reader {
             let mut caches: Vec<&mut Cache> = open.iter_mut().map(|open| &mut open.cache).collect();
             let logits = self.model.step(&tokens, &mut caches)?;
             logits.read(|rows| {
-                open.iter_mut().enumerate().try_for_each(|(row, open)| {
-                    add(rows.row(row), open.ids[open.sum.tokens], &mut open.sum)
-                })
+                open.iter_mut()
+                    .enumerate()
+                    .try_for_each(|(row, open)| add(rows.row(row), open.ids[open.sum.tokens], &mut open.sum))
             })?;
             open.retain(|open| {
                 let goes_on = open.sum.tokens < open.ids.len();
@@ -162,9 +175,8 @@ impl Reader {
 
     /// Reads a context, and returns the logits after it.
     fn read_context(&self, context: &[u32]) -> Result<(Cache, RawLogits), EvalError> {
-        let common = self.common.as_ref().filter(|(ids, _)| {
-            ids.len() < context.len() && context.starts_with(ids)
-        });
+        let common =
+            self.common.as_ref().filter(|(ids, _)| ids.len() < context.len() && context.starts_with(ids));
         let (mut cache, read) = match common {
             Some((ids, cache)) => (cache.fork()?, ids.len()),
             None => (self.model.new_cache(1), 0),
@@ -272,13 +284,17 @@ mod tests {
         let requests: Vec<Request> = (0..3)
             .map(|n| Request {
                 context: (0..30).map(id).chain((0..=n).map(|i| id(i + 100 * n))).collect(),
-                continuations: [1, 2, 7, LONG + ROWS + 3].map(|len| (0..len).map(|i| id(i + n * 7 + len)).collect()).to_vec(),
-                truncated: false,
+                continuations: [1, 2, 7, LONG + ROWS + 3]
+                    .map(|len| (0..len).map(|i| id(i + n * 7 + len)).collect())
+                    .to_vec(),
+                cuts: vec![0; 4],
             })
             .collect();
         let mut reader = Reader::new(&model);
-        let alone: Vec<_> =
-            requests.iter().map(|one| reader.likelihoods(std::slice::from_ref(one)).unwrap().remove(0)).collect();
+        let alone: Vec<_> = requests
+            .iter()
+            .map(|one| reader.likelihoods(std::slice::from_ref(one)).unwrap().remove(0))
+            .collect();
         reader.share(requests.iter().map(Request::context)).unwrap();
         assert_eq!(reader.common.as_ref().unwrap().0.len(), 30);
         let together = reader.likelihoods(&requests).unwrap();

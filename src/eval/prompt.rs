@@ -165,8 +165,10 @@ impl Task {
 pub fn reshaped(mut fields: Value) -> Value {
     let inside = member(&fields, "question.stem").zip(member(&fields, "question.choices"));
     let Some((stem, Value::Array(choices))) = inside else { return fields };
-    let column = |name: &str| -> Value { choices.iter().filter_map(|choice| choice.get(name).cloned()).collect() };
-    let columns = Map::from_iter([("text".to_owned(), column("text")), ("label".to_owned(), column("label"))]);
+    let column =
+        |name: &str| -> Value { choices.iter().filter_map(|choice| choice.get(name).cloned()).collect() };
+    let columns =
+        Map::from_iter([("text".to_owned(), column("text")), ("label".to_owned(), column("label"))]);
     let (stem, columns) = (stem.clone(), Value::Object(columns));
     if let Value::Object(object) = &mut fields {
         object.insert("question".into(), stem);
@@ -188,10 +190,13 @@ mod tests {
 
     #[test]
     fn shots_are_the_first_others_of_the_group() {
-        let line = |q: &str, subject: &str, answer: usize| {
-            json!({"question": q, "subject": subject, "choices": ["w", "x", "y", "z"], "answer": answer})
-        };
-        let pool = [line("a", "law_of_war", 1), line("b", "art", 2), line("c", "law_of_war", 3), line("d", "law_of_war", 0)];
+        let line = |q: &str, subject: &str, answer: usize| json!({"question": q, "subject": subject, "choices": ["w", "x", "y", "z"], "answer": answer});
+        let pool = [
+            line("a", "law_of_war", 1),
+            line("b", "art", 2),
+            line("c", "law_of_war", 3),
+            line("d", "law_of_war", 0),
+        ];
         let found = item("mmlu", pool[0].clone(), 2, &pool).unwrap();
         let choices = "A. w\nB. x\nC. y\nD. z\nAnswer:";
         let context = format!(

@@ -215,11 +215,23 @@ impl Task {
         let other = self.metrics.iter().find(|metric| metric.kind() != self.kind);
         let known = |kind| {
             let all = [
-                Metric::Acc, Metric::AccNorm, Metric::AccBytes, Metric::ExactMatch, Metric::PassAt1,
-                Metric::WordPerplexity, Metric::BytePerplexity, Metric::BitsPerByte, Metric::Nll,
-                Metric::Distinct2, Metric::Tokens,
+                Metric::Acc,
+                Metric::AccNorm,
+                Metric::AccBytes,
+                Metric::ExactMatch,
+                Metric::PassAt1,
+                Metric::WordPerplexity,
+                Metric::BytePerplexity,
+                Metric::BitsPerByte,
+                Metric::Nll,
+                Metric::Distinct2,
+                Metric::Tokens,
             ];
-            all.into_iter().filter(|metric| metric.kind() == kind).map(Metric::name).collect::<Vec<_>>().join(", ")
+            all.into_iter()
+                .filter(|metric| metric.kind() == kind)
+                .map(Metric::name)
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         needs("metrics", self.metrics.is_empty())
             .or_else(|| {
@@ -262,11 +274,26 @@ mod tests {
             assert_eq!(Task::parse(json).unwrap().task, name);
         }
         for (json, expected) in [
-            (r#"{"task": "t", "kind": "generate", "metrics": ["acc"], "prompt": "{q}", "target": "{a}"}"#, "expected metrics of exact_match, pass_at_1, found acc"),
-            (r#"{"task": "t", "kind": "multiple_choice", "metrics": ["acc"], "prompt": "{q}", "answer": "{a}"}"#, "expected choices"),
-            (r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "{q", "target": "{a}"}"#, "expected a field in braces"),
-            (r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "promt": "q"}"#, "unknown field `promt`"),
-            (r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "q", "target": "a", "ignore": ["("]}"#, "unclosed group"),
+            (
+                r#"{"task": "t", "kind": "generate", "metrics": ["acc"], "prompt": "{q}", "target": "{a}"}"#,
+                "expected metrics of exact_match, pass_at_1, found acc",
+            ),
+            (
+                r#"{"task": "t", "kind": "multiple_choice", "metrics": ["acc"], "prompt": "{q}", "answer": "{a}"}"#,
+                "expected choices",
+            ),
+            (
+                r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "{q", "target": "{a}"}"#,
+                "expected a field in braces",
+            ),
+            (
+                r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "promt": "q"}"#,
+                "unknown field `promt`",
+            ),
+            (
+                r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "q", "target": "a", "ignore": ["("]}"#,
+                "unclosed group",
+            ),
         ] {
             let error = Task::parse(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -39,7 +39,9 @@ impl TryFrom<String> for Template {
             }
             let field = behind.strip_prefix('{').and_then(|inside| inside.split_once('}'));
             let Some((field, after)) = field else {
-                return Err(format!("expected a field in braces, and {{{{ or }}}} for a brace, found {behind:?}"));
+                return Err(format!(
+                    "expected a field in braces, and {{{{ or }}}} for a brace, found {behind:?}"
+                ));
             };
             let (path, change) = match field.split_once('|') {
                 None => (field, Change::Nothing),
@@ -138,16 +140,17 @@ mod tests {
     #[test]
     fn fields_are_filled_in_and_mistakes_are_named() {
         let document = json!({"a": " x ", "b": {"c": ["p", "q_r"]}, "n": 3});
-        for (template, text) in [
-            ("{a}-{a|trim}-{b.c.1}", " x -x-q_r"),
-            ("{b.c.1|words} {{n}} {n}", "q r {n} 3"),
-            ("", ""),
-        ] {
+        for (template, text) in
+            [("{a}-{a|trim}-{b.c.1}", " x -x-q_r"), ("{b.c.1|words} {{n}} {n}", "q r {n} 3"), ("", "")]
+        {
             assert_eq!(Template::try_from(template.to_owned()).unwrap().of(&document).unwrap(), text);
         }
-        for (template, expected) in
-            [("{a", "a field in braces"), ("a}", "{{ or }}"), ("{a|up}", "trim or words"), ("{}", "the name of a field")]
-        {
+        for (template, expected) in [
+            ("{a", "a field in braces"),
+            ("a}", "{{ or }}"),
+            ("{a|up}", "trim or words"),
+            ("{}", "the name of a field"),
+        ] {
             let error = Template::try_from(template.to_owned()).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }

@@ -340,3 +340,88 @@ pub struct TrainingPoint {
     pub held_out: f64,
     pub rate: f64,
 }
+
+/// `wmgen eval --json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalReport {
+    pub schema_version: u32,
+    pub conventions: String,
+    pub model: Model,
+    pub rounded: bool,
+    pub tasks: Vec<EvalTask>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalTask {
+    pub task: String,
+    pub kind: String,
+    pub shots: usize,
+    pub documents: usize,
+    pub truncated: usize,
+    pub sampling: Option<Sampling>,
+    pub watermark: Option<EvalMark>,
+    pub metrics: Vec<EvalMetric>,
+    pub comparison: Option<EvalComparison>,
+    pub groups: Vec<EvalTask>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalMark {
+    pub key_ids: Vec<String>,
+    pub tokens: u64,
+    pub marked_tokens: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalMetric {
+    pub metric: String,
+    pub filter: Option<String>,
+    pub value: Option<f64>,
+    pub stderr: Option<f64>,
+    pub documents: usize,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalComparison {
+    pub runs: Vec<EvalRun>,
+    pub metrics: Vec<EvalCompared>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalRun {
+    pub key_id: String,
+    pub seed: u64,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalCompared {
+    pub metric: String,
+    pub filter: Option<String>,
+    pub difference: Option<EvalDifference>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalDifference {
+    pub documents: usize,
+    pub unmarked: f64,
+    pub marked: f64,
+    pub difference: f64,
+    pub stderr: f64,
+    pub degrees: f64,
+    pub interval: [f64; 2],
+    pub margin: f64,
+    pub interval_of_tests: [f64; 2],
+    pub p_equivalence: f64,
+    pub equivalent: bool,
+    pub different: bool,
+    pub runs: Vec<f64>,
+}

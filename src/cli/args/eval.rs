@@ -41,7 +41,7 @@ pub(crate) struct EvalArgs {
     /// Compare under so many seeds for each key
     #[arg(long, value_name = "N", default_value_t = 1, requires = "compare", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub seeds: u32,
-    /// A difference of the means below this counts as none
+    /// A difference of the means below this counts as none. Of nll and tokens it is a share of the unmarked mean
     #[arg(long, value_name = "DIFFERENCE", default_value_t = 0.02, requires = "compare")]
     pub margin: f64,
     /// What draws are seeded with

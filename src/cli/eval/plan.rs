@@ -28,10 +28,7 @@ pub(super) fn read(args: &EvalArgs) -> Result<Vec<Plan>> {
         bail!("expected one --data for each --task, found {} for {tasks}", args.data.len());
     }
     if !args.shots_data.is_empty() && args.shots_data.len() != tasks {
-        bail!(
-            "expected no --shots-data or one for each --task, found {} for {tasks}",
-            args.shots_data.len()
-        );
+        bail!("expected no --shots-data or one for each --task, found {} for {tasks}", args.shots_data.len());
     }
     let mut plans: Vec<Plan> = Vec::with_capacity(tasks);
     for (number, name) in args.task.iter().enumerate() {
@@ -71,7 +68,11 @@ fn plan(args: &EvalArgs, name: &str, data: &Path, shots_data: Option<&Path>) -> 
             Some(select) => format!(" with {} from {} to {}", select.field, select.from, select.to),
             None => String::new(),
         };
-        bail!("{}: expected documents of {}{selected}, one JSON object a line, found none", data.display(), task.task);
+        bail!(
+            "{}: expected documents of {}{selected}, one JSON object a line, found none",
+            data.display(),
+            task.task
+        );
     }
     let number = args.shots.unwrap_or(task.shots);
     let examples = match shots_data {
@@ -92,7 +93,10 @@ fn plan(args: &EvalArgs, name: &str, data: &Path, shots_data: Option<&Path>) -> 
         items.push(item.map_err(|error| {
             let hint = match shots_data {
                 _ if number == 0 => "the task's file says which fields a document has".to_owned(),
-                Some(path) => format!("examples for the shots are read from {}; --shots 0 asks without any", path.display()),
+                Some(path) => format!(
+                    "examples for the shots are read from {}; --shots 0 asks without any",
+                    path.display()
+                ),
                 None => "--shots-data names a file of examples, and --shots 0 asks without any".to_owned(),
             };
             Hinted::new(format!("{}: {place}: {error}", task.task), hint)

@@ -13,7 +13,8 @@ use anyhow::{Context as _, Result, bail};
 use wmdetect::shell::Hinted;
 
 /// Sets the limits and becomes the interpreter. Sizes are in KiB, but that of a file is in blocks of 512 bytes.
-const SHELL: &str = "ulimit -c 0 && ulimit -t \"$1\" && ulimit -v \"$2\" && ulimit -f 32768 && exec \"$0\" -I program.py";
+const SHELL: &str =
+    "ulimit -c 0 && ulimit -t \"$1\" && ulimit -v \"$2\" && ulimit -f 32768 && exec \"$0\" -I program.py";
 /// Between two looks at a program.
 const BETWEEN: Duration = Duration::from_millis(10);
 
@@ -28,7 +29,10 @@ pub(super) struct Limits {
 impl Limits {
     /// Checks that programs can be run: one that is right passes and one that is wrong fails.
     pub(super) fn check(&self) -> Result<()> {
-        let runs = |program| self.pass(program).with_context(|| format!("--run-code: cannot run {}", self.interpreter.display()));
+        let runs = |program| {
+            self.pass(program)
+                .with_context(|| format!("--run-code: cannot run {}", self.interpreter.display()))
+        };
         if runs("assert 2 + 3 == 5")? && !runs("assert 2 + 3 == 6")? {
             return Ok(());
         }

@@ -111,8 +111,9 @@ impl Samples {
         }
         let mut known = HashMap::new();
         for (number, line) in results.lines().enumerate() {
-            let (place, kept) = result(line)
-                .ok_or_else(|| anyhow!("{}: expected a result in line {}, found another line", what(), number + 2))?;
+            let (place, kept) = result(line).ok_or_else(|| {
+                anyhow!("{}: expected a result in line {}, found another line", what(), number + 2)
+            })?;
             known.insert(place, kept);
         }
         file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).with_context(what)?;

@@ -59,7 +59,11 @@ fn part(args: &EvalArgs, runs: &Runs, plan: &Plan, results: &Results, places: &[
     );
     let one: &[Kept] = marked.first().or(unmarked.first()).map_or(&[], Vec::as_slice);
     let comparison = args.compare.then(|| Comparison {
-        runs: runs.marked.iter().map(|run| RunReport { key_id: run.key_id.clone(), seed: run.seed }).collect(),
+        runs: runs
+            .marked
+            .iter()
+            .map(|run| RunReport { key_id: run.key_id.clone(), seed: run.seed })
+            .collect(),
         metrics: differences(args, plan, &unmarked, &marked),
     });
     let sum = |get: &dyn Fn(&Kept) -> u64| marked.iter().flatten().map(get).sum();
@@ -99,7 +103,11 @@ fn differences(args: &EvalArgs, plan: &Plan, unmarked: &[Vec<Kept>], marked: &[V
                     unmarked.iter().zip(marked).map(pair).collect()
                 })
                 .collect();
-            Compared { metric: metric.name(), filter, difference: compare(&pairs, args.margin) }
+            // Of what is no share, the margin is a share of the unmarked mean.
+            let unmarked =
+                || metrics::mean(&pairs.iter().flatten().map(|pair| pair.unmarked).collect::<Vec<_>>());
+            let unit = if matches!(metric, Metric::Nll | Metric::Tokens) { unmarked().abs() } else { 1.0 };
+            Compared { metric: metric.name(), filter, difference: compare(&pairs, args.margin * unit) }
         })
         .collect()
 }
@@ -128,13 +136,18 @@ fn warnings(args: &EvalArgs, plans: &[Plan], tasks: &[TaskReport]) -> Vec<String
             ));
         }
         if !args.watermark.is_empty() && !plan.task.writes() {
-            warnings.push(format!("{name}: the model only reads, which no mark touches; the numbers are those without it"));
+            warnings.push(format!(
+                "{name}: the model only reads, which no mark touches; the numbers are those without it"
+            ));
         }
         if plan.task.metrics.contains(&Metric::PassAt1) && !args.run_code {
-            warnings.push(format!("{name}: pass_at_1 needs --run-code, which runs the programs that the model writes"));
+            warnings.push(format!(
+                "{name}: pass_at_1 needs --run-code, which runs the programs that the model writes"
+            ));
         }
         if args.compare && task.comparison.as_ref().is_some_and(|comparison| comparison.runs.len() == 1) {
-            warnings.push(format!("{name}: with one key and one seed the interval says nothing of other keys"));
+            warnings
+                .push(format!("{name}: with one key and one seed the interval says nothing of other keys"));
         }
         if plan.task.kind == Kind::FreeText && !args.compare {
             warnings.push(format!("{name}: its metrics are for comparisons; alone they say little"));

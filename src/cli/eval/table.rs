@@ -40,8 +40,17 @@ pub(super) fn of(report: &EvalReport) -> String {
             counted(keys, "key"),
             counted(runs, "run")
         );
-        let mut rows =
-            vec![row(["metric", "unmarked", "marked", "difference", "95 % interval", "margin", "p", "documents", "verdict"])];
+        let mut rows = vec![row([
+            "metric",
+            "unmarked",
+            "marked",
+            "difference",
+            "95 % interval",
+            "margin",
+            "p",
+            "documents",
+            "verdict",
+        ])];
         rows.extend(comparison.metrics.iter().map(compared));
         put(&mut out, &rows, 1);
     }
@@ -82,7 +91,7 @@ fn compared(metric: &Compared) -> Vec<String> {
         number(Some(found.marked)),
         format!("{:+.4}", found.difference),
         format!("{:+.4} to {:+.4}", found.interval[0], found.interval[1]),
-        format!("{}", found.margin),
+        number(Some(found.margin)),
         format!("{:.4}", found.p_equivalence),
         found.documents.to_string(),
         verdict.into(),

@@ -102,16 +102,24 @@ impl Work<'_> {
             if plan.task.kind == Kind::Perplexity {
                 let item = items[0];
                 let Expected::Text(text) = &item.expected else { continue };
-                let bos = tokenizer.bos().ok_or_else(|| anyhow!("the tokenizer has no <bos> to stand before a text"))?;
+                let bos = tokenizer
+                    .bos()
+                    .ok_or_else(|| anyhow!("the tokenizer has no <bos> to stand before a text"))?;
                 let ids = tokenizer.encode(text)?.ids;
                 let found = reader.text(bos, &ids).with_context(|| failed(item))?;
-                let kept = Kept { scores: judge::text(text, &found), tokens: found.tokens as u64, ..Kept::default() };
-                let told = Told { target: Some(text), loglikelihoods: Some(vec![found.log]), ..Told::default() };
+                let kept = Kept {
+                    scores: judge::text(text, &found),
+                    tokens: found.tokens as u64,
+                    ..Kept::default()
+                };
+                let told =
+                    Told { target: Some(text), loglikelihoods: Some(vec![found.log]), ..Told::default() };
                 self.samples.keep(place(plan, item, false, 0), kept, told)?;
             } else {
                 let requests = &requests[number * batch..number * batch + items.len()];
-                for ((item, request), found) in items.iter().zip(requests).zip(reader.likelihoods(requests)?) {
-                    self.keep_choice(plan, item, request.truncated, &found)?;
+                for ((item, request), found) in items.iter().zip(requests).zip(reader.likelihoods(requests)?)
+                {
+                    self.keep_choice(plan, item, request.truncated(), &found)?;
                 }
             }
             done += items.len();
