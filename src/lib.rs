@@ -4,8 +4,8 @@
 //! draw, [`engine`] does both for many requests at a time, and [`respond`] puts text around it: prompts in, pieces of
 //! text and receipts out. [`text`] turns text into ids and ids into text. [`verify`] reads a text again to find the mark
 //! with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the detector
-//! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, and [`mod@bench`] measures how
-//! fast a model runs.
+//! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, [`eval`] measures how good
+//! a model is at tasks, and [`mod@bench`] how fast it runs.
 //!
 //! The folder `examples` has a program that writes a marked text piece by piece, one that serves several clients, and one
 //! that reads a text again with its model.
