@@ -256,7 +256,7 @@ fn what_cannot_be_measured_is_refused_and_a_task_file_is_read() {
     let table = ok(&of(&["--task", "own.json", "--data", &gsm8k]));
     assert!(
         table.starts_with("task  filter  shots  metric")
-            && table.contains("own   first       0  exact_match"),
+            && table.contains("own   first   0      exact_match"),
         "{table}"
     );
 }
