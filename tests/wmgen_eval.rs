@@ -237,7 +237,18 @@ fn what_cannot_be_measured_is_refused_and_a_task_file_is_read() {
         "which no mark touches",
     );
     refused(
-        &of(&["--task", "gsm8k", "--data", &gsm8k, "--shots", "0", "--watermark", "k.bin", "--temperature", "0"]),
+        &of(&[
+            "--task",
+            "gsm8k",
+            "--data",
+            &gsm8k,
+            "--shots",
+            "0",
+            "--watermark",
+            "k.bin",
+            "--temperature",
+            "0",
+        ]),
         "temperature 0",
     );
     refused(
