@@ -1,8 +1,13 @@
-//! What the studies share: statistics, edits, a client of the servers, and the check of the crates' structure that the tests run.
+//! What the studies share: statistics, edits, rules for contexts, a client of the servers, and the check of the crates' structure that the tests run.
 
+pub mod clusters;
 pub mod edits;
 pub mod http;
+pub mod rules;
 pub mod structure;
+mod tail;
+
+pub use tail::log10_tail;
 
 /// Returns Wilson's 95 % interval of the share `found / n`.
 pub fn wilson(found: usize, n: usize) -> (f64, f64) {

@@ -48,6 +48,12 @@ pub fn score(input: &str, report: &Report) -> String {
         };
     }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
+    if let Some(channel) = report.channel {
+        let _ = write!(text, ", channel {channel}");
+        if let Some(tried) = report.channels_tried {
+            let _ = write!(text, " (the best of {tried})");
+        }
+    }
     if let Some(keys) = report.keys_tried {
         let _ = write!(text, ", the best of {keys}");
     }

@@ -8,7 +8,7 @@
 //! would give, less the chance hits of the other channels. So one corpus serves all R.
 //!
 //! The columns "all" and "0.3" have other weights for the tokens whose pair with the token before has come up already:
-//! 1 and 0.3 in place of 0. Their p is the saddlepoint approximation of Lugannani and Rice (1980). Intervals are Wilson's,
+//! 1 and 0.3 in place of 0. Their p is a saddlepoint approximation. Intervals are Wilson's,
 //! 95 %, over texts.
 
 use std::error::Error;
@@ -17,7 +17,6 @@ use std::io::Write;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use serde::Deserialize;
-use statrs::distribution::{Continuous, ContinuousCDF, Normal};
 use wmdetect::scheme::{ContextLens, ContextRule, ContextStream, EvidenceStream, Key, Prf, TextGValues};
 use wmdetect::statistics::{Llr, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
@@ -154,38 +153,10 @@ impl Judge {
         {
             let share = if *scored { 1.0 } else { known };
             for (layer, weight) in self.weights.iter().enumerate() {
-                coins.push(weight * share);
+                coins.push((weight * share, 1.0));
                 w += weight * share * g.layer(layer) as f64;
             }
         }
-        let mean = coins.iter().sum::<f64>() / 2.0;
-        if w <= mean {
-            return 0.0;
-        }
-        if w >= 2.0 * mean - 1e-9 {
-            return -(coins.len() as f64) * 2_f64.log10();
-        }
-        let slope = |theta: f64| coins.iter().map(|a| a / (1.0 + (-theta * a).exp())).sum::<f64>();
-        let (mut low, mut high) = (0.0, 1.0);
-        while slope(high) < w {
-            high *= 2.0;
-        }
-        for _ in 0..60 {
-            let middle = f64::midpoint(low, high);
-            if slope(middle) < w { low = middle } else { high = middle }
-        }
-        let theta = f64::midpoint(low, high);
-        let cumulant: f64 = coins.iter().map(|a| f64::midpoint(1.0, (theta * a).exp()).ln()).sum();
-        let variance: f64 = coins
-            .iter()
-            .map(|a| {
-                let q = 1.0 / (1.0 + (-theta * a).exp());
-                a * a * q * (1.0 - q)
-            })
-            .sum();
-        let r = (2.0 * (theta * w - cumulant)).max(1e-12).sqrt();
-        let u = theta * variance.sqrt();
-        let normal = Normal::standard();
-        (normal.sf(r) + normal.pdf(r) * (1.0 / u - 1.0 / r)).max(1e-300).log10()
+        wmgen_research::log10_tail(&coins, w)
     }
 }

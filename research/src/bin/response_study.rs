@@ -4,7 +4,7 @@
 //! `cargo run --release -p wmgen-research --bin response_study -- MODEL PROMPTS.jsonl PROMPTS RESPONSES TOKENS TEMPERATURE OUT.jsonl RULE…`
 //!
 //! RULE is `none`, `secret` (`synthid-sha256`), or `A-B/R`: contexts from A to B tokens and R channels
-//! (`synthid-sha256-v2`), such as `1-4/16`. Rules and prompts that OUT has already are not written again. The table is of
+//! (`synthid-sha256-v2`), such as `1-4/16`. `layered/R` and `counted/R` are those of `wmgen_research::rules`. Rules and prompts that OUT has already are not written again. The table is of
 //! all of OUT; intervals are ± two standard errors of the mean over prompts.
 //!
 //! "Quality" is the mean of −ln p(x) − H(p) over the tokens x that were drawn, in nats: p is the model's distribution before
@@ -18,13 +18,14 @@ use std::io::{BufRead, BufReader, Write};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use wmdetect::scheme::{Key, Preset, Scheme, Secret, Watermark, synthid};
+use wmdetect::scheme::{Distribution, Key, Preset, Scheme, Secret, Watermark, synthid};
 use wmdetect::text::Tokenizer;
 use wmgen::logits::Logits;
 use wmgen::model::{Gemma, LoadOptions};
 use wmgen::sample::draw::channel_number;
 use wmgen::sample::{Draw, History, Mark, Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
+use wmgen_research::rules::{ChannelKey, Follower, Rule, tournament};
 
 /// Tokens of a prompt, `<bos>` included.
 const PROMPT_TOKENS: usize = 24;
@@ -70,8 +71,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         rows.iter().map(|row| (row.rule.clone(), row.prompt.clone())).collect();
     for prompt in &prompts {
         for rule in rules.iter().filter(|rule| !done.contains(&((*rule).clone(), prompt.id.clone()))) {
-            let watermark = watermark(rule, &prompt.id)?;
-            let new = respond(&model, &tokenizer, prompt, watermark.as_ref(), responses, tokens, sampling)?;
+            let marks = marks(rule, &prompt.id)?;
+            let new = respond(&model, &tokenizer, prompt, &marks, responses, tokens, sampling)?;
             for Response { channel, tokens, quality } in new {
                 let row = Row { rule: rule.clone(), prompt: prompt.id.clone(), channel, tokens, quality };
                 writeln!(file, "{}", serde_json::to_string(&row)?)?;
@@ -82,10 +83,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     table(&rows)
 }
 
-/// The mark of a rule, under a key of the prompt's own.
-fn watermark(rule: &str, prompt: &str) -> Result<Option<Watermark>, Box<dyn Error>> {
+/// How answers are marked: by the product, or by another rule under the key of this name.
+enum Marks {
+    Product(Option<Watermark>),
+    Other(Rule, String),
+}
+
+/// The mark of a rule, under another key for each prompt.
+fn marks(rule: &str, prompt: &str) -> Result<Marks, Box<dyn Error>> {
     let scheme: Scheme = match rule {
-        "none" => return Ok(None),
+        "none" => return Ok(Marks::Product(None)),
+        other if other.starts_with(['l', 'c']) => {
+            return Ok(Marks::Other(other.parse()?, format!("response study {prompt}")));
+        }
         "secret" => Preset::Secret.into(),
         rule => {
             let parts = rule.split_once('/').and_then(|(contexts, channels)| {
@@ -98,7 +108,63 @@ fn watermark(rule: &str, prompt: &str) -> Result<Option<Watermark>, Box<dyn Erro
         }
     };
     let secret = Sha256::digest(format!("response study {prompt}")).to_vec();
-    Ok(Some(Watermark::new(Key::new(scheme, Secret::new(secret.into()))?.prf())))
+    Ok(Marks::Product(Some(Watermark::new(Key::new(scheme, Secret::new(secret.into()))?.prf()))))
+}
+
+/// The mark of one response.
+enum Marker {
+    Product(Mark),
+    Other(ChannelKey, Follower),
+}
+
+impl Marks {
+    fn channel(&self, random: u64) -> Option<u16> {
+        match self {
+            Self::Product(watermark) => watermark.as_ref()?.channel(random),
+            Self::Other(rule, _) => Some((random % u64::from(rule.channels)) as u16),
+        }
+    }
+
+    fn start(&self, prompt: &[u32], random: u64) -> Marker {
+        match self {
+            Self::Product(watermark) => Marker::Product(Mark::start(watermark.as_ref(), prompt, random)),
+            Self::Other(rule, label) => {
+                let channel = self.channel(random).unwrap_or_default();
+                Marker::Other(ChannelKey::new(label, channel), Follower::new(*rule))
+            }
+        }
+    }
+}
+
+impl Marker {
+    fn apply(&mut self, candidates: &mut Distribution) {
+        match self {
+            Self::Product(mark) => {
+                mark.apply(candidates);
+            }
+            Self::Other(key, follower) => {
+                let tokens = candidates.tokens();
+                let of = |context| tokens.iter().map(|&token| key.bits(&context, token)).collect();
+                let bits: Vec<Vec<u32>> =
+                    follower.contexts().into_iter().map(|context| context.map_or(vec![], of)).collect();
+                let mut p = candidates.probabilities().to_vec();
+                tournament(&mut p, &bits);
+                // The tournament leaves a sum of 1, up to rounding.
+                if let Ok(marked) = Distribution::from_probabilities(tokens.to_vec(), p) {
+                    *candidates = marked;
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, token: u32) {
+        match self {
+            Self::Product(mark) => mark.push(token),
+            Self::Other(_, follower) => {
+                follower.push(token);
+            }
+        }
+    }
 }
 
 /// One response.
@@ -113,7 +179,7 @@ fn respond(
     model: &Gemma,
     tokenizer: &Tokenizer,
     prompt: &Prompt,
-    watermark: Option<&Watermark>,
+    marks: &Marks,
     responses: usize,
     tokens: usize,
     sampling: Sampling,
@@ -124,11 +190,11 @@ fn respond(
     let mut sampler = Sampler::default();
     let history = History::new([&sampling], &ids);
     let banned = stops.iter().copied().collect();
-    let channel = |number| watermark.and_then(|mark| mark.channel(channel_number(sampling.seed, number)));
     let mut texts: Vec<_> = (0..responses as u64)
         .map(|number| {
-            let mark = Mark::start(watermark, &ids, channel_number(sampling.seed, number));
-            (mark, Draw::new(sampling.seed, number), channel(number), Vec::new(), 0.0)
+            let random = channel_number(sampling.seed, number);
+            let mark = marks.start(&ids, random);
+            (mark, Draw::new(sampling.seed, number), marks.channel(random), Vec::new(), 0.0)
         })
         .collect();
     let mut cache = model.new_cache(responses);

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! cargo run --release -p wmgen-research --bin segments_study -- segments TOKENIZER DOCS.jsonl MASTER.bin DOCUMENTS MARKED.jsonl...
+//! cargo run --release -p wmgen-research --bin segments_study -- answers TOKENIZER DOCS.jsonl KEY.bin DOCUMENTS ANSWERS.jsonl...
 //! cargo run --release -p wmgen-research --bin segments_study -- power TOKENIZER DOCS.jsonl MASTER.bin DOCUMENTS MARKED.jsonl...
 //! cargo run --release -p wmgen-research --bin segments_study -- null TOKENIZER DOCS.jsonl DOCUMENTS [CHANNELS]
 //! cargo run --release -p wmgen-research --bin segments_study -- attribution MASTER.bin KEYS MARKED.jsonl...
 //! ```
 //!
 //! DOCS has unmarked texts (field `text`), MARKED is what `marked_corpus` wrote under MASTER: `tokens` of one
-//! temperature, each under a key of its own, `key_label`. Documents are made of token ids: unmarked texts one after the
+//! temperature, each under another key, `key_label`. ANSWERS is what `wmgen generate --json` wrote under one key. Documents are made of token ids: unmarked texts one after the
 //! other, in an order that depends on the seed, with marked passages put in at random places. With CHANNELS the keys are of
 //! `synthid-sha256-v2`.
 
@@ -67,6 +68,13 @@ fn main() -> Result<()> {
         ["segments", tokenizer, docs, master, documents, marked @ ..] => {
             segments(&read_docs(tokenizer, docs)?, &Key::read(master)?, documents.parse()?, marked)
         }
+        ["answers", tokenizer, docs, key, documents, answers @ ..] => whole_answers(
+            tokenizer,
+            &read_docs(tokenizer, docs)?,
+            Key::read(key)?,
+            documents.parse()?,
+            answers,
+        ),
         ["power", tokenizer, docs, master, documents, marked @ ..] => {
             power(&read_docs(tokenizer, docs)?, &Key::read(master)?, documents.parse()?, marked)
         }
@@ -196,6 +204,53 @@ fn segments(docs: &[Vec<u32>], master: &Key, documents: usize, marked: &[&str]) 
                 overlaps / all
             );
         }
+    }
+    Ok(())
+}
+
+/// Five whole answers of 80 tokens in 8,000: the beginnings of five answers of one key, each in a channel that the key chose.
+fn whole_answers(
+    tokenizer: &str,
+    docs: &[Vec<u32>],
+    key: Key,
+    documents: usize,
+    answers: &[&str],
+) -> Result<()> {
+    const LEN: usize = 80;
+    println!(
+        "| answers | documents | found at p < 1e-4 | median log10 p | answers found at 1 % | mean IoU |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let detector = Detector::builder(key).fpr(0.01).build()?;
+    for path in answers {
+        let mut answers = read_docs(tokenizer, path)?;
+        answers.retain(|ids| ids.len() >= LEN);
+        if answers.len() < 5 {
+            return Err(format!("{path}: expected 5 answers of {LEN} tokens, found {}", answers.len()).into());
+        }
+        let mut random = Random(4);
+        let (mut least, mut overlaps, mut found) = (Vec::new(), 0.0, 0_usize);
+        for _ in 0..documents {
+            random.shuffle(&mut answers);
+            let passages: Vec<&[u32]> = answers[..5].iter().map(|ids| &ids[..LEN]).collect();
+            let (ids, places) = mixed(docs, 8_000, &passages, &mut random);
+            let spans = detector.segments(Input::tokens(&ids))?.segments;
+            least.push(spans.iter().map(|span| span.log10_p).fold(0.0, f64::min));
+            for place in &places {
+                let iou = overlap(place, &spans);
+                overlaps += iou;
+                found += usize::from(iou > 0.0);
+            }
+        }
+        least.sort_by(f64::total_cmp);
+        let all = (documents * 5) as f64;
+        println!(
+            "| {path} | {documents} | {:.3} | {:.1} | {:.3} | {:.3} |",
+            least.iter().filter(|&&p| p < -4.0).count() as f64 / documents as f64,
+            least[documents / 2],
+            found as f64 / all,
+            overlaps / all
+        );
     }
     Ok(())
 }

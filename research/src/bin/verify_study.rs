@@ -3,7 +3,8 @@
 //! `cargo run --release -p wmgen-research --bin verify_study -- MODEL MASTER.bin CORPUS.jsonl MODE TEXTS TOKENS OUT.jsonl [RANDOM_KEYS]`
 //!
 //! CORPUS is what `marked_corpus` writes. MODE is `ids` (token ids, prompt known), `text` (the text cut into tokens again,
-//! prompt withheld), or an edit of that text's words and its percentage, such as `delete-10`, `replace-20`, `insert-30`.
+//! prompt withheld), or an edit of that text's words and its percentage, such as `delete-10`, `replace-20`, `insert-30`;
+//! `replace-20+prompt` gives the prompt with the edited text.
 //! The first TEXTS texts are read, the first TOKENS tokens of each; texts that OUT already has in this mode are skipped. A row has what
 //! the key says of each token at each temperature of the grid, from which `verify_table` computes the
 //! statistics. With RANDOM_KEYS it has the rank among that many keys too, at the text's own temperature, after each number
@@ -110,14 +111,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let prf = master.derive(&text.key_label)?.prf().in_channel(text.channel.unwrap_or(0));
         let (prompt, mut ids) = match &edit {
             Input::Ids => (&text.prompt_tokens[..], text.tokens.clone()),
-            Input::Text(None) => (&[][..], tokenizer.encode(&text.text)?.ids),
-            Input::Text(Some(edit)) => {
+            Input::Text => (&[][..], tokenizer.encode(&text.text)?.ids),
+            Input::Edited { edit, prompt } => {
                 let edited = edit.apply(
                     &text.text,
                     &words,
                     &mut ChaCha12Rng::seed_from_u64(seed(&text.key_label, mode)),
                 );
-                (&[][..], tokenizer.encode(&edited)?.ids)
+                let prompt = if *prompt { &text.prompt_tokens[..] } else { &[] };
+                (prompt, tokenizer.encode(&edited)?.ids)
             }
         };
         let all_tokens = ids.len();
@@ -178,15 +180,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// What the verifier is given.
 enum Input {
     Ids,
-    Text(Option<Edit>),
+    Text,
+    Edited { edit: Edit, prompt: bool },
 }
 
 impl Input {
     fn parse(mode: &str) -> Result<Self, String> {
         Ok(match mode {
             "ids" => Self::Ids,
-            "text" => Self::Text(None),
-            edit => Self::Text(Some(edit.parse()?)),
+            "text" => Self::Text,
+            edit => match edit.strip_suffix("+prompt") {
+                Some(edit) => Self::Edited { edit: edit.parse()?, prompt: true },
+                None => Self::Edited { edit: edit.parse()?, prompt: false },
+            },
         })
     }
 }
