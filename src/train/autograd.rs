@@ -2,10 +2,10 @@
 //! the fused gradients are compared with.
 
 use super::error::Result;
+use super::objective::{Lesson, Scratch};
 use super::parameters::Table;
 use crate::model::{Config, Gemma};
-use candle_core::{D, DType, Device, Tensor, Var};
-use candle_nn::ops::log_softmax;
+use candle_core::{DType, Device, Tensor, Var};
 
 /// A model of variables, one for each tensor of the table.
 #[derive(Debug)]
@@ -53,14 +53,27 @@ impl Autograd {
     /// # Errors
     /// As there, and what the device says.
     pub fn loss(&self, rows: &[&[u32]], grads: Option<(&mut [f32], f32)>) -> Result<f64> {
+        self.learn(&Lesson::of_ids(rows), grads)
+    }
+
+    /// As [`super::fused::Fused::learn`]. Autograd differentiates the logits; their gradient is the lesson's.
+    ///
+    /// # Errors
+    /// As there, and what the device says.
+    pub fn learn(&self, lesson: &Lesson, grads: Option<(&mut [f32], f32)>) -> Result<f64> {
+        let rows = lesson.rows();
         let inputs: Vec<&[u32]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
-        let targets: Vec<u32> = rows.iter().flat_map(|row| row.iter().skip(1)).copied().collect();
-        let logits = self.model.forward_train(&inputs)?;
-        let logits = logits.flatten(0, 1)?;
-        let targets = Tensor::from_vec(targets, (logits.dim(0)?, 1), &self.device)?;
-        let loss = log_softmax(&logits, D::Minus1)?.gather(&targets, 1)?.sum_all()?.neg()?;
+        // After the soft cap, so that candle differentiates the cap.
+        let logits = self.model.forward_train(&inputs)?.flatten(0, 1)?;
+        let (vocab, mut scratch) = (logits.dim(1)?, Scratch::default());
+        let mut slopes = logits.detach().flatten_all()?.to_vec1::<f32>()?;
+        let mut loss = 0.0;
+        for (position, row) in slopes.chunks_exact_mut(vocab).enumerate() {
+            loss += lesson.learn(position, row, &mut scratch, None, 1.0);
+        }
         if let Some((grads, factor)) = grads {
-            let store = loss.backward()?;
+            let slopes = Tensor::from_vec(slopes, logits.shape(), &self.device)?;
+            let store = (logits * slopes)?.sum_all()?.backward()?;
             for (tensor, var) in self.table.tensors().iter().zip(&self.vars) {
                 if let Some(grad) = store.get(var.as_tensor()) {
                     let values = grad.flatten_all()?.to_vec1::<f32>()?;
@@ -70,13 +83,14 @@ impl Autograd {
                 }
             }
         }
-        Ok(f64::from(loss.to_scalar::<f32>()?))
+        Ok(loss)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fused::{Fused, Workspace};
+    use super::super::objective::{Divergence, Goals, ListRule};
     use super::*;
     use crate::model::{Architecture, LayerKind};
 
@@ -125,6 +139,59 @@ mod tests {
                     assert!((x / 2.0 - y).abs() < 2e-5 * size.max(1.0), "{}: {x} {y}", tensor.name);
                 }
                 assert!(size > 1e-4, "{} has no gradient", tensor.name);
+            }
+        }
+    }
+
+    /// Soft targets, masked: every parameter's gradient by both engines, whose soft caps are two different codes.
+    #[test]
+    fn both_engines_agree_on_every_objective() {
+        let config = config(true);
+        let table = Table::new(&config);
+        let params = table.init(&config, 0.3, 3).unwrap();
+        let rows: Vec<Vec<u32>> = (0..2).map(|r| (0..21u32).map(|i| (i * i + 7 * r) % 50).collect()).collect();
+        let mask: Vec<bool> = (0..40).map(|i| i % 3 != 0).collect();
+        let count = mask.iter().filter(|m| **m).count();
+        let numbers = |n: usize| (0..n).map(|i| 3.0 * (i as f32 * 1.7).sin()).collect::<Vec<f32>>();
+        let divergence = |beta, temperature, loss_top_k, loss_add_tail| Divergence {
+            beta,
+            temperature,
+            loss_top_k,
+            loss_add_tail,
+        };
+        let listed = |rule| Goals::Listed {
+            k: 2,
+            ids: (0..2 * count as u32).map(|i| i * 3 % 50).collect(),
+            logprobs: numbers(2 * count).iter().map(|x| x - 4.0).collect(),
+            rule,
+        };
+        let mut goals = vec![Goals::Ids, listed(ListRule::Sampled)];
+        goals.push(listed(ListRule::Divergence(divergence(0.0, 1.0, 0, true))));
+        for d in [
+            divergence(0.0, 1.0, 0, true),
+            divergence(0.5, 2.0, 0, true),
+            divergence(1.0, 1.0, 0, true),
+            divergence(0.5, 1.0, 4, false),
+            divergence(1.0, 2.0, 4, true),
+        ] {
+            goals.push(Goals::Teacher { logits: numbers(50 * count), divergence: d });
+        }
+        for what in goals {
+            let name = format!("{what:.60?}").chars().take(60).collect::<String>();
+            let lesson = Lesson::new(rows.clone(), &mask, what);
+            let (mut want, mut got) = (vec![0f32; table.len()], vec![0f32; table.len()]);
+            let autograd = Autograd::new(&config, &params, &Device::Cpu).unwrap();
+            let want_loss = autograd.learn(&lesson, Some((&mut want, 0.5))).unwrap();
+            let fused = Fused::new(&config).unwrap();
+            let loss = fused.learn(&params, &lesson, Some((&mut got, 0.5)), &mut Workspace::default()).unwrap();
+            assert!((loss / want_loss - 1.0).abs() < 1e-5, "{name}: {loss} {want_loss}");
+            for tensor in table.tensors() {
+                let (a, b) = (&got[tensor.range.clone()], &want[tensor.range.clone()]);
+                let size = b.iter().fold(0f32, |m, v| m.max(v.abs()));
+                assert!(size > 1e-4, "{name}: {} has no gradient", tensor.name);
+                for (x, y) in a.iter().zip(b) {
+                    assert!((x - y).abs() < 1e-5 * size.max(1.0), "{name}, {}: {x} {y}", tensor.name);
+                }
             }
         }
     }

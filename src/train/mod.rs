@@ -12,6 +12,7 @@ pub mod curve;
 pub mod error;
 pub mod export;
 pub mod fused;
+pub mod objective;
 pub mod optimizer;
 pub mod parameters;
 pub mod tokenizer;

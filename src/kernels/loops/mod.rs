@@ -2,6 +2,7 @@
 //! instruction set of [`cpu`](super::cpu).
 
 mod adamw;
+mod divergence;
 mod exp;
 mod gelu;
 mod norm;
@@ -14,6 +15,7 @@ mod sweep;
 mod to_bf16;
 
 pub(crate) use adamw::{AdamwStep, adamw_step, add_scaled};
+pub(crate) use divergence::{divergence_row, exponentials_row, final_logits_row, scale_by_slope_row};
 pub(crate) use gelu::{gated_gelu_grad_row, gated_gelu_row};
 pub(crate) use norm::{rms_norm_add_row, rms_norm_grad_row, rms_norm_row, scaled_norm_row};
 pub(super) use reduce::LANES;

@@ -10,6 +10,7 @@
 mod attention;
 
 use super::error::{Error, Result};
+use super::objective::{Lesson, Scratch};
 use super::parameters::{LayerRanges, Table};
 use crate::kernels::gemm::dense::{View, ViewMut, product};
 use crate::kernels::loops;
@@ -71,7 +72,7 @@ pub struct Workspace {
     wide: Vec<f32>,
     qkv: Vec<f32>,
     logits: Vec<f32>,
-    slope: Vec<f32>,
+    scratch: Scratch,
     scales: Vec<f32>,
     attention: attention::Scratch,
 }
@@ -113,10 +114,8 @@ impl Fused {
     /// Sum of −ln p(token | tokens before it) over `rows`, in nats. Each row has one token more than positions that are
     /// predicted: all but its first.
     ///
-    /// With `grads`, the run of gradients is increased by the gradient of `factor` times that sum.
-    ///
     /// # Errors
-    /// Rows of different lengths, longer than the context, or with an id outside the vocabulary.
+    /// As [`Self::learn`].
     pub fn loss(
         &self,
         params: &[f32],
@@ -124,13 +123,30 @@ impl Fused {
         grads: Option<(&mut [f32], f32)>,
         work: &mut Workspace,
     ) -> Result<f64> {
+        self.learn(params, &Lesson::of_ids(rows), grads, work)
+    }
+
+    /// Sum of a lesson's losses, in nats.
+    ///
+    /// With `grads`, the run of gradients is increased by the gradient of `factor` times that sum.
+    ///
+    /// # Errors
+    /// Rows of different lengths, longer than the context, or with an id outside the vocabulary.
+    pub fn learn(
+        &self,
+        params: &[f32],
+        lesson: &Lesson,
+        grads: Option<(&mut [f32], f32)>,
+        work: &mut Workspace,
+    ) -> Result<f64> {
+        let rows = &lesson.rows();
         let len = self.check(rows)?;
         let n = rows.len() * len;
         self.forward(params, rows, len, work);
         let Some((grads, factor)) = grads else {
-            return Ok(self.head(params, rows, len, None, work));
+            return Ok(self.head(params, lesson, n, None, work));
         };
-        let loss = self.head(params, rows, len, Some((&mut *grads, factor)), work);
+        let loss = self.head(params, lesson, n, Some((&mut *grads, factor)), work);
         for i in (0..self.layers.len()).rev() {
             self.layer_backward(i, params, grads, rows.len(), len, work);
         }
@@ -222,22 +238,20 @@ impl Fused {
     fn head(
         &self,
         params: &[f32],
-        rows: &[&[u32]],
-        len: usize,
+        lesson: &Lesson,
+        n: usize,
         mut grads: Option<(&mut [f32], f32)>,
         work: &mut Workspace,
     ) -> f64 {
         let c = &self.config;
-        let (n, h, vocab) = (rows.len() * len, c.hidden, c.vocab);
+        let (h, vocab) = (c.hidden, c.vocab);
         let softcap = c.final_softcap.map(|cap| cap as f32);
         let table = &params[self.embedding.clone()];
         let weight = &params[self.norm.clone()];
         let scales = room(&mut work.scales, n);
         let hidden = room(&mut work.hidden, n * h);
         norm(hidden, &work.stream, weight, c.rms_eps as f32, scales);
-        let targets: Vec<u32> = rows.iter().flat_map(|row| &row[1..]).copied().collect();
         let small = room(&mut work.small, n * h);
-        let slope = room(&mut work.slope, vocab);
         let mut loss = 0f64;
         for start in (0..n).step_by(HEAD_ROWS) {
             let m = HEAD_ROWS.min(n - start);
@@ -245,8 +259,8 @@ impl Fused {
             let logits = room(&mut work.logits, m * vocab);
             linear(logits, part, table, m, h, vocab);
             let factor = grads.as_ref().map_or(0.0, |(_, factor)| *factor);
-            for (row, target) in logits.chunks_exact_mut(vocab).zip(&targets[start..start + m]) {
-                loss += f64::from(loops::cross_entropy_row(row, slope, *target as usize, softcap, factor));
+            for (row, position) in logits.chunks_exact_mut(vocab).zip(start..) {
+                loss += lesson.learn(position, row, &mut work.scratch, softcap, factor);
             }
             if let Some((grads, _)) = &mut grads {
                 let out = &mut small[start * h..(start + m) * h];
