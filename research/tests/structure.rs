@@ -24,7 +24,8 @@ const WMGEN: &[&str] = &[
     "kernels",
     "logits",
     "model sample text",
-    "default_model quantize train engine",
+    "engine",
+    "default_model quantize train",
     "respond",
     "verify bench eval",
 ];

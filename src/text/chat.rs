@@ -72,6 +72,60 @@ impl<'a> Chat<'a> {
         })
     }
 
+    /// Returns the ids of a conversation to learn from, with `<bos>` in front, and for each of them whether the model said
+    /// it: its text and the end of its turn. An answer is cut into tokens behind the prompt that asks for it, as when it is
+    /// written.
+    ///
+    /// # Errors
+    /// Returns an error unless the user and the model take turns, the user first and the model last. A system's turn may
+    /// stand before them.
+    pub fn example(&self, turns: &[Turn]) -> Result<(Vec<u32>, Vec<bool>), PromptError> {
+        if turns.last().is_none_or(|turn| turn.role != Role::Model) {
+            return Err(PromptError::NoAnswer);
+        }
+        let (mut ids, mut said) = (vec![self.bos], vec![false]);
+        let (turns, prefix) = Self::fold_system(turns);
+        let mut prefix = prefix;
+        for (index, turn) in turns.iter().enumerate() {
+            Self::check_turn(index, turn)?;
+            ids.push(self.start);
+            let text = turn.text.trim_matches(is_space);
+            if turn.role == Role::Model {
+                ids.extend(self.tokenizer.encode("model\n")?.ids);
+                said.resize(ids.len(), false);
+                ids.extend(self.tokenizer.encode(text)?.ids);
+                ids.push(self.end);
+                said.resize(ids.len(), true);
+            } else {
+                ids.extend(self.tokenizer.encode(&format!("user\n{prefix}{text}"))?.ids);
+                ids.push(self.end);
+            }
+            prefix.clear();
+            // Behind the last turn nothing is read any more.
+            if index + 1 < turns.len() {
+                ids.extend(&self.newline);
+            }
+            said.resize(ids.len(), false);
+        }
+        Ok((ids, said))
+    }
+
+    /// The turns without the system's, and what it puts in front of the first user's text.
+    fn fold_system<'t>(turns: &'t [Turn]) -> (&'t [Turn], String) {
+        match turns {
+            [Turn { role: Role::System, text }, rest @ ..] => (rest, format!("{text}\n\n")),
+            _ => (turns, String::new()),
+        }
+    }
+
+    fn check_turn(index: usize, turn: &Turn) -> Result<(), PromptError> {
+        let expected = if index % 2 == 0 { Role::User } else { Role::Model };
+        if turn.role == expected {
+            return Ok(());
+        }
+        Err(PromptError::Order { index, expected: expected.name(), found: turn.role.name() })
+    }
+
     /// The ids that ask the model to answer the last turn, with `<bos>` in front.
     ///
     /// # Errors
@@ -177,6 +231,29 @@ mod tests {
             chat.prompt(&told[..1]),
             Err(PromptError::NothingToAnswer { found: "the system's" })
         ));
+    }
+
+    /// Behind the same prompt as a model that answers sees; the answer and the end of the turn are said, nothing else is.
+    #[test]
+    fn an_example_is_the_prompt_and_the_answer_with_its_end() {
+        let tokenizer = tokenizer();
+        let chat = Chat::new(&tokenizer).unwrap();
+        let all = turns(&["Hi", " Hello there ", "And now?", "Bye"]);
+        let (ids, said) = chat.example(&all).unwrap();
+        let end = tokenizer.control_id(END_OF_TURN).unwrap();
+        let spoken = |part: &str| {
+            let mut ids = tokenizer.encode(part).unwrap().ids;
+            ids.push(end);
+            ids
+        };
+        let found: Vec<u32> = ids.iter().zip(&said).filter(|(_, said)| **said).map(|(id, _)| *id).collect();
+        assert_eq!(found, [spoken("Hello there"), spoken("Bye")].concat());
+        let first = chat.prompt(&all[..1]).unwrap();
+        assert_eq!(ids[..first.len()], first);
+        assert!(said[first.len()] && !said[first.len() - 1]);
+        assert_eq!(*ids.last().unwrap(), end);
+        assert!(matches!(chat.example(&all[..3]), Err(PromptError::NoAnswer)));
+        assert!(matches!(chat.example(&all[1..]), Err(PromptError::Order { index: 0, .. })));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum PromptError {
         /// The last turn's role, or that there is none.
         found: &'static str,
     },
+    /// There is nothing to learn.
+    #[error("expected the last turn to be the model's, which is learned, found another or none; add the answer")]
+    NoAnswer,
     /// A turn that cannot be tokenized.
     #[error(transparent)]
     Text(#[from] TextError),

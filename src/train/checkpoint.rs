@@ -24,8 +24,14 @@ pub struct State {
     pub settings: Settings,
     /// SHA-256 of the tokens, see [`super::corpus::Data::fingerprint`].
     pub data: String,
+    /// The teacher's fingerprint, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     /// Steps done.
     pub step: u64,
+    /// Tokens learned; 0 in the checkpoints of before they were counted.
+    #[serde(default)]
+    pub tokens: u64,
     /// Epoch of the data.
     pub epoch: u64,
     /// Windows of the epoch that are used up.
@@ -60,7 +66,7 @@ const BITS: &str = "bits";
 impl State {
     /// The numbers that steps have computed.
     fn numbers(&mut self) -> impl Iterator<Item = &mut f64> {
-        let points = self.points.iter_mut().flat_map(|p| [&mut p.loss, &mut p.held_out, &mut p.rate]);
+        let points = self.points.iter_mut().flat_map(|p| [&mut p.loss, &mut p.held_out, &mut p.rate].into_iter().chain(&mut p.kl));
         [&mut self.running.0, &mut self.seconds].into_iter().chain(points)
     }
 }
@@ -146,14 +152,16 @@ mod tests {
     fn a_state_comes_back_bit_for_bit() {
         let points = (1..200u32).map(|i| {
             let x = f64::from(i);
-            Point { step: 1, tokens: 2, loss: x.sqrt(), held_out: x.ln() + 1.0, rate: 0.003 / x }
+            Point { step: 1, tokens: 2, loss: x.sqrt(), held_out: x.ln() + 1.0, kl: Some(x.cbrt()), rate: 0.003 / x }
         });
         let state = State {
             schema_version: 1,
             config: serde_json::json!({}),
             settings: Settings::default(),
             data: String::new(),
+            teacher: Some("t".into()),
             step: 7,
+            tokens: 12,
             epoch: 0,
             next: 3,
             running: (245.890_531_590_208_45, 50),

@@ -1,6 +1,7 @@
 //! The settings of a run, and a small Gemma 2's configuration.
 
 use super::error::{Error, Result};
+use super::objective::Divergence;
 use super::optimizer::AdamW;
 use super::tokenizer::{BOS, EOS};
 use crate::model::config::RopeBase;
@@ -35,6 +36,23 @@ pub struct Settings {
     pub eval_every: u64,
     /// Held-out rows that a point is measured on; all if there are fewer.
     pub eval_rows: usize,
+    /// How a teacher is learned from; none in a run that learns from ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
+}
+
+/// How a teacher is learned from; names and meanings are those of TRL's `DistillationTrainer`.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distillation {
+    /// Share of steps on the student's own samples.
+    pub lmbda: f64,
+    /// The loss.
+    pub divergence: Divergence,
+    /// Tokens of a sample at most.
+    pub max_completion_length: usize,
+    /// Tokens of a text's row that are the prompt of a sample.
+    pub prompt_tokens: usize,
 }
 
 impl Default for Settings {
@@ -52,6 +70,7 @@ impl Default for Settings {
             seed: 1,
             eval_every: 100,
             eval_rows: 64,
+            distillation: None,
         }
     }
 }
@@ -96,10 +115,25 @@ impl Settings {
                 return Err(Error::Setting { name, found: value.to_string(), expected });
             }
         }
+        if let Some(d) = &self.distillation {
+            d.divergence.validate()?;
+            if !(0.0..=1.0).contains(&d.lmbda) {
+                let expected = "a number from 0 to 1".into();
+                return Err(Error::Setting { name: "lmbda", found: d.lmbda.to_string(), expected });
+            }
+            for (name, value) in
+                [("completion length", d.max_completion_length), ("number of prompt tokens", d.prompt_tokens)]
+            {
+                if value == 0 || value > self.context {
+                    let expected = format!("from 1 to the context, {}", self.context);
+                    return Err(Error::Setting { name, found: value.to_string(), expected });
+                }
+            }
+        }
         Ok(())
     }
 
-    /// Tokens of a step.
+    /// Tokens of a step of a text.
     pub fn tokens_a_step(&self) -> u64 {
         (self.batch * self.context) as u64
     }

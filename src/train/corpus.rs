@@ -1,9 +1,7 @@
 //! From a text to rows of tokens: documents, a fixed held-out part, and windows that start with a paragraph.
 
 use super::error::{Error, Result};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use super::rows::{Row, Source};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use wmdetect::text::{TextError, Tokenizer};
@@ -160,61 +158,39 @@ impl Data {
     }
 }
 
-/// The order of the windows: shuffled anew in each epoch, all of it a function of the seed.
-#[derive(Debug, Clone)]
-pub struct Order {
-    seed: u64,
-    context: usize,
-    epoch: u64,
-    next: usize,
-    windows: Vec<usize>,
-}
-
-impl Order {
-    /// The order from a place in it on: an epoch, and windows of it that are used up.
-    ///
-    /// # Errors
-    /// A text that gives no window.
-    pub fn new(stream: &Stream, seed: u64, context: usize, epoch: u64, next: usize) -> Result<Self> {
-        let mut order = Self { seed, context, epoch, next, windows: Vec::new() };
-        order.shuffle(stream);
-        if order.windows.is_empty() {
-            let found = format!("{} tokens to train on", stream.tokens.len());
-            return Err(Error::Text { found, expected: format!("at least one window of {context}") });
-        }
-        Ok(order)
+impl Source for Data {
+    fn places(&self, context: usize, epoch: u64) -> Vec<usize> {
+        let phase = epoch as usize % PHASES.min(self.train.starts.len().max(1));
+        let windows = self.train.windows(context, phase);
+        if windows.is_empty() { self.train.windows(context, 0) } else { windows }
     }
 
-    fn shuffle(&mut self, stream: &Stream) {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(1 + self.epoch);
-        let phase = self.epoch as usize % PHASES.min(stream.starts.len().max(1));
-        self.windows = stream.windows(self.context, phase);
-        if self.windows.is_empty() {
-            self.windows = stream.windows(self.context, 0);
-        }
-        self.windows.shuffle(&mut rng);
+    fn row(&self, place: usize, context: usize) -> Row {
+        Row::of_text(self.train.row(self.bos, place, context))
     }
 
-    /// Epoch, and windows of it that are used up.
-    pub fn position(&self) -> (u64, usize) {
-        (self.epoch, self.next)
+    fn held_out(&self, context: usize, rows: usize) -> Vec<Row> {
+        let windows = self.held_out.windows(context, 0);
+        let rows = windows.iter().take(rows);
+        rows.map(|window| Row::of_text(self.held_out.row(self.bos, *window, context))).collect()
     }
 
-    /// The next window.
-    pub fn next(&mut self, stream: &Stream) -> usize {
-        if self.next >= self.windows.len() {
-            self.epoch += 1;
-            self.next = 0;
-            self.shuffle(stream);
-        }
-        self.next += 1;
-        self.windows[self.next - 1]
+    fn largest_id(&self) -> u32 {
+        self.train.tokens.iter().chain(&self.held_out.tokens).copied().max().unwrap_or(0)
+    }
+
+    fn size(&self) -> String {
+        format!("{} tokens to train on, {} held out", self.train.tokens.len(), self.held_out.tokens.len())
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Order;
     use super::*;
 
     #[test]
@@ -248,6 +224,7 @@ mod tests {
         let long = Stream { starts: vec![0, 200], ..stream.clone() };
         assert_eq!(long.windows(20, 0)[..3], [0, 20, 40]);
 
+        let stream = Data { train: stream, held_out: Stream::default(), bos: 0 };
         let mut order = Order::new(&stream, 5, 20, 0, 0).unwrap();
         let first: Vec<usize> = (0..30).map(|_| order.next(&stream)).collect();
         let (epoch, next) = order.position();

@@ -14,6 +14,10 @@ pub struct Point {
     pub loss: f64,
     /// Held-out loss, nats a token.
     pub held_out: f64,
+    /// Held-out divergence KL(teacher‖student), nats a token, where there is a teacher. Of sampled targets it is the one
+    /// over the sampled ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl: Option<f64>,
     /// Learning rate.
     pub rate: f64,
 }
@@ -29,9 +33,12 @@ const BOTTOM: f64 = 50.0;
 /// smallest, which are those of the first steps, run off the top.
 pub fn svg(points: &[Point]) -> String {
     let last = points.iter().map(|p| p.tokens).max().unwrap_or(1).max(1) as f64;
+    let taught = points.iter().any(|p| p.kl.is_some());
     let losses = || points.iter().flat_map(|p| [p.loss, p.held_out]).filter(|v| v.is_finite());
     let low = losses().fold(f64::INFINITY, f64::min);
-    let high = losses().fold(f64::NEG_INFINITY, f64::max).min(low * 2.0);
+    let high = losses().fold(f64::NEG_INFINITY, f64::max);
+    // Divergences start at 0, and have another scale than the loss of ids.
+    let (low, high) = if taught { (0.0, high) } else { (low, high.min(low * 2.0)) };
     let (low, high) =
         if low < high { ((low * 2.0).floor() / 2.0, (high * 2.0).ceil() / 2.0) } else { (0.0, 1.0) };
     let x = |tokens: f64| LEFT + (WIDTH - LEFT - RIGHT) * tokens / last;
@@ -64,10 +71,12 @@ pub fn svg(points: &[Point]) -> String {
             tokens / 1e6
         );
     }
-    for (name, color, label, value) in [
+    let lines = [
         ("training", "#8ab", LEFT + 8.0, (|p| p.loss) as fn(&Point) -> f64),
         ("held out", "#c30", LEFT + 98.0, |p| p.held_out),
-    ] {
+        ("KL to the teacher, held out", "#285", LEFT + 188.0, |p| p.kl.unwrap_or(f64::NAN)),
+    ];
+    for (name, color, label, value) in lines.into_iter().take(if taught { 3 } else { 2 }) {
         let line: Vec<String> = points
             .iter()
             .filter(|p| value(p).is_finite())
@@ -103,10 +112,12 @@ mod tests {
     #[test]
     fn a_curve_has_two_lines_of_finite_points() {
         let point =
-            |step: u64, loss| Point { step, tokens: step * 1000, loss, held_out: loss + 0.1, rate: 0.1 };
+            |step: u64, loss| Point { step, tokens: step * 1000, loss, held_out: loss + 0.1, kl: None, rate: 0.1 };
         let text = svg(&[point(1, 8.0), point(2, 5.0), point(3, f64::NAN), point(4, 4.0)]);
         assert_eq!(text.matches("<polyline").count(), 2);
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        let taught = Point { kl: Some(0.4), ..point(5, 3.0) };
+        assert_eq!(svg(&[point(1, 8.0), taught]).matches("<polyline").count(), 3);
         assert!(svg(&[]).ends_with("</svg>\n"));
     }
 }

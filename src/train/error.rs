@@ -69,6 +69,43 @@ pub enum Error {
         /// The library's message.
         message: String,
     },
+    /// An example that cannot be learned from.
+    #[error("{path}, line {line}: {message}")]
+    Example {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file of teacher targets that cannot be learned from.
+    #[error("the teacher targets {path} {reason}")]
+    Targets {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong: expected and found.
+        reason: String,
+    },
+    /// Two models that do not have one vocabulary.
+    #[error(
+        "the teacher has another tokenizer than the student: expected fingerprint {expected}, found {found}; a teacher of the \
+         same vocabulary is needed, since its probabilities are those of tokens"
+    )]
+    OtherTokenizer {
+        /// The student's fingerprint, or size.
+        expected: String,
+        /// The teacher's.
+        found: String,
+    },
+    /// A student's own sample that could not be drawn.
+    #[error("the student's sample at step {step} cannot be drawn: {message}")]
+    Sample {
+        /// The step.
+        step: u64,
+        /// What the engine says.
+        message: String,
+    },
     /// Of the model.
     #[error(transparent)]
     Model(#[from] crate::model::Error),

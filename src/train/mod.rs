@@ -1,8 +1,10 @@
-//! Training: a Gemma 2 of any size from plain text.
+//! Training: a Gemma from plain text, from examples of answers, or from a teacher.
 //!
-//! [`corpus`] turns a text into windows of tokens (with a tokenizer of [`tokenizer`]'s making or any other),
-//! [`Trainer`] takes steps of [`optimizer::AdamW`] with gradients of [`fused`] (Gemma 2 on the CPU) or of [`autograd`]
-//! (everything else), [`checkpoint`] keeps a run, [`curve`] draws it and [`export`] writes what transformers loads.
+//! The data path is the file list. [`corpus`] (text), [`examples`] (answers) and [`targets`] (a teacher's answers on file) are
+//! sources of [`rows`]; [`on_policy`] has the student write the rest of a row, and a [`teacher`] says what it would write.
+//! Rows become lessons of an [`objective`], of which [`fused`] (Gemma 2 on the CPU) or [`autograd`] (everything else) gives the
+//! gradients. The [`Trainer`] takes steps of [`optimizer::AdamW`], [`checkpoint`] keeps a run, [`curve`] draws it, [`export`]
+//! writes what transformers loads, and [`start`] reads the parameters of a model to go on from.
 
 pub mod autograd;
 pub mod checkpoint;
@@ -10,15 +12,24 @@ pub mod config;
 pub mod corpus;
 pub mod curve;
 pub mod error;
+pub mod examples;
 pub mod export;
 pub mod fused;
+mod gradients;
 pub mod objective;
+pub mod on_policy;
 pub mod optimizer;
 pub mod parameters;
+pub mod rows;
+pub mod start;
+pub mod targets;
+pub mod teacher;
 pub mod tokenizer;
 mod trainer;
 
-pub use config::{Settings, Sizes};
+pub use config::{Distillation, Settings, Sizes};
 pub use corpus::Data;
 pub use error::{Error, Result};
-pub use trainer::{Step, Trainer};
+pub use rows::Source;
+pub use teacher::Teacher;
+pub use trainer::{HeldOut, Lessons, Step, Trainer};

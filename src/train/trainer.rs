@@ -1,37 +1,30 @@
 //! The loop's body: one step, one measurement, one checkpoint.
 
-use super::autograd::Autograd;
 use super::checkpoint::{self, Numbers, State};
 use super::config::Settings;
-use super::corpus::{Data, Order};
 use super::curve::Point;
 use super::error::{Error, Result};
 use super::export;
-use super::fused::{Fused, Workspace};
+use super::gradients::Engine;
+use super::objective::{Divergence, Goals, Lesson, ListRule};
+use super::on_policy::{self, Draws};
 use super::optimizer::{Segments, learning_rate};
 use super::parameters::Table;
+use super::rows::{Order, Row, Source, lesson, with_goals};
+use super::teacher::Teacher;
 use crate::model::Config;
 use candle_core::Device;
-use rayon::prelude::*;
 use std::path::Path;
-use std::sync::Mutex;
-
-/// Who computes loss and gradients.
-#[derive(Debug)]
-enum Engine {
-    /// By hand, one micro batch a thread.
-    Fused { fused: Box<Fused>, memory: Mutex<Vec<Workspace>> },
-    /// By candle, one micro batch after the other.
-    Autograd(Box<Autograd>),
-}
 
 /// What a step did.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// Steps done, this one included.
     pub step: u64,
     /// Mean loss of the step's tokens before the update, nats a token.
     pub loss: f64,
+    /// Tokens that were learned.
+    pub tokens: u64,
     /// Norm of the gradient before clipping.
     pub norm: f64,
     /// Learning rate of the update.
@@ -40,12 +33,41 @@ pub struct Step {
     pub point: Option<Point>,
 }
 
+/// What is learned from.
+#[derive(Debug, Clone)]
+pub struct Lessons<'a> {
+    /// The rows.
+    pub source: &'a dyn Source,
+    /// Who says what each token's distribution should be; nobody where the next token itself is learned, or where the rows
+    /// bring their targets.
+    pub teacher: Option<&'a Teacher>,
+    /// Tokens that end a sample of the student.
+    pub ends: Vec<u32>,
+}
+
+impl<'a, S: Source> From<&'a S> for Lessons<'a> {
+    fn from(source: &'a S) -> Self {
+        Self { source, teacher: None, ends: Vec::new() }
+    }
+}
+
+/// What held-out rows say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldOut {
+    /// Mean loss of the next token, nats a token.
+    pub loss: f64,
+    /// Divergence KL(teacher‖student), nats a token, if there is a teacher.
+    pub kl: Option<f64>,
+    /// Tokens measured.
+    pub tokens: u64,
+}
+
 /// A run.
 #[derive(Debug)]
 pub struct Trainer<'a> {
     config: Config,
     settings: Settings,
-    data: &'a Data,
+    lessons: Lessons<'a>,
     fingerprint: String,
     segments: Segments,
     numbers: Numbers,
@@ -53,6 +75,7 @@ pub struct Trainer<'a> {
     order: Order,
     engine: Engine,
     step: u64,
+    tokens: u64,
     running: (f64, u64),
     points: Vec<Point>,
     changes: Vec<(u64, u64)>,
@@ -65,11 +88,29 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// Settings that make no sense, a text without a window, an impossible configuration, or what the device says.
-    pub fn new(config: &Config, settings: &Settings, data: &'a Data, device: &Device) -> Result<Self> {
-        let table = Table::new(config);
-        let params = table.init(config, settings.init_std, settings.seed)?;
-        let (mean, square) = (vec![0.0; table.len()], vec![0.0; table.len()]);
-        Self::build(config, settings, data, device, Numbers { params, mean, square }, (0, 0))
+    pub fn new(
+        config: &Config,
+        settings: &Settings,
+        lessons: impl Into<Lessons<'a>>,
+        device: &Device,
+    ) -> Result<Self> {
+        let params = Table::new(config).init(config, settings.init_std, settings.seed)?;
+        Self::from(config, params, settings, lessons, device)
+    }
+
+    /// A run that goes on from a model's parameters, in the order of [`Table`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn from(
+        config: &Config,
+        params: Vec<f32>,
+        settings: &Settings,
+        lessons: impl Into<Lessons<'a>>,
+        device: &Device,
+    ) -> Result<Self> {
+        let (mean, square) = (vec![0.0; params.len()], vec![0.0; params.len()]);
+        Self::build(config, settings, lessons.into(), device, Numbers { params, mean, square }, (0, 0))
     }
 
     /// A run from where a checkpoint left it. Its length may be another one: the learning rate goes on as if it had been
@@ -82,9 +123,10 @@ impl<'a> Trainer<'a> {
         path: &Path,
         config: &Config,
         settings: &Settings,
-        data: &'a Data,
+        lessons: impl Into<Lessons<'a>>,
         device: &Device,
     ) -> Result<Self> {
+        let lessons = lessons.into();
         let (state, numbers) = checkpoint::read(path)?;
         let differs = |reason: String| Error::Checkpoint { path: path.into(), reason };
         if state.config != export::config_json(config) {
@@ -101,11 +143,15 @@ impl<'a> Trainer<'a> {
         if [&numbers.params, &numbers.mean, &numbers.square].iter().any(|n| n.len() != len) {
             return Err(differs(format!("does not hold {len} parameters and as many moments")));
         }
-        let mut run = Self::build(config, settings, data, device, numbers, (state.epoch, state.next))?;
+        if state.teacher.as_deref() != lessons.teacher.map(Teacher::fingerprint) {
+            return Err(differs("is of another teacher".into()));
+        }
+        let mut run = Self::build(config, settings, lessons, device, numbers, (state.epoch, state.next))?;
         if state.data != run.fingerprint {
             return Err(differs("is of another text or tokenizer".into()));
         }
         run.step = state.step;
+        run.tokens = if state.tokens == 0 { state.step * settings.tokens_a_step() } else { state.tokens };
         run.running = state.running;
         run.points = state.points;
         run.changes = state.changes;
@@ -119,42 +165,39 @@ impl<'a> Trainer<'a> {
     fn build(
         config: &Config,
         settings: &Settings,
-        data: &'a Data,
+        lessons: Lessons<'a>,
         device: &Device,
         numbers: Numbers,
         (epoch, next): (u64, usize),
     ) -> Result<Self> {
         config.validate()?;
         settings.validate(config)?;
-        let streams = [&data.train.tokens, &data.held_out.tokens];
-        if let Some(&id) = streams.into_iter().flatten().find(|id| **id as usize >= config.vocab) {
+        let id = lessons.source.largest_id();
+        if id as usize >= config.vocab {
             return Err(crate::model::Error::Token { id, vocab: config.vocab }.into());
         }
-        if data.held_out.windows(settings.context, 0).is_empty() {
-            let found = format!("{} held-out tokens", data.held_out.tokens.len());
-            return Err(Error::Text {
-                found,
-                expected: format!("at least one window of {}", settings.context),
-            });
+        if let Some(teacher) = lessons.teacher.filter(|teacher| teacher.context() < settings.context) {
+            let expected = format!("at most {}, the teacher's positions", teacher.context());
+            return Err(Error::Setting { name: "context", found: settings.context.to_string(), expected });
         }
-        let engine = match Fused::new(config) {
-            Ok(fused) if device.is_cpu() => {
-                Engine::Fused { fused: Box::new(fused), memory: Mutex::default() }
-            }
-            _ => Engine::Autograd(Box::new(Autograd::new(config, &numbers.params, device)?)),
-        };
+        if lessons.source.held_out(settings.context, 1).is_empty() {
+            let expected = format!("at least one window of {} held out", settings.context);
+            return Err(Error::Text { found: lessons.source.size(), expected });
+        }
+        let engine = Engine::new(config, &numbers.params, device)?;
         let table = Table::new(config);
         Ok(Self {
             segments: Segments::new(&table),
-            order: Order::new(&data.train, settings.seed, settings.context, epoch, next)?,
-            fingerprint: data.fingerprint(),
+            order: Order::new(lessons.source, settings.seed, settings.context, epoch, next)?,
+            fingerprint: lessons.source.fingerprint(),
             config: config.clone(),
             settings: *settings,
-            data,
+            lessons,
             numbers,
             grads: Vec::new(),
             engine,
             step: 0,
+            tokens: 0,
             running: (0.0, 0),
             points: Vec::new(),
             changes: Vec::new(),
@@ -187,6 +230,11 @@ impl<'a> Trainer<'a> {
         &self.numbers.params
     }
 
+    /// Tokens learned.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
     /// Epoch of the data, and windows of it that are used up.
     pub fn position(&self) -> (u64, usize) {
         self.order.position()
@@ -197,14 +245,9 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Returns an error if the loss is not a number; also the errors of the device.
     pub fn step(&mut self) -> Result<Step> {
-        let s = &self.settings;
-        let rows: Vec<Vec<u32>> = (0..s.batch)
-            .map(|_| {
-                let window = self.order.next(&self.data.train);
-                self.data.train.row(self.data.bos, window, s.context)
-            })
-            .collect();
-        let tokens = s.tokens_a_step() as f64;
+        let rows = self.batch()?;
+        let count = rows.iter().map(|row| row.count() as u64).sum::<u64>();
+        let tokens = count.max(1) as f64;
         let loss = self.gradients(&rows, (1.0 / tokens) as f32)? / tokens;
         let norm = self.segments.sum(&mut self.grads);
         if !loss.is_finite() || !norm.is_finite() {
@@ -214,88 +257,128 @@ impl<'a> Trainer<'a> {
         let rate = learning_rate(self.step, s.steps, s.warmup, s.learning_rate, s.floor);
         let Numbers { params, mean, square } = &mut self.numbers;
         s.optimizer.update(&self.segments, params, mean, square, &self.grads[0], norm, self.step, rate);
-        if let Engine::Autograd(model) = &mut self.engine {
-            model.set(params)?;
-        }
+        self.engine.set(params)?;
         self.step += 1;
+        self.tokens += count;
         self.running = (self.running.0 + loss, self.running.1 + 1);
         let point = if self.step.is_multiple_of(s.eval_every) || self.is_done() {
-            let held_out = self.held_out(self.settings.eval_rows)?.0;
-            let point = Point {
-                step: self.step,
-                tokens: self.step * self.settings.tokens_a_step(),
-                loss: self.running.0 / self.running.1 as f64,
-                held_out,
-                rate,
-            };
+            let HeldOut { loss: held_out, kl, .. } = self.held_out(self.settings.eval_rows)?;
+            let loss = self.running.0 / self.running.1 as f64;
+            let point = Point { step: self.step, tokens: self.tokens, loss, held_out, kl, rate };
             self.running = (0.0, 0);
             self.points.push(point);
             Some(point)
         } else {
             None
         };
-        Ok(Step { step: self.step, loss, norm, rate, point })
+        Ok(Step { step: self.step, loss, tokens: count, norm, rate, point })
     }
 
-    /// Fills `self.grads`, one for each micro batch, and returns the sum of the losses.
-    fn gradients(&mut self, rows: &[Vec<u32>], factor: f32) -> Result<f64> {
-        let len = self.numbers.params.len();
-        let micro: Vec<&[Vec<u32>]> = rows.chunks(self.settings.micro_batch).collect();
-        let params = &self.numbers.params;
-        match &self.engine {
-            Engine::Fused { fused, memory } => {
-                self.grads.resize_with(micro.len(), || vec![0.0; len]);
-                let losses: Vec<f64> = self
-                    .grads
-                    .par_iter_mut()
-                    .zip(&micro)
-                    .with_max_len(1)
-                    .map(|(grads, rows)| {
-                        grads.fill(0.0);
-                        with_workspace(memory, |work| {
-                            fused.loss(params, &slices(rows), Some((grads, factor)), work)
-                        })
-                    })
-                    .collect::<Result<_>>()?;
-                Ok(losses.iter().sum())
-            }
-            Engine::Autograd(model) => {
-                self.grads.resize_with(1, || vec![0.0; len]);
-                let grads = &mut self.grads[0];
-                grads.fill(0.0);
-                let mut loss = 0.0;
-                for rows in micro {
-                    loss += model.loss(&slices(rows), Some((grads, factor)))?;
-                }
-                Ok(loss)
-            }
+    /// The rows of the next step, of the source or of the student. The source's order goes on in either case.
+    fn batch(&mut self) -> Result<Vec<Row>> {
+        let (s, source) = (&self.settings, self.lessons.source);
+        let mut row = |_| source.row(self.order.next(source), s.context);
+        let rows: Vec<Row> = (0..s.batch).map(&mut row).collect();
+        match &s.distillation {
+            Some(d) if on_policy::is_on_policy(s.seed, self.step, d.lmbda) => self.continued(&rows),
+            _ => Ok(rows),
         }
     }
 
-    /// Mean loss on the first `rows` held-out windows (all, if there are fewer), nats a token, and the number of tokens.
+    /// The student's own continuations of the prompts of rows.
+    fn continued(&self, rows: &[Row]) -> Result<Vec<Row>> {
+        let s = &self.settings;
+        let Some(d) = &s.distillation else { return Ok(rows.to_vec()) };
+        let draws = Draws {
+            max_tokens: d.max_completion_length,
+            temperature: d.divergence.temperature,
+            ends: self.lessons.ends.clone(),
+            prompt_tokens: d.prompt_tokens,
+            seed: s.seed,
+        };
+        let config = Config { max_position: s.context, ..self.config.clone() };
+        let model = on_policy::student(&config, &self.numbers.params)?;
+        on_policy::continue_rows(&model, rows, &draws, self.step)
+    }
+
+    /// What the student makes of the first held-out row now: prompt and continuation.
+    ///
+    /// # Errors
+    /// Returns an error if the model breaks down.
+    pub fn sample(&self) -> Result<(Vec<u32>, Vec<u32>)> {
+        let rows = self.continued(&self.lessons.source.held_out(self.settings.context, 1))?;
+        let Some(row) = rows.into_iter().next() else { return Ok((Vec::new(), Vec::new())) };
+        let (prompt, rest) = row.ids.split_at(row.prompt.unwrap_or(0));
+        Ok((prompt.to_vec(), rest.to_vec()))
+    }
+
+    /// A micro batch with its goals.
+    fn lesson(&self, rows: &[Row]) -> Result<Lesson> {
+        match (&self.settings.distillation, self.lessons.teacher) {
+            (Some(d), Some(teacher)) => teacher.lesson(rows, d.divergence),
+            _ => Ok(lesson(rows, self.lessons.source.rule())),
+        }
+    }
+
+    /// Micro batches whose goals are in memory at once: one a thread, since a teacher's logits are large.
+    fn group(&self) -> usize {
+        rayon::current_num_threads() * self.settings.micro_batch
+    }
+
+    /// Fills `self.grads`, one for each micro batch, and returns the sum of the losses.
+    fn gradients(&mut self, rows: &[Row], factor: f32) -> Result<f64> {
+        let (len, size) = (self.numbers.params.len(), self.settings.micro_batch);
+        let runs = self.engine.runs(rows.len().div_ceil(size));
+        let mut grads = std::mem::take(&mut self.grads);
+        grads.resize_with(runs, Vec::new);
+        for run in &mut grads {
+            run.clear();
+            run.resize(len, 0.0);
+        }
+        let mut losses = Vec::new();
+        for group in rows.chunks(self.group()) {
+            let lessons = group.chunks(size).map(|rows| self.lesson(rows)).collect::<Result<Vec<_>>>()?;
+            let first = losses.len().min(runs - 1);
+            losses.extend(self.engine.learn(&self.numbers.params, &lessons, &mut grads[first..], factor)?);
+        }
+        self.grads = grads;
+        Ok(losses.iter().sum())
+    }
+
+    /// Mean loss on the first `rows` held-out rows (all, if there are fewer), and divergence from the teacher.
     ///
     /// # Errors
     /// What the device says.
-    pub fn held_out(&self, rows: usize) -> Result<(f64, u64)> {
-        let s = &self.settings;
-        let stream = &self.data.held_out;
-        let windows = stream.windows(s.context, 0);
-        let rows: Vec<Vec<u32>> =
-            windows.iter().take(rows).map(|window| stream.row(self.data.bos, *window, s.context)).collect();
-        let tokens = (rows.len() * s.context) as u64;
-        let params = &self.numbers.params;
-        let losses: Vec<f64> = match &self.engine {
-            Engine::Fused { fused, memory } => rows
-                .par_chunks(s.micro_batch)
-                .with_max_len(1)
-                .map(|rows| with_workspace(memory, |work| fused.loss(params, &slices(rows), None, work)))
-                .collect::<Result<_>>()?,
-            Engine::Autograd(model) => rows
-                .chunks(s.micro_batch)
-                .map(|rows| model.loss(&slices(rows), None))
-                .collect::<Result<_>>()?,
+    pub fn held_out(&self, rows: usize) -> Result<HeldOut> {
+        let rows = self.lessons.source.held_out(self.settings.context, rows);
+        let tokens = rows.iter().map(|row| row.count() as u64).sum::<u64>();
+        let taught = self.lessons.teacher.is_some() || self.lessons.source.rule().is_some();
+        let (mut losses, mut divergences) = (Vec::new(), Vec::new());
+        for group in rows.chunks(self.group()) {
+            let parts = || group.chunks(self.settings.micro_batch);
+            let ids: Vec<Lesson> = parts().map(|rows| with_goals(rows, Goals::Ids)).collect();
+            losses.extend(self.engine.measure(&self.numbers.params, &ids)?);
+            if taught {
+                let lessons = parts().map(|rows| self.forward(rows)).collect::<Result<Vec<_>>>()?;
+                divergences.extend(self.engine.measure(&self.numbers.params, &lessons)?);
+                // A cross-entropy is the divergence and the teacher's entropy.
+                divergences.extend(lessons.iter().map(|lesson| -lesson.entropy()));
+            }
+        }
+        let mean = |sums: &[f64]| sums.iter().sum::<f64>() / tokens.max(1) as f64;
+        Ok(HeldOut { loss: mean(&losses), kl: taught.then(|| mean(&divergences)), tokens })
+    }
+
+    /// A micro batch with the teacher's distributions, for the forward divergence.
+    fn forward(&self, rows: &[Row]) -> Result<Lesson> {
+        if let Some(teacher) = self.lessons.teacher {
+            return teacher.lesson(rows, Divergence::FORWARD);
+        }
+        let rule = match self.lessons.source.rule() {
+            Some(ListRule::Divergence(_)) => Some(ListRule::Divergence(Divergence::FORWARD)),
+            other => other,
         };
-        Ok((losses.iter().sum::<f64>() / tokens as f64, tokens))
+        Ok(lesson(rows, rule))
     }
 
     /// Writes a checkpoint atomically.
@@ -309,7 +392,9 @@ impl<'a> Trainer<'a> {
             config: export::config_json(&self.config),
             settings: self.settings,
             data: self.fingerprint.clone(),
+            teacher: self.lessons.teacher.map(|teacher| teacher.fingerprint().to_owned()),
             step: self.step,
+            tokens: self.tokens,
             epoch,
             next,
             running: self.running,
@@ -329,24 +414,12 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn slices(rows: &[Vec<u32>]) -> Vec<&[u32]> {
-    rows.iter().map(Vec::as_slice).collect()
-}
-
-/// Runs with memory of an earlier pass, if some is free.
-fn with_workspace<T>(memory: &Mutex<Vec<Workspace>>, run: impl FnOnce(&mut Workspace) -> T) -> T {
-    let free = || memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut work = free().pop().unwrap_or_default();
-    let result = run(&mut work);
-    free().push(work);
-    result
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fused::{Fused, Workspace};
     use super::super::tokenizer;
     use super::*;
-    use crate::train::Sizes;
+    use crate::train::{Data, Sizes};
     use wmdetect::text::Tokenizer;
 
     const TEXT: &str = "The old man went down to the river, and the old river went down to the sea.";

@@ -150,6 +150,16 @@ impl Lesson {
         self.goals.iter().flatten().count()
     }
 
+    /// Sum of the entropies of the goals' distributions where the loss is their cross-entropy, in nats; else 0.
+    pub(super) fn entropy(&self) -> f64 {
+        match &self.what {
+            Goals::Listed { k, logprobs, rule: ListRule::Sampled, .. } => {
+                logprobs.chunks_exact(*k).map(support::entropy).sum()
+            }
+            _ => 0.0,
+        }
+    }
+
     /// Loss of one position in nats, 0 where there is no goal. The raw logits become the gradient times `factor`; the soft
     /// cap is part of it. `position` counts over the rows.
     pub(super) fn learn(

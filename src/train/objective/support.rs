@@ -168,6 +168,13 @@ pub(super) fn listed(
     loss
 }
 
+/// Entropy of the renormalised probabilities of a list, in nats.
+pub(super) fn entropy(logprobs: &[f32]) -> f64 {
+    let (_, t) = entries(&vec![0; logprobs.len()], logprobs);
+    let log = log_sum(&t);
+    t.iter().map(|t| (t - log).exp() * (log - t)).sum()
+}
+
 /// Cross-entropy with the renormalised probabilities of sampled ids.
 pub(super) fn sampled(
     row: &mut [f32],

@@ -1,0 +1,151 @@
+//! Rows to learn from, wherever they come from, and their order.
+//!
+//! A text ([`super::corpus`]), examples ([`super::examples`]) and a file of teacher targets ([`super::targets`]) are
+//! [`Source`]s of [`Row`]s. Rows of a batch become [`Lesson`]s.
+
+use super::error::{Error, Result};
+use super::objective::{Goals, Lesson, ListRule};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// A row of tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The tokens; each but the first is predicted from those before it.
+    pub ids: Vec<u32>,
+    /// For each token but the first, whether it is learned.
+    pub mask: Vec<bool>,
+    /// The tokens before the last answer; none in a text, of which any beginning is a prompt.
+    pub prompt: Option<usize>,
+    /// What a teacher says of the learned tokens, if it was asked before.
+    pub listed: Option<Listed>,
+}
+
+/// Ids with a teacher's log-probabilities, `k` for each learned token of a row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listed {
+    /// Entries a token.
+    pub k: usize,
+    /// `[tokens, k]`.
+    pub ids: Vec<u32>,
+    /// `[tokens, k]`, in nats.
+    pub logprobs: Vec<f32>,
+}
+
+impl Row {
+    /// A row of which every token is learned.
+    pub fn of_text(ids: Vec<u32>) -> Self {
+        let mask = vec![true; ids.len().saturating_sub(1)];
+        Self { ids, mask, prompt: None, listed: None }
+    }
+
+    /// Number of tokens that are learned.
+    pub fn count(&self) -> usize {
+        self.mask.iter().filter(|learned| **learned).count()
+    }
+}
+
+/// Where rows come from.
+pub trait Source: std::fmt::Debug + Sync {
+    /// Names of all rows of an epoch, in a fixed order.
+    fn places(&self, context: usize, epoch: u64) -> Vec<usize>;
+
+    /// A row to train on, of at most `context` + 1 tokens.
+    fn row(&self, place: usize, context: usize) -> Row;
+
+    /// The first `rows` held-out rows; all, if there are fewer.
+    fn held_out(&self, context: usize, rows: usize) -> Vec<Row>;
+
+    /// The largest token id.
+    fn largest_id(&self) -> u32;
+
+    /// How much there is, for messages.
+    fn size(&self) -> String;
+
+    /// SHA-256 of everything, in hexadecimal.
+    fn fingerprint(&self) -> String;
+
+    /// How listed targets are learned from; none where rows have none.
+    fn rule(&self) -> Option<ListRule> {
+        None
+    }
+}
+
+/// Pads rows to one length and gives each learned token its id, or its entries in a list, as the goal.
+pub fn lesson(rows: &[Row], rule: Option<ListRule>) -> Lesson {
+    let listed = |rule| {
+        let entries = || rows.iter().flat_map(|row| &row.listed);
+        Goals::Listed {
+            k: entries().map(|e| e.k).next().unwrap_or(0),
+            ids: entries().flat_map(|e| &e.ids).copied().collect(),
+            logprobs: entries().flat_map(|e| &e.logprobs).copied().collect(),
+            rule,
+        }
+    };
+    with_goals(rows, rule.map_or(Goals::Ids, listed))
+}
+
+/// Pads rows to one length; `what` has an entry for each learned token. A padded token is never learned.
+pub fn with_goals(rows: &[Row], what: Goals) -> Lesson {
+    let len = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+    let mut mask = Vec::new();
+    let mut padded = Vec::new();
+    for row in rows {
+        let mut ids = row.ids.clone();
+        ids.resize(len, super::tokenizer::PAD);
+        padded.push(ids);
+        mask.extend(&row.mask);
+        mask.resize(padded.len() * len.saturating_sub(1), false);
+    }
+    Lesson::new(padded, &mask, what)
+}
+
+/// The order of the rows: shuffled anew in each epoch, all of it a function of the seed.
+#[derive(Debug, Clone)]
+pub struct Order {
+    seed: u64,
+    context: usize,
+    epoch: u64,
+    next: usize,
+    places: Vec<usize>,
+}
+
+impl Order {
+    /// The order from a place in it on: an epoch, and rows of it that are used up.
+    ///
+    /// # Errors
+    /// Returns an error if there are no rows.
+    pub fn new(source: &dyn Source, seed: u64, context: usize, epoch: u64, next: usize) -> Result<Self> {
+        let mut order = Self { seed, context, epoch, next, places: Vec::new() };
+        order.shuffle(source);
+        if order.places.is_empty() {
+            let expected = format!("at least one window of {context}");
+            return Err(Error::Text { found: source.size(), expected });
+        }
+        Ok(order)
+    }
+
+    fn shuffle(&mut self, source: &dyn Source) {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(1 + self.epoch);
+        self.places = source.places(self.context, self.epoch);
+        self.places.shuffle(&mut rng);
+    }
+
+    /// Epoch, and rows of it that are used up.
+    pub fn position(&self) -> (u64, usize) {
+        (self.epoch, self.next)
+    }
+
+    /// The next row's place.
+    pub fn next(&mut self, source: &dyn Source) -> usize {
+        if self.next >= self.places.len() {
+            self.epoch += 1;
+            self.next = 0;
+            self.shuffle(source);
+        }
+        self.next += 1;
+        self.places[self.next - 1]
+    }
+}
