@@ -12,7 +12,7 @@ use wmgen::sample::Sampling;
 
 pub(crate) use eval::EvalArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
-pub(crate) use training::{FormatArg, QuantizeArgs, TrainArgs};
+pub(crate) use training::{DistillArgs, FormatArg, ModeArg, QuantizeArgs, RunArgs, TargetsArg, TrainArgs};
 
 /// Writes text with Gemma 2 and marks it invisibly; `wmdetect` finds the mark again
 #[derive(Parser, Debug)]
@@ -44,8 +44,10 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// What a model is: architecture, layers, caps, formats, size
     Inspect(InspectArgs),
-    /// Train a small Gemma 2 from plain text
+    /// Train a small Gemma 2 from plain text, or any model from examples of answers
     Train(TrainArgs),
+    /// Teach a model what another one would write
+    Distill(DistillArgs),
     /// Write a model as GGUF, rounded to fewer bits, with its tokenizer inside
     Quantize(QuantizeArgs),
     /// How fast a model runs here, with and without the mark

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod demo;
+mod distill;
 mod eval;
 mod generate;
 mod hints;
@@ -15,6 +16,7 @@ mod receipts;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;
+mod training_run;
 mod verify;
 
 use std::path::PathBuf;
@@ -54,6 +56,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Train(args) => train::run(&args)?,
+        Command::Distill(args) => distill::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

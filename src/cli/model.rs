@@ -55,8 +55,26 @@ impl Place {
         }
     }
 
+    /// The place of a model's name: `default`, a path or a hub id.
+    pub(super) fn named(model: &str) -> Result<Self> {
+        if model == "default" { Ok(Self::Default) } else { Self::of(Some(model)) }
+    }
+
+    /// The text of the model's tokenizer.json, if it has one. A GGUF file has none.
+    pub(super) fn tokenizer_json(&self) -> Result<Option<String>> {
+        match self {
+            Self::Default => Ok(Some(Tokenizer::json_of_default_model().to_owned())),
+            Self::Path(path) if path.is_dir() => {
+                let path = path.join("tokenizer.json");
+                let text = std::fs::read_to_string(&path);
+                Ok(Some(text.with_context(|| format!("cannot read {}", path.display()))?))
+            }
+            Self::Path(_) => Ok(None),
+        }
+    }
+
     /// Opens the files: their headers, without the tensors.
-    fn weights(&self) -> Result<Weights> {
+    pub(super) fn weights(&self) -> Result<Weights> {
         Ok(match self {
             Self::Default => default_model::weights()?,
             Self::Path(path) => Weights::open(path)?,
@@ -70,7 +88,7 @@ impl Place {
         })
     }
 
-    fn load(&self, options: LoadOptions<'_>) -> Result<Gemma> {
+    pub(super) fn load(&self, options: LoadOptions<'_>) -> Result<Gemma> {
         Ok(match self {
             Self::Default => default_model::load(options)?,
             Self::Path(path) => Gemma::load(path, options)?,

@@ -36,7 +36,9 @@ pub enum PromptError {
         found: &'static str,
     },
     /// There is nothing to learn.
-    #[error("expected the last turn to be the model's, which is learned, found another or none; add the answer")]
+    #[error(
+        "expected the last turn to be the model's, which is learned, found another or none; add the answer"
+    )]
     NoAnswer,
     /// A turn that cannot be tokenized.
     #[error(transparent)]

@@ -149,7 +149,8 @@ mod tests {
         let config = config(true);
         let table = Table::new(&config);
         let params = table.init(&config, 0.3, 3).unwrap();
-        let rows: Vec<Vec<u32>> = (0..2).map(|r| (0..21u32).map(|i| (i * i + 7 * r) % 50).collect()).collect();
+        let rows: Vec<Vec<u32>> =
+            (0..2).map(|r| (0..21u32).map(|i| (i * i + 7 * r) % 50).collect()).collect();
         let mask: Vec<bool> = (0..40).map(|i| i % 3 != 0).collect();
         let count = mask.iter().filter(|m| **m).count();
         let numbers = |n: usize| (0..n).map(|i| 3.0 * (i as f32 * 1.7).sin()).collect::<Vec<f32>>();
@@ -183,7 +184,8 @@ mod tests {
             let autograd = Autograd::new(&config, &params, &Device::Cpu).unwrap();
             let want_loss = autograd.learn(&lesson, Some((&mut want, 0.5))).unwrap();
             let fused = Fused::new(&config).unwrap();
-            let loss = fused.learn(&params, &lesson, Some((&mut got, 0.5)), &mut Workspace::default()).unwrap();
+            let loss =
+                fused.learn(&params, &lesson, Some((&mut got, 0.5)), &mut Workspace::default()).unwrap();
             assert!((loss / want_loss - 1.0).abs() < 1e-5, "{name}: {loss} {want_loss}");
             for tensor in table.tensors() {
                 let (a, b) = (&got[tensor.range.clone()], &want[tensor.range.clone()]);

@@ -66,7 +66,10 @@ const BITS: &str = "bits";
 impl State {
     /// The numbers that steps have computed.
     fn numbers(&mut self) -> impl Iterator<Item = &mut f64> {
-        let points = self.points.iter_mut().flat_map(|p| [&mut p.loss, &mut p.held_out, &mut p.rate].into_iter().chain(&mut p.kl));
+        let points = self
+            .points
+            .iter_mut()
+            .flat_map(|p| [&mut p.loss, &mut p.held_out, &mut p.rate].into_iter().chain(&mut p.kl));
         [&mut self.running.0, &mut self.seconds].into_iter().chain(points)
     }
 }
@@ -152,7 +155,14 @@ mod tests {
     fn a_state_comes_back_bit_for_bit() {
         let points = (1..200u32).map(|i| {
             let x = f64::from(i);
-            Point { step: 1, tokens: 2, loss: x.sqrt(), held_out: x.ln() + 1.0, kl: Some(x.cbrt()), rate: 0.003 / x }
+            Point {
+                step: 1,
+                tokens: 2,
+                loss: x.sqrt(),
+                held_out: x.ln() + 1.0,
+                kl: Some(x.cbrt()),
+                rate: 0.003 / x,
+            }
         });
         let state = State {
             schema_version: 1,

@@ -111,8 +111,14 @@ mod tests {
 
     #[test]
     fn a_curve_has_two_lines_of_finite_points() {
-        let point =
-            |step: u64, loss| Point { step, tokens: step * 1000, loss, held_out: loss + 0.1, kl: None, rate: 0.1 };
+        let point = |step: u64, loss| Point {
+            step,
+            tokens: step * 1000,
+            loss,
+            held_out: loss + 0.1,
+            kl: None,
+            rate: 0.1,
+        };
         let text = svg(&[point(1, 8.0), point(2, 5.0), point(3, f64::NAN), point(4, 4.0)]);
         assert_eq!(text.matches("<polyline").count(), 2);
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");

@@ -88,7 +88,8 @@ impl Examples {
     /// # Errors
     /// Returns an error if a line is no example, or no two examples fit into `context` + 1 tokens.
     pub fn new(text: &str, path: &Path, tokenizer: &Tokenizer, context: usize) -> Result<Self> {
-        let failed = |line: usize, message: String| Error::Example { path: path.into(), line: line + 1, message };
+        let failed =
+            |line: usize, message: String| Error::Example { path: path.into(), line: line + 1, message };
         let chat = Chat::new(tokenizer).map_err(|e| failed(0, e.to_string()))?;
         let (mut rows, mut too_long) = (Vec::new(), 0);
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

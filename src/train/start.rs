@@ -2,8 +2,8 @@
 
 use super::error::Result;
 use super::parameters::Table;
-use crate::model::weights::{Container, Weights};
 use crate::model::Config;
+use crate::model::weights::{Container, Weights};
 use wmdetect::gguf::names;
 
 /// Reads a model's configuration and parameters, in f32, in the order of [`Table`]. Quantised matrices are

@@ -169,11 +169,15 @@ impl Targets {
         let choice = match entry("rule") {
             "top-k" => Choice::TopK,
             "sampled" => Choice::Sampled,
-            other => return Err(wrong(format!("have the rule {other:?}, expected \"top-k\" or \"sampled\""))),
+            other => {
+                return Err(wrong(format!("have the rule {other:?}, expected \"top-k\" or \"sampled\"")));
+            }
         };
         if entry("tokenizer") != tokenizer {
             let found = entry("tokenizer");
-            return Err(wrong(format!("are of another tokenizer: expected fingerprint {tokenizer}, found {found}")));
+            return Err(wrong(format!(
+                "are of another tokenizer: expected fingerprint {tokenizer}, found {found}"
+            )));
         }
         let needs = match choice {
             Choice::Sampled => divergence.temperature != 1.0 || divergence.beta != 0.0,
@@ -182,7 +186,9 @@ impl Targets {
         if needs {
             let rule = match choice {
                 Choice::Sampled => "were sampled, so that beta must be 0 and temperature 1",
-                Choice::TopK => "have no tail at another temperature than 1, expected --loss-add-tail false with it",
+                Choice::TopK => {
+                    "have no tail at another temperature than 1, expected --loss-add-tail false with it"
+                }
             };
             return Err(wrong(rule.into()));
         }
@@ -218,7 +224,11 @@ fn read_part(tensors: &SafeTensors<'_>, part: &str, vocab: usize) -> Result<Vec<
     let (ids, count, k) = matrix("ids", Dtype::U32)?;
     let (logprobs, logprob_count, logprob_k) = matrix("logprobs", Dtype::F32)?;
     let ones = mask.iter().filter(|m| **m != 0).count();
-    if len < 2 || (mask_rows, mask_len + 1) != (rows, len) || (logprob_count, logprob_k) != (count, k) || count != ones || k == 0
+    if len < 2
+        || (mask_rows, mask_len + 1) != (rows, len)
+        || (logprob_count, logprob_k) != (count, k)
+        || count != ones
+        || k == 0
     {
         return Err(format!(
             "have shapes that do not fit in {part}: tokens [{rows}, {len}], mask [{mask_rows}, {mask_len}] with {ones} ones, \
@@ -226,7 +236,8 @@ fn read_part(tensors: &SafeTensors<'_>, part: &str, vocab: usize) -> Result<Vec<
              [ones, k]"
         ));
     }
-    let numbers = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect::<Vec<_>>();
+    let numbers =
+        |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect::<Vec<_>>();
     let (tokens, ids) = (numbers(&tokens), numbers(&ids));
     let logprobs: Vec<f32> = numbers(&logprobs).into_iter().map(f32::from_bits).collect();
     if let Some(id) = tokens.iter().chain(&ids).find(|id| **id as usize >= vocab) {
@@ -253,7 +264,8 @@ fn read_part(tensors: &SafeTensors<'_>, part: &str, vocab: usize) -> Result<Vec<
         let entries = at..at + k * mask.iter().filter(|m| **m).count();
         at = entries.end;
         if end > 0 {
-            let listed = Listed { k, ids: ids[entries.clone()].to_vec(), logprobs: logprobs[entries].to_vec() };
+            let listed =
+                Listed { k, ids: ids[entries.clone()].to_vec(), logprobs: logprobs[entries].to_vec() };
             out.push(Row { ids: ids_of_row[..=end].to_vec(), mask, prompt: None, listed: Some(listed) });
         }
     }

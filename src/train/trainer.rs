@@ -417,9 +417,10 @@ impl<'a> Trainer<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::fused::{Fused, Workspace};
+    use super::super::targets::{self, Choice, Targets};
     use super::super::tokenizer;
     use super::*;
-    use crate::train::{Data, Sizes};
+    use crate::train::{Data, Distillation, Sizes};
     use wmdetect::text::Tokenizer;
 
     const TEXT: &str = "The old man went down to the river, and the old river went down to the sea.";
@@ -538,5 +539,91 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
         assert!(Trainer::resume(&path, &config, &settings, &data, &Device::Cpu).is_err());
+    }
+
+    /// A live teacher, on and off policy: the divergence falls, and a run that was killed ends with the same bits.
+    #[test]
+    fn a_resumed_distillation_ends_like_one_that_was_never_killed() {
+        let (data, _, vocab) = data();
+        let (config, settings) = setup(vocab, 40);
+        let mut taught = Trainer::new(&config, &settings, &data, &Device::Cpu).unwrap();
+        while !taught.is_done() {
+            taught.step().unwrap();
+        }
+        let teacher = Teacher::new(on_policy::student(&config, taught.params()).unwrap(), vocab).unwrap();
+        let divergence = Divergence { beta: 0.5, temperature: 1.0, loss_top_k: 0, loss_add_tail: true };
+        let distillation =
+            Distillation { lmbda: 0.5, divergence, max_completion_length: 12, prompt_tokens: 4 };
+        let settings = Settings { steps: 24, eval_every: 8, distillation: Some(distillation), ..settings };
+        let lessons = || Lessons { source: &data, teacher: Some(&teacher), ends: vec![1] };
+        let mut whole = Trainer::new(&config, &settings, lessons(), &Device::Cpu).unwrap();
+        let mut tokens = Vec::new();
+        while !whole.is_done() {
+            tokens.push(whole.step().unwrap().tokens);
+        }
+        // A row of the text has 32 tokens, a sample at most 12.
+        assert!(tokens.contains(&128) && tokens.iter().any(|count| *count <= 48), "{tokens:?}");
+        let kl: Vec<f64> = whole.points().iter().map(|p| p.kl.unwrap()).collect();
+        assert!(kl.len() == 3 && kl[2] < 0.5 * kl[0] && kl[2] > 0.0, "{kl:?}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        for kill in [3, 13] {
+            let mut run = Trainer::new(&config, &settings, lessons(), &Device::Cpu).unwrap();
+            for step in 0..kill {
+                run.step().unwrap();
+                if step % 4 == 0 {
+                    run.save(&path).unwrap();
+                }
+            }
+            let mut run = Trainer::resume(&path, &config, &settings, lessons(), &Device::Cpu).unwrap();
+            while !run.is_done() {
+                run.step().unwrap();
+            }
+            assert_eq!(run.points(), whole.points(), "killed after {kill}");
+            assert_eq!(run.params(), whole.params());
+        }
+        assert!(Trainer::resume(&path, &config, &settings, &data, &Device::Cpu).is_err(), "no teacher");
+        assert!(Teacher::new(on_policy::student(&config, taught.params()).unwrap(), vocab + 1).is_err());
+    }
+
+    /// What is written is what the teacher says; another tokenizer and damage are refused.
+    #[test]
+    fn targets_come_back_from_their_file_and_teach() {
+        let (data, _, vocab) = data();
+        let (config, settings) = setup(vocab, 12);
+        let params = Table::new(&config).init(&config, 0.2, 5).unwrap();
+        let teacher = Teacher::new(on_policy::student(&config, &params).unwrap(), vocab).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("targets.safetensors");
+        let divergence = Divergence { beta: 0.0, ..Divergence::FORWARD };
+        for choice in [Choice::TopK, Choice::Sampled] {
+            let count =
+                targets::write(&path, &data, &teacher, (32, 2), (vocab, choice), 1, "print", |_, _| {})
+                    .unwrap();
+            let read = Targets::read(&path, "print", vocab, divergence).unwrap();
+            assert!(count > 64 && read.context() == 32);
+            let distillation =
+                Distillation { lmbda: 0.0, divergence, max_completion_length: 12, prompt_tokens: 4 };
+            let settings = Settings { distillation: Some(distillation), ..settings };
+            let mut listed = Trainer::new(&config, &settings, &read, &Device::Cpu).unwrap();
+            // Every entry of the vocabulary is listed, so it is the live teacher's divergence.
+            let lessons = Lessons { source: &data, teacher: Some(&teacher), ends: Vec::new() };
+            let live = Trainer::new(&config, &settings, lessons, &Device::Cpu).unwrap();
+            let (a, b) = (listed.held_out(2).unwrap(), live.held_out(2).unwrap());
+            assert!((a.kl.unwrap() / b.kl.unwrap() - 1.0).abs() < 1e-4 && a.loss == b.loss, "{a:?} {b:?}");
+            while !listed.is_done() {
+                listed.step().unwrap();
+            }
+            assert!(listed.points()[0].kl.unwrap() < 0.8 * a.kl.unwrap());
+        }
+        let message = |result: Result<Targets>| result.unwrap_err().to_string();
+        let other = message(Targets::read(&path, "footprint", vocab, divergence));
+        assert!(other.contains("expected fingerprint footprint, found print"), "{other}");
+        let reverse = Divergence { beta: 1.0, ..divergence };
+        assert!(message(Targets::read(&path, "print", vocab, reverse)).contains("beta must be 0"));
+        assert!(message(Targets::read(&path, "print", 10, divergence)).contains("expected ids below 10"));
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
+        assert!(message(Targets::read(&path, "print", vocab, divergence)).contains("cannot be read"));
     }
 }

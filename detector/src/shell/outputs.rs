@@ -39,6 +39,8 @@ impl Kind {
     pub const SAMPLES: Self = Self { what: "samples", begins: None };
     /// A model.
     pub const MODEL: Self = Self { what: "model", begins: None };
+    /// What a teacher says of each token of a text.
+    pub const TARGETS: Self = Self { what: "file of teacher targets", begins: None };
     /// A profile of marked texts.
     pub const PROFILE: Self = Self { what: "profile", begins: None };
     /// A key, or what holds its secret.

@@ -11,8 +11,13 @@ impl Tokenizer {
     /// Returns the tokenizer of the default model of `wmgen`, which is part of this crate. It fits texts of that model
     /// only.
     pub fn of_default_model() -> Self {
-        Self::from_json(include_bytes!("default_tokenizer.json"), Path::new(DEFAULT_MODEL), None)
+        Self::from_json(Self::json_of_default_model().as_bytes(), Path::new(DEFAULT_MODEL), None)
             .expect("the built-in tokenizer is well-formed, as a test shows")
+    }
+
+    /// Returns the tokenizer.json of the default model of `wmgen`, for a model that is trained from it.
+    pub fn json_of_default_model() -> &'static str {
+        include_str!("default_tokenizer.json")
     }
 }
 

@@ -9,14 +9,17 @@ use super::DeviceArg;
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
     /// Plain text, one paragraph a line; `<|endofdoc|>` on a separate line, or else blank lines, between documents
-    #[arg(required = true)]
+    #[arg(required_unless_present = "examples")]
     pub text: Vec<PathBuf>,
+    /// Learn answers instead: JSON lines, each with "messages", or with "prompt" and "completion", in Gemma's chat template
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub examples: Option<PathBuf>,
+    /// Go on from this model: a Hugging Face directory, a GGUF file, a hub id, or `default`, the model that ships with wmgen
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["config", "vocab", "hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "window"])]
+    pub from: Option<String>,
     /// The directory for the model, the run and its curve; it must be new or empty, or with --resume hold a run
     #[arg(long)]
     pub output: PathBuf,
-    /// Go on with the run that is in the directory, if there is one
-    #[arg(long)]
-    pub resume: bool,
     /// A tokenizer.json, or a directory with one; without it, a vocabulary is learned from the text
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
@@ -47,12 +50,22 @@ pub(crate) struct TrainArgs {
     /// Positions that a local layer sees
     #[arg(long, default_value_t = 128)]
     pub window: usize,
-    /// Tokens of a row, and positions of the model
-    #[arg(long, default_value_t = 512)]
-    pub context: usize,
     /// Steps of the whole run; the learning rate falls towards the last
     #[arg(long)]
     pub steps: u64,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What every run of training has.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Go on with the run that is in the directory, if there is one
+    #[arg(long)]
+    pub resume: bool,
+    /// Tokens of a row, and positions of the model
+    #[arg(long, default_value_t = 512)]
+    pub context: usize,
     /// Rows of a step
     #[arg(long, default_value_t = 16)]
     pub batch: usize,
@@ -98,6 +111,88 @@ pub(crate) struct TrainArgs {
     /// Threads to compute with; all cores if not given
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DistillArgs {
+    /// Plain text, as for train
+    pub text: Vec<PathBuf>,
+    /// Conversations instead of text, as for train
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub examples: Option<PathBuf>,
+    /// The model that is learned from [default: the model that ships with wmgen]
+    #[arg(long, value_name = "MODEL", conflicts_with = "targets")]
+    pub teacher: Option<String>,
+    /// The model that learns: one to go on from, as for train --from, or the config.json of a new one
+    #[arg(long, value_name = "MODEL|CONFIG", required_unless_present = "write_targets")]
+    pub student: Option<String>,
+    /// A tokenizer.json, or a directory with one, where neither the student nor the teacher has one
+    #[arg(long)]
+    pub tokenizer: Option<PathBuf>,
+    /// The directory for the model, the run and its curve, as for train
+    #[arg(long, required_unless_present = "write_targets")]
+    pub output: Option<PathBuf>,
+    /// Steps of the whole run; the learning rate falls towards the last
+    #[arg(long, required_unless_present = "write_targets")]
+    pub steps: Option<u64>,
+    /// Learn from this file of teacher targets instead of text and a teacher
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "examples", "write_targets"])]
+    pub targets: Option<PathBuf>,
+    /// Write the teacher's targets for text or examples to this file, and learn nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["student", "output", "steps", "resume"])]
+    pub write_targets: Option<PathBuf>,
+    /// Replace the file of --write-targets if there is one
+    #[arg(long, requires = "write_targets")]
+    pub force: bool,
+    /// Entries that are written for each token
+    #[arg(long, default_value_t = 64, requires = "write_targets")]
+    pub targets_k: usize,
+    /// Which entries are written
+    #[arg(long, value_enum, default_value_t = TargetsArg::TopK, requires = "write_targets")]
+    pub targets_rule: TargetsArg,
+    /// Rows of the source, or of the student's samples as well
+    #[arg(long, value_enum, default_value_t = ModeArg::Offline)]
+    pub mode: ModeArg,
+    /// With --mode on-policy, the share of steps on the student's own samples
+    #[arg(long, default_value_t = 1.0)]
+    pub lmbda: f64,
+    /// The divergence: 0 is forward, KL(teacher‖student), 1 is reverse, between is generalised Jensen-Shannon [default: 0
+    /// offline, 1 on-policy]
+    #[arg(long)]
+    pub beta: Option<f64>,
+    /// Divides both models' logits in the loss, and the student's in its samples
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Compare so many most likely tokens only: the teacher's at beta 0, the student's at beta 1, both's between; 0 is all
+    #[arg(long, default_value_t = 0)]
+    pub loss_top_k: usize,
+    /// Compare all other tokens together as one more, instead of renormalising
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub loss_add_tail: bool,
+    /// Tokens of a sample at most; the context, if that is less
+    #[arg(long, default_value_t = 128)]
+    pub max_completion_length: usize,
+    /// Tokens of a text's row that are the prompt of a sample; examples have theirs
+    #[arg(long, default_value_t = 32)]
+    pub prompt_tokens: usize,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ModeArg {
+    /// Rows of the source
+    Offline,
+    /// Prompts of the source, continued by the student
+    OnPolicy,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum TargetsArg {
+    /// The most likely tokens
+    TopK,
+    /// Tokens sampled by the teacher's probability, as for Gemma 3
+    Sampled,
 }
 
 #[derive(Args, Debug)]

@@ -35,8 +35,7 @@ fn divergence(s: &[f64], t: &[f64], beta: f64, grad: &mut Vec<f64>) -> f64 {
 /// The `k` largest, smaller ids first among equals.
 pub(crate) fn largest(xs: &[f32], k: usize) -> Vec<u32> {
     let mut ids: Vec<u32> = (0..xs.len() as u32).collect();
-    let order =
-        |a: &u32, b: &u32| xs[*b as usize].total_cmp(&xs[*a as usize]).then(a.cmp(b));
+    let order = |a: &u32, b: &u32| xs[*b as usize].total_cmp(&xs[*a as usize]).then(a.cmp(b));
     if k < ids.len() {
         ids.select_nth_unstable_by(k, order);
         ids.truncate(k);
@@ -85,7 +84,16 @@ fn log_sum(xs: &[f64]) -> f64 {
 
 /// Puts the gradient of the logits into `row`, whose exponentials outside of the support are in `exps`.
 #[expect(clippy::too_many_arguments, reason = "rows, support and numbers of one position")]
-fn put(row: &mut [f32], slope: &[f32], exps: &[f32], rest: &Rest, support: &[u32], s: &[f64], grad: &[f64], factor: f32) {
+fn put(
+    row: &mut [f32],
+    slope: &[f32],
+    exps: &[f32],
+    rest: &Rest,
+    support: &[u32],
+    s: &[f64],
+    grad: &[f64],
+    factor: f32,
+) {
     let all: f64 = grad.iter().sum();
     if let Some(tail) = grad.get(support.len()) {
         // A tail that was raised to its least probability does not move.

@@ -1,0 +1,214 @@
+//! `wmgen distill`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use wmdetect::shell::outputs::{Kind, Outputs};
+use wmdetect::text::Tokenizer;
+use wmgen::model::{Config, LoadOptions};
+use wmgen::text::stop_ids;
+use wmgen::train::objective::Divergence;
+use wmgen::train::targets::{self, Choice, Targets};
+use wmgen::train::{Data, Distillation, Error, Lessons, Settings, Source, Teacher, start};
+
+use super::args::{DistillArgs, ModeArg, TargetsArg};
+use super::training_run::{self as run, Place, check_directory, read_examples, read_texts};
+use super::{model, say};
+
+pub(super) fn run(args: &DistillArgs) -> Result<()> {
+    model::set_threads(args.run.threads)?;
+    if args.targets.is_none() && args.text.is_empty() && args.examples.is_none() {
+        bail!("expected text, --examples or --targets to learn from, found none");
+    }
+    if args.targets.is_some() && args.mode == ModeArg::OnPolicy {
+        bail!(
+            "--targets is a file of answers that were given before; on-policy samples need a live --teacher"
+        );
+    }
+    let teacher = match &args.targets {
+        Some(_) => None,
+        None => Some(args.teacher.as_deref().map_or(Ok(model::Place::Default), model::Place::named)?),
+    };
+    match (&args.write_targets, &args.student, &args.output, args.steps) {
+        (Some(path), ..) => write_targets(args, path, teacher.as_ref()),
+        (None, Some(student), Some(output), Some(steps)) => {
+            learn(args, student, output, steps, teacher.as_ref())
+        }
+        _ => bail!("expected --student, --output and --steps, or --write-targets"),
+    }
+}
+
+fn learn(
+    args: &DistillArgs,
+    student: &str,
+    dir: &Path,
+    steps: u64,
+    teacher: Option<&model::Place>,
+) -> Result<()> {
+    let is_config = student.ends_with(".json");
+    let start = if is_config { None } else { Some(model::Place::named(student)?) };
+    let mut inputs = Outputs::new(false).reads(&args.text).reads(&args.examples).reads(&args.targets);
+    for place in [&start.as_ref(), &teacher].into_iter().flatten() {
+        if let model::Place::Path(path) = place {
+            inputs = inputs.reads([path]);
+        }
+    }
+    let holds_run = check_directory(dir, args.run.resume, inputs)?;
+    let tokenizer_json = tokenizer_json(args, start.as_ref(), teacher)?;
+    let tokenizer = Tokenizer::from_json_bytes(tokenizer_json.as_bytes(), "the tokenizer of the run")?;
+    let (config, params) = match &start {
+        Some(place) => start::parameters(&place.weights()?).map(|(config, params)| (config, Some(params)))?,
+        None => {
+            let text = std::fs::read_to_string(student).with_context(|| format!("cannot read {student}"))?;
+            (Config::from_json(&text)?, None)
+        }
+    };
+    let settings = settings(args, steps);
+    let teacher = teacher.map(|place| load(args, place, &tokenizer, config.vocab)).transpose()?;
+    let divergence = settings.distillation.map_or(Divergence::FORWARD, |d| d.divergence);
+    divergence.validate()?;
+    let fingerprint = tokenizer.fingerprint().to_string();
+    let listed = args.targets.as_ref();
+    let listed =
+        listed.map(|path| Targets::read(path, &fingerprint, config.vocab, divergence)).transpose()?;
+    if let Some(listed) = listed.as_ref().filter(|listed| listed.context() > settings.context) {
+        let (found, limit) = (listed.context(), settings.context);
+        bail!("the targets have rows of {found} tokens, expected at most {limit}, the --context");
+    }
+    let data = data(args, &tokenizer, settings.context, listed.is_none())?;
+    let source: &dyn Source = match (&listed, &data) {
+        (Some(listed), _) => listed,
+        (None, data) => data.source()?,
+    };
+    let lessons = Lessons { source, teacher: teacher.as_ref(), ends: stop_ids(&tokenizer) };
+    let (settings, config) = (&settings, &config);
+    let text = data.text.as_ref();
+    let place = Place {
+        dir,
+        tokenizer_json: &tokenizer_json,
+        tokenizer: &tokenizer,
+        config,
+        settings,
+        args: &args.run,
+        text,
+    };
+    place.train(holds_run, params, lessons)
+}
+
+/// Writes a teacher's targets.
+fn write_targets(args: &DistillArgs, path: &Path, teacher: Option<&model::Place>) -> Result<()> {
+    let mut outputs = Outputs::new(args.force).reads(&args.text).reads(&args.examples);
+    outputs.check(path, Kind::TARGETS)?;
+    let teacher = teacher.context("expected a teacher")?;
+    if args.targets_k == 0 {
+        bail!("--targets-k is 0, expected at least 1");
+    }
+    let tokenizer = match &args.tokenizer {
+        Some(path) => wmdetect::shell::open_tokenizer(path)?,
+        None => teacher.tokenizer()?,
+    };
+    let vocab = teacher.weights()?.config().vocab;
+    let data = data(args, &tokenizer, args.run.context, true)?;
+    let teacher = load(args, teacher, &tokenizer, vocab)?;
+    let choice = match args.targets_rule {
+        TargetsArg::TopK => Choice::TopK,
+        TargetsArg::Sampled => Choice::Sampled,
+    };
+    let source = data.source()?;
+    say(&source.size());
+    let mut said = std::time::Instant::now();
+    let count = targets::write(
+        path,
+        source,
+        &teacher,
+        (args.run.context, args.run.eval_rows),
+        (args.targets_k, choice),
+        args.run.seed,
+        &tokenizer.fingerprint().to_string(),
+        |done, total| {
+            if said.elapsed().as_secs() >= 20 || done == total {
+                say(&format!("{done} of {total} rows"));
+                said = std::time::Instant::now();
+            }
+        },
+    )?;
+    say(&format!("{count} targets in {}", path.display()));
+    Ok(())
+}
+
+/// Text or examples.
+struct Sources {
+    text: Option<Data>,
+    examples: Option<wmgen::train::examples::Examples>,
+}
+
+impl Sources {
+    fn source(&self) -> Result<&dyn Source> {
+        match (&self.examples, &self.text) {
+            (Some(examples), _) => Ok(examples),
+            (None, Some(text)) => Ok(text),
+            (None, None) => bail!("expected text or --examples to learn from, found none"),
+        }
+    }
+}
+
+fn data(args: &DistillArgs, tokenizer: &Tokenizer, context: usize, needed: bool) -> Result<Sources> {
+    let examples = args.examples.as_ref().map(|path| read_examples(path, tokenizer, context)).transpose()?;
+    let text = if needed && examples.is_none() {
+        Some(Data::new(&read_texts(&args.text)?, tokenizer)?)
+    } else {
+        None
+    };
+    Ok(Sources { text, examples })
+}
+
+/// Loads the teacher, if it has the student's tokenizer.
+fn load(args: &DistillArgs, place: &model::Place, tokenizer: &Tokenizer, vocab: usize) -> Result<Teacher> {
+    let own = place.tokenizer()?.fingerprint();
+    if own != tokenizer.fingerprint() {
+        let (expected, found) = (tokenizer.fingerprint().to_string(), own.to_string());
+        return Err(Error::OtherTokenizer { expected, found }.into());
+    }
+    let device = args.run.device.open()?;
+    Ok(Teacher::new(place.load(LoadOptions { device, ..LoadOptions::default() })?, vocab)?)
+}
+
+/// The tokenizer of the directory, the one asked for, the student's or the teacher's; in this order.
+fn tokenizer_json(
+    args: &DistillArgs,
+    student: Option<&model::Place>,
+    teacher: Option<&model::Place>,
+) -> Result<String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let place = args.output.as_ref().map(|dir| dir.join("tokenizer.json"));
+    if let Some(place) = place.filter(|place| args.run.resume && place.exists()) {
+        return read(&place);
+    }
+    if let Some(path) = &args.tokenizer {
+        return read(&if path.is_dir() { path.join("tokenizer.json") } else { path.clone() });
+    }
+    for place in [student, teacher].into_iter().flatten() {
+        if let Some(json) = place.tokenizer_json()? {
+            return Ok(json);
+        }
+    }
+    bail!("neither the student nor the teacher has a tokenizer.json; --tokenizer names it")
+}
+
+fn settings(args: &DistillArgs, steps: u64) -> Settings {
+    let on_policy = args.mode == ModeArg::OnPolicy;
+    let distillation = Distillation {
+        lmbda: if on_policy { args.lmbda } else { 0.0 },
+        divergence: Divergence {
+            beta: args.beta.unwrap_or(if on_policy { 1.0 } else { 0.0 }),
+            temperature: args.temperature,
+            loss_top_k: args.loss_top_k,
+            loss_add_tail: args.loss_add_tail,
+        },
+        max_completion_length: args.max_completion_length.min(args.run.context),
+        prompt_tokens: args.prompt_tokens,
+    };
+    Settings { distillation: Some(distillation), ..run::settings(&args.run, steps) }
+}

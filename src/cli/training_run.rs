@@ -1,0 +1,315 @@
+//! A run of training, as `wmgen train` and `wmgen distill` have it: its directory, its steps, its report.
+
+use std::io::{IsTerminal, stderr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use wmdetect::atomic_file;
+use wmdetect::shell::outputs::Outputs;
+use wmdetect::shell::stop_when_asked;
+use wmdetect::text::Tokenizer;
+use wmgen::model::{Config, Device};
+use wmgen::train::curve::{self, Point};
+use wmgen::train::examples::Examples;
+use wmgen::train::optimizer::AdamW;
+use wmgen::train::parameters::Table;
+use wmgen::train::{Data, HeldOut, Lessons, Settings, Trainer};
+
+use super::args::RunArgs;
+use super::{read_text, say};
+
+/// The run, beside the model in the output directory.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Time between two lines where standard error is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(20);
+
+/// What a run has come to, in training.json.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema_version: u32,
+    parameters: usize,
+    settings: Settings,
+    steps: u64,
+    tokens: u64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    text: Option<TextSize>,
+    seconds: f64,
+    loss: Option<f64>,
+    held_out: f64,
+    held_out_scored: u64,
+    perplexity: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits_per_byte: Option<f64>,
+    /// Divergence from the teacher on everything that is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl: Option<f64>,
+    points: &'a [Point],
+    /// Where --steps was changed on the way: the step, and --steps before.
+    changes: &'a [(u64, u64)],
+}
+
+/// How long a text is.
+#[derive(Serialize)]
+struct TextSize {
+    epochs: f64,
+    train_tokens: usize,
+    train_bytes: usize,
+    held_out_tokens: usize,
+    held_out_bytes: usize,
+}
+
+/// A run's directory and what it is to be filled with.
+pub(super) struct Place<'a> {
+    pub dir: &'a Path,
+    pub tokenizer_json: &'a str,
+    pub tokenizer: &'a Tokenizer,
+    pub config: &'a Config,
+    pub settings: &'a Settings,
+    pub args: &'a RunArgs,
+    /// The text, if it is one that is learned.
+    pub text: Option<&'a Data>,
+}
+
+/// Checks the directory of a run before anything is read, and returns whether it holds a run to go on with.
+pub(super) fn check_directory(dir: &Path, resume: bool, inputs: Outputs) -> Result<bool> {
+    let holds_run = inputs.check_directory(dir, "run", |dir| dir.join(CHECKPOINT).exists())?;
+    if holds_run && !resume {
+        bail!("{} holds a run already; --resume goes on with it, or choose another directory", dir.display());
+    }
+    Ok(holds_run)
+}
+
+/// The texts of files, one after the other.
+pub(super) fn read_texts(paths: &[PathBuf]) -> Result<String> {
+    let mut text = String::new();
+    for path in paths {
+        text.push_str(&read_text(path)?);
+        text.push_str("\n\n");
+    }
+    Ok(text)
+}
+
+/// Examples of a file, with a word on those that are left out.
+pub(super) fn read_examples(path: &Path, tokenizer: &Tokenizer, context: usize) -> Result<Examples> {
+    let examples = Examples::new(&read_text(path)?, path, tokenizer, context)?;
+    if examples.too_long > 0 {
+        say(&format!(
+            "warning: {} examples have more than {} tokens and are left out; a greater --context takes them",
+            examples.too_long,
+            context + 1
+        ));
+    }
+    Ok(examples)
+}
+
+impl Place<'_> {
+    /// Starts or resumes the run, takes its steps, and reports.
+    pub(super) fn train(
+        &self,
+        holds_run: bool,
+        params: Option<Vec<f32>>,
+        lessons: Lessons<'_>,
+    ) -> Result<()> {
+        let Self { dir, config, settings, .. } = *self;
+        let checkpoint = dir.join(CHECKPOINT);
+        let device = self.args.device.open()?;
+        let size = lessons.source.size();
+        let mut run = match params {
+            _ if holds_run => Trainer::resume(&checkpoint, config, settings, lessons, &device)?,
+            Some(params) => Trainer::from(config, params, settings, lessons, &device)?,
+            None => Trainer::new(config, settings, lessons, &device)?,
+        };
+        say(&format!(
+            "{:.1} million parameters; {size}; {} of {} steps done",
+            Table::new(config).len() as f64 / 1e6,
+            run.step_count(),
+            settings.steps,
+        ));
+        // Everything has been looked at; from here on the directory is the run's.
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let stop = stop_when_asked()?;
+        let save_every = Duration::from_secs_f64(self.args.checkpoint_minutes.max(0.0) * 60.0);
+        let save = |run: &Trainer<'_>| save(run, dir, &checkpoint, self.tokenizer_json);
+        steps(&mut run, settings, self.tokenizer, save_every, &stop, save)?;
+        save(&run)?;
+        report(&run, self)?;
+        if !run.is_done() {
+            say(&format!("stopped after step {}; the same command with --resume goes on", run.step_count()));
+        }
+        Ok(())
+    }
+}
+
+/// Takes steps until the run is done or `stop` is set; saves at intervals.
+fn steps(
+    run: &mut Trainer<'_>,
+    settings: &Settings,
+    tokenizer: &Tokenizer,
+    save_every: Duration,
+    stop: &AtomicBool,
+    save: impl Fn(&Trainer<'_>) -> Result<()>,
+) -> Result<()> {
+    let terminal = stderr().is_terminal();
+    let (started, before, first) = (Instant::now(), run.seconds, run.step_count());
+    let (mut saved, mut said) = (Instant::now(), None::<Instant>);
+    let last = run.points().last();
+    let (mut held_out, mut kl) = (last.map(|p| p.held_out), last.and_then(|p| p.kl));
+    let (mut average, mut tokens) = (None, 0);
+    while !run.is_done() && !stop.load(Ordering::Relaxed) {
+        let step = run.step()?;
+        run.seconds = before + started.elapsed().as_secs_f64();
+        // A mean over about the last twenty steps.
+        let mean = average.map_or(step.loss, |mean| mean + 0.05 * (step.loss - mean));
+        average = Some(mean);
+        tokens += step.tokens;
+        if let Some(point) = &step.point {
+            (held_out, kl) = (Some(point.held_out), point.kl);
+        }
+        let due = step.point.is_some() || said.is_none_or(|t| t.elapsed() >= LINE_EVERY);
+        if terminal || due {
+            let rate = (step.step - first) as f64 / started.elapsed().as_secs_f64();
+            let line = format!(
+                "step {}/{}  loss {mean:.4}  held out {}{}  {:.0} tokens/s  {} left",
+                step.step,
+                settings.steps,
+                held_out.map_or("-".into(), |loss| format!("{loss:.4}")),
+                kl.map_or_else(String::new, |kl| format!("  KL {kl:.4}")),
+                tokens as f64 / started.elapsed().as_secs_f64(),
+                time((settings.steps - step.step) as f64 / rate),
+            );
+            if terminal && !due {
+                eprint_line(&line);
+            } else {
+                if terminal {
+                    eprint_line(&line);
+                    say("");
+                } else {
+                    say(&line);
+                }
+                said = Some(Instant::now());
+            }
+        }
+        if step.point.is_some() && settings.distillation.is_some() {
+            let (prompt, rest) = run.sample()?;
+            let text = |ids: &[u32]| tokenizer.decode(ids);
+            say(&format!("sample: {:?} goes on with {:?}", text(&prompt), text(&rest)));
+        }
+        if saved.elapsed() >= save_every {
+            save(run)?;
+            saved = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+/// Overwrites the terminal's last line.
+fn eprint_line(line: &str) {
+    use std::io::Write;
+    let mut out = stderr();
+    let _ = write!(out, "\r{line}\x1b[K").and_then(|()| out.flush());
+}
+
+fn time(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round() as u64;
+    if minutes >= 60 {
+        format!("{} h {:02} min", minutes / 60, minutes % 60)
+    } else {
+        format!("{minutes} min")
+    }
+}
+
+fn save(run: &Trainer<'_>, dir: &Path, checkpoint: &Path, tokenizer_json: &str) -> Result<()> {
+    run.save(checkpoint)?;
+    run.export(dir, tokenizer_json)?;
+    let curve = dir.join("loss.svg");
+    atomic_file::write(&curve, curve::svg(run.points()).as_bytes())
+        .with_context(|| format!("cannot write {}", curve.display()))
+}
+
+/// Measures on everything that is held out and writes training.json.
+fn report(run: &Trainer<'_>, place: &Place<'_>) -> Result<()> {
+    let HeldOut { loss: held_out, kl, tokens: scored } = run.held_out(usize::MAX)?;
+    let (tokens, dir) = (run.tokens(), place.dir);
+    let bits_per_byte = place.text.map(|data| {
+        let bytes_a_token = data.held_out.bytes as f64 / data.held_out.tokens.len() as f64;
+        held_out / std::f64::consts::LN_2 / bytes_a_token
+    });
+    let report = Report {
+        schema_version: 1,
+        parameters: Table::new(place.config).len(),
+        settings: *place.settings,
+        steps: run.step_count(),
+        tokens,
+        text: place.text.map(|data| TextSize {
+            epochs: tokens as f64 / data.train.tokens.len() as f64,
+            train_tokens: data.train.tokens.len(),
+            train_bytes: data.train.bytes,
+            held_out_tokens: data.held_out.tokens.len(),
+            held_out_bytes: data.held_out.bytes,
+        }),
+        seconds: run.seconds,
+        loss: run.points().last().map(|p| p.loss),
+        held_out,
+        held_out_scored: scored,
+        perplexity: held_out.exp(),
+        bits_per_byte,
+        kl,
+        points: run.points(),
+        changes: run.changes(),
+    };
+    let path = dir.join("training.json");
+    let mut json = serde_json::to_vec_pretty(&report)?;
+    json.push(b'\n');
+    atomic_file::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+    say(&format!(
+        "held out: {held_out:.4} nats a token over {scored} tokens, perplexity {:.2}{}{}; {:.2} million tokens in {}; {}",
+        report.perplexity,
+        bits_per_byte.map_or_else(String::new, |bits| format!(", {bits:.4} bits a byte")),
+        kl.map_or_else(String::new, |kl| format!(", KL {kl:.4} to the teacher")),
+        tokens as f64 / 1e6,
+        time(run.seconds),
+        dir.display(),
+    ));
+    Ok(())
+}
+
+/// The settings of a run without a teacher.
+pub(super) fn settings(args: &RunArgs, steps: u64) -> Settings {
+    Settings {
+        steps,
+        batch: args.batch,
+        micro_batch: args.micro_batch,
+        context: args.context,
+        learning_rate: args.learning_rate,
+        floor: args.final_rate,
+        warmup: args.warmup,
+        optimizer: AdamW {
+            weight_decay: args.weight_decay,
+            clip: args.clip,
+            beta2: args.beta2,
+            ..AdamW::default()
+        },
+        init_std: args.init_std,
+        seed: args.seed,
+        eval_every: args.eval_every,
+        eval_rows: args.eval_rows,
+        distillation: None,
+    }
+}
+
+impl super::args::DeviceArg {
+    /// The device.
+    pub(super) fn open(self) -> Result<Device> {
+        Ok(match self {
+            Self::Cpu => Device::Cpu,
+            Self::Cuda => {
+                Device::new_cuda(0).context("no CUDA device; build with --features cuda, or --device cpu")?
+            }
+            Self::Metal => Device::new_metal(0)
+                .context("no Metal device; build with --features metal, or --device cpu")?,
+        })
+    }
+}
