@@ -1,6 +1,6 @@
-"""Kills `wmgen train` at random moments, resumes it, and compares the outcome with a run that was left alone.
+"""Kills `wmgen train` or `distill` at random moments, resumes it, and compares with a run that was left alone.
 
-Usage: python kill_resume.py WMGEN TEXT DIR OUT.json [--runs 10] [--seed 1]
+Usage: python kill_resume.py WMGEN TEXT DIR OUT.json [--runs 10] [--seed 1] [--distill offline|on-policy]
   TEXT  about a megabyte of plain text; its beginning will do
   DIR   a folder for the runs, made anew
 
@@ -24,6 +24,14 @@ OPTIONS = ("--layers 2 --hidden 64 --heads 2 --kv-heads 1 --head-dim 32 --interm
            "--context 128 --batch 4 --micro-batch 2 --steps 150 --warmup 10 --eval-every 50 --eval-rows 8 "
            "--checkpoint-minutes 0 --threads 1").split()
 
+# A student of the model that ships with wmgen.
+STUDENT = {"model_type": "gemma2", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+           "num_key_value_heads": 1, "head_dim": 32, "intermediate_size": 128, "vocab_size": 6144, "sliding_window": 32,
+           "max_position_embeddings": 128, "query_pre_attn_scalar": 32, "attn_logit_softcapping": 50.0,
+           "final_logit_softcapping": 30.0, "bos_token_id": 2, "eos_token_id": 1}
+DISTILL = ("--context 64 --batch 4 --micro-batch 2 --steps 30 --warmup 5 --eval-every 10 --eval-rows 4 "
+           "--checkpoint-minutes 0 --threads 1 --lmbda 0.5 --max-completion-length 24 --prompt-tokens 8").split()
+
 
 def step(directory):
     """Of the checkpoint; none at all is step 0."""
@@ -38,7 +46,7 @@ def step(directory):
 def outcome(directory):
     wrote = json.loads((directory / "training.json").read_text())
     digest = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
-    return {"steps": wrote["steps"], "loss": wrote["loss"], "held_out": wrote["held_out"], "model_sha256": digest}
+    return {"steps": wrote["steps"], "loss": wrote["loss"], "held_out": wrote["held_out"], "kl": wrote.get("kl"), "model_sha256": digest}
 
 
 def main():
@@ -47,13 +55,21 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--distill", choices=["offline", "on-policy"])
     args = parser.parse_args()
     draw = random.Random(args.seed)
     root = Path(args.dir)
     root.mkdir()
 
+    options = OPTIONS
+    if args.distill:
+        student = root / "student.json"
+        student.write_text(json.dumps(STUDENT))
+        options = ["--student", str(student), "--mode", args.distill, *DISTILL]
+
     def start(directory):
-        command = [args.wmgen, "train", args.text, "--output", directory, "--resume", *OPTIONS]
+        verb = "distill" if args.distill else "train"
+        command = [args.wmgen, verb, args.text, "--output", directory, "--resume", *options]
         return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     begin = time.monotonic()
@@ -83,7 +99,7 @@ def main():
         assert killed and start(directory).wait() == 0
         runs.append({"killed_at_step": killed, "same": outcome(directory) == alone})
         print(runs[-1], flush=True)
-    report = {"schema_version": 1, "options": " ".join(OPTIONS), "alone": alone, "runs": runs,
+    report = {"schema_version": 1, "options": " ".join(options), "alone": alone, "runs": runs,
               "same": sum(run["same"] for run in runs)}
     Path(args.out).write_text(json.dumps(report, indent=2) + "\n")
     assert all(run["same"] for run in runs)
