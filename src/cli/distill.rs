@@ -45,7 +45,7 @@ fn learn(
     steps: u64,
     teacher: Option<&model::Place>,
 ) -> Result<()> {
-    let is_config = student.ends_with(".json");
+    let is_config = Path::new(student).extension().is_some_and(|extension| extension == "json");
     let start = if is_config { None } else { Some(model::Place::named(student)?) };
     let mut inputs = Outputs::new(false).reads(&args.text).reads(&args.examples).reads(&args.targets);
     for place in [&start.as_ref(), &teacher].into_iter().flatten() {
@@ -56,12 +56,12 @@ fn learn(
     let holds_run = check_directory(dir, args.run.resume, inputs)?;
     let tokenizer_json = tokenizer_json(args, start.as_ref(), teacher)?;
     let tokenizer = Tokenizer::from_json_bytes(tokenizer_json.as_bytes(), "the tokenizer of the run")?;
-    let (config, params) = match &start {
-        Some(place) => start::parameters(&place.weights()?).map(|(config, params)| (config, Some(params)))?,
-        None => {
-            let text = std::fs::read_to_string(student).with_context(|| format!("cannot read {student}"))?;
-            (Config::from_json(&text)?, None)
-        }
+    let (config, params) = if let Some(place) = &start {
+        let (config, params) = start::parameters(&place.weights()?)?;
+        (config, Some(params))
+    } else {
+        let text = std::fs::read_to_string(student).with_context(|| format!("cannot read {student}"))?;
+        (Config::from_json(&text)?, None)
     };
     let settings = settings(args, steps);
     let teacher = teacher.map(|place| load(args, place, &tokenizer, config.vocab)).transpose()?;

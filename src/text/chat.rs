@@ -84,8 +84,7 @@ impl<'a> Chat<'a> {
             return Err(PromptError::NoAnswer);
         }
         let (mut ids, mut said) = (vec![self.bos], vec![false]);
-        let (turns, prefix) = Self::fold_system(turns);
-        let mut prefix = prefix;
+        let (turns, mut prefix) = Self::fold_system(turns);
         for (index, turn) in turns.iter().enumerate() {
             Self::check_turn(index, turn)?;
             ids.push(self.start);
@@ -111,7 +110,7 @@ impl<'a> Chat<'a> {
     }
 
     /// The turns without the system's, and what it puts in front of the first user's text.
-    fn fold_system<'t>(turns: &'t [Turn]) -> (&'t [Turn], String) {
+    fn fold_system(turns: &[Turn]) -> (&[Turn], String) {
         match turns {
             [Turn { role: Role::System, text }, rest @ ..] => (rest, format!("{text}\n\n")),
             _ => (turns, String::new()),
@@ -119,7 +118,7 @@ impl<'a> Chat<'a> {
     }
 
     fn check_turn(index: usize, turn: &Turn) -> Result<(), PromptError> {
-        let expected = if index % 2 == 0 { Role::User } else { Role::Model };
+        let expected = if index.is_multiple_of(2) { Role::User } else { Role::Model };
         if turn.role == expected {
             return Ok(());
         }

@@ -149,8 +149,12 @@ impl Source for Examples {
             hash.update((rows.len() as u64).to_le_bytes());
             for row in rows {
                 hash.update((row.ids.len() as u64).to_le_bytes());
-                row.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
-                row.mask.iter().for_each(|learned| hash.update([u8::from(*learned)]));
+                for id in &row.ids {
+                    hash.update(id.to_le_bytes());
+                }
+                for learned in &row.mask {
+                    hash.update([u8::from(*learned)]);
+                }
             }
         }
         wmdetect::hex::encode(&hash.finalize())

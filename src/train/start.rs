@@ -27,7 +27,9 @@ pub fn parameters(weights: &Weights) -> Result<(Config, Vec<f32>)> {
             weights.matrix(&name, rows, cols)?.dequantize(0..rows, out);
         } else {
             out.copy_from_slice(&weights.vector(&name, out.len())?);
-            out.iter_mut().for_each(|w| *w -= added);
+            for w in out {
+                *w -= added;
+            }
         }
     }
     Ok((config, params))

@@ -164,9 +164,13 @@ pub(super) fn listed(
         let inside: f64 = t.iter().map(|t| t.exp()).sum();
         t.push((1.0 - inside).max(LEAST_TAIL).ln());
     } else {
-        t.iter_mut().for_each(|t| *t /= d.temperature);
+        for t in &mut t {
+            *t /= d.temperature;
+        }
         let log = log_sum(&t);
-        t.iter_mut().for_each(|t| *t -= log);
+        for t in &mut t {
+            *t -= log;
+        }
     }
     let student = Rest::new(row, exps, &support);
     let s = student.logprobs(d.loss_add_tail);
