@@ -22,7 +22,7 @@ RULES = [
     ("layered/16", "a length for each layer, 16 channels", ""),
     ("counted/16", "last token and its count, 16 channels", ""),
 ]
-WIDTH, LEFT, PANEL, GAP, TOP, ROW = 1060, 250, 175, 25, 74, 46
+WIDTH, LEFT, PANEL, GAP, TOP, ROW = 1180, 260, 190, 38, 74, 46
 
 
 def rows(path):
@@ -70,10 +70,10 @@ def measured(folder):
                 kept[row["answers"]] = max(kept.get(row["answers"], 0.0), float(row["0.1 %"]))
     forged = {rule: [(n, p, p, p) for n, p in of.items()] for rule, of in forged.items()}
     return [
-        ("Found after edits", "share at 0.1 %, 20 % of words replaced", (0, 1), power),
+        ("Found after edits", "at 0.1 %, a fifth of the words replaced", (0, 1), power),
         ("Quality of one text", "nats a token; 0 is unmarked", (-0.1, 0.1), quality),
-        ("Many answers differ", "distinct 3-grams, of unmarked", (0.6, 1.05), diversity),
-        ("Forged", "share at 0.1 %, by the answers collected", (0, 1), forged),
+        ("Many answers differ", "distinct 3-grams, of unmarked", (0.6, 1.0), diversity),
+        ("Forged", "small model, after so many answers", (0, 1), forged),
     ]
 
 
