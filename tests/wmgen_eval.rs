@@ -215,7 +215,9 @@ fn a_comparison_is_paired_and_goes_on_where_it_was_killed() {
     assert_eq!(again.tasks[0].comparison, report.tasks[0].comparison);
     assert_eq!(again.tasks[1].comparison, report.tasks[1].comparison);
     let other = [&["eval", "--model", MODEL, "--seed", "2"], &args[..]].concat();
-    refused(&run(dir.path(), &other), "it is of another run; ");
+    refused(&run(dir.path(), &other), "it is of another run; expected the keys and seeds of this command");
+    let other = [&["eval", "--model", MODEL, "--top-k", "3"], &args[..]].concat();
+    refused(&run(dir.path(), &other), "free_text: top_k: expected 3, found ");
 }
 
 #[test]
@@ -249,8 +251,30 @@ fn what_cannot_be_measured_is_refused_and_a_task_file_is_read() {
             "--temperature",
             "0",
         ]),
-        "temperature 0",
+        "hint: without --watermark the answers are unmarked",
     );
+    let marked = ["--task", "gsm8k", "--data", &gsm8k, "--shots", "0", "--compare", "--limit", "2"];
+    let marked = [&marked[..], &["--max-tokens", "5", "--watermark", "k.bin"]].concat();
+    refused(&of(&[&marked[..], &["--watermark", "k.bin"]].concat()), "expected different keys, found ");
+    let warned = of(&[&marked[..], &["--seeds", "2"]].concat());
+    ok(&warned);
+    let warned = String::from_utf8_lossy(&warned.stderr);
+    assert!(warned.contains("with one key the interval says nothing of other keys"), "{warned}");
+    let own = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    own("bad.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\"}\n");
+    refused(
+        &of(&["--task", "perplexity", "--data", "bad.jsonl"]),
+        "perplexity: bad.jsonl:2: field text: expected a text with at least one token to score",
+    );
+    refused(&of(&["--task", "perplexity", "--data", "bad.jsonl", "--shots", "1"]), "--shots: expected 0");
+    own("array.jsonl", "[1, 2]\n");
+    refused(
+        &of(&["--task", "perplexity", "--data", "array.jsonl"]),
+        "array.jsonl:1: expected a JSON object, found an array",
+    );
+    let program = ["--task", "mbpp", "--data", &data("mbpp"), "--run-code"];
+    refused(&of(&[&program[..], &["--code-memory", "18446744073709551615"]].concat()), "16..=");
+    refused(&of(&[&program[..], &["--interpreter", "./python"]].concat()), "./python not found");
     refused(
         &of(&["--task", "gsm8k", "--data", &gsm8k, "--shots", "0", "--run-code"]),
         "expected a task that is measured by pass_at_1",
@@ -258,6 +282,20 @@ fn what_cannot_be_measured_is_refused_and_a_task_file_is_read() {
     refused(
         &of(&["--task", "gsm8k", "--data", &gsm8k, "--shots", "0", "--samples", &gsm8k]),
         "expected a file that this run does not read",
+    );
+    #[cfg(unix)]
+    refused(
+        &of(&["--task", "gsm8k", "--data", &gsm8k, "--shots", "0", "--samples", "/dev/null"]),
+        "expected a regular file, found a device",
+    );
+    own(
+        "shots.json",
+        r#"{"task": "own", "kind": "generate", "metrics": ["exact_match"], "prompt": "{question}", "target": "{answer}",
+        "shots": 1, "examples": [{"question": "q"}]}"#,
+    );
+    refused(
+        &of(&["--task", "shots.json", "--data", &gsm8k]),
+        "own: shots.json: example 0: field answer: expected a string or a number, found no such field",
     );
     let task = r#"{"task": "own", "kind": "generate", "metrics": ["exact_match"], "prompt": "{question}", "target": "{answer}",
         "filters": [{"name": "first", "pattern": "[a-z]+"}], "max_tokens": 8}"#;

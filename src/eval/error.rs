@@ -27,6 +27,14 @@ pub enum EvalError {
         /// What is there.
         found: String,
     },
+    /// An example for the shots without what the task asks for.
+    #[error("example {number}: {source}")]
+    Example {
+        /// Its number among the examples, from 0.
+        number: usize,
+        /// What is wrong with it.
+        source: Box<EvalError>,
+    },
     /// Too few examples for the shots.
     #[error("expected at least {wanted} examples for the shots{of_group}, found {found}")]
     Shots {

@@ -8,16 +8,35 @@ pub const INVALID: &str = "[invalid]";
 
 /// Takes a part of an answer: the harness's filter `regex`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct Filter {
     /// Its name in reports.
     pub name: String,
     /// The pattern. Its first group that is not empty is taken, or without groups the whole match.
-    #[serde(deserialize_with = "pattern")]
     pub pattern: Regex,
     /// Which match is taken.
-    #[serde(default, rename = "match")]
     pub which: Which,
+}
+
+/// A filter as it stands in a task file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    pattern: String,
+    #[serde(default, rename = "match")]
+    which: Which,
+}
+
+impl TryFrom<Written> for Filter {
+    type Error = String;
+
+    fn try_from(Written { name, pattern, which }: Written) -> Result<Self, String> {
+        match Regex::new(&pattern) {
+            Ok(pattern) => Ok(Self { name, pattern, which }),
+            Err(error) => Err(format!("filter {name}: expected a pattern, found {pattern:?}: {error}")),
+        }
+    }
 }
 
 /// Which of several matches is taken.
@@ -77,12 +96,6 @@ impl Equality {
         }
         if self.ignore_case { text.to_lowercase() } else { text }
     }
-}
-
-/// Reads a pattern.
-pub(super) fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
-    let pattern = String::deserialize(deserializer)?;
-    Regex::new(&pattern).map_err(serde::de::Error::custom)
 }
 
 /// Reads several patterns.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::task::{Choices, Kind, Task};
-use super::template::{member, scalar, strings};
+use super::template::{member, scalar, strings, wrong};
 use super::{EvalError, Template};
 
 /// A line of a data set.
@@ -79,8 +79,9 @@ impl Task {
     pub fn item(&self, document: &Document, shots: &Shots) -> Result<Item, EvalError> {
         let fields = &document.fields;
         let group = self.group.as_deref().map(|field| scalar(fields, field)).transpose()?;
+        self.check_lengths(fields)?;
         let expected = match self.kind {
-            Kind::Perplexity => Expected::Text(self.target.of(fields)?),
+            Kind::Perplexity => Expected::Text(self.text(fields)?),
             Kind::FreeText => Expected::Anything,
             Kind::Generate => Expected::Reference(self.target.of(fields)?),
             Kind::MultipleChoice => {
@@ -101,17 +102,16 @@ impl Task {
     /// Description, shots and question.
     fn context(&self, fields: &Value, group: Option<&str>, shots: &Shots) -> Result<String, EvalError> {
         let mut context = self.description.of(fields)?;
-        let in_group = |example: &&Value| match (&self.group, group) {
+        let in_group = |example: &Value| match (&self.group, group) {
             (Some(field), Some(group)) => scalar(example, field).is_ok_and(|other| other == group),
             _ => true,
         };
         let mut number = 0;
-        let examples = shots.examples.iter().filter(|example| *example != fields).filter(in_group);
-        for example in examples.take(shots.number) {
-            context += &self.prompt.of(example)?;
-            context += &self.target_delimiter;
-            context += &self.shown(example)?;
-            context += &self.shot_delimiter;
+        let examples = shots.examples.iter().enumerate();
+        let examples = examples.filter(|(_, example)| *example != fields && in_group(example));
+        for (at, example) in examples.take(shots.number) {
+            let shot = self.shot(example);
+            context += &shot.map_err(|source| EvalError::Example { number: at, source: Box::new(source) })?;
             number += 1;
         }
         if number < shots.number {
@@ -120,6 +120,36 @@ impl Task {
         }
         context += &self.prompt.of(fields)?;
         Ok(context)
+    }
+
+    /// A question with its answer.
+    fn shot(&self, example: &Value) -> Result<String, EvalError> {
+        self.check_lengths(example)?;
+        let (prompt, shown) = (self.prompt.of(example)?, self.shown(example)?);
+        Ok(format!("{prompt}{}{shown}{}", self.target_delimiter, self.shot_delimiter))
+    }
+
+    /// The text that is read.
+    fn text(&self, fields: &Value) -> Result<String, EvalError> {
+        let text = self.target.of(fields)?;
+        if text.is_empty() {
+            return Err(EvalError::Field {
+                field: self.target.fields().collect::<Vec<_>>().join(", "),
+                expected: "a text with at least one token to score".into(),
+                found: "an empty text".into(),
+            });
+        }
+        Ok(text)
+    }
+
+    fn check_lengths(&self, fields: &Value) -> Result<(), EvalError> {
+        for (path, &len) in &self.lengths {
+            let found = member(fields, path);
+            if found.and_then(Value::as_array).is_none_or(|array| array.len() != len) {
+                return Err(wrong(path, &format!("an array of {len}"), found));
+            }
+        }
+        Ok(())
     }
 
     /// The answer that a shot shows.
@@ -205,6 +235,14 @@ mod tests {
         assert_eq!(found.context, context);
         let Expected::Choice { continuations, right, .. } = found.expected else { panic!() };
         assert_eq!((continuations, right), ([" A", " B", " C", " D"].map(str::to_owned).to_vec(), 1));
+        let mut long = pool[0].clone();
+        long["choices"] = json!(["v", "w", "x", "y", "z"]);
+        let error = item("mmlu", long.clone(), 0, &[]).unwrap_err().to_string();
+        assert_eq!(error, "field choices: expected an array of 4, found an array of 5");
+        let error = item("mmlu", pool[2].clone(), 1, &[pool[2].clone(), long]).unwrap_err();
+        assert!(matches!(error, EvalError::Example { number: 1, .. }), "{error}");
+        let error = item("perplexity", json!({"text": ""}), 0, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("field text: expected a text"), "{error}");
         let error = item("mmlu", pool[1].clone(), 1, &pool).unwrap_err().to_string();
         assert_eq!(error, "expected at least 1 examples for the shots of art, found 0");
     }

@@ -1,5 +1,7 @@
 //! Tasks: what a small JSON file says of them. The built-in ones are such files too.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -153,6 +155,9 @@ pub struct Task {
     pub examples: Vec<Value>,
     /// The field that documents and their shots share, each value of which is reported.
     pub(super) group: Option<String>,
+    /// Paths of arrays, and how long each is in every document.
+    #[serde(default)]
+    pub(super) lengths: BTreeMap<String, usize>,
     /// Which documents belong to the task.
     pub select: Option<Select>,
     /// Strings that end an answer.
@@ -198,6 +203,10 @@ impl Task {
     /// Returns an error if the text is not a task, or if its parts do not fit together.
     pub fn parse(json: &str) -> Result<Self, EvalError> {
         let task: Self = serde_json::from_str(json)?;
+        if task.task.trim().is_empty() {
+            let problem = format!("expected a name, found {:?}", task.task);
+            return Err(EvalError::Task { task: "without a name".into(), problem });
+        }
         match task.problem() {
             None => Ok(task),
             Some(problem) => Err(EvalError::Task { task: task.task, problem }),
@@ -233,7 +242,17 @@ impl Task {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
+        let twice = self.filters.iter().enumerate().find_map(|(at, filter)| {
+            self.filters[..at].iter().any(|other| other.name == filter.name).then_some(&filter.name)
+        });
         needs("metrics", self.metrics.is_empty())
+            .or_else(|| {
+                twice.map(|name| format!("expected filters of different names, found {name:?} twice"))
+            })
+            .or_else(|| {
+                let empty = self.stop.iter().any(String::is_empty);
+                empty.then(|| "stop: expected strings with something in them, found an empty one".into())
+            })
             .or_else(|| {
                 other.map(|metric| {
                     format!("expected metrics of {}, found {}", known(self.kind), metric.name())
@@ -293,6 +312,22 @@ mod tests {
             (
                 r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "q", "target": "a", "ignore": ["("]}"#,
                 "unclosed group",
+            ),
+            (
+                r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "q", "target": "a", "filters": [{"name": "f", "pattern": "("}]}"#,
+                "filter f: expected a pattern, found \"(\"",
+            ),
+            (
+                r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "q", "target": "a", "filters": [{"name": "f", "pattern": "a"}, {"name": "f", "pattern": "b"}]}"#,
+                "found \"f\" twice",
+            ),
+            (
+                r#"{"task": "t", "kind": "generate", "metrics": ["exact_match"], "prompt": "q", "target": "a", "stop": [""]}"#,
+                "found an empty one",
+            ),
+            (
+                r#"{"task": "", "kind": "generate", "metrics": ["exact_match"], "prompt": "q", "target": "a"}"#,
+                "expected a name",
             ),
         ] {
             let error = Task::parse(json).unwrap_err().to_string();

@@ -68,6 +68,14 @@ impl Template {
         self.0.is_empty()
     }
 
+    /// The paths of its fields.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Field { path, .. } => Some(path.as_str()),
+        })
+    }
+
     /// Returns the text for a document.
     ///
     /// # Errors
@@ -118,7 +126,7 @@ pub(super) fn strings(document: &Value, path: &str) -> Result<Vec<String>, EvalE
     strings.filter(|strings| !strings.is_empty()).ok_or_else(|| wrong(path, "an array of strings", found))
 }
 
-fn wrong(path: &str, expected: &str, found: Option<&Value>) -> EvalError {
+pub(super) fn wrong(path: &str, expected: &str, found: Option<&Value>) -> EvalError {
     let found = match found {
         None => "no such field".into(),
         Some(Value::Null) => "null".into(),

@@ -21,7 +21,7 @@ pub(crate) struct EvalArgs {
     /// [default: other documents of --data]
     #[arg(long, value_name = "FILE")]
     pub shots_data: Vec<PathBuf>,
-    /// Examples before each question [default: the task's]
+    /// Examples before each question, which texts to read or to write on have none of [default: the task's]
     #[arg(long, value_name = "N")]
     pub shots: Option<usize>,
     /// Take only the first documents of each task
@@ -75,7 +75,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 3, requires = "run_code", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub code_timeout: u64,
     /// Memory that a program may have
-    #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "run_code", value_parser = clap::value_parser!(u64).range(16..))]
+    #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "run_code", value_parser = clap::value_parser!(u64).range(16..=16_777_216))]
     pub code_memory: u64,
     /// Log what was read and written to this file, a JSON line a document. A run that was interrupted goes on from there
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,8 @@
 //! The runs: which keys and seeds.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use wmdetect::scheme::Key;
+use wmdetect::shell::Hinted;
 use wmdetect::split_mix::mix;
 use wmdetect::text::Tokenizer;
 use wmgen::respond::KeyMark;
@@ -41,6 +42,14 @@ impl Runs {
                 }
             }
         }
+        for (number, key) in all.iter().enumerate() {
+            if all[..number].iter().any(|other| other.id() == key.id()) {
+                bail!(Hinted::new(
+                    format!("--watermark: expected different keys, found {} twice", key.id()),
+                    "--keys derives more of one key, and --seeds repeats a key",
+                ));
+            }
+        }
         let seeds = u64::from(args.seeds);
         let run = |(number, key): (usize, &Key)| {
             let (key_id, mark) = (key.id(), KeyMark::new(key));
@@ -59,7 +68,12 @@ impl Runs {
         Ok(Self { marked, unmarked })
     }
 
-    /// The keys' public ids, each once.
+    /// Key and seed of every run, in their order: what the results depend on.
+    pub(super) fn bound(&self) -> (Vec<(&str, u64)>, &[u64]) {
+        (self.marked.iter().map(|run| (run.key_id.as_str(), run.seed)).collect(), &self.unmarked)
+    }
+
+    /// The keys' public ids, each once. The runs of a key stand together.
     pub(super) fn key_ids(&self) -> Vec<&str> {
         let mut ids: Vec<&str> = self.marked.iter().map(|run| run.key_id.as_str()).collect();
         ids.dedup();

@@ -7,6 +7,7 @@
 //! | `keys` | the keys and seeds of the runs |
 //! | `work` | reading and answering |
 //! | `samples` | results that are kept, one a line |
+//! | `shape` | what such a line can hold |
 //! | `program` | running programs that the model wrote |
 //! | `sum` | from results to the report |
 //! | `table` | the report for people |
@@ -15,6 +16,7 @@ mod keys;
 mod plan;
 mod program;
 mod samples;
+mod shape;
 mod sum;
 mod table;
 mod work;
@@ -26,7 +28,7 @@ use serde_json::{Map, Value, json};
 use wmdetect::shell::outputs::{Kind as OutputKind, Outputs};
 use wmdetect::shell::{Hinted, INTERRUPTED, stop_when_asked};
 use wmgen::eval::{Kind, Metric};
-use wmgen::sample::Sampling;
+use wmgen::sample::{SampleError, Sampling};
 
 use super::args::EvalArgs;
 use super::{print, print_json, say};
@@ -34,6 +36,7 @@ use keys::Runs;
 use plan::Plan;
 use program::Limits;
 use samples::Samples;
+use shape::Shape;
 use work::Work;
 
 pub(super) fn run(args: &EvalArgs) -> Result<ExitCode> {
@@ -45,15 +48,26 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode> {
     let tokenizer = args.model.open_tokenizer()?;
     let runs = Runs::of(args, &tokenizer)?;
     for plan in plans.iter().filter(|plan| plan.task.writes()) {
-        sampling(args, plan).check(!runs.marked.is_empty())?;
+        sampling(args, plan).check(!runs.marked.is_empty()).map_err(|error| match error {
+            SampleError::GreedyWatermark { .. } => anyhow::Error::new(Hinted::new(
+                error.to_string(),
+                "without --watermark the answers are unmarked; with it, --temperature is above 0",
+            )),
+            error => error.into(),
+        })?;
     }
     let inputs = || args.data.iter().chain(&args.shots_data).chain(&args.watermark);
     let mut outputs = Outputs::new(false).reads(inputs()).reads(plan::files(args)).reads(args.model.paths());
     if let Some(path) = &args.samples {
         outputs.check_resumed(path, OutputKind::SAMPLES)?;
+        samples::check(path)?;
     }
     let limits = Limits {
-        interpreter: args.interpreter.clone(),
+        interpreter: if args.run_code {
+            program::found(&args.interpreter)?
+        } else {
+            args.interpreter.clone()
+        },
         seconds: args.code_timeout,
         mebibytes: args.code_memory,
     };
@@ -62,7 +76,8 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode> {
     }
     let loaded = args.model.load(tokenizer)?;
     let header = header(args, &plans, &runs, loaded.model.fingerprint());
-    let samples = Samples::open(args.samples.as_deref(), &header)?;
+    let shapes: Vec<Shape> = plans.iter().map(|plan| Shape::of(args, plan, &runs)).collect();
+    let samples = Samples::open(args.samples.as_deref(), &header, &shapes)?;
     let mut work = Work { args, loaded: &loaded, runs: &runs, samples, limits, stop: stop_when_asked()? };
     let mut results = Vec::with_capacity(plans.len());
     for plan in &plans {
@@ -143,7 +158,7 @@ fn header(args: &EvalArgs, plans: &[Plan], runs: &Runs, fingerprint: Option<&str
     let fields = json!({
         "model": fingerprint, "softcap": !args.model.no_softcap, "rounded": args.rounded,
         "device": format!("{:?}", args.model.device), "dtype": args.model.dtype.map(|dtype| format!("{dtype:?}")),
-        "tasks": tasks, "compare": args.compare, "keys": runs.key_ids(), "seeds": args.seeds,
+        "tasks": tasks, "compare": args.compare, "runs": plans.iter().any(|plan| plan.task.writes()).then(|| runs.bound()),
         "run_code": args.run_code.then(|| json!([args.interpreter, args.code_timeout, args.code_memory])),
     });
     match fields {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wmdetect::hex;
 use wmdetect::shell::{Hinted, for_each_object};
-use wmgen::eval::{BUILT_IN, Document, Item, Shots, Task, prompt};
+use wmgen::eval::{BUILT_IN, Document, EvalError, Item, Kind, Shots, Task, prompt};
 
 use super::super::read_text;
 use super::EvalArgs;
@@ -17,6 +17,8 @@ pub(super) struct Plan {
     pub task: Task,
     pub shots: Shots,
     pub items: Vec<Item>,
+    /// File and line of each document of the data, also of those that are not asked for.
+    pub places: Vec<String>,
     /// Of task file, documents and examples.
     pub digest: String,
 }
@@ -62,6 +64,13 @@ fn plan(args: &EvalArgs, name: &str, data: &Path, shots_data: Option<&Path>) -> 
     if let Some(tokens) = args.max_tokens {
         task.max_tokens = usize::try_from(tokens)?;
     }
+    let no_shots = matches!(task.kind, Kind::Perplexity | Kind::FreeText);
+    if no_shots && let Some(number @ 1..) = args.shots {
+        bail!(Hinted::new(
+            format!("--shots: expected 0 for {}, which asks no questions, found {number}", task.task),
+            "leave --shots out, or run this task by itself",
+        ));
+    }
     let lines = lines(data, &task)?;
     if lines.is_empty() {
         let selected = match &task.select {
@@ -75,11 +84,14 @@ fn plan(args: &EvalArgs, name: &str, data: &Path, shots_data: Option<&Path>) -> 
         );
     }
     let number = args.shots.unwrap_or(task.shots);
-    let examples = match shots_data {
-        _ if number == 0 => Vec::new(),
-        Some(path) => objects(path)?.into_iter().map(|(_, fields)| fields).collect(),
-        None if !task.examples.is_empty() => task.examples.clone(),
-        None => lines.iter().map(|(_, fields)| fields.clone()).collect(),
+    let (example_places, examples): (Vec<String>, Vec<Value>) = match shots_data {
+        _ if number == 0 => Default::default(),
+        Some(path) => objects(path)?.into_iter().unzip(),
+        None if !task.examples.is_empty() => {
+            let place = |(at, example): (usize, &Value)| (format!("{name}: example {at}"), example.clone());
+            task.examples.iter().enumerate().map(place).unzip()
+        }
+        None => lines.iter().cloned().unzip(),
     };
     for fields in lines.iter().map(|(_, fields)| fields).chain(&examples) {
         digest.update(fields.to_string());
@@ -87,22 +99,32 @@ fn plan(args: &EvalArgs, name: &str, data: &Path, shots_data: Option<&Path>) -> 
     }
     let shots = Shots { number, examples };
     let most = args.limit.map_or(usize::MAX, |limit| limit as usize);
+    let (places, lines): (Vec<String>, Vec<Value>) = lines.into_iter().unzip();
     let mut items = Vec::new();
-    for (index, (place, fields)) in lines.into_iter().take(most).enumerate() {
+    for (index, fields) in lines.into_iter().take(most).enumerate() {
         let item = task.item(&Document { index, fields }, &shots);
         items.push(item.map_err(|error| {
-            let hint = match shots_data {
-                _ if number == 0 => "the task's file says which fields a document has".to_owned(),
-                Some(path) => format!(
+            let hint = match (&error, shots_data) {
+                (EvalError::Shots { .. }, Some(path)) => format!(
                     "examples for the shots are read from {}; --shots 0 asks without any",
                     path.display()
                 ),
-                None => "--shots-data names a file of examples, and --shots 0 asks without any".to_owned(),
+                (EvalError::Shots { .. }, None) => {
+                    "--shots-data names a file of examples, and --shots 0 asks without any".to_owned()
+                }
+                _ if built_in.is_some() => {
+                    format!("docs/evaluation.md says which fields the documents of {name} have")
+                }
+                _ => "the task's file says which fields a document has".to_owned(),
+            };
+            let (place, error) = match &error {
+                EvalError::Example { number, source } => (&example_places[*number], &**source),
+                error => (&places[index], error),
             };
             Hinted::new(format!("{}: {place}: {error}", task.task), hint)
         })?);
     }
-    Ok(Plan { task, shots, items, digest: hex::encode(&digest.finalize()) })
+    Ok(Plan { task, shots, items, places, digest: hex::encode(&digest.finalize()) })
 }
 
 /// The documents of a task, each with its place.
@@ -124,6 +146,9 @@ fn objects(path: &Path) -> Result<Vec<(String, Value)>> {
     let mut objects = Vec::new();
     for_each_object(path, |label, object| {
         let object = object.map_err(|error| anyhow!("{}: {error}", label.input))?;
+        if !object.is_object() {
+            bail!("{}: expected a JSON object, found {}", label.input, object.kind());
+        }
         let fields: Value = serde_json::from_str(object.as_written())
             .with_context(|| format!("{}: expected a JSON object", label.input))?;
         objects.push((label.input.clone(), prompt::reshaped(fields)));

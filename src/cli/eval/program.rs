@@ -4,7 +4,7 @@
 //! no input. What it writes is thrown away. It can still read files and use the network: that is what containers are for.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use wmdetect::shell::Hinted;
 
-/// Sets the limits and becomes the interpreter. Sizes are in KiB, but that of a file is in blocks of 512 bytes.
-const SHELL: &str =
-    "ulimit -c 0 && ulimit -t \"$1\" && ulimit -v \"$2\" && ulimit -f 32768 && exec \"$0\" -I program.py";
+/// Sets the limits and becomes the interpreter. Sizes are in KiB, but that of a file is in blocks of 512 bytes. The process in
+/// front ends the group if nobody else does, since wmgen itself can be killed. It is no child of the interpreter.
+const SHELL: &str = "( (sleep \"$3\" && kill -9 0) & ); \
+     ulimit -c 0 && ulimit -t \"$1\" && ulimit -v \"$2\" && ulimit -f 32768 && exec \"$0\" -I program.py";
 /// Between two looks at a program.
 const BETWEEN: Duration = Duration::from_millis(10);
 
@@ -24,6 +25,37 @@ pub(super) struct Limits {
     pub interpreter: PathBuf,
     pub seconds: u64,
     pub mebibytes: u64,
+}
+
+/// Returns where a program is: what is no path is looked for in `PATH`, and a path is made absolute, since programs run in a
+/// directory of their own.
+pub(super) fn found(program: &Path) -> Result<PathBuf> {
+    let missing = |place: &str| {
+        Hinted::new(
+            format!("--interpreter: expected a program, {} not found{place}", program.display()),
+            "--interpreter names Python 3, by name or by path",
+        )
+    };
+    if program.components().count() > 1 || program.is_absolute() {
+        let path = std::path::absolute(program).context("--interpreter")?;
+        return if path.is_file() { Ok(path) } else { Err(missing("").into()) };
+    }
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&directories)
+        .filter_map(|directory| std::path::absolute(directory.join(program)).ok())
+        .find(|path| is_program(path))
+        .ok_or_else(|| missing(" in PATH").into())
+}
+
+fn is_program(path: &Path) -> bool {
+    #[cfg(unix)]
+    let runs = |file: &std::fs::Metadata| {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.permissions().mode() & 0o111 != 0
+    };
+    #[cfg(not(unix))]
+    let runs = |_: &std::fs::Metadata| true;
+    path.metadata().is_ok_and(|file| file.is_file() && runs(&file))
 }
 
 impl Limits {
@@ -51,7 +83,9 @@ impl Limits {
         std::fs::write(dir.0.join("program.py"), program).context("cannot write a program")?;
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SHELL]).arg(&self.interpreter);
-        command.args([self.seconds.to_string(), (self.mebibytes * 1024).to_string()]);
+        let kibibytes = self.mebibytes.saturating_mul(1024);
+        command
+            .args([self.seconds, kibibytes, self.seconds.saturating_add(1)].map(|limit| limit.to_string()));
         command.current_dir(&dir.0).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // So that it is ended with all that it starts.
@@ -129,6 +163,19 @@ mod tests {
         assert!(limits.pass(&format!("(sleep 1; touch {}) &", left.display())).unwrap());
         thread::sleep(Duration::from_secs(3));
         assert!(!left.exists());
+        // Nor does it stay if nobody ends it.
+        let mut alone = Command::new("/bin/sh");
+        alone.args(["-c", SHELL]).arg(&limits.interpreter).args(["9", "1048576", "1"]);
+        std::fs::write(dir.path().join("program.py"), "sleep 100").unwrap();
+        std::os::unix::process::CommandExt::process_group(alone.current_dir(dir.path()), 0);
+        let begun = Instant::now();
+        assert!(!alone.status().unwrap().success());
+        assert!(begun.elapsed() < Duration::from_secs(50));
+        assert!(found(Path::new("sh")).unwrap().is_absolute());
+        for missing in ["no-such-program", "./no-such-program"] {
+            let error = found(Path::new(missing)).unwrap_err().to_string();
+            assert!(error.contains("no-such-program not found"), "{error}");
+        }
         // No variable and no large file.
         assert!(limits.pass("test -z \"$HOME\"").unwrap());
         assert!(!limits.pass("dd if=/dev/zero of=big bs=1M count=20").unwrap());

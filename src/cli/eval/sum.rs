@@ -145,9 +145,11 @@ fn warnings(args: &EvalArgs, plans: &[Plan], tasks: &[TaskReport]) -> Vec<String
                 "{name}: pass_at_1 needs --run-code, which runs the programs that the model writes"
             ));
         }
-        if args.compare && task.comparison.as_ref().is_some_and(|comparison| comparison.runs.len() == 1) {
-            warnings
-                .push(format!("{name}: with one key and one seed the interval says nothing of other keys"));
+        if let Some(Comparison { runs, .. }) = &task.comparison
+            && runs.iter().all(|run| run.key_id == runs[0].key_id)
+        {
+            let seed = if runs.len() == 1 { " and one seed" } else { "" };
+            warnings.push(format!("{name}: with one key{seed} the interval says nothing of other keys"));
         }
         if plan.task.kind == Kind::FreeText && !args.compare {
             warnings.push(format!("{name}: its metrics are for comparisons; alone they say little"));

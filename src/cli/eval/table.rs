@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 use wmdetect::counted::counted;
 use wmdetect::shell::OneLine;
+use wmgen::eval::Kind;
 use wmgen::eval::report::{Compared, EvalReport, TaskReport};
 
 /// Returns the tables.
@@ -16,10 +17,13 @@ pub(super) fn of(report: &EvalReport) -> String {
         let mut rows = vec![row(["task", "filter", "shots", "metric", "value", "stderr", "documents"])];
         for task in measured {
             for metric in &task.metrics {
+                // What has no questions has no shots.
+                let none = task.shots == 0 && matches!(task.kind, Kind::Perplexity | Kind::FreeText);
+                let shots = if none { "-".into() } else { task.shots.to_string() };
                 rows.push(vec![
                     OneLine(&task.task).to_string(),
                     metric.filter.clone().unwrap_or_else(|| "none".into()),
-                    task.shots.to_string(),
+                    shots,
                     metric.metric.into(),
                     number(metric.value),
                     number(metric.stderr),

@@ -84,7 +84,7 @@ impl Work<'_> {
         let room = model.config().max_position;
         let mut reader = Reader::new(model);
         let left = self.left(plan, false, 0);
-        let failed = |item: &Item| format!("{}: document {}", plan.task.task, item.index);
+        let failed = |item: &Item| format!("{}: {}", plan.task.task, plan.places[item.index]);
         let mut requests = Vec::new();
         for item in &left {
             if let Expected::Choice { continuations, .. } = &item.expected {
@@ -105,7 +105,7 @@ impl Work<'_> {
                 let bos = tokenizer
                     .bos()
                     .ok_or_else(|| anyhow!("the tokenizer has no <bos> to stand before a text"))?;
-                let ids = tokenizer.encode(text)?.ids;
+                let ids = tokenizer.encode(text).with_context(|| failed(item))?.ids;
                 let found = reader.text(bos, &ids).with_context(|| failed(item))?;
                 let kept = Kept {
                     scores: judge::text(text, &found),
