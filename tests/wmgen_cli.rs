@@ -580,6 +580,63 @@ fn training_says_what_it_came_to() {
 }
 
 #[test]
+fn distilling_refuses_what_has_no_effect_and_says_what_it_measured() {
+    const LINE: &str = "The old man went down to the river, and the old river went down to the sea.\n";
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("t.txt"), LINE.repeat(20)).unwrap();
+    let at = |line: &str| run(dir.path(), &line.split_whitespace().collect::<Vec<_>>());
+    let small = "--steps 1 --context 1 --batch 1 --micro-batch 1 --eval-every 1 --eval-rows 1";
+    let learn = |more: &str| {
+        at(&format!("distill t.txt --teacher {MODEL} --student {MODEL} --output m {small} {more}"))
+    };
+    for (more, expected) in [
+        ("--targets-k 5", "expected --write-targets with it"),
+        ("--targets-rule sampled", "expected --write-targets with it"),
+        ("--force", "expected --write-targets with it"),
+        ("--lmbda 0.5", "expected --mode on-policy with it"),
+        ("--max-completion-length 9", "expected --mode on-policy with it"),
+        ("--prompt-tokens 4", "expected --mode on-policy with it"),
+        ("--temperature 1e-30", "expected a number from 0.000001"),
+        ("--checkpoint-minutes nan", "--checkpoint-minutes is NaN"),
+        ("--checkpoint-minutes=-1", "--checkpoint-minutes is -1"),
+        ("--init-std 0", "--init-std is 0, expected a finite number above 0"),
+    ] {
+        refused(&learn(more), expected);
+        assert!(!dir.path().join("m").exists(), "{more}");
+    }
+    let write =
+        |more: &str| at(&format!("distill t.txt --teacher {MODEL} --context 8 --write-targets {more}"));
+    for (more, expected) in [
+        ("none/w", "expected a directory that exists"),
+        (".", "expected a file, found a directory"),
+        #[cfg(unix)]
+        ("/dev/null", "expected a regular file"),
+        ("w --beta 0.5", "cannot be used with"),
+        ("w --mode offline", "cannot be used with"),
+    ] {
+        refused(&write(more), expected);
+    }
+    ok(&write("w --targets-k 4"));
+    let listed = format!(
+        "distill --targets w --student {MODEL} --output l --steps 1 --context 8 --batch 1 --eval-every 1"
+    );
+    refused(&at(&format!("{listed} --loss-top-k 4")), "cannot be used with");
+    let output = at(&listed);
+    ok(&output);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("divergence from the targets") && !log.contains("KL"), "{log}");
+    let json = std::fs::read_to_string(dir.path().join("l/training.json")).unwrap();
+    assert!(json.contains("\"target_divergence\"") && !json.contains("\"kl\""), "{json}");
+
+    ok(&learn(""));
+    refused(&learn("--resume --learning-rate 0.01"), "learning rate: expected 0.003, found 0.01\nerror: ");
+    let path = dir.path().join("m/checkpoint.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    refused(&learn("--resume"), "hint: start afresh in another directory");
+}
+
+#[test]
 fn a_directory_that_is_not_a_run_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("t.txt"), "Too short.").unwrap();

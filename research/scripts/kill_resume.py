@@ -30,7 +30,8 @@ STUDENT = {"model_type": "gemma2", "hidden_size": 64, "num_hidden_layers": 2, "n
            "max_position_embeddings": 128, "query_pre_attn_scalar": 32, "attn_logit_softcapping": 50.0,
            "final_logit_softcapping": 30.0, "bos_token_id": 2, "eos_token_id": 1}
 DISTILL = ("--context 64 --batch 4 --micro-batch 2 --steps 30 --warmup 5 --eval-every 10 --eval-rows 4 "
-           "--checkpoint-minutes 0 --threads 1 --lmbda 0.5 --max-completion-length 24 --prompt-tokens 8").split()
+           "--checkpoint-minutes 0 --threads 1").split()
+SAMPLES = "--lmbda 0.5 --max-completion-length 24 --prompt-tokens 8".split()
 
 
 def step(directory):
@@ -66,6 +67,8 @@ def main():
         student = root / "student.json"
         student.write_text(json.dumps(STUDENT))
         options = ["--student", str(student), "--mode", args.distill, *DISTILL]
+        if args.distill == "on-policy":
+            options += SAMPLES
 
     def start(directory):
         verb = "distill" if args.distill else "train"

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use wmdetect::shell::Hinted;
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Config, LoadOptions};
@@ -25,6 +26,7 @@ pub(super) fn run(args: &DistillArgs) -> Result<()> {
             "--targets is a file of answers that were given before; on-policy samples need a live --teacher"
         );
     }
+    check_effects(args)?;
     let teacher = match &args.targets {
         Some(_) => None,
         None => Some(args.teacher.as_deref().map_or(Ok(model::Place::Default), model::Place::named)?),
@@ -36,6 +38,33 @@ pub(super) fn run(args: &DistillArgs) -> Result<()> {
         }
         _ => bail!("expected --student, --output and --steps, or --write-targets"),
     }
+}
+
+/// Refuses options that would do nothing. clap has no way to say it of options that conflict with one another as well.
+fn check_effects(args: &DistillArgs) -> Result<()> {
+    let targets = [
+        ("--targets-k", args.targets_k.is_some()),
+        ("--targets-rule", args.targets_rule.is_some()),
+        ("--force", args.force),
+    ];
+    let samples = [
+        ("--lmbda", args.lmbda.is_some()),
+        ("--max-completion-length", args.max_completion_length.is_some()),
+        ("--prompt-tokens", args.prompt_tokens.is_some()),
+    ];
+    for (options, needed, there) in [
+        (targets, "--write-targets", args.write_targets.is_some()),
+        (samples, "--mode on-policy", args.mode == ModeArg::OnPolicy),
+    ] {
+        if let Some((name, _)) = options.iter().find(|(_, given)| *given && !there) {
+            return Err(Hinted::new(
+                format!("{name} has no effect here: expected {needed} with it, found {name} alone"),
+                format!("leave {name} out, or add {needed}"),
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 fn learn(
@@ -53,7 +82,10 @@ fn learn(
             inputs = inputs.reads([path]);
         }
     }
-    let holds_run = check_directory(dir, args.run.resume, inputs)?;
+    let holds_run = check_directory(dir, &args.run, inputs)?;
+    let settings = settings(args, steps);
+    let divergence = settings.distillation.map_or(Divergence::FORWARD, |d| d.divergence);
+    divergence.validate()?;
     let tokenizer_json = tokenizer_json(args, start.as_ref(), teacher)?;
     let tokenizer = Tokenizer::from_json_bytes(tokenizer_json.as_bytes(), "the tokenizer of the run")?;
     let (config, params) = if let Some(place) = &start {
@@ -63,10 +95,13 @@ fn learn(
         let text = std::fs::read_to_string(student).with_context(|| format!("cannot read {student}"))?;
         (Config::from_json(&text)?, None)
     };
-    let settings = settings(args, steps);
+    if config.vocab < tokenizer.vocab_size() {
+        let (expected, found) = (tokenizer.vocab_size(), config.vocab);
+        bail!(
+            "the student's vocab_size is too small: expected at least {expected}, the tokenizer's, found {found}"
+        );
+    }
     let teacher = teacher.map(|place| load(args, place, &tokenizer, config.vocab)).transpose()?;
-    let divergence = settings.distillation.map_or(Divergence::FORWARD, |d| d.divergence);
-    divergence.validate()?;
     let fingerprint = tokenizer.fingerprint().to_string();
     let listed = args.targets.as_ref();
     let listed =
@@ -98,9 +133,13 @@ fn learn(
 /// Writes a teacher's targets.
 fn write_targets(args: &DistillArgs, path: &Path, teacher: Option<&model::Place>) -> Result<()> {
     let mut outputs = Outputs::new(args.force).reads(&args.text).reads(&args.examples);
-    outputs.check(path, Kind::TARGETS)?;
+    outputs.check_input(path, Kind::TARGETS)?;
+    check_place(path)?;
+    // Opened and dropped: whether the place can be written is known before the teacher's work.
+    drop(outputs.open(path, Kind::TARGETS)?);
+    let k = args.targets_k.unwrap_or(64);
     let teacher = teacher.context("expected a teacher")?;
-    if args.targets_k == 0 {
+    if k == 0 {
         bail!("--targets-k is 0, expected at least 1");
     }
     let tokenizer = match &args.tokenizer {
@@ -110,7 +149,7 @@ fn write_targets(args: &DistillArgs, path: &Path, teacher: Option<&model::Place>
     let vocab = teacher.weights()?.config().vocab;
     let data = data(args, &tokenizer, args.run.context, true)?;
     let teacher = load(args, teacher, &tokenizer, vocab)?;
-    let choice = match args.targets_rule {
+    let choice = match args.targets_rule.unwrap_or(TargetsArg::TopK) {
         TargetsArg::TopK => Choice::TopK,
         TargetsArg::Sampled => Choice::Sampled,
     };
@@ -122,7 +161,7 @@ fn write_targets(args: &DistillArgs, path: &Path, teacher: Option<&model::Place>
         source,
         &teacher,
         (args.run.context, args.run.eval_rows),
-        (args.targets_k, choice),
+        (k, choice),
         args.run.seed,
         &tokenizer.fingerprint().to_string(),
         |done, total| {
@@ -133,6 +172,29 @@ fn write_targets(args: &DistillArgs, path: &Path, teacher: Option<&model::Place>
         },
     )?;
     say(&format!("{count} targets in {}", path.display()));
+    Ok(())
+}
+
+/// Refuses a place that a file of targets cannot have.
+fn check_place(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = |expected: &str, found: &str| {
+        format!(
+            "cannot write the file of teacher targets {}: expected {expected}, found {found}",
+            path.display()
+        )
+    };
+    if !parent.is_dir() {
+        let message = wrong("a directory that exists", &format!("no directory {}", parent.display()));
+        return Err(Hinted::new(message, "make the directory first").into());
+    }
+    if path.is_dir() {
+        return Err(Hinted::new(wrong("a file", "a directory"), "name a file in it").into());
+    }
+    if path.exists() && !path.is_file() {
+        let message = wrong("a regular file", "a device or a pipe");
+        return Err(Hinted::new(message, "name a file that keeps what is written").into());
+    }
     Ok(())
 }
 
@@ -200,15 +262,15 @@ fn tokenizer_json(
 fn settings(args: &DistillArgs, steps: u64) -> Settings {
     let on_policy = args.mode == ModeArg::OnPolicy;
     let distillation = Distillation {
-        lmbda: if on_policy { args.lmbda } else { 0.0 },
+        lmbda: if on_policy { args.lmbda.unwrap_or(1.0) } else { 0.0 },
         divergence: Divergence {
             beta: args.beta.unwrap_or(if on_policy { 1.0 } else { 0.0 }),
             temperature: args.temperature,
             loss_top_k: args.loss_top_k,
             loss_add_tail: args.loss_add_tail,
         },
-        max_completion_length: args.max_completion_length.min(args.run.context),
-        prompt_tokens: args.prompt_tokens,
+        max_completion_length: args.max_completion_length.unwrap_or(128).min(args.run.context),
+        prompt_tokens: args.prompt_tokens.unwrap_or(32.min(args.run.context)),
     };
     Settings { distillation: Some(distillation), ..run::settings(&args.run, steps) }
 }

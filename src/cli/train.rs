@@ -18,7 +18,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     if let Some(model::Place::Path(path)) = &from {
         inputs = inputs.reads([path]);
     }
-    let holds_run = check_directory(dir, args.run.resume, inputs)?;
+    let holds_run = check_directory(dir, &args.run, inputs)?;
     let text = read_texts(&args.text)?;
     let tokenizer_json = tokenizer_json(args, from.as_ref(), &text)?;
     let tokenizer = Tokenizer::from_json_bytes(tokenizer_json.as_bytes(), "the tokenizer of the run")?;

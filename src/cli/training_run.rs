@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use wmdetect::atomic_file;
 use wmdetect::shell::outputs::Outputs;
-use wmdetect::shell::stop_when_asked;
+use wmdetect::shell::{Hinted, stop_when_asked};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Config, Device};
 use wmgen::train::curve::{self, Point};
 use wmgen::train::examples::Examples;
 use wmgen::train::optimizer::AdamW;
 use wmgen::train::parameters::Table;
-use wmgen::train::{Data, HeldOut, Lessons, Settings, Trainer};
+use wmgen::train::{Data, Error, HeldOut, Lessons, Settings, Trainer};
 
 use super::args::RunArgs;
 use super::{read_text, say};
@@ -46,6 +46,9 @@ struct Report<'a> {
     /// Divergence from the teacher on everything that is held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     kl: Option<f64>,
+    /// Divergence from a file's targets on everything that is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_divergence: Option<f64>,
     points: &'a [Point],
     /// Where --steps was changed on the way: the step, and --steps before.
     changes: &'a [(u64, u64)],
@@ -74,12 +77,45 @@ pub(super) struct Place<'a> {
 }
 
 /// Checks the directory of a run before anything is read, and returns whether it holds a run to go on with.
-pub(super) fn check_directory(dir: &Path, resume: bool, inputs: Outputs) -> Result<bool> {
+pub(super) fn check_directory(dir: &Path, args: &RunArgs, inputs: Outputs) -> Result<bool> {
+    save_every(args)?;
     let holds_run = inputs.check_directory(dir, "run", |dir| dir.join(CHECKPOINT).exists())?;
-    if holds_run && !resume {
+    if holds_run && !args.resume {
         bail!("{} holds a run already; --resume goes on with it, or choose another directory", dir.display());
     }
     Ok(holds_run)
+}
+
+/// Time between two checkpoints.
+fn save_every(args: &RunArgs) -> Result<Duration> {
+    let minutes = args.checkpoint_minutes;
+    match Duration::try_from_secs_f64(minutes * 60.0) {
+        Ok(time) => Ok(time),
+        Err(_) => bail!("--checkpoint-minutes is {minutes}, expected a finite number from 0"),
+    }
+}
+
+/// An error of a checkpoint, with what to do about it. Settings that differ are said first, a line each.
+fn not_resumed(error: Error) -> anyhow::Error {
+    match error {
+        Error::OtherSettings { path, differences } => {
+            for difference in &differences {
+                say(difference);
+            }
+            let (path, count) = (path.display(), differences.len());
+            Hinted::new(
+                format!("the checkpoint {path} is of other settings: expected those that it was made with, found {count} that differ"),
+                "give the settings that it was made with, or start afresh in another directory",
+            )
+            .into()
+        }
+        Error::Checkpoint { .. } => Hinted::new(
+            error.to_string(),
+            "start afresh in another directory, or give what the run was started with",
+        )
+        .into(),
+        error => error.into(),
+    }
 }
 
 /// The texts of files, one after the other.
@@ -118,7 +154,9 @@ impl Place<'_> {
         let device = self.args.device.open()?;
         let size = lessons.source.size();
         let mut run = match params {
-            _ if holds_run => Trainer::resume(&checkpoint, config, settings, lessons, &device)?,
+            _ if holds_run => {
+                Trainer::resume(&checkpoint, config, settings, lessons, &device).map_err(not_resumed)?
+            }
             Some(params) => Trainer::from(config, params, settings, lessons, &device)?,
             None => Trainer::new(config, settings, lessons, &device)?,
         };
@@ -131,7 +169,7 @@ impl Place<'_> {
         // Everything has been looked at; from here on the directory is the run's.
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let stop = stop_when_asked()?;
-        let save_every = Duration::from_secs_f64(self.args.checkpoint_minutes.max(0.0) * 60.0);
+        let save_every = save_every(self.args)?;
         let save = |run: &Trainer<'_>| save(run, dir, &checkpoint, self.tokenizer_json);
         steps(&mut run, settings, self.tokenizer, save_every, &stop, save)?;
         save(&run)?;
@@ -156,7 +194,7 @@ fn steps(
     let (started, before, first) = (Instant::now(), run.seconds, run.step_count());
     let (mut saved, mut said) = (Instant::now(), None::<Instant>);
     let last = run.points().last();
-    let (mut held_out, mut kl) = (last.map(|p| p.held_out), last.and_then(|p| p.kl));
+    let (mut held_out, mut divergence) = (last.map(|p| p.held_out), last.map(divergence_of));
     let (mut average, mut tokens) = (None, 0);
     while !run.is_done() && !stop.load(Ordering::Relaxed) {
         let step = run.step()?;
@@ -166,7 +204,7 @@ fn steps(
         average = Some(mean);
         tokens += step.tokens;
         if let Some(point) = &step.point {
-            (held_out, kl) = (Some(point.held_out), point.kl);
+            (held_out, divergence) = (Some(point.held_out), Some(divergence_of(point)));
         }
         let due = step.point.is_some() || said.is_none_or(|t| t.elapsed() >= LINE_EVERY);
         if terminal || due {
@@ -176,7 +214,7 @@ fn steps(
                 step.step,
                 settings.steps,
                 held_out.map_or("-".into(), |loss| format!("{loss:.4}")),
-                kl.map_or_else(String::new, |kl| format!("  KL {kl:.4}")),
+                divergence.as_deref().unwrap_or_default(),
                 tokens as f64 / started.elapsed().as_secs_f64(),
                 time((settings.steps - step.step) as f64 / rate),
             );
@@ -193,9 +231,14 @@ fn steps(
             }
         }
         if step.point.is_some() && settings.distillation.is_some() {
-            let (prompt, rest) = run.sample()?;
             let text = |ids: &[u32]| tokenizer.decode(ids);
-            say(&format!("sample: {:?} goes on with {:?}", text(&prompt), text(&rest)));
+            // The sample shows how the student writes; the run does not depend on it.
+            match run.sample() {
+                Ok((prompt, rest)) => {
+                    say(&format!("sample: {:?} goes on with {:?}", text(&prompt), text(&rest)));
+                }
+                Err(error) => say(&format!("warning: no sample: {error}")),
+            }
         }
         if saved.elapsed() >= save_every {
             save(run)?;
@@ -203,6 +246,15 @@ fn steps(
         }
     }
     Ok(())
+}
+
+/// A point's divergence, as the log says it.
+fn divergence_of(point: &Point) -> String {
+    match (point.kl, point.target_divergence) {
+        (Some(kl), _) => format!("  KL {kl:.4}"),
+        (None, Some(divergence)) => format!("  divergence from the targets {divergence:.4}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Overwrites the terminal's last line.
@@ -231,7 +283,7 @@ fn save(run: &Trainer<'_>, dir: &Path, checkpoint: &Path, tokenizer_json: &str) 
 
 /// Measures on everything that is held out and writes training.json.
 fn report(run: &Trainer<'_>, place: &Place<'_>) -> Result<()> {
-    let HeldOut { loss: held_out, kl, tokens: scored } = run.held_out(usize::MAX)?;
+    let HeldOut { loss: held_out, kl, target_divergence, tokens: scored } = run.held_out(usize::MAX)?;
     let (tokens, dir) = (run.tokens(), place.dir);
     let bits_per_byte = place.text.map(|data| {
         let bytes_a_token = data.held_out.bytes as f64 / data.held_out.tokens.len() as f64;
@@ -257,6 +309,7 @@ fn report(run: &Trainer<'_>, place: &Place<'_>) -> Result<()> {
         perplexity: held_out.exp(),
         bits_per_byte,
         kl,
+        target_divergence,
         points: run.points(),
         changes: run.changes(),
     };
@@ -265,10 +318,12 @@ fn report(run: &Trainer<'_>, place: &Place<'_>) -> Result<()> {
     json.push(b'\n');
     atomic_file::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
     say(&format!(
-        "held out: {held_out:.4} nats a token over {scored} tokens, perplexity {:.2}{}{}; {:.2} million tokens in {}; {}",
+        "held out: {held_out:.4} nats a token over {scored} tokens, perplexity {:.2}{}{}{}; {:.2} million tokens in {}; {}",
         report.perplexity,
         bits_per_byte.map_or_else(String::new, |bits| format!(", {bits:.4} bits a byte")),
         kl.map_or_else(String::new, |kl| format!(", KL {kl:.4} to the teacher")),
+        target_divergence
+            .map_or_else(String::new, |value| format!(", divergence from the targets {value:.4}")),
         tokens as f64 / 1e6,
         time(run.seconds),
         dir.display(),

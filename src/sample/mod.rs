@@ -131,7 +131,7 @@ impl From<DistributionError> for SampleError {
 }
 
 /// Divided by less, logits leave the range of f32. Already here, those that differ in the last bit are a factor apart.
-const LEAST_TEMPERATURE: f64 = 1e-6;
+pub(crate) const LEAST_TEMPERATURE: f64 = 1e-6;
 
 impl Sampling {
     /// Refuses settings out of range, and greedy sampling for a text that is to be marked.

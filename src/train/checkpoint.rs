@@ -66,10 +66,10 @@ const BITS: &str = "bits";
 impl State {
     /// The numbers that steps have computed.
     fn numbers(&mut self) -> impl Iterator<Item = &mut f64> {
-        let points = self
-            .points
-            .iter_mut()
-            .flat_map(|p| [&mut p.loss, &mut p.held_out, &mut p.rate].into_iter().chain(&mut p.kl));
+        let points = self.points.iter_mut().flat_map(|p| {
+            let known = [&mut p.loss, &mut p.held_out, &mut p.rate].into_iter();
+            known.chain(&mut p.kl).chain(&mut p.target_divergence)
+        });
         [&mut self.running.0, &mut self.seconds].into_iter().chain(points)
     }
 }
@@ -161,6 +161,7 @@ mod tests {
                 loss: x.sqrt(),
                 held_out: x.ln() + 1.0,
                 kl: Some(x.cbrt()),
+                target_divergence: Some(x.cbrt() + 0.1),
                 rate: 0.003 / x,
             }
         });

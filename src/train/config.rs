@@ -82,12 +82,12 @@ impl Settings {
     /// Names the first impossible setting.
     pub fn validate(&self, config: &Config) -> Result<()> {
         let at_least_one = [
-            ("steps", self.steps),
-            ("batch", self.batch as u64),
-            ("micro batch", self.micro_batch as u64),
-            ("context", self.context as u64),
-            ("steps between two evaluations", self.eval_every),
-            ("number of held-out rows", self.eval_rows as u64),
+            ("--steps", self.steps),
+            ("--batch", self.batch as u64),
+            ("--micro-batch", self.micro_batch as u64),
+            ("--context", self.context as u64),
+            ("--eval-every", self.eval_every),
+            ("--eval-rows", self.eval_rows as u64),
         ];
         for (name, value) in at_least_one {
             if value == 0 {
@@ -96,33 +96,34 @@ impl Settings {
         }
         if self.context > config.max_position {
             let expected = format!("at most {}, the model's positions", config.max_position);
-            return Err(Error::Setting { name: "context", found: self.context.to_string(), expected });
+            return Err(Error::Setting { name: "--context", found: self.context.to_string(), expected });
         }
         let o = &self.optimizer;
+        const ABOVE: &str = "a finite number above 0";
+        const BELOW: &str = "a number from 0 and below 1";
         let numbers = [
-            ("learning rate", self.learning_rate, self.learning_rate > 0.0),
-            ("final learning rate", self.floor, (0.0..=1.0).contains(&self.floor)),
-            ("weight decay", o.weight_decay.into(), o.weight_decay >= 0.0),
-            ("clip", o.clip.into(), o.clip > 0.0),
-            ("beta1", o.beta1.into(), (0.0..1.0).contains(&o.beta1)),
-            ("beta2", o.beta2.into(), (0.0..1.0).contains(&o.beta2)),
-            ("eps", o.eps.into(), o.eps > 0.0),
-            ("deviation of the first parameters", self.init_std.into(), self.init_std > 0.0),
+            ("--learning-rate", self.learning_rate, self.learning_rate > 0.0, ABOVE),
+            ("--final-rate", self.floor, (0.0..=1.0).contains(&self.floor), "a number from 0 to 1"),
+            ("--weight-decay", o.weight_decay.into(), o.weight_decay >= 0.0, "a finite number from 0"),
+            ("--clip", o.clip.into(), o.clip > 0.0, ABOVE),
+            ("beta1", o.beta1.into(), (0.0..1.0).contains(&o.beta1), BELOW),
+            ("--beta2", o.beta2.into(), (0.0..1.0).contains(&o.beta2), BELOW),
+            ("eps", o.eps.into(), o.eps > 0.0, ABOVE),
+            ("--init-std", self.init_std.into(), self.init_std > 0.0, ABOVE),
         ];
-        for (name, value, valid) in numbers {
+        for (name, value, valid, expected) in numbers {
             if !(valid && value.is_finite()) {
-                let expected = "a finite number in its range (see the help)".into();
-                return Err(Error::Setting { name, found: value.to_string(), expected });
+                return Err(Error::Setting { name, found: value.to_string(), expected: expected.into() });
             }
         }
         if let Some(d) = &self.distillation {
             d.divergence.validate()?;
             if !(0.0..=1.0).contains(&d.lmbda) {
                 let expected = "a number from 0 to 1".into();
-                return Err(Error::Setting { name: "lmbda", found: d.lmbda.to_string(), expected });
+                return Err(Error::Setting { name: "--lmbda", found: d.lmbda.to_string(), expected });
             }
             for (name, value) in
-                [("completion length", d.max_completion_length), ("number of prompt tokens", d.prompt_tokens)]
+                [("--max-completion-length", d.max_completion_length), ("--prompt-tokens", d.prompt_tokens)]
             {
                 if value == 0 || value > self.context {
                     let expected = format!("from 1 to the context, {}", self.context);
@@ -131,6 +132,48 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// What differs in another run's settings, the number of steps aside, in words: "learning rate: expected 0.003, found
+    /// 0.01", where `self` is what is expected.
+    pub(super) fn differences(&self, found: &Self) -> Vec<String> {
+        let (expected, found) = (self.named(), found.named());
+        let pairs = expected.into_iter().zip(found).filter(|(expected, found)| expected != found);
+        pairs
+            .map(|((name, expected), (_, found))| format!("{name}: expected {expected}, found {found}"))
+            .collect()
+    }
+
+    /// All settings but the number of steps, by the words of their options.
+    fn named(&self) -> Vec<(&'static str, String)> {
+        let Self { batch, micro_batch, context, learning_rate, floor, warmup, optimizer, .. } = self;
+        let Self { steps: _, init_std, seed, eval_every, eval_rows, distillation, .. } = self;
+        let AdamW { beta1, beta2, eps, weight_decay, clip } = optimizer;
+        let of = |value: fn(&Distillation) -> String| distillation.as_ref().map_or("none".into(), value);
+        vec![
+            ("batch", batch.to_string()),
+            ("micro batch", micro_batch.to_string()),
+            ("context", context.to_string()),
+            ("learning rate", learning_rate.to_string()),
+            ("final rate", floor.to_string()),
+            ("warmup", warmup.to_string()),
+            ("weight decay", weight_decay.to_string()),
+            ("beta1", beta1.to_string()),
+            ("beta2", beta2.to_string()),
+            ("eps", eps.to_string()),
+            ("clip", clip.to_string()),
+            ("init std", init_std.to_string()),
+            ("seed", seed.to_string()),
+            ("eval every", eval_every.to_string()),
+            ("eval rows", eval_rows.to_string()),
+            ("lmbda", of(|d| d.lmbda.to_string())),
+            ("beta", of(|d| d.divergence.beta.to_string())),
+            ("temperature", of(|d| d.divergence.temperature.to_string())),
+            ("loss top k", of(|d| d.divergence.loss_top_k.to_string())),
+            ("loss add tail", of(|d| d.divergence.loss_add_tail.to_string())),
+            ("max completion length", of(|d| d.max_completion_length.to_string())),
+            ("prompt tokens", of(|d| d.prompt_tokens.to_string())),
+        ]
     }
 
     /// Tokens of a step of a text.

@@ -14,10 +14,12 @@ pub struct Point {
     pub loss: f64,
     /// Held-out loss, nats a token.
     pub held_out: f64,
-    /// Held-out divergence KL(teacher‖student), nats a token, where there is a teacher. Of sampled targets it is the one
-    /// over the sampled ids.
+    /// Held-out divergence KL(teacher‖student), nats a token, where there is a live teacher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
+    /// Held-out divergence from a file's targets, nats a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_divergence: Option<f64>,
     /// Learning rate.
     pub rate: f64,
 }
@@ -33,7 +35,10 @@ const BOTTOM: f64 = 50.0;
 /// smallest, which are those of the first steps, run off the top.
 pub fn svg(points: &[Point]) -> String {
     let last = points.iter().map(|p| p.tokens).max().unwrap_or(1).max(1) as f64;
-    let taught = points.iter().any(|p| p.kl.is_some());
+    let live = points.iter().any(|p| p.kl.is_some());
+    let taught = live || points.iter().any(|p| p.target_divergence.is_some());
+    let divergence =
+        if live { "KL to the teacher, held out" } else { "divergence from the targets, held out" };
     let losses = || points.iter().flat_map(|p| [p.loss, p.held_out]).filter(|v| v.is_finite());
     let low = losses().fold(f64::INFINITY, f64::min);
     let high = losses().fold(f64::NEG_INFINITY, f64::max);
@@ -74,7 +79,7 @@ pub fn svg(points: &[Point]) -> String {
     let lines = [
         ("training", "#8ab", LEFT + 8.0, (|p| p.loss) as fn(&Point) -> f64),
         ("held out", "#c30", LEFT + 98.0, |p| p.held_out),
-        ("KL to the teacher, held out", "#285", LEFT + 188.0, |p| p.kl.unwrap_or(f64::NAN)),
+        (divergence, "#285", LEFT + 188.0, |p| p.kl.or(p.target_divergence).unwrap_or(f64::NAN)),
     ];
     for (name, color, label, value) in lines.into_iter().take(if taught { 3 } else { 2 }) {
         let line: Vec<String> = points
@@ -117,6 +122,7 @@ mod tests {
             loss,
             held_out: loss + 0.1,
             kl: None,
+            target_divergence: None,
             rate: 0.1,
         };
         let text = svg(&[point(1, 8.0), point(2, 5.0), point(3, f64::NAN), point(4, 4.0)]);
@@ -124,6 +130,8 @@ mod tests {
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         let taught = Point { kl: Some(0.4), ..point(5, 3.0) };
         assert_eq!(svg(&[point(1, 8.0), taught]).matches("<polyline").count(), 3);
+        let listed = svg(&[Point { target_divergence: Some(0.4), ..point(5, 3.0) }]);
+        assert!(listed.contains("divergence from the targets") && !listed.contains("KL"));
         assert!(svg(&[]).ends_with("</svg>\n"));
     }
 }

@@ -38,14 +38,20 @@ pub enum Error {
         expected: String,
     },
     /// A checkpoint that is damaged or belongs to another run.
-    #[error(
-        "the checkpoint {path} {reason}; delete it to start afresh, or give the settings that it was made with"
-    )]
+    #[error("the checkpoint {path} {reason}")]
     Checkpoint {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A checkpoint of other settings.
+    #[error("the checkpoint {path} is of other settings: {}", .differences.join("; "))]
+    OtherSettings {
+        /// The file.
+        path: PathBuf,
+        /// For each setting, what the checkpoint has and what was given.
+        differences: Vec<String>,
     },
     /// A configuration that the fused gradients do not have.
     #[error("fused gradients are for a tied Gemma 2 in f32 on the CPU, found {found}; use the autograd path")]
@@ -93,10 +99,18 @@ pub enum Error {
          same vocabulary is needed, since its probabilities are those of tokens"
     )]
     OtherTokenizer {
-        /// The student's fingerprint, or size.
+        /// The student's fingerprint.
         expected: String,
         /// The teacher's.
         found: String,
+    },
+    /// Two models whose vocabularies differ in size.
+    #[error("the student's vocab_size is wrong: expected {expected}, the teacher's, found {found}")]
+    OtherVocabulary {
+        /// The teacher's entries.
+        expected: usize,
+        /// The student's.
+        found: usize,
     },
     /// A student's own sample that could not be drawn.
     #[error("the student's sample at step {step} cannot be drawn: {message}")]

@@ -3,7 +3,9 @@
 use super::error::{Error, Result};
 use super::rows::{Row, Source};
 use crate::text::{Chat, Role, Turn};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use wmdetect::text::Tokenizer;
@@ -17,11 +19,27 @@ struct Message {
     content: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Side {
     Text(String),
     Messages(Vec<Message>),
+}
+
+impl<'de> Deserialize<'de> for Side {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let found = match &value {
+            Value::String(text) => return Ok(Self::Text(text.clone())),
+            Value::Array(_) => {
+                let messages = Vec::deserialize(value).map_err(D::Error::custom)?;
+                return Ok(Self::Messages(messages));
+            }
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::Object(_) => "an object",
+        };
+        Err(D::Error::custom(format!("expected a string or a list of messages, found {found}")))
+    }
 }
 
 /// A line: `messages`, or `prompt` and `completion`. Further fields are ignored.
@@ -61,8 +79,11 @@ fn turn(message: Message) -> Result<Turn, String> {
 }
 
 fn turns(line: &str) -> Result<Vec<Turn>, String> {
-    let line: Line = serde_json::from_str(line).map_err(|e| {
-        format!("expected a JSON object with \"messages\", or with \"prompt\" and \"completion\", found {e}")
+    let line: Line = serde_json::from_str(line).map_err(|e| match e.to_string() {
+        message if message.starts_with("expected a string or a list") => message,
+        message => format!(
+            "expected a JSON object with \"messages\", or with \"prompt\" and \"completion\", found {message}"
+        ),
     })?;
     match (line.messages, line.prompt, line.completion) {
         (Some(messages), None, None) => messages.into_iter().map(turn).collect(),
@@ -94,6 +115,9 @@ impl Examples {
         let (mut rows, mut too_long) = (Vec::new(), 0);
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let turns = turns(line).map_err(|message| failed(number, message))?;
+            if turns.iter().any(|turn| turn.role == Role::Model && turn.text.trim().is_empty()) {
+                return Err(failed(number, "expected an answer to learn, found an empty one".into()));
+            }
             let (ids, said) = chat.example(&turns).map_err(|e| failed(number, e.to_string()))?;
             if ids.len() > context + 1 {
                 too_long += 1;
@@ -102,6 +126,12 @@ impl Examples {
             let prompt = said.iter().rposition(|said| !said).map_or(0, |at| at + 1);
             let row = Row { ids, mask: said[1..].to_vec(), prompt: Some(prompt), listed: None };
             rows.push((Sha256::digest(line.trim().as_bytes()), row));
+        }
+        if rows.is_empty() && too_long == 0 {
+            return Err(failed(
+                0,
+                "expected at least 2 examples, found no examples: the file is empty".into(),
+            ));
         }
         if rows.len() < 2 {
             let found = format!("{} of at most {} tokens, {too_long} longer ones", rows.len(), context + 1);
@@ -186,12 +216,19 @@ mod tests {
             (r#"{"messages": [{"role": "judge", "content": "x"}]}"#, "\"judge\""),
             (r#"{"messages": [{"role": "user", "content": "x"}]}"#, "last turn"),
             ("no JSON", "line 2"),
+            (
+                r#"{"prompt": 5, "completion": "x"}"#,
+                ": expected a string or a list of messages, found a number",
+            ),
+            (r#"{"prompt": [{"role": 5}], "completion": "x"}"#, "expected a string"),
+            (r#"{"prompt": "Hi", "completion": ""}"#, "found an empty one"),
         ];
         for (line, expected) in bad {
             let message = read(&format!("{good}\n{line}")).unwrap_err().to_string();
             assert!(message.contains("e.jsonl, line 2") && message.contains(expected), "{message}");
         }
         assert!(read(good).is_err());
+        assert!(read("\n").unwrap_err().to_string().contains("no examples"));
         let long = format!("{both}\n{{\"prompt\": \"{}\", \"completion\": \"b\"}}", "word ".repeat(200));
         assert_eq!(read(&long).unwrap().too_long, 1);
     }

@@ -21,10 +21,9 @@ impl Teacher {
     /// Returns an error if the vocabularies differ in size. Whether they are one is for the caller to say, who has the
     /// tokenizers.
     pub fn new(model: Gemma, vocab: usize) -> Result<Self> {
-        let found = model.config().vocab;
-        if found != vocab {
-            let text = |size| format!("a vocabulary of {size}");
-            return Err(Error::OtherTokenizer { expected: text(vocab), found: text(found) });
+        let expected = model.config().vocab;
+        if expected != vocab {
+            return Err(Error::OtherVocabulary { expected, found: vocab });
         }
         Ok(Self { model })
     }

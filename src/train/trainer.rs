@@ -56,8 +56,11 @@ impl<'a, S: Source> From<&'a S> for Lessons<'a> {
 pub struct HeldOut {
     /// Mean loss of the next token, nats a token.
     pub loss: f64,
-    /// Divergence KL(teacher‖student), nats a token, if there is a teacher.
+    /// Divergence KL(teacher‖student), nats a token, if there is a live teacher.
     pub kl: Option<f64>,
+    /// Divergence from a file's targets, nats a token: of the most likely tokens, over them and the rest as one more; of
+    /// sampled ones, over these, renormalised, against the student's whole distribution.
+    pub target_divergence: Option<f64>,
     /// Tokens measured.
     pub tokens: u64,
 }
@@ -132,9 +135,9 @@ impl<'a> Trainer<'a> {
         if state.config != export::config_json(config) {
             return Err(differs("is of a model of another configuration".into()));
         }
-        if (Settings { steps: settings.steps, ..state.settings }) != *settings {
-            let reason = format!("is of other settings: {:?}, not {settings:?}", state.settings);
-            return Err(differs(reason));
+        let differences = state.settings.differences(settings);
+        if !differences.is_empty() {
+            return Err(Error::OtherSettings { path: path.into(), differences });
         }
         if state.step > settings.steps {
             return Err(differs(format!("is of step {}, beyond the last, {}", state.step, settings.steps)));
@@ -178,7 +181,7 @@ impl<'a> Trainer<'a> {
         }
         if let Some(teacher) = lessons.teacher.filter(|teacher| teacher.context() < settings.context) {
             let expected = format!("at most {}, the teacher's positions", teacher.context());
-            return Err(Error::Setting { name: "context", found: settings.context.to_string(), expected });
+            return Err(Error::Setting { name: "--context", found: settings.context.to_string(), expected });
         }
         if lessons.source.held_out(settings.context, 1).is_empty() {
             let expected = format!("at least one window of {} held out", settings.context);
@@ -262,9 +265,11 @@ impl<'a> Trainer<'a> {
         self.tokens += count;
         self.running = (self.running.0 + loss, self.running.1 + 1);
         let point = if self.step.is_multiple_of(s.eval_every) || self.is_done() {
-            let HeldOut { loss: held_out, kl, .. } = self.held_out(self.settings.eval_rows)?;
+            let HeldOut { loss: held_out, kl, target_divergence, .. } =
+                self.held_out(self.settings.eval_rows)?;
             let loss = self.running.0 / self.running.1 as f64;
-            let point = Point { step: self.step, tokens: self.tokens, loss, held_out, kl, rate };
+            let (step, tokens) = (self.step, self.tokens);
+            let point = Point { step, tokens, loss, held_out, kl, target_divergence, rate };
             self.running = (0.0, 0);
             self.points.push(point);
             Some(point)
@@ -345,7 +350,8 @@ impl<'a> Trainer<'a> {
         Ok(losses.iter().sum())
     }
 
-    /// Mean loss on the first `rows` held-out rows (all, if there are fewer), and divergence from the teacher.
+    /// Mean loss on the first `rows` held-out rows (all, if there are fewer), and divergence from the teacher, or
+    /// from the targets of a file.
     ///
     /// # Errors
     /// What the device says.
@@ -366,7 +372,10 @@ impl<'a> Trainer<'a> {
             }
         }
         let mean = |sums: &[f64]| sums.iter().sum::<f64>() / tokens.max(1) as f64;
-        Ok(HeldOut { loss: mean(&losses), kl: taught.then(|| mean(&divergences)), tokens })
+        let divergence = taught.then(|| mean(&divergences));
+        let (kl, target_divergence) =
+            if self.lessons.teacher.is_some() { (divergence, None) } else { (None, divergence) };
+        Ok(HeldOut { loss: mean(&losses), kl, target_divergence, tokens })
     }
 
     /// A micro batch with the teacher's distributions, for the forward divergence.
@@ -532,7 +541,8 @@ mod tests {
         assert!(Trainer::resume(&path, &config, &short, &data, &Device::Cpu).is_err());
         // Other settings, other data, damage.
         let other = Settings { seed: 2, ..settings };
-        assert!(Trainer::resume(&path, &config, &other, &data, &Device::Cpu).is_err());
+        let error = Trainer::resume(&path, &config, &other, &data, &Device::Cpu).unwrap_err().to_string();
+        assert!(error.ends_with("of other settings: seed: expected 1, found 2"), "{error}");
         let mut other = data.clone();
         other.train.tokens[5] = 7;
         assert!(Trainer::resume(&path, &config, &settings, &other, &Device::Cpu).is_err());
@@ -610,11 +620,13 @@ mod tests {
             let lessons = Lessons { source: &data, teacher: Some(&teacher), ends: Vec::new() };
             let live = Trainer::new(&config, &settings, lessons, &Device::Cpu).unwrap();
             let (a, b) = (listed.held_out(2).unwrap(), live.held_out(2).unwrap());
-            assert!((a.kl.unwrap() / b.kl.unwrap() - 1.0).abs() < 1e-4 && a.loss == b.loss, "{a:?} {b:?}");
+            let from_file = a.target_divergence.unwrap();
+            assert!((from_file / b.kl.unwrap() - 1.0).abs() < 1e-4 && a.loss == b.loss, "{a:?} {b:?}");
+            assert_eq!((a.kl, b.target_divergence), (None, None));
             while !listed.is_done() {
                 listed.step().unwrap();
             }
-            assert!(listed.points()[0].kl.unwrap() < 0.8 * a.kl.unwrap());
+            assert!(listed.points()[0].target_divergence.unwrap() < 0.8 * from_file);
         }
         let message = |result: Result<Targets>| result.unwrap_err().to_string();
         let other = message(Targets::read(&path, "footprint", vocab, divergence));

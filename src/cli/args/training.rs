@@ -126,7 +126,8 @@ pub(crate) struct DistillArgs {
     /// The model that learns: one to go on from, as for train --from, or the config.json of a new one
     #[arg(long, value_name = "MODEL|CONFIG", required_unless_present = "write_targets")]
     pub student: Option<String>,
-    /// A tokenizer.json, or a directory with one, where neither the student nor the teacher has one
+    /// A tokenizer.json, or a directory with one, where neither the student nor the teacher has one; a new student that
+    /// learns from --targets needs it
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     /// The directory for the model, the run and its curve, as for train
@@ -136,26 +137,29 @@ pub(crate) struct DistillArgs {
     #[arg(long, required_unless_present = "write_targets")]
     pub steps: Option<u64>,
     /// Learn from this file of teacher targets instead of text and a teacher
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "examples", "write_targets"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "examples", "write_targets", "loss_top_k"])]
     pub targets: Option<PathBuf>,
     /// Write the teacher's targets for text or examples to this file, and learn nothing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["student", "output", "steps", "resume"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "student", "output", "steps", "resume", "mode", "lmbda", "beta", "temperature", "loss_top_k", "loss_add_tail",
+        "max_completion_length", "prompt_tokens",
+    ])]
     pub write_targets: Option<PathBuf>,
     /// Replace the file of --write-targets if there is one
-    #[arg(long, requires = "write_targets")]
+    #[arg(long)]
     pub force: bool,
-    /// Entries that are written for each token
-    #[arg(long, default_value_t = 64, requires = "write_targets")]
-    pub targets_k: usize,
-    /// Which entries are written
-    #[arg(long, value_enum, default_value_t = TargetsArg::TopK, requires = "write_targets")]
-    pub targets_rule: TargetsArg,
+    /// With --write-targets, entries that are written for each token [default: 64]
+    #[arg(long)]
+    pub targets_k: Option<usize>,
+    /// With --write-targets, which entries are written [default: top-k]
+    #[arg(long, value_enum)]
+    pub targets_rule: Option<TargetsArg>,
     /// Rows of the source, or of the student's samples as well
     #[arg(long, value_enum, default_value_t = ModeArg::Offline)]
     pub mode: ModeArg,
-    /// With --mode on-policy, the share of steps on the student's own samples
-    #[arg(long, default_value_t = 1.0)]
-    pub lmbda: f64,
+    /// With --mode on-policy, the share of steps on the student's own samples [default: 1]
+    #[arg(long)]
+    pub lmbda: Option<f64>,
     /// The divergence: 0 is forward, KL(teacher‖student), 1 is reverse, between is generalised Jensen-Shannon [default: 0
     /// offline, 1 on-policy]
     #[arg(long)]
@@ -169,12 +173,13 @@ pub(crate) struct DistillArgs {
     /// Compare all other tokens together as one more, instead of renormalising
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub loss_add_tail: bool,
-    /// Tokens of a sample at most; the context, if that is less
-    #[arg(long, default_value_t = 128)]
-    pub max_completion_length: usize,
-    /// Tokens of a text's row that are the prompt of a sample; examples have theirs
-    #[arg(long, default_value_t = 32)]
-    pub prompt_tokens: usize,
+    /// With --mode on-policy, tokens of a sample at most [default: 128, or the context, if that is less]
+    #[arg(long)]
+    pub max_completion_length: Option<usize>,
+    /// With --mode on-policy, tokens of a text's row that are the prompt of a sample; examples have theirs [default: 32, or
+    /// the context, if that is less]
+    #[arg(long)]
+    pub prompt_tokens: Option<usize>,
     #[command(flatten)]
     pub run: RunArgs,
 }

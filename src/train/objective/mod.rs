@@ -13,6 +13,7 @@ pub mod support;
 
 use super::error::{Error, Result};
 use crate::kernels::loops;
+use crate::sample::LEAST_TEMPERATURE;
 
 /// The generalised Jensen-Shannon divergence of a teacher T and a student S: with M = (1 − β) S + β T it is
 /// β KL(T‖M) + (1 − β) KL(S‖M). At β = 0 it is the forward divergence KL(T‖S), at β = 1 the reverse one KL(S‖T).
@@ -42,8 +43,13 @@ impl Divergence {
     /// Returns an error that names the first of them.
     pub fn validate(&self) -> Result<()> {
         let numbers = [
-            ("beta", self.beta, (0.0..=1.0).contains(&self.beta), "a number from 0 to 1"),
-            ("temperature", self.temperature, self.temperature > 0.0, "a number above 0"),
+            ("--beta", self.beta, (0.0..=1.0).contains(&self.beta), "a number from 0 to 1"),
+            (
+                "--temperature",
+                self.temperature,
+                self.temperature >= LEAST_TEMPERATURE,
+                "a number from 0.000001",
+            ),
         ];
         for (name, value, valid, expected) in numbers {
             if !(valid && value.is_finite()) {
