@@ -81,6 +81,8 @@ impl Settings {
     /// # Errors
     /// Names the first impossible setting.
     pub fn validate(&self, config: &Config) -> Result<()> {
+        const ABOVE: &str = "a finite number above 0";
+        const BELOW: &str = "a number from 0 and below 1";
         let at_least_one = [
             ("--steps", self.steps),
             ("--batch", self.batch as u64),
@@ -99,8 +101,6 @@ impl Settings {
             return Err(Error::Setting { name: "--context", found: self.context.to_string(), expected });
         }
         let o = &self.optimizer;
-        const ABOVE: &str = "a finite number above 0";
-        const BELOW: &str = "a number from 0 and below 1";
         let numbers = [
             ("--learning-rate", self.learning_rate, self.learning_rate > 0.0, ABOVE),
             ("--final-rate", self.floor, (0.0..=1.0).contains(&self.floor), "a number from 0 to 1"),
