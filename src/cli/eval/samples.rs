@@ -15,25 +15,7 @@ use wmdetect::atomic_file;
 use wmdetect::shell::Hinted;
 use wmgen::eval::judge::Scores;
 
-use super::shape::{self, Shape};
-
-/// Which result it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    pub task: String,
-    pub marked: bool,
-    pub run: usize,
-    pub document: usize,
-}
-
-/// What reports are made of.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Kept {
-    pub scores: Scores,
-    pub truncated: bool,
-    pub tokens: u64,
-    pub marked_tokens: u64,
-}
+use super::shape::{self, Kept, Place, Shape};
 
 /// What a line tells besides, for who reads the log.
 #[derive(Debug, Default, Serialize)]

@@ -10,7 +10,24 @@ use wmgen::eval::{Kind, Metric, metrics};
 use super::EvalArgs;
 use super::keys::Runs;
 use super::plan::Plan;
-use super::samples::{Kept, Place};
+
+/// Which result it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub task: String,
+    pub marked: bool,
+    pub run: usize,
+    pub document: usize,
+}
+
+/// What reports are made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Kept {
+    pub scores: Scores,
+    pub truncated: bool,
+    pub tokens: u64,
+    pub marked_tokens: u64,
+}
 
 /// What the lines of a task hold.
 pub(super) struct Shape {

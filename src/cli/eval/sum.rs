@@ -10,7 +10,7 @@ use super::super::model::Loaded;
 use super::EvalArgs;
 use super::keys::Runs;
 use super::plan::Plan;
-use super::samples::Kept;
+use super::shape::Kept;
 use super::work::Results;
 
 /// Makes the report.

@@ -15,7 +15,8 @@ use super::EvalArgs;
 use super::keys::{Runs, seed_of};
 use super::plan::Plan;
 use super::program::Limits;
-use super::samples::{Kept, Place, Samples, Told};
+use super::samples::{Samples, Told};
+use super::shape::{Kept, Place};
 
 /// A run of the program.
 pub(super) struct Work<'a> {
