@@ -7,7 +7,7 @@
 //! | `train.tokens` | U32 `[rows, len]` | tokens, with any padding at the end |
 //! | `train.mask` | U8 `[rows, len − 1]` | 1 where the next token's distribution is learned |
 //! | `train.ids` | U32 `[n, k]` | ids; n is the number of ones in the mask, row by row |
-//! | `train.logprobs` | F32 `[n, k]` | the teacher's log-probabilities at temperature 1, in nats; −∞ is no entry |
+//! | `train.logprobs` | F32 `[n, k]` | the teacher's log-probabilities at temperature 1, in nats; −∞ marks a place without an entry |
 //!
 //! Metadata: `format` = `wmgen-teacher-targets`, `version` = `1`, `rule` = `top-k` or `sampled`, `tokenizer` = the tokenizer's
 //! fingerprint in hexadecimal, and `teacher`, a name.

@@ -34,7 +34,7 @@ fn the_table_is_what_the_search_finds() {
 }
 
 #[test]
-#[ignore = "prints power/table.rs; takes a minute"]
+#[ignore = "prints power/table.rs in a minute; run with -- --ignored print_table, see CONTRIBUTING.md"]
 #[allow(clippy::print_stdout, reason = "the table is what it is for")]
 fn print_table() {
     for depth in 1..=table::DEPTHS {

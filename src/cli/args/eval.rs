@@ -65,7 +65,7 @@ pub(crate) struct EvalArgs {
     /// Write answers with rounded activations, as generate does: faster, and now and then another answer
     #[arg(long)]
     pub rounded: bool,
-    /// Run the programs that the model writes, each in a process with limits. That is no sandbox: use a container
+    /// Run the programs that the model writes, each in a process with limits. They can still read your files: use a container
     #[arg(long)]
     pub run_code: bool,
     /// What runs a program

@@ -87,7 +87,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode> {
                 Some(_) => "the same command goes on from the file of --samples",
                 None => "with --samples FILE a run can go on where it was interrupted",
             };
-            say(&format!("interrupted in {}, so there is no report; {again}", plan.task.task));
+            say(&format!("interrupted in {}: the report was not written; {again}", plan.task.task));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use wmdetect::shell::Hinted;
 
-/// Sets the limits and becomes the interpreter. Sizes are in KiB, but that of a file is in blocks of 512 bytes. The process in
-/// front ends the group if nobody else does, since wmgen itself can be killed. It is no child of the interpreter.
+/// Starts a watchdog, sets the limits and becomes the interpreter. Sizes are in KiB, but that of a file is in blocks of 512
+/// bytes. The watchdog ends the process group after the third argument's seconds, even if wmgen was killed before.
 const SHELL: &str = "( (sleep \"$3\" && kill -9 0) & ); \
      ulimit -c 0 && ulimit -t \"$1\" && ulimit -v \"$2\" && ulimit -f 32768 && exec \"$0\" -I program.py";
 /// Between two looks at a program.
@@ -27,8 +27,8 @@ pub(super) struct Limits {
     pub mebibytes: u64,
 }
 
-/// Returns where a program is: what is no path is looked for in `PATH`, and a path is made absolute, since programs run in a
-/// directory of their own.
+/// Returns the absolute path of a program. A bare name is looked for in `PATH`. The path must be absolute because programs
+/// run in another directory.
 pub(super) fn found(program: &Path) -> Result<PathBuf> {
     let missing = |place: &str| {
         Hinted::new(

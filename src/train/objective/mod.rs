@@ -78,7 +78,7 @@ pub enum Goals {
         k: usize,
         /// `[goals, k]`.
         ids: Vec<u32>,
-        /// `[goals, k]`, in nats; −∞ is no entry.
+        /// `[goals, k]`, in nats; −∞ marks a place without an entry.
         logprobs: Vec<f32>,
         /// How they are compared.
         rule: ListRule,
