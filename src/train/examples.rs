@@ -1,7 +1,7 @@
 //! Examples of answers: JSON lines, each a conversation in Gemma's chat template of which the answers are learned.
 
 use super::error::{Error, Result};
-use super::rows::{Row, Source};
+use super::rows::{FixedRows, Row};
 use crate::text::{Chat, Role, Turn};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -152,25 +152,17 @@ impl Examples {
     }
 }
 
-impl Source for Examples {
-    fn places(&self, _: usize, _: u64) -> Vec<usize> {
-        (0..self.train.len()).collect()
+impl FixedRows for Examples {
+    fn train(&self) -> &[Row] {
+        &self.train
     }
 
-    fn row(&self, place: usize, _: usize) -> Row {
-        self.train[place].clone()
+    fn held_out(&self) -> &[Row] {
+        &self.held_out
     }
 
-    fn held_out(&self, _: usize, rows: usize) -> Vec<Row> {
-        self.held_out.iter().take(rows).cloned().collect()
-    }
-
-    fn largest_id(&self) -> u32 {
-        self.train.iter().chain(&self.held_out).flat_map(|row| &row.ids).copied().max().unwrap_or(0)
-    }
-
-    fn size(&self) -> String {
-        format!("{} examples to train on, {} held out", self.train.len(), self.held_out.len())
+    fn name(&self) -> &'static str {
+        "examples"
     }
 
     fn fingerprint(&self) -> String {

@@ -72,6 +72,58 @@ pub trait Source: std::fmt::Debug + Sync {
     }
 }
 
+/// A [`Source`] whose rows all stand in memory and are the same in every epoch.
+pub trait FixedRows: std::fmt::Debug + Sync {
+    /// Rows to train on.
+    fn train(&self) -> &[Row];
+
+    /// Held-out rows.
+    fn held_out(&self) -> &[Row];
+
+    /// What the rows are, in the plural, for messages.
+    fn name(&self) -> &'static str;
+
+    /// [`Source::fingerprint`].
+    fn fingerprint(&self) -> String;
+
+    /// [`Source::rule`].
+    fn rule(&self) -> Option<ListRule> {
+        None
+    }
+}
+
+impl<T: FixedRows> Source for T {
+    fn places(&self, _: usize, _: u64) -> Vec<usize> {
+        (0..self.train().len()).collect()
+    }
+
+    fn row(&self, place: usize, _: usize) -> Row {
+        self.train()[place].clone()
+    }
+
+    fn held_out(&self, _: usize, rows: usize) -> Vec<Row> {
+        FixedRows::held_out(self).iter().take(rows).cloned().collect()
+    }
+
+    fn largest_id(&self) -> u32 {
+        let rows = self.train().iter().chain(FixedRows::held_out(self));
+        rows.flat_map(|row| &row.ids).copied().max().unwrap_or(0)
+    }
+
+    fn size(&self) -> String {
+        let (train, held_out) = (self.train().len(), FixedRows::held_out(self).len());
+        format!("{train} {} to train on, {held_out} held out", self.name())
+    }
+
+    fn fingerprint(&self) -> String {
+        FixedRows::fingerprint(self)
+    }
+
+    fn rule(&self) -> Option<ListRule> {
+        FixedRows::rule(self)
+    }
+}
+
 /// Pads rows to one length and gives each learned token its id, or its entries in a list, as the goal.
 pub fn lesson(rows: &[Row], rule: Option<ListRule>) -> Lesson {
     let listed = |rule| {

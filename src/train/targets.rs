@@ -15,7 +15,7 @@
 use super::error::{Error, Result};
 use super::objective::support::largest;
 use super::objective::{Divergence, ListRule};
-use super::rows::{Listed, Row, Source};
+use super::rows::{FixedRows, Listed, Row, Source};
 use super::teacher::Teacher;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -272,25 +272,17 @@ fn read_part(tensors: &SafeTensors<'_>, part: &str, vocab: usize) -> Result<Vec<
     if out.is_empty() { Err(format!("have no rows in {part}, expected at least one")) } else { Ok(out) }
 }
 
-impl Source for Targets {
-    fn places(&self, _: usize, _: u64) -> Vec<usize> {
-        (0..self.train.len()).collect()
+impl FixedRows for Targets {
+    fn train(&self) -> &[Row] {
+        &self.train
     }
 
-    fn row(&self, place: usize, _: usize) -> Row {
-        self.train[place].clone()
+    fn held_out(&self) -> &[Row] {
+        &self.held_out
     }
 
-    fn held_out(&self, _: usize, rows: usize) -> Vec<Row> {
-        self.held_out.iter().take(rows).cloned().collect()
-    }
-
-    fn largest_id(&self) -> u32 {
-        self.train.iter().chain(&self.held_out).flat_map(|row| &row.ids).copied().max().unwrap_or(0)
-    }
-
-    fn size(&self) -> String {
-        format!("{} rows of targets to train on, {} held out", self.train.len(), self.held_out.len())
+    fn name(&self) -> &'static str {
+        "rows of targets"
     }
 
     fn fingerprint(&self) -> String {
