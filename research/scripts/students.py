@@ -76,7 +76,7 @@ def main():
     teacher = measured("teacher", args.teacher)
     for seed in range(1, args.seeds + 1):
         alone = root / f"text-{seed}"
-        trained = run(args.wmgen, alone, ["train", args.text, "--config", config, "--tokenizer", root / "teacher", "--steps", str(args.steps),
+        trained = run(args.wmgen, alone, ["train", args.text, "--config", config, "--tokenizer", args.teacher, "--steps", str(args.steps),
                                           "--seed", str(seed), *rows, *rate])
         first = root / f"offline-{seed}"
         more = str(args.more)

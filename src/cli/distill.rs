@@ -241,15 +241,12 @@ fn tokenizer_json(
     student: Option<&model::Place>,
     teacher: Option<&model::Place>,
 ) -> Result<String> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
     let place = args.output.as_ref().map(|dir| dir.join("tokenizer.json"));
     if let Some(place) = place.filter(|place| args.run.resume && place.exists()) {
-        return read(&place);
+        return model::read_tokenizer_json(&place);
     }
     if let Some(path) = &args.tokenizer {
-        return read(&if path.is_dir() { path.join("tokenizer.json") } else { path.clone() });
+        return model::read_tokenizer_json(path);
     }
     for place in [student, teacher].into_iter().flatten() {
         if let Some(json) = place.tokenizer_json()? {

@@ -104,6 +104,20 @@ impl Place {
     }
 }
 
+/// The text of the tokenizer.json that `--tokenizer` of a training names: the file, that of a directory, or `default`'s.
+pub(super) fn read_tokenizer_json(named: &Path) -> Result<String> {
+    let place = if named == Path::new("default") { Place::Default } else { Place::Path(named.into()) };
+    if let Some(json) = place.tokenizer_json()? {
+        return Ok(json);
+    }
+    let bytes = std::fs::read(named).with_context(|| format!("cannot read {}", named.display()))?;
+    String::from_utf8(bytes).map_err(|_| {
+        let found = format!("cannot read {}: expected a tokenizer.json, found a file that is not text", named.display());
+        let hint = "take the tokenizer.json, or its directory, of the model that the file was made of; `default` is that of the model that ships with wmgen";
+        Hinted::new(found, hint).into()
+    })
+}
+
 /// The path of a model: as it is, or a hub id's in the local cache.
 pub(super) fn locate(model: &str) -> Result<PathBuf> {
     let path = Path::new(model);

@@ -64,8 +64,7 @@ fn tokenizer_json(args: &TrainArgs, from: Option<&model::Place>, text: &str) -> 
         return std::fs::read_to_string(&place).with_context(|| format!("cannot read {}", place.display()));
     }
     if let Some(path) = &args.tokenizer {
-        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.clone() };
-        return std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
+        return model::read_tokenizer_json(path);
     }
     if let Some(from) = from {
         let json = from.tokenizer_json()?;

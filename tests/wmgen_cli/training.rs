@@ -18,6 +18,23 @@ fn training_says_what_it_came_to() {
 }
 
 #[test]
+fn the_tokenizer_of_a_training_is_named_as_its_models_are() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("t.txt"), "The old river.\n\nThe old sea.\n".repeat(9)).unwrap();
+    let small = "--hidden 16 --layers 1 --heads 1 --kv-heads 1 --head-dim 16 --intermediate 16 --steps 1 --context 1 --batch 1";
+    let train = |tokenizer: &str| {
+        let line =
+            format!("train t.txt --output m --micro-batch 1 --eval-rows 1 --tokenizer {tokenizer} {small}");
+        run(dir.path(), &line.split_whitespace().collect::<Vec<_>>())
+    };
+    let gguf = concat!(env!("CARGO_MANIFEST_DIR"), "/src/default_model/default.gguf");
+    refused(&train(gguf), "expected a tokenizer.json, found a file that is not text");
+    ok(&train("default"));
+    let written = std::fs::read_to_string(dir.path().join("m/tokenizer.json")).unwrap();
+    assert!(written == Tokenizer::json_of_default_model());
+}
+
+#[test]
 fn distilling_refuses_what_has_no_effect_and_says_what_it_measured() {
     const LINE: &str = "The old man went down to the river, and the old river went down to the sea.\n";
     let dir = tempfile::tempdir().unwrap();

@@ -20,7 +20,7 @@ pub(crate) struct TrainArgs {
     /// The directory for the model, the run and its curve; it must be new or empty, or with --resume hold a run
     #[arg(long)]
     pub output: PathBuf,
-    /// A tokenizer.json, or a directory with one; without it, a vocabulary is learned from the text
+    /// A tokenizer.json, a directory with one, or `default`; without it, a vocabulary is learned from the text
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     /// Entries of the vocabulary that is learned
@@ -126,8 +126,8 @@ pub(crate) struct DistillArgs {
     /// The model that learns: one to go on from, as for train --from, or the config.json of a new one
     #[arg(long, value_name = "MODEL|CONFIG", required_unless_present = "write_targets")]
     pub student: Option<String>,
-    /// A tokenizer.json, or a directory with one, where neither the student nor the teacher has one; a new student that
-    /// learns from --targets needs it
+    /// A tokenizer.json, a directory with one, or `default`, where neither the student nor the teacher has one; a new student
+    /// that learns from --targets needs it
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     /// The directory for the model, the run and its curve, as for train
