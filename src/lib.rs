@@ -5,7 +5,7 @@
 //! text and receipts out. [`text`] turns text into ids and ids into text. [`verify`] reads a text again to find the mark
 //! with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the detector
 //! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, [`eval`] measures how good
-//! a model is at tasks, and [`mod@bench`] how fast it runs.
+//! a model is at tasks, [`compare`] puts two models side by side, and [`mod@bench`] tells how fast one runs.
 //!
 //! The folder `examples` has a program that writes a marked text piece by piece, one that serves several clients, and one
 //! that reads a text again with its model.
@@ -14,6 +14,7 @@
 //! ships with it as `default_model`; `cuda` and `metal` run models on a GPU.
 
 pub mod bench;
+pub mod compare;
 #[cfg(feature = "default-model")]
 pub mod default_model;
 pub mod engine;

@@ -27,7 +27,7 @@ const WMGEN: &[&str] = &[
     "engine",
     "default_model quantize train",
     "respond",
-    "verify bench eval",
+    "verify bench eval compare",
 ];
 
 /// Lines that a file may have before its tests.

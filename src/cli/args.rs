@@ -1,5 +1,6 @@
 //! All arguments of `wmgen` in one place; help, completions and man pages are made from this.
 
+mod compare;
 mod eval;
 mod reading;
 mod training;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wmdetect::scheme::Preset;
 use wmgen::sample::Sampling;
 
+pub(crate) use compare::{CompareArgs, UnpairedArg};
 pub(crate) use eval::EvalArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
 pub(crate) use training::{DistillArgs, FormatArg, ModeArg, QuantizeArgs, RunArgs, TargetsArg, TrainArgs};
@@ -42,6 +44,8 @@ pub(crate) enum Command {
     Perplexity(PerplexityArgs),
     /// How good a model is at tasks, with and without the mark
     Eval(EvalArgs),
+    /// Two models' answers side by side: win rates from a judge, and a page to look at both
+    Compare(CompareArgs),
     /// What a model is: architecture, layers, caps, formats, size
     Inspect(InspectArgs),
     /// Train a small Gemma 2 from plain text, or any model from examples of answers

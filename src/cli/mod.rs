@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod demo;
 mod distill;
 mod eval;
@@ -9,6 +10,7 @@ mod generate;
 mod hints;
 mod inspect;
 mod keys;
+mod line_log;
 mod model;
 mod perplexity;
 mod quantize;
@@ -30,7 +32,7 @@ use args::{Cli, Command};
 
 /// Runs the program on the process's arguments.
 ///
-/// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error, 130 from a `generate` or an `eval` that was interrupted; a broken pipe is a quiet 0.
+/// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error, 130 from a `generate`, an `eval` or a `compare` that was interrupted; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli: Cli = arguments().unwrap_or_else(|error| error.exit()); // with 2 on a usage error
     let result = dispatch(cli.command);
@@ -53,6 +55,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Verify(args) => return verify::run(&args),
         Command::Perplexity(args) => perplexity::run(&args)?,
         Command::Eval(args) => return eval::run(&args),
+        Command::Compare(args) => return compare::run(&args),
         Command::Inspect(args) => inspect::run(&args)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Train(args) => train::run(&args)?,

@@ -80,7 +80,7 @@ impl Answers {
     /// Returns an error if a prompt cannot be answered, and the errors of `take`.
     pub fn of<E: From<EvalError>>(
         &mut self,
-        prompts: impl IntoIterator<Item = (usize, String, u64)>,
+        prompts: impl IntoIterator<Item = (usize, Prompt, u64)>,
         drawing: &Drawing,
         mut stop: impl FnMut() -> bool,
         mut take: impl FnMut(usize, Answer) -> Result<(), E>,
@@ -90,9 +90,9 @@ impl Answers {
         let most = self.together * (1 + WAITING);
         loop {
             while open.len() < most
-                && let Some((index, text, seed)) = prompts.next()
+                && let Some((index, prompt, seed)) = prompts.next()
             {
-                open.push_back(self.submit(index, &text, seed, drawing)?);
+                open.push_back(self.submit(index, &prompt, seed, drawing)?);
             }
             if open.is_empty() {
                 return Ok(ControlFlow::Continue(()));
@@ -134,8 +134,14 @@ impl Answers {
         }
     }
 
-    fn submit(&mut self, index: usize, text: &str, seed: u64, drawing: &Drawing) -> Result<Open, EvalError> {
-        let mut ids = self.info.prompt_ids(&Prompt::Text(text.to_owned()))?;
+    fn submit(
+        &mut self,
+        index: usize,
+        prompt: &Prompt,
+        seed: u64,
+        drawing: &Drawing,
+    ) -> Result<Open, EvalError> {
+        let mut ids = self.info.prompt_ids(prompt)?;
         let (max_tokens, context) = (drawing.max_tokens, self.info.context());
         let room = context.checked_sub(max_tokens).filter(|room| *room > 0);
         let room = room.ok_or(EvalError::Room { max_tokens, context })?;

@@ -119,6 +119,7 @@ fn help_is_reviewed() {
         "generate",
         "verify",
         "perplexity",
+        "compare",
         "inspect",
         "train",
         "quantize",

@@ -37,6 +37,11 @@ impl Kind {
     pub const CHECKPOINT: Self = Self { what: "checkpoint", begins: None };
     /// Samples of an evaluation, a line each.
     pub const SAMPLES: Self = Self { what: "samples", begins: None };
+    /// Ratings of a comparison, a line each.
+    pub const RATINGS: Self = Self { what: "ratings", begins: None };
+    /// A comparison in LLM Comparator's format.
+    pub const COMPARISON: Self =
+        Self { what: "comparison", begins: Some("{\"metadata\":{\"source_path\":\"wmgen compare") };
     /// A model.
     pub const MODEL: Self = Self { what: "model", begins: None };
     /// What a teacher says of each token of a text.
@@ -346,7 +351,7 @@ mod tests {
     fn only_an_earlier_output_is_replaced_without_leave() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        let page = format!("{}<title>", html::OPENING);
+        let page = format!("{}\"><title>", html::OPENING);
         for (kind, content, replaced) in [
             (Kind::PAGE, page.as_str(), true),
             (Kind::PAGE, "", true),

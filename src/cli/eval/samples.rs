@@ -4,18 +4,19 @@
 //! are asked for is not bound.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use wmdetect::atomic_file;
 use wmdetect::shell::Hinted;
 use wmgen::eval::judge::Scores;
 
+use super::super::line_log::{self, Kind, LineLog};
 use super::shape::{self, Kept, Place, Shape};
+
+/// The log.
+const KIND: Kind = Kind { what: "samples", command: "eval", option: "--samples" };
 
 /// What a line tells besides, for who reads the log.
 #[derive(Debug, Default, Serialize)]
@@ -55,53 +56,23 @@ struct Line<'a> {
 pub(super) struct Samples {
     known: HashMap<Place, Kept>,
     /// None without `--samples`.
-    file: Option<(PathBuf, File)>,
+    log: Option<LineLog>,
 }
 
 impl Samples {
     /// Opens the file of an earlier run with the same header, or makes one. What was half-written at its end goes.
     pub(super) fn open(path: Option<&Path>, header: &Map<String, Value>, shapes: &[Shape]) -> Result<Self> {
-        let Some(path) = path else { return Ok(Self { known: HashMap::new(), file: None }) };
-        check(path)?;
+        let Some(path) = path else { return Ok(Self { known: HashMap::new(), log: None }) };
         let what = || format!("cannot use the samples {}", path.display());
-        if path.metadata().map_or(true, |file| file.is_file() && file.len() == 0) {
-            let line = format!("{{\"schema_version\":1,\"eval\":{}}}\n", serde_json::to_string(header)?);
-            atomic_file::write(path, line.as_bytes()).with_context(what)?;
-        }
-        let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(what)?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            bail!("{}: expected it for this run alone, found that another run has it open", what());
-        }
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).with_context(what)?;
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        let not_ours = || {
-            Hinted::new(
-                format!("{}: expected samples of `wmgen eval`, found another file", what()),
-                "--samples with the name of a new file makes one",
-            )
-        };
-        let text = std::str::from_utf8(&text[..whole]).map_err(|_| not_ours())?;
-        let (first, results) = text.split_once('\n').ok_or_else(not_ours)?;
-        let earlier: Value = serde_json::from_str(first).map_err(|_| not_ours())?;
-        if earlier["schema_version"] != 1 {
-            let found = &earlier["schema_version"];
-            bail!(Hinted::new(
-                format!("{}: line 1: expected 1 as schema_version, found {found}", what()),
-                "--samples with the name of a new file makes one",
-            ));
-        }
-        let earlier = earlier["eval"].as_object().ok_or_else(not_ours)?;
-        // Through text, as the earlier one was.
-        let here: Map<String, Value> = serde_json::from_str(&serde_json::to_string(header)?)?;
-        if let Some(difference) = shape::difference(&here, earlier) {
+        let (log, earlier) = KIND.open(path, header)?;
+        if let Some(difference) = shape::difference(&line_log::as_read(header)?, &earlier.header) {
             bail!(Hinted::new(
                 format!("{}: it is of another run; {difference}", what()),
                 "name another file with --samples, or give the options, tasks and data of the earlier run",
             ));
         }
         let mut known = HashMap::new();
-        for (number, line) in results.lines().enumerate() {
+        for (number, line) in earlier.lines.lines().enumerate() {
             let wrong = |problem: &str| {
                 Hinted::new(
                     format!("{}: line {}: {problem}", what(), number + 2),
@@ -113,8 +84,7 @@ impl Samples {
                 bail!(wrong("expected one line for a document in a run, found a second one"));
             }
         }
-        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).with_context(what)?;
-        Ok(Self { known, file: Some((path.to_owned(), file)) })
+        Ok(Self { known, log: Some(log) })
     }
 
     /// Returns a result.
@@ -124,8 +94,8 @@ impl Samples {
 
     /// Keeps a result.
     pub(super) fn keep(&mut self, place: Place, kept: Kept, told: Told<'_>) -> Result<()> {
-        if let Some((path, file)) = &mut self.file {
-            let line = Line {
+        if let Some(log) = &mut self.log {
+            log.append(&Line {
                 task: &place.task,
                 marked: place.marked,
                 run: place.run,
@@ -135,33 +105,16 @@ impl Samples {
                 tokens: kept.tokens,
                 marked_tokens: kept.marked_tokens,
                 told,
-            };
-            let mut line = serde_json::to_vec(&line)?;
-            line.push(b'\n');
-            file.write_all(&line).with_context(|| format!("cannot write the samples {}", path.display()))?;
+            })?;
         }
         self.known.insert(place, kept);
         Ok(())
     }
 }
 
-/// Checks that samples can be in a file of this name: a device or a pipe may have no end.
+/// Checks that samples can be in a file of this name.
 pub(super) fn check(path: &Path) -> Result<()> {
-    let found = match path.metadata() {
-        Ok(file) if file.is_file() => return Ok(()),
-        // Whether one can be made is told when it is made.
-        Err(_) => return Ok(()),
-        Ok(file) if file.is_dir() => "a directory",
-        #[cfg(unix)]
-        Ok(file) if std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type()) => "a pipe",
-        #[cfg(unix)]
-        Ok(file) if std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()) => "a socket",
-        Ok(_) => "a device",
-    };
-    bail!(Hinted::new(
-        format!("cannot use the samples {}: expected a regular file, found {found}", path.display()),
-        "--samples with the name of a new file makes one",
-    ))
+    KIND.check(path)
 }
 
 #[cfg(test)]

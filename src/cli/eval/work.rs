@@ -9,6 +9,7 @@ use wmdetect::shell::ProgressLine;
 use wmgen::eval::likelihood::{Likelihood, Reader, Request};
 use wmgen::eval::{Answer, Answers, Drawing, Expected, Item, Kind, judge};
 use wmgen::respond::KeyMark;
+use wmgen::text::Prompt;
 
 use super::super::model::Loaded;
 use super::EvalArgs;
@@ -169,7 +170,8 @@ impl Work<'_> {
         let items = plan.items.len() as u64;
         let mut done = before * items + items - left.len() as u64;
         let seed_of = |item: &Item| seed_of(seed, item.index);
-        let prompts = left.iter().enumerate().map(|(at, item)| (at, item.context.clone(), seed_of(item)));
+        let prompt = |(at, item): (usize, &&Item)| (at, Prompt::Text(item.context.clone()), seed_of(item));
+        let prompts = left.iter().enumerate().map(prompt);
         let stop = Arc::clone(&self.stop);
         let outcome = answers.of(
             prompts,

@@ -34,7 +34,7 @@ use put;
 #[doc(hidden)]
 pub mod parts {
     pub use super::score::{coloured, legend, meaning, shown_p};
-    pub use super::{Escaped, page, warnings};
+    pub use super::{Escaped, Page, page, warnings};
 }
 
 /// A text as HTML shows it, in an element or in a quoted attribute. Controls that HTML forbids, and those that change
@@ -62,17 +62,45 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// How every page begins.
+/// How every page begins. Behind it the policy may allow a script.
 pub const OPENING: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
      <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-     <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n";
+     <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'";
+
+/// A page with a script.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The title and the heading, which are text.
+    pub title: &'a str,
+    /// What stands under the heading, as HTML.
+    pub body: &'a str,
+    /// Rules behind those that all pages have.
+    pub style: &'a str,
+    /// The script, which is run when the page is there.
+    pub script: &'a str,
+    /// SHA-256 of a line feed and the script, in base64: the policy allows nothing else.
+    pub script_sha256: &'a str,
+}
+
+impl Page<'_> {
+    /// Returns the page.
+    pub fn html(&self) -> String {
+        let Self { body, style, script, script_sha256, .. } = self;
+        let (shared, title) = (include_str!("style.css"), Escaped(self.title));
+        format!(
+            "{OPENING}; script-src 'sha256-{script_sha256}'\">\n<title>{title}</title>\n<style>\n{shared}{style}</style>\n</head>\n\
+             <body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n<script>\n{script}</script>\n</body>\n</html>\n"
+        )
+    }
+}
 
 /// The page around `body`, which is HTML.
 pub fn page(title: &str, body: &str) -> String {
     let style = include_str!("style.css");
     let title = Escaped(title);
     format!(
-        "{OPENING}<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n\
+        "{OPENING}\">\n<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n\
          </body>\n</html>\n"
     )
 }

@@ -1,0 +1,120 @@
+//! A log of results, a JSON line each, that a later run goes on from.
+//!
+//! Its first line binds it to what the results depend on: `{"schema_version": 1, NAME: {...}}`.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use wmdetect::atomic_file;
+use wmdetect::shell::Hinted;
+
+/// What a log holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// What its lines are called.
+    pub what: &'static str,
+    /// The command that writes it, which is also the member of its first line.
+    pub command: &'static str,
+    /// The option that names it.
+    pub option: &'static str,
+}
+
+/// A log that this run alone writes.
+#[derive(Debug)]
+pub(super) struct LineLog {
+    kind: Kind,
+    path: PathBuf,
+    file: File,
+}
+
+/// What an earlier run wrote, without what was half-written at its end.
+pub(super) struct Earlier {
+    pub header: Map<String, Value>,
+    /// The lines behind the first. The first of them is line 2.
+    pub lines: String,
+}
+
+impl Kind {
+    fn cannot(self, path: &Path) -> String {
+        format!("cannot use the {} {}", self.what, path.display())
+    }
+
+    fn hint(self) -> String {
+        format!("{} with the name of a new file makes one", self.option)
+    }
+
+    /// Checks that a log can be in a file of this name: a device or a pipe may have no end.
+    pub(super) fn check(self, path: &Path) -> Result<()> {
+        let found = match path.metadata() {
+            Ok(file) if file.is_file() => return Ok(()),
+            // Whether one can be made is told when it is made.
+            Err(_) => return Ok(()),
+            Ok(file) if file.is_dir() => "a directory",
+            #[cfg(unix)]
+            Ok(file) if std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type()) => "a pipe",
+            #[cfg(unix)]
+            Ok(file) if std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()) => "a socket",
+            Ok(_) => "a device",
+        };
+        let message = format!("{}: expected a regular file, found {found}", self.cannot(path));
+        bail!(Hinted::new(message, self.hint()))
+    }
+
+    /// Opens the log of an earlier run, or makes one with this header. What was half-written at its end goes. Whether the earlier
+    /// header is that of this run is for the caller to say.
+    pub(super) fn open(self, path: &Path, header: &Map<String, Value>) -> Result<(LineLog, Earlier)> {
+        self.check(path)?;
+        let what = || self.cannot(path);
+        if path.metadata().map_or(true, |file| file.is_file() && file.len() == 0) {
+            let line =
+                format!("{{\"schema_version\":1,\"{}\":{}}}\n", self.command, serde_json::to_string(header)?);
+            atomic_file::write(path, line.as_bytes()).with_context(what)?;
+        }
+        let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(what)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            bail!("{}: expected it for this run alone, found that another run has it open", what());
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).with_context(what)?;
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        let not_ours = || {
+            Hinted::new(
+                format!("{}: expected {} of `wmgen {}`, found another file", what(), self.what, self.command),
+                self.hint(),
+            )
+        };
+        let text = std::str::from_utf8(&text[..whole]).map_err(|_| not_ours())?;
+        let (first, lines) = text.split_once('\n').ok_or_else(not_ours)?;
+        let earlier: Value = serde_json::from_str(first).map_err(|_| not_ours())?;
+        if earlier["schema_version"] != 1 {
+            let found = &earlier["schema_version"];
+            bail!(Hinted::new(
+                format!("{}: line 1: expected 1 as schema_version, found {found}", what()),
+                self.hint(),
+            ));
+        }
+        let earlier = earlier[self.command].as_object().ok_or_else(not_ours)?.clone();
+        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).with_context(what)?;
+        let lines = lines.to_owned();
+        Ok((LineLog { kind: self, path: path.to_owned(), file }, Earlier { header: earlier, lines }))
+    }
+}
+
+impl LineLog {
+    /// Appends a result.
+    pub(super) fn append(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(line)?;
+        line.push(b'\n');
+        let written = self.file.write_all(&line);
+        written.with_context(|| format!("cannot write the {} {}", self.kind.what, self.path.display()))
+    }
+}
+
+/// Returns a header as it is read again, so that it can be compared with an earlier one.
+pub(super) fn as_read(header: &Map<String, Value>) -> Result<Map<String, Value>> {
+    Ok(serde_json::from_str(&serde_json::to_string(header)?)?)
+}
