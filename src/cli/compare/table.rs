@@ -36,22 +36,22 @@ pub(super) fn answer(report: &CompareReport) -> String {
     let Some(rate) = wins.win_rate else {
         return format!("{examples}, without ratings.");
     };
-    let of = if wins.rated == wins.examples { examples } else { format!("{} of {examples}", wins.rated) };
-    let interval = wins
-        .interval
-        .map_or_else(String::new, |[low, high]| format!(" (95 %: {} to {})", percent(low), percent(high)));
-    let p = report.p_value.map_or_else(String::new, |p| format!("; p = {}", short(p)));
+    let rated = counted(wins.rated as u64, "rated example");
+    let of = if wins.rated == wins.examples { String::new() } else { format!(" (of {})", wins.examples) };
+    let ties = counted(wins.ties as u64, "tie");
     format!(
-        "In {of} the judge prefers A {} and B {}, with {}: A's win rate is {}{interval}{p}.",
-        times(wins.a),
-        times(wins.b),
-        counted(wins.ties as u64, "tie"),
-        percent(rate)
+        "Of {rated}{of} A wins {} and B wins {}, with {ties}. A's win rate is {}{}{}.",
+        wins.a,
+        wins.b,
+        percent(rate),
+        wins.interval.map_or_else(String::new, within),
+        report.p_value.map_or_else(String::new, |p| format!("; p = {}", short(p)))
     )
 }
 
-fn times(number: usize) -> String {
-    if number == 1 { "once".into() } else { format!("{number} times") }
+/// An interval behind its number.
+fn within([low, high]: [f64; 2]) -> String {
+    format!(" (95 %: {} to {})", percent(low), percent(high))
 }
 
 /// What else there is to say, a line each.
@@ -124,9 +124,7 @@ pub(super) fn facts(report: &CompareReport) -> Vec<String> {
 
 fn share(share: &Share, what: &str) -> String {
     let of = counted(share.of as u64, what);
-    let interval = share
-        .interval
-        .map_or_else(String::new, |[low, high]| format!(" (95 %: {} to {})", percent(low), percent(high)));
+    let interval = share.interval.map_or_else(String::new, within);
     format!("{}{interval} of {of}", share.share.map_or_else(|| "-".into(), percent))
 }
 
