@@ -66,7 +66,7 @@ async function check(name, options, act, { own = true } = {}) {
   const shown = ".example { content-visibility: visible !important; }";
   try {
     await act(page);
-    if (own) await page.addStyleTag({ content: shown });
+    if (own && options.javaScriptEnabled !== false) await page.addStyleTag({ content: shown });
     await page.screenshot({ path: join(shots, `${name}.png`), fullPage: own && options.tall !== false });
     assert.deepEqual(complaints, []);
     if (own) {
