@@ -13,6 +13,7 @@ pub mod rationales;
 pub mod report;
 mod row;
 pub mod summary;
+mod swap;
 mod verdict;
 
 pub use error::CompareError;

@@ -150,7 +150,7 @@ pub fn p_value(all: &[Rated], seed: u64) -> Option<f64> {
     for _ in 0..DRAWS {
         let mut bits = 0;
         let mut bit = |i: usize| {
-            if i % 64 == 0 {
+            if i.is_multiple_of(64) {
                 bits = split_mix::next(&mut state);
             }
             bits >> (i % 64) & 1 == 1
@@ -181,7 +181,7 @@ pub fn position(all: &[Rated]) -> Position {
         }
     }
     let balanced = match (mean(&by_order[0]), mean(&by_order[1])) {
-        (Some(unflipped), Some(flipped)) => Some((unflipped + flipped) / 2.0),
+        (Some(unflipped), Some(flipped)) => Some(f64::midpoint(unflipped, flipped)),
         (unflipped, flipped) => unflipped.or(flipped),
     };
     first.extend(by_order.into_iter().flatten());

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::swap::swapped;
+
 /// An example is won if its score is further from 0 than this, as in LLM Comparator.
 pub const THRESHOLD: f64 = 0.25;
 
@@ -127,7 +129,7 @@ impl Rating {
     pub fn of(verdict: Verdict, flipped: bool, rationale: &str) -> Self {
         let (score, rationale) = if flipped {
             // Without a negative zero, which JSON would show.
-            (0.0 - verdict.score(), super::judge::swapped(rationale))
+            (0.0 - verdict.score(), swapped(rationale))
         } else {
             (verdict.score(), rationale.to_owned())
         };

@@ -15,8 +15,9 @@ use wmgen::compare::report::JudgeReport;
 use wmgen::compare::{Example, Rating};
 
 use super::super::args::CompareArgs;
+use super::asked::{Asked, Job, Outcome};
 use super::local::Local;
-use super::ratings::{self, Asked, Ratings};
+use super::ratings::{self, Ratings};
 use super::server::Server;
 
 /// Who judges.
@@ -27,24 +28,6 @@ pub(super) enum Judge {
     Local(Box<Local>),
     /// A server.
     Server(Server),
-}
-
-/// A prompt for the judge.
-pub(super) struct Job {
-    pub asked: Asked,
-    pub prompt: String,
-    /// What the draws of the reply are seeded with.
-    pub seed: u64,
-}
-
-/// What becomes of a prompt.
-pub(super) enum Outcome {
-    /// The judge replied.
-    Reply(String),
-    /// The prompt does not fit into the judge's context.
-    TooLong,
-    /// A server took this prompt for a bad one.
-    Refused,
 }
 
 /// What came of it.
@@ -59,7 +42,9 @@ pub(super) struct Judged {
 impl Judge {
     /// Looks at the options, before anything is read.
     pub(super) fn of(args: &CompareArgs) -> Result<Self> {
-        super::check_temperature(args)?;
+        if !(0.0..=2.0).contains(&args.temperature) {
+            bail!("--temperature is {}, expected a number from 0 to 2", args.temperature);
+        }
         let Some(judge) = &args.judge else { return Ok(Self::None) };
         if Server::is_address(judge) {
             return Ok(Self::Server(Server::of(args, judge)?));

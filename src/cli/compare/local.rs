@@ -17,8 +17,7 @@ use wmgen::text::{Prompt, Role, Turn};
 use super::super::args::{CompareArgs, ModelArgs};
 use super::super::model::{Loaded, Place};
 use super::super::say;
-use super::judging::{Job, Outcome};
-use super::ratings::Asked;
+use super::asked::{Asked, Job, Outcome};
 
 /// What ends a reply, so that nothing is written behind it.
 const STOP: &str = "</result>";

@@ -5,11 +5,13 @@
 //! | this | from arguments to a report |
 //! | `inputs` | reading and pairing the answers |
 //! | `marks` | what a key's detector finds in them |
+//! | `asked` | what a judge is asked, and what becomes of it |
 //! | `judging` | asking a judge: what is left to ask, and what came of it |
 //! | `local`, `server` | a judge that is a model, and one behind HTTP |
 //! | `ratings` | ratings that are kept, one a line, and ratings of others |
 //! | `table`, `page` | the report for people |
 
+mod asked;
 mod inputs;
 mod judging;
 mod local;
@@ -21,7 +23,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use wmdetect::counted::counted;
 use wmdetect::shell::outputs::{Kind as OutputKind, Outputs};
 use wmdetect::shell::{INTERRUPTED, stop_when_asked};
@@ -130,12 +132,4 @@ fn of_judge(judge: &JudgeReport) -> Vec<String> {
     );
     warn(judge.refused, "prompt", "was refused by the server and not judged");
     warnings
-}
-
-/// Checks the judge's temperature.
-fn check_temperature(args: &CompareArgs) -> Result<()> {
-    if !(0.0..=2.0).contains(&args.temperature) {
-        bail!("--temperature is {}, expected a number from 0 to 2", args.temperature);
-    }
-    Ok(())
 }

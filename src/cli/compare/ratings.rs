@@ -13,17 +13,10 @@ use wmgen::compare::judge::read_reply;
 use wmgen::compare::{Example, Rating, VERDICTS, Verdict};
 
 use super::super::line_log::{self, Kind, LineLog};
+use super::asked::Asked;
 
 /// The log.
 pub(super) const KIND: Kind = Kind { what: "ratings", command: "compare", option: "--ratings" };
-
-/// What was asked of the judge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Asked {
-    pub example: usize,
-    pub repeat: usize,
-    pub flipped: bool,
-}
 
 /// A line.
 #[derive(Serialize)]

@@ -14,8 +14,7 @@ use ureq::{Agent, Body, http::Response};
 use wmdetect::shell::{Hinted, OneLine};
 
 use super::super::args::CompareArgs;
-use super::judging::{Job, Outcome};
-use super::ratings::Asked;
+use super::asked::{Asked, Job, Outcome};
 
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(600);
