@@ -69,7 +69,7 @@ struct Position {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::struct_field_names)] // the report's names
 struct Share {
     of: usize,
     share: Option<f64>,
@@ -135,9 +135,9 @@ fn serve(stream: &mut BufReader<std::net::TcpStream>, log: &Mutex<Asked>, nonsen
         stream.read_line(&mut line).ok()?;
         match line.trim_end().split_once(": ") {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().unwrap()
+                length = value.parse().unwrap();
             }
-            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => key = value.to_owned(),
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => value.clone_into(&mut key),
             Some(_) => {}
             None => break,
         }

@@ -9,7 +9,7 @@ use super::{DeviceArg, DtypeArg};
 #[derive(Args, Debug)]
 pub(crate) struct CompareArgs {
     /// The first model's answers as JSON lines: what `wmgen generate --json` or --receipt wrote, or lines of
-    /// {"prompt": "...", "response": "...", "tags": ["..."]}. `-` is standard input
+    /// {"prompt": "...", "response": "..."} with "tags" or "tag" if there are any. `-` is standard input
     #[arg(value_name = "A")]
     pub a: PathBuf,
     /// The second model's answers. Without it, A holds the samples of `wmgen eval --compare`, and marked answers are compared with

@@ -76,19 +76,19 @@ pub(super) fn facts(report: &CompareReport) -> Vec<String> {
         let position = &report.position;
         if position.first.of > 0 {
             lines.push(format!(
-                "position: {} for the response that the judge read first; 50 % is unbiased",
+                "position: {} are for the response that was read first; 50 % is unbiased",
                 share(&position.first, "preference")
             ));
         }
         if position.consistent.of > 0 {
             lines.push(format!(
-                "position: {} where the two orders do not contradict each other",
+                "position: {} have two orders that do not contradict each other",
                 share(&position.consistent, "example")
             ));
         }
         if report.longer_wins.of > 0 {
             lines.push(format!(
-                "length: {} for the longer response",
+                "length: {} are won by the longer response",
                 share(&report.longer_wins, "won example")
             ));
         }

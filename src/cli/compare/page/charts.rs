@@ -44,12 +44,10 @@ pub(super) fn scores(body: &mut String, all: &[Rated]) {
     for (at, count) in bins.iter().enumerate() {
         let height = (HEIGHT - 16.0) * *count as f64 / most as f64;
         let (x, y) = (at as f64 * width, HEIGHT - height);
-        let side = if at < 3 {
-            "a"
-        } else if at == 3 {
-            "tie"
-        } else {
-            "b"
+        let side = match at {
+            0..3 => "a",
+            3 => "tie",
+            _ => "b",
         };
         let middle = x + width / 2.0;
         let _ = write!(
