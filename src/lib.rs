@@ -5,7 +5,8 @@
 //! text and receipts out. [`text`] turns text into ids and ids into text. [`verify`] reads a text again to find the mark
 //! with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the detector
 //! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, [`eval`] measures how good
-//! a model is at tasks, [`compare`] puts two models side by side, and [`mod@bench`] tells how fast one runs.
+//! a model is at tasks, [`compare`] puts two models side by side, [`radioactive`] tells whether one learned from marked text, and
+//! [`mod@bench`] says how fast one runs.
 //!
 //! The folder `examples` has a program that writes a marked text piece by piece, one that serves several clients, and one
 //! that reads a text again with its model.
@@ -23,6 +24,7 @@ mod kernels;
 pub mod logits;
 pub mod model;
 pub mod quantize;
+pub mod radioactive;
 pub mod respond;
 pub mod sample;
 pub mod text;

@@ -2,6 +2,7 @@
 
 mod compare;
 mod eval;
+mod radioactive;
 mod reading;
 mod training;
 
@@ -13,6 +14,7 @@ use wmgen::sample::Sampling;
 
 pub(crate) use compare::{CompareArgs, UnpairedArg};
 pub(crate) use eval::EvalArgs;
+pub(crate) use radioactive::RadioactiveArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
 pub(crate) use training::{DistillArgs, FormatArg, ModeArg, QuantizeArgs, RunArgs, TargetsArg, TrainArgs};
 
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Two models' answers side by side: win rates from a judge, and a page to look at both
     Compare(CompareArgs),
+    /// Whether a model has learned from text with a key's mark
+    Radioactive(RadioactiveArgs),
     /// What a model is: architecture, layers, caps, formats, size
     Inspect(InspectArgs),
     /// Train a small Gemma 2 from plain text, or any model from examples of answers

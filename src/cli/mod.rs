@@ -14,6 +14,7 @@ mod line_log;
 mod model;
 mod perplexity;
 mod quantize;
+mod radioactive;
 mod receipts;
 #[cfg(feature = "serve")]
 mod serve;
@@ -32,7 +33,8 @@ use args::{Cli, Command};
 
 /// Runs the program on the process's arguments.
 ///
-/// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error, 130 from a `generate`, an `eval` or a `compare` that was interrupted; a broken pipe is a quiet 0.
+/// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error, 130 from a `generate`, an `eval`, a `compare` or a `radioactive`
+/// that was interrupted; a broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli: Cli = arguments().unwrap_or_else(|error| error.exit()); // with 2 on a usage error
     let result = dispatch(cli.command);
@@ -56,6 +58,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Perplexity(args) => perplexity::run(&args)?,
         Command::Eval(args) => return eval::run(&args),
         Command::Compare(args) => return compare::run(&args),
+        Command::Radioactive(args) => return radioactive::run(&args),
         Command::Inspect(args) => inspect::run(&args)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Train(args) => train::run(&args)?,

@@ -206,18 +206,55 @@ impl Reader {
             return Err(EvalError::Empty);
         }
         let mut sum = Likelihood { log: 0.0, greedy: true, tokens: 0 };
-        for (read, scored) in windows(bos, ids, self.model.config().max_position) {
-            let (mut cache, before) = (self.model.new_cache(1), read.len() - scored.len());
-            if before > 0 {
+        self.visit(bos, ids, 0, |logits, ids| score(logits, ids, &mut sum))?;
+        Ok(sum)
+    }
+
+    /// Returns the most likely token at each position of `ids` from `from` on, which is at least 1: what the model would
+    /// write there after the tokens before it. Of equals it is the first. A text longer than the context is read in windows,
+    /// as [`text`](Self::text) reads it.
+    ///
+    /// # Errors
+    /// Returns an error if there is no token before the first position, or the model cannot read the text.
+    pub fn first_choices(&self, ids: &[u32], from: usize) -> Result<Vec<u32>, EvalError> {
+        let (&first, rest) = ids.split_first().ok_or(EvalError::Empty)?;
+        let skip = from.checked_sub(1).ok_or(EvalError::Empty)?;
+        let mut choices = Vec::with_capacity(rest.len().saturating_sub(skip));
+        if skip < rest.len() {
+            self.visit(first, rest, skip, |logits, ids| {
+                logits.read(|rows| {
+                    (0..ids.len()).try_for_each(|row| Ok(choices.push(first_choice(rows.row(row))?)))
+                })
+            })?;
+        }
+        Ok(choices)
+    }
+
+    /// Reads `ids`, before which `first` stands, in windows, and gives the logits before each token from `skip` on, with
+    /// these tokens.
+    fn visit(
+        &self,
+        first: u32,
+        ids: &[u32],
+        skip: usize,
+        mut each: impl FnMut(&RawLogits, &[u32]) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        let mut done = 0;
+        for (read, scored) in windows(first, ids, self.model.config().max_position) {
+            let (all, skipped) = (scored.len(), skip.saturating_sub(done).min(scored.len()));
+            done += all;
+            let (mut cache, before) = (self.model.new_cache(1), read.len() - all + skipped);
+            let scored = &scored[skipped..];
+            if before > 0 && !scored.is_empty() {
                 self.model.read(&read[..before], &mut cache, 0)?;
             }
             for start in (0..scored.len()).step_by(ROWS) {
                 let end = (start + ROWS).min(scored.len());
                 let logits = self.model.read(&read[before + start..before + end], &mut cache, end - start)?;
-                score(&logits.ok_or(EvalError::Empty)?, &scored[start..end], &mut sum)?;
+                each(&logits.ok_or(EvalError::Empty)?, &scored[start..end])?;
             }
         }
-        Ok(sum)
+        Ok(())
     }
 }
 
@@ -240,12 +277,22 @@ fn score(logits: &RawLogits, ids: &[u32], sum: &mut Likelihood) -> Result<(), Ev
     logits.read(|rows| ids.iter().enumerate().try_for_each(|(row, &id)| add(rows.row(row), id, sum)))
 }
 
+/// The logits before the soft cap, which must be numbers.
+fn finite(logits: Logits<'_>) -> Result<&[f32], EvalError> {
+    let values = logits.uncapped();
+    crate::model::first_non_finite(values).map_or(Ok(values), |token| Err(EvalError::NotFinite { token }))
+}
+
+/// The most likely token. The soft cap keeps the order.
+fn first_choice(logits: Logits<'_>) -> Result<u32, EvalError> {
+    let values = finite(logits)?;
+    let most = values.iter().enumerate().max_by(|(i, a), (j, b)| a.total_cmp(b).then(j.cmp(i)));
+    Ok(most.map_or(0, |(token, _)| token as u32))
+}
+
 /// Adds ln p of a token.
 fn add(logits: Logits<'_>, id: u32, sum: &mut Likelihood) -> Result<(), EvalError> {
-    let values = logits.uncapped();
-    if let Some(token) = crate::model::first_non_finite(values) {
-        return Err(EvalError::NotFinite { token });
-    }
+    let values = finite(logits)?;
     let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     // The vocabulary has every id that the tokenizer gives; the model has checked the others.
     let value = values.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
@@ -273,6 +320,30 @@ mod tests {
         assert_eq!(found[1], (vec![3, 4, 5, 6], &ids[4..8]));
         assert_eq!(found[2], (vec![5, 6, 7, 8], &ids[8..]));
         assert_eq!(windows(100, &ids, 10), [(vec![100, 0, 1, 2, 3, 4, 5, 6, 7, 8], &ids[..])]);
+    }
+
+    /// Of a text of several windows, from its beginning and from within: each choice is that of a pass over what is before it.
+    #[test]
+    fn first_choices_are_those_of_a_pass_over_what_is_before() {
+        let mut config = random::config();
+        config.max_position = 100;
+        let model = random::model(config, Format::F32);
+        let ids: Vec<u32> = (0..250).map(|i| (5 + i * 37) as u32 % 2048).collect();
+        let reader = Reader::new(&model);
+        let all = reader.first_choices(&ids, 1).unwrap();
+        assert_eq!(all.len(), 249);
+        for from in [2, 60, 101, 180, 249] {
+            assert_eq!(reader.first_choices(&ids, from).unwrap(), all[from - 1..], "{from}");
+        }
+        assert!(reader.first_choices(&ids, 250).unwrap().is_empty());
+        // Within the first window, and at the end of the last one, which is full.
+        for (start, at) in [(0, 1), (0, 40), (0, 100), (149, 249)] {
+            let logits = model.forward(&[&ids[start..at]], &mut model.new_cache(1)).unwrap();
+            let row = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let best = row.iter().copied().fold(f32::MIN, f32::max);
+            assert!((row[all[at - 1] as usize] - best).abs() < 1e-4, "{at}");
+        }
+        assert!(reader.first_choices(&ids, 0).is_err());
     }
 
     /// Short and long continuations, with a shared beginning and without, beside others and alone: one definition, which is a

@@ -78,7 +78,8 @@ fn turn(message: Message) -> Result<Turn, String> {
     Ok(Turn { role, text: message.content })
 }
 
-fn turns(line: &str) -> Result<Vec<Turn>, String> {
+/// The conversation of a line.
+pub(crate) fn turns(line: &str) -> Result<Vec<Turn>, String> {
     let line: Line = serde_json::from_str(line).map_err(|e| match e.to_string() {
         message if message.starts_with("expected a string or a list") => message,
         message => format!(

@@ -223,8 +223,11 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Key number `r` of those that `seed` stands for: SHA-256 in counter mode. It marks nothing, so it may be known.
-fn random_key(scheme: &Scheme, seed: u64, r: u64) -> Result<Key, KeyError> {
+/// Returns key number `r` of those that `seed` stands for: SHA-256 in counter mode. It marks nothing, so it may be known.
+///
+/// # Errors
+/// Returns an error if the scheme's parameters cannot work.
+pub fn random_key(scheme: &Scheme, seed: u64, r: u64) -> Result<Key, KeyError> {
     let len = scheme.secret_shape().len;
     let mut secret = Zeroizing::new(Vec::with_capacity(len + 32));
     for block in 0_u64.. {

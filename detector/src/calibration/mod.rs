@@ -20,6 +20,7 @@ mod tests;
 
 use corpus::First;
 pub use corpus::{Corpus, Passage};
+pub use judge::random_key;
 use judge::{Flagged, Judge};
 pub use rates::{Bucket, Rate};
 use rates::{Counts, buckets, rate};

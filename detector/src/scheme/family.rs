@@ -134,6 +134,12 @@ pub(super) trait KeyedFunction: Send + Sync {
 
     /// Replaces `g` by the bits of the last token of each n-gram after the others.
     fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>);
+
+    /// What decides all bits of an n-gram's last token, where that is narrower than the n-gram. Two n-grams that share it
+    /// share all bits.
+    fn narrow_input(&self, _ngram: &[u32]) -> Option<u64> {
+        None
+    }
 }
 
 /// A keyed function with its context fixed.

@@ -52,6 +52,7 @@ pub use error::KeyError;
 pub use evidence::{Evidence, EvidenceKind, GBits, TextGValues, TextGreens, TextUniforms};
 pub use family::Promise;
 pub use key::{Key, TokenizerBinding};
+pub use ngrams::DistinctNgrams;
 pub(crate) use ngrams::Ngrams;
 pub use preset::{Preset, UnknownPreset};
 pub use prf::{KeyedContext, Prf};

@@ -1,5 +1,7 @@
 //! The n-grams of a text, gathered once to be hashed under any number of keys.
 
+use std::collections::{BTreeMap, HashSet};
+
 use super::lanes::{LANES, Lanes, Set};
 
 /// Tokens of the longest n-grams that are hashed side by side.
@@ -60,5 +62,27 @@ impl<'t> Ngrams<'t> {
     /// The first n-grams, as sets of [`LANES`].
     pub(super) fn sets(&self) -> &[Set<NGRAM_WORDS>] {
         &self.sets
+    }
+}
+
+/// n-grams that differ from each other, ready for hashing under any number of keys.
+pub struct DistinctNgrams<'t>(Vec<Ngrams<'t>>);
+
+impl<'t> DistinctNgrams<'t> {
+    /// Gathers n-grams. One that is given twice is taken once.
+    pub fn new(ngrams: impl IntoIterator<Item = &'t [u32]>) -> Self {
+        let mut by_length: BTreeMap<usize, Vec<&'t [u32]>> = BTreeMap::new();
+        let mut taken = HashSet::new();
+        for ngram in ngrams {
+            if taken.insert(ngram) {
+                by_length.entry(ngram.len()).or_default().push(ngram);
+            }
+        }
+        Self(by_length.into_iter().map(|(len, ngrams)| Ngrams::new(len, ngrams.into_iter())).collect())
+    }
+
+    /// Those of each length.
+    pub(super) fn by_length(&self) -> &[Ngrams<'t>] {
+        &self.0
     }
 }

@@ -3,13 +3,14 @@
 //! Generator and detector both call [`Prf`]; nothing else in the project turns a key into g-values. `docs/scheme.md` has
 //! the layouts and test vectors.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::context::ContextTracker;
 use super::evidence::GBits;
 use super::family::KeyedFunction;
 use super::key::Key;
-use super::ngrams::Ngrams;
+use super::ngrams::{DistinctNgrams, Ngrams};
 use super::schemes::{Context, Function, Scheme};
 
 /// A key made ready for hashing, in one of its channels. Cheap to clone; wiped when the last clone goes.
@@ -109,6 +110,25 @@ impl Prf {
             self.check_context(ngram.len() - 1);
         }
         self.keyed().g_bits_of(ngrams, g);
+    }
+
+    /// Returns the bits of the last token of each n-gram after the others. Where the scheme's hash is narrower than the
+    /// n-gram, as that of `synthid-hf` is, n-grams that share an input of it have one entry together.
+    ///
+    /// # Panics
+    /// Panics if an n-gram has none of the scheme's [lengths](Scheme::ngram_lens).
+    pub fn g_bits_of_distinct(&self, ngrams: &DistinctNgrams<'_>) -> Vec<GBits> {
+        let (mut all, mut of_length) = (Vec::new(), Vec::new());
+        for ngrams in ngrams.by_length() {
+            self.g_bits_of(ngrams, &mut of_length);
+            all.append(&mut of_length);
+        }
+        let mut inputs = HashSet::new();
+        let each = ngrams.by_length().iter().flat_map(Ngrams::iter);
+        let mut is_new =
+            each.map(|ngram| self.keyed().narrow_input(ngram).is_none_or(|input| inputs.insert(input)));
+        all.retain(|_| is_new.next().unwrap_or(false));
+        all
     }
 
     /// What the family says of the function.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use wmdetect::scheme::{Key, TextGValues};
 use wmdetect::statistics::{Sample, Statistic as _, WeightedMean};
 use wmdetect::text::Tokenizer;
+use wmgen::radioactive::uniformity;
 
 /// Random keys that each unmarked text is scored with.
 const KEYS: usize = 500;
@@ -43,17 +44,6 @@ fn common(a: &[u32], b: &[u32]) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// Kolmogorov and Smirnov's p-value for uniformity (asymptotic series with Stephens' correction).
-fn uniformity(p: &mut [f64]) -> f64 {
-    p.sort_by(f64::total_cmp);
-    let n = p.len() as f64;
-    let distance =
-        p.iter().enumerate().map(|(i, p)| (p - i as f64 / n).max((i + 1) as f64 / n - p)).fold(0.0, f64::max);
-    let x = (n.sqrt() + 0.12 + 0.11 / n.sqrt()) * distance;
-    let series: f64 = (1..100).map(|k| (-1f64).powi(k + 1) * (-2.0 * (f64::from(k) * x).powi(2)).exp()).sum();
-    (2.0 * series).clamp(0.0, 1.0)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -93,7 +83,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for report in &unmarked {
         let ids = tokenizer.encode(&report.text)?.ids;
         let mut p: Vec<f64> = keys.iter().map(|key| 10f64.powf(log10_p(&detector, key, &ids))).collect();
-        worst = worst.min(uniformity(&mut p));
+        p.sort_by(f64::total_cmp);
+        worst = worst.min(uniformity(&p).1);
         all.extend(p);
     }
     let below = |level: f64| all.iter().filter(|&&p| p <= level).count();

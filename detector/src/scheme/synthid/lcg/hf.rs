@@ -194,6 +194,10 @@ impl KeyedFunction for Function {
     fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
         super::g_bits_of_ngrams(self, ngrams, g);
     }
+
+    fn narrow_input(&self, ngram: &[u32]) -> Option<u64> {
+        super::narrow_input(self, ngram)
+    }
 }
 
 /// The function in one context.

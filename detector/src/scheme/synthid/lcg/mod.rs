@@ -68,6 +68,12 @@ fn g_bits_of_ngrams(hash: &impl Hash, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
     }));
 }
 
+/// See [`KeyedFunction::narrow_input`](crate::scheme::family::KeyedFunction::narrow_input).
+fn narrow_input(hash: &impl Hash, ngram: &[u32]) -> Option<u64> {
+    let (&token, context) = ngram.split_last()?;
+    hash.narrow_input(lcg_over(hash.start(), context), token)
+}
+
 /// The evidence of a piece of a text.
 fn evidence(
     hash: &impl Hash,

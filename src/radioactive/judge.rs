@@ -1,0 +1,35 @@
+//! A key's view of pairs of context and token.
+
+use wmdetect::scheme::{DistinctNgrams, Key};
+use wmdetect::statistics::{PKind, PValue, Sample, Statistic, UnsupportedEvidence};
+
+/// What a key makes of pairs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// Values that were summed: one for each channel of each pair.
+    pub values: u64,
+    /// The share that the sum is of the largest possible one; `None` of no pair.
+    pub score: Option<f64>,
+    /// The probability of such a score or a higher one, if the values are independent fair coins; `None` of no pair.
+    pub p: Option<PValue>,
+}
+
+/// Scores pairs under a key. A student has learned from answers of all channels, so the values of all channels are summed.
+///
+/// # Errors
+/// Returns an error if the statistic was made for other evidence than the key's.
+pub fn judge(
+    key: &Key,
+    statistic: &dyn Statistic,
+    pairs: &DistinctNgrams<'_>,
+) -> Result<Judged, UnsupportedEvidence> {
+    let (mut values, mut sum) = (0, 0);
+    for prf in key.prf().channels() {
+        let g = prf.g_bits_of_distinct(pairs);
+        values += g.len() as u64;
+        sum += statistic.sum(Sample::layers(prf.scheme().depth(), &g))?;
+    }
+    let kind = if key.scheme().promise().is_exact() { PKind::Exact } else { PKind::Approximate };
+    let p = statistic.p_value(values, sum).map(|p| PValue { kind, ..p });
+    Ok(Judged { values, score: statistic.score(values, sum), p })
+}
