@@ -1,15 +1,17 @@
 """Is a student of marked text found, and is one of unmarked text left alone? Trains small students of the model that ships with
 wmgen and asks `wmgen radioactive`.
 
-Usage: python radioactivity.py WMGEN DIR OUT.json [--preset balanced] [--temperature 1.0] [--documents 4000] [--tokens 128]
-                               [--test 1000] [--steps 500] [--control 1000] [--seed 1] [--threads N]
+Usage: python radioactivity.py WMGEN DIR OUT.json [--preset balanced] [--temperature 1.0] [--documents 3000] [--tokens 128]
+                               [--test 600] [--base-steps 250] [--steps 300] [--distil-steps 100] [--control 1000] [--seed 1]
+                               [--threads N]
   WMGEN  the program
   DIR    a folder for keys, texts and students. What is there is not made again, so the same command goes on
 
 The default model writes DOCUMENTS texts of TOKENS tokens from nothing, marked with a new key, as many unmarked ones, and TEST
-further unmarked ones. Four students of two million parameters start from the same random parameters and take STEPS steps of 16
-rows: on the marked texts; on half of them and half of the unmarked ones; on the unmarked ones; and, with the teacher's
-distributions as targets, on the unmarked ones. The last two never saw a mark, and the default model itself did not either.
+further unmarked ones. Students have two million parameters. `unmarked` takes BASE-STEPS steps of 16 rows on the unmarked texts.
+`marked` and `half` go on from it for STEPS steps: on the marked texts, and on half of them and half of the unmarked ones. `distilled`
+starts anew and takes DISTIL-STEPS steps on the unmarked texts with the default model's distributions as targets. `teacher` is the
+default model itself. The last two and `unmarked` never saw a mark.
 
 Each student is asked twice. `traces`: its first choices in the first TEST marked texts, a context once, which is right for a
 corpus that is marked with the key. `fresh`: its first choices in the TEST further unmarked texts, with --unmarked. Students that
@@ -73,19 +75,13 @@ def text(args, name, receipts):
     return path
 
 
-def train(args, name, source, distil=False):
+def train(args, name, source, steps, how):
     """A student."""
     path = args.dir / f"student-{name}"
     if not (path / "training.json").exists():
-        config = args.dir / "student.json"
-        config.write_text(json.dumps(STUDENT), encoding="utf-8")
-        tokenizer = args.dir / "tokenizer.json"
-        if not tokenizer.exists():
-            tokenizer.write_bytes(args.tokenizer.read_bytes())
-        what = ["distill", source, "--student", config] if distil else ["train", source, "--config", config]
-        # The random parameters follow from the seed, so all students start alike.
-        run([args.wmgen, *what, "--tokenizer", tokenizer, "--output", path, "--steps", args.steps, "--context", args.tokens,
-             "--batch", 16, "--warmup", 50, "--eval-every", 100, "--seed", 1, "--resume", *args.common])
+        # Random parameters and the order of the rows follow from the seed.
+        run([args.wmgen, how[0], source, *how[1:], "--output", path, "--steps", steps, "--context", args.tokens, "--batch", 16,
+             "--warmup", 20, "--eval-every", 50, "--seed", 1, "--resume", *args.common])
     return path
 
 
@@ -117,12 +113,13 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--temperature", type=float, default=1.0)
-    for name, default in (("documents", 4000), ("tokens", 128), ("test", 1000), ("steps", 500), ("control", 1000), ("seed", 1)):
+    for name, default in (("documents", 3000), ("tokens", 128), ("test", 600), ("base-steps", 250), ("steps", 300),
+                          ("distil-steps", 100), ("control", 1000), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     args.common = ["--threads", args.threads] if args.threads else []
-    args.tokenizer = Path(__file__).parents[2] / "detector/src/text/default_tokenizer.json"
+    tokenizer = Path(__file__).parents[2] / "detector/src/text/default_tokenizer.json"
     args.dir.mkdir(parents=True, exist_ok=True)
     key = args.dir / "k.bin"
     if not key.exists():
@@ -136,14 +133,24 @@ def main():
     half = args.documents // 2
     texts = {"marked": lines(marked), "half": lines(marked)[:half] + lines(unmarked)[:half], "unmarked": lines(unmarked)}
     files = {name: text(args, name, receipts) for name, receipts in texts.items()}
-    students = {name: train(args, name, files[name]) for name in ("marked", "half", "unmarked")}
-    students["distilled"] = train(args, "distilled", files["unmarked"], distil=True)
-    students["teacher"] = "default"
+    config = args.dir / "student.json"
+    config.write_text(json.dumps(STUDENT), encoding="utf-8")
+    new = ["--tokenizer", tokenizer]
+    base = train(args, "unmarked", files["unmarked"], args.base_steps, ["train", "--config", config, *new])
+    on = ["train", "--from", base, "--learning-rate", "1e-3"]
+    students = {
+        "marked": lambda: train(args, "marked", files["marked"], args.steps, on),
+        "half": lambda: train(args, "half", files["half"], args.steps, on),
+        "unmarked": lambda: base,
+        "distilled": lambda: train(args, "distilled", files["unmarked"], args.distil_steps, ["distill", "--student", config, *new]),
+        "teacher": lambda: "default",
+    }
 
     settings = {name: getattr(args, name)
-                for name in ("preset", "temperature", "documents", "tokens", "test", "steps", "control", "seed")}
+                for name in ("preset", "temperature", "documents", "tokens", "test", "base_steps", "steps", "distil_steps", "control", "seed")}
     report = {"schema_version": 1, "settings": settings, "students": {}}
-    for name, student in students.items():
+    for name, make in students.items():
+        student = make()
         control = [] if name in ("marked", "half") else ["--control", args.control]
         found = {kind: brief(ask(args, student, f"{name}-{kind}", corpus, key, *more, *control))
                  for kind, corpus, more in (("traces", traces, ()), ("fresh", fresh, ("--unmarked",)))}

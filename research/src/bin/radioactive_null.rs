@@ -43,27 +43,43 @@ fn noise(seed: u64, a: u32, b: u32, token: u32) -> f64 {
     (0..4).map(|_| unit(&mut state) - 0.5).sum::<f64>() * 3_f64.sqrt()
 }
 
-/// The logits after a text: the teacher's with `other` = 0, and more or less like them with more.
-fn logits(text: &[u32], other: f64, repeat: f64) -> Vec<f64> {
-    let [before, last] = [2, 1].map(|back| text.len().checked_sub(back).map_or(VOCAB, |at| text[at]));
-    let of = |token: u32| {
-        let shared = 0.8 * noise(1, VOCAB, VOCAB, token) + 1.2 * noise(2, VOCAB, last, token);
-        shared + 1.2 * noise(3, before, last, token) + other * noise(4, before, last, token)
-    };
-    let mut logits: Vec<f64> = (0..VOCAB).map(of).collect();
-    for pair in text.windows(2).filter(|pair| pair[0] == last) {
-        logits[pair[1] as usize] += repeat;
+/// A table of logits by the last two tokens and the next one.
+struct Logits(Vec<f64>);
+
+impl Logits {
+    /// The teacher's with `other` = 0, and more or less like them with more.
+    fn new(other: f64) -> Self {
+        let of = |before: u32, last: u32, token: u32| {
+            let shared = 0.8 * noise(1, VOCAB, VOCAB, token) + 1.2 * noise(2, VOCAB, last, token);
+            let all = shared + 1.2 * noise(3, before, last, token) + other * noise(4, before, last, token);
+            if token == 0 { all - 1.5 } else { all }
+        };
+        let pairs = (0..=VOCAB).flat_map(|before| (0..=VOCAB).map(move |last| (before, last)));
+        Self(pairs.flat_map(|(before, last)| (0..VOCAB).map(move |token| of(before, last, token))).collect())
     }
-    logits[0] -= 1.5;
-    logits
+
+    /// Those after a text. What has followed the last token before is likelier by `repeat`.
+    fn after(&self, text: &[u32], repeat: f64) -> Vec<f64> {
+        let [before, last] = [2, 1].map(|back| text.len().checked_sub(back).map_or(VOCAB, |at| text[at]));
+        let start = ((before * (VOCAB + 1) + last) * VOCAB) as usize;
+        let mut logits = self.0[start..start + VOCAB as usize].to_vec();
+        for pair in text.windows(2).filter(|pair| pair[0] == last) {
+            logits[pair[1] as usize] += repeat;
+        }
+        logits
+    }
 }
 
 /// A text of the teacher, marked with a key.
-fn write(watermark: &Watermark, state: &mut u64) -> Result<Vec<u32>, Box<dyn Error + Send + Sync>> {
+fn write(
+    teacher: &Logits,
+    watermark: &Watermark,
+    state: &mut u64,
+) -> Result<Vec<u32>, Box<dyn Error + Send + Sync>> {
     let mut marking = watermark.start(&[], next(state));
     let mut text = Vec::new();
     while text.len() < LENGTH {
-        let logits = logits(&text, 0.0, 0.7);
+        let logits = teacher.after(&text, 0.7);
         let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
         let probabilities = logits.iter().map(|logit| logit.exp() / total).collect();
         let mut candidates = Distribution::from_probabilities((0..VOCAB).collect(), probabilities)?;
@@ -79,9 +95,9 @@ fn write(watermark: &Watermark, state: &mut u64) -> Result<Vec<u32>, Box<dyn Err
 }
 
 /// The innocent student's first choices.
-fn choices(text: &[u32]) -> Vec<u32> {
+fn choices(student: &Logits, text: &[u32]) -> Vec<u32> {
     let choice = |at: usize| {
-        let logits = logits(&text[..at], 0.7, 1.5);
+        let logits = student.after(&text[..at], 1.5);
         let best = (0..VOCAB).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize]));
         best.unwrap_or_default()
     };
@@ -146,6 +162,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             synthid::Sha256V2 { shortest_context: 2, ..v2(1) }.into(),
         ),
     ];
+    let (teacher, student) = (Logits::new(0.0), Logits::new(0.7));
     println!("scheme\trule\tkeys\tpairs\tp<=0.05\tp<=0.01\tp<=0.001\tuniform");
     for (name, scheme) in schemes {
         let statistic = Decider::default().statistic(scheme.evidence_kind())?;
@@ -154,7 +171,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let other = random_key(&scheme, 8, number).ok()?;
             let (watermark, mut state) = (Watermark::new(key.prf()), mix(number ^ 0x5eed));
             let texts: Vec<_> = (0..DOCUMENTS)
-                .map(|_| write(&watermark, &mut state).ok().map(|text| (choices(&text), text)))
+                .map(|_| {
+                    write(&teacher, &watermark, &mut state).ok().map(|text| (choices(&student, &text), text))
+                })
                 .map(|pair| pair.map(|(choices, text)| (text, choices)))
                 .collect::<Option<_>>()?;
             Some(BTreeMap::from([
