@@ -13,8 +13,8 @@ further unmarked ones. Students have two million parameters. `unmarked` takes BA
 starts anew and takes DISTIL-STEPS steps on the unmarked texts with the default model's distributions as targets. `teacher` is the
 default model itself. The last two and `unmarked` never saw a mark.
 
-Each student is asked twice. `traces`: its first choices in the first TEST marked texts, a context once, which is right for a
-corpus that is marked with the key. `fresh`: its first choices in the TEST further unmarked texts, with --unmarked. Students that
+Each student is asked twice. `traces`: its first choices in all marked texts, a context once, which is right for a corpus that
+is marked with the key. `fresh`: its first choices in the TEST further unmarked texts, with --unmarked. Students that
 never saw a mark are judged under CONTROL random keys as well.
 """
 
@@ -128,8 +128,6 @@ def main():
     marked = write(args, "marked", key, args.documents, args.seed)
     unmarked = write(args, "unmarked", None, args.documents, args.seed + 1_000_000)
     fresh = write(args, "fresh", None, args.test, args.seed + 2_000_000)
-    traces = args.dir / "traces.jsonl"
-    traces.write_text("\n".join(lines(marked)[:args.test]) + "\n", encoding="utf-8")
     half = args.documents // 2
     texts = {"marked": lines(marked), "half": lines(marked)[:half] + lines(unmarked)[:half], "unmarked": lines(unmarked)}
     files = {name: text(args, name, receipts) for name, receipts in texts.items()}
@@ -153,7 +151,7 @@ def main():
         student = make()
         control = [] if name in ("marked", "half") else ["--control", args.control]
         found = {kind: brief(ask(args, student, f"{name}-{kind}", corpus, key, *more, *control))
-                 for kind, corpus, more in (("traces", traces, ()), ("fresh", fresh, ("--unmarked",)))}
+                 for kind, corpus, more in (("traces", marked, ()), ("fresh", fresh, ("--unmarked",)))}
         if student != "default":
             found["held_out"] = json.loads((student / "training.json").read_text())["held_out"]
         report["students"][name] = found

@@ -51,7 +51,7 @@ pub struct Sampling {
     pub seed: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     pub name: String,
@@ -131,6 +131,63 @@ pub struct VerifySpan {
     pub p_value: f64,
     pub log10_p: f64,
     pub temperature: f64,
+}
+
+/// `wmgen radioactive --json`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Radioactive {
+    pub schema_version: u32,
+    pub student: Model,
+    pub documents: u64,
+    pub positions: u64,
+    pub unmarked: bool,
+    pub key_id: String,
+    pub keys_tried: u64,
+    pub p_value: Option<f64>,
+    pub log10_p: Option<f64>,
+    pub p_kind: PKind,
+    pub fpr: f64,
+    pub verdict: String,
+    pub keys: Vec<RadioactiveKey>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RadioactiveKey {
+    pub key_id: String,
+    pub scheme: String,
+    pub channels: u16,
+    pub pairs: u64,
+    pub agreeing: u64,
+    pub excluded: ExcludedPositions,
+    pub score: Option<f64>,
+    pub p_value: Option<f64>,
+    pub log10_p: Option<f64>,
+    pub p_kind: PKind,
+    pub corpus_log10_p: Option<f64>,
+    pub control: Option<Control>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExcludedPositions {
+    pub incomplete_context: u64,
+    pub repeated_context: u64,
+    pub earlier_document: u64,
+    pub beyond_pairs: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    pub keys: u64,
+    pub seed: u64,
+    pub distance: f64,
+    pub ks_p: f64,
+    pub at_most_fpr: u64,
+    pub p_values: Vec<f64>,
 }
 
 /// `wmgen bench --json`.

@@ -86,3 +86,43 @@ impl<'t> DistinctNgrams<'t> {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::{Key, SamplingTable, Scheme, Secret, synthid};
+
+    /// One by one and all at once; n-grams of several lengths, in no order, some of them twice.
+    #[test]
+    fn each_input_has_one_entry() {
+        let hf = synthid::Hf {
+            depth: 4,
+            ngram_len: 3,
+            context_history_size: 8,
+            table: SamplingTable::Seeded { size: 65_536, seed: 0 },
+        };
+        let own = synthid::Sha256V2 { channels: 2, ..Default::default() };
+        let schemes: [(Scheme, Vec<u8>, &[&[u32]]); 2] = [
+            (own.into(), vec![1; 32], &[&[1, 2, 3], &[1, 5], &[4, 2, 3], &[1, 2, 3], &[1, 65_541], &[1, 5]]),
+            (
+                hf.into(),
+                (0..32).collect(),
+                &[&[1, 2, 5], &[1, 2, 65_541], &[2, 1, 5], &[1, 2, 6], &[1, 2, 5]],
+            ),
+        ];
+        for ((scheme, secret, ngrams), expected) in schemes.into_iter().zip([
+            [[1, 5].as_slice(), &[1, 65_541], &[1, 2, 3], &[4, 2, 3]],
+            // The table has 2^16 entries, so ids count modulo 2^16.
+            [[1, 2, 5].as_slice(), &[2, 1, 5], &[1, 2, 6], &[]],
+        ]) {
+            let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
+            for prf in key.prf().channels() {
+                let g =
+                    |ngram: &&[u32]| prf.context(&ngram[..ngram.len() - 1]).g_bits(ngram[ngram.len() - 1]);
+                let expected: Vec<_> = expected.iter().filter(|ngram| !ngram.is_empty()).map(g).collect();
+                let ngrams = DistinctNgrams::new(ngrams.iter().copied());
+                assert_eq!(prf.g_bits_of_distinct(&ngrams), expected, "{}", prf.scheme().name());
+            }
+        }
+    }
+}

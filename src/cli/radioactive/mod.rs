@@ -208,7 +208,10 @@ fn report(
         keys_tried: keys.len() as u64,
         p_value: log10_p.map(|log10| 10_f64.powf(log10)),
         log10_p,
-        p_kind: best.p_kind,
+        p_kind: match best.p_kind {
+            PKind::Exact if keys.len() > 1 => PKind::Conservative,
+            kind => kind,
+        },
         fpr: args.fpr,
         verdict: if found { Verdict::Radioactive } else { Verdict::NotDetected },
         keys: reports,
