@@ -7,7 +7,6 @@ use std::path::Path;
 use support::*;
 use wmdetect::scheme::{Key, Preset};
 use wmdetect::statistics::PKind;
-use wmdetect::text::Tokenizer;
 use wmgen::model::{Gemma, LoadOptions};
 
 /// The tiny model's own texts, marked and unmarked.
@@ -91,10 +90,7 @@ fn an_unmarked_corpus_counts_pairs_and_several_keys_cost() {
         ["radioactive", "--student", MODEL, "--key", "k.bin", "--corpus", "marked.jsonl", "--unmarked"];
     refused(&run(dir, &args), "--unmarked: expected a corpus without the mark of key");
     let text = ok(&run(dir, &[&args[..5], &["--corpus", "unmarked.jsonl", "--limit", "2"]].concat()));
-    assert!(
-        text.contains("not detected (p = ") && text.contains("2 documents, 120 tokens of answers"),
-        "{text}"
-    );
+    assert!(text.contains("not detected (p = ") && text.contains("2 documents, "), "{text}");
 }
 
 #[test]
@@ -110,16 +106,10 @@ fn what_cannot_be_asked_is_refused() {
     refuse("{\"text\": \"a b\"}\n{\"id\": 1}\n", "c.jsonl:2: expected a JSON object with \"tokens\"");
     refuse("{\"text\": \"\"}\n", "expected a text with at least one token");
     corpora(dir);
+    let other = ["radioactive", "--student", "default", "--key", "k.bin", "--corpus", "marked.jsonl"];
+    refused(&run(dir, &other), "meant for the tokenizer tiny-gemma2");
     // The text of a receipt is not what its tokens spell for another tokenizer.
-    let other = [&args[..6], &["marked.jsonl", "--student", "default"]].concat();
-    refused(&run(dir, &[&["radioactive"], &other[3..]].concat()), "bound to the tokenizer");
     fixed_key(1).write(dir.join("free.bin"), false).unwrap();
     let free = ["radioactive", "--student", "default", "--key", "free.bin", "--corpus", "marked.jsonl"];
     refused(&run(dir, &free), "expected tokens of the student's tokenizer");
-    fixed_key(1)
-        .with_tokenizer(Some(Tokenizer::of_default_model().binding()))
-        .write(dir.join("bound.bin"), false)
-        .unwrap();
-    let bound = ["radioactive", "--student", MODEL, "--key", "bound.bin", "--corpus", "marked.jsonl"];
-    refused(&run(dir, &bound), "tokenizer");
 }

@@ -35,7 +35,7 @@ const DOCUMENTS: usize = 24;
 /// Tokens of a document, at most.
 const LENGTH: usize = 80;
 /// The first so many pairs, for the rule of a number that was chosen before.
-const FIRST: usize = 300;
+const FIRST: usize = 150;
 
 /// A number of about normal distribution that follows from its arguments.
 fn noise(seed: u64, a: u32, b: u32, token: u32) -> f64 {
