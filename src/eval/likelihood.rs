@@ -223,7 +223,10 @@ impl Reader {
         if skip < rest.len() {
             self.visit(first, rest, skip, |logits, ids| {
                 logits.read(|rows| {
-                    (0..ids.len()).try_for_each(|row| Ok(choices.push(first_choice(rows.row(row))?)))
+                    for row in 0..ids.len() {
+                        choices.push(first_choice(rows.row(row))?);
+                    }
+                    Ok(())
                 })
             })?;
         }

@@ -83,13 +83,11 @@ pub(super) fn run(args: &RadioactiveArgs) -> Result<ExitCode> {
 
 /// The keys to try.
 fn keys(args: &RadioactiveArgs) -> Result<Keyring> {
-    match &args.keyring {
-        Some(dir) => Ok(read_keyring(dir)?),
-        None => {
-            let keys = args.key.iter().map(|path| keys::read(path)).collect::<Result<Vec<Key>>>()?;
-            Ok(Keyring::new(keys)?)
-        }
+    if let Some(dir) = &args.keyring {
+        return Ok(read_keyring(dir)?);
     }
+    let keys = args.key.iter().map(|path| keys::read(path)).collect::<Result<Vec<Key>>>()?;
+    Ok(Keyring::new(keys)?)
 }
 
 /// Reads the corpus.
