@@ -2,14 +2,14 @@
 wmgen and asks `wmgen radioactive`.
 
 Usage: python radioactivity.py WMGEN DIR OUT.json [--preset balanced] [--temperature 1.0] [--documents 3000] [--tokens 128]
-                               [--test 600] [--base-steps 250] [--steps 300] [--distil-steps 100] [--control 1000] [--seed 1]
-                               [--threads N]
+                               [--test 600] [--base-steps 250] [--steps 300] [--distil-steps 100] [--learning-rate 1e-3]
+                               [--control 1000] [--seed 1] [--threads N]
   WMGEN  the program
   DIR    a folder for keys, texts and students. What is there is not made again, so the same command goes on
 
 The default model writes DOCUMENTS texts of TOKENS tokens from nothing, marked with a new key, as many unmarked ones, and TEST
 further unmarked ones. Students have two million parameters. `unmarked` takes BASE-STEPS steps of 16 rows on the unmarked texts.
-`marked` and `half` go on from it for STEPS steps: on the marked texts, and on half of them and half of the unmarked ones. `distilled`
+`marked` and `half` go on from it for STEPS steps at LEARNING-RATE: on the marked texts, and on half of them and half of the unmarked ones. `distilled`
 starts anew and takes DISTIL-STEPS steps on the unmarked texts with the default model's distributions as targets. `teacher` is the
 default model itself. The last two and `unmarked` never saw a mark.
 
@@ -116,6 +116,7 @@ def main():
     for name, default in (("documents", 3000), ("tokens", 128), ("test", 600), ("base-steps", 250), ("steps", 300),
                           ("distil-steps", 100), ("control", 1000), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--learning-rate", default="1e-3")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     args.common = ["--threads", args.threads] if args.threads else []
@@ -135,7 +136,7 @@ def main():
     config.write_text(json.dumps(STUDENT), encoding="utf-8")
     new = ["--tokenizer", tokenizer]
     base = train(args, "unmarked", files["unmarked"], args.base_steps, ["train", "--config", config, *new])
-    on = ["train", "--from", base, "--learning-rate", "1e-3"]
+    on = ["train", "--from", base, "--learning-rate", args.learning_rate]
     students = {
         "marked": lambda: train(args, "marked", files["marked"], args.steps, on),
         "half": lambda: train(args, "half", files["half"], args.steps, on),
@@ -145,7 +146,7 @@ def main():
     }
 
     settings = {name: getattr(args, name)
-                for name in ("preset", "temperature", "documents", "tokens", "test", "base_steps", "steps", "distil_steps", "control", "seed")}
+                for name in ("preset", "temperature", "documents", "tokens", "test", "base_steps", "steps", "distil_steps", "learning_rate", "control", "seed")}
     report = {"schema_version": 1, "settings": settings, "students": {}}
     for name, make in students.items():
         student = make()
