@@ -120,6 +120,7 @@ fn help_is_reviewed() {
         "verify",
         "perplexity",
         "compare",
+        "radioactive",
         "inspect",
         "train",
         "quantize",
