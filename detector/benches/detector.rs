@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wmdetect::scheme::{EvidenceKind, GBits, Key, TextGValues};
-use wmdetect::statistics::{Decider, Method, Sample, Statistic as _, WeightedMean};
+use wmdetect::statistics::{Decider, Method, Sample, Scored, Statistic as _, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::{Detector, Input, Keyring};
@@ -73,9 +73,9 @@ fn statistics(c: &mut Criterion) {
         let deviation = weights.iter().map(|&a| f64::from(a * a) / 4.0).sum::<f64>();
         let deviation = (deviation * tokens as f64).sqrt();
         for (what, above) in [("unmarked", 1.0), ("marked", 8.0)] {
-            let sum = mean.largest_sum(tokens) / 2 + (above * deviation) as i64;
+            let sum = mean.largest_sum(Scored::full(tokens)) / 2 + (above * deviation) as i64;
             group.bench_with_input(BenchmarkId::new(what, tokens), &tokens, |b, &tokens| {
-                b.iter(|| mean.p_value(tokens, black_box(sum)));
+                b.iter(|| mean.p_value(Scored::full(tokens), black_box(sum)));
             });
         }
     }

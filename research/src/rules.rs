@@ -264,7 +264,7 @@ mod tests {
                     lens.push(follower.contexts()[0].map_or(0, |context| context.0 as u8));
                     counts.push(follower.push(id) && lens[lens.len() - 1] > 0);
                 }
-                let scored = piece.fresh;
+                let scored = piece.shares.iter().map(|share| share.thirds() >= 2).collect::<Vec<_>>();
                 assert_eq!(counts[ids.len() - scored.len()..], scored);
                 if let ContextLens::Each(expected) = piece.context_lens {
                     assert_eq!(lens[ids.len() - expected.len()..], expected);

@@ -1,7 +1,7 @@
 //! A key's view of pairs of context and token.
 
 use wmdetect::scheme::{DistinctNgrams, Key};
-use wmdetect::statistics::{PKind, PValue, Sample, Statistic, UnsupportedEvidence};
+use wmdetect::statistics::{PKind, PValue, Sample, Scored, Statistic, UnsupportedEvidence};
 
 /// What a key makes of pairs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +30,7 @@ pub fn judge(
         sum += statistic.sum(Sample::layers(prf.scheme().depth(), &g))?;
     }
     let kind = if key.scheme().promise().is_exact() { PKind::Exact } else { PKind::Approximate };
-    let p = statistic.p_value(values, sum).map(|p| PValue { kind, ..p });
-    Ok(Judged { values, score: statistic.score(values, sum), p })
+    let scored = Scored::full(values);
+    let p = statistic.p_value(scored, sum).map(|p| PValue { kind, ..p });
+    Ok(Judged { values, score: statistic.score(scored, sum), p })
 }

@@ -216,8 +216,17 @@ def check_mask_v2(row):
     expect(row["context_lens"], "".join(map(str, lens)), "context_lens")
     expect(row["marked"], "".join("1" if h else "0" for h in lens), "marked")
     neighbours = list(zip(tokens, tokens[1:]))  # of position t: entry t - 1
-    scored = (lens[t] and neighbours[t - 1] not in neighbours[: t - 1] for t in range(shortest, len(tokens)))
-    expect(row["scored"], "".join("1" if mark else "0" for mark in scored), "scored")
+
+    def thirds(t):
+        if not lens[t]:
+            return 0
+        if neighbours[t - 1] in neighbours[: t - 1]:
+            return 1
+        return 2 if tokens[t] in tokens[:t] else 3
+
+    shares = [thirds(t) for t in range(shortest, len(tokens))]
+    expect(row["shares"], "".join(map(str, shares)), "shares")
+    expect(row["scored"], "".join("1" if share > 1 else "0" for share in shares), "scored")
 
 
 def check_mask(row):

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::ignore::IgnoreList;
-use crate::scheme::{EvidenceStream, Piece, Prf};
+use crate::scheme::{EvidenceStream, Piece, Prf, Share};
+use crate::statistics::Scored;
 
 /// A passage that many documents share: neighbouring n-grams, each of them in many documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +35,19 @@ pub(super) struct First<'a> {
     documents: &'a [Document],
 }
 
+/// What counts in a form of a text.
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    /// Indices of the n-grams, those with the largest share first.
+    pub ngrams: Vec<u32>,
+    /// How many of them there are of each share.
+    pub scored: Scored,
+}
+
 #[derive(Debug)]
 struct Document {
-    /// The n-grams that count, in order, of each form of the text.
-    forms: Vec<Vec<u32>>,
+    /// What counts in each form of the text.
+    forms: Vec<Form>,
     /// The text as it was given, for the search for shared passages.
     ids: Vec<u32>,
     /// The `ngram_len` tokens that end with each position that counts in it.
@@ -50,8 +60,8 @@ struct Document {
 #[derive(Default)]
 struct Counting {
     /// As hashed.
-    ngrams: Vec<u32>,
-    /// Of full length.
+    form: Form,
+    /// Of full length, where they count with two thirds at least: no such n-gram counts twice in a text.
     longest: Vec<u32>,
     /// Positions that would count but for the ignore list.
     ignored: u64,
@@ -83,7 +93,7 @@ impl Corpus {
             Document { forms: Vec::new(), ids: forms[0].as_ref().to_vec(), longest: Vec::new(), ignored: 0 };
         for (form, ids) in forms.iter().enumerate() {
             let counting = self.counting(prf, ids.as_ref(), ignore);
-            document.forms.push(counting.ngrams);
+            document.forms.push(counting.form);
             if form == 0 {
                 (document.longest, document.ignored) = (counting.longest, counting.ignored);
             }
@@ -96,20 +106,33 @@ impl Corpus {
         let piece = Piece::whole(prf.scheme().context_rule(), &[], ids);
         let evidence = EvidenceStream::new(prf).push(&piece);
         let mut counting = Counting::default();
-        let positions = (piece.first + 1..).zip(piece.ngrams()).zip(evidence.scored_mask());
-        for ((end, ngram), _) in positions.filter(|(_, scored)| **scored) {
+        let mask = evidence.scored_mask();
+        let share = |i: usize| match evidence.layers() {
+            Some(values) => values.shares[i],
+            None if mask[i] => Share::Full,
+            None => Share::Nothing,
+        };
+        let mut by_share: [Vec<u32>; 4] = Default::default();
+        let positions = (piece.first + 1..).zip(piece.ngrams()).zip((0..mask.len()).map(share));
+        for ((end, ngram), share) in positions.filter(|(_, share)| *share != Share::Nothing) {
             if ignore.is_some_and(|list| list.contains(ngram)) {
                 counting.ignored += 1;
                 continue;
             }
             let place = self.place(ngram);
-            counting.ngrams.push(place);
+            by_share[usize::from(share.thirds())].push(place);
+            if share < Share::TwoThirds {
+                continue;
+            }
             if ngram.len() == self.ngram_len {
                 counting.longest.push(place);
             } else if let Some(start) = end.checked_sub(self.ngram_len) {
                 counting.longest.push(self.place(&ids[start..end]));
             }
         }
+        let [_, third, two_thirds, full] = by_share.each_ref().map(|places| places.len() as u64);
+        counting.form.scored = Scored { full, two_thirds, third };
+        counting.form.ngrams = by_share.into_iter().rev().flatten().collect();
         counting
     }
 
@@ -189,11 +212,11 @@ impl<'a> First<'a> {
 
     /// Scored positions n of each document.
     pub(super) fn lengths(self) -> impl Iterator<Item = u64> + 'a {
-        self.forms().map(|forms| forms[0].len() as u64)
+        self.forms().map(|forms| forms[0].scored.tokens())
     }
 
-    /// For each form of each document the indices of its n-grams that count.
-    pub(super) fn forms(self) -> impl Iterator<Item = &'a [Vec<u32>]> {
+    /// The forms of each document.
+    pub(super) fn forms(self) -> impl Iterator<Item = &'a [Form]> {
         self.documents.iter().map(|document| document.forms.as_slice())
     }
 

@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::corpus::Corpus;
+use super::corpus::{self, Corpus};
 use super::rates::{Counts, bucket};
 use super::{CalibrateError, Options};
 use crate::pool;
-use crate::scheme::{GBits, Key, KeyError, Ngrams, Prf, Scheme, Secret};
-use crate::statistics::{Sample, Statistic, UnsupportedEvidence};
+use crate::scheme::{GBits, Key, KeyError, Ngrams, Prf, Scheme, Secret, Share};
+use crate::statistics::{Sample, Scored, Statistic, UnsupportedEvidence};
 
 /// Positions of the documents that are judged together: so many that most of what documents share is hashed once, and so
 /// few that their values stay near the processor.
@@ -33,9 +33,9 @@ pub(super) struct Judge<'a> {
     statistic: &'a dyn Statistic,
     /// How many channels a key has.
     channels: usize,
-    /// For each length of a form, and number of forms, the least sum of a channel with p ≤ fpr, and P(a sum ≥ it | null);
+    /// For the scored tokens of a form, and number of forms, the least sum of a channel with p ≤ fpr, and P(a sum ≥ it | null);
     /// `None` where no sum reaches the level.
-    least: BTreeMap<(u64, usize), Option<(i64, f64)>>,
+    least: BTreeMap<(Scored, usize), Option<(i64, f64)>>,
 }
 
 /// What the keys flag of the first documents of a corpus.
@@ -50,9 +50,10 @@ pub(super) struct Flagged {
 
 impl<'a> Judge<'a> {
     pub(super) fn new(corpus: &'a Corpus, statistic: &'a dyn Statistic, fpr: f64, channels: usize) -> Self {
-        let kinds = |forms: &'a [Vec<u32>]| forms.iter().map(|form| (form.len() as u64, forms.len()));
-        let kinds: BTreeSet<(u64, usize)> = corpus.all().forms().flat_map(kinds).collect();
-        let least = |n: u64, forms: usize| {
+        let kinds =
+            |forms: &'a [corpus::Form]| forms.iter().map(|form| (statistic.counts(form.scored), forms.len()));
+        let kinds: BTreeSet<(Scored, usize)> = corpus.all().forms().flat_map(kinds).collect();
+        let least = |n: Scored, forms: usize| {
             // The very comparison that makes a verdict.
             let reaches =
                 |sum| statistic.p_value(n, sum).is_some_and(|p| p.corrected(forms * channels).reaches(fpr));
@@ -75,12 +76,12 @@ impl<'a> Judge<'a> {
     }
 
     /// The least sum of one of `forms` forms that is flagged, and how often a random key reaches it.
-    fn least(&self, form: &[u32], forms: usize) -> Option<(i64, f64)> {
-        self.least.get(&(form.len() as u64, forms)).copied().flatten()
+    fn least(&self, form: &corpus::Form, forms: usize) -> Option<(i64, f64)> {
+        self.least.get(&(self.statistic.counts(form.scored), forms)).copied().flatten()
     }
 
     /// How often a random key flags a document; of several forms or channels, at most.
-    pub(super) fn size(&self, forms: &[Vec<u32>]) -> f64 {
+    pub(super) fn size(&self, forms: &[corpus::Form]) -> f64 {
         let sizes = forms.iter().filter_map(|form| self.least(form, forms.len())).map(|(_, size)| size);
         sizes.sum::<f64>() * self.channels as f64
     }
@@ -141,7 +142,7 @@ impl<'a> Judge<'a> {
         let (mut start, mut positions) = (0, 0);
         let last = self.corpus.len().saturating_sub(1);
         for (document, forms) in corpus.forms().enumerate() {
-            positions += forms.iter().map(|form| form.len() as u64).sum::<u64>();
+            positions += forms.iter().map(|form| form.ngrams.len() as u64).sum::<u64>();
             if positions >= most || document == last {
                 batches.push(start..document + 1);
                 (start, positions) = (document + 1, 0);
@@ -168,25 +169,29 @@ struct Document {
 struct Form {
     /// The least sum that is flagged.
     least: i64,
-    /// Where in the batch its n-grams are.
-    scored: Vec<u32>,
+    /// Where in the batch its n-grams are, those with the largest share first.
+    places: Vec<u32>,
+    scored: Scored,
 }
 
 impl<'a> Batch<'a> {
     fn new(judge: &'a Judge<'a>, documents: Range<usize>) -> Self {
         let corpus = judge.corpus;
         let inside = || corpus.first(documents.end).forms().skip(documents.start);
-        let mut distinct: Vec<u32> = inside().flatten().flatten().copied().collect();
+        let mut distinct: Vec<u32> = inside().flatten().flat_map(|form| &form.ngrams).copied().collect();
         let rank = |index: &u32| (corpus.ngram(*index).len(), *index);
         distinct.sort_unstable_by_key(rank);
         distinct.dedup();
         let place = |index: &u32| distinct.partition_point(|other| rank(other) < rank(index)) as u32;
-        let document = |forms: &[Vec<u32>]| {
-            let form = |form: &Vec<u32>| {
+        let document = |forms: &[corpus::Form]| {
+            let form = |form: &corpus::Form| {
                 let (least, _) = judge.least(form, forms.len())?;
-                Some(Form { least, scored: form.iter().map(place).collect() })
+                Some(Form { least, places: form.ngrams.iter().map(place).collect(), scored: form.scored })
             };
-            Document { bucket: bucket(forms[0].len() as u64), forms: forms.iter().filter_map(form).collect() }
+            Document {
+                bucket: bucket(forms[0].scored.tokens()),
+                forms: forms.iter().filter_map(form).collect(),
+            }
         };
         let documents = inside().map(document).collect();
         let of_length = |indices: &[u32]| {
@@ -210,8 +215,15 @@ impl<'a> Batch<'a> {
             }
             for (document, flagged) in self.documents.iter().zip(&mut flagged) {
                 let is_flagged = |form: &Form| {
-                    let values = form.scored.iter().map(|&place| i64::from(values[place as usize]));
-                    values.sum::<i64>() >= form.least
+                    let Scored { full, two_thirds, .. } = form.scored;
+                    let (whole, rest) = form.places.split_at(full as usize);
+                    let (two_thirds, third) = rest.split_at(two_thirds as usize);
+                    let sum = |places: &[u32], share| {
+                        let sum = places.iter().map(|&place| i64::from(values[place as usize])).sum();
+                        self.judge.statistic.at_share(sum, share)
+                    };
+                    let parts = [(whole, Share::Full), (two_thirds, Share::TwoThirds), (third, Share::Third)];
+                    parts.map(|(places, share)| sum(places, share)).iter().sum::<i64>() >= form.least
                 };
                 *flagged |= document.forms.iter().any(is_flagged);
             }

@@ -27,7 +27,7 @@ use rates::{Counts, buckets, rate};
 
 use crate::counted::counted;
 use crate::scheme::{ContextRule, KeyError, Ngrams, Piece, Prf, Promise};
-use crate::statistics::{Decider, Method, PValue, Sample, Statistic, UnsupportedEvidence};
+use crate::statistics::{Decider, Method, PValue, Sample, Scored, Statistic, UnsupportedEvidence};
 use crate::warning::{Warning, WarningCode};
 
 /// Random keys that a verdict needs.
@@ -180,7 +180,7 @@ pub fn calibrate_while(
     let keys_at_least = random_flagged.iter().filter(|&&x| x >= flagged).count() as u64;
     let rank_p = (1 + keys_at_least) as f64 / (options.keys + 1) as f64;
 
-    let expected = corpus.forms().map(|forms| (forms[0].len() as u64, judge.size(forms)));
+    let expected = corpus.forms().map(|forms| (forms[0].scored.tokens(), judge.size(forms)));
     let expected: Vec<(u64, f64)> = expected.collect();
     let rate = rate(flagged, &random_flagged, documents as u64, expected.iter().map(|(_, size)| size).sum());
     let buckets = buckets(&own, &random, &expected);
@@ -250,11 +250,11 @@ fn shared(
     let describe = |passage: &Passage| {
         let piece = Piece::whole(rule, &[], &passage.tokens);
         let mask = match rule {
-            ContextRule::Whole { .. } => vec![true; piece.fresh.len()],
-            ContextRule::Shortest { .. } => piece.fresh.clone(),
+            ContextRule::Whole { .. } => vec![true; piece.shares.len()],
+            ContextRule::Shortest { .. } => piece.scored(),
         };
         let ngrams = piece.selected(&mask);
-        let n = ngrams.iter().map(Ngrams::len).sum::<usize>() as u64;
+        let n = Scored::full(ngrams.iter().map(Ngrams::len).sum::<usize>() as u64);
         let mut g = Vec::new();
         let mut sum = i64::MIN;
         for prf in prf.channels() {

@@ -12,9 +12,9 @@ use super::{DetectError, Detector, Input};
 use crate::report::{Attribution, Changes, KeyReport, Warning, WarningCode};
 #[cfg(feature = "text")]
 use crate::scheme::EvidenceStream;
-use crate::scheme::Piece;
+use crate::scheme::{Piece, Share};
 use crate::statistics::attribution::{Attributed, KeyEvidence, KeySum, KeySums, attribute};
-use crate::statistics::{Method, PKind, Sample};
+use crate::statistics::{Method, PKind, Sample, Scored, Statistic};
 use crate::verdict::Verdict;
 
 /// Of the reports on the forms of one text, the one with the least p; of equal ones the first.
@@ -33,7 +33,7 @@ struct Group {
     /// Their indices.
     keys: Vec<usize>,
     /// Scored tokens.
-    tokens: u64,
+    scored: Scored,
     /// Of each channel of each key the weighted mean's sum over these tokens.
     sums: Vec<Vec<i64>>,
 }
@@ -62,7 +62,7 @@ impl Detector {
                 let prf = &self.keys[group.keys[0]].prf;
                 let piece = &pieces[&prf.scheme().context_rule()];
                 let (values, _) = self.values(prf, piece);
-                self.count(group, piece, &values.scored);
+                self.count(group, piece, &values.shares);
             }
             self.attribution(groups, forms.len(), tokens.ids.len() as u64, tokens.changes())
         });
@@ -79,8 +79,8 @@ impl Detector {
                 for (values, group) in groups {
                     let piece = &pieces[&self.keys[group.keys[0]].prf.scheme().context_rule()];
                     let mut values = layers(values.push(piece));
-                    self.leave_out(piece, &mut values.scored);
-                    self.count(group, piece, &values.scored);
+                    self.leave_out(piece, &mut values.scored, &mut values.shares);
+                    self.count(group, piece, &values.shares);
                 }
             }
         }
@@ -105,22 +105,22 @@ impl Detector {
                 rest.into_iter().partition(|&key| self.keys[key].prf.scheme() == scheme);
             rest = others;
             let channels = self.keys[first].channels(self.channel).len();
-            groups.push(Group { sums: vec![vec![0; channels]; keys.len()], keys, tokens: 0 });
+            groups.push(Group { sums: vec![vec![0; channels]; keys.len()], keys, scored: Scored::default() });
         }
         groups
     }
 
     /// Adds the scored n-grams of a text, or of a piece of one.
-    fn count(&self, group: &mut Group, piece: &Piece<'_>, scored: &[bool]) {
+    fn count(&self, group: &mut Group, piece: &Piece<'_>, shares: &[Share]) {
         let first = &self.keys[group.keys[0]];
         let (statistic, depth) = (&*self.plan(first).weighted_mean, first.prf.scheme().depth());
         let mut g = Vec::new();
-        for ngrams in piece.selected(scored) {
-            group.tokens += ngrams.len() as u64;
+        group.scored += Scored::of(shares.iter().copied());
+        for (share, ngrams) in piece.by_share(shares) {
             for (&key, totals) in group.keys.iter().zip(&mut group.sums) {
                 for (prf, total) in self.keys[key].channels(self.channel).zip(totals) {
                     prf.g_bits_of(&ngrams, &mut g);
-                    *total += sum(statistic, Sample::layers(depth, &g));
+                    *total += statistic.at_share(sum(statistic, Sample::layers(depth, &g)), share);
                 }
             }
         }
@@ -138,8 +138,8 @@ impl Detector {
         // The first key of the group that scores most tokens.
         let mut longest = (0, 0);
         for group in &groups {
-            if group.tokens > longest.0 {
-                longest = (group.tokens, group.keys[0]);
+            if group.scored.whole() > longest.0 {
+                longest = (group.scored.whole(), group.keys[0]);
             }
         }
         let of_best_channel = |(key, sums): (usize, Vec<i64>)| {
@@ -150,7 +150,7 @@ impl Detector {
         };
         let sums = |group: Group| KeySums {
             statistic: &*self.plan(&self.keys[group.keys[0]]).weighted_mean,
-            tokens: group.tokens,
+            scored: group.scored,
             sums: group.keys.into_iter().zip(group.sums).map(of_best_channel).collect(),
         };
         let Attributed { found, runner_up } =

@@ -5,7 +5,7 @@ use super::score::{channel, forms_tried};
 use super::tally::layers;
 use super::{DetectError, Detector, Input};
 use crate::report::GValues;
-use crate::scheme::{ContextLens, EvidenceStream, Piece};
+use crate::scheme::{ContextLens, EvidenceStream, Piece, Share};
 
 impl Detector {
     /// Returns the token ids of the text as it was given, the first of the forms that the other questions look at.
@@ -40,14 +40,19 @@ impl Detector {
         let piece = Piece::whole(prf.scheme().context_rule(), &tokens.prompt, &tokens.ids);
         let values = layers(EvidenceStream::new(&prf).push(&piece));
         let digit = |i: usize| char::from_digit(piece.context_len(i) as u32, 10).unwrap_or('0');
-        let context_lens = match piece.context_lens {
-            ContextLens::Same(_) => None,
-            ContextLens::Each(_) => Some((0..values.g.len()).map(digit).collect()),
+        let (context_lens, shares) = match piece.context_lens {
+            ContextLens::Same(_) => (None, None),
+            ContextLens::Each(_) => {
+                let thirds = |share: &Share| char::from(b'0' + share.thirds());
+                let lens = (0..values.g.len()).map(digit).collect();
+                (Some(lens), Some(values.shares.iter().map(thirds).collect()))
+            }
         };
         Ok(GValues {
             first: values.first as u32,
             channel: channel(&prf),
             context_lens,
+            shares,
             ngram_len: prf.scheme().ngram_len() as u32,
             depth: prf.scheme().depth() as u32,
             g_bits: values.g.iter().map(|g| g.to_string(values.depth)).collect(),

@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::tally::{Outcome, Tally, layers, sum};
 use super::{DetectError, Detector, Input};
 use crate::report::Changes;
-use crate::scheme::{EvidenceStream, GBits, Piece, Prf, TextGValues};
+use crate::scheme::{EvidenceStream, GBits, Ngrams, Piece, Prf, Share, TextGValues};
 use crate::statistics::Sample;
 #[cfg(feature = "text")]
 use crate::text::normalise::{Cut, Normaliser};
@@ -216,17 +216,17 @@ impl Detector {
         if channels.len() == 1 {
             return channels.last().unwrap_or_else(|| entry.prf.clone());
         }
-        let mut scored = piece.fresh.clone();
-        self.leave_out(piece, &mut scored);
-        let ngrams = piece.selected(&scored);
+        let mut shares = piece.shares.clone();
+        self.leave_out(piece, &mut [], &mut shares);
+        let ngrams = piece.by_share(&shares);
         let (statistic, depth) = (&*self.plan(entry).statistic, entry.prf.scheme().depth());
         let mut g: Vec<GBits> = Vec::new();
         let mut of = |prf: &Prf| -> i64 {
-            let mut of_length = |ngrams| {
+            let mut of_share = |(share, ngrams): &(Share, Ngrams<'_>)| {
                 prf.g_bits_of(ngrams, &mut g);
-                sum(statistic, Sample::layers(depth, &g))
+                statistic.at_share(sum(statistic, Sample::layers(depth, &g)), *share)
             };
-            ngrams.iter().map(&mut of_length).sum()
+            ngrams.iter().map(&mut of_share).sum()
         };
         let sums = channels.map(|prf| (of(&prf), prf));
         let best = sums.reduce(|best, next| if next.0 > best.0 { next } else { best });
@@ -237,17 +237,21 @@ impl Detector {
     /// was.
     pub(super) fn values(&self, prf: &Prf, piece: &Piece<'_>) -> (TextGValues, u64) {
         let mut values = layers(EvidenceStream::new(prf).push(piece));
-        let ignored = self.leave_out(piece, &mut values.scored);
+        let ignored = self.leave_out(piece, &mut values.scored, &mut values.shares);
         (values, ignored)
     }
 
-    /// Takes the listed n-grams out of the positions of a piece that count; returns their number.
-    pub(super) fn leave_out(&self, piece: &Piece<'_>, scored: &mut [bool]) -> u64 {
+    /// Takes the listed n-grams out of the positions of a piece that count, of the mask where there is one; returns their
+    /// number.
+    pub(super) fn leave_out(&self, piece: &Piece<'_>, scored: &mut [bool], shares: &mut [Share]) -> u64 {
         let Some(list) = &self.ignore else { return 0 };
         let mut ignored = 0;
-        for (ngram, scored) in piece.ngrams().zip(scored) {
-            if *scored && list.contains(ngram) {
-                *scored = false;
+        for (i, (ngram, share)) in piece.ngrams().zip(shares).enumerate() {
+            if *share != Share::Nothing && list.contains(ngram) {
+                *share = Share::Nothing;
+                if let Some(scored) = scored.get_mut(i) {
+                    *scored = false;
+                }
                 ignored += 1;
             }
         }

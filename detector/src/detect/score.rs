@@ -60,7 +60,7 @@ impl Detector {
                 for Track { key, values, prf, tally } in tracks {
                     let piece = &pieces[&prf.scheme().context_rule()];
                     let mut values = layers(values.push(piece));
-                    let ignored = self.leave_out(piece, &mut values.scored);
+                    let ignored = self.leave_out(piece, &mut values.scored, &mut values.shares);
                     tally.add(&values, ignored, self.plan(&self.keys[*key]));
                 }
             }
@@ -103,12 +103,13 @@ impl Detector {
         if let Promise::Approximate { reason } = scheme.promise() {
             warnings.push(Warning::new(WarningCode::ApproximateP, format!("{reason}, so p is approximate")));
         }
-        if best.scored_tokens < best.positions / 2 {
+        let scored_tokens = best.scored.tokens();
+        if scored_tokens < best.positions / 2 {
             warnings.push(Warning::new(
                 WarningCode::RepeatedContexts,
                 format!(
                     "{} of {} positions repeat an earlier context and do not count",
-                    best.positions - best.scored_tokens,
+                    best.positions - scored_tokens,
                     best.positions
                 ),
             ));
@@ -123,7 +124,7 @@ impl Detector {
                 ),
             ));
         }
-        let verdict = Verdict::new(log10_p, self.fpr, best.scored_tokens, || {
+        let verdict = Verdict::new(log10_p, self.fpr, best.scored.whole(), || {
             plan.required_tokens(self.fpr / tries as f64)
         });
         warnings.extend(entry.leak_warning().filter(|_| verdict == Verdict::Watermarked));
@@ -133,7 +134,7 @@ impl Detector {
             key_id: entry.id.clone(),
             tokenizer: self.tokenizer_name(changes),
             tokens,
-            scored_tokens: best.scored_tokens,
+            scored_tokens,
             detector: plan.statistic.method(),
             score: best.score,
             p_value: p.map(PValue::p),

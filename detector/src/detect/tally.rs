@@ -3,7 +3,7 @@
 use super::keys::{Entry, Plan};
 use crate::report::Scores;
 use crate::scheme::{Evidence, TextGValues};
-use crate::statistics::{Method, PValue, Sample, Statistic};
+use crate::statistics::{Method, PValue, Sample, Scored, Statistic};
 
 /// The g-values of a key's text. [`Plans::new`](super::keys::Plans::new) refuses the keys whose texts have others.
 pub(super) fn layers(evidence: Evidence) -> TextGValues {
@@ -13,12 +13,12 @@ pub(super) fn layers(evidence: Evidence) -> TextGValues {
 /// What a statistic needs of one text under one key; grows with each part of it.
 #[derive(Clone, Default)]
 pub(super) struct Tally {
-    /// Positions that a p-value may count.
-    tokens: u64,
+    /// Positions that count.
+    scored: Scored,
     /// The deciding statistic's sum over them.
     sum: i64,
     /// Positions that the reference implementation scores.
-    reference_tokens: u64,
+    reference: Scored,
     /// The deciding statistic's sum over them.
     reference_sum: i64,
     /// The sums of the mean and of the weighted mean over them.
@@ -34,7 +34,7 @@ pub(super) struct Tally {
 
 /// The verdict of one key, before the number of keys is looked at.
 pub(super) struct Outcome {
-    pub scored_tokens: u64,
+    pub scored: Scored,
     /// Positions with a complete context, less the ignored ones.
     pub positions: u64,
     /// Positions that an ignore list took out.
@@ -47,8 +47,9 @@ pub(super) struct Outcome {
 impl Tally {
     /// Counts `values`, of whose positions `ignored` were taken out.
     pub(super) fn add(&mut self, values: &TextGValues, ignored: u64, plan: &Plan) {
-        let (scored, reference) = (Sample::scored(values), Sample::reference(values));
+        let scored = Sample::scored(values);
         let same = values.scored == values.reference_mask;
+        let reference = if same { scored } else { Sample::reference(values) };
         let statistic = &*plan.statistic;
         let (weighted, ones) = plan.weighted_mean.sum_and_ones(reference).expect(SAME_DEPTH);
         let reference_sum = match statistic.method() {
@@ -56,13 +57,12 @@ impl Tally {
             Method::WeightedMean => weighted,
             _ => sum(statistic, reference),
         };
-        let reference_tokens = reference.tokens();
         self.reference_ones += ones;
         self.reference_weighted += weighted;
         self.reference_sum += reference_sum;
-        self.reference_tokens += reference_tokens;
+        self.reference += reference.tokens();
         self.sum += if same { reference_sum } else { sum(statistic, scored) };
-        self.tokens += if same { reference_tokens } else { scored.tokens() };
+        self.scored += scored.tokens();
         if let Some(posterior) = statistic.posterior() {
             self.reference_ln += posterior.ln_ratio(reference).expect(SAME_DEPTH);
         }
@@ -72,18 +72,18 @@ impl Tally {
 
     pub(super) fn outcome(&self, entry: &Entry, plan: &Plan) -> Outcome {
         let Plan { mean, weighted_mean, statistic, .. } = plan;
-        let tokens = self.reference_tokens;
+        let (scored, reference) = (statistic.counts(self.scored), self.reference);
         Outcome {
-            scored_tokens: self.tokens,
+            scored,
             positions: self.positions,
             ignored: self.ignored,
-            score: statistic.score(self.tokens, self.sum),
-            p: statistic.p_value(self.tokens, self.sum).map(|p| PValue { kind: entry.p_kind(), ..p }),
+            score: statistic.score(scored, self.sum),
+            p: statistic.p_value(scored, self.sum).map(|p| PValue { kind: entry.p_kind(), ..p }),
             scores: Scores {
-                mean: mean.score(tokens, self.reference_ones),
-                weighted_mean: weighted_mean.score(tokens, self.reference_weighted),
+                mean: mean.score(mean.counts(reference), self.reference_ones),
+                weighted_mean: weighted_mean.score(reference, self.reference_weighted),
                 llr: match statistic.method() {
-                    Method::Llr => statistic.score(tokens, self.reference_sum),
+                    Method::Llr => statistic.score(statistic.counts(reference), self.reference_sum),
                     _ => None,
                 },
                 bayesian: statistic.posterior().map(|posterior| posterior.probability(self.reference_ln)),

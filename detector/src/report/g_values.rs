@@ -28,6 +28,10 @@ pub struct GValues {
     /// One character for each of these positions, `1` where it is scored; for the compatible schemes as the
     /// reference implementation does it.
     pub mask: String,
+    /// How much each of these positions counts in the weighted mean, in thirds: `0` to `3`. Absent if the scheme knows whole ones
+    /// only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
     /// How many forms of the text have different tokens (typographic characters kept, or made plain); `None` if it is one.
     /// [`Detector::score`](crate::Detector::score) tries each of them, and these are the values of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,6 +19,28 @@ impl GBits {
     }
 }
 
+/// How much a position counts in a p-value: a choice by the text alone. A token that could be foreseen from the text tells
+/// less of the key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Share {
+    /// Not at all: its context is incomplete, or has come up before.
+    #[default]
+    Nothing,
+    /// A third: its token has followed the one before it already.
+    Third,
+    /// Two thirds: its token has come up already.
+    TwoThirds,
+    /// Wholly.
+    Full,
+}
+
+impl Share {
+    /// Returns the share in thirds, 0 to 3.
+    pub fn thirds(self) -> u8 {
+        self as u8
+    }
+}
+
 /// The evidence of a text under one key, position by position from the first with a complete context.
 ///
 /// Each kind has the same two masks beside its values, with one entry for each position t ≥ `first`; a text of at most
@@ -71,10 +93,12 @@ pub struct TextGValues {
     pub depth: usize,
     /// g-values of position `first` + i.
     pub g: Vec<GBits>,
-    /// True where the position counts in a p-value: its context has not occurred before in this text (nor in the
-    /// prompt, if one is known).
+    /// True where the position counts with two thirds at least. Statistics that know no shares count it wholly, and no
+    /// others.
     pub scored: Vec<bool>,
-    /// The mask that the reference implementation would use for its scores; our own for `synthid-sha256`.
+    /// How much each position counts.
+    pub shares: Vec<Share>,
+    /// The mask that the reference implementation would use for its scores; our own for our own schemes.
     pub reference_mask: Vec<bool>,
 }
 

@@ -49,7 +49,7 @@ pub(crate) use context::first_places;
 pub use context::{ContextLens, ContextRule, ContextStream, ContextTracker, Piece, PositionKind};
 pub use distribution::{Distribution, DistributionError};
 pub use error::KeyError;
-pub use evidence::{Evidence, EvidenceKind, GBits, TextGValues, TextGreens, TextUniforms};
+pub use evidence::{Evidence, EvidenceKind, GBits, Share, TextGValues, TextGreens, TextUniforms};
 pub use family::Promise;
 pub use key::{Key, TokenizerBinding};
 pub use ngrams::DistinctNgrams;

@@ -71,13 +71,20 @@ mod tests {
             for sizes in [&[1][..], &[2, 0, 3], &[7], &[199, 1]] {
                 let mut contexts = ContextStream::new(prf.scheme().context_rule(), &[3, 0, 1]);
                 let mut stream = EvidenceStream::new(&prf);
-                let mut joined = TextGValues { g: vec![], scored: vec![], reference_mask: vec![], ..whole };
+                let mut joined = TextGValues {
+                    g: vec![],
+                    scored: vec![],
+                    shares: vec![],
+                    reference_mask: vec![],
+                    ..whole
+                };
                 let mut rest = &ids[..];
                 for size in sizes.iter().cycle() {
                     let (piece, after) = rest.split_at((*size).min(rest.len()));
                     let values = stream.push(&contexts.push(piece)).into_layers().unwrap();
                     joined.g.extend(values.g);
                     joined.scored.extend(values.scored);
+                    joined.shares.extend(values.shares);
                     joined.reference_mask.extend(values.reference_mask);
                     rest = after;
                     if rest.is_empty() {

@@ -104,7 +104,7 @@ impl KeyedFunction for GreenFunction {
         let inputs =
             pairs().map(|pair| u64::from(pair[0] & GREEN_BITS) << 32 | u64::from(pair[1] & GREEN_BITS));
         let scored: Vec<bool> =
-            inputs.zip(&piece.fresh).map(|(input, &fresh)| memory.inputs.insert(input) && fresh).collect();
+            inputs.zip(piece.scored()).map(|(input, fresh)| memory.inputs.insert(input) && fresh).collect();
         Evidence::Green(TextGreens {
             first: piece.first,
             rate: GREEN_RATE,
@@ -200,8 +200,8 @@ impl KeyedFunction for UniformFunction {
         Evidence::Uniform(TextUniforms {
             first: piece.first,
             u: g.into_iter().map(unit).collect(),
-            scored: piece.fresh.clone(),
-            reference_mask: piece.fresh.clone(),
+            scored: piece.scored(),
+            reference_mask: piece.scored(),
         })
     }
 

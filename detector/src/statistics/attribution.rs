@@ -10,6 +10,7 @@
 //! sort, and exact tails of the few keys at the top only.
 
 use super::p_value::PValue;
+use super::scored::Scored;
 use super::statistic::Statistic;
 
 /// The sums of keys that share a statistic and a number of scored tokens.
@@ -17,8 +18,8 @@ use super::statistic::Statistic;
 pub(crate) struct KeySums<'a> {
     /// What is summed.
     pub statistic: &'a dyn Statistic,
-    /// Scored tokens n.
-    pub tokens: u64,
+    /// Scored tokens.
+    pub scored: Scored,
     /// For each key its largest sum over the scored tokens.
     pub sums: Vec<KeySum>,
 }
@@ -69,11 +70,12 @@ pub(crate) fn attribute(groups: Vec<KeySums<'_>>, tries: usize, fpr: f64) -> Att
         let mut last = None;
         for &KeySum { key, channel, sum } in &group.sums {
             let known = last.filter(|&(known, _)| known == sum).map(|(_, p)| p);
-            let Some(alone) = known.or_else(|| group.statistic.p_value(group.tokens, sum)) else { break };
+            let Some(alone) = known.or_else(|| group.statistic.p_value(group.scored, sum)) else { break };
             last = Some((sum, alone));
-            let score = group.statistic.score(group.tokens, sum).unwrap_or(0.0);
+            let score = group.statistic.score(group.scored, sum).unwrap_or(0.0);
             let corrected = alone.corrected(tries);
-            let evidence = KeyEvidence { key, channel, tokens: group.tokens, score, alone, corrected };
+            let evidence =
+                KeyEvidence { key, channel, tokens: group.scored.tokens(), score, alone, corrected };
             if !corrected.reaches(fpr) {
                 // The others of the group have no smaller p.
                 if result.runner_up.is_none_or(|best| alone.log10 < best.alone.log10) {
@@ -98,17 +100,18 @@ mod tests {
     fn keys_that_pass_and_the_runner_up() {
         let (deep, flat) = (WeightedMean::new(30), WeightedMean::new(1));
         let sums = |sums: &[(usize, i64)]| {
-            sums.iter().map(|&(key, sum)| KeySum { key, channel: 0, sum }).collect::<Vec<_>>()
+            // In thirds.
+            sums.iter().map(|&(key, sum)| KeySum { key, channel: 0, sum: 3 * sum }).collect::<Vec<_>>()
         };
         let groups = |top| {
             vec![
                 KeySums {
                     statistic: &deep,
-                    tokens: 100,
+                    scored: Scored::full(100),
                     sums: sums(&[(0, 239_250), (1, 300_000), (2, 250_000), (3, top)]),
                 },
-                KeySums { statistic: &flat, tokens: 40, sums: sums(&[(4, 40), (5, 20)]) },
-                KeySums { statistic: &flat, tokens: 0, sums: sums(&[(6, 0)]) },
+                KeySums { statistic: &flat, scored: Scored::full(40), sums: sums(&[(4, 40), (5, 20)]) },
+                KeySums { statistic: &flat, scored: Scored::full(0), sums: sums(&[(6, 0)]) },
             ]
         };
         let result = attribute(groups(300_000), 7, 1e-3);

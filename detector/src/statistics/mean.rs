@@ -10,6 +10,7 @@ use super::method::Method;
 use super::null;
 use super::power::{Test, table};
 use super::sample::{Sample, Selected, UnsupportedEvidence};
+use super::scored::Scored;
 use super::statistic::Statistic;
 use crate::scheme::GBits;
 
@@ -42,7 +43,7 @@ impl Mean {
     /// [`Statistic::required_tokens`], without the table.
     pub(super) fn search(self, alpha: f64) -> u64 {
         let marked = Profile::reference().classes().weighted_ones(&vec![1; self.depth]);
-        Test { null: &|n, ones| self.ln_tail(n, ones), marked: &marked }.required_tokens(alpha)
+        Test { null: &|n, ones| self.ln_tail(Scored::full(n), ones), marked: &marked }.required_tokens(alpha)
     }
 }
 
@@ -59,20 +60,20 @@ impl Statistic for Mean {
         Ok(self.g_bits(sample)?.map(|g| i64::from(self.ones(g))).sum())
     }
 
-    fn smallest_sum(&self, _tokens: u64) -> i64 {
+    fn smallest_sum(&self, _: Scored) -> i64 {
         0
     }
 
-    fn largest_sum(&self, tokens: u64) -> i64 {
-        self.coins(tokens) as i64
+    fn largest_sum(&self, scored: Scored) -> i64 {
+        self.coins(scored.full) as i64
     }
 
-    fn ln_tail(&self, tokens: u64, sum: i64) -> f64 {
-        null::binomial(self.coins(tokens), sum.max(0) as u64)
+    fn ln_tail(&self, scored: Scored, sum: i64) -> f64 {
+        null::binomial(self.coins(scored.full), sum.max(0) as u64)
     }
 
-    fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
-        (tokens > 0).then(|| sum as f64 / self.coins(tokens) as f64)
+    fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
+        (scored.full > 0).then(|| sum as f64 / self.coins(scored.full) as f64)
     }
 
     fn required_tokens(&self, alpha: f64) -> u64 {
@@ -94,7 +95,7 @@ mod tests {
     fn small_case_by_hand() {
         let g = [GBits(0b1111), GBits(0b101)];
         let found = Mean::new(3).evaluate(Sample::layers(3, &g)).unwrap();
-        assert_eq!((found.tokens, found.sum, found.score), (2, 5, Some(5.0 / 6.0)));
+        assert_eq!((found.scored, found.sum, found.score), (Scored::full(2), 5, Some(5.0 / 6.0)));
         assert!((found.p.unwrap().p() - 7.0 / 64.0).abs() < 1e-15);
         let all = Mean::new(64).sum(Sample::layers(64, &[GBits(u64::MAX)])).unwrap();
         assert_eq!(all, 64);

@@ -11,7 +11,7 @@
 //! | file | what |
 //! |---|---|
 //! | `statistic` | the trait: sum, exact tail, score, required length |
-//! | `sample` | the values that a statistic sums |
+//! | `sample`, `scored` | the values that a statistic sums; how many count, and how much |
 //! | `decider`, `method` | the choice of a statistic; its name |
 //! | `mean` | share of ones |
 //! | `weighted_mean` | share of ones, early layers weigh more |
@@ -31,6 +31,7 @@ pub(crate) mod null;
 mod p_value;
 pub mod power;
 mod sample;
+mod scored;
 mod statistic;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use mean::Mean;
 pub use method::{Method, UnknownMethod};
 pub use p_value::{PKind, PValue};
 pub use sample::{Sample, UnsupportedEvidence};
+pub use scored::Scored;
 pub use statistic::{Evaluated, Posterior, Statistic};
 pub use weighted_mean::WeightedMean;
 

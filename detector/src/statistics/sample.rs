@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::slice;
 
 use super::method::Method;
-use crate::scheme::{Evidence, EvidenceKind, GBits, TextGValues};
+use super::scored::Scored;
+use crate::scheme::{Evidence, EvidenceKind, GBits, Share, TextGValues};
 
 /// The values of tokens under one key, in order of the text, and which of them count.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ pub struct Sample<'a> {
     values: Values<'a>,
     /// Which count; all where there is none.
     mask: Option<&'a [bool]>,
+    /// How much they count; where there is none, those that count do so wholly.
+    shares: Option<&'a [Share]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +32,13 @@ impl<'a> Sample<'a> {
             Evidence::Green(values) => Values::Green { rate: values.rate, green: &values.green },
             Evidence::Uniform(values) => Values::Uniform(&values.u),
         };
-        Self { values, mask: Some(mask) }
+        Self { values, mask: Some(mask), shares: None }
     }
 
     /// Takes the positions of a text that count in a p-value.
     pub fn scored(values: &'a TextGValues) -> Self {
-        Self { mask: Some(&values.scored), ..Self::layers(values.depth, &values.g) }
+        let shares = Some(&*values.shares);
+        Self { mask: Some(&values.scored), shares, ..Self::layers(values.depth, &values.g) }
     }
 
     /// Takes the positions of a text that count in the scores of the scheme's reference implementation.
@@ -44,7 +48,7 @@ impl<'a> Sample<'a> {
 
     /// Takes tokens that all count, by their g-bits of `depth` layers.
     pub fn layers(depth: usize, g: &'a [GBits]) -> Self {
-        Self { values: Values::Layers { depth, g }, mask: None }
+        Self { values: Values::Layers { depth, g }, mask: None, shares: None }
     }
 
     /// Returns what kind of values they are.
@@ -56,14 +60,39 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// Returns how many tokens count.
-    pub fn tokens(self) -> u64 {
+    /// Returns how many tokens count, and how much.
+    pub fn tokens(self) -> Scored {
+        match self.shares {
+            Some(shares) => Scored::of(shares.iter().copied()),
+            None => Scored::full(self.masked()),
+        }
+    }
+
+    /// How many tokens the mask selects.
+    fn masked(self) -> u64 {
         let values = match self.values {
             Values::Layers { g, .. } => g.len(),
             Values::Green { green, .. } => green.len(),
             Values::Uniform(u) => u.len(),
         };
         self.mask.map_or(values, |mask| mask.iter().filter(|&&counts| counts).count()) as u64
+    }
+
+    /// Calls `add` with the g-bits and the share of each token that counts, for `method`, which needs `depth` layers.
+    pub(super) fn for_each_share(
+        self,
+        method: Method,
+        depth: usize,
+        mut add: impl FnMut(GBits, Share),
+    ) -> Result<(), UnsupportedEvidence> {
+        match (self.values, self.shares) {
+            (Values::Layers { depth: found, g }, Some(shares)) if found == depth => {
+                let counting = g.iter().zip(shares).filter(|(_, share)| **share != Share::Nothing);
+                counting.for_each(|(g, share)| add(*g, *share));
+            }
+            _ => self.g_bits(method, &(depth..=depth))?.for_each(|g| add(g, Share::Full)),
+        }
+        Ok(())
     }
 
     /// The g-bits that count, for `method`, which needs a number of layers within `depths`.

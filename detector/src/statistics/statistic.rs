@@ -6,47 +6,60 @@ use std::fmt::Debug;
 use super::method::Method;
 use super::p_value::{PKind, PValue};
 use super::sample::{Sample, UnsupportedEvidence};
+use super::scored::Scored;
+use crate::scheme::Share;
 
 /// One integer for each scored token, their sum, and the exact law of the sum under the null hypothesis.
 ///
-/// Sums of the parts of a text add up. For one number of tokens the p-value falls as the sum rises.
+/// Sums of the parts of a text add up. For the same [`Scored`] tokens the p-value falls as the sum rises. A statistic may let
+/// tokens count by their [`Share`]; the others take those of two thirds and more for whole ones, and no others.
 pub trait Statistic: Debug + Send + Sync {
     /// Returns which statistic it is.
     fn method(&self) -> Method;
 
-    /// Returns the integer of each token that counts, in order.
+    /// Returns how the tokens of a text count in this statistic.
+    fn counts(&self, text: Scored) -> Scored {
+        Scored::full(text.full + text.two_thirds)
+    }
+
+    /// Returns what the sum of tokens that count wholly comes to if they count with this share.
+    fn at_share(&self, sum: i64, share: Share) -> i64 {
+        if share >= Share::TwoThirds { sum } else { 0 }
+    }
+
+    /// Returns the integer of each token that counts, in order, as if it counted wholly.
     ///
     /// # Errors
     /// Returns an error if the values are of a kind that it cannot sum.
     fn values(&self, sample: Sample<'_>) -> Result<Vec<i32>, UnsupportedEvidence>;
 
-    /// Returns the sum of these integers.
+    /// Returns the sum of these integers by the tokens' shares.
     ///
     /// # Errors
     /// Returns an error if the values are of a kind that it cannot sum.
     fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence>;
 
-    /// Returns the least sum that `tokens` tokens can have.
-    fn smallest_sum(&self, tokens: u64) -> i64;
+    /// Returns the least sum that these tokens can have.
+    fn smallest_sum(&self, scored: Scored) -> i64;
 
-    /// Returns the largest sum that `tokens` tokens can have.
-    fn largest_sum(&self, tokens: u64) -> i64;
+    /// Returns the largest sum that these tokens can have.
+    fn largest_sum(&self, scored: Scored) -> i64;
 
-    /// Returns ln P(the sum of `tokens` tokens is `sum` or more | null); −∞ above the largest sum.
-    fn ln_tail(&self, tokens: u64, sum: i64) -> f64;
+    /// Returns ln P(the sum of these tokens is `sum` or more | null); −∞ above the largest sum.
+    fn ln_tail(&self, scored: Scored, sum: i64) -> f64;
 
     /// Returns the sum in the unit that people read: a share of ones, or nats. `None` without tokens.
-    fn score(&self, tokens: u64, sum: i64) -> Option<f64>;
+    fn score(&self, scored: Scored, sum: i64) -> Option<f64>;
 
     /// Returns the number of tokens from which on a marked text is found at level `alpha` with probability
     /// [`POWER`](super::power::POWER); `u64::MAX` if no length is enough. Takes some milliseconds: keep the result.
     fn required_tokens(&self, alpha: f64) -> u64;
 
     /// Returns P(a score at least this high | null); `None` without tokens.
-    fn p_value(&self, tokens: u64, sum: i64) -> Option<PValue> {
+    fn p_value(&self, scored: Scored, sum: i64) -> Option<PValue> {
         // No sum is above the largest, where the tail would be 0 and its logarithm not a number that JSON has.
-        let sum = sum.min(self.largest_sum(tokens));
-        (tokens > 0).then(|| PValue::from_ln(self.ln_tail(tokens, sum), PKind::Exact))
+        let sum = sum.min(self.largest_sum(scored));
+        (scored.tokens() > 0).then(|| PValue::from_ln(self.ln_tail(scored, sum), PKind::Exact))
     }
 
     /// Returns sum, score and p-value of a whole text.
@@ -54,8 +67,8 @@ pub trait Statistic: Debug + Send + Sync {
     /// # Errors
     /// Returns an error if the values are of a kind that it cannot sum.
     fn evaluate(&self, sample: Sample<'_>) -> Result<Evaluated, UnsupportedEvidence> {
-        let (tokens, sum) = (sample.tokens(), self.sum(sample)?);
-        Ok(Evaluated { tokens, sum, score: self.score(tokens, sum), p: self.p_value(tokens, sum) })
+        let (scored, sum) = (self.counts(sample.tokens()), self.sum(sample)?);
+        Ok(Evaluated { scored, sum, score: self.score(scored, sum), p: self.p_value(scored, sum) })
     }
 
     /// Returns what gives the posterior probability of the mark, if the statistic has a prior.
@@ -74,8 +87,8 @@ pub trait Statistic: Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluated {
     /// Tokens that count.
-    pub tokens: u64,
-    /// Sum of their integers.
+    pub scored: Scored,
+    /// Sum of their integers, by their shares.
     pub sum: i64,
     /// [`Statistic::score`].
     pub score: Option<f64>,

@@ -61,11 +61,15 @@ fn a_sum_is_the_sum_of_the_values() {
         let values = statistic.values(sample).unwrap();
         let sum = statistic.sum(sample).unwrap();
         assert_eq!(sum, values.iter().map(|&value| i64::from(value)).sum::<i64>(), "{statistic:?}");
-        assert_eq!(values.len() as u64, sample.tokens());
-        assert_eq!(statistic.evaluate(sample).unwrap().p, statistic.p_value(200, sum));
+        assert_eq!(sample.tokens(), Scored::full(values.len() as u64));
+        assert_eq!(statistic.evaluate(sample).unwrap().p, statistic.p_value(Scored::full(200), sum));
         let [none, full] =
             [GBits(0), GBits(u64::MAX)].map(|g| statistic.sum(Sample::layers(12, &[g; 7])).unwrap());
-        assert_eq!((none, full), (statistic.smallest_sum(7), statistic.largest_sum(7)), "{statistic:?}");
+        assert_eq!(
+            (none, full),
+            (statistic.smallest_sum(Scored::full(7)), statistic.largest_sum(Scored::full(7))),
+            "{statistic:?}"
+        );
     }
 }
 
@@ -104,7 +108,7 @@ fn other_values_than_a_statistic_sums_are_an_error() {
         let key = Key::new(scheme, Secret::new(vec![1; 8].into())).unwrap();
         let evidence = Evidence::new(&key.prf(), &[], &[1, 2, 3, 4, 5]);
         let sample = Sample::new(&evidence, evidence.scored_mask());
-        assert_eq!((sample.kind(), sample.tokens() > 0), (key.scheme().evidence_kind(), true));
+        assert_eq!((sample.kind(), sample.tokens().tokens() > 0), (key.scheme().evidence_kind(), true));
         for statistic in all(30) {
             let error = statistic.evaluate(sample).unwrap_err();
             assert_eq!((error.method(), error.found()), (statistic.method(), sample.kind()));

@@ -5,6 +5,9 @@
 //! (m = 30: 290, 281, …, 29; m = 1: 1), so W = Σ a_l g_l is an integer and P(W ≥ w) under the null can be computed
 //! exactly ([`WeightedNull`]).
 //!
+//! A token counts by its [`Share`]: Σ_l a_l g_l is multiplied by 3, 2 or 1, and the largest sum accordingly. So sums are in
+//! thirds of a token.
+//!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Weighted mean score"; equals `weighted_mean_score` of
 //! `synthid-text` with its default weights.
 
@@ -13,9 +16,10 @@ use super::mean::Mean;
 use super::method::Method;
 use super::null::WeightedNull;
 use super::power::{Test, table};
-use super::sample::{Sample, Selected, UnsupportedEvidence};
+use super::sample::{Sample, UnsupportedEvidence};
+use super::scored::Scored;
 use super::statistic::Statistic;
-use crate::scheme::GBits;
+use crate::scheme::{GBits, Share};
 
 /// Largest depth whose g-bits fit a [`GBits`].
 pub(super) const MAX_DEPTH: usize = 64;
@@ -47,18 +51,19 @@ impl WeightedMean {
         self.null.weights().len()
     }
 
-    fn g_bits<'a>(&self, sample: Sample<'a>) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
-        sample.g_bits(self.method(), &(self.depth()..=self.depth()))
-    }
-
-    /// Returns the sum and the number of ones, which is the sum of the [`Mean`], in one pass: what the reference's
-    /// two scores need.
+    /// Returns the sum, by the tokens' shares, and the sum of the [`Mean`], in one pass: what the reference's two scores
+    /// need.
     ///
     /// # Errors
     /// Returns an error if the values are not g-bits of its depth.
     pub fn sum_and_ones(&self, sample: Sample<'_>) -> Result<(i64, i64), UnsupportedEvidence> {
-        let add = |(sum, ones), both: u64| (sum + (both % ONE) as i64, ones + (both / ONE) as i64);
-        Ok(self.g_bits(sample)?.map(|g| self.of(g)).fold((0, 0), add))
+        let (mut sum, mut ones) = (0, 0);
+        sample.for_each_share(self.method(), self.depth(), |g, share| {
+            let both = self.of(g);
+            sum += i64::from(share.thirds()) * (both % ONE) as i64;
+            ones += if share >= Share::TwoThirds { (both / ONE) as i64 } else { 0 };
+        })?;
+        Ok((sum, ones))
     }
 
     /// Σ a_l g_l + [`ONE`] Σ g_l of one token; bits at the depth and above count nothing.
@@ -72,7 +77,8 @@ impl WeightedMean {
         let marked = Profile::reference().classes().weighted_ones(self.null.weights());
         // The exact tail of a few tokens takes long, since their sum is far from normal: start where n* will be.
         let guess = Mean::new(self.depth()).required_tokens(alpha);
-        Test { null: &|n, w| self.ln_tail(n, w), marked: &marked }.required_tokens_near(alpha, guess)
+        Test { null: &|n, w| self.null.tail(n, w.max(0) as u64), marked: &marked }
+            .required_tokens_near(alpha, guess)
     }
 }
 
@@ -81,29 +87,40 @@ impl Statistic for WeightedMean {
         Method::WeightedMean
     }
 
+    fn counts(&self, text: Scored) -> Scored {
+        text
+    }
+
+    fn at_share(&self, sum: i64, share: Share) -> i64 {
+        sum / 3 * i64::from(share.thirds())
+    }
+
     fn values(&self, sample: Sample<'_>) -> Result<Vec<i32>, UnsupportedEvidence> {
-        Ok(self.g_bits(sample)?.map(|g| (self.of(g) % ONE) as i32).collect())
+        let mut values = Vec::new();
+        let add = |g, _| values.push(3 * (self.of(g) % ONE) as i32);
+        sample.for_each_share(self.method(), self.depth(), add)?;
+        Ok(values)
     }
 
     fn sum(&self, sample: Sample<'_>) -> Result<i64, UnsupportedEvidence> {
-        Ok(self.g_bits(sample)?.map(|g| (self.of(g) % ONE) as i64).sum())
+        Ok(self.sum_and_ones(sample)?.0)
     }
 
-    fn smallest_sum(&self, _tokens: u64) -> i64 {
+    fn smallest_sum(&self, _: Scored) -> i64 {
         0
     }
 
-    fn largest_sum(&self, tokens: u64) -> i64 {
-        self.null.max(tokens) as i64
+    fn largest_sum(&self, scored: Scored) -> i64 {
+        self.null.max(scored.thirds()) as i64
     }
 
-    fn ln_tail(&self, tokens: u64, sum: i64) -> f64 {
-        self.null.tail(tokens, sum.max(0) as u64)
+    fn ln_tail(&self, scored: Scored, sum: i64) -> f64 {
+        self.null.tail_of_shares(scored, sum.max(0) as u64)
     }
 
     /// The share that the sum is of the largest possible one.
-    fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
-        (tokens > 0).then(|| sum as f64 / self.null.max(tokens) as f64)
+    fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
+        (scored.tokens() > 0).then(|| sum as f64 / self.largest_sum(scored) as f64)
     }
 
     fn required_tokens(&self, alpha: f64) -> u64 {
@@ -170,9 +187,9 @@ mod tests {
                 let expected: i64 = weights.iter().enumerate().map(|(l, &a)| i64::from(a) * one(l)).sum();
                 let (g, ones) = ([GBits(g); 3], (0..depth).map(one).sum::<i64>());
                 let sample = Sample::layers(depth, &g);
-                assert_eq!(mean.values(sample).unwrap(), [expected as i32; 3], "depth {depth}, {g:x?}");
-                assert_eq!(mean.sum(sample).unwrap(), 3 * expected);
-                assert_eq!(mean.sum_and_ones(sample).unwrap(), (3 * expected, 3 * ones));
+                assert_eq!(mean.values(sample).unwrap(), [3 * expected as i32; 3], "depth {depth}, {g:x?}");
+                assert_eq!(mean.sum(sample).unwrap(), 9 * expected);
+                assert_eq!(mean.sum_and_ones(sample).unwrap(), (9 * expected, 3 * ones));
                 assert_eq!(Mean::new(depth).sum(sample).unwrap(), 3 * ones);
             }
         }

@@ -262,6 +262,8 @@ fn masks() -> Vec<Value> {
                 row["shortest_context"] = json!(parameters.shortest_context);
                 row["longest_context"] = json!(parameters.longest_context);
                 row["context_lens"] = json!(context_lens);
+                row["shares"] =
+                    json!(text.shares.iter().map(|share| share.thirds().to_string()).collect::<String>());
             }
             if prf.scheme().secret_shape().distinct_layer_keys {
                 row["context_history_size"] = json!(4);

@@ -7,9 +7,7 @@
 //! Each text was marked under another key, in one channel, and its p is that of this channel times R: what a key of R channels
 //! would give, less the chance hits of the other channels. So one corpus serves all R.
 //!
-//! The columns "all" and "0.3" have other weights for the tokens whose pair with the token before has come up already:
-//! 1 and 0.3 in place of 0. Their p is a saddlepoint approximation. Intervals are Wilson's,
-//! 95 %, over texts.
+//! Intervals are Wilson's, 95 %, over texts.
 
 use std::error::Error;
 use std::io::Write;
@@ -17,7 +15,7 @@ use std::io::Write;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use serde::Deserialize;
-use wmdetect::scheme::{ContextLens, ContextRule, ContextStream, EvidenceStream, Key, Prf, TextGValues};
+use wmdetect::scheme::{Key, Prf, TextGValues};
 use wmdetect::statistics::{Llr, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmgen_research::edits::{Edit, seed};
@@ -41,16 +39,12 @@ struct Scored {
     tokens: u64,
     weighted_mean: f64,
     llr: f64,
-    /// With all marked positions, and with weight 0.3 for known pairs.
-    all: f64,
-    lighter: f64,
 }
 
 struct Judge {
     tokenizer: Tokenizer,
     weighted_mean: WeightedMean,
     llr: Llr,
-    weights: Vec<f64>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -64,15 +58,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         tokenizer: Tokenizer::open(tokenizer)?,
         weighted_mean: WeightedMean::new(depth),
         llr: Llr::new(Profile::pooled().for_depth(depth)),
-        weights: (0..depth).map(|layer| 10.0 - 9.0 * layer as f64 / (depth - 1).max(1) as f64).collect(),
     };
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
         "| T | tokens | edit | texts | scored | R = 1: 1 % | 0.1 % | 1e-6 | R = 4: 0.1 % | R = 16: 1 % | 0.1 % | 1e-6 | \
-         R = 64: 0.1 % | R = 1024: 0.1 % | llr, R = 16: 0.1 % | all, R = 16: 0.1 % | 0.3, R = 16: 0.1 % |"
+         R = 64: 0.1 % | R = 1024: 0.1 % | llr, R = 16: 0.1 % |"
     )?;
-    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for file in files {
         let rows: Vec<Row> =
             std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -102,8 +95,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                     let (low, high) = wmgen_research::wilson(found, scored.len());
                     write!(out, " {:.3} ({low:.2}–{high:.2}) |", found as f64 / scored.len() as f64)
                 };
-                let [weighted_mean, llr, all, lighter]: [&dyn Fn(&Scored) -> f64; 4] =
-                    [&|text| text.weighted_mean, &|text| text.llr, &|text| text.all, &|text| text.lighter];
+                let [weighted_mean, llr]: [&dyn Fn(&Scored) -> f64; 2] =
+                    [&|text| text.weighted_mean, &|text| text.llr];
                 for channels in CHANNELS {
                     let levels =
                         if channels == 1.0 || channels == 16.0 { &LEVELS[..] } else { &LEVELS[1..2] };
@@ -111,9 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         cell(weighted_mean, channels, level)?;
                     }
                 }
-                for of in [llr, all, lighter] {
-                    cell(of, 16.0, LEVELS[1])?;
-                }
+                cell(llr, 16.0, LEVELS[1])?;
                 writeln!(out)?;
                 out.flush()?;
             }
@@ -125,38 +116,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 impl Judge {
     fn score(&self, prf: &Prf, text: &str) -> Result<Scored, Box<dyn Error>> {
         let ids = self.tokenizer.encode(text)?.ids;
-        let rule = prf.scheme().context_rule();
-        let piece = ContextStream::new(rule, &[]).push(&ids);
-        let values = EvidenceStream::new(prf).push(&piece).into_layers().ok_or("expected a tournament")?;
+        let values = TextGValues::new(prf, &[], &ids);
         let sample = Sample::scored(&values);
         let log10 = |statistic: &dyn Statistic| -> Result<f64, Box<dyn Error>> {
             Ok(statistic.evaluate(sample)?.p.map_or(0.0, |p| p.log10))
         };
-        let marked: Vec<bool> = match &piece.context_lens {
-            ContextLens::Same(_) => values.scored.clone(),
-            ContextLens::Each(lens) => lens.iter().map(|&len| len > 0).collect(),
-        };
-        debug_assert!(matches!(rule, ContextRule::Shortest { .. }) || marked == values.scored);
         Ok(Scored {
-            tokens: sample.tokens(),
+            tokens: sample.tokens().tokens(),
             weighted_mean: log10(&self.weighted_mean)?,
             llr: log10(&self.llr)?,
-            all: self.log10_saddlepoint(&values, &marked, 1.0),
-            lighter: self.log10_saddlepoint(&values, &marked, 0.3),
         })
-    }
-
-    /// log₁₀ P(W ≥ w) of the weighted mean over the `marked` positions, those that are not scored with weight `known`.
-    fn log10_saddlepoint(&self, values: &TextGValues, marked: &[bool], known: f64) -> f64 {
-        let (mut coins, mut w) = (Vec::new(), 0.0);
-        for ((g, scored), _) in values.g.iter().zip(&values.scored).zip(marked).filter(|(_, marked)| **marked)
-        {
-            let share = if *scored { 1.0 } else { known };
-            for (layer, weight) in self.weights.iter().enumerate() {
-                coins.push((weight * share, 1.0));
-                w += weight * share * g.layer(layer) as f64;
-            }
-        }
-        wmgen_research::log10_tail(&coins, w)
     }
 }

@@ -102,7 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 (0..depth).map(|_| (split_mix::next(&mut state) >> 33) as i64).collect();
             let values = TextGValues::new(&key(&layer_keys)?.prf(), &[], ids);
             let sample = Sample::scored(&values);
-            scored = sample.tokens();
+            scored = sample.tokens().tokens();
             for (found, (_, statistic)) in found.iter_mut().zip(&statistics) {
                 let p = statistic.evaluate(sample)?.p.expect("tokens are scored");
                 found.push(p.log10);

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::io::Write;
 
 use serde::Deserialize;
-use wmdetect::scheme::{GBits, Key, KeyError, TextGValues};
+use wmdetect::scheme::{Key, KeyError, TextGValues};
 use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
@@ -45,9 +45,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         statistics.push(Box::new(Llr::new(profile.for_depth(depth))));
     }
 
-    let log10_p = |g: &[GBits]| -> Vec<f64> {
+    let log10_p = |values: &TextGValues| -> Vec<f64> {
         let log10_p = |statistic: &dyn Statistic| {
-            let found = statistic.evaluate(Sample::layers(depth, g)).expect("statistics of the key's depth");
+            let found = statistic.evaluate(Sample::scored(values)).expect("statistics of the key's depth");
             found.p.map_or(0.0, |p| p.log10)
         };
         statistics.iter().map(|statistic| log10_p(&**statistic)).collect()
@@ -77,8 +77,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let ids = &row.tokens[..length];
                 let again = tokenizer.encode(&tokenizer.decode(ids))?.ids;
                 for (ids, p) in [(&again[..], &mut text_p), (ids, &mut ids_p)] {
-                    let g: Vec<GBits> = TextGValues::new(prf, &[], ids).scored().collect();
-                    for (all, p) in p.iter_mut().zip(log10_p(&g)) {
+                    let values = TextGValues::new(prf, &[], ids);
+                    for (all, p) in p.iter_mut().zip(log10_p(&values)) {
                         all.push(p);
                     }
                 }

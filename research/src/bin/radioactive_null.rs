@@ -25,7 +25,7 @@ use wmdetect::scheme::{
     ContextTracker, DistinctNgrams, Distribution, Key, PositionKind, Scheme, Watermark, synthid,
 };
 use wmdetect::split_mix::{mix, next, unit};
-use wmdetect::statistics::{Decider, Sample, Statistic};
+use wmdetect::statistics::{Decider, Sample, Scored, Statistic};
 use wmgen::radioactive::{Document, Independence, Pairs, judge, uniformity};
 
 /// Tokens of the vocabulary. Token 0 ends a document.
@@ -130,7 +130,7 @@ fn naive(key: &Key, statistic: &dyn Statistic, texts: &[(Vec<u32>, Vec<u32>)], o
         values += g.len() as u64;
         sum += statistic.sum(Sample::layers(prf.scheme().depth(), &g)).ok()?;
     }
-    Some(statistic.p_value(values, sum)?.p())
+    Some(statistic.p_value(Scored::full(values), sum)?.p())
 }
 
 /// p of our rule.

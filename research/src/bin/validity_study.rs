@@ -20,7 +20,7 @@ use std::io::Write as _;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use wmdetect::scheme::{ContextStream, EvidenceStream, Key, SamplingTable, Scheme, Secret, synthid};
-use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
+use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Scored, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
 const DEPTH: usize = 30;
@@ -130,8 +130,7 @@ fn texts(kind: &str, docs: &[Doc], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>
 
 /// The randomised test of level `level`: the sum at and above which it always rejects, and the probability with
 /// which it rejects the sum just below.
-fn test(statistic: &dyn Statistic, n: usize, level: f64) -> (i64, f64) {
-    let n = n as u64;
+fn test(statistic: &dyn Statistic, n: Scored, level: f64) -> (i64, f64) {
     let tail = |sum| statistic.ln_tail(n, sum).exp();
     let (mut low, mut high) = (statistic.smallest_sum(n), statistic.largest_sum(n) + 1);
     // The least sum whose tail is at most the level.
@@ -159,7 +158,7 @@ fn cell(
             .map(|thread| {
                 scope.spawn(move || {
                     let mut rejected = vec![[0; LEVELS.len()]; statistics.len()];
-                    let mut tests: BTreeMap<(usize, usize, usize), (i64, f64)> = BTreeMap::new();
+                    let mut tests: BTreeMap<(usize, Scored, usize), (i64, f64)> = BTreeMap::new();
                     for trial in (thread..trials).step_by(threads) {
                         let mut random = Random::new(seed << 32 | trial as u64);
                         let prf = key(&mut random).prf();
@@ -170,15 +169,15 @@ fn cell(
                             let values = EvidenceStream::new(&prf).push(&piece).into_layers();
                             let values = values.expect("the schemes have layers");
                             let sample = Sample::scored(&values);
-                            let n = sample.tokens() as usize;
                             let u = random.unit();
                             let channels = f64::from(prf.scheme().channels());
                             for (s, (_, statistic)) in statistics.iter().enumerate() {
+                                let scored = statistic.counts(sample.tokens());
                                 let value = statistic.sum(sample).expect("keys of the statistics' depth");
                                 for (l, &level) in LEVELS.iter().enumerate() {
                                     let (always, share) = *tests
-                                        .entry((s, l, n))
-                                        .or_insert_with(|| test(&**statistic, n, level / channels));
+                                        .entry((s, scored, l))
+                                        .or_insert_with(|| test(&**statistic, scored, level / channels));
                                     any[s][l] |= value >= always || (value == always - 1 && u < share);
                                 }
                             }

@@ -143,7 +143,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let evidence = running.finish();
         let piece = ContextStream::new(prf.scheme().context_rule(), &[]).push(&ids);
         let mut scored_by_text = vec![false; piece.first.min(ids.len())];
-        scored_by_text.extend(&piece.fresh);
+        scored_by_text.extend(piece.shares.iter().map(|share| share.thirds() >= 2));
         let ratio = |setting: usize| {
             let of_token = move |ratios: &TokenRatios| ratios.model[setting].ln_ratio;
             evidence.tokens.iter().map(|token| token.as_ref().map_or(0.0, of_token)).collect()

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use wmdetect::model_ratio::{Doubt, Grid, ModelRatio, TokenRatios};
 use wmdetect::scheme::DEFAULT_NGRAM_LEN;
 use wmdetect::statistics::internals::lattice;
-use wmdetect::statistics::{Llr, Profile, Statistic as _};
+use wmdetect::statistics::{Llr, Profile, Scored, Statistic as _};
 
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
 /// Tokens after which the statistics are looked at, as in the study.
@@ -84,7 +84,7 @@ impl Row {
         let counting = || (0..length).filter(|&t| counts(t));
         let tokens = counting().count() as u64;
         let sum = counting().map(|t| i64::from(lattice(self.ln_text[t].exp()))).sum();
-        Llr::new(Profile::pooled().clone()).p_value(tokens, sum).map_or(0.0, |p| p.log10)
+        Llr::new(Profile::pooled().clone()).p_value(Scored::full(tokens), sum).map_or(0.0, |p| p.log10)
     }
 }
 

@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
 use wmdetect::scheme::{ContextLens, ContextStream, EvidenceStream, GBits, Key, Prf};
-use wmdetect::statistics::{Sample, Statistic, WeightedMean};
+use wmdetect::statistics::{Sample, Scored, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmgen_research::edits::{Edit, seed};
 
@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn shares(prf: &Prf, statistic: &WeightedMean, tokens: &[u32]) -> Result<Vec<Option<f64>>, Box<dyn Error>> {
     let piece = ContextStream::new(prf.scheme().context_rule(), &[]).push(tokens);
     let values = EvidenceStream::new(prf).push(&piece).into_layers().ok_or("expected a tournament")?;
-    let largest = statistic.largest_sum(1) as f64;
+    let largest = statistic.largest_sum(Scored::full(1)) as f64;
     let share = |g: GBits| {
         Ok::<_, Box<dyn Error>>(statistic.sum(Sample::layers(values.depth, &[g]))? as f64 / largest)
     };

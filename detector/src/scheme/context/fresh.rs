@@ -1,6 +1,7 @@
 //! The contexts of a whole text at once.
 
 use super::seen::{RandomFactors, context_id};
+use crate::scheme::Share;
 
 /// Returns for each position of `ids` with a complete context whether its context is new in `prompt` and `ids`. That is
 /// what a [`ContextTracker`](super::ContextTracker) says, by one probe of a small table a position.
@@ -41,25 +42,27 @@ pub(crate) fn first_places(context_len: usize, ids: &[u32]) -> Option<Vec<u32>> 
 }
 
 /// What the rule of the [shortest contexts](super::Shortest) says of each position of `ids` from `shortest` on, as a
-/// [`ContextStream`](super::ContextStream) does: the length of its context, 0 if it has none, and whether it counts.
+/// [`ContextStream`](super::ContextStream) does: the length of its context, 0 if it has none, and how much it counts.
 ///
 /// None where there is no [table](has_table).
 pub(super) fn shortest_contexts(
     shortest: usize,
     longest: usize,
     ids: &[u32],
-) -> Option<(Vec<u8>, Vec<bool>)> {
+) -> Option<(Vec<u8>, Vec<Share>)> {
     if !has_table(longest, ids.len()) {
         return None;
     }
     let count = ids.len().saturating_sub(shortest);
-    let (mut lens, mut counts) = (Vec::<u8>::with_capacity(count), Vec::with_capacity(count));
-    let (mut taken, mut pairs) = (Places::new(ids.len()), Places::new(ids.len()));
+    let (mut lens, mut shares) = (Vec::<u8>::with_capacity(count), Vec::with_capacity(count));
+    let [mut taken, mut pairs, mut tokens] = [(); 3].map(|()| Places::new(ids.len()));
     let random = RandomFactors::default();
-    for t in 1..ids.len() {
+    for t in 0..ids.len() {
+        let token = random.hash(context_id(&ids[t..=t]));
+        let new_token = tokens.first(token, t, |other| ids[other] == ids[t]).is_none();
         let pair = |end: usize| &ids[end - 1..=end];
-        let new_pair =
-            pairs.first(random.hash(context_id(pair(t))), t, |other| pair(other) == pair(t)).is_none();
+        let new_pair = t > 0
+            && pairs.first(random.hash(context_id(pair(t))), t, |other| pair(other) == pair(t)).is_none();
         if t < shortest {
             continue;
         }
@@ -73,9 +76,19 @@ pub(super) fn shortest_contexts(
         };
         let len = (shortest..=longest.min(t)).find(free).unwrap_or(0);
         lens.push(len as u8);
-        counts.push(len > 0 && new_pair);
+        shares.push(share(len > 0, new_pair, new_token));
     }
-    Some((lens, counts))
+    Some((lens, shares))
+}
+
+/// How much a position of the rule of the shortest contexts counts.
+pub(super) fn share(marked: bool, new_pair: bool, new_token: bool) -> Share {
+    match (marked, new_pair, new_token) {
+        (false, ..) => Share::Nothing,
+        (true, false, _) => Share::Third,
+        (true, true, false) => Share::TwoThirds,
+        (true, true, true) => Share::Full,
+    }
 }
 
 /// Positions of a text by hashes: an open-addressed table, at most half full. A slot has a position plus one and, above it,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::scheme::Ngrams;
+use crate::scheme::{Ngrams, Share};
 
 /// A piece of a text, and the end of what was before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,8 +14,8 @@ pub struct Piece<'a> {
     pub first: usize,
     /// How long the context of each position from `first` on is.
     pub context_lens: ContextLens,
-    /// For each position from `first` on, whether it counts in a p-value: a choice by the text alone.
-    pub fresh: Vec<bool>,
+    /// For each position from `first` on, how much it counts in a p-value: a choice by the text alone.
+    pub shares: Vec<Share>,
 }
 
 /// How long the contexts of the positions of a [`Piece`] are.
@@ -30,8 +30,8 @@ pub enum ContextLens {
 impl Piece<'_> {
     /// The context of each position from `first` on, and its token.
     pub(crate) fn ngrams(&self) -> impl Iterator<Item = &[u32]> {
-        let before = self.ids.len() - self.fresh.len();
-        (0..self.fresh.len()).map(move |i| &self.ids[before + i - self.context_len(i)..=before + i])
+        let before = self.ids.len() - self.shares.len();
+        (0..self.shares.len()).map(move |i| &self.ids[before + i - self.context_len(i)..=before + i])
     }
 
     /// The length of the context of position `first` + i.
@@ -40,6 +40,23 @@ impl Piece<'_> {
             ContextLens::Same(len) => *len,
             ContextLens::Each(lens) => lens[i].into(),
         }
+    }
+
+    /// For each position from `first` on, whether it counts with two thirds at least.
+    pub(crate) fn scored(&self) -> Vec<bool> {
+        self.shares.iter().map(|&share| share >= Share::TwoThirds).collect()
+    }
+
+    /// The n-grams of the positions that count, by their share and their length. `shares` are those of the piece, less what
+    /// is left out.
+    pub(crate) fn by_share<'p>(&'p self, shares: &[Share]) -> Vec<(Share, Ngrams<'p>)> {
+        let of = |share| {
+            let mask: Vec<bool> = shares.iter().map(|&other| other == share).collect();
+            self.selected(&mask).into_iter().map(move |ngrams| (share, ngrams))
+        };
+        let used =
+            [Share::Full, Share::TwoThirds, Share::Third].into_iter().filter(|share| shares.contains(share));
+        used.flat_map(of).collect()
     }
 
     /// The n-grams of the positions that `mask` selects and that have a context, by their length.

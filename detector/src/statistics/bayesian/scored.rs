@@ -19,6 +19,7 @@ use crate::statistics::method::Method;
 use crate::statistics::null::TableNull;
 use crate::statistics::power::Test;
 use crate::statistics::sample::{Sample, Selected, UnsupportedEvidence};
+use crate::statistics::scored::Scored;
 use crate::statistics::statistic::{Posterior, Statistic};
 
 const NULL: &str = "null.json";
@@ -235,26 +236,26 @@ impl Statistic for Bayesian {
         Ok(self.g_bits(sample)?.map(|g| i64::from(self.token_score(g))).sum())
     }
 
-    fn smallest_sum(&self, tokens: u64) -> i64 {
-        tokens as i64 * self.null().first()
+    fn smallest_sum(&self, scored: Scored) -> i64 {
+        scored.full as i64 * self.null().first()
     }
 
-    fn largest_sum(&self, tokens: u64) -> i64 {
-        tokens as i64 * self.null().last()
+    fn largest_sum(&self, scored: Scored) -> i64 {
+        scored.full as i64 * self.null().last()
     }
 
-    fn ln_tail(&self, tokens: u64, sum: i64) -> f64 {
-        self.null().tail(tokens, sum)
+    fn ln_tail(&self, scored: Scored, sum: i64) -> f64 {
+        self.null().tail(scored.full, sum)
     }
 
     /// h Σ S in nats, at most the text's log likelihood ratio: its exponential is an e-value.
-    fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
-        (tokens > 0).then_some(sum as f64 * STEP)
+    fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
+        (scored.full > 0).then_some(sum as f64 * STEP)
     }
 
     /// A marked text is one as the detector itself believes it to be.
     fn required_tokens(&self, alpha: f64) -> u64 {
-        Test { null: &|n, s| self.ln_tail(n, s), marked: self.marked() }.required_tokens(alpha)
+        Test { null: &|n, s| self.ln_tail(Scored::full(n), s), marked: self.marked() }.required_tokens(alpha)
     }
 
     fn posterior(&self) -> Option<&dyn Posterior> {
@@ -404,6 +405,6 @@ mod tests {
             let score = found.score.unwrap();
             assert!(score <= ln_ratio && ln_ratio < score + 2.0 * (STEP + 1.0 / 256.0));
         }
-        assert!(detector.p_value(0, 0).is_none());
+        assert!(detector.p_value(Scored::full(0), 0).is_none());
     }
 }

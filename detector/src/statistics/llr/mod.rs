@@ -30,6 +30,7 @@ pub use profile_file::Source;
 use super::method::Method;
 use super::power::Test;
 use super::sample::{Sample, Selected, UnsupportedEvidence};
+use super::scored::Scored;
 use super::statistic::Statistic;
 use crate::scheme::GBits;
 
@@ -68,24 +69,25 @@ impl Statistic for Llr {
         Ok(self.g_bits(sample)?.map(|g| i64::from(self.profile.score(g))).sum())
     }
 
-    fn smallest_sum(&self, tokens: u64) -> i64 {
-        tokens as i64 * self.profile.null().first()
+    fn smallest_sum(&self, scored: Scored) -> i64 {
+        scored.full as i64 * self.profile.null().first()
     }
 
-    fn largest_sum(&self, tokens: u64) -> i64 {
-        tokens as i64 * self.profile.null().last()
+    fn largest_sum(&self, scored: Scored) -> i64 {
+        scored.full as i64 * self.profile.null().last()
     }
 
-    fn ln_tail(&self, tokens: u64, sum: i64) -> f64 {
-        self.profile.null().tail(tokens, sum)
+    fn ln_tail(&self, scored: Scored, sum: i64) -> f64 {
+        self.profile.null().tail(scored.full, sum)
     }
 
     /// ln of the text's e-value, h Σ S.
-    fn score(&self, tokens: u64, sum: i64) -> Option<f64> {
-        (tokens > 0).then_some(sum as f64 * STEP)
+    fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
+        (scored.full > 0).then_some(sum as f64 * STEP)
     }
 
     fn required_tokens(&self, alpha: f64) -> u64 {
-        Test { null: &|n, s| self.ln_tail(n, s), marked: self.profile.marked() }.required_tokens(alpha)
+        Test { null: &|n, s| self.ln_tail(Scored::full(n), s), marked: self.profile.marked() }
+            .required_tokens(alpha)
     }
 }

@@ -4,6 +4,7 @@
 //! turns them. So the tails of all unmarked texts of n tokens come from one list, at a sine and a cosine a node.
 
 use std::f64::consts::{LN_2, PI, TAU};
+use std::ops::Range;
 
 use super::weights::Weights;
 
@@ -11,7 +12,7 @@ use super::weights::Weights;
 const ACCURACY: f64 = 36.0;
 
 /// Up to so many tokens φ is computed by rotations: the rounding of the phase, some 1e-15, counts n-fold.
-const FEW_TOKENS: u64 = 2048;
+pub(super) const FEW_TOKENS: u64 = 2048;
 
 /// The same for a list that serves many values: far below the tilted mean the terms cancel, up to 100-fold.
 const FEW_TOKENS_IN_LIST: u64 = 128;
@@ -19,17 +20,24 @@ const FEW_TOKENS_IN_LIST: u64 = 128;
 /// Nodes after which the rotations start anew, so that rounding does not add up.
 const FRESH: u64 = 16;
 
-/// The law of n tokens' W under a tilt.
+/// The law of n tokens' W under a tilt. Tokens whose weights are multiplied are another part, and W is the sum over the parts.
 pub(super) struct Tilted<'w> {
     weights: &'w Weights,
-    n: u64,
     theta: f64,
-    layers: Vec<Layer>,
+    parts: Vec<Part>,
     sigma: f64,
     /// ln M(θ) − θ · `middle`.
     cumulant: f64,
-    /// n Σ a_l / 2.
+    /// Half of the largest W.
     middle: f64,
+}
+
+/// Tokens with the same weights.
+struct Part {
+    n: f64,
+    /// What a_l is multiplied by.
+    multiplier: f64,
+    layers: Vec<Layer>,
 }
 
 /// φ^n at the nodes, of which each value that needs so many nodes makes its tail.
@@ -88,13 +96,29 @@ struct Law {
 
 impl<'w> Tilted<'w> {
     pub(super) fn new(weights: &'w Weights, n: u64, theta: f64) -> Self {
-        let layers: Vec<Layer> =
-            weights.as_slice().iter().map(|&a| Layer::new(f64::from(a), theta)).collect();
-        let sigma = (n as f64 * layers.iter().map(|y| y.a * y.a * y.variance).sum::<f64>()).sqrt();
+        Self::of_parts(weights, &[(1, n)], theta)
+    }
+
+    /// For tokens whose weights are multiplied: (multiplier, tokens).
+    pub(super) fn of_parts(weights: &'w Weights, parts: &[(u64, u64)], theta: f64) -> Self {
+        let part = |&(multiplier, n): &(u64, u64)| {
+            let multiplier = multiplier as f64;
+            let layer = |&a: &u32| Layer::new(multiplier * f64::from(a), theta);
+            Part { n: n as f64, multiplier, layers: weights.as_slice().iter().map(layer).collect() }
+        };
+        let middle = weights.max(parts.iter().map(|(m, n)| m * n).sum()) as f64 / 2.0;
+        let parts: Vec<Part> = parts.iter().map(part).collect();
+        let sum = |of: &dyn Fn(&Layer) -> f64| -> f64 {
+            parts.iter().map(|part| part.n * part.layers.iter().map(of).sum::<f64>()).sum()
+        };
+        let sigma = sum(&|y| y.a * y.a * y.variance).sqrt();
         // ln M(θ) − θ w, from the middle, where nothing cancels. It bounds ln p (Chernoff).
-        let middle = weights.max(n) as f64 / 2.0;
-        let cumulant = n as f64 * layers.iter().map(|y| ln_cosh(theta * y.a / 2.0)).sum::<f64>();
-        Self { weights, n, theta, layers, sigma, cumulant, middle }
+        let cumulant = sum(&|y| ln_cosh(theta * y.a / 2.0));
+        Self { weights, theta, parts, sigma, cumulant, middle }
+    }
+
+    fn largest_multiplier(&self) -> f64 {
+        self.parts.iter().map(|part| part.multiplier).fold(1.0, f64::max)
     }
 
     /// N for the value `w`, top/2 < w < top, or for all in top/2 < w' ≤ `w`.
@@ -102,15 +126,16 @@ impl<'w> Tilted<'w> {
         let Self { theta, sigma, .. } = *self;
         let value = w as f64;
         let scale = self.cumulant - theta * (value - self.middle);
-        let count = nodes(theta, sigma, scale, self.weights.largest()).min(value + 45.0 / theta).ceil();
+        let count = nodes(theta, sigma, scale, self.largest_multiplier() * self.weights.largest())
+            .min(value + 45.0 / theta)
+            .ceil();
         // Odd, so that every node but 0 has a conjugate.
         count as u64 | 1
     }
 
     /// The values at N = `count` nodes, with φ by rotations where the argument of φ^n keeps its digits in them.
     pub(super) fn nodes(&self, count: u64, rotate: bool) -> Nodes {
-        let Self { weights, n, theta, ref layers, sigma, .. } = *self;
-        let real = n as f64;
+        let Self { weights, theta, ref parts, sigma, .. } = *self;
         let gap = -(-theta).exp_m1();
         let ratio = (-theta).exp();
         let step = TAU / count as f64;
@@ -124,30 +149,50 @@ impl<'w> Tilted<'w> {
             let (x, y) = (gap + 2.0 * ratio * half * half, ratio * omega.sin());
             each.push(Node { k, size: magnitude / (x * x + y * y), phase, x, y });
         };
-        let mut rotations = rotate.then(|| Rotations::new(layers, real, count, cut));
+        let least = (-cut).exp();
+        let mut rotations: Option<Vec<Rotations<'_>>> =
+            rotate.then(|| parts.iter().map(|part| Rotations::new(part, count, cut)).collect());
         let mut at = |k: u64| {
-            let value = match &mut rotations {
-                Some(rotations) => rotations.at(k),
-                None => characteristic(layers, real, k as f64 * step, cut),
+            // Of several parts the product.
+            let both = |(magnitude, phase): (f64, f64), of_part: Option<(f64, f64)>| {
+                of_part.map(|(other, more)| (magnitude * other, phase + more))
             };
+            let value = match &mut rotations {
+                Some(rotations) => rotations.iter_mut().map(|part| part.at(k)).try_fold((1.0, 0.0), both),
+                None => parts
+                    .iter()
+                    .map(|part| characteristic(part, k as f64 * step, cut))
+                    .try_fold((1.0, 0.0), both),
+            };
+            let value = value.filter(|(magnitude, _)| *magnitude >= least);
             value.map(|(magnitude, phase)| add(k, magnitude, phase)).is_some()
         };
         // Up to ω = π / max a every factor of |φ| falls.
-        let first = ((weights.start() / step) as u64).min(count / 2);
+        let first = ((weights.start() / self.largest_multiplier() / step) as u64).min(count / 2);
         let mut k = 1;
         while k <= first && at(k) {
             k += 1;
         }
         // |φ|² = Π (1 − 4 v_l sin²(a_l ω/2))^n, so ln |φ| ≤ −2 n min(v) Σ sin²(a_l ω/2).
-        let least_variance = layers.iter().map(|y| y.variance).fold(f64::INFINITY, f64::min);
-        for omega in weights.cells_below(cut / (2.0 * real * least_variance)) {
+        let factor =
+            |part: &Part| 2.0 * part.n * part.layers.iter().map(|y| y.variance).fold(f64::INFINITY, f64::min);
+        let cells: Vec<Range<f64>> = match &parts[..] {
+            [part] if part.multiplier == 1.0 => weights.cells_below(cut / factor(part)).collect(),
+            parts => {
+                let parts: Vec<(f64, f64)> =
+                    parts.iter().map(|part| (part.multiplier, factor(part))).collect();
+                weights.cells_of_multiples(&parts, cut)
+            }
+        };
+        for omega in cells {
             let edge = |omega: f64| ((omega / step).ceil() as u64).clamp(first + 1, count / 2 + 1);
             let end = if omega.end >= PI { count / 2 + 1 } else { edge(omega.end) };
             for k in edge(omega.start)..end {
                 at(k);
             }
         }
-        let below = real * layers.iter().map(|y| y.a * y.zero).sum::<f64>();
+        let below: f64 =
+            parts.iter().map(|part| part.n * part.layers.iter().map(|y| y.a * y.zero).sum::<f64>()).sum();
         let law = Law {
             theta,
             cumulant: self.cumulant,
@@ -156,7 +201,7 @@ impl<'w> Tilted<'w> {
             zero: 1.0 / gap,
             omitted: (-cut).exp() / gap,
         };
-        Nodes { law, mean: (!rotate).then_some([weights.max(n) as f64, below]), each }
+        Nodes { law, mean: (!rotate).then_some([2.0 * self.middle, below]), each }
     }
 }
 
@@ -252,7 +297,8 @@ struct Rotations<'a> {
 }
 
 impl<'a> Rotations<'a> {
-    fn new(layers: &'a [Layer], n: f64, nodes: u64, cut: f64) -> Self {
+    fn new(Part { n, layers, .. }: &'a Part, nodes: u64, cut: f64) -> Self {
+        let n = *n;
         let step = TAU / nodes as f64;
         let at = layers.iter().map(|layer| {
             let (sin, cos) = (layer.a * step).sin_cos();
@@ -308,8 +354,9 @@ impl Layer {
     }
 }
 
-/// |φ| and arg φ at `omega`, for n tokens and centred at the mean; `None` if |φ| < e^{−cut}.
-fn characteristic(layers: &[Layer], n: f64, omega: f64, cut: f64) -> Option<(f64, f64)> {
+/// |φ| and arg φ at `omega`, for the part's tokens and centred at the mean; `None` if |φ| < e^{−cut}.
+fn characteristic(Part { n, layers, .. }: &Part, omega: f64, cut: f64) -> Option<(f64, f64)> {
+    let n = *n;
     let floor = (-2.0 * cut / n).exp();
     let mut square = 1.0;
     for layer in layers {

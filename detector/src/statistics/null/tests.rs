@@ -1,3 +1,4 @@
+use super::super::scored::Scored;
 use super::super::weighted_mean::weights;
 use std::f64::consts::LN_2;
 
@@ -138,5 +139,70 @@ fn randomised_p_is_uniform() {
             // The upper 1e-6 point of chi-square with 49 degrees of freedom.
             assert!(chi2 < 110.0, "depth {depth}, n {n}: chi-square {chi2}");
         }
+    }
+}
+
+/// The law of tokens that count by shares, against the sums of all bits counted one by one. All terms are positive, so
+/// nothing cancels.
+#[test]
+fn shares_have_the_law_of_their_bits() {
+    for (depth, scored) in [
+        (1, [4, 3, 2]),
+        (2, [1, 1, 0]),
+        (2, [3, 2, 4]),
+        (5, [0, 7, 1]),
+        (30, [1, 0, 1]),
+        (30, [3, 2, 2]),
+        (30, [0, 1, 9]),
+        (30, [20, 1, 1]),
+    ] {
+        let weights = weights(depth);
+        let null = WeightedNull::new(&weights);
+        let scored = Scored { full: scored[0], two_thirds: scored[1], third: scored[2] };
+        let top = null.max(scored.thirds()) as usize;
+        let mut law = vec![0.0; top + 1];
+        law[0] = 1.0;
+        let mut reach = 0;
+        for (thirds, tokens) in scored.parts() {
+            for _ in 0..tokens {
+                for &weight in &weights {
+                    let step = thirds as usize * weight as usize;
+                    reach += step;
+                    for w in (0..=reach).rev() {
+                        let moved = if w >= step { law[w - step] } else { 0.0 };
+                        law[w] = 0.5 * (law[w] + moved);
+                    }
+                }
+            }
+        }
+        // tails[i] = P(W ≥ top − i).
+        let tails: Vec<f64> = law
+            .iter()
+            .rev()
+            .scan(0.0, |tail, p| {
+                *tail += p;
+                Some(*tail)
+            })
+            .collect();
+        let every = (top / 400).max(1);
+        for w in (0..=top).filter(|w| w % every == 0 || *w + 3 > top) {
+            let (found, expected) = (null.tail_of_shares(scored, w as u64), tails[top - w].ln());
+            assert!((found - expected).abs() < 2e-11, "{depth} {scored:?} {w}: {found} and {expected}");
+        }
+        assert_eq!(null.tail_of_shares(scored, top as u64 + 1), f64::NEG_INFINITY);
+    }
+}
+
+/// Whole tokens alone have the law that they have without shares, and so do tokens of one other share.
+#[test]
+fn one_share_has_the_law_of_whole_tokens() {
+    let null = WeightedNull::new(&weights(30));
+    for w in [1, 40_000, 50_001, 60_000, 95_700] {
+        let of = |scored, w| null.tail_of_shares(scored, w).to_bits();
+        let expected = null.tail(20, w).to_bits();
+        assert_eq!(of(Scored::full(20), 3 * w), expected);
+        assert_eq!(of(Scored::full(20), 3 * w - 2), expected);
+        assert_eq!(of(Scored { two_thirds: 20, ..Scored::default() }, 2 * w - 1), expected);
+        assert_eq!(of(Scored { third: 20, ..Scored::default() }, w), expected);
     }
 }

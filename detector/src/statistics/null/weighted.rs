@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::inversion::{Inversion, Nodes, Tilted};
+use super::inversion::{FEW_TOKENS, Inversion, Nodes, Tilted};
 use super::weights::Weights;
+use crate::statistics::scored::Scored;
 
 /// The null law of W = Σ over n tokens of Σ_l a_l g_l, with positive integer weights a_l and fair bits g_l.
 ///
@@ -73,6 +74,32 @@ impl WeightedNull {
             (-self.tail(n, top - w + 1).exp()).ln_1p()
         } else {
             self.upper(n, w)
+        }
+    }
+
+    /// ln P(Σ m W_m ≥ w) for tokens that count by shares: W_m is the sum of those of m thirds.
+    pub(crate) fn tail_of_shares(&self, scored: Scored, w: u64) -> f64 {
+        let parts: Vec<(u64, u64)> = scored.parts().into_iter().filter(|part| part.1 > 0).collect();
+        match parts[..] {
+            [] => self.tail(0, w),
+            [(m, n)] => self.tail(n, w.div_ceil(m)),
+            _ => {
+                let top = self.max(scored.thirds());
+                if w == 0 {
+                    0.0
+                } else if w > top {
+                    f64::NEG_INFINITY
+                } else if w == top {
+                    -(scored.tokens() as f64) * self.weights().len() as f64 * LN_2
+                } else if w <= top / 2 {
+                    // The sum and top less the sum have the same law.
+                    (-self.tail_of_shares(scored, top - w + 1).exp()).ln_1p()
+                } else {
+                    let theta = self.weights.tilt_of_parts(&parts, w);
+                    let tilted = Tilted::of_parts(&self.weights, &parts, theta);
+                    tilted.nodes(tilted.count(w), scored.tokens() <= FEW_TOKENS).ln_tail(w)
+                }
+            }
         }
     }
 

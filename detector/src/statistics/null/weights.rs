@@ -87,6 +87,56 @@ impl Weights {
         cells.into_iter().map(move |i| edge(i)..edge(i + 1))
     }
 
+    /// Where |φ| may matter of tokens whose weights are multiplied: the stretches from π / (max a · largest multiplier) to π in
+    /// which Σ over `parts` of c_p Σ_l sin²(m_p a_l ω/2), for multipliers m_p and factors c_p, may be below `enough`.
+    pub(super) fn cells_of_multiples(&self, parts: &[(f64, f64)], enough: f64) -> Vec<Range<f64>> {
+        let most = parts.iter().map(|part| part.0).fold(1.0, f64::max);
+        let start = self.start() / most;
+        // A step times a multiplier is a cell at most, so it lies in two cells of the table.
+        let count = ((PI - start) / self.cell.max(1e-3) * most).ceil();
+        let step = (PI - start) / count;
+        let mut cells: Vec<Range<f64>> = Vec::new();
+        for i in 0..count as usize {
+            let (low, high) = (start + i as f64 * step, start + (i + 1) as f64 * step);
+            let bound: f64 = parts.iter().map(|&(m, c)| c * self.least_spread(m * low, m * high)).sum();
+            if bound < enough {
+                match cells.last_mut() {
+                    Some(last) if last.end >= low => last.end = high,
+                    _ => cells.push(low..high),
+                }
+            }
+        }
+        // Rounding must not leave out the last node.
+        if let Some(last) = cells.last_mut().filter(|last| last.end >= PI - step / 2.0) {
+            last.end = 2.0 * PI;
+        }
+        cells
+    }
+
+    /// A lower bound of Σ_l sin²(a_l x/2) for x from `low` to `high`, at most a cell apart. The sum is even and has the period
+    /// 2π.
+    fn least_spread(&self, low: f64, high: f64) -> f64 {
+        let folded = |x: f64| {
+            let x = x.rem_euclid(2.0 * PI);
+            if x > PI { 2.0 * PI - x } else { x }
+        };
+        let (a, b) = (folded(low), folded(high));
+        // A stretch across 0 or π folds over; then it reaches up to there.
+        let crosses = |at: f64| (low / at).floor() != (high / at).floor();
+        let (mut a, mut b) = (a.min(b), a.max(b));
+        if crosses(PI) {
+            if b > PI / 2.0 { b = PI } else { a = 0.0 }
+        }
+        if a <= self.start() {
+            // Below π / max a each term grows with x.
+            return self.each.iter().map(|&w| (f64::from(w) * a / 2.0).sin().powi(2)).sum();
+        }
+        let cell = |x: f64| (((x - self.start()) / self.cell) as usize).min(self.spread.len() - 1);
+        // A cell more on either side, for the rounding of where it begins.
+        let (first, last) = (cell(a).saturating_sub(1), (cell(b) + 1).min(self.spread.len() - 1));
+        self.spread[first..=last].iter().copied().fold(f64::INFINITY, f64::min).max(0.0)
+    }
+
     /// The mean of a token's Σ a_l g_l under the tilt `theta`.
     pub(super) fn tilted_mean(&self, theta: f64) -> f64 {
         self.each.iter().map(|&a| f64::from(a)).map(|a| a / (1.0 + (-theta * a).exp())).sum()
@@ -94,25 +144,37 @@ impl Weights {
 
     /// The θ below which the nodes would become too many.
     pub(super) fn least_tilt(&self, n: u64) -> f64 {
+        self.least_tilt_of_parts(&[(1, n)])
+    }
+
+    /// The same for tokens whose weights are multiplied: (multiplier, tokens).
+    pub(super) fn least_tilt_of_parts(&self, parts: &[(u64, u64)]) -> f64 {
         let squares: f64 = self.each.iter().map(|&a| f64::from(a) * f64::from(a)).sum();
-        LEAST_TILT / (0.5 * (n as f64 * squares).sqrt())
+        let tokens: f64 = parts.iter().map(|&(m, n)| (m * m * n) as f64).sum();
+        LEAST_TILT / (0.5 * (tokens * squares).sqrt())
     }
 
     /// θ with tilted mean `w`, but no less than [`least_tilt`](Self::least_tilt).
     pub(super) fn tilt(&self, n: u64, w: u64) -> f64 {
-        let (missing, n_real) = ((self.max(n) - w) as f64, n as f64);
-        let weights = self.each.iter().map(|&a| f64::from(a));
-        let least = self.least_tilt(n);
+        self.tilt_of_parts(&[(1, n)], w)
+    }
+
+    /// The same for tokens whose weights are multiplied: (multiplier, tokens).
+    pub(super) fn tilt_of_parts(&self, parts: &[(u64, u64)], w: u64) -> f64 {
+        let missing = (self.max(parts.iter().map(|(m, n)| m * n).sum()) - w) as f64;
+        let least = self.least_tilt_of_parts(parts);
         let mut theta = least;
-        // n Σ a / (1 + e^{θa}) falls and is convex, so Newton's steps from the left never pass the solution.
+        // Σ n a / (1 + e^{θa}) falls and is convex, so Newton's steps from the left never pass the solution.
         for _ in 0..60 {
             let (mut short, mut slope) = (0.0, 0.0);
-            for a in weights.clone() {
-                let one = 1.0 / (1.0 + (theta * a).exp());
-                short += a * one;
-                slope += a * a * one * (1.0 - one);
+            for &(m, n) in parts {
+                for a in self.each.iter().map(|&a| m as f64 * f64::from(a)) {
+                    let one = 1.0 / (1.0 + (theta * a).exp());
+                    short += n as f64 * a * one;
+                    slope += n as f64 * a * a * one * (1.0 - one);
+                }
             }
-            let step = (n_real * short - missing) / (n_real * slope);
+            let step = (short - missing) / slope;
             // The solution lies to the left of where the search begins.
             if theta == least && step <= 0.0 {
                 break;

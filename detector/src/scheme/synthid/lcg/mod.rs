@@ -4,7 +4,7 @@
 
 use crate::scheme::KeyError;
 use crate::scheme::context::{Piece, ReferenceHistory, lcg, lcg_over};
-use crate::scheme::evidence::{Evidence, GBits, TextGValues};
+use crate::scheme::evidence::{Evidence, GBits, Share, TextGValues};
 use crate::scheme::family::TextMemory;
 use crate::scheme::ngrams::Ngrams;
 use crate::scheme::secret::SecretShape;
@@ -85,19 +85,22 @@ fn evidence(
 ) -> Evidence {
     let TextMemory { inputs, reference } = memory;
     let reference = reference.get_or_insert_with(|| ReferenceHistory::new(context_history_size));
-    let count = piece.fresh.len();
+    let count = piece.shares.len();
     let mut values = TextGValues {
         first: piece.first,
         depth: depth.into(),
         g: Vec::with_capacity(count),
         scored: Vec::with_capacity(count),
+        shares: Vec::with_capacity(count),
         reference_mask: Vec::with_capacity(count),
     };
-    for (ngram, &fresh) in piece.ids.windows(ngram_len.into()).zip(&piece.fresh) {
+    for (ngram, &share) in piece.ids.windows(ngram_len.into()).zip(&piece.shares) {
         let (context, token) = (lcg_over(hash.start(), &ngram[..ngram.len() - 1]), ngram[ngram.len() - 1]);
         values.g.push(g_bits(hash, context, token));
         let fresh_input = hash.narrow_input(context, token).is_none_or(|input| inputs.insert(input));
-        values.scored.push(fresh && fresh_input);
+        let counts = share == Share::Full && fresh_input;
+        values.scored.push(counts);
+        values.shares.push(if counts { Share::Full } else { Share::Nothing });
         values.reference_mask.push(reference.insert(context));
     }
     Evidence::Layers(values)

@@ -121,7 +121,7 @@ impl KeyedFunction for Function {
     }
 
     fn evidence(&self, _memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence {
-        let count = piece.fresh.len();
+        let count = piece.shares.len();
         let mut g = vec![GBits(0); count];
         for (start, g) in (0..).step_by(TOGETHER).zip(g.chunks_mut(TOGETHER)) {
             let ngrams = piece.ids[start..].windows(self.ngram_len).take(g.len());
@@ -131,8 +131,9 @@ impl KeyedFunction for Function {
             first: piece.first,
             depth: self.depth,
             g,
-            scored: piece.fresh.clone(),
-            reference_mask: piece.fresh.clone(),
+            scored: piece.scored(),
+            shares: piece.shares.clone(),
+            reference_mask: piece.scored(),
         })
     }
 

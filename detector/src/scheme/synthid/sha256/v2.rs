@@ -144,7 +144,7 @@ impl KeyedFunction for Function {
     }
 
     fn evidence(&self, _memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence {
-        let mut g = vec![GBits(0); piece.fresh.len()];
+        let mut g = vec![GBits(0); piece.shares.len()];
         let mut of_len = Vec::new();
         let marked: Vec<bool> = (0..g.len()).map(|i| piece.context_len(i) > 0).collect();
         for ngrams in piece.selected(&marked) {
@@ -159,8 +159,9 @@ impl KeyedFunction for Function {
             first: piece.first,
             depth: self.depth,
             g,
-            scored: piece.fresh.clone(),
-            reference_mask: piece.fresh.clone(),
+            scored: piece.scored(),
+            shares: piece.shares.clone(),
+            reference_mask: piece.scored(),
         })
     }
 
