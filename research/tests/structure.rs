@@ -27,7 +27,7 @@ const WMGEN: &[&str] = &[
     "engine",
     "default_model quantize train",
     "respond",
-    "verify bench eval compare",
+    "verify bench eval compare radioactive",
 ];
 
 /// Lines that a file may have before its tests.
