@@ -162,7 +162,7 @@ mod tests {
     use crate::radioactive::judge;
     use wmdetect::scheme::{Distribution, Key, Preset, Secret, Watermark};
     use wmdetect::split_mix::unit;
-    use wmdetect::statistics::Decider;
+    use wmdetect::statistics::{Decider, PValue};
 
     const WHOLE: ContextRule = ContextRule::Whole { len: 2 };
     const SHORTEST: ContextRule = ContextRule::Shortest { shortest: 1, longest: 2 };
@@ -248,8 +248,10 @@ mod tests {
             }
             let p = |documents: &[Document], independence| {
                 let mut pairs = Pairs::new(key.scheme().context_rule(), independence, None);
-                documents.iter().for_each(|document| pairs.add(document, &text));
-                judge(&key, &*statistic, &pairs.chosen()).unwrap().p.map(|p| p.p())
+                for document in documents {
+                    pairs.add(document, &text);
+                }
+                judge(&key, &*statistic, &pairs.chosen()).unwrap().p.map(PValue::p)
             };
             let quoted = document(&[&[0], &text[..]].concat(), &text);
             assert!(p(&[quoted], Independence::Unknown).is_none_or(|p| p > 1e-3), "{preset}");

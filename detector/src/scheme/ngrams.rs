@@ -95,6 +95,8 @@ mod tests {
     /// One by one and all at once; n-grams of several lengths, in no order, some of them twice.
     #[test]
     fn each_input_has_one_entry() {
+        type Case<'a> = (Scheme, Vec<u8>, &'a [&'a [u32]]);
+
         let hf = synthid::Hf {
             depth: 4,
             ngram_len: 3,
@@ -102,7 +104,7 @@ mod tests {
             table: SamplingTable::Seeded { size: 65_536, seed: 0 },
         };
         let own = synthid::Sha256V2 { channels: 2, ..Default::default() };
-        let schemes: [(Scheme, Vec<u8>, &[&[u32]]); 2] = [
+        let schemes: [Case<'_>; 2] = [
             (own.into(), vec![1; 32], &[&[1, 2, 3], &[1, 5], &[4, 2, 3], &[1, 2, 3], &[1, 65_541], &[1, 5]]),
             (
                 hf.into(),

@@ -18,6 +18,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
+use std::io::Write;
 
 use rayon::prelude::*;
 use wmdetect::calibration::random_key;
@@ -163,7 +164,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
     ];
     let (teacher, student) = (Logits::new(0.0), Logits::new(0.7));
-    println!("scheme\trule\tkeys\tpairs\tp<=0.05\tp<=0.01\tp<=0.001\tuniform");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "scheme\trule\tkeys\tpairs\tp<=0.05\tp<=0.01\tp<=0.001\tuniform")?;
     for (name, scheme) in schemes {
         let statistic = Decider::default().statistic(scheme.evidence_kind())?;
         let study = |number: u64| -> Option<BTreeMap<&'static str, (f64, usize)>> {
@@ -192,7 +194,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             let pairs = found.iter().map(|found| found[rule].1).sum::<usize>() as f64 / keys as f64;
             let [a, b, c] = [0.05, 0.01, 0.001].map(share);
             let uniform = uniformity(&p).1;
-            println!("{name}\t{}\t{keys}\t{pairs:.1}\t{a:.4}\t{b:.4}\t{c:.4}\t{uniform:.2e}", &rule[2..]);
+            writeln!(
+                out,
+                "{name}\t{}\t{keys}\t{pairs:.1}\t{a:.4}\t{b:.4}\t{c:.4}\t{uniform:.2e}",
+                &rule[2..]
+            )?;
         }
     }
     Ok(())
