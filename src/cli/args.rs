@@ -215,15 +215,9 @@ impl CompatScheme {
     }
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct ModelArgs {
-    /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the small
-    /// one that ships with wmgen]
-    #[arg(long)]
-    pub model: Option<String>,
-    /// Another tokenizer than the model's: a tokenizer.json, a directory that holds one, or a GGUF file
-    #[arg(long)]
-    pub tokenizer: Option<PathBuf>,
+/// What a model is run on.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ComputeArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,
@@ -233,6 +227,19 @@ pub(crate) struct ModelArgs {
     /// Threads to compute with; all cores if not given
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ModelArgs {
+    /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the small
+    /// one that ships with wmgen]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Another tokenizer than the model's: a tokenizer.json, a directory that holds one, or a GGUF file
+    #[arg(long)]
+    pub tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Leave out Gemma 2's soft caps: another model, for comparison
     #[arg(long)]
     pub no_softcap: bool,

@@ -209,10 +209,10 @@ impl ModelArgs {
 
     /// Loads the model, with a progress bar on a terminal.
     pub(super) fn load(&self, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Loaded> {
-        set_threads(self.threads)?;
+        set_threads(self.compute.threads)?;
         let place = Place::of(self.model.as_deref())?;
-        let device = self.device.open()?;
-        let dtype = self.dtype.map(|dtype| match dtype {
+        let device = self.compute.device.open()?;
+        let dtype = self.compute.dtype.map(|dtype| match dtype {
             DtypeArg::F32 => DType::F32,
             DtypeArg::Bf16 => DType::BF16,
             DtypeArg::F16 => DType::F16,

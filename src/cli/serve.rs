@@ -12,7 +12,7 @@ use crate::serve;
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode> {
     let tokenizer = Arc::new(args.model.open_tokenizer()?);
     args.model.check_chat()?;
-    serve::run(&args.server, &tokenizer, args.model.threads, || {
+    serve::run(&args.server, &tokenizer, args.model.compute.threads, || {
         let loaded = args.model.load(Arc::clone(&tokenizer))?;
         let name = args.model_name.as_deref().unwrap_or(&loaded.name);
         let info = ModelInfo::new(&loaded.model, name, Arc::clone(&loaded.tokenizer));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{DeviceArg, DtypeArg};
+use super::ComputeArgs;
 
 #[derive(Args, Debug)]
 pub(crate) struct CompareArgs {
@@ -64,15 +64,8 @@ pub(crate) struct CompareArgs {
     /// that of the model that ships with wmgen]
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
-    /// Where a judge that is a model computes
-    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
-    pub device: DeviceArg,
-    /// The type of its activations (the CPU computes in f32 only)
-    #[arg(long, value_enum)]
-    pub dtype: Option<DtypeArg>,
-    /// Threads to compute with; all cores if not given
-    #[arg(long)]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Write LLM Comparator's JSON to this file, which its page opens
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use wmdetect::shell::rate;
 
-use super::{DeviceArg, DtypeArg, ModelArgs};
+use super::{ComputeArgs, ModelArgs};
 
 #[derive(Args, Debug)]
 pub(crate) struct RadioactiveArgs {
@@ -49,15 +49,8 @@ pub(crate) struct RadioactiveArgs {
     /// Another tokenizer than the student's: a tokenizer.json, a directory that holds one, or a GGUF file
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
-    pub device: DeviceArg,
-    /// The type of activations (the CPU computes in f32 only)
-    #[arg(long, value_enum)]
-    pub dtype: Option<DtypeArg>,
-    /// Threads to compute with; all cores if not given
-    #[arg(long)]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// The report as a JSON object
     #[arg(long)]
     pub json: bool,
@@ -69,9 +62,7 @@ impl RadioactiveArgs {
         ModelArgs {
             model: (self.student != "default").then(|| self.student.clone()),
             tokenizer: self.tokenizer.clone(),
-            device: self.device,
-            dtype: self.dtype,
-            threads: self.threads,
+            compute: self.compute.clone(),
             no_softcap: false,
         }
     }

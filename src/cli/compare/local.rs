@@ -37,9 +37,7 @@ impl Local {
         let model = ModelArgs {
             model: (judge != "default").then(|| judge.to_owned()),
             tokenizer: None,
-            device: args.device,
-            dtype: args.dtype,
-            threads: args.threads,
+            compute: args.compute.clone(),
             no_softcap: false,
         };
         let tokenizer = model.open_tokenizer()?;

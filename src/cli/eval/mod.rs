@@ -157,7 +157,7 @@ fn header(args: &EvalArgs, plans: &[Plan], runs: &Runs, fingerprint: Option<&str
         .collect();
     let fields = json!({
         "model": fingerprint, "softcap": !args.model.no_softcap, "rounded": args.rounded,
-        "device": format!("{:?}", args.model.device), "dtype": args.model.dtype.map(|dtype| format!("{dtype:?}")),
+        "device": format!("{:?}", args.model.compute.device), "dtype": args.model.compute.dtype.map(|dtype| format!("{dtype:?}")),
         "tasks": tasks, "compare": args.compare, "runs": plans.iter().any(|plan| plan.task.writes()).then(|| runs.bound()),
         "run_code": args.run_code.then(|| json!([args.interpreter, args.code_timeout, args.code_memory])),
     });

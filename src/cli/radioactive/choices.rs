@@ -32,7 +32,7 @@ struct Line {
 pub(super) fn header(args: &RadioactiveArgs, fingerprint: Option<&str>, corpus: &str) -> Map<String, Value> {
     let fields = json!({
         "student": fingerprint, "corpus": corpus,
-        "device": format!("{:?}", args.device), "dtype": args.dtype.map(|dtype| format!("{dtype:?}")),
+        "device": format!("{:?}", args.compute.device), "dtype": args.compute.dtype.map(|dtype| format!("{dtype:?}")),
     });
     match fields {
         Value::Object(fields) => fields,
