@@ -179,8 +179,8 @@ impl<'w> Tilted<'w> {
         let cells: Vec<Range<f64>> = match &parts[..] {
             [part] if part.multiplier == 1.0 => weights.cells_below(cut / factor(part)).collect(),
             parts => {
-                let parts: Vec<(f64, f64)> =
-                    parts.iter().map(|part| (part.multiplier, factor(part))).collect();
+                let parts: Vec<(u64, f64)> =
+                    parts.iter().map(|part| (part.multiplier as u64, factor(part))).collect();
                 weights.cells_of_multiples(&parts, cut)
             }
         };

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Positive weights a_l of fair bits.
 #[derive(Clone, Debug)]
@@ -19,7 +20,22 @@ pub(super) struct Weights {
     /// The cells with the least bounds, in ascending order of them: for many tokens there is no need to look at
     /// others.
     narrow: Vec<u32>,
+    /// What tokens of several shares need, once there are any.
+    multiples: OnceLock<Box<Multiples>>,
 }
+
+/// Lower bounds of Σ_l sin²(m a_l ω/2) for m = 1, 2 and 3.
+#[derive(Clone, Debug)]
+struct Multiples {
+    /// Where the first cell begins.
+    start: f64,
+    /// How wide a cell is.
+    step: f64,
+    least: [Vec<f64>; MULTIPLES],
+}
+
+/// The largest multiplier.
+const MULTIPLES: usize = 3;
 
 /// Cells that [`Weights`] keeps in order.
 const NARROW: usize = 512;
@@ -46,7 +62,7 @@ impl Weights {
             narrow.truncate(NARROW);
         }
         narrow.sort_unstable_by(by_bound);
-        Self { each: weights.to_vec(), total, largest, cell, spread, narrow }
+        Self { each: weights.to_vec(), total, largest, cell, spread, narrow, multiples: OnceLock::new() }
     }
 
     /// The weights a_l.
@@ -87,19 +103,16 @@ impl Weights {
         cells.into_iter().map(move |i| edge(i)..edge(i + 1))
     }
 
-    /// Where |φ| may matter of tokens whose weights are multiplied: the stretches from π / (max a · largest multiplier) to π in
+    /// Where |φ| may matter of tokens whose weights are multiplied by 1, 2 or 3: the stretches from π / (3 max a) to π in
     /// which Σ over `parts` of c_p Σ_l sin²(m_p a_l ω/2), for multipliers m_p and factors c_p, may be below `enough`.
-    pub(super) fn cells_of_multiples(&self, parts: &[(f64, f64)], enough: f64) -> Vec<Range<f64>> {
-        let most = parts.iter().map(|part| part.0).fold(1.0, f64::max);
-        let start = self.start() / most;
-        // A step times a multiplier is a cell at most, so it lies in two cells of the table.
-        let count = ((PI - start) / self.cell.max(1e-3) * most).ceil();
-        let step = (PI - start) / count;
+    pub(super) fn cells_of_multiples(&self, parts: &[(u64, f64)], enough: f64) -> Vec<Range<f64>> {
+        let Multiples { start, step, least } = &**self.multiples.get_or_init(|| Box::new(self.multiples()));
+        let parts: Vec<(&[f64], f64)> = parts.iter().map(|&(m, c)| (&*least[m as usize - 1], c)).collect();
         let mut cells: Vec<Range<f64>> = Vec::new();
-        for i in 0..count as usize {
-            let (low, high) = (start + i as f64 * step, start + (i + 1) as f64 * step);
-            let bound: f64 = parts.iter().map(|&(m, c)| c * self.least_spread(m * low, m * high)).sum();
+        for i in 0..least[0].len() {
+            let bound: f64 = parts.iter().map(|(least, c)| c * least[i]).sum();
             if bound < enough {
+                let (low, high) = (start + i as f64 * step, start + (i + 1) as f64 * step);
                 match cells.last_mut() {
                     Some(last) if last.end >= low => last.end = high,
                     _ => cells.push(low..high),
@@ -111,6 +124,18 @@ impl Weights {
             last.end = 2.0 * PI;
         }
         cells
+    }
+
+    fn multiples(&self) -> Multiples {
+        let start = self.start() / MULTIPLES as f64;
+        // A step times a multiplier is a cell at most, so it lies in two cells of the table.
+        let count = ((PI - start) / self.cell.max(1e-3) * MULTIPLES as f64).ceil();
+        let step = (PI - start) / count;
+        let of = |m: f64| {
+            let edge = |i: f64| m * (start + i * step);
+            (0..count as usize).map(|i| self.least_spread(edge(i as f64), edge(i as f64 + 1.0))).collect()
+        };
+        Multiples { start, step, least: std::array::from_fn(|i| of((i + 1) as f64)) }
     }
 
     /// A lower bound of Σ_l sin²(a_l x/2) for x from `low` to `high`, at most a cell apart. The sum is even and has the period
