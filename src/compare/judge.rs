@@ -104,7 +104,7 @@ pub enum Unread {
 /// count, and a tag that was not closed ends with the reply.
 ///
 /// # Errors
-/// Returns what is wrong if there is no verdict.
+/// Returns an error if the reply has no verdict: [`Unread`] says what it has.
 pub fn read_reply(reply: &str) -> Result<(Verdict, String), Unread> {
     let reply = reply.rsplit_once("</think>").map_or(reply, |(_, said)| said);
     let verdict = element(reply, "verdict").ok_or(Unread::NoVerdict)?;

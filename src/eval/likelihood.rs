@@ -215,7 +215,7 @@ impl Reader {
     /// as [`text`](Self::text) reads it.
     ///
     /// # Errors
-    /// Returns an error if there is no token before the first position, or the model cannot read the text.
+    /// Returns an error if no token stands before the first position, or if the model cannot read the text.
     pub fn first_choices(&self, ids: &[u32], from: usize) -> Result<Vec<u32>, EvalError> {
         let (&first, rest) = ids.split_first().ok_or(EvalError::Empty)?;
         let skip = from.checked_sub(1).ok_or(EvalError::Empty)?;

@@ -60,7 +60,7 @@ impl Document {
     ///
     /// # Errors
     /// Returns an error if the line is none of these, if a receipt's text is not what its tokens spell for `tokenizer`, if a
-    /// token is not below `vocab`, or if there is no answer.
+    /// token is not below `vocab`, or if the line has no answer.
     pub fn parse(line: &str, tokenizer: &Tokenizer, vocab: usize) -> Result<Self, CorpusError> {
         let form = |found: &str| CorpusError::Form { found: found.into() };
         let value: Value = serde_json::from_str(line).map_err(|error| form(&error.to_string()))?;

@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(counted(&pairs).0[3..], [vec![4, 51], vec![2, 4, 54]]);
     }
 
-    /// Two answers in one document, each with contexts of its own.
+    /// Two answers in one document: the contexts of the second begin in the second.
     #[test]
     fn every_answer_of_a_conversation_counts() {
         let ids = vec![0, 1, 2, 3, 9, 4, 5, 6];

@@ -115,7 +115,7 @@ fn naive(key: &Key, statistic: &dyn Statistic, texts: &[(Vec<u32>, Vec<u32>)], o
             let kind = tracker.next_position();
             if kind != PositionKind::IncompleteContext && (kind == PositionKind::Marked || !once) {
                 let context = tracker.context();
-                // A repeated context has no length of its own under the rule of shortest ones.
+                // Under the rule of the shortest contexts a repeated one may be empty.
                 let ngram = [context, &[*choice]].concat();
                 if ngram.len() > 1 && (!once || seen.insert(ngram.clone())) {
                     ngrams.push(ngram);
