@@ -96,6 +96,26 @@ fn only_positions_of_the_mask_count() {
     }
 }
 
+/// By hand: two layers weigh 10 and 1. The shares are 3, 2, 1 and 0 thirds.
+#[test]
+fn tokens_count_by_their_shares() {
+    let key = Key::new(crate::scheme::synthid::Sha256V2::default(), Secret::new(vec![1; 32].into())).unwrap();
+    // The contexts are (5), (6), (5 6), (6 5), then (5), (6), (5 6) and (6 5) are taken.
+    let mut values = crate::scheme::TextGValues::new(&key.prf(), &[], &[5, 6, 5, 6, 5]);
+    let thirds: Vec<u8> = values.shares.iter().map(|share| share.thirds()).collect();
+    assert_eq!((thirds, &values.scored[..]), (vec![3, 2, 1, 1], &[true, true, false, false][..]));
+    values.depth = 2;
+    values.g = [0b01, 0b11, 0b10, 0b00].map(GBits).to_vec();
+    let sample = Sample::scored(&values);
+    let scored = Scored { full: 1, two_thirds: 1, third: 2 };
+    let found = WeightedMean::new(2).evaluate(sample).unwrap();
+    assert_eq!((found.scored, found.sum), (scored, 3 * 10 + 2 * 11 + 1));
+    assert_eq!(found.score, Some(53.0 / 77.0));
+    // The others take the first two for whole ones.
+    let found = Mean::new(2).evaluate(sample).unwrap();
+    assert_eq!((found.scored, found.sum), (Scored::full(2), 3));
+}
+
 #[test]
 fn other_values_than_a_statistic_sums_are_an_error() {
     for method in Method::ALL {
