@@ -31,21 +31,31 @@ fn corpus(documents: &[Vec<u32>], ignore: Option<&IgnoreList>) -> Corpus {
     corpus
 }
 
-/// Documents of every length up to 60 of which the key flags exactly those that the detector calls watermarked.
+/// Documents of lengths up to 60, with and without repetitions, of which the key flags exactly those that the detector calls
+/// watermarked. The second key counts tokens by shares.
 fn assert_flags_are_verdicts(decider: &Decider) -> Vec<bool> {
-    let documents: Vec<_> = (1..=60).flat_map(|len| documents(4, len, &[])).collect();
+    let v2 = synthid::Sha256V2 { channels: 1, ..Default::default() };
+    let keys = [key(1), Key::new(v2, Secret::new(vec![1; 32].into())).unwrap()];
     let statistic = decider.statistic(EvidenceKind::Layers { depth: 30 }).unwrap();
     let no_keys = options(0, 0);
-    let flag = |ids: &Vec<u32>| {
-        let corpus = corpus(std::slice::from_ref(ids), None);
-        let judge = Judge::new(&corpus, &*statistic, 0.1, 1);
-        judge.flagged(&key(1).prf(), &no_keys, |_| true).unwrap().own.iter().sum::<u64>() == 1
-    };
-    let flags: Vec<bool> = documents.iter().map(flag).collect();
-    for (ids, &flag) in documents.iter().zip(&flags) {
-        let values = TextGValues::new(&key(1).prf(), &[], ids);
-        let p = statistic.evaluate(Sample::scored(&values)).unwrap().p;
-        assert_eq!(flag, p.is_some_and(|p| p.reaches(0.1)), "{decider:?}, {} tokens", ids.len());
+    let mut flags = Vec::new();
+    for len in (1..=60).step_by(2) {
+        let mut ids = documents(2, len, &[]);
+        // The squares modulo 23 have twelve values, which follow each other in several ways.
+        let again = |ids: &Vec<u32>| ids.iter().map(|&id| id * id % 23 + id / 1_000).collect();
+        ids.extend(ids.iter().map(again).collect::<Vec<_>>());
+        for (key, ids) in keys.iter().flat_map(|key| ids.iter().map(move |ids| (key, ids))) {
+            let mut corpus = Corpus::new(5);
+            corpus.push(&key.prf(), ids, None);
+            let judge = Judge::new(&corpus, &*statistic, 0.1, 1);
+            let flagged = judge.flagged(&key.prf(), &no_keys, |_| true).unwrap();
+            let flag = flagged.own.iter().sum::<u64>() == 1;
+            let values = TextGValues::new(&key.prf(), &[], ids);
+            let p = statistic.evaluate(Sample::scored(&values)).unwrap().p;
+            let scheme = key.scheme().name();
+            assert_eq!(flag, p.is_some_and(|p| p.reaches(0.1)), "{decider:?}, {scheme}, {ids:?}");
+            flags.push(flag);
+        }
     }
     flags
 }
