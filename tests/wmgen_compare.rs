@@ -211,7 +211,11 @@ fn a_judge_behind_http_is_asked_in_both_orders_and_its_files_open() {
     assert_eq!((report.position.first.share, report.position.consistent.share), (Some(0.5), Some(1.0)));
     assert_eq!((report.longer_wins.of, report.longer_wins.share), (3, Some(1.0)));
     assert_eq!(report.tags[0]["tag"], "x");
-    assert!(report.warnings[0].starts_with("6 replies of the judge had no verdict"), "{:?}", report.warnings);
+    assert!(
+        report.warnings[0].starts_with("6 replies of the judge without a verdict"),
+        "{:?}",
+        report.warnings
+    );
 
     let asked = asked.lock().unwrap();
     assert_eq!(asked.prompts.len(), 25, "one was asked again");

@@ -3,10 +3,12 @@
 pub mod clusters;
 pub mod edits;
 pub mod http;
+mod marked;
 pub mod rules;
 pub mod structure;
 mod tail;
 
+pub use marked::{Marked, read_marked};
 pub use tail::log10_tail;
 
 /// Returns Wilson's 95 % interval of the share `found / n`.

@@ -12,7 +12,8 @@ use crate::scheme::Share;
 /// One integer for each scored token, their sum, and the exact law of the sum under the null hypothesis.
 ///
 /// Sums of the parts of a text add up. For the same [`Scored`] tokens the p-value falls as the sum rises. A statistic may let
-/// tokens count by their [`Share`]; the others take those of two thirds and more for whole ones, and no others.
+/// tokens count by their [`Share`]; the others take those of two thirds and more for whole ones, and no others. [`counts`](Self::counts)
+/// says which, and the methods that take [`Scored`] tokens take what it returns.
 pub trait Statistic: Debug + Send + Sync {
     /// Returns which statistic it is.
     fn method(&self) -> Method;

@@ -14,25 +14,15 @@ use std::io::Write;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
-use serde::Deserialize;
 use wmdetect::scheme::{Key, Prf, TextGValues};
 use wmdetect::statistics::{Llr, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmgen_research::edits::{Edit, seed};
+use wmgen_research::read_marked;
 
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
 const CHANNELS: [f64; 5] = [1.0, 4.0, 16.0, 64.0, 1024.0];
-
-#[derive(Deserialize)]
-struct Row {
-    key_label: String,
-    #[serde(default)]
-    channel: Option<u16>,
-    temperature: f64,
-    tokens: Vec<u32>,
-    text: String,
-}
 
 /// log₁₀ p of one text.
 struct Scored {
@@ -67,8 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for file in files {
-        let rows: Vec<Row> =
-            std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let rows = read_marked(file)?;
         let words: Vec<&str> = rows.iter().flat_map(|row| row.text.split_whitespace()).collect();
         for mode in modes.split(',') {
             let edit: Option<Edit> = if mode == "text" { None } else { Some(mode.parse()?) };

@@ -10,22 +10,13 @@
 use std::error::Error;
 use std::io::Write;
 
-use serde::Deserialize;
 use wmdetect::scheme::{Key, KeyError, TextGValues};
 use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
+use wmgen_research::read_marked;
 
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
 const LEVELS: [f64; 3] = [1e-2, 1e-3, 1e-6];
-
-#[derive(Deserialize)]
-struct Row {
-    key_label: String,
-    #[serde(default)]
-    channel: Option<u16>,
-    temperature: f64,
-    tokens: Vec<u32>,
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -61,8 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
     for file in texts {
-        let rows: Vec<Row> =
-            std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let rows = read_marked(file)?;
         let prfs = rows
             .iter()
             .map(|row| {

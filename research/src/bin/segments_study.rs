@@ -25,6 +25,7 @@ use wmdetect::scheme::{Key, Scheme, Secret, synthid};
 use wmdetect::split_mix;
 use wmdetect::text::Tokenizer;
 use wmdetect::{Detector, Input, Keyring};
+use wmgen_research::read_marked;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -49,13 +50,6 @@ impl Random {
 }
 
 /// A line of MARKED.
-#[derive(Deserialize)]
-struct Marked {
-    key_label: String,
-    temperature: f64,
-    tokens: Vec<u32>,
-}
-
 #[derive(Deserialize)]
 struct Document {
     text: String,
@@ -101,14 +95,6 @@ fn read_docs(tokenizer: &str, path: &str) -> Result<Vec<Vec<u32>>> {
         docs.push(tokenizer.encode(&serde_json::from_str::<Document>(line)?.text)?.ids);
     }
     Ok(docs)
-}
-
-fn read_marked(path: &str) -> Result<Vec<Marked>> {
-    let rows: Vec<Marked> = std::fs::read_to_string(path)?
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<std::result::Result<_, _>>()?;
-    if rows.is_empty() { Err(format!("{path} has no texts").into()) } else { Ok(rows) }
 }
 
 /// `len` tokens of unmarked texts in random order, with each passage at a random place; and where the passages are.

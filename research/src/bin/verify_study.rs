@@ -27,21 +27,10 @@ use wmgen::sample::Sampling;
 use wmgen::text::stop_ids;
 use wmgen::verify::{Reader, TEMPERATURES};
 use wmgen_research::edits::{Edit, seed};
+use wmgen_research::read_marked;
 
 /// Tokens after which the rank is noted.
 const LENGTHS: [usize; 6] = [10, 25, 50, 100, 200, 400];
-
-#[derive(Deserialize)]
-struct Marked {
-    id: String,
-    key_label: String,
-    temperature: f64,
-    #[serde(default)]
-    channel: Option<u16>,
-    prompt_tokens: Vec<u32>,
-    tokens: Vec<u32>,
-    text: String,
-}
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -86,11 +75,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let master = Key::read(master)?;
     let tokenizer = Tokenizer::open(model)?;
     let model = Gemma::load(model, LoadOptions { unrounded: true, ..LoadOptions::default() })?;
-    let texts: Vec<Marked> = BufReader::new(std::fs::File::open(corpus)?)
-        .lines()
-        .take(texts.parse()?)
-        .map(|line| Ok(serde_json::from_str(&line?)?))
-        .collect::<Result<_, Box<dyn Error>>>()?;
+    let number = texts.parse()?;
+    let mut texts = read_marked(corpus)?;
+    texts.truncate(number);
     let words: Vec<&str> = texts.iter().flat_map(|text| text.text.split_whitespace()).collect();
 
     let mut out = OpenOptions::new().create(true).append(true).read(true).open(out)?;

@@ -12,22 +12,12 @@ use std::io::Write;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wmdetect::scheme::{ContextLens, ContextStream, EvidenceStream, GBits, Key, Prf};
 use wmdetect::statistics::{Sample, Scored, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 use wmgen_research::edits::{Edit, seed};
-
-#[derive(Deserialize)]
-struct Row {
-    id: String,
-    key_label: String,
-    #[serde(default)]
-    channel: Option<u16>,
-    temperature: f64,
-    tokens: Vec<u32>,
-    text: String,
-}
+use wmgen_research::read_marked;
 
 #[derive(Serialize)]
 struct Positions<'a> {
@@ -49,8 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let weighted_mean = WeightedMean::new(master.scheme().depth());
     let mut out = std::io::stdout().lock();
     for file in files {
-        let rows: Vec<Row> =
-            std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let rows = read_marked(file)?;
         let words: Vec<&str> = rows.iter().flat_map(|row| row.text.split_whitespace()).collect();
         for mode in modes.split(',') {
             let edit: Option<Edit> = if mode == "text" { None } else { Some(mode.parse()?) };

@@ -123,13 +123,13 @@ fn of_judge(judge: &JudgeReport) -> Vec<String> {
     warn(
         judge.unread,
         "reply",
-        "of the judge had no verdict and do not count; the log of --ratings has them",
+        "of the judge without a verdict, not counted; the log of --ratings shows what was said",
     );
     warn(
         judge.too_long,
         "prompt",
-        "did not fit into the judge's context beside a reply of --max-tokens, and were not judged",
+        "not judged: too long for the judge's context beside a reply of --max-tokens",
     );
-    warn(judge.refused, "prompt", "was refused by the server and not judged");
+    warn(judge.refused, "prompt", "not judged: refused by the server");
     warnings
 }
