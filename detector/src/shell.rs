@@ -9,6 +9,7 @@ mod content;
 mod interrupt;
 mod json;
 mod json_lines;
+mod key_command;
 mod keys;
 mod open;
 pub mod outputs;
@@ -39,6 +40,7 @@ pub use content::{Content, InputError, Label, Source};
 pub use interrupt::{INTERRUPTED, stop_when_asked};
 pub use json::Json;
 pub use json_lines::Lines;
+pub use key_command::{CompatScheme, KeyCommand, run_key_command};
 #[cfg(feature = "sign")]
 pub use keys::read_signing_key;
 pub use keys::{read_key, read_key_directory, read_keyring};
@@ -158,7 +160,9 @@ fn directory_hint(error: &KeyDirectoryError) -> Option<&'static str> {
         KeyDirectoryError::Unlisted { .. } => {
             Some("add the file to the list, with the status retired if it marks no texts, or move it away")
         }
-        KeyDirectoryError::OtherId { .. } => Some("`wmgen key show FILE` says a key's id"),
+        KeyDirectoryError::OtherId { .. } => {
+            Some("`wmgen key show FILE`, or `wmdetect key show FILE`, says a key's id")
+        }
         KeyDirectoryError::NoneActive { .. } => {
             Some("make a key for now, add it to keys.toml, or correct the dates there")
         }

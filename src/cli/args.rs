@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wmdetect::scheme::Preset;
+use wmdetect::shell::KeyCommand;
 use wmgen::sample::Sampling;
 
 pub(crate) use compare::{CompareArgs, UnpairedArg};
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Make a new watermark key
     Keygen(KeygenArgs),
-    /// Look at, derive, import and export keys
+    /// Show, bind, derive, import and export keys
     #[command(subcommand)]
     Key(KeyCommand),
     /// Write text with a model, marked with a key
@@ -135,84 +136,6 @@ pub(crate) struct KeygenArgs {
     /// Overwrite an existing key, which loses it for good
     #[arg(long)]
     pub force: bool,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum KeyCommand {
-    /// Show what is public about a key
-    Show {
-        /// The key file
-        key: PathBuf,
-        /// As one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Bind a key to the tokenizer of the texts that it marks; its secret and its id stay
-    Bind {
-        /// The key file
-        key: PathBuf,
-        /// A tokenizer.json, a directory with one, or a GGUF file
-        #[arg(long, value_name = "PATH")]
-        tokenizer: PathBuf,
-        /// Bind it even if it is bound to another vocabulary
-        #[arg(long)]
-        force: bool,
-    },
-    /// Derive a key for a label, such as a tenant or an epoch
-    Derive {
-        /// The master key
-        master: PathBuf,
-        /// Where to write the derived key
-        path: PathBuf,
-        /// What the key is for
-        #[arg(long)]
-        label: String,
-        /// Overwrite an existing key, which loses it for good
-        #[arg(long)]
-        force: bool,
-    },
-    /// Make a key file from the JSON of transformers or synthid-text
-    Import {
-        /// JSON with `keys` and `ngram_len`
-        config: PathBuf,
-        /// Where to write the key
-        path: PathBuf,
-        /// Which implementation the configuration belongs to
-        #[arg(long, value_enum)]
-        scheme: CompatScheme,
-        /// Overwrite an existing key, which loses it for good
-        #[arg(long)]
-        force: bool,
-    },
-    /// Print the JSON that transformers or synthid-text read; it holds the secret keys
-    Export {
-        /// A key of synthid-hf or synthid-deepmind
-        key: PathBuf,
-        /// Write to this file, with mode 0600, instead of standard output
-        #[arg(long)]
-        output: Option<PathBuf>,
-        /// Overwrite an existing file
-        #[arg(long)]
-        force: bool,
-    },
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
-pub(crate) enum CompatScheme {
-    /// transformers, and synthid-text 0.2.1
-    SynthidHf,
-    /// synthid-text's main branch since June 2025
-    SynthidDeepmind,
-}
-
-impl CompatScheme {
-    /// Returns the scheme's name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::SynthidHf => "synthid-hf",
-            Self::SynthidDeepmind => "synthid-deepmind",
-        }
-    }
 }
 
 /// What a model is run on.

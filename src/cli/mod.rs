@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory;
-use wmdetect::shell::{arguments, exit_code, man_pages, print, print_json, read_text, say};
+use wmdetect::shell::{arguments, exit_code, man_pages, print, print_json, read_text, run_key_command, say};
 
 use args::{Cli, Command};
 
@@ -50,7 +50,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(&args)?,
         Command::Keygen(args) => keys::keygen(&args)?,
-        Command::Key(command) => keys::key(&command)?,
+        Command::Key(command) => run_key_command(&command)?,
         Command::Generate(args) => return generate::run(&args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => return serve::run(&args),

@@ -9,7 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use wmdetect::calibration::LEAST_KEYS;
 use wmdetect::detect::DEFAULT_FPR;
-use wmdetect::shell::rate;
+use wmdetect::shell::{KeyCommand, rate};
 use wmdetect::statistics::{Method, UnknownMethod};
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
 
@@ -49,6 +49,9 @@ pub(crate) enum Command {
     Gvalues(GvaluesArgs),
     /// Fit a detector to marked texts of your own model
     Train(TrainArgs),
+    /// Show, bind, derive, import and export keys
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Make keys for signed verdicts, and check such verdicts
     #[command(subcommand)]
     Report(ReportCommand),
@@ -379,7 +382,7 @@ impl TextArgs {
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
     /// The marked texts: JSON lines with a text (or with --tokens, token ids) each. A line may have a key_label, and
-    /// is then marked with the key that `wmgen key derive --label` makes of the key, and prompt_tokens, the prompt's
+    /// is then marked with the key that `wmdetect key derive --label` makes of the key, and prompt_tokens, the prompt's
     /// token ids
     #[arg(required = true, value_name = "MARKED.jsonl")]
     pub files: Vec<PathBuf>,

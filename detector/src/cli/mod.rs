@@ -26,7 +26,9 @@ use anyhow::Result;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{Batch, InputError, arguments, exit_code, man_pages, print, print_json, say};
+use wmdetect::shell::{
+    Batch, InputError, arguments, exit_code, man_pages, print, print_json, run_key_command, say,
+};
 
 use args::{AuditCommand, Cli, Command};
 
@@ -65,6 +67,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Attack(args) => attack::run(&args),
         Command::Gvalues(args) => gvalues::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Key(command) => run_key_command(&command).map(|()| ExitCode::SUCCESS),
         Command::Report(command) => report::run(&command),
         Command::Cache(command) => cache::run(&command),
         #[cfg(feature = "serve")]

@@ -1,0 +1,220 @@
+//! The commands `wmgen key` and `wmdetect key`: what can be done with a key that exists.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::outputs::{Kind, Outputs};
+use super::{Hinted, OneLine, open_tokenizer, print, print_json, read_key, say};
+use crate::hex;
+use crate::scheme::key::write_private;
+use crate::scheme::{ContextRule, Key};
+
+/// What to do with a key.
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// Show what is public about a key
+    Show {
+        /// The key file
+        key: PathBuf,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bind a key to the tokenizer of the texts that it marks; its secret and its id stay
+    Bind {
+        /// The key file
+        key: PathBuf,
+        /// A tokenizer.json, a directory with one, or a GGUF file
+        #[arg(long, value_name = "PATH")]
+        tokenizer: PathBuf,
+        /// Bind it even if it is bound to another vocabulary
+        #[arg(long)]
+        force: bool,
+    },
+    /// Derive a key for a label, such as a tenant or an epoch
+    Derive {
+        /// The master key
+        master: PathBuf,
+        /// Where to write the derived key
+        path: PathBuf,
+        /// What the key is for
+        #[arg(long)]
+        label: String,
+        /// Overwrite an existing key, which loses it for good
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make a key file from the JSON of transformers or synthid-text
+    Import {
+        /// JSON with `keys` and `ngram_len`
+        config: PathBuf,
+        /// Where to write the key
+        path: PathBuf,
+        /// Which implementation the configuration belongs to
+        #[arg(long, value_enum)]
+        scheme: CompatScheme,
+        /// Overwrite an existing key, which loses it for good
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the JSON that transformers or synthid-text read; it holds the secret keys
+    Export {
+        /// A key of synthid-hf or synthid-deepmind
+        key: PathBuf,
+        /// Write to this file, with mode 0600, instead of standard output
+        #[arg(long)]
+        output: Option<PathBuf>,
+        /// Overwrite an existing file
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// A scheme whose keys another library holds as JSON.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum CompatScheme {
+    /// transformers, and synthid-text 0.2.1
+    SynthidHf,
+    /// synthid-text's main branch since June 2025
+    SynthidDeepmind,
+}
+
+impl CompatScheme {
+    /// Returns the scheme's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SynthidHf => "synthid-hf",
+            Self::SynthidDeepmind => "synthid-deepmind",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct KeyReport<'a> {
+    schema_version: u32,
+    key_id: String,
+    scheme: &'a str,
+    depth: usize,
+    ngram_len: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shortest_context: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<u16>,
+    label: Option<&'a str>,
+    tokenizer: Option<TokenizerReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct TokenizerReport<'a> {
+    name: &'a str,
+    fingerprint: String,
+    rules: Option<String>,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Returns an error if a key, a tokenizer or a configuration cannot be read, they do not belong together, or the output
+/// cannot be written.
+pub fn run_key_command(command: &KeyCommand) -> Result<()> {
+    match command {
+        KeyCommand::Show { key: path, json } => {
+            let key = read_key(path)?;
+            let shortest = match key.scheme().context_rule() {
+                ContextRule::Shortest { shortest, .. } => Some(shortest),
+                ContextRule::Whole { .. } => None,
+            };
+            let report = KeyReport {
+                schema_version: 1,
+                key_id: key.id(),
+                scheme: key.scheme().name(),
+                depth: key.scheme().depth(),
+                ngram_len: key.scheme().ngram_len(),
+                shortest_context: shortest,
+                channels: shortest.map(|_| key.scheme().channels()),
+                label: key.label(),
+                tokenizer: key.tokenizer().map(|binding| TokenizerReport {
+                    name: &binding.name,
+                    fingerprint: hex::encode(&binding.fingerprint),
+                    rules: binding.rules.map(|rules| hex::encode(&rules)),
+                }),
+            };
+            if *json {
+                return print_json(&report);
+            }
+            let tokenizer = report.tokenizer.map_or("any (the key is not bound to one)".into(), |t| {
+                let weak = if t.rules.is_none() { ", its vocabulary alone" } else { "" };
+                format!("{} ({}…){weak}", OneLine(t.name), &t.fingerprint[..16])
+            });
+            let label = report.label.map_or_else(String::new, |label| format!("label      {label:?}\n"));
+            let contexts = shortest.map_or_else(String::new, |shortest| {
+                let (longest, channels) = (report.ngram_len - 1, key.scheme().channels());
+                format!("contexts   {shortest} to {longest} tokens\nchannels   {channels}\n")
+            });
+            print(
+                format!(
+                    "key id     {}\n{label}scheme     {}\ndepth      {}\nngram_len  {}\n{contexts}tokenizer  {tokenizer}\n",
+                    report.key_id, report.scheme, report.depth, report.ngram_len
+                )
+                .as_bytes(),
+            )?;
+        }
+        KeyCommand::Bind { key: path, tokenizer, force } => {
+            let key = read_key(path)?;
+            let binding = open_tokenizer(tokenizer)?.binding();
+            let old = key.tokenizer().filter(|old| old.fingerprint != binding.fingerprint);
+            if let Some(old) = old.filter(|_| !force) {
+                let other = format!(
+                    "{}: expected the tokenizer that the key is bound to, {old}, found {binding}",
+                    path.display()
+                );
+                bail!(Hinted::new(other, "--force binds it to another"));
+            }
+            let line = format!("bound key {} to the tokenizer {binding}", key.id());
+            key.with_tokenizer(Some(binding)).write(path, true)?;
+            say(&line);
+        }
+        KeyCommand::Derive { master, path, label, force } => {
+            not_an_input(path, master)?;
+            let key = read_key(master)?.derive(label)?;
+            key.write(path, *force)?;
+            say(&format!("wrote key {} for {label:?} to {}", key.id(), path.display()));
+        }
+        KeyCommand::Import { config, path, scheme, force } => {
+            not_an_input(path, config)?;
+            let (key, notes) = Key::import_json(config, scheme.name())?;
+            for note in notes {
+                say(&format!("note: {note}"));
+            }
+            if matches!(scheme, CompatScheme::SynthidHf) {
+                say(
+                    "note: the sampling table is the one that transformers draws on a CPU; texts marked on a GPU need \
+                     their table in the field \"sampling_table\"",
+                );
+            }
+            key.write(path, *force)?;
+            say(&format!("wrote key {} to {}", key.id(), path.display()));
+        }
+        KeyCommand::Export { key: path, output, force } => {
+            if let Some(output) = output {
+                not_an_input(output, path)?;
+            }
+            let json = read_key(path)?.export_json()?;
+            if let Some(output) = output {
+                write_private(output, json.as_bytes(), *force)?;
+            } else {
+                print(json.as_bytes())?;
+                print(b"\n")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to write over a file that the run reads, with `--force`, too.
+fn not_an_input(path: &Path, input: &Path) -> Result<()> {
+    Ok(Outputs::new(true).reads([input]).check_input(path, Kind::KEY)?)
+}
