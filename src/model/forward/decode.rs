@@ -1,9 +1,12 @@
-//! A decode step on the CPU: one token of each of several sequences through all layers, all threads together.
+//! A decode step on the CPU: the next tokens of each of several sequences through all layers, all threads together.
+//!
+//! A token is a row of the activations. A sequence usually has one; one that has several gets what as many steps of one token
+//! would give it, to the bit: rows do not meet but in attention, and there a row sees the rows before it as the cache would have them.
 //!
 //! The same arithmetic as [`tensors`](super::tensors), for models whose matrices lie in
 //! [panels](crate::kernels::panels). A layer has four products with a wait after each: queries, keys and values; attention's
 //! output; gate and up; down. Between the waits every thread computes what all need (norms, residuals, rounding to 8 bits)
-//! for itself, which takes less than handing it over. Attention is divided by sequence and key head.
+//! for itself, which takes less than handing it over. Attention is divided by row and key head.
 
 use super::attend;
 use crate::kernels::loops::{gated_gelu_row, rotate_head, scaled_norm_row};
@@ -26,17 +29,28 @@ const MIN_BYTES_PER_THREAD: usize = 512 * 1024;
 
 /// One sequence of a step.
 pub(super) struct Sequence<'a> {
-    /// Position of the token.
+    /// Position of its first token.
     pub(super) position: usize,
-    /// What the token sees before itself, a layer each.
+    /// Number of its tokens.
+    pub(super) tokens: usize,
+    /// What the first token sees before itself, a layer each.
     pub(super) past: Vec<Past<'a>>,
+}
+
+/// One token of a step.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Its sequence.
+    sequence: usize,
+    /// Tokens of the sequence that are before it in this step; they are the rows before it.
+    before: usize,
 }
 
 /// What a step makes.
 pub(super) struct Stepped {
-    /// `[sequences, vocab]`, before the final soft cap.
+    /// `[rows, vocab]`, before the final soft cap.
     pub(super) logits: Vec<f32>,
-    /// Keys and values of the new position, `[layers, sequences, kv_heads, 2, head_dim]`.
+    /// Keys and values of the new positions, `[layers, rows, kv_heads, 2, head_dim]`.
     pub(super) kv: Vec<f32>,
 }
 
@@ -50,7 +64,7 @@ struct Exchanges {
     logits: Exchange,
 }
 
-/// The products of a layer, and the (sequence, key head) pairs of its attention, to be taken.
+/// The products of a layer, and the (row, key head) pairs of its attention, to be taken.
 struct LayerWork {
     qkv: Work,
     attention: Work,
@@ -64,7 +78,8 @@ struct Step<'a> {
     weights: &'a PackedWeights,
     config: &'a Config,
     sequences: &'a [Sequence<'a>],
-    /// Of the position of each sequence.
+    rows: Vec<Row>,
+    /// Of the position of each row.
     angles: Vec<ByKind<Angles>>,
     exchanges: Exchanges,
     work: Vec<LayerWork>,
@@ -74,24 +89,32 @@ struct Step<'a> {
 impl Gemma {
     /// As [`Self::step_of_tensors`](super::tensors), by [`PackedWeights::step`]; `None` where the weights or a cache are not what that
     /// takes.
-    pub(super) fn step_of_packed(&self, xs: &Tensor, caches: &mut [&mut Cache]) -> Result<Option<RawLogits>> {
+    pub(super) fn step_of_packed(
+        &self,
+        xs: &Tensor,
+        tokens: &[&[u32]],
+        caches: &mut [&mut Cache],
+    ) -> Result<Option<RawLogits>> {
         let Some(packed) = &self.packed else { return Ok(None) };
         let stepped = {
             let sequences: Option<Vec<_>> = caches
                 .iter()
-                .map(|cache| {
+                .zip(tokens)
+                .map(|(cache, tokens)| {
                     let past =
                         cache.layers.iter().map(|layer| layer.past(cache.len)).collect::<Option<_>>()?;
-                    Some(Sequence { position: cache.len, past })
+                    Some(Sequence { position: cache.len, tokens: tokens.len(), past })
                 })
                 .collect();
             let Some(sequences) = sequences else { return Ok(None) };
             packed.step(&self.config, &xs.flatten_all()?.to_vec1()?, &sequences)
         };
         let (kv_heads, dim) = (self.config.kv_heads, self.config.head_dim);
-        let of_sequence = 2 * kv_heads * dim;
-        for (i, kv) in stepped.kv.chunks_exact(of_sequence).enumerate() {
-            let (layer, sequence) = (i / caches.len(), i % caches.len());
+        let rows: usize = tokens.iter().map(|tokens| tokens.len()).sum();
+        let places = || (0..tokens.len()).flat_map(|i| (0..tokens[i].len()).map(move |before| (i, before)));
+        let layers = 0..self.layers.len();
+        let places = layers.flat_map(|layer| places().map(move |place| (layer, place)));
+        for (kv, (layer, (sequence, before))) in stepped.kv.chunks_exact(2 * kv_heads * dim).zip(places) {
             let cache = &mut *caches[sequence];
             let (mut keys, mut values) = (Vec::new(), Vec::new());
             for head in kv.chunks_exact(2 * dim) {
@@ -99,26 +122,31 @@ impl Gemma {
                 keys.extend(key.iter().map(|x| bf16::from_f32(*x)));
                 values.extend(value.iter().map(|x| bf16::from_f32(*x)));
             }
-            cache.layers[layer].push(cache.len, &keys, &values, kv_heads, dim)?;
+            cache.layers[layer].push(cache.len + before, &keys, &values, kv_heads, dim)?;
         }
-        for cache in caches.iter_mut() {
-            cache.len += 1;
+        for (cache, tokens) in caches.iter_mut().zip(tokens) {
+            cache.len += tokens.len();
         }
-        let logits = Tensor::from_vec(stepped.logits, (caches.len(), self.config.vocab), &self.device)?;
+        let logits = Tensor::from_vec(stepped.logits, (rows, self.config.vocab), &self.device)?;
         Ok(Some(RawLogits::new(logits, &self.config)))
     }
 }
 
 impl PackedWeights {
-    /// Feeds one token to each of `sequences`; `xs` `[sequences, hidden]` is the embedding of the tokens.
+    /// Feeds each of `sequences` its tokens; `xs` `[rows, hidden]` is their embedding, sequence by sequence.
     pub(super) fn step(&self, config: &Config, xs: &[f32], sequences: &[Sequence<'_>]) -> Stepped {
-        let angles = |sequence: &Sequence<'_>| rope::angles(config, sequence.position, 1);
+        let of_sequence = |(sequence, of): (usize, &Sequence<'_>)| {
+            (0..of.tokens).map(move |before| Row { sequence, before })
+        };
+        let rows: Vec<Row> = sequences.iter().enumerate().flat_map(of_sequence).collect();
+        let count = rows.len();
+        let angles = |row: &Row| rope::angles(config, sequences[row.sequence].position + row.before, 1);
         let threads = (self.bytes() / MIN_BYTES_PER_THREAD).clamp(1, rayon::current_num_threads());
         let panels =
             |matrices: &[&Arc<Panels>]| Work::new(matrices.iter().map(|panels| panels.rows() / LANES).sum());
         let work = |l: &PackedLayer| LayerWork {
             qkv: panels(&[&l.q, &l.k, &l.v]),
-            attention: Work::new(sequences.len() * config.kv_heads),
+            attention: Work::new(count * config.kv_heads),
             o: panels(&[&l.o]),
             middle: panels(&[&l.gate]),
             down: panels(&[&l.down]),
@@ -128,7 +156,8 @@ impl PackedWeights {
             weights: self,
             config,
             sequences,
-            angles: sequences.iter().map(angles).collect(),
+            angles: rows.iter().map(angles).collect(),
+            rows,
             exchanges: Exchanges {
                 qkv: exchange(),
                 attended: exchange(),
@@ -140,8 +169,8 @@ impl PackedWeights {
             head: panels(&[&self.head]),
         };
         let mut kv = together(threads, |member| step.run(member, xs.to_vec()));
-        let mut logits = vec![0.0; sequences.len() * self.head.rows()];
-        gather(&step.exchanges.logits, sequences.len(), &mut logits);
+        let mut logits = vec![0.0; step.rows.len() * self.head.rows()];
+        gather(&step.exchanges.logits, step.rows.len(), &mut logits);
         // All threads have read the same.
         Stepped { logits, kv: kv.swap_remove(0) }
     }
@@ -150,13 +179,15 @@ impl PackedWeights {
 /// A thread's own numbers.
 #[derive(Default)]
 struct Own {
-    /// The activations of a product, a row for each sequence.
+    /// The activations of a product.
     rows: QuantisedRows,
-    /// What was read from an exchange, `[sequences, width]`.
+    /// What was read from an exchange, `[rows, width]`.
     gathered: Vec<f32>,
     /// One row.
     row: Vec<f32>,
-    /// Key and value of the new position.
+    /// A key.
+    key: Vec<f32>,
+    /// The keys of new positions, and then their values.
     kept: Vec<bf16>,
     /// The outputs of a run of panels.
     sums: [Vec<[f32; LANES]>; 2],
@@ -164,9 +195,9 @@ struct Own {
 }
 
 impl Step<'_> {
-    /// Does one thread's part of the step. Returns the keys and values of the new position, as [`Stepped::kv`].
+    /// Does one thread's part of the step. Returns the keys and values of the new positions, as [`Stepped::kv`].
     fn run(&self, member: &Member<'_>, mut xs: Vec<f32>) -> Vec<f32> {
-        let rows = self.sequences.len();
+        let rows = self.rows.len();
         let c = self.config;
         let (mut own, mut kv) = (Own::default(), Vec::new());
         let Exchanges { qkv, projected, middle, logits, .. } = &self.exchanges;
@@ -208,7 +239,7 @@ impl Step<'_> {
     /// Makes the norm of each row of `xs` the next product's activations.
     fn take_normed(&self, xs: &[f32], weight: &[f32], own: &mut Own) {
         let width = weight.len();
-        own.rows.write(self.sequences.len(), width, |out| {
+        own.rows.write(self.rows.len(), width, |out| {
             for (out, x) in out.chunks_exact_mut(width).zip(xs.chunks_exact(width)) {
                 scaled_norm_row(out, x, weight, self.config.rms_eps as f32);
             }
@@ -227,12 +258,12 @@ impl Step<'_> {
         }
     }
 
-    /// Numbers of a (sequence, key head) pair: what its query heads found, its key, its value.
+    /// Numbers of a (row, key head) pair: what its query heads found, its key, its value.
     fn pair_width(&self) -> usize {
         (self.config.heads / self.config.kv_heads + 2) * self.config.head_dim
     }
 
-    /// Computes attention for (sequence, key head) pairs, from gathered queries, keys and values.
+    /// Computes attention for (row, key head) pairs, from gathered queries, keys and values.
     fn attend(&self, member: &Member<'_>, work: &Work, index: usize, layer: &PackedLayer, own: &mut Own) {
         let c = self.config;
         let rules = &layer.rules;
@@ -242,13 +273,30 @@ impl Step<'_> {
         let pair_width = self.pair_width();
         self.exchanges.attended.fill(member, work, pair_width, |pairs, out| {
             for (pair, out) in pairs.zip(out.chunks_exact_mut(pair_width)) {
-                let (s, head) = (pair / c.kv_heads, pair % c.kv_heads);
-                let row = &mut own.gathered[s * width..(s + 1) * width];
-                let (q, rest) = row.split_at_mut(c.heads * dim);
-                let (k, v) = rest.split_at_mut(c.kv_heads * dim);
-                let q = &mut q[head * group * dim..(head + 1) * group * dim];
-                let (k, v) = (&mut k[head * dim..(head + 1) * dim], &v[head * dim..(head + 1) * dim]);
-                let (cos, sin) = self.angles[s].of(rules.kind).at(0);
+                let (row, head) = (pair / c.kv_heads, pair % c.kv_heads);
+                let Row { sequence, before } = self.rows[row];
+                let (found, kv) = out.split_at_mut(group * dim);
+                // Keys and values of the sequence's tokens up to this one, as the cache will have them.
+                let first = row - before;
+                let of_keys = (before + 1) * dim;
+                own.kept.resize(2 * of_keys, bf16::ZERO);
+                for (place, row) in (first..=row).enumerate() {
+                    let numbers = &own.gathered[row * width + (c.heads + head) * dim..];
+                    own.key.clear();
+                    own.key.extend_from_slice(&numbers[..dim]);
+                    self.norm_head(&mut own.key, layer.k_norm.as_deref(), &mut own.row);
+                    let (cos, sin) = self.angles[row].of(rules.kind).at(0);
+                    rotate_head(&mut own.key, cos, sin);
+                    kv[..dim].copy_from_slice(&own.key);
+                    kv[dim..].copy_from_slice(&numbers[c.kv_heads * dim..][..dim]);
+                    for (part, start) in [(0, place * dim), (dim, of_keys + place * dim)] {
+                        for (kept, x) in own.kept[start..start + dim].iter_mut().zip(&kv[part..part + dim]) {
+                            *kept = bf16::from_f32(*x);
+                        }
+                    }
+                }
+                let q = &mut own.gathered[row * width + head * group * dim..][..group * dim];
+                let (cos, sin) = self.angles[row].of(rules.kind).at(0);
                 for q in q.chunks_exact_mut(dim) {
                     self.norm_head(q, layer.q_norm.as_deref(), &mut own.row);
                     rotate_head(q, cos, sin);
@@ -256,18 +304,12 @@ impl Step<'_> {
                         *q *= scale;
                     }
                 }
-                self.norm_head(k, layer.k_norm.as_deref(), &mut own.row);
-                rotate_head(k, cos, sin);
-                let (found, kv) = out.split_at_mut(group * dim);
-                kv[..dim].copy_from_slice(k);
-                kv[dim..].copy_from_slice(v);
-                // As the cache will have them.
-                own.kept.clear();
-                own.kept.extend(kv.iter().map(|x| bf16::from_f32(*x)));
-                let past = &self.sequences[s].past[index];
-                let (keys, values) = own.kept.split_at(dim);
+                let past = &self.sequences[sequence].past[index];
+                let (keys, values) = own.kept.split_at(of_keys);
                 let runs = past.head(head).chain([Run { keys, values, stride: dim }]);
-                attend::attend(found, q, runs, dim, softcap, |_| 0..past.len() + 1, &mut own.attention);
+                let seen = past.len() + before + 1;
+                let unseen = rules.kind.window().map_or(0, |window| seen.saturating_sub(window));
+                attend::attend(found, q, runs, dim, softcap, |_| unseen..seen, &mut own.attention);
             }
         });
     }
@@ -281,10 +323,10 @@ impl Step<'_> {
         }
     }
 
-    /// Writes attention's output, `[sequences, heads · head_dim]`, into `out`, and adds keys and values to the end of `kv`.
+    /// Writes attention's output, `[rows, heads · head_dim]`, into `out`, and adds keys and values to the end of `kv`.
     fn gather_attended(&self, out: &mut [f32], kv: &mut Vec<f32>) {
         let (width, of_kv) = (self.pair_width(), 2 * self.config.head_dim);
-        let pairs = self.sequences.len() * self.config.kv_heads;
+        let pairs = self.rows.len() * self.config.kv_heads;
         let start = kv.len();
         kv.resize(start + pairs * of_kv, 0.0);
         self.exchanges.attended.for_each(width, |pair, numbers| {
@@ -382,6 +424,42 @@ mod tests {
             }
             let relative = (error / size).sqrt();
             assert!(relative < 0.02, "{}: {relative}", format.name());
+        }
+    }
+
+    /// Across the end of the window's ring, beside sequences that get one token, and after some of the tokens were taken back.
+    #[test]
+    fn several_tokens_are_as_many_steps() {
+        for format in [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::BF16, Format::F32] {
+            let model = random::model(random::config(), format);
+            let start = |len: u32| {
+                let prompt: Vec<u32> = (0..len).map(|i| (i * 37 + len) % 2048).collect();
+                let mut cache = model.new_cache(1);
+                model.forward(&[prompt], &mut cache).unwrap();
+                cache
+            };
+            let numbers = |logits: crate::model::RawLogits| -> Vec<f32> {
+                logits.capped().unwrap().flatten_all().unwrap().to_vec1().unwrap()
+            };
+            let (mut one_by_one, mut together) = ([3, 60, 130].map(start), [3, 60, 130].map(start));
+            for (round, counts) in [[1, 4, 9], [5, 1, 1], [2, 6, 3], [9, 9, 9]].into_iter().enumerate() {
+                let ids: Vec<Vec<u32>> = counts
+                    .iter()
+                    .map(|count| (0..*count).map(|i| (i * 29 + round as u32 * 31 + count) % 2048).collect())
+                    .collect();
+                let mut want = Vec::new();
+                for (cache, ids) in one_by_one.iter_mut().zip(&ids) {
+                    want.extend(ids.iter().flat_map(|id| numbers(model.step(&[*id], &mut [cache]).unwrap())));
+                }
+                let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+                let mut caches: Vec<&mut Cache> = together.iter_mut().collect();
+                let got = numbers(model.steps(&tokens, &mut caches).unwrap());
+                assert!(got == want, "{}, round {round}", format.name());
+                for (a, b) in one_by_one.iter_mut().zip(&mut together) {
+                    let len = a.len() - usize::from(counts.contains(&9) && a.len() > 60) * 3;
+                    assert!(a.truncate(len).unwrap() && b.truncate(len).unwrap());
+                }
+            }
         }
     }
 }

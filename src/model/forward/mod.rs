@@ -1,8 +1,7 @@
 //! From token ids to logits: the functions of [`Gemma`] that run its layers.
 //!
 //! The layers are computed in one of three ways. [`tensors`] are candle's operations: any device, any weights, gradients.
-//! Where all matrices are [packed](super::packed), a step of one token a sequence is that of [`decode`], and more tokens of
-//! one sequence are read by [`prompt`]; both look at earlier positions through [`attend`].
+//! Where all matrices are [packed](super::packed), a step is that of [`decode`], and a prompt is read by [`prompt`]; both look at earlier positions through [`attend`].
 
 mod attend;
 mod attention;
@@ -192,21 +191,50 @@ impl Gemma {
     /// Returns an error if there is not one token for each cache, a cache has more than one sequence, a context is full, or an id is
     /// outside the vocabulary.
     pub fn step(&self, tokens: &[u32], caches: &mut [&mut Cache]) -> Result<RawLogits> {
+        let tokens: Vec<&[u32]> = tokens.iter().map(std::slice::from_ref).collect();
+        self.steps(&tokens, caches)
+    }
+
+    /// Does what as many calls of [`Self::step`] do as there are tokens, to the bit, and returns the logits after each token,
+    /// `[all tokens, vocab]`: those of the first sequence, in their order, then those of the second, and so on.
+    ///
+    /// Where all matrices are packed for the CPU's own kernels, the tokens of a sequence share the passes over the weights, too
+    /// ([`Self::takes_several`]).
+    ///
+    /// # Errors
+    /// Returns an error if there are no tokens for a cache, or as [`Self::step`].
+    pub fn steps(&self, tokens: &[&[u32]], caches: &mut [&mut Cache]) -> Result<RawLogits> {
         if tokens.is_empty() || tokens.len() != caches.len() || caches.iter().any(|cache| cache.batch() != 1)
         {
-            let expected = "a token for each cache, and caches of one sequence each".into();
+            let expected = "tokens for each cache, and caches of one sequence each".into();
             let batches: Vec<usize> = caches.iter().map(|cache| cache.batch()).collect();
-            let found = format!("{} tokens, caches of {batches:?} sequences", tokens.len());
+            let found = format!("tokens for {} caches, caches of {batches:?} sequences", tokens.len());
             return Err(Error::Batch { expected, found });
         }
-        for (token, cache) in tokens.iter().zip(caches.iter()) {
-            self.check(&[[*token]], 1, cache.len())?;
+        for (tokens, cache) in tokens.iter().zip(caches.iter()) {
+            self.check(&[tokens], 1, cache.len())?;
         }
-        let xs = self.embed(tokens, (tokens.len(), 1))?;
-        if let Some(logits) = self.step_of_packed(&xs, caches)? {
+        let ids = tokens.concat();
+        let xs = self.embed(&ids, (ids.len(), 1))?;
+        if let Some(logits) = self.step_of_packed(&xs, tokens, caches)? {
             return Ok(logits);
         }
-        self.step_of_tensors(xs, caches)
+        if ids.len() == tokens.len() {
+            return self.step_of_tensors(xs, caches);
+        }
+        let mut rows = Vec::with_capacity(ids.len());
+        for (tokens, cache) in tokens.iter().zip(caches) {
+            for token in *tokens {
+                rows.push(self.step(&[*token], &mut [cache])?);
+            }
+        }
+        let Some(logits) = RawLogits::cat(rows)? else { unreachable!("there are tokens") };
+        Ok(logits)
+    }
+
+    /// Returns whether [`Self::steps`] reads the weights once for several tokens of a sequence.
+    pub fn takes_several(&self) -> bool {
+        self.packed.is_some()
     }
 
     /// Runs the layers over the tokens `range` of each row, which stand at positions from `start` on.
