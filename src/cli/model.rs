@@ -28,7 +28,13 @@ impl Loaded {
     /// Answers prompts in this thread; at most `together` texts share a pass over the weights.
     pub(super) fn responder(&self, together: usize) -> Responder<Gemma> {
         // Prompts in the model's own chunks, so that a text does not depend on how its prompt is cut.
-        let options = engine::Options { together, slice: CHUNK, cache_bytes: usize::MAX, prefix_bytes: 0 };
+        let options = engine::Options {
+            together,
+            slice: CHUNK,
+            cache_bytes: usize::MAX,
+            prefix_bytes: 0,
+            ..engine::Options::default()
+        };
         let info = ModelInfo::new(&self.model, &self.name, Arc::clone(&self.tokenizer));
         Responder::new(Engine::new(self.model.clone(), options), info)
     }

@@ -2,7 +2,7 @@
 
 use super::model::{Feed, LanguageModel};
 use crate::logits::LogitRows;
-use crate::model::{Cache, Error, Gemma, RawLogits};
+use crate::model::{Cache, Error, Gemma, RawLogits, TAKE_BACK};
 
 impl LanguageModel for Gemma {
     type Cache = Cache;
@@ -14,6 +14,10 @@ impl LanguageModel for Gemma {
 
     fn context(&self) -> usize {
         self.config().max_position
+    }
+
+    fn most_drafts(&self) -> usize {
+        if self.takes_several() { TAKE_BACK / 2 } else { 0 }
     }
 
     fn cache_bytes(&self, positions: usize) -> usize {
@@ -42,12 +46,11 @@ impl LanguageModel for Gemma {
         read: impl FnOnce(LogitRows<'_>) -> T,
     ) -> Result<T, Error> {
         // A first position goes the way of prompts.
-        let is_step =
-            |feed: &Feed<'_, Cache>| feed.ids.len() == 1 && feed.logits == 1 && !feed.cache.is_empty();
+        let is_step = |feed: &Feed<'_, Cache>| feed.logits == feed.ids.len() && !feed.cache.is_empty();
         if batch.iter().all(is_step) {
-            let tokens: Vec<u32> = batch.iter().map(|feed| feed.ids[0]).collect();
+            let tokens: Vec<&[u32]> = batch.iter().map(|feed| feed.ids).collect();
             let mut caches: Vec<&mut Cache> = batch.iter_mut().map(|feed| &mut *feed.cache).collect();
-            return self.step(&tokens, &mut caches)?.read(|rows| Ok(read(rows)));
+            return self.steps(&tokens, &mut caches)?.read(|rows| Ok(read(rows)));
         }
         let mut logits = Vec::new();
         for Feed { cache, ids, logits: wanted } in batch {
@@ -65,7 +68,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::engine::{Engine, Event, Next, Options, Progress, Request, Sequence};
+    use wmdetect::scheme::{Key, Watermark};
+
+    use crate::engine::{Draft, Engine, Event, Next, Options, Progress, Request, Sequence, Stats};
     use crate::kernels::Format;
     use crate::model::{CHUNK, random};
     use crate::sample::{Sampler, Sampling};
@@ -136,9 +141,48 @@ mod tests {
         }
     }
 
+    /// Right and wrong guesses, across the ring of the local layers, beside each other and alone, marked and unmarked.
+    #[test]
+    fn a_text_is_the_same_with_drafts() {
+        let mark = Watermark::new(Key::from_bytes(&[7; 32], "a test").unwrap().prf());
+        for format in [Format::Q8_0, Format::Q4K, Format::BF16] {
+            let model = random::model(random::config(), format);
+            if !model.takes_several() {
+                return; // A processor without kernels for panels.
+            }
+            let requests: Vec<Request> = (0..12_u32)
+                .map(|i| {
+                    // A random model falls into loops where it has little choice.
+                    let temperature = [0.0, 0.05, 0.3][i as usize % 3];
+                    let watermark = (temperature > 0.0 && i % 2 == 1).then(|| mark.clone());
+                    let sampling = Sampling { temperature, seed: u64::from(i), ..Sampling::default() };
+                    let prompt = (0..1 + 13 * i).map(|k| (5 + k % 17 * 37) % 2048).collect();
+                    Request { max_tokens: 90, sampling, watermark, ..Request::new(prompt) }
+                })
+                .collect();
+            for together in [1, 5] {
+                let run = |draft, draft_tokens| {
+                    let options =
+                        Options { together, slice: CHUNK, draft, draft_tokens, ..Options::default() };
+                    texts_and_stats(&model, options, &requests)
+                };
+                let (want, _) = run(Draft::None, 0);
+                for most in [1, 8] {
+                    let (found, stats) = run(Draft::Prompt, most);
+                    assert_eq!(found, want, "{}, {together} together, drafts of {most}", format.name());
+                    let Stats { drafted_tokens, accepted_tokens, .. } = stats;
+                    assert!(accepted_tokens > 20 && drafted_tokens > accepted_tokens, "{stats:?}");
+                }
+            }
+        }
+    }
+
     /// The texts of requests that run in one engine, `together` at a time.
     fn texts(model: &Gemma, slice: usize, together: usize, requests: &[Request]) -> Vec<Vec<u32>> {
-        let options = Options { together, slice, ..Options::default() };
+        texts_and_stats(model, Options { together, slice, ..Options::default() }, requests).0
+    }
+
+    fn texts_and_stats(model: &Gemma, options: Options, requests: &[Request]) -> (Vec<Vec<u32>>, Stats) {
         let mut engine = Engine::new(model.clone(), options);
         let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
         let mut events = Vec::new();
@@ -149,7 +193,7 @@ mod tests {
                 texts[ids.iter().position(|other| *other == id).unwrap()].push(token.id);
             }
         }
-        texts
+        (texts, engine.stats())
     }
 
     /// In every format, with widths that have panels and with widths that have none. There are 1 to 9 texts at a time, since

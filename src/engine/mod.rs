@@ -2,7 +2,8 @@
 //!
 //! An [`Engine`] answers many requests at a time. Each [`step`](Engine::step)
 //! 1. lets the requests begin that there is room for, tenants in turn (`admission`),
-//! 2. gives each response that has begun its next token, all in one pass over the model's weights (`rows`),
+//! 2. gives each response that has begun its next token, all in one pass over the model's weights (`rows`), and those after it
+//!    that were guessed right (`draft`),
 //! 3. reads one slice of the prompts that have not been read (`slices`), or takes it over from an earlier prompt that
 //!    begins alike (`prefix_cache`).
 //!
@@ -13,6 +14,7 @@
 //! whatever implements [`LanguageModel`].
 
 mod admission;
+mod draft;
 mod event;
 mod gemma;
 mod model;
@@ -30,6 +32,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use draft::Draft;
 pub use event::{Event, Failure, FinishReason, Id, Progress, Token};
 pub use model::{Feed, LanguageModel};
 pub use request::{Request, RequestError};
@@ -38,7 +41,7 @@ pub use stats::Stats;
 
 use admission::{Admission, Job};
 use prefix_cache::PrefixCache;
-use rows::{Row, Rows};
+use rows::{Drafting, Row, Rows};
 use slices::Slices;
 
 /// How an engine divides its time and memory among requests.
@@ -53,12 +56,23 @@ pub struct Options {
     /// The most bytes of the caches of prompts that are kept for later prompts that begin alike; a part of
     /// [`cache_bytes`](Self::cache_bytes), and given up if requests need them.
     pub prefix_bytes: usize,
+    /// Where guesses at the next tokens come from. Texts are the same for all of them.
+    pub draft: Draft,
+    /// The most guesses for a response in a step. How many are made is decided by what they gain.
+    pub draft_tokens: usize,
 }
 
 impl Default for Options {
-    /// 8 responses, slices of 64 tokens, 16 GiB for caches and 1 GiB of it for prefixes.
+    /// 8 responses, slices of 64 tokens, 16 GiB for caches and 1 GiB of it for prefixes; no drafts.
     fn default() -> Self {
-        Self { together: 8, slice: 64, cache_bytes: 16 << 30, prefix_bytes: 1 << 30 }
+        Self {
+            together: 8,
+            slice: 64,
+            cache_bytes: 16 << 30,
+            prefix_bytes: 1 << 30,
+            draft: Draft::None,
+            draft_tokens: 8,
+        }
     }
 }
 
@@ -98,6 +112,10 @@ impl<M: LanguageModel> Engine<M> {
     /// An engine without requests.
     pub fn new(model: M, options: Options) -> Self {
         let slices = Slices::new(options.slice);
+        let most_drafts = match options.draft {
+            Draft::None => 0,
+            Draft::Prompt => options.draft_tokens.min(model.most_drafts()),
+        };
         Self {
             model,
             cache_bytes: options.cache_bytes,
@@ -107,7 +125,7 @@ impl<M: LanguageModel> Engine<M> {
             draining: false,
             admission: Admission::new(options.together, options.cache_bytes),
             reading: VecDeque::new(),
-            rows: Rows::default(),
+            rows: Rows::new(most_drafts),
             prefixes: PrefixCache::new(options.prefix_bytes.min(options.cache_bytes), slices),
             done: Stats::default(),
         }
@@ -173,8 +191,8 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// Does the next piece of work: at most one token of each response and one slice of the prompts. Appends what comes
-    /// of it to `events`.
+    /// Does the next piece of work: a token of each response, or several with drafts, and one slice of the prompts. Appends what
+    /// comes of it to `events`.
     pub fn step(&mut self, events: &mut Vec<Event>) -> Progress {
         let before = events.len();
         self.admit(events);
@@ -198,6 +216,8 @@ impl<M: LanguageModel> Engine<M> {
             promised_bytes: self.cache_bytes - self.admission.free(),
             cache_bytes: self.cache_bytes,
             prefix_bytes: self.prefixes.bytes(),
+            drafted_tokens: self.rows.drafted,
+            accepted_tokens: self.rows.accepted,
             ..self.done
         }
     }
@@ -275,8 +295,15 @@ impl<M: LanguageModel> Engine<M> {
             events.push(Event::Started { id: *id, prefill: *spent, reused: *reused });
             let begin = |number: &usize| {
                 let sequence = Sequence::new(Arc::clone(request), *number as u64);
-                let mut row =
-                    Row { id: *id, number: *number, sequence, bytes: *sequence_bytes, ended: false };
+                let drafting = rows.drafts().then(|| Drafting::new(&request.prompt));
+                let mut row = Row {
+                    id: *id,
+                    number: *number,
+                    sequence,
+                    bytes: *sequence_bytes,
+                    ended: false,
+                    drafting,
+                };
                 row.advance(&mut rows.sampler, logits.row(0), context_is_full, events);
                 row
             };

@@ -18,6 +18,12 @@ pub trait LanguageModel {
     /// Returns the number of positions that a sequence may have.
     fn context(&self) -> usize;
 
+    /// Returns how many ids after the first [`feed`](Self::feed) reads in about the time of one, if logits are wanted after all of
+    /// them, and [`truncate`](Self::truncate) takes back at once. 0, which is the default, is a model to which drafts are of no use.
+    fn most_drafts(&self) -> usize {
+        0
+    }
+
     /// Returns the bytes that the cache of a sequence of so many positions takes at worst.
     fn cache_bytes(&self, positions: usize) -> usize;
 
@@ -44,7 +50,8 @@ pub trait LanguageModel {
     /// Appends ids to each of several sequences and hands `read` the logits that were asked for: the rows of the first
     /// sequence, in the order of its positions, then those of the second, and so on.
     ///
-    /// What a sequence gets depends neither on the other sequences nor on their number.
+    /// What a sequence gets depends neither on the other sequences nor on their number. Where logits are wanted after all of several
+    /// ids, they are those that as many calls with one id each would give.
     ///
     /// # Errors
     /// Returns an error if the model cannot read the ids. Then a sequence that was to get one id is as it was, and one
@@ -64,6 +71,6 @@ pub struct Feed<'a, C> {
     /// Its next ids; at least one.
     pub ids: &'a [u32],
     /// The number of the last ids after which logits are wanted: 0 for a part of a prompt that others follow, 1 for the
-    /// distribution of the next token.
+    /// distribution of the next token, all of them to check a draft.
     pub logits: usize,
 }

@@ -67,6 +67,11 @@ impl Sequence {
         &self.tokens
     }
 
+    /// Returns how many tokens the response may still get.
+    pub fn open_tokens(&self) -> usize {
+        self.request.max_tokens - self.tokens.len()
+    }
+
     /// Draws the next token from the logits after the last one.
     ///
     /// # Errors

@@ -22,6 +22,10 @@ pub struct Stats {
     pub reused_tokens: u64,
     /// Tokens of responses so far.
     pub response_tokens: u64,
+    /// Tokens of responses that were guessed so far, and how many of the guesses were right.
+    pub drafted_tokens: u64,
+    /// See [`drafted_tokens`](Self::drafted_tokens).
+    pub accepted_tokens: u64,
     /// Calls of [`Engine::step`](super::Engine::step) so far.
     pub steps: u64,
 }

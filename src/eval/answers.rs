@@ -67,8 +67,13 @@ impl Answers {
     /// reads, exactly.
     pub fn new(model: &Gemma, name: &str, tokenizer: Arc<Tokenizer>, together: usize, rounded: bool) -> Self {
         let info = ModelInfo::new(model, name, tokenizer);
-        let options =
-            engine::Options { together, slice: CHUNK, cache_bytes: usize::MAX, prefix_bytes: PREFIX_BYTES };
+        let options = engine::Options {
+            together,
+            slice: CHUNK,
+            cache_bytes: usize::MAX,
+            prefix_bytes: PREFIX_BYTES,
+            ..engine::Options::default()
+        };
         let model = if rounded { model.clone() } else { model.unrounded() };
         Self { responder: Responder::new(Engine::new(model, options), info.clone()), info, together }
     }

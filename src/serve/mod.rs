@@ -110,6 +110,7 @@ pub(crate) fn run(
         slice: options.prefill_slice,
         cache_bytes: options.cache_bytes,
         prefix_bytes: options.prefix_bytes,
+        ..engine::Options::default()
     };
     let (handle, worker) = worker::spawn(model, engine_options, threads)?;
     let _ = engine.set(handle.clone());

@@ -56,7 +56,13 @@ pub fn student(config: &Config, params: &[f32]) -> Result<Gemma> {
 /// Returns an error if the model breaks down.
 pub fn continue_rows(model: &Gemma, rows: &[Row], draws: &Draws, step: u64) -> Result<Vec<Row>> {
     let failed = |message: String| Error::Sample { step, message };
-    let options = Options { together: rows.len(), slice: CHUNK, cache_bytes: usize::MAX, prefix_bytes: 0 };
+    let options = Options {
+        together: rows.len(),
+        slice: CHUNK,
+        cache_bytes: usize::MAX,
+        prefix_bytes: 0,
+        ..Options::default()
+    };
     let mut engine = Engine::new(model.clone(), options);
     let mut out = Vec::new();
     for (i, row) in rows.iter().enumerate() {

@@ -113,6 +113,10 @@ impl LanguageModel for Fake {
         self.context
     }
 
+    fn most_drafts(&self) -> usize {
+        5
+    }
+
     fn cache_bytes(&self, positions: usize) -> usize {
         BYTES * positions
     }
@@ -154,11 +158,14 @@ impl LanguageModel for Fake {
         let (mut rows, mut pass) = (Vec::new(), Vec::new());
         for Feed { cache, ids, logits } in batch {
             pass.push(cache.ids.len()..cache.ids.len() + ids.len());
-            cache.push(ids);
-            cache.ends.insert(cache.ids.len());
-            assert!(*logits <= 1, "the engine asks for one position's logits");
-            if *logits == 1 {
-                rows.extend(Self::logits(&cache.ids, &cache.ends));
+            let is_draft = *logits > 1;
+            assert!(!is_draft || *logits == ids.len(), "a draft is checked as a whole");
+            for part in ids.chunks(if is_draft { 1 } else { ids.len() }) {
+                cache.push(part);
+                cache.ends.insert(cache.ids.len());
+                if *logits > 0 {
+                    rows.extend(Self::logits(&cache.ids, &cache.ends));
+                }
             }
         }
         self.passes.lock().unwrap().push(pass);

@@ -8,7 +8,7 @@ mod threads;
 
 use std::collections::BTreeMap;
 
-use super::{Engine, Event, FinishReason, Id, Options, Progress, Request};
+use super::{Draft, Engine, Event, FinishReason, Id, Options, Progress, Request};
 use crate::sample::Sampling;
 use fake::Fake;
 
@@ -16,7 +16,7 @@ use fake::Fake;
 const SLICE: usize = 8;
 
 fn options() -> Options {
-    Options { together: 4, slice: SLICE, cache_bytes: usize::MAX, prefix_bytes: 0 }
+    Options { together: 4, slice: SLICE, cache_bytes: usize::MAX, prefix_bytes: 0, ..Options::default() }
 }
 
 /// A prompt of `len` tokens that no other `start` has.

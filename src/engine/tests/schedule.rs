@@ -32,17 +32,26 @@ fn a_text_depends_on_its_request_alone() {
         request.watermark = (start > 2).then(|| Watermark::new(key.prf()));
         requests.push(request);
     }
-    for together in [1, 2, 4, 100] {
-        let mut engine = Engine::new(Fake::new(), Options { together, ..options() });
+    let (mut drafted, mut accepted) = (0, 0);
+    for (together, draft) in [1, 2, 4, 100].into_iter().flat_map(|n| [(n, Draft::None), (n, Draft::Prompt)]) {
+        let mut engine = Engine::new(Fake::new(), Options { together, draft, ..options() });
         let ids: Vec<Id> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
         let answers = run(&mut engine);
         for (id, request) in ids.into_iter().zip(&requests) {
             for sequence in 0..request.sequences {
                 let want = expected(request, sequence as u64, &ends(request.prompt.len()));
-                assert_eq!(answers.of(id, sequence), want, "{id:?} {sequence} of {together}");
+                assert_eq!(answers.of(id, sequence), want, "{id:?} {sequence} of {together}, {draft:?}");
             }
         }
+        let stats = engine.stats();
+        assert_eq!(draft == Draft::None, stats.drafted_tokens == 0);
+        drafted += stats.drafted_tokens;
+        accepted += stats.accepted_tokens;
     }
+    assert!(
+        accepted > 0 && drafted > accepted,
+        "{accepted} of {drafted}: the test has seen right and wrong guesses"
+    );
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! How many guesses pay.
+
+/// What a further row adds to a pass, as a share of a pass of one row, until it was measured.
+const SUPPOSED: f64 = 0.1;
+/// Passes after which a time is no longer believed.
+const FORGOTTEN: u64 = 256;
+/// Times of a number of rows that are kept; their median counts.
+const KEPT: usize = 5;
+/// Drafts must promise this much more than none, or the error of the times would decide.
+const GAIN: f64 = 1.03;
+
+/// How long passes of so many rows have taken, in any unit.
+#[derive(Clone, Default, Debug)]
+pub(in crate::engine) struct Pace {
+    /// Passes so far.
+    passes: u64,
+    /// By the number of rows.
+    times: Vec<Times>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Times {
+    last: [f64; KEPT],
+    /// How many there are; from [`KEPT`] on the oldest are gone.
+    count: usize,
+    /// The pass of the last.
+    pass: u64,
+}
+
+impl Times {
+    fn median(&self) -> Option<f64> {
+        let mut last = self.last;
+        let last = &mut last[..self.count.min(KEPT)];
+        last.sort_by(f64::total_cmp);
+        last.get(last.len() / 2).copied()
+    }
+}
+
+impl Pace {
+    /// Learns the time of a pass.
+    pub(in crate::engine) fn learn(&mut self, rows: usize, time: f64) {
+        if self.times.len() <= rows {
+            self.times.resize(rows + 1, Times::default());
+        }
+        self.passes += 1;
+        let times = &mut self.times[rows];
+        if self.passes - times.pass > FORGOTTEN {
+            times.count = 0;
+        }
+        times.last[times.count % KEPT] = time;
+        times.count += 1;
+        times.pass = self.passes;
+    }
+
+    /// Returns the time that a pass of so many rows should take: measured, or by the nearest number of rows that was.
+    fn of(&self, rows: usize) -> f64 {
+        let supposed = |rows: usize| 1.0 + SUPPOSED * (rows as f64 - 1.0);
+        let measured = |(of, times): (usize, &Times)| {
+            let fresh = self.passes - times.pass <= FORGOTTEN;
+            times.median().filter(|_| fresh).map(|time| (of, time))
+        };
+        let nearest =
+            self.times.iter().enumerate().filter_map(measured).min_by_key(|(of, _)| of.abs_diff(rows));
+        nearest.map_or(supposed(rows), |(of, time)| time * supposed(rows) / supposed(of))
+    }
+
+    /// Cuts drafts to the lengths that give most tokens in a time. `odds` has for each response the probability that a guess is
+    /// right, and `lengths` the number of its guesses, which becomes the number that pays.
+    pub(in crate::engine) fn cut(&self, odds: &[f64], lengths: &mut [usize]) {
+        // What each guess adds, the most first; in a response an earlier guess never adds less.
+        let gains = odds.iter().zip(&*lengths).enumerate().flat_map(|(response, (odds, length))| {
+            (1..=*length as i32).map(move |guess| (odds.powi(guess), response))
+        });
+        let mut gains: Vec<(f64, usize)> = gains.collect();
+        gains.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let responses = odds.len();
+        let mut tokens = responses as f64;
+        let mut best = (tokens / self.of(responses) * GAIN, 0);
+        for (i, (gain, _)) in gains.iter().enumerate() {
+            tokens += gain;
+            let rate = tokens / self.of(responses + i + 1);
+            if rate > best.0 {
+                best = (rate, i + 1);
+            }
+        }
+        lengths.fill(0);
+        for (_, response) in &gains[..best.1] {
+            lengths[*response] += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pace at which a pass of k rows takes `time(k)`.
+    fn pace(time: impl Fn(usize) -> f64) -> Pace {
+        let mut pace = Pace::default();
+        (1..=40).for_each(|rows| pace.learn(rows, time(rows)));
+        pace
+    }
+
+    fn cut(pace: &Pace, odds: &[f64], length: usize) -> Vec<usize> {
+        let mut lengths = vec![length; odds.len()];
+        pace.cut(odds, &mut lengths);
+        lengths
+    }
+
+    #[test]
+    fn drafts_are_as_long_as_they_pay() {
+        let cheap = pace(|rows| 1.0 + 0.05 * (rows as f64 - 1.0));
+        let dear = pace(|rows| 1.0 + 0.8 * (rows as f64 - 1.0));
+        // By hand: of odds 0.5 the third guess gives 1.875 / 1.15 after 1.75 / 1.1, and the fourth no more.
+        assert_eq!(cut(&cheap, &[0.5], 8), [3]);
+        assert_eq!(cut(&cheap, &[0.98], 8), [8]);
+        assert_eq!(cut(&cheap, &[0.02], 8), [0]);
+        assert_eq!(cut(&dear, &[0.5], 8), [0]);
+        // Of two responses the likely one is drafted.
+        assert_eq!(cut(&cheap, &[0.03, 0.95], 4), [0, 4]);
+    }
+
+    #[test]
+    fn times_are_measured_and_forgotten() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.of(11), 2.0);
+        [9.0, 3.0, 3.0, 3.0, 4.0].into_iter().for_each(|time| pace.learn(1, time));
+        assert_eq!(pace.of(1), 3.0, "the median");
+        assert_eq!(pace.of(11), 6.0, "by the nearest");
+        pace.learn(11, 20.0);
+        assert_eq!(pace.of(11), 20.0);
+        (0..=FORGOTTEN).for_each(|_| pace.learn(1, 3.0));
+        assert_eq!(pace.of(11), 6.0);
+    }
+}
