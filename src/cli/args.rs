@@ -1,6 +1,7 @@
 //! All arguments of `wmgen` in one place; help, completions and man pages are made from this.
 
 mod compare;
+mod draft;
 mod eval;
 mod radioactive;
 mod reading;
@@ -14,6 +15,7 @@ use wmdetect::shell::KeyCommand;
 use wmgen::sample::Sampling;
 
 pub(crate) use compare::{CompareArgs, UnpairedArg};
+pub(crate) use draft::DraftArgs;
 pub(crate) use eval::EvalArgs;
 pub(crate) use radioactive::RadioactiveArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
@@ -218,6 +220,8 @@ pub(crate) struct GenerateArgs {
     /// Texts that share the passes over the weights, if there are several; those of one prompt always do
     #[arg(long, default_value_t = 8, value_name = "TEXTS", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
+    #[command(flatten)]
+    pub drafts: DraftArgs,
     /// Put the prompt into Gemma's chat template
     #[arg(long)]
     pub chat: bool,

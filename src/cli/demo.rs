@@ -96,7 +96,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
 
 /// The prompt's continuation, as `wmgen generate` writes it by default.
 fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> Result<String> {
-    let mut responder = loaded.responder(1);
+    let mut responder = loaded.responder(1, None);
     let options = Options {
         max_tokens: args.max_tokens,
         sampling: Sampling { seed, ..Sampling::default() },

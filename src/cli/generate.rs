@@ -66,7 +66,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         stop: args.stop.clone(),
         ..Options::default()
     };
-    let mut responder = loaded.responder(args.batch.into());
+    let mut responder = loaded.responder(args.batch.into(), Some(args.drafts));
     let mut open = VecDeque::new();
     for (index, (label, prompt)) in prompts.into_iter().enumerate() {
         // With one seed for all, the draws of all prompts would be correlated position by position.

@@ -15,7 +15,7 @@ use wmgen::model::weights::ChatTemplate;
 use wmgen::model::{CHUNK, DType, Gemma, LoadOptions, Summary, Weights};
 use wmgen::respond::{ModelInfo, Responder};
 
-use super::args::{DtypeArg, ModelArgs};
+use super::args::{DraftArgs, DtypeArg, ModelArgs};
 
 /// A model, its tokenizer, and the name that it was asked for by.
 pub(super) struct Loaded {
@@ -26,7 +26,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Answers prompts in this thread; at most `together` texts share a pass over the weights.
-    pub(super) fn responder(&self, together: usize) -> Responder<Gemma> {
+    pub(super) fn responder(&self, together: usize, drafts: Option<DraftArgs>) -> Responder<Gemma> {
         // Prompts in the model's own chunks, so that a text does not depend on how its prompt is cut.
         let options = engine::Options {
             together,
@@ -35,6 +35,7 @@ impl Loaded {
             prefix_bytes: 0,
             ..engine::Options::default()
         };
+        let options = drafts.map_or(options, |drafts| drafts.set(options));
         let info = ModelInfo::new(&self.model, &self.name, Arc::clone(&self.tokenizer));
         Responder::new(Engine::new(self.model.clone(), options), info)
     }

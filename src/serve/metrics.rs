@@ -121,6 +121,8 @@ impl Collector for EngineMetrics {
         let counters = [
             ("engine_steps", "Passes over the model's weights for new tokens", stats.steps),
             ("engine_tokens", "Tokens that were drawn", stats.response_tokens),
+            ("engine_drafted_tokens", "Tokens that were guessed ahead", stats.drafted_tokens),
+            ("engine_accepted_tokens", "Of these, tokens that were guessed right", stats.accepted_tokens),
             ("engine_prompt_tokens_read", "Tokens of prompts that were read", stats.prompt_tokens),
             (
                 "engine_prompt_tokens_reused",

@@ -105,13 +105,13 @@ pub(crate) fn run(
     let (model, info) = load()?;
     let tokenizer = Arc::clone(info.tokenizer());
     let name = info.receipt().name.clone();
-    let engine_options = engine::Options {
+    let engine_options = options.drafts.set(engine::Options {
         together: options.batch.into(),
         slice: options.prefill_slice,
         cache_bytes: options.cache_bytes,
         prefix_bytes: options.prefix_bytes,
         ..engine::Options::default()
-    };
+    });
     let (handle, worker) = worker::spawn(model, engine_options, threads)?;
     let _ = engine.set(handle.clone());
     let receipts = Arc::new(receipts);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use wmdetect::service::LogFormat;
 
+use crate::cli::DraftArgs;
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Mark all answers with this key, or with the active key of this directory; everybody who can connect is answered
@@ -37,6 +39,8 @@ pub(crate) struct Options {
     /// Tokens of prompts that are read between two tokens of the answers
     #[arg(long, default_value_t = 64, value_name = "TOKENS")]
     pub(super) prefill_slice: usize,
+    #[command(flatten)]
+    pub(super) drafts: DraftArgs,
     /// The most tokens of a prompt; the model's context if not given
     #[arg(long, value_name = "TOKENS")]
     pub(super) max_prompt: Option<usize>,
