@@ -23,7 +23,9 @@ use crate::scheme::{Key, KeyError};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+///
+/// A clone shares the keys.
+#[derive(Clone, Debug)]
 pub struct Keyring {
     pub(super) keys: Vec<RingKey>,
     /// False for a key that was given alone: its reports do not count keys.
@@ -31,7 +33,7 @@ pub struct Keyring {
 }
 
 /// A key of a ring.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RingKey {
     pub key: Arc<Key>,
     /// Its label or its file's name, if it has one; a key in several files has all their names.
@@ -43,7 +45,14 @@ pub(super) struct RingKey {
 /// One key alone.
 impl From<Key> for Keyring {
     fn from(key: Key) -> Self {
-        Self { keys: vec![RingKey { key: Arc::new(key), name: None, leaked: false }], ring: false }
+        Arc::new(key).into()
+    }
+}
+
+/// One key alone, which others hold too: the secret is not copied.
+impl From<Arc<Key>> for Keyring {
+    fn from(key: Arc<Key>) -> Self {
+        Self { keys: vec![RingKey { key, name: None, leaked: false }], ring: false }
     }
 }
 
@@ -65,6 +74,14 @@ impl Keyring {
     /// # Errors
     /// Returns an error if there are no keys.
     pub fn new(keys: Vec<Key>) -> Result<Self, DetectError> {
+        Self::of_shared(keys.into_iter().map(Arc::new))
+    }
+
+    /// Returns a ring of keys that others hold too, as [`new`](Self::new) does: no secret is copied.
+    ///
+    /// # Errors
+    /// Returns an error if there are no keys.
+    pub fn of_shared(keys: impl IntoIterator<Item = Arc<Key>>) -> Result<Self, DetectError> {
         Self::named(keys.into_iter().map(|key| (key, None)), "that was given")
     }
 
@@ -76,7 +93,8 @@ impl Keyring {
     /// ([`KeyError::Label`]), or if there are no labels.
     pub fn derived(master: &Key, labels: impl IntoIterator<Item = String>) -> Result<Self, DetectError> {
         // The label once, since there may be millions.
-        let keys = labels.into_iter().map(|label| Ok((master.derive(&label)?.with_label(None), Some(label))));
+        let derive = |label: String| Ok((Arc::new(master.derive(&label)?.with_label(None)), Some(label)));
+        let keys = labels.into_iter().map(derive);
         Self::named(
             keys.collect::<Result<Vec<_>, KeyError>>()?,
             "of derived keys, which was given no labels,",
@@ -93,14 +111,17 @@ impl Keyring {
         Ok((&KeyDirectory::open(path)?).into())
     }
 
-    fn named(keys: impl IntoIterator<Item = (Key, Option<String>)>, path: &str) -> Result<Self, DetectError> {
+    fn named(
+        keys: impl IntoIterator<Item = (Arc<Key>, Option<String>)>,
+        path: &str,
+    ) -> Result<Self, DetectError> {
         let mut places = HashMap::new();
         let mut ring: Vec<RingKey> = Vec::new();
         for (key, name) in keys {
             match places.entry(key.id()) {
                 Entry::Vacant(place) => {
                     place.insert(ring.len());
-                    ring.push(RingKey { key: Arc::new(key), name, leaked: false });
+                    ring.push(RingKey { key, name, leaked: false });
                 }
                 Entry::Occupied(place) => also_called(&mut ring[*place.get()].name, name),
             }
