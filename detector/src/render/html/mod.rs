@@ -18,7 +18,7 @@ use crate::report::Warning;
 
 pub use attack::attack;
 pub use calibration::calibration;
-pub use score::{Scored, score, sentence};
+pub use score::{Scored, report, score, sentence};
 pub use segments::{Segmented, segments};
 
 /// Writing to a string cannot fail; this keeps that in one place.

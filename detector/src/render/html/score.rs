@@ -49,6 +49,13 @@ pub fn score(texts: &[Scored]) -> String {
     page("Watermark report", &body)
 }
 
+/// Returns a page for a report whose text is not at hand: the verdict, the warnings and the numbers.
+pub fn report(report: &Report) -> String {
+    let mut body = String::new();
+    verdict(&mut body, report);
+    page("Watermark report", &body)
+}
+
 fn contents(body: &mut String, texts: &[Scored]) {
     body.push_str(
         "<div class=\"wide\"><table>\n<tr><th>text</th><th>verdict</th><th class=\"n\">p</th></tr>\n",
@@ -120,9 +127,7 @@ pub fn sentence(report: &Report) -> String {
 fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Explanation) {
     let report = &explanation.report;
     put!(body, "<h2>{}</h2>\n", Escaped(input));
-    put!(body, "<p class=\"verdict {}\">{}</p>\n", report.verdict.name(), Escaped(&sentence(report)));
-    warnings(body, &report.warnings);
-    facts(body, report);
+    verdict(body, report);
     if explanation.tokens.is_empty() {
         let why =
             if report.tokens == 0 { "The text has no tokens." } else { "The text is too long to be shown." };
@@ -130,6 +135,13 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
         return;
     }
     evidence(body, bytes, explanation);
+}
+
+/// Writes the verdict, what is to be known before trusting it, and the numbers.
+fn verdict(body: &mut String, report: &Report) {
+    put!(body, "<p class=\"verdict {}\">{}</p>\n", report.verdict.name(), Escaped(&sentence(report)));
+    warnings(body, &report.warnings);
+    facts(body, report);
 }
 
 /// Writes the numbers of a report as a table.

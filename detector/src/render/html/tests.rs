@@ -225,6 +225,16 @@ mod of_a_score {
     }
 
     #[test]
+    fn a_report_without_its_text_is_a_page_too() {
+        let scored = scored(HOSTILE, "some text that is not at hand");
+        let shown = &explanation(&scored).report;
+        let page = report(shown);
+        assert_sound(&page);
+        assert!(words(&page).contains(&shown.key_id) && !page.contains("too long to be shown"));
+        assert!(page.contains(&Escaped(HOSTILE).to_string()), "its warnings");
+    }
+
+    #[test]
     fn hostile_texts_and_names() {
         let failed = Scored::Failed(Row::new(HOSTILE, Failure::new(HOSTILE)));
         let text = format!("A <b>bold</b> claim & more. {}", HOSTILE.replace(['\u{202e}'], ""));
