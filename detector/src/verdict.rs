@@ -90,6 +90,16 @@ impl Strength {
             _ => Self::VeryStrong,
         }
     }
+
+    /// Returns the name for programs: `weak`, `moderate`, `strong` or `very_strong`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weak => "weak",
+            Self::Moderate => "moderate",
+            Self::Strong => "strong",
+            Self::VeryStrong => "very_strong",
+        }
+    }
 }
 
 /// Writes it in words, for people.
