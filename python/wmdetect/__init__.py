@@ -1,0 +1,48 @@
+"""Finds SynthID-style watermarks in text, and marks the output of any sampler."""
+
+from wmdetect._core import (
+    __version__,
+    Attribution,
+    Bucket,
+    CalibrationReport,
+    Detector,
+    Explanation,
+    Failure,
+    Key,
+    KeyReport,
+    Keyring,
+    Rate,
+    Report,
+    Scores,
+    ScoreTable,
+    SegmentsReport,
+    SharedPassage,
+    Span,
+    TokenEvidence,
+    Tokenizer,
+)
+from wmdetect._errors import Error, FileError
+
+__all__ = [
+    "Attribution",
+    "Bucket",
+    "CalibrationReport",
+    "Detector",
+    "Error",
+    "Explanation",
+    "Failure",
+    "FileError",
+    "Key",
+    "KeyReport",
+    "Keyring",
+    "Rate",
+    "Report",
+    "ScoreTable",
+    "Scores",
+    "SegmentsReport",
+    "SharedPassage",
+    "Span",
+    "TokenEvidence",
+    "Tokenizer",
+    "__version__",
+]
