@@ -170,7 +170,7 @@ def test_reports_are_values(detector, marked):
 
 def test_the_interpreter_is_free_meanwhile(key, tokenizer, marked):
     detector = Detector(key, tokenizer)
-    texts = [marked * 30] * 200
+    texts = [marked * 30] * 3000
     ticks = []
     running = threading.Event()
 
