@@ -316,8 +316,8 @@ impl Detector {
         self.ask(py, &item, None, |detector, input| detector.tokens(input))
     }
 
-    /// Returns which positions of a text count, and their g-values, layer 0 first. `mask` is a string with a 1 for each
-    /// position that counts; the first position is `first`.
+    /// Returns the g-values of a text's last positions and which of them count: the object that `wmdetect gvalues --json`
+    /// prints, without the fields of the input.
     #[pyo3(signature = (text, prompt = None))]
     fn g_values<'py>(
         &self,

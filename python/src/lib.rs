@@ -6,6 +6,7 @@
 //! | `input`, `batch` | what can be asked about: one text, and many |
 //! | `detector` | the questions |
 //! | `report`, `table` | the answers, one and many |
+//! | `marker` | the mark, for samplers that Python runs |
 //! | `json`, `errors` | JSON and exceptions |
 //!
 //! The other half is in `wmdetect/`: the names, their types, and the adapters for engines that write text.
@@ -16,6 +17,7 @@ mod errors;
 mod input;
 mod json;
 mod key;
+mod marker;
 mod report;
 mod table;
 mod tokenizer;
@@ -27,6 +29,8 @@ mod _core {
     use crate::detector::{_detector_again, Detector};
     #[pymodule_export]
     use crate::key::{_key_again, Keyring, PyKey};
+    #[pymodule_export]
+    use crate::marker::{Marker, Marking, MarkingBatch};
     #[pymodule_export]
     use crate::report::{
         Attribution, Bucket, CalibrationReport, Explanation, Failure, KeyReport, Rate, Report, Scores,
