@@ -60,10 +60,11 @@ def test_marked_positions_are_the_scored_ones(preset):
     marking = Marker(key).start([1, 2, 3])
     text = write(marking, rng, 150)
     # A loop, whose contexts come up again.
-    for token in text[20:60]:
+    loop = text[20:40] * 7
+    for token in loop:
         marking.apply(*candidates(rng))
         marking.push(token)
-    text += text[20:60]
+    text += loop
     detector = Detector(key, channel=marking.channel)
     values = detector.g_values(text, [1, 2, 3])
     # With channels, the weighted mean counts a repeated pair of tokens by a third.

@@ -7,8 +7,8 @@ Pass a `MarkingConfig` as `watermarking_config` to `generate`, with `do_sample=T
     config = MarkingConfig("k.bin")
     output = model.generate(**inputs, do_sample=True, watermarking_config=config)
 
-`transformers` runs the processor of a watermarking configuration after temperature, top-k and top-p, where the mark
-belongs. A processor that is passed as `logits_processor` would run before them.
+`transformers` runs the processor of a watermarking configuration after temperature, top-k and top-p, where
+the mark belongs. A processor that is passed as `logits_processor` would run before them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _BEAMS = (
     "hint: sample with num_beams=1; num_return_sequences may be above 1"
 )
 _ASSISTED = (
-    "assisted decoding is not marked, since drafts would be marked and thrown away: expected plain sampling, found "
-    "{found}\nhint: leave assistant_model and prompt_lookup_num_tokens out"
+    "assisted decoding is not marked, since drafts would be marked and thrown away: expected plain sampling, "
+    "found {found}\nhint: leave assistant_model and prompt_lookup_num_tokens out"
 )
 
 
@@ -79,7 +79,8 @@ class MarkingConfig(BaseWatermarkingConfig):  # type: ignore[misc, unused-ignore
     def to_dict(self) -> dict[str, Any]:
         """Returns what may be saved: the key's id, never the key or where it lies.
 
-        A saved configuration does not mark when it is loaded; `transformers` refuses it. Make it again from the key.
+        A saved configuration does not mark when it is loaded: `transformers` refuses it. Make it again from
+        the key.
         """
         return {"wmdetect_key_id": self._key.id, "wmdetect_scheme": self._key.scheme}
 
@@ -107,8 +108,8 @@ def _config_again(key: Key, leaves: int) -> MarkingConfig:
 def _settings(frame: Any) -> dict[str, Any]:
     """Returns what `generate` was asked for.
 
-    `construct_processor` is not told, so it looks at its callers: `_get_logits_processor` and `generate`. Where they
-    have other names, the processor's own checks are left, which fail later.
+    `construct_processor` is not told, so it looks at its callers: `_get_logits_processor` and `generate`.
+    Where they have other names, the processor's own checks are left, which fail later.
     """
     found: dict[str, Any] = {}
     for _ in range(3):
@@ -150,8 +151,8 @@ def _ids(ids: Any) -> list[int]:
 class MarkingProcessor(LogitsProcessor):  # type: ignore[misc, unused-ignore]
     """Marks the rows of one call of `generate`.
 
-    The prompt is what the first call is given, without the padding on its left. A row ends with an end-of-sequence
-    token; what follows is padding.
+    The prompt is what the first call is given, without the padding on its left. A row ends with an
+    end-of-sequence token; what follows is padding.
     """
 
     def __init__(
@@ -175,7 +176,8 @@ class MarkingProcessor(LogitsProcessor):  # type: ignore[misc, unused-ignore]
         # The caller may change its tensor.
         self._seen = input_ids.clone()
         out = torch.full(scores.shape, -torch.inf, dtype=torch.float32, device=scores.device)
-        # Only what can be drawn leaves the device. NaN counts, so that it is an error and not a token never drawn.
+        # Only what can be drawn leaves the device. NaN counts, so that it is an error and not a token that is
+        # never drawn.
         candidates = int((scores != -torch.inf).sum(dim=-1).max())
         if candidates * 4 > scores.shape[-1]:
             values = scores
@@ -228,7 +230,8 @@ class MarkingProcessor(LogitsProcessor):  # type: ignore[misc, unused-ignore]
             )
         if not torch.equal(input_ids[:, :length], seen):
             raise Error(
-                "the rows are not those of the call before: expected the same tokens and one more, found others\n"
+                "the rows are not those of the call before: expected the same tokens and one more, found "
+                "others\n"
                 "hint: beams are not marked; a processor serves one call of generate"
             )
         tokens = input_ids[:, -1].tolist()
