@@ -77,24 +77,30 @@ impl State {
         }
     }
 
-    /// Replaces logits by the logarithms of the marked probabilities, where the position carries the mark.
-    fn apply(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<PositionKind, DistributionError> {
+    /// Makes the marked distribution of the candidates that can be drawn.
+    fn mark(&mut self, tokens: &[u32], logits: &[f32]) -> Result<PositionKind, DistributionError> {
         self.entries.clear();
         // A token that cannot be drawn costs no hash.
-        let entries = tokens.iter().zip(&*logits).map(|(&token, &logit)| (token, logit));
+        let entries = tokens.iter().zip(logits).map(|(&token, &logit)| (token, logit));
         self.entries.extend(entries.filter(|(_, logit)| *logit != f32::NEG_INFINITY));
         if self.entries.is_empty() {
             return Err(if tokens.is_empty() { DistributionError::Empty } else { DistributionError::NoMass });
         }
         self.candidates.set_logits(&self.entries)?;
         let kind = self.marking.apply(&mut self.candidates);
+        self.next = Some(kind);
+        Ok(kind)
+    }
+
+    /// Replaces logits by the logarithms of the marked probabilities, where the position carries the mark.
+    fn apply(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<PositionKind, DistributionError> {
+        let kind = self.mark(tokens, logits)?;
         if kind == PositionKind::Marked {
             let finite = logits.iter_mut().filter(|logit| **logit != f32::NEG_INFINITY);
             for (logit, p) in finite.zip(self.candidates.probabilities()) {
                 *logit = p.ln() as f32;
             }
         }
-        self.next = Some(kind);
         Ok(kind)
     }
 
@@ -170,6 +176,20 @@ fn logits_1<'py>(object: &Bound<'py, PyAny>) -> PyResult<PyReadwriteArray1<'py, 
             "logits: expected an array that can be written, found another: {error}"
         ))
     })
+}
+
+fn readonly_logits_1<'py>(object: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray1<'py, f32>> {
+    let array =
+        Some(object).filter(|object| is_array(object)).and_then(|object| object.cast::<PyArray1<f32>>().ok());
+    let array = array.ok_or_else(|| bad_logits(object, "one dimension"))?;
+    array.try_readonly().map_err(|error| PyValueError::new_err(format!("logits: {error}")))
+}
+
+fn check_lengths(tokens: usize, logits: usize) -> PyResult<()> {
+    if tokens == logits {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!("logits: expected as many as tokens, {tokens}, found {logits}")))
 }
 
 fn tokens_2<'py>(object: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray2<'py, u32>> {
@@ -305,13 +325,7 @@ impl Marking {
         logits: &Bound<'_, PyAny>,
     ) -> PyResult<&'static str> {
         let (tokens, mut logits) = (tokens_1(tokens)?, logits_1(logits)?);
-        if tokens.len() != logits.len() {
-            return Err(PyValueError::new_err(format!(
-                "logits: expected as many as tokens, {}, found {}",
-                tokens.len(),
-                logits.len()
-            )));
-        }
+        check_lengths(tokens.len(), logits.len())?;
         let tokens = tokens.as_slice().map_err(|_| contiguous("tokens"))?;
         let logits = logits.as_slice_mut().map_err(|_| contiguous("logits"))?;
         let state = &mut self.0;
@@ -319,9 +333,37 @@ impl Marking {
         kind.map(kind_name).map_err(|found| error(py, found.to_string()))
     }
 
+    /// Puts the mark on the candidates of the next position, as `apply` does, and returns the token that `u` draws.
+    ///
+    /// `u` is a uniform random number of [0, 1), from your generator. The logits stay as they are, and the token is not
+    /// appended: `push` does that.
+    fn draw(
+        &mut self,
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        logits: &Bound<'_, PyAny>,
+        u: f64,
+    ) -> PyResult<u32> {
+        if !(0.0..1.0).contains(&u) {
+            return Err(PyValueError::new_err(format!("u: expected a number of [0, 1), found {u}")));
+        }
+        let (tokens, logits) = (tokens_1(tokens)?, readonly_logits_1(logits)?);
+        check_lengths(tokens.len(), logits.len())?;
+        let tokens = tokens.as_slice().map_err(|_| contiguous("tokens"))?;
+        let logits = logits.as_slice().map_err(|_| contiguous("logits"))?;
+        let state = &mut self.0;
+        let token = py.detach(|| state.mark(tokens, logits).map(|_| state.candidates.draw(u)));
+        token.map_err(|found| error(py, found.to_string()))
+    }
+
     /// Appends the token that was drawn.
     fn push(&mut self, token: u32) {
         self.0.push(token);
+    }
+
+    /// How many tokens were appended.
+    fn __len__(&self) -> usize {
+        self.0.kinds.len()
     }
 
     /// How many positions carry the mark so far.

@@ -103,6 +103,27 @@ def test_rows_are_as_single_responses(key):
     assert batch.channels == [None] * 3
 
 
+def test_a_draw_inverts_the_cumulative_distribution(key):
+    rng = np.random.default_rng(5)
+    drawing, applying = Marker(key).start([]), Marker(key).start([])
+    for step in range(20):
+        tokens, logits = candidates(rng)
+        logits[3] = -np.inf
+        before = logits.copy()
+        u = float(rng.random())
+        drawn = drawing.draw(tokens, logits, u)
+        assert (logits == before).all() and len(drawing) == step
+        applying.apply(tokens, logits)
+        p = np.exp(logits.astype(np.float64))
+        assert drawn == tokens[np.searchsorted(np.cumsum(p / p.sum()), u, side="right")]
+        drawing.push(drawn)
+        applying.push(drawn)
+    assert drawing.mask == applying.mask and sum(drawing.mask) == 16
+    for u in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"u: expected a number of \[0, 1\)"):
+            drawing.draw(tokens, logits, u)
+
+
 def test_channels_are_chosen_by_random_numbers():
     marker = Marker(Key.generate("balanced"))
     assert marker.start([], random=0).channel == 0 and marker.start([], random=2**64 - 1).channel == 15
