@@ -91,12 +91,18 @@ fn fitted_by_one_command_and_used_by_another() {
     let found: Report = json(&run(dir, "score text --tokens --key use.bin --bayesian fitted --json"));
     assert_eq!((found.detector, found.p_kind), (Method::Bayesian, PKind::Exact));
     assert_eq!((found.verdict, &found.warnings), (Verdict::Watermarked, &vec![]));
-    assert!(found.scores.bayesian.unwrap() > 0.99 && found.log10_p.unwrap() < -4.0, "{found:?}");
+    assert!(
+        found.scores.as_ref().unwrap().bayesian.unwrap() > 0.99 && found.log10_p.unwrap() < -4.0,
+        "{found:?}"
+    );
     // Not marked under this key; and the detector was fitted to texts of it, which is worth a warning.
     let other = run(dir, "score text --tokens --key fit.bin --bayesian fitted --json");
     assert!(other.stderr.is_empty(), "{}", String::from_utf8_lossy(&other.stderr));
     let other: Report = json(&other);
-    assert!(other.log10_p.unwrap() > -3.0 && other.scores.bayesian.unwrap() < 0.5, "{other:?}");
+    assert!(
+        other.log10_p.unwrap() > -3.0 && other.scores.as_ref().unwrap().bayesian.unwrap() < 0.5,
+        "{other:?}"
+    );
     assert!(other.warnings[0].contains("fitted to texts of key"));
 
     // What is deployed is what is calibrated.

@@ -33,8 +33,10 @@ pub(super) fn read(path: &Path) -> Result<Key> {
     Ok(shell::read_key(path)?)
 }
 
-/// Checks that a key and a tokenizer belong together, and warns where that is known of the vocabulary alone.
+/// Checks that the key is one that this program marks with, that it and a tokenizer belong together, and warns where that is
+/// known of the vocabulary alone.
 pub(super) fn check_binding(key: &Key, tokenizer: &Tokenizer) -> Result<()> {
+    key.scheme().check_tournament()?;
     tokenizer.check_key(key)?;
     if key.tokenizer().is_some_and(|binding| binding.rules.is_none()) {
         say(&format!(

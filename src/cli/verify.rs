@@ -28,6 +28,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let from_receipts = args.receipt.as_deref().map(receipts::read).transpose()?;
     let tokenizer = args.model.open_tokenizer()?;
     for key in keys.keys() {
+        key.scheme().check_tournament()?;
         tokenizer.check_key(key)?;
     }
     let prompt = prompt(args, &tokenizer)?;

@@ -120,6 +120,7 @@ impl<'a> Verifier<'a> {
             return Err(VerifyError::NoKey);
         }
         for key in &keys {
+            key.scheme().check_tournament()?;
             tokenizer.check_key(key)?;
         }
         let never = SpecialTokens::new(tokenizer, model.config().vocab, &model.config().eos).never;

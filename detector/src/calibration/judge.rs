@@ -211,7 +211,7 @@ impl<'a> Batch<'a> {
             values.clear();
             for ngrams in &self.ngrams {
                 prf.g_bits_of(ngrams, g);
-                values.extend(self.judge.statistic.values(Sample::layers(prf.scheme().depth(), g))?);
+                values.extend(self.judge.statistic.values(Sample::bits(prf.scheme().evidence_kind(), g))?);
             }
             for (document, flagged) in self.documents.iter().zip(&mut flagged) {
                 let is_flagged = |form: &Form| {

@@ -62,6 +62,15 @@ pub enum CalibrateError {
     /// The statistic cannot sum what the key's scheme gives.
     #[error(transparent)]
     Evidence(#[from] UnsupportedEvidence),
+    /// The key decides which positions count, so that one corpus does not fit all random keys.
+    #[error(
+        "{scheme}: expected a scheme under which all keys count the same positions of a text, found one whose key decides them \
+         (minhash and selfhash do); score the texts under keys of your own choice instead"
+    )]
+    KeyedPositions {
+        /// The scheme.
+        scheme: &'static str,
+    },
     /// A random key could not be made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -168,6 +177,9 @@ pub fn calibrate_while(
     go_on: impl Fn(u64) -> bool + Sync,
 ) -> Result<Calibration, CalibrateError> {
     let scheme = prf.scheme();
+    if scheme.positions_depend_on_key() {
+        return Err(CalibrateError::KeyedPositions { scheme: scheme.name() });
+    }
     let statistic = options.decider.statistic(scheme.evidence_kind())?;
     let judge = Judge::new(corpus, &*statistic, options.fpr, scheme.channels().into());
     let Flagged { documents, own, random } = judge.flagged(prf, options, go_on)?;
@@ -246,12 +258,17 @@ fn shared(
     let counts = corpus.document_counts();
     let common = || counts.iter().filter(|&&documents| documents >= least);
     let passages = corpus.shared_passages(least);
-    let (rule, depth) = (prf.scheme().context_rule(), prf.scheme().depth());
+    let (rule, kind) = (prf.scheme().context_rule(), prf.scheme().evidence_kind());
     let describe = |passage: &Passage| {
-        let piece = Piece::whole(rule, &[], &passage.tokens);
-        let mask = match rule {
-            ContextRule::Whole { .. } => vec![true; piece.shares.len()],
+        // Of a passage inside a text: nothing stands before it.
+        let whole = match rule {
+            ContextRule::Whole { .. } | ContextRule::Shortest { .. } => rule,
+            ContextRule::Padded { len } | ContextRule::Spanning { len } => ContextRule::Whole { len },
+        };
+        let piece = Piece::whole(whole, &[], &passage.tokens);
+        let mask = match whole {
             ContextRule::Shortest { .. } => piece.scored(),
+            _ => vec![true; piece.shares.len()],
         };
         let ngrams = piece.selected(&mask);
         let n = Scored::full(ngrams.iter().map(Ngrams::len).sum::<usize>() as u64);
@@ -261,7 +278,7 @@ fn shared(
             let mut of_channel = 0;
             for ngrams in &ngrams {
                 prf.g_bits_of(ngrams, &mut g);
-                of_channel += statistic.sum(Sample::layers(depth, &g))?;
+                of_channel += statistic.sum(Sample::bits(kind, &g))?;
             }
             sum = sum.max(of_channel);
         }

@@ -1,9 +1,11 @@
 use super::*;
+use crate::detect::{Detector, Input};
 use crate::ignore::IgnoreList;
 use crate::scheme::test_families::Green;
-use crate::scheme::{EvidenceKind, Key, Scheme, Secret, TextGValues, synthid};
+use crate::scheme::{EvidenceKind, Key, Scheme, Secret, TextGValues, gumbel, kgw, synthid};
 use crate::statistics::bayesian::BayesianModel;
 use crate::statistics::{Bayesian, Profile};
+use crate::verdict::Verdict;
 
 fn key(seed: u8) -> Key {
     Key::from_bytes(&[seed; 32], "test").unwrap()
@@ -62,7 +64,7 @@ fn assert_flags_are_verdicts(decider: &Decider) -> Vec<bool> {
 
 #[test]
 fn thresholds_decide_as_p_values_do() {
-    for method in Method::ALL {
+    for method in [Method::WeightedMean, Method::Mean, Method::Llr, Method::Bayesian] {
         assert_flags_are_verdicts(&method.into());
     }
 }
@@ -220,4 +222,41 @@ fn keys_whose_values_no_statistic_sums_are_an_error() {
     corpus.push(&key.prf(), &[1, 2, 3, 4], None);
     let error = super::calibrate(&corpus, &key.prf(), &options(9, 1)).unwrap_err();
     assert!(matches!(error, CalibrateError::Evidence(_)), "{error}");
+}
+
+/// Documents that share n-grams, under keys of another engine's mark: what a key flags is what its detector calls watermarked.
+#[test]
+fn flags_are_verdicts_under_keys_of_other_engines() {
+    let engines: [Scheme; 2] = [
+        gumbel::VllmGumbel { context_width: 2 }.into(),
+        kgw::KgwTgi { gamma: 0.5.into(), vocab_size: 40 }.into(),
+    ];
+    for scheme in engines {
+        let mut flags = [0; 2];
+        for seed in 0..60 {
+            let key = random_key(&scheme, seed, 0).unwrap();
+            let id = |t: u32| (t * (seed as u32 + 1) + t * t / 7) % 40;
+            let ids: Vec<u32> = (0..60).map(id).collect();
+            let mut corpus = Corpus::new(scheme.ngram_len());
+            corpus.push(&key.prf(), &ids, None);
+            let usual = Options { decider: Decider::Usual, ..options(1, 1) };
+            let report = calibrate(&corpus, &key, &usual);
+            let detector = Detector::builder(key).fpr(0.1).build().unwrap();
+            let verdict = detector.score(Input::tokens(&ids)).unwrap().verdict;
+            assert_eq!(report.flagged == 1, verdict == Verdict::Watermarked, "{seed}");
+            flags[usize::from(report.flagged == 1)] += 1;
+        }
+        assert!(flags[0] > 30 && flags[1] > 0, "{flags:?}");
+    }
+    let keyed = kgw::Kgw {
+        prf: kgw::Prf::SelfHash,
+        context_width: 4,
+        gamma: 0.5.into(),
+        vocab_size: 40,
+        select_green_tokens: true,
+    };
+    let key = random_key(&keyed.into(), 1, 0).unwrap();
+    let usual = Options { decider: Decider::Usual, ..options(1, 1) };
+    let error = super::calibrate(&Corpus::new(4), &key.prf(), &usual).unwrap_err();
+    assert!(matches!(error, CalibrateError::KeyedPositions { scheme: "kgw" }));
 }

@@ -147,7 +147,7 @@ impl MethodArgs {
                 chooses("--bayesian", Method::Bayesian)?;
                 Bayesian::open_with_cache(dir, Cache::of_user().as_ref(), note)?.into()
             }
-            (None, None) => self.detector.unwrap_or(Method::WeightedMean).into(),
+            (None, None) => self.detector.map_or_else(Decider::default, Into::into),
         })
     }
 }

@@ -74,6 +74,7 @@ fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Json<'_>) -> Result<(Ve
     let prompt = field("prompt_tokens").map(|ids| array("prompt_tokens", ids)).transpose()?;
     let derived = label.map(|label| key.derive(&label)).transpose()?;
     let key = derived.as_ref().unwrap_or(key);
+    key.scheme().check_tournament()?;
     let values = TextGValues::new(&key.prf(), &prompt.unwrap_or_default(), &ids);
     Ok((values.scored().collect(), key.id()))
 }

@@ -5,16 +5,14 @@ use super::reading::{Forms, Offsets, Source};
 use super::score::{channel, forms_tried};
 #[cfg(feature = "text")]
 use super::stream::Stream;
-#[cfg(feature = "text")]
-use super::tally::layers;
 use super::tally::sum;
 use super::{DetectError, Detector, Input};
 use crate::report::{Attribution, Changes, KeyReport, Warning, WarningCode};
 #[cfg(feature = "text")]
 use crate::scheme::EvidenceStream;
-use crate::scheme::{Piece, Share};
+use crate::scheme::{Piece, Promise, Share};
 use crate::statistics::attribution::{Attributed, KeyEvidence, KeySum, KeySums, attribute};
-use crate::statistics::{Method, PKind, Sample, Scored, Statistic};
+use crate::statistics::{Method, PKind, Sample, Scored};
 use crate::verdict::Verdict;
 
 /// Of the reports on the forms of one text, the one with the least p; of equal ones the first.
@@ -27,20 +25,20 @@ fn strongest(reports: impl Iterator<Item = Attribution>) -> Attribution {
         .expect("a text has at least one form")
 }
 
-/// Keys of one scheme, which score the same positions of a text.
+/// Keys that score the same positions of a text: those of one scheme, as a rule.
 #[derive(Clone)]
 struct Group {
     /// Their indices.
     keys: Vec<usize>,
     /// Scored tokens.
     scored: Scored,
-    /// Of each channel of each key the weighted mean's sum over these tokens.
+    /// Of each channel of each key the usual statistic's sum over these tokens.
     sums: Vec<Vec<i64>>,
 }
 
 impl Detector {
     /// Returns every key of the detector's ring that marked the text, with p corrected for all of them. The statistic is
-    /// the weighted mean, whichever decides in [`score`](Self::score).
+    /// the usual one of each key's scheme, the weighted mean for tournaments, whichever decides in [`score`](Self::score).
     ///
     /// A key costs one hash for each scored token: which tokens are scored is found out once for all keys of a scheme.
     ///
@@ -61,8 +59,8 @@ impl Detector {
             for group in &mut groups {
                 let prf = &self.keys[group.keys[0]].prf;
                 let piece = &pieces[&prf.scheme().context_rule()];
-                let (values, _) = self.values(prf, piece);
-                self.count(group, piece, &values.shares);
+                let (evidence, _) = self.evidence(prf, piece);
+                self.count(group, piece, &evidence.shares());
             }
             self.attribution(groups, forms.len(), tokens.ids.len() as u64, tokens.changes())
         });
@@ -78,9 +76,9 @@ impl Detector {
             for (pieces, groups) in block.iter().zip(&mut forms) {
                 for (values, group) in groups {
                     let piece = &pieces[&self.keys[group.keys[0]].prf.scheme().context_rule()];
-                    let mut values = layers(values.push(piece));
-                    self.leave_out(piece, &mut values.scored, &mut values.shares);
-                    self.count(group, piece, &values.shares);
+                    let mut evidence = values.push(piece);
+                    self.leave_out(piece, &mut evidence);
+                    self.count(group, piece, &evidence.shares());
                 }
             }
         }
@@ -101,8 +99,11 @@ impl Detector {
         let mut rest: Vec<usize> = (0..self.keys.len()).collect();
         while let Some(&first) = rest.first() {
             let scheme = self.keys[first].prf.scheme();
-            let (keys, others): (Vec<usize>, Vec<usize>) =
-                rest.into_iter().partition(|&key| self.keys[key].prf.scheme() == scheme);
+            // Where the key decides which positions count, each has its own.
+            let alone = scheme.positions_depend_on_key();
+            let (keys, others): (Vec<usize>, Vec<usize>) = rest
+                .into_iter()
+                .partition(|&key| key == first || !alone && self.keys[key].prf.scheme() == scheme);
             rest = others;
             let channels = self.keys[first].channels(self.channel).len();
             groups.push(Group { sums: vec![vec![0; channels]; keys.len()], keys, scored: Scored::default() });
@@ -113,14 +114,14 @@ impl Detector {
     /// Adds the scored n-grams of a text, or of a piece of one.
     fn count(&self, group: &mut Group, piece: &Piece<'_>, shares: &[Share]) {
         let first = &self.keys[group.keys[0]];
-        let (statistic, depth) = (&*self.plan(first).weighted_mean, first.prf.scheme().depth());
+        let (statistic, kind) = (&*self.plan(first).usual, first.prf.scheme().evidence_kind());
         let mut g = Vec::new();
         group.scored += Scored::of(shares.iter().copied());
         for (share, ngrams) in piece.by_share(shares) {
             for (&key, totals) in group.keys.iter().zip(&mut group.sums) {
                 for (prf, total) in self.keys[key].channels(self.channel).zip(totals) {
                     prf.g_bits_of(&ngrams, &mut g);
-                    *total += statistic.at_share(sum(statistic, Sample::layers(depth, &g)), share);
+                    *total += statistic.at_share(sum(statistic, Sample::bits(kind, &g)), share);
                 }
             }
         }
@@ -149,39 +150,47 @@ impl Detector {
             KeySum { key, channel, sum }
         };
         let sums = |group: Group| KeySums {
-            statistic: &*self.plan(&self.keys[group.keys[0]]).weighted_mean,
+            statistic: &*self.plan(&self.keys[group.keys[0]]).usual,
             scored: group.scored,
             sums: group.keys.into_iter().zip(group.sums).map(of_best_channel).collect(),
         };
         let Attributed { found, runner_up } =
             attribute(groups.into_iter().map(sums).collect(), tries, self.fpr);
-        let mut warnings = Vec::new();
-        if self.keys.iter().any(|entry| entry.p_kind() == PKind::Approximate) {
-            warnings.push(Warning::new(
-                WarningCode::ApproximateP,
-                "the g-values of the compatible schemes are not independent under the null hypothesis, so their p is \
-                 approximate",
-            ));
+        let mut reasons: Vec<&str> = Vec::new();
+        for entry in self.keys.iter() {
+            if let Promise::Approximate { reason } = entry.prf.scheme().promise()
+                && !reasons.contains(&reason)
+            {
+                reasons.push(reason);
+            }
         }
+        let approximate =
+            |reason| Warning::new(WarningCode::ApproximateP, format!("{reason}, so its p is approximate"));
+        let mut warnings: Vec<Warning> = reasons.into_iter().map(approximate).collect();
         warnings.extend(found.iter().filter_map(|key| self.keys[key.key].leak_warning()));
         warnings.extend(self.text_warnings(changes));
         let least = found.first().or(runner_up.as_ref());
         Attribution {
             tokenizer: self.tokenizer_name(changes),
             tokens,
-            detector: Method::WeightedMean,
+            detector: self.method_of(least.map_or(longest.1, |key| key.key)),
             keys_tried: self.keys.len() as u64,
             channels_tried: self.channels_tried(),
             forms_tried: forms_tried(forms),
             fpr: self.fpr,
             verdict: Verdict::new(least.map(|key| key.corrected.log10), self.fpr, longest.0, || {
-                self.plan(&self.keys[longest.1]).weighted_mean_required_tokens(self.fpr / tries as f64)
+                self.plan(&self.keys[longest.1]).usual_required_tokens(self.fpr / tries as f64)
             }),
             keys: found.iter().map(|key| self.key_report(key, tries)).collect(),
             runner_up: runner_up.as_ref().map(|key| self.key_report(key, tries)),
             warnings,
             normalisation: changes.filter(|changes| !changes.is_empty()),
         }
+    }
+
+    /// The usual statistic of a key.
+    fn method_of(&self, key: usize) -> Method {
+        self.plan(&self.keys[key]).usual.method()
     }
 
     fn key_report(&self, evidence: &KeyEvidence, tries: usize) -> KeyReport {
@@ -192,6 +201,7 @@ impl Detector {
             channel: prf.as_ref().and_then(channel),
             name: entry.name.clone(),
             scheme: entry.prf.scheme().name().into(),
+            detector: self.method_of(evidence.key),
             scored_tokens: evidence.tokens,
             score: evidence.score,
             p_value: evidence.corrected.p(),

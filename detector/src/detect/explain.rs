@@ -3,14 +3,14 @@
 use super::reading::{Offsets, Reading};
 use super::{DetectError, Detector, Input};
 use crate::report::{Explanation, TokenEvidence};
-use crate::statistics::Profile;
+use crate::statistics::{LikelihoodRatio, Profile};
 
 /// Scored tokens on either side whose evidence counts with a token's own: alone it is too weak to be seen.
 const NEIGHBOURS: usize = 7;
 
 impl Detector {
-    /// Scores a text and says what each token adds, in nats under the built-in profile `pooled`, whichever statistic
-    /// decides.
+    /// Scores a text and says what each token adds, in nats, whichever statistic decides: of a tournament under the built-in
+    /// profile `pooled`, of another scheme under a model of marked text at temperature 0.5.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
@@ -22,12 +22,14 @@ impl Detector {
 impl Reading<'_, '_> {
     fn explanation(&self) -> Explanation {
         let report = self.report();
-        let values = &self.best.values;
-        let profile = Profile::pooled().for_depth(values.depth);
+        let found = &self.best.evidence;
+        let profile = found.layers().map(|values| Profile::pooled().for_depth(values.depth));
+        let ratio = LikelihoodRatio::new(found.kind());
         let evidence = |t: usize| -> Option<f64> {
-            let i = t.checked_sub(values.first)?;
-            values.scored.get(i).filter(|&&scored| scored)?;
-            Some(profile.ln_lr(*values.g.get(i)?))
+            let i = t.checked_sub(found.first())?;
+            found.scored_mask().get(i).filter(|&&scored| scored)?;
+            let g = *found.g_bits().get(i)?;
+            Some(profile.as_ref().map_or_else(|| ratio.ln(g), |profile| profile.ln_lr(g)))
         };
         let ids = self.tokens.ids.iter().enumerate();
         let mut tokens: Vec<TokenEvidence> =

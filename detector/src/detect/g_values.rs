@@ -2,10 +2,11 @@
 
 use super::reading::Offsets;
 use super::score::{channel, forms_tried};
-use super::tally::layers;
 use super::{DetectError, Detector, Input};
 use crate::report::GValues;
-use crate::scheme::{ContextLens, EvidenceStream, Piece, Share};
+use crate::scheme::{
+    ContextLens, Evidence, EvidenceStream, Piece, Share, TextGValues, TextGreens, TextUniforms,
+};
 
 impl Detector {
     /// Returns the token ids of the text as it was given, the first of the forms that the other questions look at.
@@ -26,7 +27,7 @@ impl Detector {
         Ok(forms.0.into_iter().map(|tokens| tokens.ids.into_owned()).collect())
     }
 
-    /// Returns the g-values and the mask of a text as it was given, the first of its forms, under the first key, in the
+    /// Returns the values and the mask of a text as it was given, the first of its forms, under the first key, in the
     /// [known channel](Self::with_channel) or else in the first.
     ///
     /// # Errors
@@ -38,27 +39,46 @@ impl Detector {
         let entry = &self.keys[0];
         let prf = entry.channels(self.channel).next().unwrap_or_else(|| entry.prf.clone());
         let piece = Piece::whole(prf.scheme().context_rule(), &tokens.prompt, &tokens.ids);
-        let values = layers(EvidenceStream::new(&prf).push(&piece));
+        let evidence = EvidenceStream::new(&prf).push(&piece);
         let digit = |i: usize| char::from_digit(piece.context_len(i) as u32, 10).unwrap_or('0');
-        let (context_lens, shares) = match piece.context_lens {
-            ContextLens::Same(_) => (None, None),
-            ContextLens::Each(_) => {
+        let (context_lens, shares) = match (&piece.context_lens, evidence.layers()) {
+            (ContextLens::Each(_), Some(values)) => {
                 let thirds = |share: &Share| char::from(b'0' + share.thirds());
                 let lens = (0..values.g.len()).map(digit).collect();
                 (Some(lens), Some(values.shares.iter().map(thirds).collect()))
             }
+            _ => (None, None),
         };
-        Ok(GValues {
-            first: values.first as u32,
+        let bit = |bit: bool| if bit { '1' } else { '0' };
+        let mut values = GValues {
+            first: evidence.first() as u32,
             channel: channel(&prf),
             context_lens,
             shares,
             ngram_len: prf.scheme().ngram_len() as u32,
-            depth: prf.scheme().depth() as u32,
-            g_bits: values.g.iter().map(|g| g.to_string(values.depth)).collect(),
-            mask: values.reference_mask.iter().map(|&scored| if scored { '1' } else { '0' }).collect(),
+            depth: None,
+            g_bits: None,
+            uniforms: None,
+            second_uniforms: None,
+            green: None,
+            mask: evidence.reference_mask().iter().copied().map(bit).collect(),
             forms: number,
             normalisation: tokens.changes().filter(|changes| !changes.is_empty()),
-        })
+        };
+        match &evidence {
+            Evidence::Layers(TextGValues { depth, g, .. }) => {
+                values.depth = Some(*depth as u32);
+                values.g_bits = Some(g.iter().map(|g| g.to_string(*depth)).collect());
+            }
+            Evidence::Green(TextGreens { green, .. }) => {
+                values.green = Some(green.iter().map(|g| bit(g.0 == 1)).collect());
+            }
+            Evidence::Uniform(TextUniforms { law, numbers, .. }) => {
+                let all = |which: usize| numbers.iter().map(|&g| law.read(g)[which]).collect();
+                values.uniforms = all(0);
+                values.second_uniforms = law.second_share.and_then(|_| all(1));
+            }
+        }
+        Ok(values)
     }
 }

@@ -1,6 +1,6 @@
-//! The keys of a detector, ready for hashing, and what keys of one depth share.
+//! The keys of a detector, ready for hashing, and what keys of one kind share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -40,7 +40,7 @@ impl Entry {
 
     /// What an exact p-value is worth under the key's scheme.
     pub(super) fn p_kind(&self) -> PKind {
-        if self.prf.scheme().promise().is_exact() { PKind::Exact } else { PKind::Approximate }
+        self.prf.scheme().promise().into()
     }
 }
 
@@ -51,62 +51,78 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// The plan for each depth that a key of the detector has.
+/// The plan for each kind of evidence that the keys of a detector give.
 #[derive(Debug)]
-pub(super) struct Plans(BTreeMap<usize, Plan>);
+pub(super) struct Plans(Vec<Plan>);
 
 impl Plans {
-    /// Returns the plans for these keys. Those of the weighted mean in `known`, if there are any, are shared.
+    /// Returns the plans for these keys. What takes time to make and is in `known` is shared.
     pub(super) fn new(
         entries: &[Entry],
         decider: &Decider,
         known: Option<&Self>,
     ) -> Result<Self, DetectError> {
-        let depth = |entry: &Entry| decider.depth(entry.prf.scheme().evidence_kind());
-        let depths: BTreeSet<usize> = entries.iter().map(depth).collect::<Result<_, _>>()?;
-        let plan = |depth| {
-            let known = known.and_then(|plans| plans.0.get(&depth));
-            let weighted_mean = known.map(|plan| Arc::clone(&plan.weighted_mean));
-            Ok((depth, Plan::new(depth, weighted_mean, decider)?))
-        };
-        Ok(Self(depths.into_iter().map(plan).collect::<Result<_, DetectError>>()?))
+        let mut plans = Self(Vec::new());
+        for entry in entries {
+            let kind = entry.prf.scheme().evidence_kind();
+            if plans.find(kind).is_none() {
+                plans.0.push(Plan::new(kind, known.and_then(|known| known.find(kind)), decider)?);
+            }
+        }
+        Ok(plans)
+    }
+
+    fn find(&self, kind: EvidenceKind) -> Option<&Plan> {
+        self.0.iter().find(|plan| plan.kind == kind)
     }
 
     pub(super) fn of(&self, entry: &Entry) -> &Plan {
-        &self.0[&entry.prf.scheme().depth()]
+        self.find(entry.prf.scheme().evidence_kind()).expect("there is a plan for each key")
     }
 }
 
-/// What keys of one depth share: one null distribution, however many keys.
+/// What keys whose texts have one kind of evidence share: one null distribution, however many keys.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// For the scores that every report has.
-    pub mean: Mean,
-    pub weighted_mean: Arc<WeightedMean>,
+    kind: EvidenceKind,
+    /// For the scores that every report on a tournament has.
+    pub means: Option<Means>,
     /// What decides.
     pub statistic: Arc<dyn Statistic>,
+    /// What decides unless something else was asked for: the question which of many keys is always its.
+    pub usual: Arc<dyn Statistic>,
     lengths: Lengths,
-    weighted_mean_lengths: Lengths,
+    usual_lengths: Lengths,
+}
+
+/// The two means of a tournament.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    pub mean: Mean,
+    pub weighted_mean: Arc<WeightedMean>,
 }
 
 impl Plan {
-    fn new(
-        depth: usize,
-        weighted_mean: Option<Arc<WeightedMean>>,
-        decider: &Decider,
-    ) -> Result<Self, DetectError> {
-        let weighted_mean = weighted_mean.unwrap_or_else(|| Arc::new(WeightedMean::new(depth)));
-        let statistic = match decider {
-            Decider::WeightedMean => Arc::clone(&weighted_mean) as Arc<dyn Statistic>,
-            decider => decider.statistic(EvidenceKind::Layers { depth })?,
+    fn new(kind: EvidenceKind, known: Option<&Self>, decider: &Decider) -> Result<Self, DetectError> {
+        let means = match (kind, known.and_then(|plan| plan.means.as_ref())) {
+            (_, Some(known)) => Some(known.clone()),
+            (EvidenceKind::Layers { depth }, None) => {
+                let weighted_mean = Arc::new(WeightedMean::new(depth));
+                Some(Means { mean: Mean::new(depth), weighted_mean })
+            }
+            _ => None,
         };
-        Ok(Self {
-            mean: Mean::new(depth),
-            weighted_mean,
-            statistic,
-            lengths: Lengths::default(),
-            weighted_mean_lengths: Lengths::default(),
-        })
+        let usual: Arc<dyn Statistic> = match &means {
+            Some(means) => Arc::clone(&means.weighted_mean) as Arc<dyn Statistic>,
+            None => Decider::Usual.statistic(kind)?,
+        };
+        let statistic = match decider {
+            Decider::Usual => Arc::clone(&usual),
+            Decider::WeightedMean if means.is_some() => Arc::clone(&usual),
+            decider => decider.statistic(kind)?,
+        };
+        let (lengths, usual_lengths) = (Lengths::default(), Lengths::default());
+        Ok(Self { kind, means, statistic, usual, lengths, usual_lengths })
     }
 
     /// The scored tokens from which on the silence of the deciding statistic means something at level `alpha`.
@@ -114,9 +130,9 @@ impl Plan {
         self.lengths.of(&*self.statistic, alpha)
     }
 
-    /// The same for the weighted mean.
-    pub(super) fn weighted_mean_required_tokens(&self, alpha: f64) -> u64 {
-        self.weighted_mean_lengths.of(&*self.weighted_mean, alpha)
+    /// The same for the usual statistic.
+    pub(super) fn usual_required_tokens(&self, alpha: f64) -> u64 {
+        self.usual_lengths.of(&*self.usual, alpha)
     }
 }
 

@@ -7,10 +7,10 @@ use super::input::{Content, Prompt};
 use super::keys::{Entry, Pieces};
 #[cfg(feature = "text")]
 use super::stream::Stream;
-use super::tally::{Outcome, Tally, layers, sum};
+use super::tally::{Outcome, Tally, sum};
 use super::{DetectError, Detector, Input};
 use crate::report::Changes;
-use crate::scheme::{EvidenceStream, GBits, Ngrams, Piece, Prf, Share, TextGValues};
+use crate::scheme::{Evidence, EvidenceStream, GBits, Ngrams, Piece, Prf, Share};
 use crate::statistics::Sample;
 #[cfg(feature = "text")]
 use crate::text::normalise::{Cut, Normaliser};
@@ -81,7 +81,7 @@ pub(super) struct Best {
     /// The key's function in the channel.
     pub prf: Prf,
     pub outcome: Outcome,
-    pub values: TextGValues,
+    pub evidence: Evidence,
 }
 
 impl Tokens<'_> {
@@ -190,14 +190,14 @@ impl Detector {
             for (key, entry) in self.keys.iter().enumerate() {
                 let piece = &pieces[&entry.prf.scheme().context_rule()];
                 let prf = self.best_channel(entry, piece);
-                let (values, ignored) = self.values(&prf, piece);
+                let (evidence, ignored) = self.evidence(&prf, piece);
                 let plan = self.plan(entry);
                 let mut tally = Tally::default();
-                tally.add(&values, ignored, plan);
+                tally.add(&evidence, ignored, plan);
                 let outcome = tally.outcome(entry, plan);
                 let known = best_here.as_ref().or(best.as_ref().map(|(_, best)| best));
                 if known.is_none_or(|best| outcome.is_less_than(&best.outcome)) {
-                    best_here = Some(Best { key, prf, outcome, values });
+                    best_here = Some(Best { key, prf, outcome, evidence });
                 }
             }
             drop(pieces);
@@ -217,14 +217,14 @@ impl Detector {
             return channels.last().unwrap_or_else(|| entry.prf.clone());
         }
         let mut shares = piece.shares.clone();
-        self.leave_out(piece, &mut [], &mut shares);
+        self.leave_out_of(piece, &mut shares);
         let ngrams = piece.by_share(&shares);
-        let (statistic, depth) = (&*self.plan(entry).statistic, entry.prf.scheme().depth());
+        let (statistic, kind) = (&*self.plan(entry).statistic, entry.prf.scheme().evidence_kind());
         let mut g: Vec<GBits> = Vec::new();
         let mut of = |prf: &Prf| -> i64 {
             let mut of_share = |(share, ngrams): &(Share, Ngrams<'_>)| {
                 prf.g_bits_of(ngrams, &mut g);
-                statistic.at_share(sum(statistic, Sample::layers(depth, &g)), *share)
+                statistic.at_share(sum(statistic, Sample::bits(kind, &g)), *share)
             };
             ngrams.iter().map(&mut of_share).sum()
         };
@@ -233,29 +233,38 @@ impl Detector {
         best.map_or_else(|| entry.prf.clone(), |(_, prf)| prf)
     }
 
-    /// The values under one key in one channel, with what is ignored taken out of the mask, and how many positions that
+    /// The evidence under one key in one channel, with what is ignored taken out of what counts, and how many positions that
     /// was.
-    pub(super) fn values(&self, prf: &Prf, piece: &Piece<'_>) -> (TextGValues, u64) {
-        let mut values = layers(EvidenceStream::new(prf).push(piece));
-        let ignored = self.leave_out(piece, &mut values.scored, &mut values.shares);
-        (values, ignored)
+    pub(super) fn evidence(&self, prf: &Prf, piece: &Piece<'_>) -> (Evidence, u64) {
+        let mut evidence = EvidenceStream::new(prf).push(piece);
+        let ignored = self.leave_out(piece, &mut evidence);
+        (evidence, ignored)
     }
 
-    /// Takes the listed n-grams out of the positions of a piece that count, of the mask where there is one; returns their
-    /// number.
-    pub(super) fn leave_out(&self, piece: &Piece<'_>, scored: &mut [bool], shares: &mut [Share]) -> u64 {
-        let Some(list) = &self.ignore else { return 0 };
-        let mut ignored = 0;
+    /// Takes the listed n-grams out of the positions of a piece that count; returns their number.
+    pub(super) fn leave_out(&self, piece: &Piece<'_>, evidence: &mut Evidence) -> u64 {
+        if self.ignore.is_none() {
+            return 0;
+        }
+        let mut shares = evidence.shares();
+        let listed = self.leave_out_of(piece, &mut shares);
+        for &i in &listed {
+            evidence.leave_out(i);
+        }
+        listed.len() as u64
+    }
+
+    /// The same of the shares alone; returns which positions were taken out.
+    fn leave_out_of(&self, piece: &Piece<'_>, shares: &mut [Share]) -> Vec<usize> {
+        let Some(list) = &self.ignore else { return Vec::new() };
+        let mut listed = Vec::new();
         for (i, (ngram, share)) in piece.ngrams().zip(shares).enumerate() {
             if *share != Share::Nothing && list.contains(ngram) {
                 *share = Share::Nothing;
-                if let Some(scored) = scored.get_mut(i) {
-                    *scored = false;
-                }
-                ignored += 1;
+                listed.push(i);
             }
         }
-        ignored
+        listed
     }
 }
 

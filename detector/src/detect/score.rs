@@ -7,7 +7,7 @@ use super::reading::{Offsets, Reading, Source};
 use super::stream::Stream;
 use super::tally::Outcome;
 #[cfg(feature = "text")]
-use super::tally::{Tally, layers};
+use super::tally::Tally;
 use super::{DetectError, Detector, Input};
 use crate::report::{Changes, Report, Warning, WarningCode};
 #[cfg(feature = "text")]
@@ -59,9 +59,9 @@ impl Detector {
             for (pieces, tracks) in block.iter().zip(&mut forms) {
                 for Track { key, values, prf, tally } in tracks {
                     let piece = &pieces[&prf.scheme().context_rule()];
-                    let mut values = layers(values.push(piece));
-                    let ignored = self.leave_out(piece, &mut values.scored, &mut values.shares);
-                    tally.add(&values, ignored, self.plan(&self.keys[*key]));
+                    let mut evidence = values.push(piece);
+                    let ignored = self.leave_out(piece, &mut evidence);
+                    tally.add(&evidence, ignored, self.plan(&self.keys[*key]));
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Detector {
             },
             fpr: self.fpr,
             verdict,
-            scores: best.scores,
+            scores: best.scores.unwrap_or_default(),
             warnings,
             spans: Vec::new(),
             keys_tried: self.ring.then_some(self.keys.len() as u64),
@@ -205,7 +205,7 @@ impl Reading<'_, '_> {
         let Self { detector, best, .. } = self;
         let changes = self.tokens.changes();
         let mut report = detector.report(tokens, self.forms, best.key, &best.prf, &best.outcome, changes);
-        report.spans = detector.spans(self.entry(), &best.prf, &best.values, &self.tokens, self.forms);
+        report.spans = detector.spans(self.entry(), &best.prf, &best.evidence, &self.tokens, self.forms);
         if !report.spans.is_empty() && report.verdict != Verdict::Watermarked {
             report.warnings.extend(self.entry().leak_warning());
         }

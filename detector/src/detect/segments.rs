@@ -5,7 +5,7 @@ use super::reading::{Forms, Offsets, Tokens};
 use super::score::{channel, forms_tried};
 use super::{DetectError, Detector, Input};
 use crate::report::{SegmentsReport, Span};
-use crate::scheme::{Prf, TextGValues};
+use crate::scheme::{Evidence, Prf};
 use crate::segments::{Passage, passages};
 use crate::statistics::PKind;
 
@@ -24,9 +24,10 @@ impl Detector {
             let pieces = self.pieces(&tokens);
             for entry in self.keys.iter() {
                 for prf in entry.channels(self.channel) {
-                    let (values, _) = self.values(&prf, &pieces[&prf.scheme().context_rule()]);
-                    scored_tokens = scored_tokens.max(values.scored().count() as u64);
-                    segments.extend(self.spans(entry, &prf, &values, &tokens, number));
+                    let (evidence, _) = self.evidence(&prf, &pieces[&prf.scheme().context_rule()]);
+                    let scored = evidence.scored_mask().iter().filter(|&&scored| scored).count();
+                    scored_tokens = scored_tokens.max(scored as u64);
+                    segments.extend(self.spans(entry, &prf, &evidence, &tokens, number));
                 }
             }
             drop(pieces);
@@ -70,7 +71,7 @@ impl Detector {
         &self,
         entry: &Entry,
         prf: &Prf,
-        values: &TextGValues,
+        evidence: &Evidence,
         tokens: &Tokens<'_>,
         forms: usize,
     ) -> Vec<Span> {
@@ -87,7 +88,7 @@ impl Detector {
         };
         let tries = self.tries() * forms;
         let keep = |ngram: &[u32]| self.ignore.as_ref().is_none_or(|list| !list.contains(ngram));
-        let found = passages(prf, values, &tokens.ids, &keep, self.fpr, tries);
+        let found = passages(prf, evidence, &tokens.ids, &keep, self.fpr, tries);
         found.into_iter().map(span).collect()
     }
 }

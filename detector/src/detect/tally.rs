@@ -1,14 +1,9 @@
 //! What one key makes of one text.
 
-use super::keys::{Entry, Plan};
+use super::keys::{Entry, Means, Plan};
 use crate::report::Scores;
 use crate::scheme::{Evidence, TextGValues};
 use crate::statistics::{Method, PValue, Sample, Scored, Statistic};
-
-/// The g-values of a key's text. [`Plans::new`](super::keys::Plans::new) refuses the keys whose texts have others.
-pub(super) fn layers(evidence: Evidence) -> TextGValues {
-    evidence.into_layers().expect("the keys of a detector have layers")
-}
 
 /// What a statistic needs of one text under one key; grows with each part of it.
 #[derive(Clone, Default)]
@@ -41,17 +36,31 @@ pub(super) struct Outcome {
     pub ignored: u64,
     pub score: Option<f64>,
     pub p: Option<PValue>,
-    pub scores: Scores,
+    /// Of a tournament.
+    pub scores: Option<Scores>,
 }
 
 impl Tally {
-    /// Counts `values`, of whose positions `ignored` were taken out.
-    pub(super) fn add(&mut self, values: &TextGValues, ignored: u64, plan: &Plan) {
+    /// Counts `evidence`, of whose positions `ignored` were taken out.
+    pub(super) fn add(&mut self, evidence: &Evidence, ignored: u64, plan: &Plan) {
+        self.positions += evidence.len() as u64 - ignored;
+        self.ignored += ignored;
+        if let Evidence::Layers(values) = evidence {
+            self.add_layers(values, plan);
+        } else {
+            let sample = Sample::new(evidence, evidence.scored_mask());
+            self.sum += sum(&*plan.statistic, sample);
+            self.scored += sample.tokens();
+        }
+    }
+
+    fn add_layers(&mut self, values: &TextGValues, plan: &Plan) {
         let scored = Sample::scored(values);
         let same = values.scored == values.reference_mask;
         let reference = if same { scored } else { Sample::reference(values) };
         let statistic = &*plan.statistic;
-        let (weighted, ones) = plan.weighted_mean.sum_and_ones(reference).expect(SAME_DEPTH);
+        let means = plan.means.as_ref().expect("a plan for layers has means");
+        let (weighted, ones) = means.weighted_mean.sum_and_ones(reference).expect(SAME_KIND);
         let reference_sum = match statistic.method() {
             Method::Mean => ones,
             Method::WeightedMean => weighted,
@@ -64,30 +73,30 @@ impl Tally {
         self.sum += if same { reference_sum } else { sum(statistic, scored) };
         self.scored += scored.tokens();
         if let Some(posterior) = statistic.posterior() {
-            self.reference_ln += posterior.ln_ratio(reference).expect(SAME_DEPTH);
+            self.reference_ln += posterior.ln_ratio(reference).expect(SAME_KIND);
         }
-        self.positions += values.g.len() as u64 - ignored;
-        self.ignored += ignored;
     }
 
     pub(super) fn outcome(&self, entry: &Entry, plan: &Plan) -> Outcome {
-        let Plan { mean, weighted_mean, statistic, .. } = plan;
+        let statistic = &*plan.statistic;
         let (scored, reference) = (statistic.counts(self.scored), self.reference);
+        let scores = plan.means.as_ref().map(|Means { mean, weighted_mean }| Scores {
+            present: true,
+            mean: mean.score(mean.counts(reference), self.reference_ones),
+            weighted_mean: weighted_mean.score(reference, self.reference_weighted),
+            llr: match statistic.method() {
+                Method::Llr => statistic.score(statistic.counts(reference), self.reference_sum),
+                _ => None,
+            },
+            bayesian: statistic.posterior().map(|posterior| posterior.probability(self.reference_ln)),
+        });
         Outcome {
             scored,
             positions: self.positions,
             ignored: self.ignored,
             score: statistic.score(scored, self.sum),
             p: statistic.p_value(scored, self.sum).map(|p| PValue { kind: entry.p_kind(), ..p }),
-            scores: Scores {
-                mean: mean.score(mean.counts(reference), self.reference_ones),
-                weighted_mean: weighted_mean.score(reference, self.reference_weighted),
-                llr: match statistic.method() {
-                    Method::Llr => statistic.score(statistic.counts(reference), self.reference_sum),
-                    _ => None,
-                },
-                bayesian: statistic.posterior().map(|posterior| posterior.probability(self.reference_ln)),
-            },
+            scores,
         }
     }
 }
@@ -101,9 +110,9 @@ impl Outcome {
 }
 
 /// Why a statistic of a [`Plan`] can sum the evidence of the plan's keys.
-const SAME_DEPTH: &str = "the statistic was made for keys of this depth";
+const SAME_KIND: &str = "the statistic was made for evidence of this kind";
 
-/// The sum of a statistic that was made for the depth of `sample`.
+/// The sum of a statistic that was made for the kind of `sample`.
 pub(super) fn sum(statistic: &dyn Statistic, sample: Sample<'_>) -> i64 {
-    statistic.sum(sample).expect(SAME_DEPTH)
+    statistic.sum(sample).expect(SAME_KIND)
 }

@@ -45,6 +45,8 @@ pub fn score(input: &str, report: &Report) -> String {
                     ", log likelihood ratio {score:.2} (below 0 without the mark), posterior {posterior:.6}"
                 )
             }
+            Method::Gumbel => write!(text, ", mean exponential {score:.4} (1 without the mark)"),
+            Method::GreenList => write!(text, ", z of the green tokens {score:.2} (0 without the mark)"),
         };
     }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
@@ -119,10 +121,15 @@ fn line(text: &mut String, role: &str, key: &KeyReport) {
     let name = key.name.as_ref().map(|name| format!(" ({})", OneLine(name))).unwrap_or_default();
     let _ = write!(
         text,
-        "\n  {role}key {}{name}: p = {} for all keys, {} for this one alone; weighted mean {:.4} over {} tokens",
+        "\n  {role}key {}{name}: p = {} for all keys, {} for this one alone; {} {:.4} over {} tokens",
         key.key_id,
         p(key.log10_p),
         p(key.log10_p_alone),
+        match key.detector {
+            Method::Gumbel => "mean exponential",
+            Method::GreenList => "z of the green tokens",
+            _ => "weighted mean",
+        },
         key.score,
         key.scored_tokens
     );
@@ -192,12 +199,22 @@ fn short(text: &str) -> String {
     if text.chars().count() > SHOWN { format!("{line:?}…") } else { format!("{line:?}") }
 }
 
-/// Returns one line a position: its index, its mask, its g-bits.
+/// Returns one line a position: its index, its mask, and its g-bits, its numbers or whether it is green.
 pub fn g_values(values: &GValues) -> String {
     let first = values.first as usize;
     let mut text = String::new();
-    for (i, (g, mask)) in values.g_bits.iter().zip(values.mask.chars()).enumerate() {
-        let _ = writeln!(text, "{}\t{mask}\t{g}", first + i);
+    for (i, mask) in values.mask.chars().enumerate() {
+        let _ = write!(text, "{}\t{mask}", first + i);
+        if let Some(g) = values.g_bits.as_ref().and_then(|g_bits| g_bits.get(i)) {
+            let _ = write!(text, "\t{g}");
+        }
+        for u in [&values.uniforms, &values.second_uniforms].into_iter().flatten().filter_map(|u| u.get(i)) {
+            let _ = write!(text, "\t{u:.10}");
+        }
+        if let Some(green) = values.green.as_ref().and_then(|green| green.chars().nth(i)) {
+            let _ = write!(text, "\t{green}");
+        }
+        text.push('\n');
     }
     text
 }

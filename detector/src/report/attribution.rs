@@ -6,6 +6,15 @@ use super::{Changes, Warning};
 use crate::statistics::{Method, PKind};
 use crate::verdict::Verdict;
 
+fn weighted_mean() -> Method {
+    Method::WeightedMean
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_weighted_mean(method: &Method) -> bool {
+    *method == Method::WeightedMean
+}
+
 /// What one of many keys makes of a text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -20,9 +29,12 @@ pub struct KeyReport {
     pub name: Option<String>,
     /// Its scheme.
     pub scheme: String,
+    /// The statistic, the usual one of its scheme.
+    #[serde(default = "weighted_mean", skip_serializing_if = "is_weighted_mean")]
+    pub detector: Method,
     /// Tokens that count under its scheme.
     pub scored_tokens: u64,
-    /// The weighted mean over them, a share: 0.5 on average without the mark.
+    /// The statistic over them, as in [`Report::score`](super::Report::score).
     pub score: f64,
     /// p, corrected for the number of keys and of forms; never below the smallest normal `f64`.
     pub p_value: f64,
@@ -42,7 +54,7 @@ pub struct Attribution {
     pub tokenizer: Option<String>,
     /// Tokens of the text.
     pub tokens: u64,
-    /// The statistic, always [`Method::WeightedMean`].
+    /// The usual statistic of the scheme of the key with the least p.
     pub detector: Method,
     /// K: the different keys that could have been named.
     pub keys_tried: u64,

@@ -1,21 +1,22 @@
-//! The g-values of one text, to check this program against another.
+//! The values of one text, to check this program against another.
 
 use serde::{Deserialize, Serialize};
 
 use super::Changes;
 
 /// What [`Detector::g_values`](crate::Detector::g_values) says of one text: of the form as it was given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GValues {
     /// Tokens of the longest context and the token itself, H + 1.
     pub ngram_len: u32,
-    /// Index of the first position that has values: H, or less under the rule of the shortest contexts. A shorter text
-    /// has none.
+    /// Index of the first position that has values: H, or less under the rule of the shortest contexts, and where contexts begin
+    /// before the text. A shorter text has none.
     #[serde(skip)]
     pub first: u32,
-    /// Layers m.
-    pub depth: u32,
+    /// Layers m; absent if the scheme is not a tournament.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u32>,
     /// The channel of the key; absent if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u16>,
@@ -23,8 +24,20 @@ pub struct GValues {
     /// contexts are taken. Absent if all contexts have H tokens (H = `ngram_len` − 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_lens: Option<String>,
-    /// One string for each position from H on, or for each of `context_lens`: `depth` times `0` or `1`, layer 0 first.
-    pub g_bits: Vec<String>,
+    /// One string for each position from H on, or for each of `context_lens`: `depth` times `0` or `1`, layer 0 first. Absent if
+    /// the scheme is not a tournament.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub g_bits: Option<Vec<String>>,
+    /// The number of each position, in [0, 1): the lower edge of the cell that the engine's own lies in. Only of schemes that draw by
+    /// such numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uniforms: Option<Vec<f64>>,
+    /// The same of the second key, if the scheme has two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_uniforms: Option<Vec<f64>>,
+    /// One character for each position, `1` where its token is green. Only of green lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub green: Option<String>,
     /// One character for each of these positions, `1` where it is scored; for the compatible schemes as the
     /// reference implementation does it.
     pub mask: String,

@@ -24,7 +24,8 @@ pub struct Report {
     /// Which statistic `score`, the p-value and the verdict belong to.
     pub detector: Method,
     /// Value of that statistic over the scored tokens, `None` if there are none. Means are shares, 0.5 on average without
-    /// the mark. The likelihood ratio and the Bayesian detector have nats, mostly below 0 without the mark.
+    /// the mark. The likelihood ratio and the Bayesian detector have nats, mostly below 0 without the mark. The Gumbel
+    /// statistic is 1 on average without the mark, and z of a green list 0.
     pub score: Option<f64>,
     /// P(a score at least this high | the text does not depend on the key), `None` if nothing was scored, and never
     /// below the smallest normal `f64`. Corrected for the number of keys, of their channels and of forms.
@@ -38,6 +39,8 @@ pub struct Report {
     /// The verdict.
     pub verdict: Verdict,
     /// The two means and the statistic that decides, over the positions that the scheme's reference implementation scores.
+    /// Empty and absent in JSON unless the scheme is a tournament.
+    #[serde(default, skip_serializing_if = "Scores::is_absent")]
     pub scores: Scores,
     /// What the reader should know before trusting the above.
     #[serde(flatten, with = "crate::warning")]
@@ -75,10 +78,14 @@ impl Report {
     }
 }
 
-/// The statistics of one text; null where its reference mask leaves nothing to score.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The statistics of one text under a tournament's key; null where its reference mask leaves nothing to score. Of another
+/// key's they are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Scores {
+    /// Whether the key's scheme is a tournament.
+    #[serde(skip, default = "present")]
+    pub(crate) present: bool,
     /// [`Mean`](crate::statistics::Mean).
     pub mean: Option<f64>,
     /// [`WeightedMean`](crate::statistics::WeightedMean).
@@ -89,6 +96,16 @@ pub struct Scores {
     /// Posterior probability of the mark, as `transformers`' Bayesian detector has it; absent unless it is the detector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bayesian: Option<f64>,
+}
+
+fn present() -> bool {
+    true
+}
+
+impl Scores {
+    fn is_absent(&self) -> bool {
+        !self.present
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +127,13 @@ pub(super) mod tests {
             p_kind: PKind::Exact,
             fpr: 0.001,
             verdict: Verdict::Watermarked,
-            scores: Scores { mean: Some(0.5), weighted_mean: Some(0.5625), llr: None, bayesian: None },
+            scores: Scores {
+                present: true,
+                mean: Some(0.5),
+                weighted_mean: Some(0.5625),
+                llr: None,
+                bayesian: None,
+            },
             warnings: vec![],
             spans: vec![],
             keys_tried: None,
@@ -137,6 +160,15 @@ pub(super) mod tests {
             )
         );
         assert_eq!(serde_json::from_str::<Row<Report>>(&json).unwrap(), row);
+        let other = Report { detector: Method::Gumbel, scores: Scores::default(), ..report() };
+        let json = serde_json::to_string(&other).unwrap();
+        assert!(!json.contains("scores") && json.contains(r#""detector":"gumbel""#));
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), other);
+        let nothing =
+            Report { scores: Scores { mean: None, weighted_mean: None, ..report().scores }, ..report() };
+        let json = serde_json::to_string(&nothing).unwrap();
+        assert!(json.contains(r#""scores":{"mean":null,"weighted_mean":null}"#));
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), nothing);
         let ring = Report { keys_tried: Some(7), ..report() };
         assert!(serde_json::to_string(&ring).unwrap().ends_with(r#""warning_codes":[],"keys_tried":7}"#));
         let changes = Changes { zero_width: 2, ..Changes::default() };

@@ -202,9 +202,43 @@ pub enum KeyError {
         /// What the parser says (positions and field names, never values).
         why: String,
     },
+    /// The configuration of an engine does not parse.
+    #[error("{path}: not a configuration of {scheme}: expected a JSON object{fields}, found {found}")]
+    EngineJson {
+        /// The file.
+        path: String,
+        /// The scheme.
+        scheme: &'static str,
+        /// The fields that it must have, if there are any: ` with …`.
+        fields: String,
+        /// What is there (names and positions of fields, values only of those that are not keys).
+        found: String,
+    },
+    /// A parameter of an engine's mark that does not work.
+    #[error("{scheme} needs {field} {expected}, found {found}")]
+    Parameter {
+        /// The scheme.
+        scheme: &'static str,
+        /// The parameter.
+        field: &'static str,
+        /// Which values work.
+        expected: String,
+        /// The value.
+        found: String,
+    },
+    /// The mark of another engine where one of a tournament is needed.
+    #[error(
+        "expected the key of a tournament (a scheme whose name begins with synthid), found one of {scheme}, which is another \
+         engine's mark: wmdetect reads it, and that engine writes it"
+    )]
+    NotATournament {
+        /// The scheme.
+        scheme: &'static str,
+    },
     /// Only schemes that follow another library have its JSON form.
     #[error(
-        "{scheme}: no other library has a JSON form for keys of such a scheme; expected synthid-hf or synthid-deepmind"
+        "{scheme}: no other library has a JSON form for keys of such a scheme; expected one of the schemes of other \
+         libraries, such as synthid-hf or vllm-gumbel"
     )]
     NoJson {
         /// The scheme's name.

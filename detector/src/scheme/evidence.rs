@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// What a keyed function says of one (context, token), as bits. In a tournament bit l is the g-value of layer l, layer
-/// 0 the least significant; higher bits are 0.
+/// What a keyed function says of one (context, token), as bits; [`EvidenceKind`] says how they are read. In a tournament
+/// bit l is the g-value of layer l, layer 0 the least significant; higher bits are 0. For a green list it is 1 where the
+/// token is green, else 0. For uniform numbers see [`Uniforms`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct GBits(pub u64);
 
@@ -67,11 +68,43 @@ pub enum EvidenceKind {
     },
     /// [`Evidence::Green`].
     Green {
-        /// Probability of green under the null hypothesis, γ.
+        /// Probability of green under the null hypothesis, γ, or a bound of it.
         rate: f64,
     },
     /// [`Evidence::Uniform`].
-    Uniform,
+    Uniform(Uniforms),
+}
+
+/// How the bits of a scheme with uniform numbers are read. Under the null hypothesis each number n is uniform among 0 to
+/// `steps` − 1, so n / `steps` is at most a uniform number of [0, 1) that it was rounded down from.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Uniforms {
+    /// How many numbers there are, at most 2^32 where there are two keys, else at most 2^53.
+    pub steps: u64,
+    /// Of a scheme with two keys, the share of the second: a token then has two numbers, the first key's in the low 32 bits
+    /// and the second key's in the high 32 bits. Not where a token has one number.
+    pub second_share: Option<f64>,
+}
+
+impl Uniforms {
+    /// Returns the numbers of a token in [0, 1): that of the key, or of the first and the second key.
+    pub fn read(self, g: GBits) -> [Option<f64>; 2] {
+        let unit = |number: u64| number as f64 / self.steps as f64;
+        match self.second_share {
+            None => [Some(unit(g.0)), None],
+            Some(_) => [Some(unit(g.0 & u64::from(u32::MAX))), Some(unit(g.0 >> 32))],
+        }
+    }
+
+    /// Returns −ln(1 − u) of a token, of two keys the mean by their shares. Its mean is at most 1 under the null hypothesis.
+    pub fn exponential(self, g: GBits) -> f64 {
+        let exponential = |u: Option<f64>| u.map_or(0.0, |u| -(-u).ln_1p());
+        let [first, second] = self.read(g).map(exponential);
+        match self.second_share {
+            None => first,
+            Some(share) => (1.0 - share) * first + share * second,
+        }
+    }
 }
 
 impl fmt::Display for EvidenceKind {
@@ -79,7 +112,8 @@ impl fmt::Display for EvidenceKind {
         match self {
             Self::Layers { depth } => write!(f, "g-bits of {depth} layers"),
             Self::Green { rate } => write!(f, "green bits at rate {rate}"),
-            Self::Uniform => f.write_str("uniform numbers"),
+            Self::Uniform(Uniforms { second_share: None, .. }) => f.write_str("uniform numbers"),
+            Self::Uniform(_) => f.write_str("uniform numbers of two keys"),
         }
     }
 }
@@ -103,15 +137,15 @@ pub struct TextGValues {
 }
 
 /// Which tokens of a text are on their position's green list. Under the null hypothesis a scored position is green
-/// with probability `rate`.
+/// with a probability of at most `rate`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TextGreens {
     /// Index of the first position in the text that has a value.
     pub first: usize,
-    /// Probability of green under the null hypothesis, γ.
+    /// Probability of green under the null hypothesis, γ, or a bound of it.
     pub rate: f64,
-    /// Whether the token of position `first` + i is green.
-    pub green: Vec<bool>,
+    /// 1 where the token of position `first` + i is green, else 0.
+    pub green: Vec<GBits>,
     /// True where the position counts in a p-value.
     pub scored: Vec<bool>,
     /// The mask that the reference implementation would use for its scores.
@@ -124,8 +158,10 @@ pub struct TextGreens {
 pub struct TextUniforms {
     /// Index of the first position in the text that has a value.
     pub first: usize,
-    /// The number of position `first` + i.
-    pub u: Vec<f64>,
+    /// How the numbers are read.
+    pub law: Uniforms,
+    /// The number of position `first` + i, or the two numbers.
+    pub numbers: Vec<GBits>,
     /// True where the position counts in a p-value.
     pub scored: Vec<bool>,
     /// The mask that the reference implementation would use for its scores.
@@ -138,7 +174,7 @@ impl Evidence {
         match self {
             Self::Layers(values) => EvidenceKind::Layers { depth: values.depth },
             Self::Green(values) => EvidenceKind::Green { rate: values.rate },
-            Self::Uniform(_) => EvidenceKind::Uniform,
+            Self::Uniform(values) => EvidenceKind::Uniform(values.law),
         }
     }
 
@@ -177,6 +213,34 @@ impl Evidence {
             Self::Layers(values) => &mut values.scored,
             Self::Green(values) => &mut values.scored,
             Self::Uniform(values) => &mut values.scored,
+        }
+    }
+
+    /// Returns what the keyed function says of each position's token.
+    pub fn g_bits(&self) -> &[GBits] {
+        match self {
+            Self::Layers(values) => &values.g,
+            Self::Green(values) => &values.green,
+            Self::Uniform(values) => &values.numbers,
+        }
+    }
+
+    /// Returns how much each position counts: of kinds that know no shares wholly or not at all.
+    pub fn shares(&self) -> Vec<Share> {
+        match self {
+            Self::Layers(values) => values.shares.clone(),
+            Self::Green(_) | Self::Uniform(_) => {
+                let share = |&scored: &bool| if scored { Share::Full } else { Share::Nothing };
+                self.scored_mask().iter().map(share).collect()
+            }
+        }
+    }
+
+    /// Takes a position out of those that count.
+    pub(crate) fn leave_out(&mut self, i: usize) {
+        self.scored_mask_mut()[i] = false;
+        if let Self::Layers(values) = self {
+            values.shares[i] = Share::Nothing;
         }
     }
 
@@ -219,26 +283,16 @@ impl TextGValues {
 }
 
 impl TextGreens {
-    /// Returns the greens that a p-value may count.
+    /// Returns for each position that a p-value may count whether its token is green.
     pub fn scored(&self) -> impl Iterator<Item = bool> + '_ {
-        select(&self.green, &self.scored)
-    }
-
-    /// Returns the greens that the reference implementation's scores count.
-    pub fn reference_scored(&self) -> impl Iterator<Item = bool> + '_ {
-        select(&self.green, &self.reference_mask)
+        select(&self.green, &self.scored).map(|g| g.0 == 1)
     }
 }
 
 impl TextUniforms {
-    /// Returns the numbers that a p-value may count.
+    /// Returns −ln(1 − u) of each position that a p-value may count; see [`Uniforms::exponential`].
     pub fn scored(&self) -> impl Iterator<Item = f64> + '_ {
-        select(&self.u, &self.scored)
-    }
-
-    /// Returns the numbers that the reference implementation's scores count.
-    pub fn reference_scored(&self) -> impl Iterator<Item = f64> + '_ {
-        select(&self.u, &self.reference_mask)
+        select(&self.numbers, &self.scored).map(|g| self.law.exponential(g))
     }
 }
 

@@ -7,13 +7,11 @@
 //! Calls go through the traits once a text or once a position. The loops over candidates and over the n-grams of a
 //! text are the family's.
 
-use std::collections::HashSet;
-
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::KeyError;
-use super::context::{ContextRule, ContextTracker, Piece, ReferenceHistory};
+use super::context::{ContextRule, ContextTracker, Inputs, Piece, ReferenceHistory};
 use super::distribution::Distribution;
 use super::evidence::{Evidence, EvidenceKind, GBits};
 use super::fields::Fields;
@@ -27,6 +25,11 @@ pub enum Promise {
     /// The values of a text's scored positions are independent under the null hypothesis, whatever the text: p is
     /// what the statistic says it is.
     Exact,
+    /// They are at most as large as independent ones would be: p errs upwards, never downwards.
+    Conservative {
+        /// Why, and what it rests on, as a clause that names the scheme.
+        reason: &'static str,
+    },
     /// They are not quite independent, so p is approximate.
     Approximate {
         /// Why, as a clause that names the scheme.
@@ -52,6 +55,11 @@ pub(super) trait Parameters {
     /// Which context decides a position's values, and which positions count.
     fn context_rule(&self) -> ContextRule {
         ContextRule::Whole { len: self.ngram_len() - 1 }
+    }
+
+    /// Whether the key decides which positions count: what repeats an input under one key need not under another.
+    fn positions_depend_on_key(&self) -> bool {
+        false
     }
 
     /// How many functions a key has, of which each response takes one.
@@ -98,7 +106,11 @@ pub(super) trait Family: Parameters + Sized {
     fn from_fields(fields: &mut Fields<'_>) -> Result<Self, KeyError>;
 
     /// Reads the JSON of the scheme's own library; none where there is no such library. `path` is for messages.
-    fn from_json(_json: &[u8], _path: &str) -> Option<Result<Imported<Self>, KeyError>> {
+    fn from_json(
+        _json: &[u8],
+        _path: &str,
+        _options: ImportOptions,
+    ) -> Option<Result<Imported<Self>, KeyError>> {
         None
     }
 
@@ -107,6 +119,23 @@ pub(super) trait Family: Parameters + Sized {
 
     /// Fixes a context of H tokens, oldest first; under a rule of shortest contexts it may have fewer.
     fn fix<'f>(function: &'f Self::Function, context: &[u32]) -> Self::Context<'f>;
+}
+
+/// What a configuration of another library may lack.
+#[derive(Clone, Copy, Default, Debug)]
+#[non_exhaustive]
+pub struct ImportOptions {
+    /// The size of the vocabulary that green lists are made of. A field `vocab_size` of the file says the same.
+    pub vocab_size: Option<u32>,
+}
+
+impl ImportOptions {
+    /// Returns the options with this size of the vocabulary, or without one.
+    #[must_use]
+    pub fn vocab_size(mut self, vocab_size: Option<u32>) -> Self {
+        self.vocab_size = vocab_size;
+        self
+    }
 }
 
 /// A key from another library's JSON.
@@ -152,7 +181,15 @@ pub(super) trait FixedContext {
 #[derive(Clone, Default, Debug)]
 pub(super) struct TextMemory {
     /// Inputs of the keyed function that were scored, where they are narrower than the n-gram.
-    pub inputs: HashSet<u64>,
+    inputs: Inputs,
     /// What the reference implementation remembers.
     pub reference: Option<ReferenceHistory>,
+}
+
+impl TextMemory {
+    /// Notes an input of the keyed function; true if it is new. Of very many it may take a new one for a repeated one, never the
+    /// reverse.
+    pub(super) fn insert(&mut self, input: u64) -> bool {
+        self.inputs.insert(input)
+    }
 }

@@ -1,6 +1,7 @@
 //! Fields of a key file's body.
 
 use super::KeyError;
+use super::real::Real;
 
 /// Takes fields off a body whose checksum is right. A field that does not fit comes from an unknown writer.
 pub(crate) struct Fields<'a> {
@@ -37,5 +38,10 @@ impl<'a> Fields<'a> {
     /// Takes the next `N` bytes as an array.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], KeyError> {
         Ok(self.take(N)?.try_into().expect("take returns as many bytes as asked for"))
+    }
+
+    /// Takes the next 8 bytes as a real number.
+    pub(super) fn real(&mut self) -> Result<Real, KeyError> {
+        Ok(Real(f64::from_le_bytes(self.array()?)))
     }
 }

@@ -14,6 +14,10 @@
 //! | `family` | what a scheme must say of itself: parameters, shape of its secret, promise about p, positions, marking, evidence |
 //! | `schemes`, `preset` | which schemes there are, and which to take for a new key |
 //! | [`synthid`] | `synthid-sha256`, `synthid-sha256-v2`, `synthid-hf`, `synthid-deepmind`, and their tournament |
+//! | [`gumbel`] | the Gumbel-max marks of vLLM, SGLang and TextSeal |
+//! | [`kgw`] | the green lists of transformers, lm-watermarking and TGI |
+//! | `twister` | torch's random numbers on the CPU |
+//! | `engine_json`, `real` | what reads the configurations of other engines |
 //! | `secret`, [`key`] | secrets, keys, ids, derivation; the `k.bin` container and the JSON of other libraries |
 //! | [`KeyError`] | what can be wrong with a key |
 //! | `prf` | the keyed function of any scheme |
@@ -27,35 +31,41 @@
 
 mod context;
 mod distribution;
+mod engine_json;
 mod error;
 mod evidence;
 mod exponential;
 mod family;
 mod fields;
+pub mod gumbel;
 pub mod key;
+pub mod kgw;
 mod lanes;
 mod ngrams;
 mod preset;
 mod prf;
+mod real;
 mod schemes;
 mod secret;
 mod stream;
 pub mod synthid;
 #[cfg(test)]
 pub(crate) mod test_families;
+mod twister;
 mod watermark;
 
 pub(crate) use context::first_places;
-pub use context::{ContextLens, ContextRule, ContextStream, ContextTracker, Piece, PositionKind};
+pub use context::{ContextLens, ContextRule, ContextStream, ContextTracker, PAD, Piece, PositionKind};
 pub use distribution::{Distribution, DistributionError};
 pub use error::KeyError;
-pub use evidence::{Evidence, EvidenceKind, GBits, Share, TextGValues, TextGreens, TextUniforms};
-pub use family::Promise;
+pub use evidence::{Evidence, EvidenceKind, GBits, Share, TextGValues, TextGreens, TextUniforms, Uniforms};
+pub use family::{ImportOptions, Promise};
 pub use key::{Key, TokenizerBinding};
 pub use ngrams::DistinctNgrams;
 pub(crate) use ngrams::Ngrams;
 pub use preset::{Preset, UnknownPreset};
 pub use prf::{KeyedContext, Prf};
+pub use real::Real;
 pub use schemes::Scheme;
 pub use secret::{Secret, SecretShape};
 pub use stream::EvidenceStream;

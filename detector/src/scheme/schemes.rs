@@ -2,12 +2,12 @@
 
 use super::context::ContextRule;
 use super::evidence::{EvidenceKind, GBits};
-use super::family::{Family, FixedContext, Imported, KeyedFunction, Parameters, Promise};
+use super::family::{Family, FixedContext, ImportOptions, Imported, KeyedFunction, Parameters, Promise};
 use super::fields::Fields;
 use super::secret::{Secret, SecretShape};
 #[cfg(test)]
 use super::test_families;
-use super::{KeyError, synthid};
+use super::{KeyError, gumbel, kgw, synthid};
 
 /// Makes the enums that dispatch to the families.
 macro_rules! families {
@@ -62,10 +62,11 @@ macro_rules! families {
                 name: &str,
                 json: &[u8],
                 path: &str,
+                options: ImportOptions,
             ) -> Option<Result<Imported<Self>, KeyError>> {
                 match name {
                     $($(#[cfg($cfg)])? <$family>::NAME => {
-                        <$family>::from_json(json, path).map(|imported| imported.map(Imported::into_scheme))
+                        <$family>::from_json(json, path, options).map(|imported| imported.map(Imported::into_scheme))
                     })*
                     _ => None,
                 }
@@ -117,6 +118,22 @@ families! {
     Hf(synthid::Hf),
     /// `synthid_text` on its main branch since June 2025.
     DeepMind(synthid::DeepMind),
+    /// vLLM's `gumbel`.
+    VllmGumbel(gumbel::VllmGumbel),
+    /// vLLM's `dual_key_gumbel`.
+    VllmGumbelDual(gumbel::VllmGumbelDual),
+    /// SGLang with one key.
+    SglangGumbel(gumbel::SglangGumbel),
+    /// SGLang with two keys.
+    SglangGumbelDual(gumbel::SglangGumbelDual),
+    /// Meta's TextSeal, with one key or two.
+    TextSeal(gumbel::TextSeal),
+    /// transformers' green lists.
+    KgwHf(kgw::KgwHf),
+    /// lm-watermarking's green lists.
+    Kgw(kgw::Kgw),
+    /// Text Generation Inference's green lists.
+    KgwTgi(kgw::KgwTgi),
     /// A green list.
     #[cfg(test)]
     Green(test_families::Green),
@@ -138,7 +155,7 @@ impl Default for Scheme {
 }
 
 impl Scheme {
-    /// Returns the name: `synthid-sha256`, `synthid-sha256-v2`, `synthid-hf` or `synthid-deepmind`.
+    /// Returns the name, such as `synthid-sha256-v2` or `vllm-gumbel`.
     pub fn name(&self) -> &'static str {
         self.parameters().name()
     }
@@ -190,11 +207,22 @@ impl Scheme {
         Ok(scheme)
     }
 
+    /// Checks that the scheme is a tournament, whose marks this project writes. Those of other engines are read.
+    ///
+    /// # Errors
+    /// Returns an error if it is not: [`KeyError::NotATournament`].
+    pub fn check_tournament(&self) -> Result<(), KeyError> {
+        match self.evidence_kind() {
+            EvidenceKind::Layers { .. } => Ok(()),
+            _ => Err(KeyError::NotATournament { scheme: self.name() }),
+        }
+    }
+
     /// Returns the number of values that a token has: the layers m of a tournament, 1 without one.
     pub fn depth(&self) -> usize {
         match self.evidence_kind() {
             EvidenceKind::Layers { depth } => depth,
-            EvidenceKind::Green { .. } | EvidenceKind::Uniform => 1,
+            EvidenceKind::Green { .. } | EvidenceKind::Uniform(_) => 1,
         }
     }
 
@@ -217,6 +245,12 @@ impl Scheme {
     /// Returns which context decides a position's values, and which positions count.
     pub fn context_rule(&self) -> ContextRule {
         self.parameters().context_rule()
+    }
+
+    /// Returns whether the key decides which positions of a text count. Where it does not, they are the same under all keys with
+    /// these parameters.
+    pub fn positions_depend_on_key(&self) -> bool {
+        self.parameters().positions_depend_on_key()
     }
 
     /// Returns R, the number of channels: functions of one key, of which each response takes one by chance. 1 for a

@@ -5,7 +5,7 @@ use sha2::Sha256;
 use super::KeyError;
 use super::context::{ContextRule, ContextTracker, Piece};
 use super::distribution::Distribution;
-use super::evidence::{Evidence, EvidenceKind, GBits, TextGreens, TextUniforms};
+use super::evidence::{Evidence, EvidenceKind, GBits, TextGreens, TextUniforms, Uniforms};
 use super::family::{Family, FixedContext, KeyedFunction, Parameters, Promise, TextMemory};
 use super::fields::Fields;
 use super::ngrams::Ngrams;
@@ -22,6 +22,7 @@ pub struct Green {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uniform;
 
+const LAW: Uniforms = Uniforms { steps: 1 << 53, second_share: None };
 const GREEN_RATE: f64 = 0.25;
 /// Ids that agree in these bits are the same to the list.
 const GREEN_BITS: u32 = (1 << 10) - 1;
@@ -75,7 +76,8 @@ impl Family for Green {
 
     fn fix(function: &GreenFunction, context: &[u32]) -> Context {
         let context = context.iter().map(|token| token & GREEN_BITS);
-        Context { state: over(function.key, context), token_bits: GREEN_BITS, shift: 62 }
+        let state = over(function.key, context);
+        Context { state, token_bits: GREEN_BITS, read: |word| u64::from(word >> 62 == 0) }
     }
 }
 
@@ -92,7 +94,7 @@ impl KeyedFunction for GreenFunction {
     fn mark(&self, g: &[GBits], _leaves: u32, candidates: &mut Distribution) {
         candidates.reweigh(|_, probabilities| {
             for (p, g) in probabilities.iter_mut().zip(g) {
-                *p *= if g.0 == 0 { self.odds } else { 1.0 };
+                *p *= if g.0 == 1 { self.odds } else { 1.0 };
             }
         });
     }
@@ -104,11 +106,11 @@ impl KeyedFunction for GreenFunction {
         let inputs =
             pairs().map(|pair| u64::from(pair[0] & GREEN_BITS) << 32 | u64::from(pair[1] & GREEN_BITS));
         let scored: Vec<bool> =
-            inputs.zip(piece.scored()).map(|(input, fresh)| memory.inputs.insert(input) && fresh).collect();
+            inputs.zip(piece.scored()).map(|(input, fresh)| memory.insert(input) && fresh).collect();
         Evidence::Green(TextGreens {
             first: piece.first,
             rate: GREEN_RATE,
-            green: g.iter().map(|g| g.0 == 0).collect(),
+            green: g,
             reference_mask: scored.clone(),
             scored,
         })
@@ -130,7 +132,7 @@ impl Parameters for Uniform {
     }
 
     fn evidence_kind(&self) -> EvidenceKind {
-        EvidenceKind::Uniform
+        EvidenceKind::Uniform(LAW)
     }
 
     fn promise(&self) -> Promise {
@@ -167,16 +169,13 @@ impl Family for Uniform {
     }
 
     fn fix(function: &UniformFunction, context: &[u32]) -> Context {
-        Context { state: over(function.key, context.iter().copied()), token_bits: u32::MAX, shift: 11 }
+        let state = over(function.key, context.iter().copied());
+        Context { state, token_bits: u32::MAX, read: |word| word >> 11 }
     }
 }
 
 pub(super) struct UniformFunction {
     key: u64,
-}
-
-fn unit(g: GBits) -> f64 {
-    g.0 as f64 / (1_u64 << 53) as f64
 }
 
 impl KeyedFunction for UniformFunction {
@@ -186,7 +185,10 @@ impl KeyedFunction for UniformFunction {
 
     fn mark(&self, g: &[GBits], _leaves: u32, candidates: &mut Distribution) {
         candidates.reweigh(|_, probabilities| {
-            let rank = |(p, g): (&f64, &GBits)| if *p > 0.0 { unit(*g).ln() / p } else { f64::NEG_INFINITY };
+            let rank = |(p, g): (&f64, &GBits)| {
+                let [u, _] = LAW.read(*g);
+                if *p > 0.0 { u.unwrap_or(0.0).ln() / p } else { f64::NEG_INFINITY }
+            };
             let best = probabilities.iter().zip(g).map(rank).enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
             let (best, _) = best.expect("a distribution has candidates");
             probabilities.fill(0.0);
@@ -199,7 +201,8 @@ impl KeyedFunction for UniformFunction {
         self.g_bits_of(&Ngrams::new(3, piece.ids.windows(3)), &mut g);
         Evidence::Uniform(TextUniforms {
             first: piece.first,
-            u: g.into_iter().map(unit).collect(),
+            law: LAW,
+            numbers: g,
             scored: piece.scored(),
             reference_mask: piece.scored(),
         })
@@ -215,12 +218,12 @@ impl KeyedFunction for UniformFunction {
 pub(super) struct Context {
     state: u64,
     token_bits: u32,
-    shift: u32,
+    read: fn(u64) -> u64,
 }
 
 impl Context {
     fn bits(&self, token: u32) -> GBits {
-        GBits(mix(self.state ^ u64::from(token & self.token_bits)) >> self.shift)
+        GBits((self.read)(mix(self.state ^ u64::from(token & self.token_bits))))
     }
 }
 
@@ -273,7 +276,7 @@ mod tests {
 
     fn mean_exponential(prf: &Prf, ids: &[u32]) -> f64 {
         let Evidence::Uniform(uniforms) = Evidence::new(prf, &[], ids) else { panic!("uniform numbers") };
-        let scores: Vec<f64> = uniforms.scored().map(|u| -(-u).ln_1p()).collect();
+        let scores: Vec<f64> = uniforms.scored().collect();
         scores.iter().sum::<f64>() / scores.len() as f64
     }
 

@@ -19,68 +19,153 @@ pub use scan::Window;
 use scan::scan_rows;
 pub(crate) use scan::{StartBound, Track, scan};
 
-use crate::scheme::{ContextRule, Prf, TextGValues};
-use crate::statistics::{PKind, PValue};
+use crate::scheme::{ContextRule, Evidence, GBits, Prf, TextGValues};
+use crate::statistics::llr::REFERENCE;
+use crate::statistics::{LikelihoodRatio, PKind, PValue};
 use scanners::{REACH, Scanners, scanners};
 
-/// Returns the passages of `ids` that one key shows in one channel, in order of the text. `values` are its values in the
-/// whole text. `keep` says whether an n-gram counts; it must not depend on the key. `fpr`, above 0 and below 1, is the
+/// Returns the passages of `ids` that one key shows in one channel, in order of the text. `evidence` is that of the whole
+/// text. `keep` says whether an n-gram counts; it must not depend on the key. `fpr`, above 0 and below 1, is the
 /// family-wise error over `tries` keys and channels, at least 1.
 pub fn passages(
     prf: &Prf,
-    values: &TextGValues,
+    evidence: &Evidence,
     ids: &[u32],
     keep: &dyn Fn(&[u32]) -> bool,
     fpr: f64,
     tries: usize,
 ) -> Vec<Passage> {
-    let exact = prf.scheme().promise().is_exact();
-    let kind = if exact { PKind::Conservative } else { PKind::Approximate };
-    let scanners = scanners(values.depth);
+    let kind = match PKind::from(prf.scheme().promise()) {
+        PKind::Exact => PKind::Conservative,
+        kind => kind,
+    };
     let level = fpr / tries as f64;
-    let mut found = match prf.scheme().context_rule() {
-        ContextRule::Whole { .. } => windows(values, scanners, level, kind),
-        ContextRule::Shortest { .. } => restarts::windows(prf, ids, keep, scanners, level, kind),
+    let mut found = match (evidence, prf.scheme().context_rule()) {
+        (Evidence::Layers(values), ContextRule::Shortest { .. }) => {
+            restarts::windows(prf, ids, keep, scanners(values.depth), level, kind)
+        }
+        (Evidence::Layers(values), _) => windows(evidence, &Tournament::new(values), level, kind),
+        (Evidence::Green(_) | Evidence::Uniform(_), _) => {
+            windows(evidence, &FreeDraws::new(evidence), level, kind)
+        }
     };
     for passage in &mut found {
         passage.p = passage.p.corrected(tries);
     }
-    let evidence = |t: usize| match t.checked_sub(values.first) {
-        Some(i) if values.scored[i] => scanners.ln_lr(values.g[i])[REACH],
+    let layers = evidence.layers().map(|values| (values, scanners(values.depth)));
+    let free = FreeDraws::new(evidence);
+    let scored = evidence.scored_mask();
+    let nats = |t: usize| match t.checked_sub(evidence.first()) {
+        Some(i) if scored[i] => match layers {
+            Some((values, scanners)) => scanners.ln_lr(values.g[i])[REACH],
+            None => free.ln_lr(evidence.g_bits()[i]),
+        },
         _ => 0.0,
     };
-    reach::reach(found, ids, evidence, prf.scheme().context_len())
+    reach::reach(found, ids, nats, prf.scheme().context_len())
 }
 
-/// The windows of a text whose positions have whole contexts, with p for one key.
-fn windows(values: &TextGValues, scanners: &Scanners, fpr: f64, kind: PKind) -> Vec<Passage> {
-    let n = values.scored.iter().map(|&scored| u64::from(scored)).sum();
-    if !scanners.finds(values.scored(), n, fpr) {
+/// What looks for passages: ln LR of a token by each of several profiles, E[LR] ≤ 1 under the null hypothesis.
+trait Look {
+    /// What [`scan_rows`] takes with these rows.
+    fn bounds(&self) -> Vec<StartBound>;
+
+    /// The name of each profile.
+    fn name(&self, track: usize) -> &str;
+
+    /// ln LR of a token under each.
+    fn row(&self, g: GBits, row: &mut [f64]);
+
+    /// Whether there is anything to find among tokens, of which there are `n`; true where that is not known.
+    fn finds(&self, scored: &mut dyn Iterator<Item = GBits>, n: u64, fpr: f64) -> bool;
+}
+
+struct Tournament(&'static Scanners);
+
+impl Tournament {
+    fn new(values: &TextGValues) -> Self {
+        Self(scanners(values.depth))
+    }
+}
+
+impl Look for Tournament {
+    fn bounds(&self) -> Vec<StartBound> {
+        self.0.bounds()
+    }
+
+    fn name(&self, track: usize) -> &str {
+        self.0.name(track)
+    }
+
+    fn row(&self, g: GBits, row: &mut [f64]) {
+        row.copy_from_slice(&self.0.ln_lr(g));
+    }
+
+    fn finds(&self, scored: &mut dyn Iterator<Item = GBits>, n: u64, fpr: f64) -> bool {
+        self.0.finds(scored, n, fpr)
+    }
+}
+
+/// The likelihood ratio of a scheme without a tournament, by Ville's inequality alone.
+struct FreeDraws(LikelihoodRatio);
+
+impl FreeDraws {
+    fn new(evidence: &Evidence) -> Self {
+        Self(LikelihoodRatio::new(evidence.kind()))
+    }
+
+    fn ln_lr(&self, g: GBits) -> f64 {
+        self.0.ln(g)
+    }
+}
+
+impl Look for FreeDraws {
+    fn bounds(&self) -> Vec<StartBound> {
+        vec![StartBound::VILLE]
+    }
+
+    fn name(&self, _: usize) -> &str {
+        REFERENCE
+    }
+
+    fn row(&self, g: GBits, row: &mut [f64]) {
+        row[0] = self.0.ln(g);
+    }
+
+    fn finds(&self, _: &mut dyn Iterator<Item = GBits>, _: u64, _: f64) -> bool {
+        true
+    }
+}
+
+/// The windows of a text of whose positions each counts or not, with p for one key.
+fn windows(evidence: &Evidence, look: &dyn Look, fpr: f64, kind: PKind) -> Vec<Passage> {
+    let mask = evidence.scored_mask();
+    let scored = || evidence.g_bits().iter().zip(mask).filter(|(_, scored)| **scored).map(|(&g, _)| g);
+    let n = scored().count();
+    if !look.finds(&mut scored(), n as u64, fpr) {
         return Vec::new();
     }
-    let mut scored = values.scored();
-    let row = |_, row: &mut [f64]| {
-        row.copy_from_slice(&scanners.ln_lr(scored.next().unwrap_or_default()));
-    };
-    let windows = scan_rows(&scanners.bounds(), n as usize, fpr, row);
+    let mut rest = scored();
+    let row = |_, row: &mut [f64]| look.row(rest.next().unwrap_or_default(), row);
+    let windows = scan_rows(&look.bounds(), n, fpr, row);
     // Windows count the positions that are scored, from the first on.
-    let mut positions = (0..values.g.len()).filter(|&i| values.scored[i]).enumerate().peekable();
+    let mut positions = (0..mask.len()).filter(|&i| mask[i]).enumerate().peekable();
     let mut position = |index| {
         while positions.next_if(|&(at, _)| at < index).is_some() {}
-        positions.peek().map_or(values.g.len(), |&(_, position)| position)
+        positions.peek().map_or(mask.len(), |&(_, position)| position)
     };
     let mut found: Vec<Passage> = Vec::new();
     for window in windows {
         // The evidence of a token is about its context as well: those tokens were written with it.
         let start = position(window.start);
-        let end = position(window.end - 1) + values.first + 1;
+        let end = position(window.end - 1) + evidence.first() + 1;
         let before = found.last().map_or(0, |passage| passage.tokens.end);
         found.push(Passage {
             tokens: start.max(before)..end,
             scored_tokens: window.end - window.start,
             score: window.score,
             p: PValue::from_ln(window.ln_p, kind),
-            profile: scanners.name(window.track).to_owned(),
+            profile: look.name(window.track).to_owned(),
         });
     }
     found

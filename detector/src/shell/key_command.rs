@@ -10,7 +10,7 @@ use super::outputs::{Kind, Outputs};
 use super::{Hinted, OneLine, open_tokenizer, print, print_json, read_key, say};
 use crate::hex;
 use crate::scheme::key::write_private;
-use crate::scheme::{ContextRule, Key};
+use crate::scheme::{ContextRule, ImportOptions, Key};
 
 /// What to do with a key.
 #[derive(Subcommand, Debug)]
@@ -47,22 +47,27 @@ pub enum KeyCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Make a key file from the JSON of transformers or synthid-text
+    /// Make a key file from the configuration of another library or engine
     Import {
-        /// JSON with `keys` and `ngram_len`
+        /// Its JSON: for synthid-hf and synthid-deepmind with `keys` and `ngram_len`, for vLLM and SGLang that of
+        /// --watermark-config, for kgw-hf a generation_config.json
         config: PathBuf,
         /// Where to write the key
         path: PathBuf,
         /// Which implementation the configuration belongs to
         #[arg(long, value_enum)]
         scheme: CompatScheme,
+        /// The size of the vocabulary that the green lists of kgw-hf, kgw and kgw-tgi are made of: the width of the model's
+        /// logits; a field `vocab_size` of the file says the same
+        #[arg(long)]
+        vocab_size: Option<u32>,
         /// Overwrite an existing key, which loses it for good
         #[arg(long)]
         force: bool,
     },
-    /// Print the JSON that transformers or synthid-text read; it holds the secret keys
+    /// Print the JSON that the key's library or engine reads; it holds the secret keys
     Export {
-        /// A key of synthid-hf or synthid-deepmind
+        /// A key of one of their schemes, such as synthid-hf or vllm-gumbel
         key: PathBuf,
         /// Write to this file, with mode 0600, instead of standard output
         #[arg(long)]
@@ -80,6 +85,23 @@ pub enum CompatScheme {
     SynthidHf,
     /// synthid-text's main branch since June 2025
     SynthidDeepmind,
+    /// vLLM, algorithm gumbel
+    VllmGumbel,
+    /// vLLM, algorithm dual_key_gumbel
+    VllmGumbelDual,
+    /// SGLang with one key
+    SglangGumbel,
+    /// SGLang with two keys
+    SglangGumbelDual,
+    /// TextSeal's gumbelmax and textseal
+    #[value(name = "textseal")]
+    TextSeal,
+    /// Green lists of transformers
+    KgwHf,
+    /// Green lists of lm-watermarking
+    Kgw,
+    /// Green lists of Text Generation Inference
+    KgwTgi,
 }
 
 impl CompatScheme {
@@ -88,6 +110,14 @@ impl CompatScheme {
         match self {
             Self::SynthidHf => "synthid-hf",
             Self::SynthidDeepmind => "synthid-deepmind",
+            Self::VllmGumbel => "vllm-gumbel",
+            Self::VllmGumbelDual => "vllm-gumbel-dual",
+            Self::SglangGumbel => "sglang-gumbel",
+            Self::SglangGumbelDual => "sglang-gumbel-dual",
+            Self::TextSeal => "textseal",
+            Self::KgwHf => "kgw-hf",
+            Self::Kgw => "kgw",
+            Self::KgwTgi => "kgw-tgi",
         }
     }
 }
@@ -97,7 +127,8 @@ struct KeyReport<'a> {
     schema_version: u32,
     key_id: String,
     scheme: &'a str,
-    depth: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    depth: Option<usize>,
     ngram_len: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     shortest_context: Option<usize>,
@@ -125,13 +156,14 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
             let key = read_key(path)?;
             let shortest = match key.scheme().context_rule() {
                 ContextRule::Shortest { shortest, .. } => Some(shortest),
-                ContextRule::Whole { .. } => None,
+                ContextRule::Whole { .. } | ContextRule::Padded { .. } | ContextRule::Spanning { .. } => None,
             };
+            let depth = key.scheme().check_tournament().is_ok().then(|| key.scheme().depth());
             let report = KeyReport {
                 schema_version: 1,
                 key_id: key.id(),
                 scheme: key.scheme().name(),
-                depth: key.scheme().depth(),
+                depth,
                 ngram_len: key.scheme().ngram_len(),
                 shortest_context: shortest,
                 channels: shortest.map(|_| key.scheme().channels()),
@@ -150,14 +182,15 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
                 format!("{} ({}…){weak}", OneLine(t.name), &t.fingerprint[..16])
             });
             let label = report.label.map_or_else(String::new, |label| format!("label      {label:?}\n"));
+            let depth = report.depth.map_or_else(String::new, |depth| format!("depth      {depth}\n"));
             let contexts = shortest.map_or_else(String::new, |shortest| {
                 let (longest, channels) = (report.ngram_len - 1, key.scheme().channels());
                 format!("contexts   {shortest} to {longest} tokens\nchannels   {channels}\n")
             });
             print(
                 format!(
-                    "key id     {}\n{label}scheme     {}\ndepth      {}\nngram_len  {}\n{contexts}tokenizer  {tokenizer}\n",
-                    report.key_id, report.scheme, report.depth, report.ngram_len
+                    "key id     {}\n{label}scheme     {}\n{depth}ngram_len  {}\n{contexts}tokenizer  {tokenizer}\n",
+                    report.key_id, report.scheme, report.ngram_len
                 )
                 .as_bytes(),
             )?;
@@ -183,9 +216,10 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
             key.write(path, *force)?;
             say(&format!("wrote key {} for {label:?} to {}", key.id(), path.display()));
         }
-        KeyCommand::Import { config, path, scheme, force } => {
+        KeyCommand::Import { config, path, scheme, vocab_size, force } => {
             not_an_input(path, config)?;
-            let (key, notes) = Key::import_json(config, scheme.name())?;
+            let options = ImportOptions::default().vocab_size(*vocab_size);
+            let (key, notes) = Key::import_json_with(config, scheme.name(), options)?;
             for note in notes {
                 say(&format!("note: {note}"));
             }
@@ -193,6 +227,11 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
                 say(
                     "note: the sampling table is the one that transformers draws on a CPU; texts marked on a GPU need \
                      their table in the field \"sampling_table\"",
+                );
+            }
+            if matches!(scheme, CompatScheme::KgwHf | CompatScheme::Kgw | CompatScheme::KgwTgi) {
+                say(
+                    "note: the green lists are those that torch makes on a CPU; marks that were made on a GPU are not found",
                 );
             }
             key.write(path, *force)?;

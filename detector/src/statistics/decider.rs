@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::bayesian::Bayesian;
+use super::green_list::GreenList;
+use super::gumbel::Gumbel;
 use super::llr::{Llr, Profile};
 use super::mean::Mean;
 use super::method::Method;
@@ -12,9 +14,13 @@ use super::weighted_mean::{self, WeightedMean};
 use crate::scheme::EvidenceKind;
 
 /// A method with what it has learnt of marked text: all that deciding needs, apart from a key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Decider {
+    /// The usual one of the key's scheme: the weighted mean for tournaments, the Gumbel statistic for uniform numbers, the
+    /// number of green tokens for green lists.
+    #[default]
+    Usual,
     /// The share of ones among the g-values.
     Mean,
     /// The share of ones among the g-values; early layers weigh more.
@@ -23,24 +29,27 @@ pub enum Decider {
     Llr(Arc<Profile>),
     /// This Bayesian detector.
     Bayesian(Arc<Bayesian>),
+    /// The sum of exponentials of uniform numbers.
+    Gumbel,
+    /// The number of green tokens.
+    GreenList,
 }
 
 impl Decider {
-    /// Returns its method.
-    pub fn method(&self) -> Method {
+    /// Returns its method for keys whose texts have values of this kind.
+    pub fn method(&self, kind: EvidenceKind) -> Method {
         match self {
+            Self::Usual => match kind {
+                EvidenceKind::Layers { .. } => Method::WeightedMean,
+                EvidenceKind::Green { .. } => Method::GreenList,
+                EvidenceKind::Uniform(_) => Method::Gumbel,
+            },
             Self::Mean => Method::Mean,
             Self::WeightedMean => Method::WeightedMean,
             Self::Llr(_) => Method::Llr,
             Self::Bayesian(_) => Method::Bayesian,
-        }
-    }
-
-    /// The layers of values of this kind; every method sums layers.
-    pub(crate) fn depth(&self, kind: EvidenceKind) -> Result<usize, UnsupportedEvidence> {
-        match kind {
-            EvidenceKind::Layers { depth } => Ok(depth),
-            _ => Err(UnsupportedEvidence::new(self.method(), &(1..=weighted_mean::MAX_DEPTH), kind)),
+            Self::Gumbel => Method::Gumbel,
+            Self::GreenList => Method::GreenList,
         }
     }
 
@@ -51,12 +60,24 @@ impl Decider {
     /// # Errors
     /// Returns an error if the method cannot sum such values.
     pub fn statistic(&self, kind: EvidenceKind) -> Result<Arc<dyn Statistic>, UnsupportedEvidence> {
-        let depth = self.depth(kind)?;
-        Ok(match self {
-            Self::Mean => Arc::new(Mean::new(depth)),
-            Self::WeightedMean => Arc::new(WeightedMean::new(depth)),
-            Self::Llr(profile) => Arc::new(Llr::new(Arc::new(profile.for_depth(depth)))),
-            Self::Bayesian(bayesian) => Arc::new(bayesian.for_depth(depth)),
+        let unsupported = |expected: &str| {
+            let hint = "leave the detector out for the usual one of the key's scheme";
+            Err(UnsupportedEvidence::new(self.method(kind), format!("{expected} ({hint})"), kind))
+        };
+        Ok(match (self, kind) {
+            (Self::Mean, EvidenceKind::Layers { depth }) => Arc::new(Mean::new(depth)),
+            (Self::WeightedMean | Self::Usual, EvidenceKind::Layers { depth }) => {
+                Arc::new(WeightedMean::new(depth))
+            }
+            (Self::Llr(profile), EvidenceKind::Layers { depth }) => {
+                Arc::new(Llr::new(Arc::new(profile.for_depth(depth))))
+            }
+            (Self::Bayesian(bayesian), EvidenceKind::Layers { depth }) => Arc::new(bayesian.for_depth(depth)),
+            (Self::Gumbel | Self::Usual, EvidenceKind::Uniform(law)) => Arc::new(Gumbel::new(law)),
+            (Self::GreenList | Self::Usual, EvidenceKind::Green { rate }) => Arc::new(GreenList::new(rate)),
+            (Self::Gumbel, _) => return unsupported("uniform numbers"),
+            (Self::GreenList, _) => return unsupported("green bits"),
+            _ => return unsupported(&format!("g-bits of 1 to {} layers", weighted_mean::MAX_DEPTH)),
         })
     }
 }
@@ -69,6 +90,8 @@ impl From<Method> for Decider {
             Method::WeightedMean => Self::WeightedMean,
             Method::Llr => Profile::pooled().clone().into(),
             Method::Bayesian => Bayesian::builtin().clone().into(),
+            Method::Gumbel => Self::Gumbel,
+            Method::GreenList => Self::GreenList,
         }
     }
 }
@@ -82,11 +105,5 @@ impl From<Profile> for Decider {
 impl From<Bayesian> for Decider {
     fn from(bayesian: Bayesian) -> Self {
         Self::Bayesian(Arc::new(bayesian))
-    }
-}
-
-impl Default for Decider {
-    fn default() -> Self {
-        Method::default().into()
     }
 }

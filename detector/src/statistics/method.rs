@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Which statistic decides. Each token that counts has one g-value, 0 or 1, a layer; see [`GBits`](crate::scheme::GBits).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Which statistic decides. The first four are for tournaments, whose tokens have one g-value, 0 or 1, a layer; see
+/// [`GBits`](crate::scheme::GBits). The last two are for the marks of other engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
     /// The share of ones among the g-values; early layers weigh more.
-    #[default]
     WeightedMean,
     /// The share of ones among the g-values.
     Mean,
@@ -21,11 +21,16 @@ pub enum Method {
     /// The posterior of a trained Bayesian detector: the built-in one, unless a
     /// [`Bayesian`](crate::statistics::Bayesian) is given in the method's place.
     Bayesian,
+    /// The mean of −ln(1 − u) for schemes that draw by uniform numbers.
+    Gumbel,
+    /// The number of green tokens, as z.
+    GreenList,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::WeightedMean, Self::Mean, Self::Llr, Self::Bayesian];
+    pub const ALL: [Self; 6] =
+        [Self::WeightedMean, Self::Mean, Self::Llr, Self::Bayesian, Self::Gumbel, Self::GreenList];
 
     /// Returns the name in JSON.
     pub fn name(self) -> &'static str {
@@ -34,6 +39,8 @@ impl Method {
             Self::Mean => "mean",
             Self::Llr => "llr",
             Self::Bayesian => "bayesian",
+            Self::Gumbel => "gumbel",
+            Self::GreenList => "green_list",
         }
     }
 }
@@ -46,7 +53,7 @@ impl fmt::Display for Method {
 
 /// A name that does not belong to any method.
 #[derive(Debug, thiserror::Error)]
-#[error("expected the detector weighted-mean, mean, llr or bayesian, found {found:?}")]
+#[error("expected the detector weighted-mean, mean, llr, bayesian, gumbel or green-list, found {found:?}")]
 pub struct UnknownMethod {
     found: String,
 }

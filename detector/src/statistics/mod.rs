@@ -17,6 +17,9 @@
 //! | `weighted_mean` | share of ones, early layers weigh more |
 //! | [`llr`] | likelihood ratio against fair bits, from a profile of marked text |
 //! | [`bayesian`] | posterior of a trained detector |
+//! | `gumbel` | sum of exponentials, for uniform numbers |
+//! | `green_list` | green tokens, for green lists |
+//! | `marked` | a model of marked text for the two |
 //! | `null` | the null distributions that they share |
 //! | [`power`] | how long a text must be |
 //! | `attribution` | which of many keys |
@@ -24,7 +27,10 @@
 pub(crate) mod attribution;
 pub mod bayesian;
 mod decider;
+mod green_list;
+mod gumbel;
 pub mod llr;
+mod marked;
 mod mean;
 mod method;
 pub(crate) mod null;
@@ -39,7 +45,10 @@ mod weighted_mean;
 
 pub use bayesian::Bayesian;
 pub use decider::Decider;
+pub use green_list::GreenList;
+pub use gumbel::Gumbel;
 pub use llr::{Llr, Profile};
+pub(crate) use marked::LikelihoodRatio;
 pub use mean::Mean;
 pub use method::{Method, UnknownMethod};
 pub use p_value::{PKind, PValue};

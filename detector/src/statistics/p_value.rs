@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scheme::Promise;
+
 /// What a p-value promises under the null hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -18,6 +20,17 @@ pub enum PKind {
     /// Computed as if the scheme's g-bits were independent fair coins, which its hash does not guarantee. `synthid-hf`
     /// and `synthid-deepmind` give it.
     Approximate,
+}
+
+/// What an exact p-value of a statistic is worth under a scheme that promises this.
+impl From<Promise> for PKind {
+    fn from(promise: Promise) -> Self {
+        match promise {
+            Promise::Exact => Self::Exact,
+            Promise::Conservative { .. } => Self::Conservative,
+            Promise::Approximate { .. } => Self::Approximate,
+        }
+    }
 }
 
 /// A p-value, kept as its logarithm since it goes far below the smallest `f64`.

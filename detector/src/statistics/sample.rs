@@ -10,29 +10,24 @@ use crate::scheme::{Evidence, EvidenceKind, GBits, Share, TextGValues};
 /// The values of tokens under one key, in order of the text, and which of them count.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample<'a> {
-    values: Values<'a>,
+    kind: EvidenceKind,
+    /// What the keyed function says of each token.
+    g: &'a [GBits],
     /// Which count; all where there is none.
     mask: Option<&'a [bool]>,
     /// How much they count; where there is none, those that count do so wholly.
     shares: Option<&'a [Share]>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Values<'a> {
-    Layers { depth: usize, g: &'a [GBits] },
-    Green { rate: f64, green: &'a [bool] },
-    Uniform(&'a [f64]),
-}
-
 impl<'a> Sample<'a> {
     /// Takes the positions of a text that `mask` selects: [`Evidence::scored_mask`] or [`Evidence::reference_mask`].
     pub fn new(evidence: &'a Evidence, mask: &'a [bool]) -> Self {
-        let values = match evidence {
-            Evidence::Layers(values) => Values::Layers { depth: values.depth, g: &values.g },
-            Evidence::Green(values) => Values::Green { rate: values.rate, green: &values.green },
-            Evidence::Uniform(values) => Values::Uniform(&values.u),
-        };
-        Self { values, mask: Some(mask), shares: None }
+        Self { mask: Some(mask), ..Self::bits(evidence.kind(), evidence.g_bits()) }
+    }
+
+    /// Takes tokens that all count, by what a keyed function whose texts have evidence of this kind says of them.
+    pub fn bits(kind: EvidenceKind, g: &'a [GBits]) -> Self {
+        Self { kind, g, mask: None, shares: None }
     }
 
     /// Takes the positions of a text that count in a p-value.
@@ -48,16 +43,12 @@ impl<'a> Sample<'a> {
 
     /// Takes tokens that all count, by their g-bits of `depth` layers.
     pub fn layers(depth: usize, g: &'a [GBits]) -> Self {
-        Self { values: Values::Layers { depth, g }, mask: None, shares: None }
+        Self::bits(EvidenceKind::Layers { depth }, g)
     }
 
     /// Returns what kind of values they are.
     pub fn kind(self) -> EvidenceKind {
-        match self.values {
-            Values::Layers { depth, .. } => EvidenceKind::Layers { depth },
-            Values::Green { rate, .. } => EvidenceKind::Green { rate },
-            Values::Uniform(_) => EvidenceKind::Uniform,
-        }
+        self.kind
     }
 
     /// Returns how many tokens count, and how much.
@@ -70,12 +61,7 @@ impl<'a> Sample<'a> {
 
     /// How many tokens the mask selects.
     fn masked(self) -> u64 {
-        let values = match self.values {
-            Values::Layers { g, .. } => g.len(),
-            Values::Green { green, .. } => green.len(),
-            Values::Uniform(u) => u.len(),
-        };
-        self.mask.map_or(values, |mask| mask.iter().filter(|&&counts| counts).count()) as u64
+        self.mask.map_or(self.g.len(), |mask| mask.iter().filter(|&&counts| counts).count()) as u64
     }
 
     /// Calls `add` with the g-bits and the share of each token that counts, for `method`, which needs `depth` layers.
@@ -85,9 +71,9 @@ impl<'a> Sample<'a> {
         depth: usize,
         mut add: impl FnMut(GBits, Share),
     ) -> Result<(), UnsupportedEvidence> {
-        match (self.values, self.shares) {
-            (Values::Layers { depth: found, g }, Some(shares)) if found == depth => {
-                let counting = g.iter().zip(shares).filter(|(_, share)| **share != Share::Nothing);
+        match (self.kind, self.shares) {
+            (EvidenceKind::Layers { depth: found }, Some(shares)) if found == depth => {
+                let counting = self.g.iter().zip(shares).filter(|(_, share)| **share != Share::Nothing);
                 counting.for_each(|(g, share)| add(*g, *share));
             }
             _ => self.g_bits(method, &(depth..=depth))?.for_each(|g| add(g, Share::Full)),
@@ -101,12 +87,27 @@ impl<'a> Sample<'a> {
         method: Method,
         depths: &RangeInclusive<usize>,
     ) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
-        match self.values {
-            Values::Layers { depth, g } if depths.contains(&depth) => {
-                Ok(Selected { values: g.iter(), mask: self.mask.map(<[bool]>::iter) })
-            }
-            _ => Err(UnsupportedEvidence::new(method, depths, self.kind())),
+        match self.kind {
+            EvidenceKind::Layers { depth } if depths.contains(&depth) => Ok(self.selected()),
+            found => Err(UnsupportedEvidence::layers(method, depths, found)),
         }
+    }
+
+    /// The bits that count, for `method`, which needs this kind of evidence.
+    pub(super) fn of_kind(
+        self,
+        method: Method,
+        expected: EvidenceKind,
+    ) -> Result<Selected<'a, GBits>, UnsupportedEvidence> {
+        if self.kind == expected {
+            Ok(self.selected())
+        } else {
+            Err(UnsupportedEvidence::new(method, expected.to_string(), self.kind))
+        }
+    }
+
+    fn selected(self) -> Selected<'a, GBits> {
+        Selected { values: self.g.iter(), mask: self.mask.map(<[bool]>::iter) }
     }
 }
 
@@ -139,17 +140,22 @@ impl<T: Copy> Iterator for Selected<'_, T> {
 
 /// A statistic was asked of values that it cannot sum.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{method} expects g-bits of {} layers, found {found}", expected(depths))]
+#[error("{method} expects {expected}, found {found}")]
 pub struct UnsupportedEvidence {
     method: Method,
-    depths: RangeInclusive<usize>,
+    expected: String,
     found: EvidenceKind,
 }
 
 impl UnsupportedEvidence {
+    /// For `method`, which needs what `expected` says.
+    pub(super) fn new(method: Method, expected: String, found: EvidenceKind) -> Self {
+        Self { method, expected, found }
+    }
+
     /// For `method`, which needs a number of layers within `depths`.
-    pub(super) fn new(method: Method, depths: &RangeInclusive<usize>, found: EvidenceKind) -> Self {
-        Self { method, depths: depths.clone(), found }
+    pub(super) fn layers(method: Method, depths: &RangeInclusive<usize>, found: EvidenceKind) -> Self {
+        Self::new(method, format!("g-bits of {} layers", number(depths)), found)
     }
 
     /// Returns the method that was asked.
@@ -164,7 +170,7 @@ impl UnsupportedEvidence {
 }
 
 /// `30`, or `1 to 64`.
-fn expected(depths: &RangeInclusive<usize>) -> String {
+fn number(depths: &RangeInclusive<usize>) -> String {
     if depths.start() == depths.end() {
         depths.start().to_string()
     } else {

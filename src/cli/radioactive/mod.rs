@@ -44,7 +44,7 @@ struct Corpus {
 pub(super) fn run(args: &RadioactiveArgs) -> Result<ExitCode> {
     let keys = keys(args)?;
     for key in keys.keys() {
-        Decider::default().statistic(key.scheme().evidence_kind())?;
+        key.scheme().check_tournament()?;
     }
     let model = args.model();
     let tokenizer = model.open_tokenizer()?;

@@ -9,6 +9,9 @@
 //! `synthid-sha256-v2` has another rule: a position takes the shortest run of tokens before it that no earlier position
 //! of the response has taken. See [`ContextRule`].
 //!
+//! Other engines have rules of their own: places before the response that count as tokens (`Padded`), contexts that reach
+//! into the prompt (`Spanning`). See [`ContextRule`].
+//!
 //! The generators that follow a reference implementation mark what that marks: the context before the first token is
 //! zeros, the history is the last `context_history_size` contexts, and the prompt plays no part. Their texts are scored
 //! by the complete history all the same.
@@ -20,9 +23,11 @@
 //! | `reference` | the reference implementations' history |
 //! | `shortest` | the shortest unused context |
 //! | `fresh` | the rule of whole contexts for a text that is there as a whole |
-//! | `piece`, `stream` | either rule for a text that comes in pieces |
+//! | `inputs` | the inputs of a hash that is narrower than the n-gram |
+//! | `piece`, `stream` | any rule for a text that comes in pieces |
 
 pub(crate) use fresh::first_places;
+pub(super) use inputs::Inputs;
 pub use piece::{ContextLens, Piece};
 pub(crate) use reference::{ReferenceHistory, lcg, lcg_over};
 use seen::{Seen, context_id};
@@ -31,6 +36,7 @@ pub use stream::ContextStream;
 
 mod filter;
 mod fresh;
+mod inputs;
 mod piece;
 mod reference;
 mod seen;
@@ -53,22 +59,47 @@ pub enum ContextRule {
         /// From `shortest` to 4.
         longest: usize,
     },
+    /// The `len` places before the position, where the text has not had them as a context before. The places before its
+    /// start hold [`PAD`]. A prompt plays no part.
+    Padded {
+        /// H, at least 1.
+        len: usize,
+    },
+    /// The `len` tokens before the position, those of the prompt among them, whether or not they have been a context
+    /// before: the scheme leaves out what repeats. Without a prompt the first `len` tokens of a text have none.
+    Spanning {
+        /// H, at least 1.
+        len: usize,
+    },
 }
+
+/// What stands in the places before a text under the rule of padded contexts. It is not a token.
+pub const PAD: u32 = u32::MAX;
 
 impl ContextRule {
     /// Returns the length of the longest context, H.
     pub fn longest(self) -> usize {
         match self {
-            Self::Whole { len } => len,
+            Self::Whole { len } | Self::Padded { len } | Self::Spanning { len } => len,
             Self::Shortest { longest, .. } => longest,
         }
     }
 
-    /// Returns the length of the shortest context, which is the index of the first position that may have one.
+    /// Returns the length of the shortest context, which is the index of the first position that may have one where nothing
+    /// stands [before the text](Self::before).
     pub fn shortest(self) -> usize {
         match self {
-            Self::Whole { len } => len,
+            Self::Whole { len } | Self::Padded { len } | Self::Spanning { len } => len,
             Self::Shortest { shortest, .. } => shortest,
+        }
+    }
+
+    /// Returns the tokens in front of a response to `prompt` that the contexts of its first positions have, oldest first.
+    pub fn before(self, prompt: &[u32]) -> Vec<u32> {
+        match self {
+            Self::Whole { .. } | Self::Shortest { .. } => Vec::new(),
+            Self::Padded { len } => vec![PAD; len],
+            Self::Spanning { len } => prompt[prompt.len().saturating_sub(len)..].to_vec(),
         }
     }
 }
@@ -90,7 +121,7 @@ pub struct ContextTracker {
     /// The last H tokens (fewer at the very start), oldest first; includes the prompt's.
     window: Vec<u32>,
     context_len: usize,
-    /// Tokens of the response so far.
+    /// Tokens of the response so far, and what the rule takes for such [before it](ContextRule::before).
     generated: usize,
     history: History,
 }
@@ -99,6 +130,8 @@ pub struct ContextTracker {
 enum History {
     Complete(Seen),
     Shortest(Shortest),
+    /// None: a context may repeat.
+    Every,
     /// The reference's, with the value that its hash of a context starts from.
     Reference {
         history: ReferenceHistory,
@@ -118,20 +151,23 @@ impl ContextTracker {
     /// counts twice.
     pub fn bounded(rule: ContextRule, prompt: &[u32], limit: usize) -> Self {
         let history = match rule {
-            ContextRule::Whole { .. } => History::Complete(Seen::new(limit)),
+            ContextRule::Whole { .. } | ContextRule::Padded { .. } => History::Complete(Seen::new(limit)),
+            ContextRule::Spanning { .. } => History::Every,
             ContextRule::Shortest { shortest, longest } => {
                 History::Shortest(Shortest::new(shortest, longest, limit))
             }
         };
         let context_len = rule.longest();
-        let window = Vec::with_capacity(context_len);
-        let mut tracker = Self { window, context_len, generated: 0, history };
+        let mut window = Vec::with_capacity(context_len);
+        window.extend(rule.before(prompt));
+        let generated = window.len();
+        let mut tracker = Self { window, context_len, generated, history };
         if let ContextRule::Whole { .. } = rule {
             for &token in prompt {
                 tracker.push(token);
             }
+            tracker.generated = 0;
         }
-        tracker.generated = 0;
         tracker
     }
 
@@ -151,16 +187,17 @@ impl ContextTracker {
         match &self.history {
             History::Complete(seen) => seen.is_approximate(),
             History::Shortest(shortest) => shortest.is_approximate(),
-            History::Reference { .. } => false,
+            History::Every | History::Reference { .. } => false,
         }
     }
 
     /// Returns what the rule says of the position whose token comes next.
     pub fn next_position(&self) -> PositionKind {
         let repeated = match &self.history {
-            History::Complete(_) if self.generated < self.context_len => {
+            History::Complete(_) | History::Every if self.generated < self.context_len => {
                 return PositionKind::IncompleteContext;
             }
+            History::Every => false,
             History::Complete(seen) => seen.contains(context_id(&self.window)),
             History::Shortest(shortest) => return shortest.kind(self.window.len()),
             History::Reference { history, start } => history.contains(lcg_over(*start, &self.window)),
@@ -173,7 +210,7 @@ impl ContextTracker {
     pub fn context(&self) -> &[u32] {
         match &self.history {
             History::Shortest(shortest) => &self.window[self.window.len() - shortest.context_len()..],
-            History::Complete(_) | History::Reference { .. } => &self.window,
+            History::Complete(_) | History::Every | History::Reference { .. } => &self.window,
         }
     }
 
@@ -199,6 +236,8 @@ impl ContextTracker {
                     kind = if fresh { PositionKind::Marked } else { PositionKind::RepeatedContext };
                 }
             }
+            History::Every if complete => kind = PositionKind::Marked,
+            History::Every => {}
             History::Shortest(shortest) => {
                 kind = shortest.kind(self.window.len());
                 shortest.take(&self.window);
@@ -252,6 +291,42 @@ mod tests {
     fn the_prompt_is_part_of_the_history() {
         // (1, 2) stands in the prompt; (2, 1) spans the border.
         assert_eq!(kinds(&[5, 1, 2], &[1, 2, 9, 2, 1, 7]), "iirmmr");
+    }
+
+    #[test]
+    fn padded_contexts_begin_with_the_first_token_and_count_once() {
+        let rule = ContextRule::Padded { len: 2 };
+        let mut tracker = ContextTracker::new(rule, &[1, 2]);
+        let mut seen = Vec::new();
+        for token in [1, 2, 1, 2, 1] {
+            seen.push((tracker.context().to_vec(), tracker.next_position() == PositionKind::Marked));
+            assert_eq!(tracker.next_position(), tracker.advance(token));
+        }
+        let expected =
+            [([PAD, PAD], true), ([PAD, 1], true), ([1, 2], true), ([2, 1], true), ([1, 2], false)];
+        assert_eq!(seen, expected.map(|(context, marked)| (context.to_vec(), marked)));
+        let piece = Piece::whole(rule, &[1, 2], &[1, 2, 1, 2, 1]);
+        assert_eq!((piece.first, &*piece.ids), (0, &[PAD, PAD, 1, 2, 1, 2, 1][..]));
+        assert_eq!(piece.scored(), [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn spanning_contexts_reach_into_the_prompt_and_may_repeat() {
+        let rule = ContextRule::Spanning { len: 2 };
+        for (prompt, expected) in [(&[][..], "iimmm"), (&[9][..], "immmm"), (&[7, 1, 2][..], "mmmmm")] {
+            let mut tracker = ContextTracker::new(rule, prompt);
+            let kinds = [1, 2, 1, 2, 1].map(|token| {
+                let kind = tracker.next_position();
+                assert_eq!(kind, tracker.advance(token));
+                if kind == PositionKind::Marked { 'm' } else { 'i' }
+            });
+            assert_eq!(String::from_iter(kinds), expected);
+            let piece = Piece::whole(rule, prompt, &[1, 2, 1, 2, 1]);
+            assert_eq!(piece.first, 2_usize.saturating_sub(prompt.len()));
+            assert_eq!(piece.scored(), vec![true; 5 - piece.first]);
+        }
+        let piece = Piece::whole(rule, &[7, 8, 9], &[1, 2]);
+        assert_eq!(piece.ngrams().collect::<Vec<_>>(), [[8, 9, 1], [9, 1, 2]]);
     }
 
     /// A filter may only lose positions, and with few contexts it loses none.

@@ -25,6 +25,7 @@ impl<'a> Piece<'a> {
                 .map(|fresh| (ContextLens::Same(len), fresh.into_iter().map(whole).collect())),
             ContextRule::Shortest { shortest, longest } => shortest_contexts(shortest, longest, ids)
                 .map(|(lens, shares)| (ContextLens::Each(lens), shares)),
+            ContextRule::Padded { .. } | ContextRule::Spanning { .. } => None,
         };
         match known {
             Some((context_lens, shares)) => {
@@ -44,7 +45,8 @@ impl ContextStream {
     /// Starts a text with a history in bounded memory; see [`ContextTracker::bounded`].
     pub fn bounded(rule: ContextRule, prompt: &[u32], limit: usize) -> Self {
         let known = matches!(rule, ContextRule::Shortest { .. }).then(|| [(); 2].map(|()| Seen::new(limit)));
-        Self { tracker: ContextTracker::bounded(rule, prompt, limit), rule, carry: Vec::new(), known }
+        let tracker = ContextTracker::bounded(rule, prompt, limit);
+        Self { tracker, rule, carry: rule.before(prompt), known }
     }
 
     /// Returns whether the history has grown beyond its bound.

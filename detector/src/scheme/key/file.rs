@@ -16,6 +16,15 @@
 //! | 1, `synthid-sha256` | depth (1), ngram_len (1) |
 //! | 2, `synthid-hf` | depth (1), ngram_len (1), context_history_size (4); then the table: 0, size (4), seed (8), or 1, size (4), one byte an entry |
 //! | 3, `synthid-deepmind` | depth (1), ngram_len (1), context_history_size (4) |
+//! | 4, `synthid-sha256-v2` | depth (1), shortest and longest context (1 each), channels (2) |
+//! | 5, `vllm-gumbel` | context_width (1) |
+//! | 6, `vllm-gumbel-dual` | context_width (1), alpha (8) |
+//! | 7, `sglang-gumbel` | context_window (1) |
+//! | 8, `sglang-gumbel-dual` | context_window (1), mixing_probability (8) |
+//! | 9, `textseal` | ngram (1), 0 (1); or ngram (1), 1 (1), mixing_alpha (8) |
+//! | 10, `kgw-hf` | seeding scheme (1), context_width (1), greenlist_ratio (8), vocab_size (4) |
+//! | 11, `kgw` | function (1), context_width (1), select_green_tokens (1), gamma (8), vocab_size (4) |
+//! | 12, `kgw-tgi` | gamma (8), vocab_size (4) |
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};

@@ -7,27 +7,44 @@ use zeroize::Zeroizing;
 use super::Key;
 use super::file::read_limited;
 use crate::scheme::KeyError;
-use crate::scheme::family::Imported;
+use crate::scheme::family::{ImportOptions, Imported};
 use crate::scheme::schemes::Scheme;
 
 impl Key {
-    /// Reads a key of `scheme` (`synthid-hf`, `synthid-deepmind`) from the JSON that its own library reads. Returns it
+    /// Reads a key of `scheme` (`synthid-hf`, `vllm-gumbel`, …) from the JSON that its own library or engine reads. Returns it
     /// with notes on the fields that play no part here.
     ///
-    /// An additional field `sampling_table`, a list of 0 and 1, gives the table of `synthid-hf` explicitly.
+    /// An additional field `sampling_table`, a list of 0 and 1, gives the table of `synthid-hf` explicitly. What a file lacks
+    /// stands in the [options](Self::import_json_with).
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or is not such JSON, if the key cannot work, and
     /// [`KeyError::NoJson`] if there is no scheme of this name, or no library but this.
     pub fn import_json(path: impl AsRef<Path>, scheme: &str) -> Result<(Self, Vec<String>), KeyError> {
+        Self::import_json_with(path, scheme, ImportOptions::default())
+    }
+
+    /// Reads a key as [`import_json`](Self::import_json) does, with what the file lacks from `options`.
+    ///
+    /// # Errors
+    /// Returns an error as [`import_json`](Self::import_json).
+    pub fn import_json_with(
+        path: impl AsRef<Path>,
+        scheme: &str,
+        options: ImportOptions,
+    ) -> Result<(Self, Vec<String>), KeyError> {
         let path = path.as_ref();
         let bytes = read_limited(path).map_err(|error| match error {
-            KeyError::Missing { path } => KeyError::Json { path, why: "there is no such file".into() },
-            KeyError::Directory { path } => KeyError::Json { path, why: "it is a directory".into() },
+            KeyError::Missing { path } if scheme.starts_with("synthid") => {
+                KeyError::Json { path, why: "there is no such file".into() }
+            }
+            KeyError::Directory { path } if scheme.starts_with("synthid") => {
+                KeyError::Json { path, why: "it is a directory".into() }
+            }
             error => error,
         })?;
         let Imported { parameters, secret, notes } =
-            Scheme::from_json(scheme, &bytes, &path.display().to_string())
+            Scheme::from_json(scheme, &bytes, &path.display().to_string(), options)
                 .ok_or_else(|| KeyError::NoJson { scheme: scheme.into() })??;
         Ok((Self::new(parameters, secret)?, notes))
     }
@@ -35,7 +52,7 @@ impl Key {
     /// Returns the JSON that the scheme's own library reads. It holds the secret: write it where only its owner reads.
     ///
     /// # Errors
-    /// Returns an error if the scheme is `synthid-sha256`, which no other library reads: [`KeyError::NoJson`].
+    /// Returns an error if the scheme is one of our own, which no other library reads: [`KeyError::NoJson`].
     pub fn export_json(&self) -> Result<Zeroizing<String>, KeyError> {
         let json = self.scheme().to_json(self.secret());
         json.ok_or_else(|| KeyError::NoJson { scheme: self.scheme().name().into() })

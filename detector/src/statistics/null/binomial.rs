@@ -1,4 +1,4 @@
-//! The binomial law of fair coins.
+//! The binomial law, of fair coins and of others.
 
 use std::f64::consts::{LN_2, TAU};
 
@@ -32,6 +32,45 @@ pub(crate) fn binomial(coins: u64, x: u64) -> f64 {
     (ln_binomial_mass(coins, x) + sum.ln()).min(0.0)
 }
 
+/// ln P(X ≥ x) for X ~ Binomial(n, rate) with a rate above 0 and below 1; −∞ for x > n. As [`binomial`], with 1e-11 added so
+/// that rounding errors cannot understate it.
+pub(crate) fn binomial_at(n: u64, rate: f64, x: u64) -> f64 {
+    if x == 0 {
+        return 0.0;
+    }
+    if x > n {
+        return f64::NEG_INFINITY;
+    }
+    if x as f64 <= n as f64 * rate {
+        return (-binomial_at(n, 1.0 - rate, n - x + 1).exp()).ln_1p();
+    }
+    let odds = rate / (1.0 - rate);
+    let mut sum = 1.0;
+    let mut term = 1.0;
+    for k in x..n {
+        let ratio = (n - k) as f64 / (k + 1) as f64 * odds;
+        term *= ratio;
+        sum += term;
+        let rest = term * ratio / (1.0 - ratio);
+        if rest < 1e-17 * sum {
+            sum += rest;
+            break;
+        }
+    }
+    (ln_mass_at(n, rate, x) + sum.ln() + 1e-11).min(0.0)
+}
+
+/// ln P(X = x) for 0 < x ≤ n.
+fn ln_mass_at(n: u64, rate: f64, x: u64) -> f64 {
+    if x == n {
+        return n as f64 * rate.ln();
+    }
+    let (count, k, rest) = (n as f64, x as f64, (n - x) as f64);
+    stirling_error(n) - stirling_error(x) - stirling_error(n - x) - deviance(k, count * rate)
+        + 0.5 * (count / (TAU * k * rest)).ln()
+        - deviance(rest, count * (1.0 - rate))
+}
+
 /// ln P(X = x) for 0 < x ≤ coins.
 fn ln_binomial_mass(coins: u64, x: u64) -> f64 {
     if x == coins {
@@ -44,7 +83,7 @@ fn ln_binomial_mass(coins: u64, x: u64) -> f64 {
 }
 
 /// ln n! − ((n + 1/2) ln n − n + ln √(2π)), n ≥ 1.
-fn stirling_error(n: u64) -> f64 {
+pub(super) fn stirling_error(n: u64) -> f64 {
     let x = n as f64;
     if n < 16 {
         let factorial: f64 = (1..=n).map(|i| i as f64).product();
@@ -55,7 +94,7 @@ fn stirling_error(n: u64) -> f64 {
 }
 
 /// x ln(x/mean) + mean − x, by a series in (x − mean)/(x + mean) where that would cancel.
-fn deviance(x: f64, mean: f64) -> f64 {
+pub(super) fn deviance(x: f64, mean: f64) -> f64 {
     let v = (x - mean) / (x + mean);
     if v.abs() > 0.1 {
         return x * (x / mean).ln() + mean - x;

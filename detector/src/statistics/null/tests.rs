@@ -206,3 +206,21 @@ fn one_share_has_the_law_of_whole_tokens() {
         assert_eq!(of(Scored { third: 20, ..Scored::default() }, w), expected);
     }
 }
+
+/// SciPy 1.17: `binom.logsf(x − 1, n, rate)`; and fair coins as their own function has them.
+#[test]
+fn binomial_tails_at_any_rate() {
+    let close = |found: f64, expected: f64| {
+        assert!((found - expected).abs() < 1e-9 * expected.abs().max(1.0), "{found} {expected}");
+    };
+    close(super::binomial_at(200, 0.25, 50), -0.640_320_112_576_258_3);
+    close(super::binomial_at(200, 0.25, 90), -21.147_755_303_428_745);
+    close(super::binomial_at(200, 0.25, 200), -277.258_872_223_978_13);
+    close(super::binomial_at(200, 0.25, 10), -7.105_427_357_601_027e-15);
+    close(super::binomial_at(5000, 0.25, 1700), -104.266_862_404_655_63);
+    close(super::binomial_at(30, 0.5, 29), -17.360_428_212_313_213);
+    for x in 0..=40 {
+        let (found, expected) = (super::binomial_at(40, 0.5, x), super::binomial(40, x));
+        assert!((found - expected).abs() < 1e-10, "{x}: {found} {expected}");
+    }
+}

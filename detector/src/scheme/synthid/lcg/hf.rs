@@ -9,7 +9,9 @@ use crate::scheme::KeyError;
 use crate::scheme::context::{ContextTracker, Piece, ReferenceHistory, lcg, lcg_over};
 use crate::scheme::distribution::Distribution;
 use crate::scheme::evidence::{Evidence, EvidenceKind, GBits};
-use crate::scheme::family::{Family, FixedContext, Imported, KeyedFunction, Parameters, Promise, TextMemory};
+use crate::scheme::family::{
+    Family, FixedContext, ImportOptions, Imported, KeyedFunction, Parameters, Promise, TextMemory,
+};
 use crate::scheme::fields::Fields;
 use crate::scheme::ngrams::Ngrams;
 use crate::scheme::secret::{Secret, SecretShape};
@@ -125,7 +127,7 @@ impl Family for Hf {
         Ok(Self { depth, ngram_len, context_history_size, table })
     }
 
-    fn from_json(json: &[u8], path: &str) -> Option<Result<Imported<Self>, KeyError>> {
+    fn from_json(json: &[u8], path: &str, _: ImportOptions) -> Option<Result<Imported<Self>, KeyError>> {
         Some(Self::read(json, path))
     }
 

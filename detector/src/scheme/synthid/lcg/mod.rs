@@ -83,8 +83,8 @@ fn evidence(
     memory: &mut TextMemory,
     piece: &Piece<'_>,
 ) -> Evidence {
-    let TextMemory { inputs, reference } = memory;
-    let reference = reference.get_or_insert_with(|| ReferenceHistory::new(context_history_size));
+    let mut reference =
+        memory.reference.take().unwrap_or_else(|| ReferenceHistory::new(context_history_size));
     let count = piece.shares.len();
     let mut values = TextGValues {
         first: piece.first,
@@ -97,11 +97,12 @@ fn evidence(
     for (ngram, &share) in piece.ids.windows(ngram_len.into()).zip(&piece.shares) {
         let (context, token) = (lcg_over(hash.start(), &ngram[..ngram.len() - 1]), ngram[ngram.len() - 1]);
         values.g.push(g_bits(hash, context, token));
-        let fresh_input = hash.narrow_input(context, token).is_none_or(|input| inputs.insert(input));
+        let fresh_input = hash.narrow_input(context, token).is_none_or(|input| memory.insert(input));
         let counts = share == Share::Full && fresh_input;
         values.scored.push(counts);
         values.shares.push(if counts { Share::Full } else { Share::Nothing });
         values.reference_mask.push(reference.insert(context));
     }
+    memory.reference = Some(reference);
     Evidence::Layers(values)
 }

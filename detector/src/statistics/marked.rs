@@ -1,0 +1,85 @@
+//! A model of marked text for the schemes without a tournament: how free its tokens were.
+//!
+//! The built-in profile [`REFERENCE`](super::llr::REFERENCE) has classes of tokens with their shares π and, for each, the strength
+//! ψ of the first layer. By Dathathri et al. that is 1 − c, where c = Σ p² is the probability that two draws are
+//! the same. A token of a class is taken for one of 1 / c equally likely ones. The model decides how long a text must be
+//! for its silence to mean something, and what passages and explanations look for; no p-value depends on it.
+
+use super::green_list::marked_rate;
+use super::llr::{PSI_UNITS, Profile, WEIGHT_UNITS};
+use crate::scheme::{EvidenceKind, GBits};
+
+/// How many times as likely a token's number is in such a text as without the mark.
+///
+/// Its mean is at most 1 without the mark: over uniform numbers the factor (1/c) u^(1/c − 1) has mean 1 and rises, so at the
+/// lower edges of cells it is less; and greens are no likelier than their rate says, where they raise the factor. Greens of one list
+/// are drawn without replacement, hence negatively associated (Joag-Dev and Proschan 1983), so the product over tokens
+/// has a mean of at most 1 as well.
+pub(crate) struct LikelihoodRatio(EvidenceKind);
+
+impl LikelihoodRatio {
+    /// For uniform numbers and green lists. Of tournaments, which have profiles, it says nothing: 1.
+    pub(crate) fn new(kind: EvidenceKind) -> Self {
+        Self(kind)
+    }
+
+    /// Returns ln of it, in nats.
+    pub(crate) fn ln(&self, g: GBits) -> f64 {
+        let of_uniform = |u: f64| mixture(|collision| u.powf(1.0 / collision - 1.0) / collision);
+        let ratio = match self.0 {
+            EvidenceKind::Layers { .. } => 1.0,
+            EvidenceKind::Green { rate } => mixture(|collision| {
+                let green = marked_rate(rate, collision);
+                if g.0 == 1 { green / rate } else { (1.0 - green) / (1.0 - rate) }
+            }),
+            EvidenceKind::Uniform(law) => match law.read(g) {
+                [Some(first), Some(second)] => {
+                    let share = law.second_share.unwrap_or(0.0);
+                    (1.0 - share) * of_uniform(first) + share * of_uniform(second)
+                }
+                [first, _] => of_uniform(first.unwrap_or(0.0)),
+            },
+        };
+        ratio.max(f64::MIN_POSITIVE).ln()
+    }
+}
+
+/// Returns Σ π f(c) over the classes.
+pub(super) fn mixture(f: impl Fn(f64) -> f64) -> f64 {
+    let classes = Profile::reference().classes();
+    let class = |(&weight, psi): (&u32, &Vec<u16>)| {
+        let psi = f64::from(psi.first().copied().unwrap_or(0)) / f64::from(PSI_UNITS);
+        let collision = (1.0 - psi).clamp(1e-4, 1.0);
+        f64::from(weight) / f64::from(WEIGHT_UNITS) * f(collision)
+    };
+    classes.weights().iter().zip(classes.psi()).map(class).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::Uniforms;
+
+    #[test]
+    fn the_shares_sum_to_one_and_collisions_are_probabilities() {
+        assert!((mixture(|_| 1.0) - 1.0).abs() < 1e-12);
+        let mean = mixture(|collision| collision);
+        assert!((0.2..0.95).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn the_ratio_has_a_mean_of_at_most_one() {
+        for second_share in [None, Some(0.3)] {
+            let steps = 4096;
+            let ratio = LikelihoodRatio::new(EvidenceKind::Uniform(Uniforms { steps, second_share }));
+            // The second number runs through all values as well, in another order.
+            let number =
+                |n: u64| GBits(n | if second_share.is_some() { (n * 1597 % steps) << 32 } else { 0 });
+            let mean = (0..steps).map(|n| ratio.ln(number(n)).exp()).sum::<f64>() / steps as f64;
+            assert!((0.95..=1.0).contains(&mean), "{mean}");
+        }
+        let ratio = LikelihoodRatio::new(EvidenceKind::Green { rate: 0.25 });
+        let [red, green] = [0, 1].map(|g| ratio.ln(GBits(g)).exp());
+        assert!((0.75 * red + 0.25 * green - 1.0).abs() < 1e-12 && green > 1.0);
+    }
+}
