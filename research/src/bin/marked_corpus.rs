@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p wmgen-research --bin marked_corpus -- MODEL MASTER.bin PROMPTS.jsonl TEMPERATURE TOKENS OUT.jsonl`
 //!
+//! Keys of other engines cannot be derived: all texts are then written under the key itself, by the engine's rule for a draw.
+//!
 //! A prompt is the first [`PROMPT_TOKENS`] tokens of the field `text`; its key is derived from the master with the field
 //! `id` and the temperature as the label. The model may not end a text, so that every text has every length; that
 //! changes its distribution, not the key's. Texts that OUT has already are not written again.
@@ -36,7 +38,9 @@ struct Prompt {
 #[derive(Serialize)]
 struct Row<'a> {
     id: &'a str,
-    key_label: &'a str,
+    /// Absent if the text was written under the key itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_label: Option<&'a str>,
     temperature: f64,
     /// The channel of the key, if it has several.
     channel: Option<u16>,
@@ -54,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::open(model)?;
     let model = Gemma::load(model, LoadOptions::default())?;
     let master = Key::read(master)?;
+    let derived = master.scheme().secret_shape().derivable;
     let mut prompts: Vec<Prompt> =
         std::fs::read_to_string(prompts)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let mut out = OpenOptions::new().create(true).append(true).read(true).open(out)?;
@@ -78,7 +83,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let first = (done + batch * BATCH) as u64;
         let (mut sequences, mut channels) = (Vec::new(), Vec::new());
         for (number, (label, prompt)) in (first..).zip(labels.iter().zip(&ids)) {
-            let watermark = Watermark::new(master.derive(label)?.prf());
+            let prf = if derived { master.derive(label)?.prf() } else { master.prf() };
+            let watermark = Watermark::new(prf);
             channels.push(watermark.channel(channel_number(sampling.seed, number)));
             let request = Request {
                 max_tokens: tokens,
@@ -104,7 +110,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (row, prompt) in prompts.iter().enumerate() {
             let row = Row {
                 id: &prompt.id,
-                key_label: &labels[row],
+                key_label: derived.then(|| labels[row].as_str()),
                 temperature,
                 channel: channels[row],
                 prompt_tokens: &ids[row],

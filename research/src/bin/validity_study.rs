@@ -1,6 +1,6 @@
 //! Are the p-values valid? Unmarked texts under a fresh key for each (text, repetition), in cells by kind and length.
 //!
-//! `cargo run --release -p wmgen-research --bin validity_study -- TOKENIZER DOCS.jsonl TRIALS [CHANNELS]`
+//! `cargo run --release -p wmgen-research --bin validity_study -- TOKENIZER DOCS.jsonl TRIALS [CHANNELS | SCHEME]`
 //!
 //! DOCS has rows `{"lang": …, "text": …}`; `en` is English, `code` is code, anything else another language. Form letters,
 //! tables and loops are made here. Each cell runs TRIALS (text, key) pairs; a text gives as many as are needed, each
@@ -11,16 +11,23 @@
 //! With CHANNELS the keys are of `synthid-sha256-v2` with so many channels R, the others of `synthid-sha256`. Each channel is
 //! tested at level a / R, as p = R · min p does, and a text is rejected if any is: with probability 1 − (1 − a / R)^R.
 //! Without CHANNELS the compatible schemes are looked at as well.
+//!
+//! With SCHEME, the name of another engine's mark, the keys are of that with its usual parameters and the statistic is its usual one.
+//! Its p errs upwards, so a cell is flagged only if there are too many rejections, by the one-sided p. TOKENIZER may be `default`,
+//! the default model's.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use wmdetect::scheme::{ContextStream, EvidenceStream, Key, SamplingTable, Scheme, Secret, synthid};
-use wmdetect::statistics::{Bayesian, Llr, Mean, Profile, Sample, Scored, Statistic, WeightedMean};
+use wmdetect::scheme::{
+    ContextStream, Evidence, EvidenceStream, Key, SamplingTable, Scheme, Secret, gumbel, kgw, synthid,
+};
+use wmdetect::statistics::{Bayesian, Decider, Llr, Mean, Profile, Sample, Scored, Statistic, WeightedMean};
 use wmdetect::text::Tokenizer;
 
 const DEPTH: usize = 30;
@@ -148,7 +155,7 @@ fn cell(
     ids: &[Vec<u32>],
     trials: usize,
     seed: u64,
-    statistics: &[(&str, Box<dyn Statistic>)],
+    statistics: &[(&str, Arc<dyn Statistic>)],
     key: &(dyn Fn(&mut Random) -> Key + Sync),
 ) -> Vec<[u64; LEVELS.len()]> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -166,9 +173,11 @@ fn cell(
                             .push(&ids[trial / repetitions]);
                         let mut any = vec![[false; LEVELS.len()]; statistics.len()];
                         for prf in prf.channels() {
-                            let values = EvidenceStream::new(&prf).push(&piece).into_layers();
-                            let values = values.expect("the schemes have layers");
-                            let sample = Sample::scored(&values);
+                            let evidence = EvidenceStream::new(&prf).push(&piece);
+                            let sample = match &evidence {
+                                Evidence::Layers(values) => Sample::scored(values),
+                                other => Sample::new(other, other.scored_mask()),
+                            };
                             let u = random.unit();
                             let channels = f64::from(prf.scheme().channels());
                             for (s, (_, statistic)) in statistics.iter().enumerate() {
@@ -203,6 +212,47 @@ fn cell(
     sum
 }
 
+/// P(X ≥ `count`) for X ~ Binomial(`trials`, `level`).
+fn one_sided(count: u64, trials: usize, level: f64) -> f64 {
+    use statrs::distribution::{Binomial, DiscreteCDF};
+    let law = Binomial::new(level, trials as u64).expect("a level in [0, 1]");
+    if count == 0 { 1.0 } else { law.sf(count - 1) }
+}
+
+/// Another engine's scheme with its usual parameters, for the vocabulary of Gemma 2.
+fn engine(name: &str) -> Option<Scheme> {
+    const VOCAB: u32 = 256_000;
+    let hf = |seeding_scheme, context_width| kgw::KgwHf {
+        seeding_scheme,
+        context_width,
+        greenlist_ratio: 0.25.into(),
+        vocab_size: VOCAB,
+    };
+    let lm = |prf, context_width| kgw::Kgw {
+        prf,
+        context_width,
+        gamma: 0.25.into(),
+        vocab_size: VOCAB,
+        select_green_tokens: true,
+    };
+    Some(match name {
+        "vllm-gumbel" => gumbel::VllmGumbel { context_width: 4 }.into(),
+        "vllm-gumbel-dual" => gumbel::VllmGumbelDual { context_width: 4, alpha: 0.1.into() }.into(),
+        "sglang-gumbel" => gumbel::SglangGumbel { context_window: 4 }.into(),
+        "sglang-gumbel-dual" => {
+            gumbel::SglangGumbelDual { context_window: 4, mixing_probability: 0.5.into() }.into()
+        }
+        "textseal" => gumbel::TextSeal { ngram: 1, mixing_alpha: None }.into(),
+        "textseal-dual" => gumbel::TextSeal { ngram: 1, mixing_alpha: Some(0.5.into()) }.into(),
+        "kgw-hf" => hf(kgw::Seeding::LeftHash, 1).into(),
+        "kgw-hf-self" => hf(kgw::Seeding::SelfHash, 1).into(),
+        "kgw" => lm(kgw::Prf::SelfHash, 4).into(),
+        "kgw-minhash" => lm(kgw::Prf::MinHash, 4).into(),
+        "kgw-tgi" => kgw::KgwTgi { gamma: 0.5.into(), vocab_size: VOCAB }.into(),
+        _ => return None,
+    })
+}
+
 /// Two-sided p of `count` ~ Binomial(`trials`, `level`): twice the smaller tail.
 fn two_sided(count: u64, trials: usize, level: f64) -> f64 {
     use statrs::distribution::{Binomial, DiscreteCDF};
@@ -212,8 +262,9 @@ fn two_sided(count: u64, trials: usize, level: f64) -> f64 {
     (2.0 * lower.min(upper)).min(1.0)
 }
 
-fn sha256_key(scheme: &Scheme, random: &mut Random) -> Key {
-    Key::new(scheme.clone(), Secret::new(random.bytes().to_vec().into())).expect("32 bytes make a key")
+fn random_key(scheme: &Scheme, random: &mut Random) -> Key {
+    let secret = random.bytes()[..scheme.secret_shape().len].to_vec();
+    Key::new(scheme.clone(), Secret::new(secret.into())).expect("a key has at most 32 bytes")
 }
 
 /// Thirty layer keys at random under a compat scheme.
@@ -224,36 +275,47 @@ fn compat_key(scheme: &Scheme, random: &mut Random) -> Key {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (tokenizer, docs, trials, channels) = match &args[..] {
+    let (tokenizer, docs, trials, which) = match &args[..] {
         [tokenizer, docs, trials] => (tokenizer, docs, trials, None),
-        [tokenizer, docs, trials, channels] => (tokenizer, docs, trials, Some(channels.parse()?)),
-        _ => return Err("expected TOKENIZER DOCS.jsonl TRIALS [CHANNELS]".into()),
+        [tokenizer, docs, trials, which] => (tokenizer, docs, trials, Some(which)),
+        _ => return Err("expected TOKENIZER DOCS.jsonl TRIALS [CHANNELS | SCHEME]".into()),
     };
-    let scheme = match channels {
-        None => Scheme::default(),
-        Some(channels) => synthid::Sha256V2 { channels, ..Default::default() }.into(),
+    let other = which.and_then(|name| engine(name));
+    let scheme = match (which, &other) {
+        (_, Some(other)) => other.clone(),
+        (None, None) => Scheme::default(),
+        (Some(channels), None) => {
+            synthid::Sha256V2 { channels: channels.parse()?, ..Default::default() }.into()
+        }
     };
+    let p_of = if other.is_some() { one_sided } else { two_sided };
     // What a level becomes over independent channels.
     let of_level = |level: f64| {
         let channels = f64::from(scheme.channels());
         -f64::exp_m1(channels * f64::ln_1p(-level / channels))
     };
     let trials: usize = trials.parse()?;
-    let tokenizer = Tokenizer::open(tokenizer)?;
+    let tokenizer =
+        if tokenizer == "default" { Tokenizer::of_default_model() } else { Tokenizer::open(tokenizer)? };
     let docs: Vec<Doc> =
         std::fs::read_to_string(docs)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let statistics: [(&str, Box<dyn Statistic>); 4] = [
-        ("mean", Box::new(Mean::new(DEPTH))),
-        ("weighted mean", Box::new(WeightedMean::new(DEPTH))),
-        ("llr", Box::new(Llr::new(Profile::pooled().clone()))),
-        ("Bayesian", Box::new(Bayesian::builtin().clone())),
+    let tournaments: [(&str, Arc<dyn Statistic>); 4] = [
+        ("mean", Arc::new(Mean::new(DEPTH))),
+        ("weighted mean", Arc::new(WeightedMean::new(DEPTH))),
+        ("llr", Arc::new(Llr::new(Profile::pooled().clone()))),
+        ("Bayesian", Arc::new(Bayesian::builtin().clone())),
     ];
+    let usual = Decider::Usual.statistic(scheme.evidence_kind())?;
+    let statistics = match &other {
+        Some(_) => vec![(usual.method().name(), Arc::clone(&usual))],
+        None => tournaments.to_vec(),
+    };
     let mut out = std::io::stdout().lock();
     let row_end =
         |out: &mut dyn std::io::Write, counts: &[u64], trials: usize, bar: f64| -> std::io::Result<bool> {
             let mut bad = false;
             for (&count, &level) in counts.iter().zip(&LEVELS) {
-                let p = two_sided(count, trials, of_level(level));
+                let p = p_of(count, trials, of_level(level));
                 bad |= p < bar;
                 write!(out, " {:.6}{} |", count as f64 / trials as f64, if p < bar { " !" } else { "" })?;
             }
@@ -279,9 +341,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             if cut.is_empty() {
                 continue;
             }
-            let statistics = &statistics[..if length <= BAYESIAN_UP_TO { 4 } else { 3 }];
+            let last = if length <= BAYESIAN_UP_TO { 4 } else { 3 };
+            let statistics = &statistics[..last.min(statistics.len())];
             let counts = cell(&cut, trials, (k * LENGTHS.len() + l) as u64, statistics, &|random| {
-                sha256_key(&scheme, random)
+                random_key(&scheme, random)
             });
             for (((name, _), counts), (total, n, worst)) in statistics.iter().zip(&counts).zip(&mut totals) {
                 write!(out, "| {name} | {kind} | {length} |")?;
@@ -289,7 +352,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 *n += trials;
                 for ((total, &count), &level) in total.iter_mut().zip(counts).zip(&LEVELS) {
                     *total += count;
-                    *worst = worst.min(two_sided(count, trials, of_level(level)));
+                    *worst = worst.min(p_of(count, trials, of_level(level)));
                 }
             }
             out.flush()?;
@@ -311,7 +374,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, " {worst:.2e} |")?;
     }
 
-    if channels.is_some() {
+    if which.is_some() {
         return Ok(());
     }
     writeln!(out, "\nCompat schemes, English, 200 tokens, {trials} trials:\n")?;
