@@ -156,7 +156,7 @@ mod tests {
                     let temperature = [0.0, 0.05, 0.3][i as usize % 3];
                     let watermark = (temperature > 0.0 && i % 2 == 1).then(|| mark.clone());
                     let sampling = Sampling { temperature, seed: u64::from(i), ..Sampling::default() };
-                    let prompt = (0..1 + 13 * i).map(|k| (5 + k % 17 * 37) % 2048).collect();
+                    let prompt = (0..=13 * i).map(|k| (5 + k % 17 * 37) % 2048).collect();
                     Request { max_tokens: 90, sampling, watermark, ..Request::new(prompt) }
                 })
                 .collect();

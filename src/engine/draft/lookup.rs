@@ -65,7 +65,9 @@ mod tests {
 
     fn guess(ids: &[u32], most: usize) -> (Vec<u32>, usize) {
         let (mut lookup, mut guess) = (Lookup::new(&ids[..1]), Guess::default());
-        ids[1..].iter().for_each(|id| lookup.push(*id));
+        for id in &ids[1..] {
+            lookup.push(*id);
+        }
         lookup.guess(most, &mut guess);
         (guess.tokens, guess.matched)
     }

@@ -97,7 +97,9 @@ mod tests {
     /// A pace at which a pass of k rows takes `time(k)`.
     fn pace(time: impl Fn(usize) -> f64) -> Pace {
         let mut pace = Pace::default();
-        (1..=40).for_each(|rows| pace.learn(rows, time(rows)));
+        for rows in 1..=40 {
+            pace.learn(rows, time(rows));
+        }
         pace
     }
 
@@ -124,12 +126,16 @@ mod tests {
     fn times_are_measured_and_forgotten() {
         let mut pace = Pace::default();
         assert_eq!(pace.of(11), 2.0);
-        [9.0, 3.0, 3.0, 3.0, 4.0].into_iter().for_each(|time| pace.learn(1, time));
+        for time in [9.0, 3.0, 3.0, 3.0, 4.0] {
+            pace.learn(1, time);
+        }
         assert_eq!(pace.of(1), 3.0, "the median");
         assert_eq!(pace.of(11), 6.0, "by the nearest");
         pace.learn(11, 20.0);
         assert_eq!(pace.of(11), 20.0);
-        (0..=FORGOTTEN).for_each(|_| pace.learn(1, 3.0));
+        for _ in 0..=FORGOTTEN {
+            pace.learn(1, 3.0);
+        }
         assert_eq!(pace.of(11), 6.0);
     }
 }
