@@ -8,7 +8,7 @@ import pytest
 from conftest import SECRET
 from reference import g_values, tournament
 
-from wmdetect import Detector, Error, Key
+from wmdetect import Detector, Error, Key, Marker
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -182,6 +182,17 @@ def test_a_wide_vocabulary_and_other_dtypes(key):
             g = g_values(SECRET, [9, 10, 11, 12], tokens.tolist())
             expected = tournament(scores[0, tokens].float().numpy(), g)
             assert np.abs(out[0, tokens].double().exp().numpy() - expected).max() < 1e-6
+
+
+def test_padding_is_not_a_part_of_the_prompt(key):
+    """Pads in front would be contexts that the prompt has, and such positions are not marked."""
+    for pads, expected in [([PAD], True), ([], False)]:
+        processor = MarkingProcessor(Marker(key), pad_token_id=pads)
+        ids = torch.tensor([[PAD] * 8 + [5]])
+        for _ in range(5):
+            processor(ids, torch.zeros(1, 50))
+            ids = torch.cat([ids, torch.tensor([[PAD]])], 1)
+        assert processor.marked == [[False] * 4 + [expected]]
 
 
 def test_bad_scores_are_errors(key):
