@@ -137,7 +137,7 @@ def test_explanations_add_up(detector, marked):
     assert sum(token.in_span for token in explanation.tokens) == 90
 
 
-def test_notebooks_draw_reports(detector, marked):
+def test_notebooks_draw_reports(detector, key, tokenizer, marked):
     hostile = marked + "<script>alert(1)</script>"
     for drawn in (detector.explain(hostile), detector.segments(hostile), detector.score(hostile)):
         frame = drawn._repr_html_()
@@ -148,6 +148,8 @@ def test_notebooks_draw_reports(detector, marked):
         assert ("&lt;script&gt;" in shown) == isinstance(
             drawn, wmdetect.Explanation | wmdetect.SegmentsReport
         )
+    attribution = Detector([key, Key.generate()], tokenizer).attribute(marked)
+    assert attribution._repr_html_().startswith("<pre>text: marked with one of the keys")
     assert "This text carries the mark" in detector.score(marked)._repr_html_()
     assert detector.explain(marked).to_html().startswith("<!DOCTYPE html>")
     batch = detector.score_batch([marked, None, "x"])._repr_html_()

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use wmdetect::render::html::parts::Escaped;
 use wmdetect::render::people;
 use wmdetect::report::{self, Row};
 
@@ -192,6 +193,10 @@ impl Attribution {
 
     fn __str__(&self) -> String {
         people::attribution("text", &self.0).trim_end().to_owned()
+    }
+
+    fn _repr_html_(&self) -> String {
+        format!("<pre>{}</pre>", Escaped(&self.__str__()))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
