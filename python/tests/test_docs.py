@@ -13,7 +13,7 @@ GUIDE = ROOT / "docs" / "guide" / "python.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GIVES = re.compile(r"^(?P<expression>\S.*?)\s+# → (?P<value>.*)$")
 # Shell blocks that .ci/python does, or that need what is not here.
-NOT_RUN = ("pip install maturin", "vllm serve", "ENGINES=1")
+NOT_RUN = ("pip install maturin", "vllm serve", "ENGINES=1", "speed.py")
 
 
 def run(block, names):
