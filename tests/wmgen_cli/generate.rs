@@ -42,6 +42,31 @@ fn marked_text_carries_the_mark_and_unmarked_does_not() {
     }
 }
 
+/// With penalties, stop strings, several texts, a key and none.
+#[test]
+fn drafts_change_no_text() {
+    let (dir, _) = with_key();
+    let prompt = "The sea was calm. The boat was old. The sea was calm. The boat was old. The sea was";
+    let common =
+        ["--model", MODEL, "--prompt", prompt, "--json", "--max-tokens", "60", "--seed", "3", "-n", "3"];
+    for (mark, sampling) in [
+        (&["--key", "k.bin"][..], &["--temperature", "0.3"][..]),
+        (&["--key", "k.bin"], &["--top-p", "0.8", "--repeat-penalty", "1.2", "--batch", "1"]),
+        (&["--no-watermark"], &["--temperature", "0", "--stop", "old"]),
+    ] {
+        let args = [&["generate"], mark, &common, sampling].concat();
+        let [without, with] = ["none", "prompt"].map(|draft| {
+            reports(&run(dir.path(), &[&args[..], &["--draft", draft, "--draft-tokens", "5"]].concat()))
+        });
+        for (without, with) in without.iter().zip(&with) {
+            assert_eq!((&with.tokens, &with.text), (&without.tokens, &without.text));
+            assert_eq!(with.finish_reason, without.finish_reason);
+            assert_eq!(with.watermark.marked_tokens, without.watermark.marked_tokens);
+            assert_eq!(with.watermark.repeated_contexts, without.watermark.repeated_contexts);
+        }
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_text_alone_and_in_a_batch() {
     let (dir, _) = with_key();
