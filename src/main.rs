@@ -1,6 +1,7 @@
 //! The program `wmgen`; see [`cli`].
 
 mod cli;
+mod draft_args;
 #[cfg(feature = "serve")]
 mod serve;
 

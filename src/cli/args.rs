@@ -1,7 +1,6 @@
 //! All arguments of `wmgen` in one place; help, completions and man pages are made from this.
 
 mod compare;
-mod draft;
 mod eval;
 mod radioactive;
 mod reading;
@@ -14,8 +13,9 @@ use wmdetect::scheme::Preset;
 use wmdetect::shell::KeyCommand;
 use wmgen::sample::Sampling;
 
+use crate::draft_args::DraftArgs;
+
 pub(crate) use compare::{CompareArgs, UnpairedArg};
-pub(crate) use draft::DraftArgs;
 pub(crate) use eval::EvalArgs;
 pub(crate) use radioactive::RadioactiveArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};

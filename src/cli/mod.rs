@@ -29,8 +29,6 @@ use anyhow::Result;
 use clap::CommandFactory;
 use wmdetect::shell::{arguments, exit_code, man_pages, print, print_json, read_text, run_key_command, say};
 
-#[cfg(feature = "serve")]
-pub(crate) use args::DraftArgs;
 use args::{Cli, Command};
 
 /// Runs the program on the process's arguments.

@@ -15,7 +15,8 @@ use wmgen::model::weights::ChatTemplate;
 use wmgen::model::{CHUNK, DType, Gemma, LoadOptions, Summary, Weights};
 use wmgen::respond::{ModelInfo, Responder};
 
-use super::args::{DraftArgs, DtypeArg, ModelArgs};
+use super::args::{DtypeArg, ModelArgs};
+use crate::draft_args::DraftArgs;
 
 /// A model, its tokenizer, and the name that it was asked for by.
 pub(super) struct Loaded {

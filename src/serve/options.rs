@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use wmdetect::service::LogFormat;
 
-use crate::cli::DraftArgs;
+use crate::draft_args::DraftArgs;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {

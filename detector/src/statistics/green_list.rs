@@ -17,10 +17,6 @@ use super::scored::Scored;
 use super::statistic::Statistic;
 use crate::scheme::{EvidenceKind, GBits};
 
-/// What is added to the logits of green tokens in the texts that [`Statistic::required_tokens`] is about: every engine's
-/// default.
-const BIAS: f64 = 2.0;
-
 /// The green list statistic for keys of one rate.
 #[derive(Clone, Copy, Debug)]
 pub struct GreenList {
@@ -36,13 +32,6 @@ impl GreenList {
     fn greens(self, sample: Sample<'_>) -> Result<Selected<'_, GBits>, UnsupportedEvidence> {
         sample.of_kind(self.method(), EvidenceKind::Green { rate: self.rate })
     }
-}
-
-/// The probability of green in a marked text where two draws are the same with the probability `collision`: what the
-/// bias makes of the rate where the choice is free, the rate itself where there is none.
-pub(super) fn marked_rate(rate: f64, collision: f64) -> f64 {
-    let odds = rate / (1.0 - rate) * BIAS.exp();
-    collision * rate + (1.0 - collision) * odds / (1.0 + odds)
 }
 
 impl Statistic for GreenList {
@@ -81,7 +70,7 @@ impl Statistic for GreenList {
     }
 
     fn required_tokens(&self, alpha: f64) -> u64 {
-        let green = marked::mixture(|collision| marked_rate(self.rate, collision));
+        let green = marked::mixture(|collision| marked::green_rate(self.rate, collision));
         let marked = TableNull::new(0, &[1.0 - green, green]).expect("a rate between 0 and 1");
         Test { null: &|n, sum| self.ln_tail(Scored::full(n), sum), marked: &marked }.required_tokens(alpha)
     }

@@ -5,7 +5,6 @@
 //! the same. A token of a class is taken for one of 1 / c equally likely ones. The model decides how long a text must be
 //! for its silence to mean something, and what passages and explanations look for; no p-value depends on it.
 
-use super::green_list::marked_rate;
 use super::llr::{PSI_UNITS, Profile, WEIGHT_UNITS};
 use crate::scheme::{EvidenceKind, GBits};
 
@@ -29,7 +28,7 @@ impl LikelihoodRatio {
         let ratio = match self.0 {
             EvidenceKind::Layers { .. } => 1.0,
             EvidenceKind::Green { rate } => mixture(|collision| {
-                let green = marked_rate(rate, collision);
+                let green = green_rate(rate, collision);
                 if g.0 == 1 { green / rate } else { (1.0 - green) / (1.0 - rate) }
             }),
             EvidenceKind::Uniform(law) => match law.read(g) {
@@ -53,6 +52,17 @@ pub(super) fn mixture(f: impl Fn(f64) -> f64) -> f64 {
         f64::from(weight) / f64::from(WEIGHT_UNITS) * f(collision)
     };
     classes.weights().iter().zip(classes.psi()).map(class).sum()
+}
+
+/// What is added to the logits of green tokens in the texts that [`Statistic::required_tokens`](super::Statistic::required_tokens) is about: every engine's
+/// default.
+const BIAS: f64 = 2.0;
+
+/// The probability of green in a marked text where two draws are the same with the probability `collision`: what the
+/// bias makes of the rate where the choice is free, the rate itself where there is none.
+pub(super) fn green_rate(rate: f64, collision: f64) -> f64 {
+    let odds = rate / (1.0 - rate) * BIAS.exp();
+    collision * rate + (1.0 - collision) * odds / (1.0 + odds)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use wmdetect::scheme::{Key, Preset, Watermark};
 
 use super::super::Stats;
-use super::fake::{BYTES, Fake, expected};
+use super::fake::{BYTES, Fake, VOCAB, expected};
 use super::*;
 
 /// The number of rows of each decode step, and the prompt tokens of each pass that reads.
@@ -32,6 +32,8 @@ fn a_text_depends_on_its_request_alone() {
         request.watermark = (start > 2).then(|| Watermark::new(key.prf()));
         requests.push(request);
     }
+    // Of four tokens some are guessed right.
+    requests.push(Request { banned_ids: (4..VOCAB as u32).collect(), ..request(prompt(6, 9), 60) });
     let (mut drafted, mut accepted) = (0, 0);
     for (together, draft) in [1, 2, 4, 100].into_iter().flat_map(|n| [(n, Draft::None), (n, Draft::Prompt)]) {
         let mut engine = Engine::new(Fake::new(), Options { together, draft, ..options() });

@@ -1,4 +1,4 @@
-//! Options of tokens that are guessed ahead, which `generate` and `serve` share.
+//! The options of drafts, which `wmgen generate` and `wmgen serve` share.
 
 use clap::{Args, ValueEnum};
 use wmgen::engine::{self, Draft};
