@@ -155,7 +155,8 @@ pub(crate) struct ManyKeysArgs {
 /// The statistic that decides.
 #[derive(Args, Debug)]
 pub(crate) struct MethodArgs {
-    /// The statistic that decides [default: weighted-mean]
+    /// The statistic that decides [default: the usual one of the key's scheme: weighted-mean for wmgen's marks, gumbel and
+    /// green-list for those of other engines]
     #[arg(long, value_parser = detector_kind())]
     pub detector: Option<Method>,
     /// What marked text looks like to llr: a file that `wmdetect train` wrote, or one of pooled, t1.0, t0.7, t0.5,
@@ -436,6 +437,8 @@ fn detector_kind() -> impl TypedValueParser<Value = Method> {
         PossibleValue::new("mean"),
         PossibleValue::new("llr"),
         PossibleValue::new("bayesian"),
+        PossibleValue::new("gumbel"),
+        PossibleValue::new("green-list").alias("green_list"),
     ];
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>().map_err(|e: UnknownMethod| e))
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use wmdetect::counted::counted;
-use wmdetect::detect::DetectorBuilder;
+use wmdetect::detect::{DetectError, DetectorBuilder};
 use wmdetect::ignore::IgnoreList;
-use wmdetect::shell::{self, say};
+use wmdetect::shell::{self, Hinted, say};
 use wmdetect::statistics::{Bayesian, Decider, Method, Profile};
 use wmdetect::{Cache, Detector, Key, Keyring, Tokenizer};
 
@@ -40,7 +40,13 @@ impl<K: Keys> DetectorArgs<K> {
         if let Some(path) = &self.ignore {
             builder = builder.ignore_file(path);
         }
-        let detector = builder.build()?;
+        let detector = builder.build().map_err(|error| match error {
+            DetectError::Statistic(_) => {
+                Hinted::new(error.to_string(), "without --detector the usual one of the key's scheme decides")
+                    .into()
+            }
+            error => anyhow::Error::from(error),
+        })?;
         let short = detector.ignore_list().map_or(0, IgnoreList::short_passages);
         if let Some(path) = self.ignore.as_ref().filter(|_| short > 0) {
             say(&format!(

@@ -9,8 +9,8 @@ use crate::statistics::{LikelihoodRatio, Profile};
 const NEIGHBOURS: usize = 7;
 
 impl Detector {
-    /// Scores a text and says what each token adds, in nats, whichever statistic decides: of a tournament under the built-in
-    /// profile `pooled`, of another scheme under a model of marked text at temperature 0.5.
+    /// Scores a text and says what each token adds, in nats, whichever statistic decides: under the built-in profile
+    /// `pooled`, of which other schemes than tournaments take how free the tokens of marked texts are.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.
@@ -24,7 +24,7 @@ impl Reading<'_, '_> {
         let report = self.report();
         let found = &self.best.evidence;
         let profile = found.layers().map(|values| Profile::pooled().for_depth(values.depth));
-        let ratio = LikelihoodRatio::new(found.kind());
+        let ratio = LikelihoodRatio::new(found.kind(), Profile::pooled());
         let evidence = |t: usize| -> Option<f64> {
             let i = t.checked_sub(found.first())?;
             found.scored_mask().get(i).filter(|&&scored| scored)?;

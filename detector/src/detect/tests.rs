@@ -46,8 +46,7 @@ fn keys_whose_values_no_statistic_sums_are_refused() {
     let error = Detector::builder(green).method(Method::WeightedMean).build().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "weighted_mean expects g-bits of 1 to 64 layers (leave the detector out for the usual one of the key's scheme), found \
-         green bits at rate 0.25"
+        "weighted_mean expects g-bits of 1 to 64 layers, found green bits at rate 0.25"
     );
 }
 

@@ -20,9 +20,8 @@ use scan::scan_rows;
 pub(crate) use scan::{StartBound, Track, scan};
 
 use crate::scheme::{ContextRule, Evidence, GBits, Prf, TextGValues};
-use crate::statistics::llr::REFERENCE;
-use crate::statistics::{LikelihoodRatio, PKind, PValue};
-use scanners::{REACH, Scanners, scanners};
+use crate::statistics::{LikelihoodRatio, PKind, PValue, Profile};
+use scanners::{PROFILES, REACH, Scanners, scanners};
 
 /// Returns the passages of `ids` that one key shows in one channel, in order of the text. `evidence` is that of the whole
 /// text. `keep` says whether an n-gram counts; it must not depend on the key. `fpr`, above 0 and below 1, is the
@@ -106,30 +105,31 @@ impl Look for Tournament {
     }
 }
 
-/// The likelihood ratio of a scheme without a tournament, by Ville's inequality alone.
-struct FreeDraws(LikelihoodRatio);
+/// The likelihood ratios of a scheme without a tournament, by Ville's inequality alone.
+struct FreeDraws(Vec<(&'static str, LikelihoodRatio<'static>)>);
 
 impl FreeDraws {
     fn new(evidence: &Evidence) -> Self {
-        Self(LikelihoodRatio::new(evidence.kind()))
+        let ratio = |name| Some((name, LikelihoodRatio::new(evidence.kind(), Profile::named(name)?)));
+        Self(PROFILES.into_iter().filter_map(ratio).collect())
     }
 
     fn ln_lr(&self, g: GBits) -> f64 {
-        self.0.ln(g)
+        self.0[REACH].1.ln(g)
     }
 }
 
 impl Look for FreeDraws {
     fn bounds(&self) -> Vec<StartBound> {
-        vec![StartBound::VILLE]
+        vec![StartBound::VILLE; self.0.len()]
     }
 
-    fn name(&self, _: usize) -> &str {
-        REFERENCE
+    fn name(&self, track: usize) -> &str {
+        self.0[track].0
     }
 
     fn row(&self, g: GBits, row: &mut [f64]) {
-        row[0] = self.0.ln(g);
+        row.iter_mut().zip(&self.0).for_each(|(ln_lr, (_, ratio))| *ln_lr = ratio.ln(g));
     }
 
     fn finds(&self, _: &mut dyn Iterator<Item = GBits>, _: u64, _: f64) -> bool {

@@ -9,7 +9,7 @@ use crate::statistics::llr::{LatticeTable, STEP, TRACKS};
 
 /// The profiles of the scan, each for texts of one temperature: a profile for temperature 1 is evidence against text
 /// at 0.5, and one for both is weak at either.
-const PROFILES: [&str; TRACKS] = ["t1.0", "t0.7", "t0.5", "t0.35"];
+pub(super) const PROFILES: [&str; TRACKS] = ["t1.0", "t0.7", "t0.5", "t0.35"];
 
 /// Which of them says how far a passage reaches: its ends are less certain text than its middle.
 pub(super) const REACH: usize = 2;

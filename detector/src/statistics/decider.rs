@@ -60,10 +60,8 @@ impl Decider {
     /// # Errors
     /// Returns an error if the method cannot sum such values.
     pub fn statistic(&self, kind: EvidenceKind) -> Result<Arc<dyn Statistic>, UnsupportedEvidence> {
-        let unsupported = |expected: &str| {
-            let hint = "leave the detector out for the usual one of the key's scheme";
-            Err(UnsupportedEvidence::new(self.method(kind), format!("{expected} ({hint})"), kind))
-        };
+        let unsupported =
+            |expected: &str| Err(UnsupportedEvidence::new(self.method(kind), expected.to_owned(), kind));
         Ok(match (self, kind) {
             (Self::Mean, EvidenceKind::Layers { depth }) => Arc::new(Mean::new(depth)),
             (Self::WeightedMean | Self::Usual, EvidenceKind::Layers { depth }) => {

@@ -14,20 +14,25 @@ use crate::scheme::{EvidenceKind, GBits};
 /// lower edges of cells it is less; and greens are no likelier than their rate says, where they raise the factor. Greens of one list
 /// are drawn without replacement, hence negatively associated (Joag-Dev and Proschan 1983), so the product over tokens
 /// has a mean of at most 1 as well.
-pub(crate) struct LikelihoodRatio(EvidenceKind);
+pub(crate) struct LikelihoodRatio<'p> {
+    kind: EvidenceKind,
+    profile: &'p Profile,
+}
 
-impl LikelihoodRatio {
-    /// For uniform numbers and green lists. Of tournaments, which have profiles, it says nothing: 1.
-    pub(crate) fn new(kind: EvidenceKind) -> Self {
-        Self(kind)
+impl<'p> LikelihoodRatio<'p> {
+    /// For uniform numbers and green lists in texts whose tokens are as free as those of the profile. Of tournaments, which have
+    /// ratios of their own, it says nothing: 1.
+    pub(crate) fn new(kind: EvidenceKind, profile: &'p Profile) -> Self {
+        Self { kind, profile }
     }
 
     /// Returns ln of it, in nats.
     pub(crate) fn ln(&self, g: GBits) -> f64 {
-        let of_uniform = |u: f64| mixture(|collision| u.powf(1.0 / collision - 1.0) / collision);
-        let ratio = match self.0 {
+        let of_uniform =
+            |u: f64| mixture_of(self.profile, |collision| u.powf(1.0 / collision - 1.0) / collision);
+        let ratio = match self.kind {
             EvidenceKind::Layers { .. } => 1.0,
-            EvidenceKind::Green { rate } => mixture(|collision| {
+            EvidenceKind::Green { rate } => mixture_of(self.profile, |collision| {
                 let green = green_rate(rate, collision);
                 if g.0 == 1 { green / rate } else { (1.0 - green) / (1.0 - rate) }
             }),
@@ -43,9 +48,13 @@ impl LikelihoodRatio {
     }
 }
 
-/// Returns Σ π f(c) over the classes.
+/// Returns Σ π f(c) over the classes of the reference profile.
 pub(super) fn mixture(f: impl Fn(f64) -> f64) -> f64 {
-    let classes = Profile::reference().classes();
+    mixture_of(Profile::reference(), f)
+}
+
+fn mixture_of(profile: &Profile, f: impl Fn(f64) -> f64) -> f64 {
+    let classes = profile.classes();
     let class = |(&weight, psi): (&u32, &Vec<u16>)| {
         let psi = f64::from(psi.first().copied().unwrap_or(0)) / f64::from(PSI_UNITS);
         let collision = (1.0 - psi).clamp(1e-4, 1.0);
@@ -81,14 +90,17 @@ mod tests {
     fn the_ratio_has_a_mean_of_at_most_one() {
         for second_share in [None, Some(0.3)] {
             let steps = 4096;
-            let ratio = LikelihoodRatio::new(EvidenceKind::Uniform(Uniforms { steps, second_share }));
+            let ratio = LikelihoodRatio::new(
+                EvidenceKind::Uniform(Uniforms { steps, second_share }),
+                Profile::reference(),
+            );
             // The second number runs through all values as well, in another order.
             let number =
                 |n: u64| GBits(n | if second_share.is_some() { (n * 1597 % steps) << 32 } else { 0 });
             let mean = (0..steps).map(|n| ratio.ln(number(n)).exp()).sum::<f64>() / steps as f64;
             assert!((0.95..=1.0).contains(&mean), "{mean}");
         }
-        let ratio = LikelihoodRatio::new(EvidenceKind::Green { rate: 0.25 });
+        let ratio = LikelihoodRatio::new(EvidenceKind::Green { rate: 0.25 }, Profile::reference());
         let [red, green] = [0, 1].map(|g| ratio.ln(GBits(g)).exp());
         assert!((0.75 * red + 0.25 * green - 1.0).abs() < 1e-12 && green > 1.0);
     }

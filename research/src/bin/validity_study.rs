@@ -219,20 +219,19 @@ fn one_sided(count: u64, trials: usize, level: f64) -> f64 {
     if count == 0 { 1.0 } else { law.sf(count - 1) }
 }
 
-/// Another engine's scheme with its usual parameters, for the vocabulary of Gemma 2.
-fn engine(name: &str) -> Option<Scheme> {
-    const VOCAB: u32 = 256_000;
+/// Another engine's scheme with its usual parameters, for a vocabulary of so many tokens.
+fn engine(name: &str, vocab_size: u32) -> Option<Scheme> {
     let hf = |seeding_scheme, context_width| kgw::KgwHf {
         seeding_scheme,
         context_width,
         greenlist_ratio: 0.25.into(),
-        vocab_size: VOCAB,
+        vocab_size,
     };
     let lm = |prf, context_width| kgw::Kgw {
         prf,
         context_width,
         gamma: 0.25.into(),
-        vocab_size: VOCAB,
+        vocab_size,
         select_green_tokens: true,
     };
     Some(match name {
@@ -248,7 +247,7 @@ fn engine(name: &str) -> Option<Scheme> {
         "kgw-hf-self" => hf(kgw::Seeding::SelfHash, 1).into(),
         "kgw" => lm(kgw::Prf::SelfHash, 4).into(),
         "kgw-minhash" => lm(kgw::Prf::MinHash, 4).into(),
-        "kgw-tgi" => kgw::KgwTgi { gamma: 0.5.into(), vocab_size: VOCAB }.into(),
+        "kgw-tgi" => kgw::KgwTgi { gamma: 0.5.into(), vocab_size }.into(),
         _ => return None,
     })
 }
@@ -280,7 +279,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         [tokenizer, docs, trials, which] => (tokenizer, docs, trials, Some(which)),
         _ => return Err("expected TOKENIZER DOCS.jsonl TRIALS [CHANNELS | SCHEME]".into()),
     };
-    let other = which.and_then(|name| engine(name));
+    // Of the default model, or of Gemma 2.
+    let vocab_size = if tokenizer == "default" { 6144 } else { 256_000 };
+    let other = which.and_then(|name| engine(name, vocab_size));
     let scheme = match (which, &other) {
         (_, Some(other)) => other.clone(),
         (None, None) => Scheme::default(),
