@@ -1,14 +1,14 @@
 """Scores a column of a Spark DataFrame, on all executors.
 
-Each task makes one detector and scores its batches with it. Keys and the tokenizer travel as the names of files, never as
-secrets: either paths that all executors have, or files that `SparkContext.addFile` has sent to them.
+The tasks of a worker share one detector. Keys and the tokenizer travel as the names of files, never as secrets: either
+paths that all executors have, or files that `SparkContext.addFile` has sent to them.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 import wmdetect
 
@@ -112,7 +112,7 @@ def score(
     )
     added = ", ".join(f"`{prefix}{name}` {COLUMNS[name]}" for name in columns)
     schema = _parse_datatype_string(added) if columns else df.schema[:0]
-    schema = type(df.schema)([*df.schema.fields, *schema.fields])  # type: ignore[attr-defined]
+    schema = type(df.schema)([*df.schema.fields, *schema.fields])
     return df.mapInArrow(_scorer(settings, column, tuple(columns), prefix), schema)
 
 
@@ -177,4 +177,4 @@ def _file(name: str) -> str:
         return name
     from pyspark import SparkFiles
 
-    return SparkFiles.get(name)
+    return str(SparkFiles.get(name))
