@@ -123,3 +123,36 @@ fn a_key_is_no_place_for_another_output() {
         ok(&run(dir.path(), &[&generate[..], &["r.json"]].concat()));
     }
 }
+
+/// Marks of other engines are read by wmdetect and not written here.
+#[test]
+fn keys_of_other_engines_are_imported_and_write_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let import = |config: &str, scheme: &str, more: &[&str]| {
+        std::fs::write(dir.path().join("c.json"), config).unwrap();
+        let args = [&["key", "import", "c.json", "e.bin", "--scheme", scheme, "--force"], more].concat();
+        run(dir.path(), &args)
+    };
+    let lists = r#"{"watermarking_config": {"hashing_key": 987654321}}"#;
+    refused(&import(lists, "kgw-hf", &[]), "vocab_size");
+    let imported = import(lists, "kgw-hf", &["--vocab-size", "512"]);
+    ok(&imported);
+    let said = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(said.contains("on a CPU") && !said.contains("987654321"), "{said}");
+    let public = import(r#"{"key": 42}"#, "vllm-gumbel", &[]);
+    ok(&public);
+    assert!(String::from_utf8_lossy(&public.stderr).contains("everybody has it"));
+
+    let shown: serde_json::Value =
+        serde_json::from_str(&ok(&run(dir.path(), &["key", "show", "e.bin", "--json"]))).unwrap();
+    assert_eq!((&shown["scheme"], &shown["ngram_len"]), (&"vllm-gumbel".into(), &5.into()));
+    assert!(shown.get("depth").is_none());
+    assert!(!ok(&run(dir.path(), &["key", "show", "e.bin"])).contains("depth"));
+    let exported: serde_json::Value =
+        serde_json::from_str(&ok(&run(dir.path(), &["key", "export", "e.bin"]))).unwrap();
+    assert_eq!(exported["key"], 42);
+    let generate = ["generate", "--key", "e.bin", "--model", MODEL, "--max-tokens", "2"];
+    refused(&run(dir.path(), &generate), "expected the key of a tournament");
+    std::fs::write(dir.path().join("t.txt"), "a text").unwrap();
+    refused(&run(dir.path(), &["verify", "--key", "e.bin", "--model", MODEL, "t.txt"]), "tournament");
+}
