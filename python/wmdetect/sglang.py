@@ -66,7 +66,7 @@ class MarkingProcessor(CustomLogitProcessor):  # type: ignore[misc, unused-ignor
                 "a row has no request: expected custom_params with __req__, which SGLang puts in, found none\n"
                 "hint: send custom_params as an object, if only {}"
             )
-        # A weak proxy has no identity of its own; what it stands for has.
+        # The request itself, which a weak proxy gives out in no other way.
         return request.__repr__.__self__
 
     @staticmethod

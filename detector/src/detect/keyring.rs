@@ -72,7 +72,7 @@ impl Keyring {
     /// Returns a ring of `keys`. A key that is given twice counts once.
     ///
     /// # Errors
-    /// Returns an error if there are no keys.
+    /// Returns an error if `keys` is empty.
     pub fn new(keys: Vec<Key>) -> Result<Self, DetectError> {
         Self::of_shared(keys.into_iter().map(Arc::new))
     }
@@ -80,7 +80,7 @@ impl Keyring {
     /// Returns a ring of keys that others hold too, as [`new`](Self::new) does: no secret is copied.
     ///
     /// # Errors
-    /// Returns an error if there are no keys.
+    /// Returns an error if `keys` is empty.
     pub fn of_shared(keys: impl IntoIterator<Item = Arc<Key>>) -> Result<Self, DetectError> {
         Self::named(keys.into_iter().map(|key| (key, None)), "that was given")
     }

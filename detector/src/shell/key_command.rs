@@ -253,7 +253,7 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to write over a file that the run reads, with `--force`, too.
+/// Refuses to write over a file that the run reads. `--force` does not allow it.
 fn not_an_input(path: &Path, input: &Path) -> Result<()> {
     Ok(Outputs::new(true).reads([input]).check_input(path, Kind::KEY)?)
 }

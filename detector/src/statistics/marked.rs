@@ -10,18 +10,18 @@ use crate::scheme::{EvidenceKind, GBits};
 
 /// How many times as likely a token's number is in such a text as without the mark.
 ///
-/// Its mean is at most 1 without the mark: over uniform numbers the factor (1/c) u^(1/c − 1) has mean 1 and rises, so at the
-/// lower edges of cells it is less; and greens are no likelier than their rate says, where they raise the factor. Greens of one list
-/// are drawn without replacement, hence negatively associated (Joag-Dev and Proschan 1983), so the product over tokens
-/// has a mean of at most 1 as well.
+/// Without the mark its mean is at most 1. Over uniform numbers the factor (1/c) u^(1/c − 1) has mean 1. It rises with u, so at the
+/// lower edges of cells its mean is smaller. Green raises the factor, and a token is green with at most the probability
+/// that the rate says. The product over tokens has a mean of at most 1, too: greens of one list are drawn without
+/// replacement, hence negatively associated (Joag-Dev and Proschan 1983).
 pub(crate) struct LikelihoodRatio<'p> {
     kind: EvidenceKind,
     profile: &'p Profile,
 }
 
 impl<'p> LikelihoodRatio<'p> {
-    /// For uniform numbers and green lists in texts whose tokens are as free as those of the profile. Of tournaments, which have
-    /// ratios of their own, it says nothing: 1.
+    /// For uniform numbers and green lists, in texts whose tokens are as free as those of the profile. For a tournament it is always
+    /// 1: [`Profile`] has the ratios of tournaments.
     pub(crate) fn new(kind: EvidenceKind, profile: &'p Profile) -> Self {
         Self { kind, profile }
     }

@@ -132,6 +132,11 @@ enum History {
     Shortest(Shortest),
     /// None: a context may repeat.
     Every,
+    /// The contexts that the response has used, by a hash of the scheme.
+    Hashed {
+        used: Seen,
+        hash: fn(&[u32]) -> u32,
+    },
     /// The reference's, with the value that its hash of a context starts from.
     Reference {
         history: ReferenceHistory,
@@ -182,22 +187,32 @@ impl ContextTracker {
         }
     }
 
+    /// Returns the tracker of a response to `prompt` whose contexts span both, and mark a position only if no earlier position of the
+    /// response had a context of the same `hash`.
+    pub(crate) fn hashed(context_len: usize, prompt: &[u32], hash: fn(&[u32]) -> u32) -> Self {
+        let tracker = Self::new(ContextRule::Spanning { len: context_len }, prompt);
+        Self { history: History::Hashed { used: Seen::new(usize::MAX), hash }, ..tracker }
+    }
+
     /// Returns whether the history has grown beyond the limit of [`bounded`](Self::bounded).
     pub fn is_approximate(&self) -> bool {
         match &self.history {
             History::Complete(seen) => seen.is_approximate(),
             History::Shortest(shortest) => shortest.is_approximate(),
-            History::Every | History::Reference { .. } => false,
+            History::Every | History::Hashed { .. } | History::Reference { .. } => false,
         }
     }
 
     /// Returns what the rule says of the position whose token comes next.
     pub fn next_position(&self) -> PositionKind {
         let repeated = match &self.history {
-            History::Complete(_) | History::Every if self.generated < self.context_len => {
+            History::Complete(_) | History::Every | History::Hashed { .. }
+                if self.generated < self.context_len =>
+            {
                 return PositionKind::IncompleteContext;
             }
             History::Every => false,
+            History::Hashed { used, hash } => used.contains(hash(&self.window).into()),
             History::Complete(seen) => seen.contains(context_id(&self.window)),
             History::Shortest(shortest) => return shortest.kind(self.window.len()),
             History::Reference { history, start } => history.contains(lcg_over(*start, &self.window)),
@@ -210,7 +225,9 @@ impl ContextTracker {
     pub fn context(&self) -> &[u32] {
         match &self.history {
             History::Shortest(shortest) => &self.window[self.window.len() - shortest.context_len()..],
-            History::Complete(_) | History::Every | History::Reference { .. } => &self.window,
+            History::Complete(_) | History::Every | History::Hashed { .. } | History::Reference { .. } => {
+                &self.window
+            }
         }
     }
 
@@ -238,6 +255,11 @@ impl ContextTracker {
             }
             History::Every if complete => kind = PositionKind::Marked,
             History::Every => {}
+            History::Hashed { used, hash } if complete => {
+                let fresh = used.insert(hash(&self.window).into());
+                kind = if fresh { PositionKind::Marked } else { PositionKind::RepeatedContext };
+            }
+            History::Hashed { .. } => {}
             History::Shortest(shortest) => {
                 kind = shortest.kind(self.window.len());
                 shortest.take(&self.window);

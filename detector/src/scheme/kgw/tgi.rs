@@ -72,7 +72,7 @@ impl Parameters for KgwTgi {
     }
 }
 
-/// The environment of the server as JSON; there is no configuration file. An empty object has all defaults.
+/// The server's environment variables as JSON. An empty object has all defaults. The server itself reads no such file.
 #[derive(Deserialize)]
 struct Config {
     #[serde(default, alias = "WATERMARK_GAMMA")]
