@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use wmdetect::calibration::{Corpus, Options, calibrate_while};
-use wmdetect::statistics::Method;
+use wmdetect::statistics::{Decider, Method};
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::{DetectError, Input, report};
 
@@ -26,7 +26,8 @@ use crate::tokenizer::Tokenizer;
 ///
 /// `keys` is a `Key`, a `Keyring`, a list of keys, or the path of a key file or of a directory of key files; without it
 /// the environment variable `WMDETECT_KEY_FILE` names one. `tokenizer` is a `Tokenizer` or its path; without it the
-/// detector takes token ids only.
+/// detector takes token ids only. `method` names the statistic that decides; without it that is the usual one of each
+/// key's scheme: `weighted_mean` for tournaments, `gumbel` for uniform numbers, `green_list` for green lists.
 ///
 /// A detector can be shared between threads. Its questions run without the interpreter lock.
 #[pyclass(frozen, module = "wmdetect")]
@@ -34,12 +35,18 @@ pub(crate) struct Detector {
     inner: wmdetect::Detector,
     keys: Py<PyAny>,
     tokenizer: Option<Py<Tokenizer>>,
+    method: Option<Method>,
     normalise: bool,
     ignore: Option<PathBuf>,
     channel: Option<u16>,
 }
 
 impl Detector {
+    /// What decides: what was asked for, or the usual statistic of each key's scheme.
+    fn decider(&self) -> Decider {
+        self.method.map(Decider::from).unwrap_or_default()
+    }
+
     /// Asks a question about one text.
     fn ask<R: Send>(
         &self,
@@ -83,8 +90,7 @@ fn halted(py: Python<'_>, halt: Halt) -> PyErr {
 impl Detector {
     #[new]
     #[pyo3(signature = (
-        keys = None, tokenizer = None, *, fpr = 1e-3, method = "weighted_mean", normalise = true, ignore = None,
-        channel = None
+        keys = None, tokenizer = None, *, fpr = 1e-3, method = None, normalise = true, ignore = None, channel = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
@@ -92,7 +98,7 @@ impl Detector {
         keys: Option<&Bound<'_, PyAny>>,
         tokenizer: Option<&Bound<'_, PyAny>>,
         fpr: f64,
-        method: &str,
+        method: Option<&str>,
         normalise: bool,
         ignore: Option<PathBuf>,
         channel: Option<u16>,
@@ -113,8 +119,12 @@ impl Detector {
                 },
             }),
         };
-        let method: Method = method.parse().map_err(|found| error(py, format!("{found}")))?;
-        let mut builder = wmdetect::Detector::builder(ring_of(&keys)?).fpr(fpr).method(method);
+        let method: Option<Method> =
+            method.map(|name| name.parse().map_err(|found| error(py, format!("{found}")))).transpose()?;
+        let mut builder = wmdetect::Detector::builder(ring_of(&keys)?).fpr(fpr);
+        if let Some(method) = method {
+            builder = builder.method(method);
+        }
         if let Some(tokenizer) = &tokenizer {
             builder = builder.tokenizer(tokenizer.get().inner().clone());
         }
@@ -126,7 +136,7 @@ impl Detector {
         }
         let inner = py.detach(|| builder.build().and_then(|detector| detector.with_channel(channel)));
         let inner = inner.map_err(|error| error.to_py(py))?;
-        Ok(Self { inner, keys: keys.unbind(), tokenizer, normalise, ignore, channel })
+        Ok(Self { inner, keys: keys.unbind(), tokenizer, method, normalise, ignore, channel })
     }
 
     /// Returns whether a text carries the mark, and how sure that is.
@@ -260,7 +270,7 @@ impl Detector {
             None => py.import("secrets")?.call_method1("randbits", (32,))?.extract()?,
         };
         let options = Options {
-            decider: self.inner.method().into(),
+            decider: self.decider(),
             fpr: self.inner.fpr(),
             keys: random_keys,
             seed,
@@ -348,10 +358,10 @@ impl Detector {
         self.inner.fpr()
     }
 
-    /// The statistic that decides.
+    /// The statistic that was asked for; `None` if it is the usual one of each key's scheme.
     #[getter]
-    fn method(&self) -> &'static str {
-        self.inner.method().name()
+    fn method(&self) -> Option<&'static str> {
+        self.method.map(Method::name)
     }
 
     /// What splits the texts; `None` if the detector takes token ids only.
@@ -372,7 +382,8 @@ impl Detector {
             keys => format!("keys={keys}"),
         };
         let tokenizer = self.inner.tokenizer().map_or("None", |tokenizer| tokenizer.name());
-        format!("Detector({keys}, tokenizer={tokenizer:?}, fpr={:?}, method='{}')", self.fpr(), self.method())
+        let method = self.method().map_or(String::new(), |method| format!(", method='{method}'"));
+        format!("Detector({keys}, tokenizer={tokenizer:?}, fpr={:?}{method})", self.fpr())
     }
 
     fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

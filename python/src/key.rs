@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use wmdetect::scheme::key::permission_warning;
-use wmdetect::scheme::{Key, Preset, Scheme};
+use wmdetect::scheme::{ImportOptions, Key, Preset, Scheme};
 
 use crate::errors::{ToPyErr, error};
 use crate::tokenizer::Tokenizer;
@@ -82,10 +82,13 @@ impl PyKey {
 
     /// Returns the key of another library, from the JSON that it reads.
     ///
-    /// A field that plays no part here is a `UserWarning`.
+    /// `vocab_size` is the size of the vocabulary that green lists are made of, where the file does not say it. A
+    /// field that plays no part here is a `UserWarning`.
     #[staticmethod]
-    fn import_json(py: Python<'_>, path: PathBuf, scheme: &str) -> PyResult<Self> {
-        let (key, notes) = Key::import_json(path, scheme).map_err(|error| error.to_py(py))?;
+    #[pyo3(signature = (path, scheme, *, vocab_size = None))]
+    fn import_json(py: Python<'_>, path: PathBuf, scheme: &str, vocab_size: Option<u32>) -> PyResult<Self> {
+        let options = ImportOptions::default().vocab_size(vocab_size);
+        let (key, notes) = Key::import_json_with(path, scheme, options).map_err(|error| error.to_py(py))?;
         for note in notes {
             warn(py, Some(note))?;
         }
@@ -131,10 +134,10 @@ impl PyKey {
         self.key.scheme().channels()
     }
 
-    /// The number of layers of a tournament.
+    /// The number of layers of a tournament; `None` where the mark is another one.
     #[getter]
-    fn depth(&self) -> usize {
-        self.key.scheme().depth()
+    fn depth(&self) -> Option<usize> {
+        self.key.scheme().check_tournament().is_ok().then(|| self.key.scheme().depth())
     }
 
     /// The length of the longest context plus one.

@@ -52,7 +52,13 @@ impl KeyReport {
         self.0.scored_tokens
     }
 
-    /// The weighted mean over them.
+    /// The usual statistic of its scheme.
+    #[getter]
+    fn detector(&self) -> &'static str {
+        self.0.detector.name()
+    }
+
+    /// The value of that statistic.
     #[getter]
     fn score(&self) -> f64 {
         self.0.score
@@ -108,7 +114,7 @@ impl Attribution {
         self.0.tokens
     }
 
-    /// The statistic, always the weighted mean.
+    /// The usual statistic of the scheme of the key with the least p.
     #[getter]
     fn detector(&self) -> &'static str {
         self.0.detector.name()

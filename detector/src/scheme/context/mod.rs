@@ -254,12 +254,11 @@ impl ContextTracker {
                 }
             }
             History::Every if complete => kind = PositionKind::Marked,
-            History::Every => {}
             History::Hashed { used, hash } if complete => {
                 let fresh = used.insert(hash(&self.window).into());
                 kind = if fresh { PositionKind::Marked } else { PositionKind::RepeatedContext };
             }
-            History::Hashed { .. } => {}
+            History::Every | History::Hashed { .. } => {}
             History::Shortest(shortest) => {
                 kind = shortest.kind(self.window.len());
                 shortest.take(&self.window);
