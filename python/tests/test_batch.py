@@ -159,12 +159,15 @@ def test_threads_change_nothing(detector, marked):
 
 
 def test_ctrl_c_ends_a_batch(detector, marked):
+    # A shell lets what runs in the background ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     long = [marked * 30] * 3000
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         detector.score_batch(long)
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_rows_are_those_of_the_program(detector, marked, program, key_file, tmp_path):
