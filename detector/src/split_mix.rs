@@ -11,6 +11,11 @@ pub fn mix(z: u64) -> u64 {
 /// What the state goes on by.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Number `n` of the generator with this seed, counted from 0, without those before it.
+pub fn nth(seed: u64, n: u64) -> u64 {
+    mix(seed.wrapping_add(n.wrapping_mul(STEP)))
+}
+
 /// The next number of the generator with this state.
 pub fn next(state: &mut u64) -> u64 {
     let number = mix(*state);
@@ -31,5 +36,6 @@ mod tests {
         let mut state = 1_234_567;
         let first = [(); 3].map(|()| super::next(&mut state));
         assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(first, [0, 1, 2].map(|n| super::nth(1_234_567, n)));
     }
 }

@@ -1,10 +1,13 @@
 //! How fast a model runs on this machine, with and without the mark, and what reading its weights alone takes.
 
+mod drafts;
 mod report;
 mod runs;
 
+pub use drafts::{DraftSettings, Guesses};
 pub use report::{
-    BenchDecode, BenchDepth, BenchModel, BenchRead, BenchReport, BenchSampling, BenchWatermark, Spread,
+    BenchDecode, BenchDepth, BenchDraft, BenchModel, BenchRead, BenchReport, BenchSampling, BenchWatermark,
+    Spread,
 };
 
 use std::collections::BTreeMap;
@@ -15,6 +18,7 @@ use wmdetect::report::SCHEMA_VERSION;
 use wmdetect::scheme::{Key, KeyError, Preset};
 
 use self::runs::Bench;
+use crate::engine::RequestError;
 use crate::kernels::loops::sum_of_words;
 use crate::model::{self, Gemma, LoadOptions, Weights};
 use crate::sample::{SampleError, Sampling};
@@ -65,6 +69,12 @@ pub enum BenchError {
     /// The system gave no randomness for a key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The engine did not take a prompt.
+    #[error("a prompt cannot be answered: {0}")]
+    Request(#[from] RequestError),
+    /// A text could not be written.
+    #[error("a text broke off: {0}")]
+    Response(String),
 }
 
 impl Settings {
@@ -99,7 +109,8 @@ impl Settings {
 }
 
 /// Measures the model in `weights`, on the threads of the current pool. `name` is what the report calls it, `random`
-/// says whether its weights were made for the run. `before` is called with each depth before its runs.
+/// says whether its weights were made for the run. `before` is called with each depth before its runs. `drafts` are measured after
+/// them.
 ///
 /// # Errors
 /// Returns an error as [`Settings::check`], if the model has no room for a depth, and if it cannot be loaded or run.
@@ -109,6 +120,7 @@ pub fn run(
     random: bool,
     settings: &Settings,
     mut before: impl FnMut(usize),
+    drafts: &[DraftSettings],
 ) -> Result<BenchReport, BenchError> {
     settings.check()?;
     settings.check_room(weights.config().max_position)?;
@@ -122,6 +134,8 @@ pub fn run(
     });
     let depths = depths.collect::<Result<Vec<_>, _>>()?;
     let Settings { sampling, .. } = settings;
+    let drafts = drafts.iter().map(|settings| drafts::run(&model, settings));
+    let drafts = drafts.collect::<Result<Vec<_>, _>>()?.concat();
     Ok(BenchReport {
         schema_version: SCHEMA_VERSION,
         model: describe(weights, name, random),
@@ -141,6 +155,7 @@ pub fn run(
         },
         read,
         depths,
+        drafts,
         peak_resident_bytes: peak_resident_bytes(),
     })
 }

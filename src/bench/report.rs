@@ -26,6 +26,9 @@ pub struct BenchReport {
     pub read: BenchRead,
     /// One entry for each depth asked for.
     pub depths: Vec<BenchDepth>,
+    /// Decoding with drafts, if that was asked for: without a mark and with one, for each source of guesses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drafts: Vec<BenchDraft>,
     /// The most memory that the process had resident; null where the system does not say.
     pub peak_resident_bytes: Option<u64>,
 }
@@ -137,4 +140,32 @@ pub struct BenchDecode {
     pub mark_microseconds: f64,
     /// The mark's share of the time, by the medians.
     pub mark_share: f64,
+}
+
+/// Decoding of the same texts with drafts and without.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BenchDraft {
+    /// Where guesses come from: `prompt`, the draft model's name, or `simulated`.
+    pub draft: String,
+    /// Of simulated guesses the probability that one is right; null otherwise.
+    pub stated_acceptance: Option<f64>,
+    /// Of simulated guesses the time of one as a share of a step without drafts; null otherwise.
+    pub stated_cost: Option<f64>,
+    /// Whether the texts carry the mark.
+    pub marked: bool,
+    /// The most texts that decode together.
+    pub sequences: u64,
+    /// Texts of a run.
+    pub texts: u64,
+    /// Tokens a second of all texts without drafts.
+    pub without: Spread,
+    /// Tokens a second with drafts.
+    pub with: Spread,
+    /// Tokens a second with drafts over those without, in one turn.
+    pub gain: Spread,
+    /// Guesses that were right over those that were checked; 0 if none was.
+    pub acceptance: f64,
+    /// Tokens that a pass over the weights gives a text.
+    pub tokens_per_pass: f64,
 }

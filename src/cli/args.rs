@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wmdetect::scheme::Preset;
-use wmdetect::shell::KeyCommand;
+use wmdetect::shell::{KeyCommand, rate};
 use wmgen::sample::Sampling;
 
-use crate::draft_args::DraftArgs;
+use crate::draft_args::{DraftArg, DraftArgs};
 
 pub(crate) use compare::{CompareArgs, UnpairedArg};
 pub(crate) use eval::EvalArgs;
@@ -332,12 +332,35 @@ pub(crate) struct BenchArgs {
     /// As for generate
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f64,
+    /// Measure decoding with drafts, too, beside decoding without: the same texts, with the mark and without. As for generate
+    #[arg(long, value_name = "prompt|MODEL")]
+    pub draft: Option<DraftArg>,
+    /// Measure guesses, too, of which each is right with this probability; several with commas
+    #[arg(long, value_delimiter = ',', value_name = "P", value_parser = share)]
+    pub acceptance: Vec<f64>,
+    /// What such a guess takes, as a share of a step without drafts
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", requires = "acceptance", value_parser = share)]
+    pub guess_cost: f64,
+    /// Tokens that are guessed ahead at most
+    #[arg(long, default_value_t = 8, value_name = "TOKENS", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub draft_tokens: u8,
+    /// Prompts for drafts, as JSON lines, each {"prompt": "..."}; without any, tokens by chance
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Option<PathBuf>,
     /// Threads to compute with; all cores if not given
     #[arg(long)]
     pub threads: Option<usize>,
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// A number from 0 to 1, or a percentage.
+fn share(text: &str) -> Result<f64, String> {
+    match rate(text)? {
+        share if (0.0..=1.0).contains(&share) => Ok(share),
+        other => Err(format!("expected a share from 0 to 1, found {other}")),
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

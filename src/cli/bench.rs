@@ -3,17 +3,23 @@
 use std::fmt::Write as _;
 use std::io::BufWriter;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
 use wmdetect::counted::counted;
 use wmdetect::shell::OneLine;
 use wmdetect::shell::outputs::{Kind, Output, Outputs};
-use wmgen::bench::{self, BenchError, BenchReport, Settings, Spread};
-use wmgen::model::Weights;
+use wmgen::bench::{self, BenchError, BenchReport, DraftSettings, Guesses, Settings, Spread};
+use wmgen::engine::Draft;
+use wmgen::model::{LoadOptions, Weights};
 use wmgen::quantize::random::{Random, Shape};
 use wmgen::sample::Sampling;
+use wmgen::text::Prompt;
 
 use super::args::{BenchArgs, ShapeArg};
-use super::{model, print, print_json, say};
+use super::model::{self, Place};
+use super::{print, print_json, prompts, say};
+use crate::draft_args::DraftArg;
 
 pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let settings = Settings {
@@ -37,7 +43,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     model::set_threads(args.threads)?;
     let (weights, name) = open(args)?;
     let random = args.shape.is_some();
-    let report = bench::run(&weights, &name, random, &settings, |depth| say(&format!("depth {depth} ...")))?;
+    let drafts = drafts(args, &weights, settings.sampling)?;
+    let before = |depth| say(&format!("depth {depth} ..."));
+    let report = bench::run(&weights, &name, random, &settings, before, &drafts)?;
     if args.json { print_json(&report) } else { Ok(print(text(&report).as_bytes())?) }
 }
 
@@ -56,7 +64,7 @@ fn open(args: &BenchArgs) -> Result<(Weights, String)> {
     let Some(shape) = args.shape else {
         // clap asks for one of the two.
         let model = args.model.clone().unwrap_or_default();
-        return Ok((Weights::open(model::locate(&model)?)?, model));
+        return Ok((Place::named(&model)?.weights()?, model));
     };
     let shape = shape.shape();
     let name = shape.name().to_owned();
@@ -71,6 +79,63 @@ fn open(args: &BenchArgs) -> Result<(Weights, String)> {
     let mut bytes = Vec::with_capacity(random.bytes() as usize);
     random.write(&mut bytes)?;
     Ok((Weights::from_gguf_bytes(bytes, shape.name())?, name))
+}
+
+/// What is to be measured of drafts: each source of guesses with each number of sequences.
+fn drafts(args: &BenchArgs, weights: &Weights, sampling: Sampling) -> Result<Vec<DraftSettings>> {
+    let mut sources = Vec::new();
+    if let Some(draft) = &args.draft {
+        let rows = weights.config().vocab;
+        let (name, source) = match (draft, &args.model) {
+            (DraftArg::None, _) => bail!("--draft is none, expected prompt or a model"),
+            (DraftArg::Prompt, _) => ("prompt", Draft::Prompt),
+            (DraftArg::Model(_), None) => {
+                bail!("--draft with a model needs --model: random weights guess nothing")
+            }
+            (DraftArg::Model(name), Some(model)) => {
+                let tokenizer = Place::named(model)?.tokenizer()?;
+                (name.as_str(), draft.load(&tokenizer, rows, |place| place.load(LoadOptions::default()))?)
+            }
+        };
+        sources.push((name.to_owned(), Guesses::Of(source)));
+    }
+    for &acceptance in &args.acceptance {
+        sources.push(("simulated".into(), Guesses::Simulated { acceptance, cost: args.guess_cost }));
+    }
+    let mut settings = Vec::new();
+    for (name, guesses) in sources {
+        for &together in &args.batch {
+            settings.push(DraftSettings {
+                name: name.clone(),
+                prompts: draft_prompts(args, weights, together)?,
+                guesses: guesses.clone(),
+                draft_tokens: args.draft_tokens.into(),
+                decode: args.decode,
+                together,
+                repetitions: args.repetitions,
+                sampling,
+            });
+        }
+    }
+    Ok(settings)
+}
+
+/// The prompts that drafts are measured with: those of --prompts, or `count` of tokens by chance.
+fn draft_prompts(args: &BenchArgs, weights: &Weights, count: usize) -> Result<Vec<Vec<u32>>> {
+    let Some(path) = &args.prompts else {
+        let mut random = ChaCha12Rng::seed_from_u64(args.seed);
+        let rows = weights.config().vocab as u32;
+        let mut prompt = |_| (0..args.prefill).map(|_| random.random_range(0..rows)).collect();
+        return Ok((0..count).map(&mut prompt).collect());
+    };
+    let Some(model) = &args.model else { bail!("--prompts needs --model: random weights have no tokenizer") };
+    let tokenizer = Place::named(model)?.tokenizer()?;
+    let mut prompts = Vec::new();
+    for (label, text) in prompts::read_lines(path)? {
+        let text = text.map_err(|error| anyhow!("{}: {error}", label.input))?;
+        prompts.push(Prompt::Text(text).ids(&tokenizer)?);
+    }
+    Ok(prompts)
 }
 
 fn write_whole(random: &Random, out: Output) -> Result<()> {
@@ -120,6 +185,27 @@ fn text(report: &BenchReport) -> String {
                 100.0 * run.mark_share
             );
         }
+    }
+    for d in &report.drafts {
+        let stated = d.stated_acceptance.map_or(String::new(), |p| format!(", {:.0} % right", 100.0 * p));
+        let _ = writeln!(
+            out,
+            "drafts by {}{stated}, {} of {} tokens, {}: {:.2} tokens a pass, {:.1} % of guesses right",
+            OneLine(&d.draft),
+            counted(d.texts, "text"),
+            report.decode_tokens,
+            if d.marked { "marked" } else { "unmarked" },
+            d.tokens_per_pass,
+            100.0 * d.acceptance
+        );
+        let _ = writeln!(
+            out,
+            "  decode of {}: {} tokens/s without, {} with: {} times",
+            d.sequences,
+            of(&d.without),
+            of(&d.with),
+            of(&d.gain)
+        );
     }
     if let Some(bytes) = report.peak_resident_bytes {
         let _ = writeln!(out, "peak resident: {:.1} MB", bytes as f64 / 1e6);

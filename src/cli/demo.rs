@@ -18,6 +18,7 @@ use wmdetect::scheme::{Key, Preset};
 use wmdetect::shell::OneLine;
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::statistics::PValue;
+use wmgen::engine::Draft;
 use wmgen::respond::{Event, KeyMark, Options};
 use wmgen::sample::Sampling;
 use wmgen::text::Prompt;
@@ -96,7 +97,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
 
 /// The prompt's continuation, as `wmgen generate` writes it by default.
 fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> Result<String> {
-    let mut responder = loaded.responder(1, None);
+    let mut responder = loaded.responder(1, Draft::None, 0);
     let options = Options {
         max_tokens: args.max_tokens,
         sampling: Sampling { seed, ..Sampling::default() },

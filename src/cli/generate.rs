@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
-use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow, bail};
@@ -12,16 +11,14 @@ use serde::Serialize;
 use wmdetect::counted::counted;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::outputs::{Kind, Outputs};
-use wmdetect::shell::{
-    Batch, Content, INTERRUPTED, Label, Layout, Lines, OneLine, Source, for_each, message, stop_when_asked,
-};
+use wmdetect::shell::{Batch, INTERRUPTED, Label, OneLine, message, stop_when_asked};
 use wmgen::model::Gemma;
 use wmgen::respond::{Event, KeyMark, Options, Piece, Receipt, Responder};
 use wmgen::sample::Sampling;
 use wmgen::text::{Prompt, Role, Turn};
 
 use super::args::GenerateArgs;
-use super::{keys, print, read_text, say};
+use super::{keys, print, prompts, read_text, say};
 
 pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let key = match &args.key {
@@ -42,7 +39,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         seed: args.seed.unwrap_or_else(wmgen::sample::random_seed),
     };
     sampling.check(key.is_some())?;
-    let prompts = prompts(args)?;
+    let prompts = asked(args)?;
     let tokenizer = args.model.open_tokenizer()?;
     if let Some(key) = &key {
         keys::check_binding(key, &tokenizer)?;
@@ -50,11 +47,13 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let mut outputs = Outputs::new(args.force)
         .reads([&args.key, &args.prompt_file, &args.prompts].into_iter().flatten())
         .reads(&args.stdin)
-        .reads(args.model.paths());
+        .reads(args.model.paths())
+        .reads(args.drafts.path());
     let receipt_file = args.receipt.as_deref().map(|path| outputs.open(path, Kind::RECEIPTS)).transpose()?;
     if args.chat {
         args.model.check_chat()?;
     }
+    let draft = args.model.load_draft(&args.drafts, &tokenizer)?;
     let loaded = args.model.load(tokenizer)?;
     let stop = stop_when_asked()?;
 
@@ -66,7 +65,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
         stop: args.stop.clone(),
         ..Options::default()
     };
-    let mut responder = loaded.responder(args.batch.into(), Some(args.drafts));
+    let mut responder = loaded.responder(args.batch.into(), draft, args.drafts.draft_tokens.into());
     let mut open = VecDeque::new();
     for (index, (label, prompt)) in prompts.into_iter().enumerate() {
         // With one seed for all, the draws of all prompts would be correlated position by position.
@@ -117,33 +116,13 @@ struct Open {
 }
 
 /// The prompts; with `--prompts` a line that holds none is an entry of its own.
-fn prompts(args: &GenerateArgs) -> Result<Vec<(Label, Result<Prompt, String>)>> {
+fn asked(args: &GenerateArgs) -> Result<Vec<(Label, Result<Prompt, String>)>> {
     let prompt = |text| {
         if args.chat { Prompt::Chat(vec![Turn { role: Role::User, text }]) } else { Prompt::Text(text) }
     };
     if let Some(path) = &args.prompts {
-        let lines = Lines { field: "prompt".into(), ..Lines::default() };
-        let layout = Layout { tokens: false, lines: Some(lines) };
-        let mut prompts = Vec::new();
-        for_each(slice::from_ref(path), &layout, |label, source| {
-            let content = source.and_then(Source::in_memory).map_err(|error| error.to_string());
-            // What is wrong with the file is not about one of the prompts.
-            if let Err(error) = &content
-                && label.line.is_none()
-            {
-                bail!("{}: {error}", label.input);
-            }
-            let text = content.and_then(|content| match content {
-                Content::Text(text) => String::from_utf8(text).map_err(|error| error.to_string()),
-                Content::Tokens(_) => Err("expected a string, found token ids".into()),
-            });
-            prompts.push((label.clone(), text.map(prompt)));
-            Ok(())
-        })?;
-        if prompts.is_empty() {
-            bail!("{} is empty; expected JSON lines such as {{\"prompt\": \"The sea\"}}", path.display());
-        }
-        return Ok(prompts);
+        let lines = prompts::read_lines(path)?;
+        return Ok(lines.into_iter().map(|(label, text)| (label, text.map(prompt))).collect());
     }
     let text = match (&args.prompt, &args.prompt_file) {
         (Some(text), _) => text.clone(),

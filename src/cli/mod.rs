@@ -13,6 +13,7 @@ mod keys;
 mod line_log;
 mod model;
 mod perplexity;
+mod prompts;
 mod quantize;
 mod radioactive;
 mod receipts;

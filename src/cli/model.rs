@@ -10,13 +10,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wmdetect::shell::{self, Hinted};
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
-use wmgen::engine::{self, Engine};
+use wmgen::engine::{self, Draft, Engine};
 use wmgen::model::weights::ChatTemplate;
 use wmgen::model::{CHUNK, DType, Gemma, LoadOptions, Summary, Weights};
 use wmgen::respond::{ModelInfo, Responder};
 
 use super::args::{DtypeArg, ModelArgs};
-use crate::draft_args::DraftArgs;
+use crate::draft_args::{DraftArg, DraftArgs};
 
 /// A model, its tokenizer, and the name that it was asked for by.
 pub(super) struct Loaded {
@@ -26,19 +26,24 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Answers prompts in this thread; at most `together` texts share a pass over the weights.
-    pub(super) fn responder(&self, together: usize, drafts: Option<DraftArgs>) -> Responder<Gemma> {
+    /// Answers prompts in this thread; at most `together` texts share a pass over the weights, and at most `draft_tokens` are
+    /// guessed ahead.
+    pub(super) fn responder(
+        &self,
+        together: usize,
+        draft: Draft<Gemma>,
+        draft_tokens: usize,
+    ) -> Responder<Gemma> {
         // Prompts in the model's own chunks, so that a text does not depend on how its prompt is cut.
         let options = engine::Options {
             together,
             slice: CHUNK,
             cache_bytes: usize::MAX,
             prefix_bytes: 0,
-            ..engine::Options::default()
+            draft_tokens,
         };
-        let options = drafts.map_or(options, |drafts| drafts.set(options));
         let info = ModelInfo::new(&self.model, &self.name, Arc::clone(&self.tokenizer));
-        Responder::new(Engine::new(self.model.clone(), options), info)
+        Responder::new(Engine::with_draft(self.model.clone(), draft, options), info)
     }
 }
 
@@ -184,6 +189,43 @@ fn check_sizes(pieces: usize, rows: usize) -> Result<()> {
     Ok(())
 }
 
+impl DraftArg {
+    /// Where guesses come from at the tokens of a model with this tokenizer and so many rows of logits; a draft model is loaded.
+    pub(super) fn load(
+        &self,
+        tokenizer: &Tokenizer,
+        rows: usize,
+        load: impl FnOnce(&Place) -> Result<Gemma>,
+    ) -> Result<Draft<Gemma>> {
+        let name = match self {
+            Self::None => return Ok(Draft::None),
+            Self::Prompt => return Ok(Draft::Prompt),
+            Self::Model(name) => name,
+        };
+        let place = Place::named(name)?;
+        let other = place.tokenizer()?;
+        if other.fingerprint() != tokenizer.fingerprint() {
+            let [expected, found] = [tokenizer, &other]
+                .map(|tokenizer| format!("{} ({} entries)", tokenizer.name(), tokenizer.vocab_size()));
+            return Err(other_vocabulary(name, &format!("the tokenizer {expected}"), &found));
+        }
+        let found = place.weights()?.config().vocab;
+        if found != rows {
+            return Err(other_vocabulary(name, &format!("{rows} rows of logits"), &found.to_string()));
+        }
+        Ok(Draft::Model(load(&place)?))
+    }
+}
+
+/// Says that a draft model and the model do not speak of the same tokens.
+fn other_vocabulary(draft: &str, expected: &str, found: &str) -> anyhow::Error {
+    Hinted::new(
+        format!("{draft} cannot guess for the model: expected {expected}, found {found}"),
+        "a draft model is a smaller one of the same family, or one that was distilled from the model (wmgen distill)",
+    )
+    .into()
+}
+
 impl ModelArgs {
     /// Returns the files and directories that are read.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
@@ -219,6 +261,20 @@ impl ModelArgs {
     pub(super) fn load(&self, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Loaded> {
         set_threads(self.compute.threads)?;
         let place = Place::of(self.model.as_deref())?;
+        let model = self.load_from(&place)?;
+        // A hub id is a better name than its commit's directory.
+        let name = self.model.clone().filter(|model| !Path::new(model).exists());
+        Ok(Loaded { model, tokenizer: tokenizer.into(), name: name.unwrap_or_else(|| place.name()) })
+    }
+
+    /// Where guesses at the model's tokens come from. A draft model is loaded, so this comes before the larger model is read.
+    pub(super) fn load_draft(&self, drafts: &DraftArgs, tokenizer: &Tokenizer) -> Result<Draft<Gemma>> {
+        set_threads(self.compute.threads)?;
+        let rows = Place::of(self.model.as_deref())?.weights()?.config().vocab;
+        drafts.draft.load(tokenizer, rows, |place| self.load_from(place))
+    }
+
+    fn load_from(&self, place: &Place) -> Result<Gemma> {
         let device = self.compute.device.open()?;
         let dtype = self.compute.dtype.map(|dtype| match dtype {
             DtypeArg::F32 => DType::F32,
@@ -245,8 +301,6 @@ impl ModelArgs {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        // A hub id is a better name than its commit's directory.
-        let name = self.model.clone().filter(|model| !Path::new(model).exists());
-        Ok(Loaded { model, tokenizer: tokenizer.into(), name: name.unwrap_or_else(|| place.name()) })
+        Ok(model)
     }
 }

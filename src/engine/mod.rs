@@ -3,7 +3,7 @@
 //! An [`Engine`] answers many requests at a time. Each [`step`](Engine::step)
 //! 1. lets the requests begin that there is room for, tenants in turn (`admission`),
 //! 2. gives each response that has begun its next token, all in one pass over the model's weights (`rows`), and those after it
-//!    that were guessed right (`draft`),
+//!    that were guessed right ([`Draft`]),
 //! 3. reads one slice of the prompts that have not been read (`slices`), or takes it over from an earlier prompt that
 //!    begins alike (`prefix_cache`).
 //!
@@ -40,6 +40,7 @@ pub use sequence::{Next, Sequence, Stage};
 pub use stats::Stats;
 
 use admission::{Admission, Job};
+use draft::{Caches, Models};
 use prefix_cache::PrefixCache;
 use rows::{Drafting, Row, Rows};
 use slices::Slices;
@@ -56,29 +57,21 @@ pub struct Options {
     /// The most bytes of the caches of prompts that are kept for later prompts that begin alike; a part of
     /// [`cache_bytes`](Self::cache_bytes), and given up if requests need them.
     pub prefix_bytes: usize,
-    /// Where guesses at the next tokens come from. Texts are the same for all of them.
-    pub draft: Draft,
-    /// The most guesses for a response in a step. How many are made is decided by what they gain.
+    /// The most guesses at the next tokens of a response in a step, if there are [drafts](Engine::with_draft). How many are made
+    /// is decided by what they gain.
     pub draft_tokens: usize,
 }
 
 impl Default for Options {
-    /// 8 responses, slices of 64 tokens, 16 GiB for caches and 1 GiB of it for prefixes; no drafts.
+    /// 8 responses, slices of 64 tokens, 16 GiB for caches and 1 GiB of it for prefixes; drafts of 8 tokens.
     fn default() -> Self {
-        Self {
-            together: 8,
-            slice: 64,
-            cache_bytes: 16 << 30,
-            prefix_bytes: 1 << 30,
-            draft: Draft::None,
-            draft_tokens: 8,
-        }
+        Self { together: 8, slice: 64, cache_bytes: 16 << 30, prefix_bytes: 1 << 30, draft_tokens: 8 }
     }
 }
 
 /// Answers requests with a model. See the [module](self).
 pub struct Engine<M: LanguageModel> {
-    model: M,
+    model: Models<M>,
     cache_bytes: usize,
     slices: Slices,
     slice: usize,
@@ -87,10 +80,10 @@ pub struct Engine<M: LanguageModel> {
     draining: bool,
     admission: Admission,
     /// The requests that have begun and whose prompts are not read yet.
-    reading: VecDeque<Reading<M::Cache>>,
+    reading: VecDeque<Reading<Caches<M::Cache>>>,
     /// The responses that have begun.
     rows: Rows<M::Cache>,
-    prefixes: PrefixCache<M::Cache>,
+    prefixes: PrefixCache<Caches<M::Cache>>,
     /// What was done so far; what is being done is filled in when asked for.
     done: Stats,
 }
@@ -109,13 +102,22 @@ struct Reading<C> {
 }
 
 impl<M: LanguageModel> Engine<M> {
-    /// An engine without requests.
+    /// Makes an engine without requests.
     pub fn new(model: M, options: Options) -> Self {
+        Self::with_draft(model, Draft::None, options)
+    }
+
+    /// Makes an engine without requests that guesses tokens ahead. Its texts are those that it would give without.
+    ///
+    /// # Panics
+    /// Panics if a draft model has another vocabulary than the model.
+    pub fn with_draft(model: M, draft: Draft<M>, options: Options) -> Self {
+        if let Draft::Model(draft) = &draft {
+            assert_eq!(draft.vocab(), model.vocab(), "a draft model has the model's vocabulary");
+        }
+        let model = Models::new(model, draft);
         let slices = Slices::new(options.slice);
-        let most_drafts = match options.draft {
-            Draft::None => 0,
-            Draft::Prompt => options.draft_tokens.min(model.most_drafts()),
-        };
+        let most_drafts = options.draft_tokens.min(model.most_drafts());
         Self {
             model,
             cache_bytes: options.cache_bytes,
@@ -259,9 +261,9 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     /// A cache to read a prompt into: empty, or with positions of an earlier prompt that begins alike.
-    fn first_cache(&mut self, reading: &mut Reading<M::Cache>) -> M::Cache {
+    fn first_cache(&mut self, reading: &mut Reading<Caches<M::Cache>>) -> Caches<M::Cache> {
         // Where a copy fails for want of memory, the prompt is read.
-        let fork = |cache: &M::Cache, len| self.model.fork(cache, len).ok().flatten();
+        let fork = |cache: &Caches<M::Cache>, len| self.model.fork(cache, len).ok().flatten();
         let request = &reading.job.request;
         let Some((at, cache)) = self.prefixes.longest(request.tenant, &request.prompt, fork) else {
             return self.model.new_cache();
@@ -276,8 +278,8 @@ impl<M: LanguageModel> Engine<M> {
         &mut self,
         end: usize,
         start: Instant,
-        mut reading: Reading<M::Cache>,
-        mut cache: M::Cache,
+        mut reading: Reading<Caches<M::Cache>>,
+        mut cache: Caches<M::Cache>,
         events: &mut Vec<Event>,
     ) {
         self.done.prompt_tokens += (end - reading.at) as u64;
@@ -286,6 +288,9 @@ impl<M: LanguageModel> Engine<M> {
         let Job { id, request, open, sequence_bytes } = job;
         let is_last = end == request.prompt.len();
         let context_is_full = end >= model.context();
+        if rows.drafts() {
+            model.read_draft(&mut cache, &request.prompt[..end]);
+        }
         let slice = Feed { cache: &mut cache, ids: &request.prompt[*at..end], logits: usize::from(is_last) };
         let result = model.feed(&mut [slice], |logits| {
             *spent += start.elapsed();
@@ -295,7 +300,8 @@ impl<M: LanguageModel> Engine<M> {
             events.push(Event::Started { id: *id, prefill: *spent, reused: *reused });
             let begin = |number: &usize| {
                 let sequence = Sequence::new(Arc::clone(request), *number as u64);
-                let drafting = rows.drafts().then(|| Drafting::new(&request.prompt));
+                let drafting =
+                    if rows.drafts() { Drafting::new(model.draft(), &request.prompt) } else { None };
                 let mut row = Row {
                     id: *id,
                     number: *number,
@@ -327,7 +333,7 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     /// Gives each response that goes on a copy of the prompt's cache, and keeps that for later prompts if there is room.
-    fn begin(&mut self, job: &Job, begun: Vec<Row>, cache: M::Cache, events: &mut Vec<Event>) {
+    fn begin(&mut self, job: &Job, begun: Vec<Row>, cache: Caches<M::Cache>, events: &mut Vec<Event>) {
         let (tenant, prompt) = (job.request.tenant, &job.request.prompt);
         let len = prompt.len();
         let bytes = self.model.cache_bytes(len);

@@ -88,8 +88,33 @@ impl Sequence {
         &mut self,
         sampler: &mut Sampler,
         logits: Logits<'_>,
-        mut done: impl FnMut(Stage),
+        done: impl FnMut(Stage),
     ) -> Result<Next, SampleError> {
+        let drawn = self.draw(sampler, logits, done)?;
+        if drawn.is_stop {
+            return Ok(Next::Stop);
+        }
+        let Drawn { id, position, entropy, .. } = drawn;
+        let logprobs = self.request.logprobs.map(|top| Box::new(Logprobs::new(logits, id, top)));
+        let entropy = if position == Some(PositionKind::Marked) { entropy } else { 0.0 };
+        let token = Token { id, position, entropy, logprobs };
+        Ok(if self.tokens.len() < self.request.max_tokens { Next::Token(token) } else { Next::Last(token) })
+    }
+
+    /// Appends the token that another model's logits give, as a guess. Returns it, and the entropy in nats of the distribution
+    /// before the mark; none where the response would end.
+    pub(super) fn guess(&mut self, sampler: &mut Sampler, logits: Logits<'_>) -> Option<(u32, f64)> {
+        let drawn = self.draw(sampler, logits, |_| ()).ok()?;
+        (!drawn.is_stop).then_some((drawn.id, drawn.entropy))
+    }
+
+    /// Draws a token, and appends it unless it is a stop token.
+    fn draw(
+        &mut self,
+        sampler: &mut Sampler,
+        logits: Logits<'_>,
+        mut done: impl FnMut(Stage),
+    ) -> Result<Drawn, SampleError> {
         let request = &*self.request;
         sampler.distribution(&request.sampling, logits.without(&self.banned), &self.history)?;
         let entropy = sampler.entropy();
@@ -99,18 +124,24 @@ impl Sequence {
         done(Stage::Marked);
         let id = self.draw.token(candidates);
         done(Stage::Drawn);
-        if request.stop_ids.contains(&id) {
-            return Ok(Next::Stop);
+        let is_stop = request.stop_ids.contains(&id);
+        if !is_stop {
+            self.mark.push(id);
+            self.tokens.push(id);
+            self.history.push(id);
+            done(Stage::Kept);
         }
-        self.mark.push(id);
-        self.tokens.push(id);
-        self.history.push(id);
-        done(Stage::Kept);
-        let logprobs = request.logprobs.map(|top| Box::new(Logprobs::new(logits, id, top)));
-        let entropy = if position == Some(PositionKind::Marked) { entropy } else { 0.0 };
-        let token = Token { id, position, entropy, logprobs };
-        Ok(if self.tokens.len() < request.max_tokens { Next::Token(token) } else { Next::Last(token) })
+        Ok(Drawn { id, position, entropy, is_stop })
     }
+}
+
+/// What was drawn at a position.
+struct Drawn {
+    id: u32,
+    position: Option<PositionKind>,
+    /// Of the distribution before the mark, in nats.
+    entropy: f64,
+    is_stop: bool,
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Engine, Event, Id, LanguageModel, Options, Progress, Request, RequestError, Stats};
+use super::draft::Models;
+use super::{Draft, Engine, Event, Id, LanguageModel, Options, Progress, Request, RequestError, Stats};
 
 /// Starts an engine with `threads` threads, or as many as the machine has cores.
 ///
@@ -24,17 +25,36 @@ pub fn spawn<M>(model: M, options: Options, threads: Option<usize>) -> io::Resul
 where
     M: LanguageModel + Clone + Send + Sync + 'static,
 {
+    spawn_with_draft(model, Draft::None, options, threads)
+}
+
+/// Starts an engine as [`spawn`] does, which [guesses](Engine::with_draft) tokens ahead.
+///
+/// # Errors
+/// Returns an error if the system has no more threads.
+///
+/// # Panics
+/// Panics if a draft model has another vocabulary than the model.
+pub fn spawn_with_draft<M>(
+    model: M,
+    draft: Draft<M>,
+    options: Options,
+    threads: Option<usize>,
+) -> io::Result<(Handle, Worker)>
+where
+    M: LanguageModel + Clone + Send + Sync + 'static,
+{
     let builder = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("engine-{index}"));
     let pool = builder.num_threads(threads.unwrap_or(0)).build().map_err(io::Error::other)?;
     let (commands, received) = mpsc::channel();
-    let checked = model.clone();
+    let checked = Models::new(model.clone(), draft.clone());
     let shared = Arc::new(Shared {
         check: Box::new(move |request| request.check(&checked, options.cache_bytes)),
         draining: Mutex::new(false),
         stats: Mutex::default(),
         tickets: AtomicU64::new(0),
     });
-    let engine = Engine::new(model, options);
+    let engine = Engine::with_draft(model, draft, options);
     *lock(&shared.stats) = engine.stats();
     let seen = Arc::clone(&shared);
     let thread = thread::Builder::new().name("engine".into()).spawn(move || {

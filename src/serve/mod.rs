@@ -32,7 +32,7 @@ use wmdetect::service::{About, Limits, Listener, State, is_loopback, start_log, 
 use wmdetect::shell::{Hinted, say};
 use wmdetect::text::Tokenizer;
 use wmgen::engine;
-use wmgen::engine::worker;
+use wmgen::engine::{Draft, worker};
 use wmgen::model::Gemma;
 use wmgen::respond::{Client, ModelInfo};
 
@@ -52,7 +52,12 @@ const OPENAPI: &str = include_str!("openapi.json");
 const LOOK: Duration = Duration::from_secs(2);
 
 /// A model, and what describes it.
-pub(crate) type Loaded = (Gemma, ModelInfo);
+pub(crate) struct Loaded {
+    pub model: Gemma,
+    /// Where guesses at its tokens come from.
+    pub draft: Draft<Gemma>,
+    pub info: ModelInfo,
+}
 
 /// Serves until a signal. `load` loads the model, with this tokenizer, while the server says that it is loading; then the
 /// engine computes with this many threads, or as many as there are cores.
@@ -102,17 +107,17 @@ pub(crate) fn run(
         listener.serve(router, &about, stop).await
     });
 
-    let (model, info) = load()?;
+    let Loaded { model, draft, info } = load()?;
     let tokenizer = Arc::clone(info.tokenizer());
     let name = info.receipt().name.clone();
-    let engine_options = options.drafts.set(engine::Options {
+    let engine_options = engine::Options {
         together: options.batch.into(),
         slice: options.prefill_slice,
         cache_bytes: options.cache_bytes,
         prefix_bytes: options.prefix_bytes,
-        ..engine::Options::default()
-    });
-    let (handle, worker) = worker::spawn(model, engine_options, threads)?;
+        draft_tokens: options.drafts.draft_tokens.into(),
+    };
+    let (handle, worker) = worker::spawn_with_draft(model, draft, engine_options, threads)?;
     let _ = engine.set(handle.clone());
     let receipts = Arc::new(receipts);
     let server = Server {

@@ -40,7 +40,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 64, value_name = "TOKENS")]
     pub(super) prefill_slice: usize,
     #[command(flatten)]
-    pub(super) drafts: DraftArgs,
+    pub(crate) drafts: DraftArgs,
     /// The most tokens of a prompt; the model's context if not given
     #[arg(long, value_name = "TOKENS")]
     pub(super) max_prompt: Option<usize>,

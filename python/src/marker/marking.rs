@@ -62,7 +62,11 @@ impl Row {
     }
 
     /// Replaces logits by the logarithms of the marked probabilities, where the position carries the mark.
-    pub(super) fn apply(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<PositionKind, DistributionError> {
+    pub(super) fn apply(
+        &mut self,
+        tokens: &[u32],
+        logits: &mut [f32],
+    ) -> Result<PositionKind, DistributionError> {
         let kind = self.mark(tokens, logits)?;
         if kind == PositionKind::Marked {
             let finite = logits.iter_mut().filter(|logit| **logit != f32::NEG_INFINITY);

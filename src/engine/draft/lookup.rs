@@ -1,21 +1,14 @@
 //! Guesses out of the prompt and the text so far.
 
+use super::{CLASSES, Guess};
+
 /// The longest match that is told from longer ones.
-pub(in crate::engine) const LONGEST: usize = 8;
+const LONGEST: usize = CLASSES;
 
 /// All ids of a response's prompt and of the response.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Lookup {
     ids: Vec<u32>,
-}
-
-/// What may come next.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(in crate::engine) struct Guess {
-    /// The tokens, the next one first.
-    pub(in crate::engine) tokens: Vec<u32>,
-    /// How many of the last tokens stood before what was found, from 1 to [`LONGEST`]; 0 of nothing.
-    pub(in crate::engine) matched: usize,
 }
 
 impl Lookup {
@@ -30,12 +23,12 @@ impl Lookup {
     }
 
     /// Makes `guess` the `most` tokens that followed the last ones where the longest run of them stood before, or the latest of
-    /// several such places. A text that has come back to its own end goes on as it did since.
+    /// several such places. A text that has come back to its own end goes on as it did since. The class of a guess is the length
+    /// of that run.
     pub(in crate::engine) fn guess(&self, most: usize, guess: &mut Guess) {
-        guess.tokens.clear();
-        guess.matched = 0;
+        guess.clear();
         let Some((last, before)) = self.ids.split_last() else { return };
-        let mut from = 0;
+        let (mut longest, mut from) = (0, 0);
         // `end` is where the tokens after an earlier `last` begin.
         for end in (1..self.ids.len()).rev() {
             if self.ids[end - 1] != *last {
@@ -43,17 +36,17 @@ impl Lookup {
             }
             let earlier = self.ids[..end - 1].iter().rev().zip(before.iter().rev());
             let matched = 1 + earlier.take(LONGEST - 1).take_while(|(a, b)| a == b).count();
-            if matched > guess.matched {
-                (guess.matched, from) = (matched, end);
+            if matched > longest {
+                (longest, from) = (matched, end);
             }
             if matched == LONGEST {
                 break;
             }
         }
-        if guess.matched > 0 {
+        if longest > 0 {
             for place in from..from + most {
                 let token = self.ids.get(place).copied();
-                guess.tokens.push(token.unwrap_or_else(|| guess.tokens[place - self.ids.len()]));
+                guess.push(token.unwrap_or_else(|| guess.tokens[place - self.ids.len()]), longest);
             }
         }
     }
@@ -69,7 +62,7 @@ mod tests {
             lookup.push(*id);
         }
         lookup.guess(most, &mut guess);
-        (guess.tokens, guess.matched)
+        (guess.tokens, guess.classes.first().copied().unwrap_or(0))
     }
 
     #[test]

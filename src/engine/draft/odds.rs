@@ -1,15 +1,20 @@
 //! How often guesses have been right.
 
-use super::lookup::LONGEST;
+use super::Guess;
 
+/// The classes of guesses: by the length of a match, or by how sure the draft model was.
+pub(in crate::engine) const CLASSES: usize = 8;
 /// What a guess weighs against those after it.
 const KEPT: f64 = 0.95;
 /// Guesses that the first estimate stands for.
 const SUPPOSED: f64 = 4.0;
 
-/// How often the guesses for one response have been right, by the length of their match.
+/// How often the guesses for one response have been right, by their class.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Odds([Class; LONGEST]);
+pub(in crate::engine) struct Odds {
+    classes: [Class; CLASSES],
+    all: Class,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Class {
@@ -17,30 +22,56 @@ struct Class {
     made: f64,
 }
 
+impl Class {
+    fn supposed(share: f64) -> Self {
+        Self { right: share * SUPPOSED, made: SUPPOSED }
+    }
+
+    /// Never certain, so that a longer draft is always worth less a token.
+    fn share(self) -> f64 {
+        (self.right / self.made).clamp(0.02, 0.98)
+    }
+
+    fn learn(&mut self, is_right: bool) {
+        self.right = self.right * KEPT + f64::from(is_right);
+        self.made = self.made * KEPT + 1.0;
+    }
+}
+
 impl Odds {
-    /// What is supposed of a response that has no guesses yet: the longer the match, the likelier.
+    /// What is supposed of a response that has no guesses yet: the higher the class, the likelier.
     pub(in crate::engine) fn new() -> Self {
-        Self(std::array::from_fn(|i| {
-            let share = (i as f64 + 1.0) / (i as f64 + 2.5);
-            Class { right: share * SUPPOSED, made: SUPPOSED }
-        }))
+        let share = |class: usize| (class as f64 + 1.0) / (class as f64 + 2.5);
+        Self {
+            classes: std::array::from_fn(|class| Class::supposed(share(class))),
+            all: Class::supposed(share(CLASSES / 2)),
+        }
     }
 
-    /// Returns the probability that a guess is right if those before it were, after a match of `matched` tokens.
-    pub(in crate::engine) fn of(&self, matched: usize) -> f64 {
-        let Class { right, made } = self.0[matched.clamp(1, LONGEST) - 1];
-        // Never certain, so that a longer draft is always worth less a token.
-        (right / made).clamp(0.02, 0.98)
+    /// Returns the probability that a guess of `class` is right if those before it were.
+    pub(in crate::engine) fn of(&self, class: usize) -> f64 {
+        self.classes[class - 1].share()
     }
 
-    /// Learns that of `made` guesses the first `right` were right.
-    pub(in crate::engine) fn learn(&mut self, matched: usize, made: usize, right: usize) {
-        let class = &mut self.0[matched.clamp(1, LONGEST) - 1];
+    /// Returns the probability that a guess is right whose class is not known yet, if those before it were.
+    pub(in crate::engine) fn of_any(&self) -> f64 {
+        self.all.share()
+    }
+
+    /// Returns for each of some guesses the probability that it is right and those before it are.
+    pub(in crate::engine) fn chances<'a>(&'a self, guess: &'a Guess) -> impl Iterator<Item = f64> + 'a {
+        guess.classes.iter().scan(1.0, |chance, class| {
+            *chance *= self.of(*class);
+            Some(*chance)
+        })
+    }
+
+    /// Learns that the first `right` of some guesses were right.
+    pub(in crate::engine) fn learn(&mut self, guess: &Guess, right: usize) {
         // Guesses after a wrong one were not tried.
-        let tried = made.min(right + 1);
-        for guess in 0..tried {
-            class.right = class.right * KEPT + f64::from(guess < right);
-            class.made = class.made * KEPT + 1.0;
+        for (place, class) in guess.classes.iter().enumerate().take(right + 1) {
+            self.classes[*class - 1].learn(place < right);
+            self.all.learn(place < right);
         }
     }
 }
@@ -51,19 +82,25 @@ mod tests {
 
     #[test]
     fn odds_follow_what_was_seen() {
+        let of_class = |class, len| Guess { tokens: vec![0; len], classes: vec![class; len] };
         let mut odds = Odds::new();
         assert!(odds.of(1) < odds.of(3) && odds.of(3) < odds.of(8));
         let before = odds.of(5);
         for _ in 0..200 {
-            odds.learn(2, 4, 4);
-            odds.learn(3, 4, 0);
+            odds.learn(&of_class(2, 4), 4);
+            odds.learn(&of_class(3, 4), 0);
         }
         assert!(odds.of(2) > 0.95 && odds.of(3) < 0.05, "{odds:?}");
+        // Four right ones to each wrong one.
+        assert!((0.7..0.9).contains(&odds.of_any()), "{odds:?}");
         assert_eq!(odds.of(5), before);
         // Half of those that are tried.
         for _ in 0..400 {
-            odds.learn(4, 9, 1);
+            odds.learn(&of_class(4, 9), 1);
         }
         assert!((odds.of(4) - 0.5).abs() < 0.05, "{odds:?}");
+        let guess = Guess { tokens: vec![0; 2], classes: vec![4, 2] };
+        let chances: Vec<f64> = odds.chances(&guess).collect();
+        assert_eq!(chances, [odds.of(4), odds.of(4) * odds.of(2)]);
     }
 }

@@ -7,7 +7,7 @@ const FORGOTTEN: u64 = 256;
 /// Times of a number of rows that are kept; their median counts.
 const KEPT: usize = 5;
 /// Drafts must promise this much more than none, or the error of the times would decide.
-const GAIN: f64 = 1.03;
+pub(in crate::engine) const GAIN: f64 = 1.03;
 
 /// How long passes of so many rows have taken, in any unit.
 #[derive(Clone, Default, Debug)]
@@ -52,8 +52,13 @@ impl Pace {
         times.pass = self.passes;
     }
 
+    /// Whether a time is known.
+    pub(in crate::engine) fn is_measured(&self) -> bool {
+        self.passes > 0
+    }
+
     /// Returns the time that a pass of so many rows should take: measured, or by the nearest number of rows that was.
-    fn of(&self, rows: usize) -> f64 {
+    pub(in crate::engine) fn of(&self, rows: usize) -> f64 {
         let supposed = |rows: usize| 1.0 + SUPPOSED * (rows as f64 - 1.0);
         let measured = |(of, times): (usize, &Times)| {
             let fresh = self.passes - times.pass <= FORGOTTEN;
@@ -64,16 +69,16 @@ impl Pace {
         nearest.map_or(supposed(rows), |(of, time)| time * supposed(rows) / supposed(of))
     }
 
-    /// Cuts drafts to the lengths that give most tokens in a time. `odds` has for each response the probability that a guess is
-    /// right, and `lengths` the number of its guesses, which becomes the number that pays.
-    pub(in crate::engine) fn cut(&self, odds: &[f64], lengths: &mut [usize]) {
-        // What each guess adds, the most first; in a response an earlier guess never adds less.
-        let gains = odds.iter().zip(&*lengths).enumerate().flat_map(|(response, (odds, length))| {
-            (1..=*length as i32).map(move |guess| (odds.powi(guess), response))
-        });
+    /// Returns how many of its guesses pay for each response: the numbers that give most tokens in a time. `chances` has for each
+    /// the probabilities that its first guess is right, that its first two are, and so on.
+    pub(in crate::engine) fn lengths(&self, chances: &[Vec<f64>]) -> Vec<usize> {
+        let gains = chances.iter().enumerate();
+        let gains =
+            gains.flat_map(|(response, chances)| chances.iter().map(move |chance| (*chance, response)));
         let mut gains: Vec<(f64, usize)> = gains.collect();
+        // The most first; in a response an earlier guess never adds less.
         gains.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let responses = odds.len();
+        let responses = chances.len();
         let mut tokens = responses as f64;
         let mut best = (tokens / self.of(responses) * GAIN, 0);
         for (i, (gain, _)) in gains.iter().enumerate() {
@@ -83,10 +88,11 @@ impl Pace {
                 best = (rate, i + 1);
             }
         }
-        lengths.fill(0);
+        let mut lengths = vec![0; responses];
         for (_, response) in &gains[..best.1] {
             lengths[*response] += 1;
         }
+        lengths
     }
 }
 
@@ -104,9 +110,8 @@ mod tests {
     }
 
     fn cut(pace: &Pace, odds: &[f64], length: usize) -> Vec<usize> {
-        let mut lengths = vec![length; odds.len()];
-        pace.cut(odds, &mut lengths);
-        lengths
+        let chances = |odds: &f64| (1..=length as i32).map(|guess| odds.powi(guess)).collect();
+        pace.lengths(&odds.iter().map(chances).collect::<Vec<_>>())
     }
 
     #[test]

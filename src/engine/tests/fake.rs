@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::super::{Feed, FinishReason, LanguageModel, Next, Request, Sequence};
 use crate::logits::{LogitRows, Logits};
@@ -22,11 +23,17 @@ pub(super) const BYTES: usize = 10;
 pub(super) struct Poisoned;
 
 /// Clones share what they record.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Fake {
     pub(super) context: usize,
     /// Whether it panics instead of reading.
     pub(super) panics: bool,
+    /// The positions of a sequence that it can read before it fails.
+    pub(super) fails_at: usize,
+    /// How long a pass takes.
+    pub(super) time: Duration,
+    /// The lengths at whose multiples its logits are others than those of other models; 0 where they never are.
+    pub(super) errs_at: usize,
     /// The first positions that a cache no longer has when it has so many; none are lost where not given.
     pub(super) window: usize,
     /// The parts of sequences that were read, a list for each pass.
@@ -34,7 +41,7 @@ pub(super) struct Fake {
     pub(super) memory: Arc<Memory>,
 }
 
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(super) struct Memory {
     now: AtomicUsize,
     peak: AtomicUsize,
@@ -71,7 +78,16 @@ impl Drop for Cache {
 impl Fake {
     pub(super) fn new() -> Self {
         let (passes, memory) = (Arc::default(), Arc::default());
-        Self { context: 1000, panics: false, window: usize::MAX, passes, memory }
+        Self {
+            context: 1000,
+            panics: false,
+            fails_at: usize::MAX,
+            time: Duration::ZERO,
+            errs_at: 0,
+            window: usize::MAX,
+            passes,
+            memory,
+        }
     }
 
     /// The most bytes that all caches had together.
@@ -152,7 +168,10 @@ impl LanguageModel for Fake {
         read: impl FnOnce(LogitRows<'_>) -> T,
     ) -> Result<T, Poisoned> {
         assert!(!self.panics, "as asked for");
-        if batch.iter().any(|feed| feed.ids.contains(&POISON)) {
+        let fails = |feed: &Feed<'_, Cache>| {
+            feed.ids.contains(&POISON) || feed.cache.ids.len() + feed.ids.len() > self.fails_at
+        };
+        if batch.iter().any(fails) {
             return Err(Poisoned);
         }
         let (mut rows, mut pass) = (Vec::new(), Vec::new());
@@ -163,12 +182,16 @@ impl LanguageModel for Fake {
             for part in ids.chunks(if is_draft { 1 } else { ids.len() }) {
                 cache.push(part);
                 cache.ends.insert(cache.ids.len());
-                if *logits > 0 {
-                    rows.extend(Self::logits(&cache.ids, &cache.ends));
+                if *logits == 0 {
+                    continue;
                 }
+                let errs = self.errs_at > 0 && cache.ids.len().is_multiple_of(self.errs_at);
+                let first = if errs { cache.ids.len() - 1 } else { 0 };
+                rows.extend(Self::logits(&cache.ids[first..], &cache.ends));
             }
         }
         self.passes.lock().unwrap().push(pass);
+        std::thread::sleep(self.time);
         Ok(read(LogitRows::new(&rows, VOCAB, None)))
     }
 }

@@ -1,5 +1,7 @@
 //! Who runs when, and that a text does not depend on it.
 
+use std::time::Duration;
+
 use wmdetect::scheme::{Key, Preset, Watermark};
 
 use super::super::Stats;
@@ -34,26 +36,48 @@ fn a_text_depends_on_its_request_alone() {
     }
     // Of four tokens some are guessed right.
     requests.push(Request { banned_ids: (4..VOCAB as u32).collect(), ..request(prompt(6, 9), 60) });
-    let (mut drafted, mut accepted) = (0, 0);
-    for (together, draft) in [1, 2, 4, 100].into_iter().flat_map(|n| [(n, Draft::None), (n, Draft::Prompt)]) {
-        let mut engine = Engine::new(Fake::new(), Options { together, draft, ..options() });
-        let ids: Vec<Id> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
-        let answers = run(&mut engine);
-        for (id, request) in ids.into_iter().zip(&requests) {
-            for sequence in 0..request.sequences {
-                let want = expected(request, sequence as u64, &ends(request.prompt.len()));
-                assert_eq!(answers.of(id, sequence), want, "{id:?} {sequence} of {together}, {draft:?}");
+    // A draft model that is nearly the same, one that reads no long text, and one that fails.
+    let time = Duration::from_micros(300);
+    let target = || Fake { time, ..Fake::new() };
+    let drafts = [
+        Draft::None,
+        Draft::Prompt,
+        Draft::Model(Fake { errs_at: 5, ..Fake::new() }),
+        Draft::Model(Fake { context: 60, ..Fake::new() }),
+        Draft::Model(Fake { fails_at: 40, ..Fake::new() }),
+    ];
+    for draft in drafts {
+        let (mut drafted, mut accepted) = (0, 0);
+        let (is_none, name) = (matches!(draft, Draft::None), format!("{draft:?}"));
+        for together in [1, 2, 4, 100] {
+            let options = Options { together, prefix_bytes: 1000, ..options() };
+            let mut engine = Engine::with_draft(target(), draft.clone(), options);
+            // The second time, what was read of the prompts is still there.
+            for _ in 0..2 {
+                let ids: Vec<Id> =
+                    requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+                let answers = run(&mut engine);
+                for (id, request) in ids.into_iter().zip(&requests) {
+                    for sequence in 0..request.sequences {
+                        let want = expected(request, sequence as u64, &ends(request.prompt.len()));
+                        assert_eq!(answers.of(id, sequence), want, "{id:?} {sequence} of {together}, {name}");
+                    }
+                }
             }
+            let stats = engine.stats();
+            drafted += stats.drafted_tokens;
+            accepted += stats.accepted_tokens;
         }
-        let stats = engine.stats();
-        assert_eq!(draft == Draft::None, stats.drafted_tokens == 0);
-        drafted += stats.drafted_tokens;
-        accepted += stats.accepted_tokens;
+        if is_none {
+            assert_eq!(drafted, 0);
+        } else {
+            assert!(accepted > 0, "{name} guessed nothing right");
+        }
+        assert!(
+            matches!(draft, Draft::Prompt | Draft::Model(Fake { errs_at: 5, .. })) == (drafted > accepted),
+            "{accepted} of {drafted} by {name}"
+        );
     }
-    assert!(
-        accepted > 0 && drafted > accepted,
-        "{accepted} of {drafted}: the test has seen right and wrong guesses"
-    );
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! Decoding with drafts beside decoding without.
+
+mod oracle;
+
+use std::time::Instant;
+
+use wmdetect::scheme::{Key, Preset, Watermark};
+
+use self::oracle::{Model, Oracle};
+use super::{BenchDraft, BenchError, Spread};
+use crate::engine::{Draft, Engine, Event, Options, Progress, Request};
+use crate::model::{CHUNK, Gemma};
+use crate::sample::Sampling;
+
+/// Where the guesses of a measurement come from.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each source")]
+pub enum Guesses {
+    /// From an engine's source.
+    Of(Draft<Gemma>),
+    /// From nowhere: each is right with a stated probability, and costs a stated share of a step without drafts.
+    Simulated {
+        /// The probability that a guess is right.
+        acceptance: f64,
+        /// The time of a guess as a share of a step's.
+        cost: f64,
+    },
+}
+
+/// What to measure of drafts.
+#[derive(Clone, Debug)]
+pub struct DraftSettings {
+    /// What the report calls the source of guesses.
+    pub name: String,
+    /// The prompts; each is answered once in a run.
+    pub prompts: Vec<Vec<u32>>,
+    /// Where guesses come from.
+    pub guesses: Guesses,
+    /// The most guesses for a response in a step.
+    pub draft_tokens: usize,
+    /// Tokens of a response.
+    pub decode: usize,
+    /// The most responses that decode together.
+    pub together: usize,
+    /// Runs with and without drafts, after one that does not count.
+    pub repetitions: usize,
+    /// How to draw.
+    pub sampling: Sampling,
+}
+
+/// Measures decoding with drafts and without, in turns, of texts that are the same in both; with a mark and without one.
+///
+/// # Errors
+/// Returns an error if there is no prompt, if the model refuses one, and if it breaks.
+pub(super) fn run(model: &Gemma, settings: &DraftSettings) -> Result<Vec<BenchDraft>, BenchError> {
+    if settings.prompts.is_empty() {
+        return Err(BenchError::Zero { name: "prompts" });
+    }
+    let key = Key::generate(Preset::default())?;
+    let marks = [None, Some(Watermark::new(key.prf()))];
+    marks.into_iter().map(|mark| kind(model, settings, mark)).collect()
+}
+
+/// The runs with one mark, or without.
+fn kind(
+    model: &Gemma,
+    settings: &DraftSettings,
+    watermark: Option<Watermark>,
+) -> Result<BenchDraft, BenchError> {
+    let requests: Vec<Request> = settings
+        .prompts
+        .iter()
+        .map(|prompt| Request {
+            max_tokens: settings.decode,
+            sampling: settings.sampling,
+            watermark: watermark.clone(),
+            ..Request::new(prompt.clone())
+        })
+        .collect();
+    let options = Options {
+        together: settings.together,
+        slice: CHUNK,
+        cache_bytes: usize::MAX,
+        prefix_bytes: 0,
+        draft_tokens: settings.draft_tokens,
+    };
+    let target = || Model::Gemma(model.clone());
+    let mut without = Engine::new(target(), options);
+    let first = answer(&mut without, &requests)?;
+    let draft = match &settings.guesses {
+        Guesses::Of(Draft::None) => Draft::None,
+        Guesses::Of(Draft::Prompt) => Draft::Prompt,
+        Guesses::Of(Draft::Model(draft)) => Draft::Model(Model::Gemma(draft.clone())),
+        Guesses::Simulated { acceptance, cost } => {
+            let step = first.seconds / (first.tokens as f64 / requests.len().min(settings.together) as f64);
+            Draft::Model(Model::Oracle(Oracle::new(first.texts.clone(), *acceptance, cost * step, model)))
+        }
+    };
+    let mut with = Engine::with_draft(target(), draft, options);
+    answer(&mut with, &requests)?;
+    let before = with.stats();
+    let (mut rates, mut gains) = ([Vec::new(), Vec::new()], Vec::new());
+    for repetition in 0..settings.repetitions {
+        let mut of = [0.0; 2];
+        // Each of the two comes first every other time.
+        for turn in 0..2 {
+            let which = (repetition + turn) % 2;
+            let run = answer(if which == 0 { &mut without } else { &mut with }, &requests)?;
+            assert_eq!(run.texts, first.texts, "a text is the same with drafts and without");
+            of[which] = run.tokens as f64 / run.seconds;
+        }
+        gains.push(of[1] / of[0]);
+        rates.iter_mut().zip(of).for_each(|(rates, rate)| rates.push(rate));
+    }
+    let after = with.stats();
+    let [drafted, accepted, tokens] = [
+        after.drafted_tokens - before.drafted_tokens,
+        after.accepted_tokens - before.accepted_tokens,
+        after.response_tokens - before.response_tokens,
+    ]
+    .map(|count| count as f64);
+    let [without, with] = rates.map(|rates| Spread::of(&rates));
+    let (stated_acceptance, stated_cost) = match settings.guesses {
+        Guesses::Simulated { acceptance, cost } => (Some(acceptance), Some(cost)),
+        Guesses::Of(_) => (None, None),
+    };
+    Ok(BenchDraft {
+        draft: settings.name.clone(),
+        stated_acceptance,
+        stated_cost,
+        marked: watermark.is_some(),
+        sequences: settings.together as u64,
+        texts: requests.len() as u64,
+        without,
+        with,
+        gain: Spread::of(&gains),
+        acceptance: if drafted > 0.0 { accepted / drafted } else { 0.0 },
+        tokens_per_pass: tokens / (tokens - accepted),
+    })
+}
+
+/// The answers of a run.
+struct Answers {
+    /// Prompts and responses.
+    texts: Vec<Vec<u32>>,
+    /// Tokens of the steps that read nothing of a prompt.
+    tokens: u64,
+    /// The time of these steps.
+    seconds: f64,
+}
+
+fn answer(engine: &mut Engine<Model>, requests: &[Request]) -> Result<Answers, BenchError> {
+    let ids = requests.iter().map(|request| engine.submit(request.clone())).collect::<Result<Vec<_>, _>>()?;
+    let mut texts: Vec<Vec<u32>> = requests.iter().map(|request| request.prompt.clone()).collect();
+    let (mut events, mut tokens, mut seconds) = (Vec::new(), 0, 0.0);
+    loop {
+        let (start, read) = (Instant::now(), engine.stats().prompt_tokens);
+        let progress = engine.step(&mut events);
+        // A step that has read prompts, too, does not count.
+        let counts = engine.stats().prompt_tokens == read;
+        if counts {
+            seconds += start.elapsed().as_secs_f64();
+        }
+        for event in events.drain(..) {
+            match event {
+                Event::Token { id, token, .. } => {
+                    texts[ids.iter().position(|other| *other == id).unwrap_or(0)].push(token.id);
+                    tokens += u64::from(counts);
+                }
+                Event::Started { .. } | Event::Finished { .. } => {}
+                Event::Failed { error, .. } => return Err(BenchError::Response(error.to_string())),
+            }
+        }
+        if progress == Progress::Idle {
+            return Ok(Answers { texts, tokens, seconds });
+        }
+    }
+}

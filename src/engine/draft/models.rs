@@ -1,0 +1,153 @@
+//! The model that answers, and the one that guesses for it, if there is one.
+
+use super::Draft;
+use crate::engine::model::{Feed, LanguageModel};
+use crate::logits::LogitRows;
+
+/// A model and where guesses at its tokens come from. To the engine it is one model, whose caches hold what both have read.
+#[derive(Clone)]
+pub(in crate::engine) struct Models<M> {
+    target: M,
+    draft: Draft<M>,
+}
+
+/// One sequence as both models keep it.
+pub(in crate::engine) struct Caches<C> {
+    target: C,
+    /// The draft model's, which may have read less or, while guesses are made, more. None if nothing is guessed by a model.
+    draft: Option<C>,
+}
+
+impl<M: LanguageModel> Models<M> {
+    pub(in crate::engine) fn new(target: M, draft: Draft<M>) -> Self {
+        Self { target, draft }
+    }
+
+    /// Where guesses come from.
+    pub(in crate::engine) fn draft(&self) -> &Draft<M> {
+        &self.draft
+    }
+
+    fn draft_model(&self) -> Option<&M> {
+        match &self.draft {
+            Draft::Model(model) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of positions that the draft model has read, and how many more it can read; none where it does not guess.
+    pub(in crate::engine) fn draft_len(&self, cache: &Caches<M::Cache>) -> Option<(usize, usize)> {
+        let (model, cache) = (self.draft_model()?, cache.draft.as_ref()?);
+        let len = model.len(cache);
+        Some((len, model.context().saturating_sub(len)))
+    }
+
+    /// Lets the draft model guess no more for a sequence.
+    pub(in crate::engine) fn stop_drafting(cache: &mut Caches<M::Cache>) {
+        cache.draft = None;
+    }
+
+    /// Lets the draft model read `ids`, the beginning of a sequence, as far as it has not. If it cannot, it does not guess.
+    pub(in crate::engine) fn read_draft(&self, cache: &mut Caches<M::Cache>, ids: &[u32]) {
+        let Some((len, room)) = self.draft_len(cache) else { return };
+        let ids = &ids[len.min(ids.len())..];
+        if ids.len() > room {
+            return Self::stop_drafting(cache);
+        }
+        if !ids.is_empty() {
+            self.feed_draft(&mut [Feed { cache, ids, logits: 0 }], |_| ());
+        }
+    }
+
+    /// [Feeds](LanguageModel::feed) the draft model, for sequences for which it guesses. If it fails, it guesses for none of them
+    /// any more.
+    pub(in crate::engine) fn feed_draft<T>(
+        &self,
+        batch: &mut [Feed<'_, Caches<M::Cache>>],
+        read: impl FnOnce(LogitRows<'_>) -> T,
+    ) -> Option<T> {
+        let model = self.draft_model()?;
+        let mut feeds: Vec<Feed<'_, M::Cache>> = Vec::with_capacity(batch.len());
+        for Feed { cache, ids, logits } in &mut *batch {
+            feeds.push(Feed { cache: cache.draft.as_mut()?, ids, logits: *logits });
+        }
+        let result = model.feed(&mut feeds, read);
+        if result.is_err() {
+            for feed in batch {
+                Self::stop_drafting(feed.cache);
+            }
+        }
+        result.ok()
+    }
+}
+
+/// The target, and room for both.
+impl<M: LanguageModel> LanguageModel for Models<M> {
+    type Cache = Caches<M::Cache>;
+    type Error = M::Error;
+
+    fn vocab(&self) -> usize {
+        self.target.vocab()
+    }
+
+    fn context(&self) -> usize {
+        self.target.context()
+    }
+
+    fn most_drafts(&self) -> usize {
+        match self.draft {
+            Draft::None => 0,
+            _ => self.target.most_drafts(),
+        }
+    }
+
+    fn cache_bytes(&self, positions: usize) -> usize {
+        let draft = self.draft_model().map_or(0, |model| model.cache_bytes(positions.min(model.context())));
+        self.target.cache_bytes(positions) + draft
+    }
+
+    fn new_cache(&self) -> Self::Cache {
+        Caches { target: self.target.new_cache(), draft: self.draft_model().map(M::new_cache) }
+    }
+
+    fn len(&self, cache: &Self::Cache) -> usize {
+        self.target.len(&cache.target)
+    }
+
+    fn fork(&self, cache: &Self::Cache, len: usize) -> Result<Option<Self::Cache>, M::Error> {
+        let Some(target) = self.target.fork(&cache.target, len)? else { return Ok(None) };
+        let draft = match (self.draft_model(), &cache.draft) {
+            // One that cannot be copied is read again.
+            (Some(model), Some(draft)) => {
+                Some(model.fork(draft, len.min(model.len(draft)))?.unwrap_or_else(|| model.new_cache()))
+            }
+            _ => None,
+        };
+        Ok(Some(Caches { target, draft }))
+    }
+
+    fn truncate(&self, cache: &mut Self::Cache, len: usize) -> Result<bool, M::Error> {
+        if self.target.len(&cache.target) > len && !self.target.truncate(&mut cache.target, len)? {
+            return Ok(false);
+        }
+        if let (Some(model), Some(draft)) = (self.draft_model(), &mut cache.draft)
+            && model.len(draft) > len
+            && !model.truncate(draft, len)?
+        {
+            cache.draft = None;
+        }
+        Ok(true)
+    }
+
+    fn feed<T>(
+        &self,
+        batch: &mut [Feed<'_, Self::Cache>],
+        read: impl FnOnce(LogitRows<'_>) -> T,
+    ) -> Result<T, M::Error> {
+        let mut feeds: Vec<Feed<'_, M::Cache>> = batch
+            .iter_mut()
+            .map(|Feed { cache, ids, logits }| Feed { cache: &mut cache.target, ids, logits: *logits })
+            .collect();
+        self.target.feed(&mut feeds, read)
+    }
+}

@@ -1,0 +1,157 @@
+//! The guesses of a draft model.
+
+use std::mem;
+use std::time::Instant;
+
+use super::Rows;
+use crate::engine::draft::{CLASSES, Caches, GAIN, Models};
+use crate::engine::model::{Feed, LanguageModel};
+use crate::engine::sequence::Sequence;
+
+/// Steps after which a response for which guesses do not pay gets none any more: the draft model does not read what it would
+/// not use.
+const PATIENCE: u32 = 32;
+
+/// A response that the draft model runs ahead of.
+struct Ahead {
+    row: usize,
+    /// The most guesses.
+    most: usize,
+    /// The response as it will be if the guesses are right; made for the first one.
+    sequence: Option<Sequence>,
+    /// Tokens that the draft model has not read.
+    unread: Vec<u32>,
+    /// The probability that all guesses so far are right.
+    chance: f64,
+}
+
+impl<C: Send> Rows<C> {
+    /// Lets the draft model guess the next tokens of the responses, of each at most as many as `most` says. Each of its passes
+    /// guesses one more token of those for which that pays.
+    pub(super) fn run_ahead<M: LanguageModel<Cache = C>>(&mut self, models: &Models<M>, most: &[usize]) {
+        for drafting in self.responses.iter_mut().filter_map(|row| row.drafting.as_mut()) {
+            drafting.guess.clear();
+            drafting.declined += 1;
+        }
+        // What a pass takes is known after the first step.
+        if !self.pace.is_measured() {
+            return;
+        }
+        let mut ahead: Vec<Ahead> =
+            (0..self.responses.len()).filter_map(|row| self.ahead(models, row, most[row])).collect();
+        let responses = self.responses.len() as f64;
+        let (mut tokens, mut time) = (responses, 0.0);
+        let mut rows = self.responses.len();
+        while !ahead.is_empty() {
+            let hurdle = if time == 0.0 { GAIN } else { 1.0 };
+            let rate = hurdle * tokens / (time + self.pace.of(rows));
+            let Some((count, gain)) = self.further(&mut ahead, rows, tokens, time, rate) else { break };
+            ahead.truncate(count);
+            ahead.sort_unstable_by_key(|ahead| ahead.row);
+            let start = Instant::now();
+            let Some(ids) = self.guess_one(models, &mut ahead) else { break };
+            let spent = start.elapsed().as_secs_f64();
+            self.draft_pace.learn(ids, spent);
+            (tokens, time, rows) = (tokens + gain, time + spent, rows + count);
+            ahead.retain(|ahead| ahead.chance > 0.0 && self.guesses(ahead.row) < ahead.most);
+        }
+        for (row, cache) in self.responses.iter_mut().zip(&mut self.caches) {
+            let Some(drafting) = &mut row.drafting else { continue };
+            if drafting.guess.len() > 0 {
+                drafting.declined = 0;
+            } else if drafting.declined >= PATIENCE {
+                row.drafting = None;
+                Models::<M>::stop_drafting(cache);
+            }
+        }
+    }
+
+    /// Response number `row`, if the draft model can run ahead of it.
+    fn ahead<M: LanguageModel<Cache = C>>(
+        &mut self,
+        models: &Models<M>,
+        row: usize,
+        most: usize,
+    ) -> Option<Ahead> {
+        let (response, cache) = (&mut self.responses[row], &mut self.caches[row]);
+        let tokens = response.sequence.tokens();
+        let (read, room) = models.draft_len(cache)?;
+        // The target has read the prompt and all tokens but the last.
+        let unread = tokens[read + tokens.len() - 1 - models.len(cache)..].to_vec();
+        if unread.len() + most > room {
+            response.drafting = None;
+            Models::<M>::stop_drafting(cache);
+            return None;
+        }
+        (most > 0).then_some(Ahead { row, most, sequence: None, unread, chance: 1.0 })
+    }
+
+    fn guesses(&self, row: usize) -> usize {
+        self.responses[row].guessed().len()
+    }
+
+    /// Puts the responses first for which a further guess pays most. Returns the number of those for which it should be made and
+    /// the tokens that it gains; none where that would not give more tokens in a time than `rate`.
+    fn further(
+        &self,
+        ahead: &mut [Ahead],
+        rows: usize,
+        tokens: f64,
+        time: f64,
+        rate: f64,
+    ) -> Option<(usize, f64)> {
+        let gain = |ahead: &Ahead| {
+            let odds =
+                self.responses[ahead.row].drafting.as_ref().map_or(0.0, |drafting| drafting.odds.of_any());
+            ahead.chance * odds
+        };
+        ahead.sort_by(|a, b| gain(b).total_cmp(&gain(a)));
+        let (mut best, mut best_rate) = (None, rate);
+        let (mut gained, mut ids) = (0.0, 0);
+        for (index, ahead) in ahead.iter().enumerate() {
+            gained += gain(ahead);
+            ids += ahead.unread.len();
+            // Until a pass of the draft model was measured it is taken to cost nothing, once.
+            let draft = if self.draft_pace.is_measured() { self.draft_pace.of(ids) } else { 0.0 };
+            let rate = (tokens + gained) / (time + draft + self.pace.of(rows + index + 1));
+            if rate > best_rate {
+                (best, best_rate) = (Some((index + 1, gained)), rate);
+            }
+        }
+        best
+    }
+
+    /// Guesses the next token of each, in the order of rows. Returns how many ids the draft model has read for it; none if it failed.
+    fn guess_one<M: LanguageModel<Cache = C>>(
+        &mut self,
+        models: &Models<M>,
+        ahead: &mut [Ahead],
+    ) -> Option<usize> {
+        let Self { responses, caches, sampler, .. } = self;
+        let unread: Vec<Vec<u32>> = ahead.iter_mut().map(|ahead| mem::take(&mut ahead.unread)).collect();
+        let mut rows = ahead.iter().map(|ahead| ahead.row).peekable();
+        let chosen =
+            caches.iter_mut().enumerate().filter_map(|(row, cache)| rows.next_if_eq(&row).map(|_| cache));
+        let mut feeds: Vec<Feed<'_, Caches<C>>> =
+            chosen.zip(&unread).map(|(cache, ids)| Feed { cache, ids, logits: ids.len() }).collect();
+        models.feed_draft(&mut feeds, |logits| {
+            let mut end = 0;
+            for (ahead, unread) in ahead.iter_mut().zip(&unread) {
+                end += unread.len();
+                let response = &mut responses[ahead.row];
+                let sequence = ahead.sequence.get_or_insert_with(|| response.sequence.clone());
+                let (Some((token, entropy)), Some(drafting)) =
+                    (sequence.guess(sampler, logits.row(end - 1)), &mut response.drafting)
+                else {
+                    ahead.chance = 0.0;
+                    continue;
+                };
+                let class = ((-entropy).exp() * CLASSES as f64).ceil().clamp(1.0, CLASSES as f64) as usize;
+                drafting.guess.push(token, class);
+                ahead.chance *= drafting.odds.of(class);
+                ahead.unread.push(token);
+            }
+        })?;
+        Some(unread.iter().map(Vec::len).sum())
+    }
+}
