@@ -8,9 +8,10 @@ use clap::Args;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DraftArgs {
-    /// Guess tokens ahead, and check several in one pass over the weights; the text is the same to the bit. `prompt` guesses what
-    /// followed the last tokens where they stood before, for answers that repeat their prompt. MODEL, as for --model, is a smaller
-    /// model with the same tokenizer, and `default` the one that ships with wmgen
+    /// Guess tokens ahead, and check several in one pass over the weights; the text is the same to the bit
+    ///
+    /// `prompt` guesses what followed the last tokens where they stood before, in the prompt or the text: for answers that repeat
+    /// their prompt. MODEL, as for --model, is a smaller model with the same tokenizer, and `default` the one that ships with wmgen.
     #[arg(long, default_value = "none", value_name = "none|prompt|MODEL")]
     pub draft: DraftArg,
     /// Tokens that are guessed ahead at most; how many are is decided by what they gain

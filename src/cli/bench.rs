@@ -94,7 +94,9 @@ fn drafts(args: &BenchArgs, weights: &Weights, sampling: Sampling) -> Result<Vec
             }
             (DraftArg::Model(name), Some(model)) => {
                 let tokenizer = Place::named(model)?.tokenizer()?;
-                (name.as_str(), draft.load(&tokenizer, rows, |place| place.load(LoadOptions::default()))?)
+                let place = draft.check(&tokenizer, rows)?;
+                let Draft::Model(place) = place else { unreachable!("a model was named") };
+                (name.as_str(), Draft::Model(place.load(LoadOptions::default())?))
             }
         };
         sources.push((name.to_owned(), Guesses::Of(source)));

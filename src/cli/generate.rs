@@ -53,8 +53,9 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     if args.chat {
         args.model.check_chat()?;
     }
-    let draft = args.model.load_draft(&args.drafts, &tokenizer)?;
+    let draft = args.model.check_draft(&args.drafts, &tokenizer)?;
     let loaded = args.model.load(tokenizer)?;
+    let draft = args.model.load_draft(&draft)?;
     let stop = stop_when_asked()?;
 
     let single = prompts.len() == 1 && args.prompts.is_none();

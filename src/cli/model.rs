@@ -190,13 +190,8 @@ fn check_sizes(pieces: usize, rows: usize) -> Result<()> {
 }
 
 impl DraftArg {
-    /// Where guesses come from at the tokens of a model with this tokenizer and so many rows of logits; a draft model is loaded.
-    pub(super) fn load(
-        &self,
-        tokenizer: &Tokenizer,
-        rows: usize,
-        load: impl FnOnce(&Place) -> Result<Gemma>,
-    ) -> Result<Draft<Gemma>> {
+    /// Where guesses come from at the tokens of a model with this tokenizer and so many rows of logits.
+    pub(super) fn check(&self, tokenizer: &Tokenizer, rows: usize) -> Result<Draft<Place>> {
         let name = match self {
             Self::None => return Ok(Draft::None),
             Self::Prompt => return Ok(Draft::Prompt),
@@ -213,7 +208,7 @@ impl DraftArg {
         if found != rows {
             return Err(other_vocabulary(name, &format!("{rows} rows of logits"), &found.to_string()));
         }
-        Ok(Draft::Model(load(&place)?))
+        Ok(Draft::Model(place))
     }
 }
 
@@ -267,11 +262,19 @@ impl ModelArgs {
         Ok(Loaded { model, tokenizer: tokenizer.into(), name: name.unwrap_or_else(|| place.name()) })
     }
 
-    /// Where guesses at the model's tokens come from. A draft model is loaded, so this comes before the larger model is read.
-    pub(super) fn load_draft(&self, drafts: &DraftArgs, tokenizer: &Tokenizer) -> Result<Draft<Gemma>> {
-        set_threads(self.compute.threads)?;
+    /// Checks that the draft model can guess for the model, which needs neither's weights.
+    pub(super) fn check_draft(&self, drafts: &DraftArgs, tokenizer: &Tokenizer) -> Result<Draft<Place>> {
         let rows = Place::of(self.model.as_deref())?.weights()?.config().vocab;
-        drafts.draft.load(tokenizer, rows, |place| self.load_from(place))
+        drafts.draft.check(tokenizer, rows)
+    }
+
+    /// Loads the draft model, if there is one, onto the model's device.
+    pub(super) fn load_draft(&self, draft: &Draft<Place>) -> Result<Draft<Gemma>> {
+        Ok(match draft {
+            Draft::None => Draft::None,
+            Draft::Prompt => Draft::Prompt,
+            Draft::Model(place) => Draft::Model(self.load_from(place)?),
+        })
     }
 
     fn load_from(&self, place: &Place) -> Result<Gemma> {

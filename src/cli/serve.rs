@@ -12,9 +12,10 @@ use crate::serve;
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode> {
     let tokenizer = Arc::new(args.model.open_tokenizer()?);
     args.model.check_chat()?;
+    let draft = args.model.check_draft(&args.server.drafts, &tokenizer)?;
     serve::run(&args.server, &tokenizer, args.model.compute.threads, || {
-        let draft = args.model.load_draft(&args.server.drafts, &tokenizer)?;
         let loaded = args.model.load(Arc::clone(&tokenizer))?;
+        let draft = args.model.load_draft(&draft)?;
         let name = args.model_name.as_deref().unwrap_or(&loaded.name);
         let info = ModelInfo::new(&loaded.model, name, Arc::clone(&loaded.tokenizer));
         Ok(serve::Loaded { model: loaded.model, draft, info })

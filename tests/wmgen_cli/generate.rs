@@ -55,16 +55,25 @@ fn drafts_change_no_text() {
         (&["--no-watermark"], &["--temperature", "0", "--stop", "old"]),
     ] {
         let args = [&["generate"], mark, &common, sampling].concat();
-        let [without, with] = ["none", "prompt"].map(|draft| {
+        let [without, by_prompt, by_model] = ["none", "prompt", MODEL].map(|draft| {
             reports(&run(dir.path(), &[&args[..], &["--draft", draft, "--draft-tokens", "5"]].concat()))
         });
-        for (without, with) in without.iter().zip(&with) {
+        for (without, with) in without.iter().zip(&by_prompt).chain(without.iter().zip(&by_model)) {
             assert_eq!((&with.tokens, &with.text), (&without.tokens, &without.text));
             assert_eq!(with.finish_reason, without.finish_reason);
             assert_eq!(with.watermark.marked_tokens, without.watermark.marked_tokens);
             assert_eq!(with.watermark.repeated_contexts, without.watermark.repeated_contexts);
         }
     }
+}
+
+#[test]
+fn a_draft_model_has_the_models_tokens() {
+    let (dir, _) = with_key();
+    let args = ["generate", "--no-watermark", "--model", MODEL, "--max-tokens", "2", "--draft"];
+    let draft = |draft| run(dir.path(), &[&args[..], &[draft]].concat());
+    refused(&draft("default"), "default cannot guess for the model: expected the tokenizer tiny-gemma2");
+    refused(&draft("no/such/model"), "no/such/model");
 }
 
 #[test]
@@ -267,7 +276,7 @@ fn a_bad_line_of_prompts_is_a_row() {
 fn a_text_whose_draws_had_little_choice_has_a_warning() {
     let (dir, _) = with_key();
     let generate = |args: &[&str]| {
-        let common = ["generate", "--key", "k.bin", "--model", MODEL, "--seed", "3", "--receipt", "r.jsonl"];
+        let common = ["generate", "--key", "k.bin", "--model", MODEL, "--seed", "5", "--receipt", "r.jsonl"];
         let output = run(dir.path(), &[&common[..], args].concat());
         ok(&output);
         let receipts = std::fs::read_to_string(dir.path().join("r.jsonl")).unwrap();

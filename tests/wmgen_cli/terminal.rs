@@ -19,7 +19,7 @@ fn on_a_terminal_a_text_ends_its_line() {
     let dir = tempfile::tempdir().unwrap();
     fixed_key(1).write(dir.path().join("k.bin"), false).unwrap();
     let generate = ["generate", "--key", "k.bin", "--prompt", "The sea", "--seed", "7", "--max-tokens"];
-    let made = reports(&run(dir.path(), &[&generate[..], &["100", "--json"]].concat()));
+    let made = reports(&run(dir.path(), &[&generate[..], &["400", "--json"]].concat()));
     let (tokenizer, tokens) = (Tokenizer::of_default_model(), &made[0].tokens);
     let text = |len: usize| tokenizer.decode(&tokens[..len]);
     let ended = (1..tokens.len()).find(|&len| text(len).ends_with('\n')).unwrap();

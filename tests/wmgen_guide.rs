@@ -1,0 +1,77 @@
+//! Runs the commands of docs/guide/teaching.md in their order, with a smaller student, so that the page stays true.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+/// The sizes of the page, and those of the test.
+const SMALLER: [(&str, &str); 5] = [
+    ("-n 300 --max-tokens 128", "-n 12 --max-tokens 128"),
+    (
+        "--steps 100 --context 128 --warmup 20 --eval-every 50",
+        "--steps 2 --context 128 --warmup 1 --eval-every 2",
+    ),
+    ("-n 20 --max-tokens 128", "-n 2 --max-tokens 128"),
+    ("--control 1000", "--control 20"),
+    ("--port 8099", "--port PORT"),
+];
+
+/// The shell's blocks of a page.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("\n```sh\n").skip(1).map(|rest| rest.split_once("\n```").expect("a block ends").0).collect()
+}
+
+/// Whether the shell finds a program.
+fn has(program: &str) -> bool {
+    let found =
+        Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn the_page_on_teaching_runs() {
+    let programs: PathBuf = Path::new(env!("CARGO_BIN_EXE_wmgen")).parent().unwrap().to_owned();
+    if !programs.join("wmdetect").exists() || ["bash", "jq", "curl"].iter().any(|program| !has(program)) {
+        eprintln!("left out: it needs bash, jq, curl, and wmdetect beside wmgen (cargo build -p wmdetect)");
+        return;
+    }
+    let page = fs::read_to_string("docs/guide/teaching.md").unwrap();
+    let mut script = blocks(&page).join("\n");
+    assert!(script.contains("wmgen distill") && script.contains("wmgen radioactive"));
+    for (of_page, smaller) in SMALLER {
+        assert!(script.contains(of_page), "the page has no `{of_page}` any more");
+        script = script.replace(of_page, smaller);
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = script.replace("PORT", &port.to_string()).replace("8099", &port.to_string());
+    let dir = tempfile::tempdir().unwrap();
+    let path = env::join_paths(
+        [programs].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+    );
+    // A server that is left over ends with the shell.
+    let script =
+        format!("set -euo pipefail -m\ntrap 'jobs -p | xargs -r kill 2>/dev/null || true' EXIT\n{script}");
+    let done = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(dir.path())
+        .env("PATH", path.unwrap())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{}\n{said}\n{errors}", done.status);
+    for expected in [
+        "text.txt: watermarked",
+        "answer.txt: watermarked",
+        r#"{"applied":true,"#,
+        "student.gguf: ",
+        "student: not detected",
+        "random keys: p uniform with",
+    ] {
+        assert!(
+            said.contains(expected) || errors.contains(expected),
+            "`{expected}` is not in\n{said}\n{errors}"
+        );
+    }
+}
