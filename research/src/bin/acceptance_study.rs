@@ -3,7 +3,7 @@
 //! `cargo run --release -p wmgen-research --bin acceptance_study -- TARGET DRAFT PROMPTS.jsonl PROMPTS TOKENS`
 //!
 //! TARGET and DRAFT are files of models with the same tokenizer, or `default`. The target writes TOKENS tokens after each of the first
-//! prompts (fields `id` and `text`), at three temperatures, with a mark and without, and the draft model reads along. At each position
+//! prompts (field `prompt`), at three temperatures, with a mark and without, and the draft model reads along. At each position
 //! both make the distribution that they would draw from. Under the seed's noise of one position they then draw the same token with a
 //! probability that is computed, not simulated:
 //!
@@ -34,7 +34,7 @@ const NAMES: [&str; 4] = ["before", "ceiling", "race", "inverse"];
 
 #[derive(Deserialize)]
 struct Prompt {
-    text: String,
+    prompt: String,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -54,8 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .lines()
         .take(count.parse()?)
         .map(|line| -> Result<Vec<u32>, Box<dyn Error>> {
-            let Prompt { text } = serde_json::from_str(line)?;
-            let mut ids = plain_prompt(&tokenizer, &text)?;
+            let Prompt { prompt } = serde_json::from_str(line)?;
+            let mut ids = plain_prompt(&tokenizer, &prompt)?;
             ids.truncate(PROMPT_TOKENS);
             Ok(ids)
         })

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p wmgen-research --bin draft_equality -- TARGET DRAFT PROMPTS.jsonl PROMPTS TOKENS`
 //!
-//! TARGET and DRAFT are files of models with the same tokenizer, or `default`. The first prompts (field `text`) are answered with TOKENS tokens
+//! TARGET and DRAFT are files of models with the same tokenizer, or `default`. The first prompts (field `prompt`) are answered with TOKENS tokens
 //! each, marked and not, under several settings, without drafts, with those of the prompt and with those of the draft model. Tokens,
 //! marked positions, entropies, log-probabilities and the reasons to end must be equal, or it fails.
 
@@ -22,7 +22,7 @@ use wmgen::text::{plain_prompt, stop_ids};
 
 #[derive(Deserialize)]
 struct Prompt {
-    text: String,
+    prompt: String,
 }
 
 /// The tokens of a response, and why it ended.
@@ -45,8 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .lines()
         .take(count.parse()?)
         .map(|line| -> Result<Vec<u32>, Box<dyn Error>> {
-            let Prompt { text } = serde_json::from_str(line)?;
-            Ok(plain_prompt(&tokenizer, &text)?)
+            let Prompt { prompt } = serde_json::from_str(line)?;
+            Ok(plain_prompt(&tokenizer, &prompt)?)
         })
         .collect::<Result<_, _>>()?;
     let watermark = Watermark::new(Key::generate(Preset::default())?.prf());
