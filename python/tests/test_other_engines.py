@@ -69,7 +69,7 @@ def test_one_ring_holds_several_families(tmp_path):
 
 def test_a_method_must_fit_the_key(tmp_path):
     key, _ = imported("vllm-gumbel", tmp_path)
-    with pytest.raises(Error, match="weighted_mean expects g-bits .* found uniform numbers"):
+    with pytest.raises(Error, match=r"weighted_mean expects g-bits .* found uniform numbers"):
         Detector(key, method="weighted_mean")
 
 
