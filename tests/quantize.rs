@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use half::f16;
+use wmdetect::text::Tokenizer;
 use wmgen::model::weights::ChatTemplate;
 use wmgen::model::{Config, Format, Gemma, LoadOptions, Weights};
 use wmgen::quantize::{Error, quantize};
@@ -105,6 +106,28 @@ fn the_chat_template_goes_into_the_file() {
     std::fs::write(dir.path().join("tokenizer_config.json"), r#"{"chat_template": "{{ bos_token }}"}"#)
         .unwrap();
     assert_eq!(template(), ChatTemplate::Given("{{ bos_token }}".into()));
+}
+
+/// Gemma 3's tokenizer has a token for images, and the models of text alone have no row for it.
+#[test]
+fn a_control_token_without_a_row_is_left_out_and_a_word_without_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), |_| {});
+    let path = dir.path().join("tokenizer.json");
+    let out = dir.path().join("model.gguf");
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let rows = json["model"]["vocab"].as_object().unwrap().len();
+    let quantized = |special: bool| {
+        let mut token = json["added_tokens"][0].clone();
+        (token["id"], token["content"], token["special"]) = (rows.into(), "<image>".into(), special.into());
+        let mut with = json.clone();
+        with["added_tokens"].as_array_mut().unwrap().push(token);
+        std::fs::write(&path, with.to_string()).unwrap();
+        quantize(dir.path(), &out, Format::Q8_0).map(|_| Tokenizer::open(&out).unwrap().vocab_size())
+    };
+    assert_eq!(quantized(true).unwrap(), rows);
+    let error = quantized(false).unwrap_err().to_string();
+    assert!(error.contains(&format!("\"<image>\" has id {rows}, expected one below {rows}")), "{error}");
 }
 
 #[test]

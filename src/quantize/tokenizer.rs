@@ -59,6 +59,10 @@ pub(super) fn metadata(path: &Path, config: &Config) -> Result<Vec<(String, Valu
             Some(true) => token_type::CONTROL,
             _ => token_type::USER_DEFINED,
         };
+        // The model has no row for it, so it is neither read nor drawn: Gemma 3's token for images, in a model of text.
+        if kind == token_type::CONTROL && token["id"].as_u64().is_some_and(|id| id >= config.vocab as u64) {
+            continue;
+        }
         // llama.cpp looks for these in the text before spaces become ▁.
         let text = if kind == token_type::USER_DEFINED { text.replace('▁', " ") } else { text.to_owned() };
         place(&token["id"], &text, kind)?;
