@@ -265,11 +265,19 @@ impl<M: LanguageModel> Engine<M> {
         // Where a copy fails for want of memory, the prompt is read.
         let fork = |cache: &Caches<M::Cache>, len| self.model.fork(cache, len).ok().flatten();
         let request = &reading.job.request;
-        let Some((at, cache)) = self.prefixes.longest(request.tenant, &request.prompt, fork) else {
-            return self.model.new_cache();
+        let mut cache = match self.prefixes.longest(request.tenant, &request.prompt, fork) {
+            Some((at, cache)) => {
+                (reading.at, reading.reused) = (at, at);
+                self.done.reused_tokens += at as u64;
+                cache
+            }
+            None => self.model.new_cache(),
         };
-        (reading.at, reading.reused) = (at, at);
-        self.done.reused_tokens += at as u64;
+        if self.rows.drafts() && self.rows.reads_along() {
+            self.model.start_drafting(&mut cache);
+        } else {
+            Models::<M>::stop_drafting(&mut cache);
+        }
         cache
     }
 
@@ -300,8 +308,9 @@ impl<M: LanguageModel> Engine<M> {
             events.push(Event::Started { id: *id, prefill: *spent, reused: *reused });
             let begin = |number: &usize| {
                 let sequence = Sequence::new(Arc::clone(request), *number as u64);
+                let odds = rows.first_odds(model.draft());
                 let drafting =
-                    if rows.drafts() { Drafting::new(model.draft(), &request.prompt) } else { None };
+                    if rows.drafts() { Drafting::new(model.draft(), &request.prompt, odds) } else { None };
                 let mut row = Row {
                     id: *id,
                     number: *number,

@@ -204,6 +204,8 @@ pub struct BenchReport {
     pub watermark: BenchWatermark,
     pub read: BenchRead,
     pub depths: Vec<BenchDepth>,
+    #[serde(default)]
+    pub drafts: Vec<BenchDraft>,
     pub peak_resident_bytes: Option<u64>,
 }
 
@@ -266,6 +268,22 @@ pub struct BenchDecode {
     pub sampling_microseconds: f64,
     pub mark_microseconds: f64,
     pub mark_share: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchDraft {
+    pub draft: String,
+    pub stated_acceptance: Option<f64>,
+    pub stated_cost: Option<f64>,
+    pub marked: bool,
+    pub sequences: u64,
+    pub texts: u64,
+    pub without: Spread,
+    pub with: Spread,
+    pub gain: Spread,
+    pub acceptance: f64,
+    pub tokens_per_pass: f64,
 }
 
 /// `wmgen perplexity --json`.

@@ -102,6 +102,17 @@ fn bench_measures_random_weights() {
     assert!(file > report.model.weight_bytes);
     let again = ["bench", "--model", "r.gguf", "--prefill", "8", "--decode", "8", "--repetitions", "1"];
     assert!(ok(&run(dir.path(), &again)).contains("tokens/s"));
+    let drafts = ["--draft", "prompt", "--acceptance", "0.5,90%", "--batch", "2", "--json"];
+    let report: BenchReport =
+        serde_json::from_str(&ok(&run(dir.path(), &[&again[..], &drafts].concat()))).unwrap();
+    let sources: Vec<_> =
+        report.drafts.iter().map(|d| (d.draft.as_str(), d.stated_acceptance, d.marked)).collect();
+    let expected = [("prompt", None), ("simulated", Some(0.5)), ("simulated", Some(0.9))];
+    let expected: Vec<_> = expected.iter().flat_map(|(d, p)| [(*d, *p, false), (*d, *p, true)]).collect();
+    assert_eq!(sources, expected);
+    assert!(report.drafts.iter().all(|d| d.gain.min > 0.0 && d.tokens_per_pass >= 1.0 && d.sequences == 2));
+    refused(&run(dir.path(), &[&again[..], &["--acceptance", "1.1"]].concat()), "from 0 to 1, found 1.1");
+    refused(&run(dir.path(), &[&again[..], &["--draft", "none"]].concat()), "--draft is none");
     refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--depth", "505"]), "512");
     refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--batch", "1,0"]), "--batch");
     refused(&run(dir.path(), &["bench"]), "--shape");

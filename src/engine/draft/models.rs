@@ -42,6 +42,13 @@ impl<M: LanguageModel> Models<M> {
         Some((len, model.context().saturating_sub(len)))
     }
 
+    /// Lets the draft model guess for a sequence, of which it may have read nothing yet.
+    pub(in crate::engine) fn start_drafting(&self, cache: &mut Caches<M::Cache>) {
+        if let (Some(model), None) = (self.draft_model(), &cache.draft) {
+            cache.draft = Some(model.new_cache());
+        }
+    }
+
     /// Lets the draft model guess no more for a sequence.
     pub(in crate::engine) fn stop_drafting(cache: &mut Caches<M::Cache>) {
         cache.draft = None;
@@ -107,7 +114,7 @@ impl<M: LanguageModel> LanguageModel for Models<M> {
     }
 
     fn new_cache(&self) -> Self::Cache {
-        Caches { target: self.target.new_cache(), draft: self.draft_model().map(M::new_cache) }
+        Caches { target: self.target.new_cache(), draft: None }
     }
 
     fn len(&self, cache: &Self::Cache) -> usize {

@@ -48,6 +48,12 @@ impl Odds {
         }
     }
 
+    /// Returns these odds as a first estimate, which gives way to what is seen.
+    pub(in crate::engine) fn as_estimate(&self) -> Self {
+        let estimate = |class: Class| Class::supposed(class.right / class.made);
+        Self { classes: self.classes.map(estimate), all: estimate(self.all) }
+    }
+
     /// Returns the probability that a guess of `class` is right if those before it were.
     pub(in crate::engine) fn of(&self, class: usize) -> f64 {
         self.classes[class - 1].share()
@@ -99,6 +105,12 @@ mod tests {
             odds.learn(&of_class(4, 9), 1);
         }
         assert!((odds.of(4) - 0.5).abs() < 0.05, "{odds:?}");
+        let mut estimate = odds.as_estimate();
+        assert_eq!(estimate.of(3), odds.of(3));
+        for _ in 0..20 {
+            estimate.learn(&of_class(3, 1), 1);
+        }
+        assert!(estimate.of(3) > 0.7, "{estimate:?}");
         let guess = Guess { tokens: vec![0; 2], classes: vec![4, 2] };
         let chances: Vec<f64> = odds.chances(&guess).collect();
         assert_eq!(chances, [odds.of(4), odds.of(4) * odds.of(2)]);

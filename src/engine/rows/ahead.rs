@@ -4,13 +4,16 @@ use std::mem;
 use std::time::Instant;
 
 use super::Rows;
-use crate::engine::draft::{CLASSES, Caches, GAIN, Models};
+use crate::engine::draft::{CLASSES, Caches, Draft, GAIN, Models, Odds};
 use crate::engine::model::{Feed, LanguageModel};
 use crate::engine::sequence::Sequence;
 
 /// Steps after which a response for which guesses do not pay gets none any more: the draft model does not read what it would
 /// not use.
 const PATIENCE: u32 = 32;
+
+/// Of so many requests for which guesses do not pay, by what was learned from others, one is guessed for all the same.
+const EXPLORED: u64 = 16;
 
 /// A response that the draft model runs ahead of.
 struct Ahead {
@@ -26,6 +29,29 @@ struct Ahead {
 }
 
 impl<C: Send> Rows<C> {
+    /// Whether the draft model should read the next request's prompt, in order to guess for its responses.
+    pub(in crate::engine) fn reads_along(&mut self) -> bool {
+        self.requests += 1;
+        self.pays() || self.requests % EXPLORED == 1
+    }
+
+    /// What is supposed of the guesses for a new response.
+    pub(in crate::engine) fn first_odds<M>(&self, draft: &Draft<M>) -> Odds {
+        match draft {
+            Draft::Model(_) if self.pays() => self.odds.as_estimate(),
+            _ => Odds::new(),
+        }
+    }
+
+    /// Whether a guess of the draft model pays, by what was learned from all responses.
+    fn pays(&self) -> bool {
+        if !(self.pace.is_measured() && self.draft_pace.is_measured()) {
+            return true;
+        }
+        let with = (1.0 + self.odds.of_any()) / (self.pace.of(2) + self.draft_pace.of(1));
+        with > GAIN / self.pace.of(1)
+    }
+
     /// Lets the draft model guess the next tokens of the responses, of each at most as many as `most` says. Each of its passes
     /// guesses one more token of those for which that pays.
     pub(super) fn run_ahead<M: LanguageModel<Cache = C>>(&mut self, models: &Models<M>, most: &[usize]) {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::draft::{Caches, Draft, Models, Pace};
+use super::draft::{Caches, Draft, Models, Odds, Pace};
 use super::event::{Event, Failure};
 use super::model::{Feed, LanguageModel};
 use crate::sample::Sampler;
@@ -26,6 +26,10 @@ pub(super) struct Rows<C> {
     pace: Pace,
     /// The draft model's.
     draft_pace: Pace,
+    /// How often its guesses have been right, for all responses.
+    odds: Odds,
+    /// Requests so far.
+    requests: u64,
     pub(super) drafted: u64,
     pub(super) accepted: u64,
 }
@@ -41,6 +45,8 @@ impl<C: Send> Rows<C> {
             most_drafts,
             pace: Pace::default(),
             draft_pace: Pace::default(),
+            odds: Odds::new(),
+            requests: 0,
             drafted: 0,
             accepted: 0,
         }
@@ -146,7 +152,7 @@ impl<C: Send> Rows<C> {
         range: Range<usize>,
         events: &mut Vec<Event>,
     ) -> Result<(), M::Error> {
-        let Self { responses, caches, ids, sampler, drafted, accepted, .. } = self;
+        let Self { responses, caches, ids, sampler, odds, drafted, accepted, .. } = self;
         let (rows, caches) = (&mut responses[range.clone()], &mut caches[range]);
         ids.resize(rows.len(), Vec::new());
         for (ids, row) in ids.iter_mut().zip(&*rows) {
@@ -172,6 +178,9 @@ impl<C: Send> Rows<C> {
         {
             *drafted += ids.len() as u64 - 1;
             *accepted += right as u64;
+            if let Some(drafting) = &row.drafting {
+                odds.learn(&drafting.guess, right);
+            }
             if row.ended {
                 continue;
             }

@@ -33,14 +33,14 @@ pub(in crate::engine) struct Drafting {
 }
 
 impl Drafting {
-    /// Starts with the prompt.
-    pub(in crate::engine) fn new<M>(draft: &Draft<M>, prompt: &[u32]) -> Option<Self> {
+    /// Starts with the prompt, and with what is supposed of the guesses.
+    pub(in crate::engine) fn new<M>(draft: &Draft<M>, prompt: &[u32], odds: Odds) -> Option<Self> {
         let lookup = match draft {
             Draft::None => return None,
             Draft::Prompt => Some(Lookup::new(prompt)),
             Draft::Model(_) => None,
         };
-        Some(Self { lookup, odds: Odds::new(), guess: Guess::default(), declined: 0 })
+        Some(Self { lookup, odds, guess: Guess::default(), declined: 0 })
     }
 }
 
