@@ -123,7 +123,7 @@ fn answer(
             let number = ids.iter().position(|id| *id == event.id()).unwrap_or_default();
             match event {
                 Event::Token { sequence, token, .. } => {
-                    answers.entry((number, sequence)).or_default().0.push(token)
+                    answers.entry((number, sequence)).or_default().0.push(token);
                 }
                 Event::Finished { sequence, reason, .. } => {
                     answers.entry((number, sequence)).or_default().1 = Some(reason);
