@@ -6,6 +6,9 @@ const SUPPOSED: f64 = 0.1;
 const FORGOTTEN: u64 = 256;
 /// Times of a number of rows that are kept; their median counts.
 const KEPT: usize = 5;
+/// Times of a number of rows that are believed where they are longer than others let expect: a first pass of a kind may wait for memory,
+/// and what seems slow is not tried again.
+const CERTAIN: usize = 3;
 /// Drafts must promise this much more than none, or the error of the times would decide.
 pub(in crate::engine) const GAIN: f64 = 1.03;
 
@@ -60,13 +63,20 @@ impl Pace {
     /// Returns the time that a pass of so many rows should take: measured, or by the nearest number of rows that was.
     pub(in crate::engine) fn of(&self, rows: usize) -> f64 {
         let supposed = |rows: usize| 1.0 + SUPPOSED * (rows as f64 - 1.0);
-        let measured = |(of, times): (usize, &Times)| {
-            let fresh = self.passes - times.pass <= FORGOTTEN;
-            times.median().filter(|_| fresh).map(|time| (of, time))
+        let fresh = |times: &&Times| times.count > 0 && self.passes - times.pass <= FORGOTTEN;
+        let measured = |least: usize| {
+            let times = self.times.iter().enumerate();
+            let times = times.filter(|(_, times)| fresh(times) && times.count >= least);
+            let nearest = times.min_by_key(|(of, _)| of.abs_diff(rows));
+            nearest.and_then(|(of, times)| Some(times.median()? * supposed(rows) / supposed(of)))
         };
-        let nearest =
-            self.times.iter().enumerate().filter_map(measured).min_by_key(|(of, _)| of.abs_diff(rows));
-        nearest.map_or(supposed(rows), |(of, time)| time * supposed(rows) / supposed(of))
+        let by_certain = measured(CERTAIN);
+        let own = self.times.get(rows).filter(fresh).and_then(Times::median);
+        match (own, by_certain) {
+            (Some(own), Some(certain)) => own.min(certain),
+            (Some(time), None) | (None, Some(time)) => time,
+            (None, None) => measured(1).unwrap_or(supposed(rows)),
+        }
     }
 
     /// Returns how many of its guesses pay for each response: the numbers that give most tokens in a time. `chances` has for each
@@ -104,7 +114,9 @@ mod tests {
     fn pace(time: impl Fn(usize) -> f64) -> Pace {
         let mut pace = Pace::default();
         for rows in 1..=40 {
-            pace.learn(rows, time(rows));
+            for _ in 0..CERTAIN {
+                pace.learn(rows, time(rows));
+            }
         }
         pace
     }
@@ -136,7 +148,11 @@ mod tests {
         }
         assert_eq!(pace.of(1), 3.0, "the median");
         assert_eq!(pace.of(11), 6.0, "by the nearest");
+        // What is slow for once may be so by chance.
         pace.learn(11, 20.0);
+        assert_eq!(pace.of(11), 6.0);
+        pace.learn(11, 20.0);
+        pace.learn(11, 4.0);
         assert_eq!(pace.of(11), 20.0);
         for _ in 0..=FORGOTTEN {
             pace.learn(1, 3.0);
