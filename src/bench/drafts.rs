@@ -70,9 +70,10 @@ fn kind(
     let requests: Vec<Request> = settings
         .prompts
         .iter()
-        .map(|prompt| Request {
+        .zip(settings.sampling.seed..)
+        .map(|(prompt, seed)| Request {
             max_tokens: settings.decode,
-            sampling: settings.sampling,
+            sampling: Sampling { seed, ..settings.sampling },
             watermark: watermark.clone(),
             ..Request::new(prompt.clone())
         })

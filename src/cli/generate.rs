@@ -55,7 +55,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     }
     let draft = args.model.check_draft(&args.drafts, &tokenizer)?;
     let loaded = args.model.load(tokenizer)?;
-    let draft = args.model.load_draft(&draft)?;
+    let draft = args.model.load_draft(&draft, &loaded.model)?;
     let stop = stop_when_asked()?;
 
     let single = prompts.len() == 1 && args.prompts.is_none();

@@ -268,8 +268,15 @@ impl ModelArgs {
         drafts.draft.check(tokenizer, rows)
     }
 
-    /// Loads the draft model, if there is one, onto the model's device.
-    pub(super) fn load_draft(&self, draft: &Draft<Place>) -> Result<Draft<Gemma>> {
+    /// Loads the draft model, if there is one, onto the model's device. Where drafts would be of no use there are none.
+    pub(super) fn load_draft(&self, draft: &Draft<Place>, model: &Gemma) -> Result<Draft<Gemma>> {
+        if !matches!(draft, Draft::None) && !model.takes_several() {
+            super::say(
+                "warning: --draft has no effect: expected weights in 16 bits or quantised, on a processor with AVX2, found others; they \
+                 are read again for each token of a text",
+            );
+            return Ok(Draft::None);
+        }
         Ok(match draft {
             Draft::None => Draft::None,
             Draft::Prompt => Draft::Prompt,

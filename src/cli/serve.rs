@@ -15,7 +15,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode> {
     let draft = args.model.check_draft(&args.server.drafts, &tokenizer)?;
     serve::run(&args.server, &tokenizer, args.model.compute.threads, || {
         let loaded = args.model.load(Arc::clone(&tokenizer))?;
-        let draft = args.model.load_draft(&draft)?;
+        let draft = args.model.load_draft(&draft, &loaded.model)?;
         let name = args.model_name.as_deref().unwrap_or(&loaded.name);
         let info = ModelInfo::new(&loaded.model, name, Arc::clone(&loaded.tokenizer));
         Ok(serve::Loaded { model: loaded.model, draft, info })
