@@ -51,7 +51,7 @@ pub struct DraftSettings {
 /// Measures decoding with drafts and without, in turns, of texts that are the same in both; with a mark and without one.
 ///
 /// # Errors
-/// Returns an error if there is no prompt, if the model refuses one, and if it breaks.
+/// Returns an error if the list of prompts is empty, or if the model refuses a prompt or fails.
 pub(super) fn run(model: &Gemma, settings: &DraftSettings) -> Result<Vec<BenchDraft>, BenchError> {
     if settings.prompts.is_empty() {
         return Err(BenchError::Zero { name: "prompts" });
@@ -108,9 +108,9 @@ fn kind(
             let which = (repetition + turn) % 2;
             let run = answer(if which == 0 { &mut without } else { &mut with }, &requests)?;
             assert_eq!(run.texts, first.texts, "a text is the same with drafts and without");
-            of[which] = run.tokens as f64 / run.seconds;
+            of[which] = ratio(run.tokens as f64, run.seconds);
         }
-        gains.push(of[1] / of[0]);
+        gains.push(ratio(of[1], of[0]));
         rates.iter_mut().zip(of).for_each(|(rates, rate)| rates.push(rate));
     }
     let after = with.stats();
@@ -135,9 +135,14 @@ fn kind(
         without,
         with,
         gain: Spread::of(&gains),
-        acceptance: if drafted > 0.0 { accepted / drafted } else { 0.0 },
-        tokens_per_pass: tokens / (tokens - accepted),
+        acceptance: ratio(accepted, drafted),
+        tokens_per_pass: ratio(tokens, tokens - accepted),
     })
+}
+
+/// 0 of nothing, as where a text has a single token, which needs no step.
+fn ratio(of: f64, to: f64) -> f64 {
+    if to > 0.0 { of / to } else { 0.0 }
 }
 
 /// The answers of a run.

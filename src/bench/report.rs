@@ -164,7 +164,7 @@ pub struct BenchDraft {
     pub with: Spread,
     /// Tokens a second with drafts over those without, in one turn.
     pub gain: Spread,
-    /// Guesses that were right over those that were checked; 0 if none was.
+    /// Guesses that were right over those that were made; 0 if none was.
     pub acceptance: f64,
     /// Tokens that a pass over the weights gives a text.
     pub tokens_per_pass: f64,

@@ -5,6 +5,7 @@ use std::slice;
 
 use anyhow::{Result, bail};
 use wmdetect::shell::{Content, Label, Layout, Lines, Source, for_each};
+
 /// The prompts of JSON lines, each {"prompt": "..."}, with their labels. A line that cannot be read keeps its place, with the
 /// reason.
 pub(super) fn read_lines(path: &Path) -> Result<Vec<(Label, Result<String, String>)>> {

@@ -111,6 +111,11 @@ fn bench_measures_random_weights() {
     let expected: Vec<_> = expected.iter().flat_map(|(d, p)| [(*d, *p, false), (*d, *p, true)]).collect();
     assert_eq!(sources, expected);
     assert!(report.drafts.iter().all(|d| d.gain.min > 0.0 && d.tokens_per_pass >= 1.0 && d.sequences == 2));
+    let one = ["bench", "--model", "r.gguf", "--prefill", "8", "--decode", "1", "--repetitions", "1"];
+    let report: BenchReport =
+        serde_json::from_str(&ok(&run(dir.path(), &[&one[..], &["--draft", "prompt", "--json"]].concat())))
+            .unwrap();
+    assert!(report.drafts.iter().all(|d| (d.gain.median, d.tokens_per_pass) == (0.0, 1.0)));
     refused(&run(dir.path(), &[&again[..], &["--acceptance", "1.1"]].concat()), "from 0 to 1, found 1.1");
     refused(&run(dir.path(), &[&again[..], &["--draft", "none"]].concat()), "--draft is none");
     refused(&run(dir.path(), &["bench", "--model", "r.gguf", "--depth", "505"]), "512");

@@ -128,7 +128,8 @@ impl<C: Send> Rows<C> {
     /// Guesses as many tokens of the responses as pay.
     fn guess<M: LanguageModel<Cache = C>>(&mut self, model: &Models<M>) {
         let most = |row: &Row, cache: &Caches<C>| {
-            // The last token is drawn and never fed, so none is guessed beyond it; the one before the guesses takes a position, too.
+            // The last token of a response is drawn and never fed, so no guess is made at what would follow it. Of the free
+            // positions one is for the token that is fed before the guesses.
             let open = row.sequence.open_tokens().min(model.context().saturating_sub(model.len(cache)));
             self.most_drafts.min(open.saturating_sub(1))
         };
