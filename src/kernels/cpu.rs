@@ -57,6 +57,20 @@ impl Level {
     }
 }
 
+/// Returns whether the processor is AMD's, or Hygon's after AMD's design.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn is_amd() -> bool {
+    let leaf = std::arch::x86_64::__cpuid(0);
+    let name = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
+    matches!(name.as_flattened(), b"AuthenticAMD" | b"HygonGenuine")
+}
+
+/// Returns whether the processor is AMD's, or Hygon's after AMD's design.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn is_amd() -> bool {
+    false
+}
+
 /// Returns whether the processor has a matrix unit for bf16 (AMX) and the system lets this process use it.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_matrix_unit() -> bool {

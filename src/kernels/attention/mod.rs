@@ -232,7 +232,9 @@ mod tests {
     /// Bit for bit, so that a text does not depend on the processor that wrote it.
     #[test]
     fn vector_registers_give_what_plain_loops_give() {
-        for (group, dim, positions) in [(1, 16, 1), (2, 64, 7), (3, 48, 9), (2, 256, 33)] {
+        for (group, dim, positions) in
+            [(1, 16, 1), (1, 32, 21), (2, 64, 7), (3, 48, 9), (2, 256, 33), (5, 32, 19)]
+        {
             let numbers =
                 |n: usize, seed: f32| -> Vec<f32> { (0..n).map(|i| (i as f32 + seed).sin() * 2.0).collect() };
             let stride = dim + 8;

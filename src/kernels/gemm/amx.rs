@@ -10,6 +10,7 @@ use crate::kernels::Format;
 use crate::kernels::bf16_tiles::{self as tiles, Bf16Tiles, Line};
 use crate::kernels::cpu::has_matrix_unit;
 use crate::kernels::panels::{LANES, Panels, Shape, VECTOR};
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::quantised_rows::BLOCK;
 use crate::kernels::simd::for_each_block;
 use crate::kernels::simd::vnni::{
@@ -246,7 +247,7 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
     assert!(to.len() >= steps.len() * LINES && steps.end * BLOCK <= panels.cols());
     assert!(steps.start.is_multiple_of(of_group) && steps.end.is_multiple_of(of_group));
     let all = panels.panels(panel..panel + 1);
-    let order = order();
+    let (order, ahead) = (order(), Ahead::here());
     let mut tile = steps.start;
     while tile < steps.end {
         let lines = &mut to[(tile - steps.start) * LINES..][..LINES];
@@ -260,7 +261,7 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
                 Format::F16 => {
                     let mut v = 0;
                     while v < LINES {
-                        let [a, b] = halves2(numbers.add(v * VECTOR));
+                        let [a, b] = halves2(numbers.add(v * VECTOR), ahead);
                         _mm512_store_si512(lines.as_mut_ptr().add(v).cast(), pairs(a, b, order));
                         v += 1;
                     }
@@ -271,6 +272,7 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
                         scales,
                         numbers,
                         block..block + 1,
+                        ahead,
                         |first, quads, scale, zero| {
                             write(&mut lines[(first - BLOCK * block) / 2..], &quads, scale, zero, order);
                         }

@@ -71,6 +71,7 @@ macro_rules! kernels {
         use super::{Input, LANES, Panels};
         use crate::kernels::Format;
         use crate::kernels::panels::{Shape, VECTOR};
+        use crate::kernels::prefetch::Ahead;
         use crate::kernels::quantised_rows::BLOCK;
         use crate::kernels::simd::for_each_block;
 
@@ -89,19 +90,19 @@ macro_rules! kernels {
             }
 
             /// Writes a group of so many blocks of 32 inputs; `scales` and `numbers` are its vectors.
-            fn unpack_group(format: Format, blocks: usize, scales: *const u8, numbers: *const u8, to: *mut Input) {
+            fn unpack_group(format: Format, blocks: usize, scales: *const u8, numbers: *const u8, to: *mut Input, ahead: Ahead) {
                 match format {
                     Format::F16 | Format::BF16 => {
                         let mut v = 0;
                         while v < 16 {
                             let (at, to) = (numbers.add(v * VECTOR), to.add(2 * v).cast::<f32>());
-                            let [a, b] = if format == Format::F16 { halves2(at) } else { bf16_pair(at) };
+                            let [a, b] = if format == Format::F16 { halves2(at, ahead) } else { bf16_pair(at, ahead) };
                             store(to, a);
                             store(to.add(LANES), b);
                             v += 1;
                         }
                     }
-                    _ => for_each_block!(format, scales, numbers, 0..blocks, |first, quads, scale, zero| {
+                    _ => for_each_block!(format, scales, numbers, 0..blocks, ahead, |first, quads, scale, zero| {
                         write_quads(to.add(first), quads.as_ptr(), quads.len(), scale, zero);
                     }),
                 }
@@ -131,12 +132,13 @@ macro_rules! kernels {
         pub(super) fn unpack_all(panels: &Panels, panel: usize, to: &mut [Input]) {
             let Some(shape) = Shape::of(panels.format()) else { return };
             assert!(to.len() == panels.cols());
+            let ahead = Ahead::here();
             let groups = panels.panels(panel..panel + 1).chunks_exact(shape.bytes());
             for (group, to) in groups.zip(to.chunks_exact_mut(shape.inputs)) {
                 let numbers = &group[shape.scales * VECTOR..];
                 // SAFETY: the processor has the instructions, as `multiply` has asserted; a group has the vectors of its
                 // format, at a multiple of 64, and there is room for its inputs.
-                unsafe { unpack_group(panels.format(), shape.inputs / BLOCK, group.as_ptr(), numbers.as_ptr(), to.as_mut_ptr()) };
+                unsafe { unpack_group(panels.format(), shape.inputs / BLOCK, group.as_ptr(), numbers.as_ptr(), to.as_mut_ptr(), ahead) };
             }
         }
 

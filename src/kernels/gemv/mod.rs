@@ -72,7 +72,7 @@ impl<const M: usize> Pointers<M> {
 /// Defines a kernel: the checks that make its pointers safe, then its body, once a group, for M rows.
 macro_rules! kernel {
     ($features:literal, $name:ident, $format:expr,
-     |$scales:ident, $numbers:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
+     |$scales:ident, $numbers:ident, $ahead:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
         /// See [`panels`](crate::kernels::panels).
         ///
         /// Multiplies panels that lie one after the other by M rows of `xs` from `first` on, and writes the sums of the
@@ -94,6 +94,7 @@ macro_rules! kernel {
             let groups = xs.cols() / SHAPE.inputs;
             assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && first + M <= xs.rows());
             let $rows = Pointers::<M>::new(xs, first);
+            let $ahead = Ahead::of_product(M);
             for (panel, out) in panels.chunks_exact(groups * BYTES).zip(out.chunks_mut(xs.rows())) {
                 let panel = panel.as_ptr();
                 let out = &mut out[..M];
@@ -106,7 +107,7 @@ macro_rules! kernel {
                         let $scales = panel.add($group * BYTES);
                         let mut line = 0;
                         while line < SHAPE.scales {
-                            prefetch::ahead_of($scales.add(line * VECTOR));
+                            $ahead.ask($scales.add(line * VECTOR));
                             line += 1;
                         }
                         let $numbers = $scales.add(SHAPE.scales * VECTOR);
@@ -128,11 +129,11 @@ macro_rules! kernel {
 /// of its weights contributes `$start`.
 macro_rules! small_blocks {
     ($features:literal, $name:ident, $format:expr, $unpack:ident of $vectors:literal, |$minus_8:ident| $start:expr) => {
-        kernel! { $features, $name, $format, |scales, numbers, group, rows, acc| {
+        kernel! { $features, $name, $format, |scales, numbers, ahead, group, rows, acc| {
             let mut half = 0;
             while half < 2 {
                 let scale = halves(scales.add(32 * half));
-                let quads = $unpack(numbers.add($vectors * half * VECTOR));
+                let quads = $unpack(numbers.add($vectors * half * VECTOR), ahead);
                 let b = 2 * group + half;
                 let mut m = 0;
                 while m < M {
@@ -150,12 +151,12 @@ macro_rules! small_blocks {
 /// Defines a kernel for floats, 32 inputs a group; `$unpack` gives inputs 2i and 2i + 1 of a vector.
 macro_rules! float_blocks {
     ($features:literal, $name:ident, $format:expr, $unpack:ident) => {
-        kernel! { $features, $name, $format, |scales, numbers, group, rows, acc| {
+        kernel! { $features, $name, $format, |scales, numbers, ahead, group, rows, acc| {
             // Two chains, since each sum waits for the one before.
             let mut odd = [zero(); M];
             let mut v = 0;
             while v < SHAPE.numbers {
-                let [a, b] = $unpack(numbers.add(v * VECTOR));
+                let [a, b] = $unpack(numbers.add(v * VECTOR), ahead);
                 let mut m = 0;
                 while m < M {
                     let x = rows.floats[m].add(SHAPE.inputs * group + 2 * v);
@@ -194,9 +195,10 @@ macro_rules! pass {
 macro_rules! kernels {
     ($features:literal) => {
         use super::{BLOCK, LANES, Panels, Pointers, QuantisedRows, ROWS, Range};
+        use crate::kernels::Format;
         use crate::kernels::panels::{Shape, VECTOR};
+        use crate::kernels::prefetch::Ahead;
         use crate::kernels::simd::align_frame;
-        use crate::kernels::{Format, prefetch};
 
         /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
         #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
@@ -251,11 +253,11 @@ macro_rules! kernels {
         float_blocks! { $features, f16, Format::F16, halves2 }
         float_blocks! { $features, bf16, Format::BF16, bf16_pair }
 
-        kernel! { $features, q8_0, Format::Q8_0, |scales, numbers, group, rows, acc| {
+        kernel! { $features, q8_0, Format::Q8_0, |scales, numbers, ahead, group, rows, acc| {
             let mut half = 0;
             while half < 2 {
                 let scale = halves(scales.add(32 * half));
-                let quads = bytes(numbers.add(8 * half * VECTOR));
+                let quads = bytes(numbers.add(8 * half * VECTOR), ahead);
                 let b = 2 * group + half;
                 let mut m = 0;
                 while m < M {
@@ -278,13 +280,13 @@ macro_rules! kernels {
         small_blocks! { $features, q4_0, Format::Q4_0, nibbles of 4, |minus_8| minus_8 }
         small_blocks! { $features, q5_0, Format::Q5_0, fives of 5, |minus_8| 2 * minus_8 }
 
-        kernel! { $features, q4_k, Format::Q4K, |scales, numbers, group, rows, acc| {
+        kernel! { $features, q4_k, Format::Q4K, |scales, numbers, ahead, group, rows, acc| {
             let (mut sum, mut below) = ([zero(); M], [zero(); M]);
             let mut j = 0;
             while j < 8 {
                 let factors = scales.add(64 + 2 * LANES * j);
                 let (scale, minimum) = (unsigned(factors), unsigned(factors.add(LANES)));
-                let quads = nibbles(numbers.add(4 * j * VECTOR));
+                let quads = nibbles(numbers.add(4 * j * VECTOR), ahead);
                 let b = 8 * group + j;
                 let mut m = 0;
                 while m < M {
@@ -303,7 +305,7 @@ macro_rules! kernels {
             }
         } }
 
-        kernel! { $features, q6_k, Format::Q6K, |scales, numbers, group, rows, acc| {
+        kernel! { $features, q6_k, Format::Q6K, |scales, numbers, ahead, group, rows, acc| {
             let scale = halves(scales);
             let mut j = 0;
             while j < 16 {
@@ -311,7 +313,7 @@ macro_rules! kernels {
                 // 16 inputs: half of a block of activations.
                 let h = 16 * group + j;
                 let numbers = numbers.add(3 * j * VECTOR);
-                let quads = sixes(numbers);
+                let quads = sixes(numbers, ahead);
                 let mut m = 0;
                 while m < M {
                     let values = rows.values[m].add(16 * h);

@@ -1,14 +1,15 @@
 //! A read of memory at full speed, to measure how fast weights can be read at all.
 
 use crate::kernels::cpu::for_each_target;
-use crate::kernels::prefetch;
+use crate::kernels::prefetch::Ahead;
 
 for_each_target! {
     /// The wrapping sum of the whole 8-byte words: a read of the bytes that does next to nothing else.
     pub(crate) fn sum_of_words(bytes: &[u8]) -> u64 {
+        let ahead = Ahead::here();
         let mut sums = [0u64; 64];
         for line in bytes.as_chunks::<8>().0.as_chunks::<64>().0 {
-            prefetch::row_ahead_of(line);
+            ahead.ask_row(line);
             for (sum, word) in sums.iter_mut().zip(line) {
                 *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
             }

@@ -3,7 +3,7 @@
 #![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
 
 use crate::kernels::panels::VECTOR;
-use crate::kernels::prefetch;
+use crate::kernels::prefetch::Ahead;
 use half::bf16;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128,
@@ -25,8 +25,8 @@ pub(in crate::kernels) type Floats = [__m256; 2];
 
 super::operations! { "avx2,fma,f16c":
     /// 64 bytes of weights at a multiple of 64; asks for those that come after.
-    fn load(numbers: *const u8) -> Bytes {
-        prefetch::ahead_of(numbers);
+    fn load(numbers: *const u8, ahead: Ahead) -> Bytes {
+        ahead.ask(numbers);
         let at = numbers.cast::<__m256i>();
         [_mm256_load_si256(at), _mm256_load_si256(at.add(1))]
     }
@@ -115,8 +115,8 @@ super::operations! { "avx2,fma,f16c":
         ]
     }
     /// 16 pairs of bf16: the first and the second of each.
-    fn bf16_pair(at: *const u8) -> [Floats; 2] {
-        let [low, high] = load(at);
+    fn bf16_pair(at: *const u8, ahead: Ahead) -> [Floats; 2] {
+        let [low, high] = load(at, ahead);
         let upper = _mm256_set1_epi32(0xFFFF_0000_u32 as i32);
         let first = [_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high)];
         let second = [_mm256_and_si256(low, upper), _mm256_and_si256(high, upper)];

@@ -47,23 +47,23 @@ macro_rules! unpackers {
     ($features:literal) => {
         $crate::kernels::simd::operations! { $features:
             /// Quads of 32 inputs.
-            fn bytes(numbers: *const u8) -> [Bytes; 8] {
+            fn bytes(numbers: *const u8, ahead: Ahead) -> [Bytes; 8] {
                 let mut quads = [splat_byte(0); 8];
                 let mut q = 0;
                 while q < 8 {
-                    quads[q] = load(numbers.add(q * VECTOR));
+                    quads[q] = load(numbers.add(q * VECTOR), ahead);
                     q += 1;
                 }
                 quads
             }
 
             /// The lower and the upper halves of four vectors: quads 0 to 3 and 4 to 7 of 32 inputs.
-            fn nibbles(numbers: *const u8) -> [Bytes; 8] {
+            fn nibbles(numbers: *const u8, ahead: Ahead) -> [Bytes; 8] {
                 let mask = splat_byte(15);
                 let mut quads = [mask; 8];
                 let mut v = 0;
                 while v < 4 {
-                    let both = load(numbers.add(v * VECTOR));
+                    let both = load(numbers.add(v * VECTOR), ahead);
                     quads[v] = and(both, mask);
                     quads[4 + v] = and(shift_right::<4>(both), mask);
                     v += 1;
@@ -72,8 +72,8 @@ macro_rules! unpackers {
             }
 
             /// The 5-bit numbers of 32 inputs, of four vectors of nibbles and one of fifth bits.
-            fn fives(numbers: *const u8) -> [Bytes; 8] {
-                let (quads, fifth) = (nibbles(numbers), load(numbers.add(4 * VECTOR)));
+            fn fives(numbers: *const u8, ahead: Ahead) -> [Bytes; 8] {
+                let (quads, fifth) = (nibbles(numbers, ahead), load(numbers.add(4 * VECTOR), ahead));
                 let bit = splat_byte(16);
                 [
                     or(quads[0], and(shift_left::<4>(fifth), bit)),
@@ -88,9 +88,9 @@ macro_rules! unpackers {
             }
 
             /// The 6-bit numbers of 16 inputs, of two vectors of lower halves and one of upper bits.
-            fn sixes(numbers: *const u8) -> [Bytes; 4] {
-                let (a, b) = (load(numbers), load(numbers.add(VECTOR)));
-                let (low, high) = (splat_byte(15), load(numbers.add(2 * VECTOR)));
+            fn sixes(numbers: *const u8, ahead: Ahead) -> [Bytes; 4] {
+                let (a, b) = (load(numbers, ahead), load(numbers.add(VECTOR), ahead));
+                let (low, high) = (splat_byte(15), load(numbers.add(2 * VECTOR), ahead));
                 [
                     or(and(a, low), shift_left::<4>(and(high, splat_byte(0x03)))),
                     or(and(b, low), shift_left::<2>(and(high, splat_byte(0x0C)))),
@@ -100,8 +100,8 @@ macro_rules! unpackers {
             }
 
             /// Two times 16 half floats.
-            fn halves2(numbers: *const u8) -> [Floats; 2] {
-                prefetch::ahead_of(numbers);
+            fn halves2(numbers: *const u8, ahead: Ahead) -> [Floats; 2] {
+                ahead.ask(numbers);
                 [halves(numbers), halves(numbers.add(VECTOR / 2))]
             }
         }
@@ -112,17 +112,18 @@ macro_rules! unpackers {
 /// weights of `$quads` are number · `$scale` + `$zero`, a lane for each row. Of `q6_k` 16 inputs have one scale, so the body runs
 /// twice for a block. `$first` is the number of the first input in the group.
 macro_rules! for_each_block {
-    ($format:expr, $scales:expr, $numbers:expr, $blocks:expr,
+    ($format:expr, $scales:expr, $numbers:expr, $blocks:expr, $ahead:expr,
      |$first:ident, $quads:ident, $scale:ident, $zero:ident| $body:block) => {{
         let (scales, numbers, blocks): (*const u8, *const u8, std::ops::Range<usize>) =
             ($scales, $numbers, $blocks);
+        let ahead: $crate::kernels::prefetch::Ahead = $ahead;
         macro_rules! one_scale {
             ($unpack:ident of $vectors:literal, $below:literal) => {{
                 let mut block = blocks.start;
                 while block < blocks.end {
                     let $first = 32 * block;
                     let $scale = halves(scales.add(32 * block));
-                    let $quads = $unpack(numbers.add($vectors * block * VECTOR));
+                    let $quads = $unpack(numbers.add($vectors * block * VECTOR), ahead);
                     let $zero = mul($scale, splat($below));
                     $body
                     block += 1;
@@ -140,7 +141,7 @@ macro_rules! for_each_block {
                     let factors = scales.add(64 + 2 * LANES * block);
                     let $scale = mul(halves(scales), unsigned(factors));
                     let minimum = mul(halves(scales.add(32)), unsigned(factors.add(LANES)));
-                    let $quads = nibbles(numbers.add(4 * block * VECTOR));
+                    let $quads = nibbles(numbers.add(4 * block * VECTOR), ahead);
                     let $zero = mul(minimum, splat(-1.0));
                     $body
                     block += 1;
@@ -152,7 +153,7 @@ macro_rules! for_each_block {
                 while half < 2 * blocks.end {
                     let $first = 16 * half;
                     let $scale = mul(halves(scales), signed(scales.add(32 + LANES * half)));
-                    let $quads = sixes(numbers.add(3 * half * VECTOR));
+                    let $quads = sixes(numbers.add(3 * half * VECTOR), ahead);
                     let $zero = mul($scale, splat(-32.0));
                     $body
                     half += 1;

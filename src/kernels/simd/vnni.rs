@@ -3,7 +3,7 @@
 #![expect(clippy::cast_ptr_alignment, reason = "loads that need no alignment take such pointers")]
 
 use crate::kernels::panels::VECTOR;
-use crate::kernels::prefetch;
+use crate::kernels::prefetch::Ahead;
 use half::bf16;
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128,
@@ -25,8 +25,8 @@ pub(in crate::kernels) type Floats = __m512;
 
 super::operations! { "avx512f,avx512bw,avx512vnni":
     /// 64 bytes of weights at a multiple of 64; asks for those that come after.
-    fn load(numbers: *const u8) -> Bytes {
-        prefetch::ahead_of(numbers);
+    fn load(numbers: *const u8, ahead: Ahead) -> Bytes {
+        ahead.ask(numbers);
         _mm512_load_si512(numbers.cast())
     }
     /// Four inputs for all lanes.
@@ -77,8 +77,8 @@ super::operations! { "avx512f,avx512bw,avx512vnni":
         _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
     }
     /// 16 pairs of bf16: the first and the second of each.
-    fn bf16_pair(at: *const u8) -> [Floats; 2] {
-        let both = load(at);
+    fn bf16_pair(at: *const u8, ahead: Ahead) -> [Floats; 2] {
+        let both = load(at, ahead);
         let upper = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
         [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(both)), _mm512_castsi512_ps(_mm512_and_si512(both, upper))]
     }
