@@ -37,7 +37,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn text() -> String {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/statistics.md");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let path = std::env::var_os("WMDETECT_BENCH_TEXT").map_or(ours, PathBuf::from);
     let bytes = std::fs::read(path).expect("a text");
     String::from_utf8_lossy(&bytes[..bytes.len().min(100_000)]).into_owned()

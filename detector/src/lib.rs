@@ -111,6 +111,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+/// Compiles the code of the README.
+#[cfg(all(doctest, feature = "text"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod atomic_file;
 pub mod attack;
 pub mod cache;

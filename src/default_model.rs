@@ -1,28 +1,19 @@
 //! The model that ships with the program: a small Gemma 2 that this toolkit trained, so that everything can be tried
-//! on a machine without weights and without a network. `MODEL_CARD.md` says what it is and how to make it again; its
+//! on a machine without weights and without a network. `default-model/README.md` says what it is and how to make it again; its
 //! tokenizer is [`Tokenizer::of_default_model`](wmdetect::text::Tokenizer::of_default_model).
 
 use crate::model::weights::Weights;
 use crate::model::{Gemma, LoadOptions, Result};
 
+pub use wmgen_default_model::gguf;
+
 /// What the model is called in receipts and reports.
 pub const NAME: &str = wmdetect::text::DEFAULT_MODEL;
 
-/// The file is read in place, as if mapped, and tensors in a mapped file start at aligned addresses.
-#[repr(C, align(64))]
-struct Aligned<B: ?Sized>(B);
-
-static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("default.gguf"));
-
-/// The model as a GGUF file, which llama.cpp reads too.
-pub fn gguf() -> &'static [u8] {
-    &FILE.0
-}
-
-/// Its tensors.
+/// Returns its tensors.
 ///
 /// # Errors
-/// None that a release has: a test opens them.
+/// Returns an error if the file is broken, which that of a release is not: a test opens it.
 pub fn weights() -> Result<Weights> {
     Weights::from_gguf_bytes(gguf(), NAME)
 }
@@ -30,7 +21,7 @@ pub fn weights() -> Result<Weights> {
 /// Loads it.
 ///
 /// # Errors
-/// What `options` ask for and the device cannot do.
+/// Returns an error if `options` ask for what the device cannot do.
 pub fn load(options: LoadOptions<'_>) -> Result<Gemma> {
     let weights = weights()?;
     Gemma::new(weights.config().clone(), &weights, options)
@@ -51,7 +42,7 @@ mod tests {
         assert_eq!(inside.fingerprint(), built_in.fingerprint());
         assert_eq!(inside.binding().rules, built_in.binding().rules);
         assert_eq!(inside.name(), NAME);
-        let text = include_str!("../../docs/threat-model.md");
+        let text = include_str!("../README.md");
         assert_eq!(inside.encode(text).unwrap(), built_in.encode(text).unwrap());
     }
 
