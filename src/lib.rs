@@ -14,6 +14,11 @@
 //! Features, of which a library needs none: `cli` (default) is the program `wmgen`; `default-model` brings the model that
 //! ships with it as `default_model`; `cuda` and `metal` run models on a GPU.
 
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod bench;
 pub mod compare;
 #[cfg(feature = "default-model")]

@@ -1,11 +1,11 @@
-//! Runs the commands of docs/guide/teaching.md in their order, with a smaller student, so that the page stays true.
+//! Runs the commands of README.md and docs/guide/teaching.md in their order, so that the pages stay true.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::{env, fs};
 
-/// The sizes of the page, and those of the test.
+/// The sizes of the page on teaching, and those of the test.
 const SMALLER: [(&str, &str); 5] = [
     ("-n 300 --max-tokens 128", "-n 12 --max-tokens 128"),
     (
@@ -29,18 +29,65 @@ fn has(program: &str) -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-#[test]
-fn the_page_on_teaching_runs() {
+/// Runs a script in a directory, with our programs and `tools` at hand. `None` if one of them is missing.
+fn run(script: &str, dir: &Path, tools: &[&str]) -> Option<Output> {
     let programs: PathBuf = Path::new(env!("CARGO_BIN_EXE_wmgen")).parent().unwrap().to_owned();
-    if !programs.join("wmdetect").exists() || ["bash", "jq", "curl"].iter().any(|program| !has(program)) {
+    if !programs.join("wmdetect").exists() || ["bash"].iter().chain(tools).any(|program| !has(program)) {
         #[expect(clippy::print_stderr, reason = "it is said to those who run the tests")]
         {
             eprintln!(
-                "left out: it needs bash, jq, curl, and wmdetect beside wmgen (cargo build -p wmdetect)"
+                "left out: it needs bash, {}, and wmdetect beside wmgen (cargo build -p wmdetect)",
+                tools.join(", ")
             );
         }
-        return;
+        return None;
     }
+    let path = env::join_paths(
+        [programs].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+    );
+    // A server that is left over ends with the shell.
+    let script =
+        format!("set -euo pipefail -m\ntrap 'jobs -p | xargs -r kill 2>/dev/null || true' EXIT\n{script}");
+    let done = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(dir)
+        .env("PATH", path.unwrap())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Some(done)
+}
+
+/// Holds that the script ended well and said all of `expected`, in its output or its errors.
+fn said(done: &Output, expected: &[&str]) {
+    let (said, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{}\n{said}\n{errors}", done.status);
+    for expected in expected {
+        assert!(
+            said.contains(expected) || errors.contains(expected),
+            "`{expected}` is not in\n{said}\n{errors}"
+        );
+    }
+}
+
+#[test]
+fn the_tour_of_the_readme_runs() {
+    let page = fs::read_to_string("README.md").unwrap();
+    // cargo's own: the demo, the tests and the installation.
+    let tour: Vec<&str> = blocks(&page).into_iter().filter(|block| !block.starts_with("cargo ")).collect();
+    assert!(tour.len() >= 5, "{tour:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let Some(done) = run(&tour.join("\n"), dir.path(), &[]) else { return };
+    said(
+        &done,
+        &["text.txt: watermarked (p = ", "mixed.txt: 1 marked passage", "short.txt: watermarked (p = "],
+    );
+    assert!(dir.path().join("report.html").exists());
+    assert!(!String::from_utf8_lossy(&done.stderr).contains("warning"), "{done:?}");
+}
+
+#[test]
+fn the_page_on_teaching_runs() {
     let page = fs::read_to_string("docs/guide/teaching.md").unwrap();
     let mut script = blocks(&page).join("\n");
     assert!(script.contains("wmgen distill") && script.contains("wmgen radioactive"));
@@ -51,32 +98,16 @@ fn the_page_on_teaching_runs() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let script = script.replace("PORT", &port.to_string()).replace("8099", &port.to_string());
     let dir = tempfile::tempdir().unwrap();
-    let path = env::join_paths(
-        [programs].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+    let Some(done) = run(&script, dir.path(), &["jq", "curl"]) else { return };
+    said(
+        &done,
+        &[
+            "text.txt: watermarked",
+            "answer.txt: watermarked",
+            r#"{"applied":true,"#,
+            "student.gguf: ",
+            "student: not detected",
+            "random keys: p uniform with",
+        ],
     );
-    // A server that is left over ends with the shell.
-    let script =
-        format!("set -euo pipefail -m\ntrap 'jobs -p | xargs -r kill 2>/dev/null || true' EXIT\n{script}");
-    let done = Command::new("bash")
-        .args(["-c", &script])
-        .current_dir(dir.path())
-        .env("PATH", path.unwrap())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let (said, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{}\n{said}\n{errors}", done.status);
-    for expected in [
-        "text.txt: watermarked",
-        "answer.txt: watermarked",
-        r#"{"applied":true,"#,
-        "student.gguf: ",
-        "student: not detected",
-        "random keys: p uniform with",
-    ] {
-        assert!(
-            said.contains(expected) || errors.contains(expected),
-            "`{expected}` is not in\n{said}\n{errors}"
-        );
-    }
 }

@@ -114,7 +114,7 @@ fn every_form_comes_back_from_its_file() {
     assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), forms().len(), "no temporary file stays");
 }
 
-/// The container's layout, byte by byte, as `docs/scheme.md` has it.
+/// The container's layout, byte by byte, as `docs/concepts/scheme.md` has it.
 #[test]
 fn the_container_is_as_documented() {
     let mut expected = b"WMGENKEY\x01\x00\x26\x00\x00\x00\x01\x1e\x05\x20\x00".to_vec();
@@ -397,7 +397,7 @@ fn derived_keys_are_distinct_and_stable() {
     }
     let labels = ["e", "acme", "Acme", "acme ", "acme/2026", "derive/acme", "ジェマ", &"x".repeat(10_000)];
     let mut ids: Vec<String> = labels.iter().map(|label| master.derive(label).unwrap().id()).collect();
-    // Computed with Python's hmac from the specification in docs/scheme.md.
+    // Computed with Python's hmac from the specification in docs/concepts/scheme.md.
     assert_eq!(master.id(), "1c4a6598e83276cf");
     assert_eq!(ids[1], "0be853fad815ef29");
     ids.push(master.id());

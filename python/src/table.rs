@@ -26,14 +26,14 @@ const SHOWN: usize = 20;
 /// What `Detector.score_batch` says of many texts, in their order: a sequence of reports, and an Arrow table.
 ///
 /// pyarrow, polars, pandas, DuckDB and others read it through `__arrow_c_stream__`: `pyarrow.table(table)`,
-/// `polars.DataFrame(table)`. The columns are the fields of docs/json.md, and `error`, which is null but for texts that
+/// `polars.DataFrame(table)`. The columns are the fields of docs/reference/json.md, and `error`, which is null but for texts that
 /// could not be scored.
 #[pyclass(frozen, sequence, module = "wmdetect")]
 pub(crate) struct ScoreTable {
     pub(crate) rows: Vec<Result<report::Report, String>>,
 }
 
-/// The kinds of changes, in the order of docs/json.md.
+/// The kinds of changes, in the order of docs/reference/json.md.
 type Kind = (&'static str, fn(&Changes) -> u64);
 const CHANGES: [Kind; 15] = [
     ("zero_width", |changes| changes.zero_width),

@@ -1,4 +1,4 @@
-"""The scheme once more, from docs/scheme.md alone: what the package is compared with."""
+"""The scheme once more, from docs/concepts/scheme.md alone: what the package is compared with."""
 
 import hashlib
 import hmac

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the four axes of docs/choosing.md from the tables of the studies, as one SVG.
+"""Draws the four axes of docs/guide/choosing.md from the tables of the studies, as one SVG.
 
     python research/scripts/four_axes.py research/data/rules docs/rules.svg
 

@@ -167,7 +167,7 @@ Unmarked, unedited, temperature {sampling['temperature']:g}, top-k {sampling['to
 - Many sentences hold together, few paragraphs do. It invents words, knows no facts and no arithmetic, and can repeat itself.
 - No chat, no instructions, no safety training. Nothing but English prose was in the training text.
 - The mark of so unpredictable a model is found sooner than that of a large one at the same temperature: results here
-  say little about real models. See [docs/results.md](../../docs/results.md) for those.
+  say little about real models. See [docs/reference/results.md](../docs/reference/results.md) for those.
 """)
     Path(args.out).write_text("\n".join(parts), encoding="utf-8")
 

@@ -132,7 +132,7 @@ pub(crate) struct KeygenArgs {
     /// Bind the key to this tokenizer: a tokenizer.json, a directory that holds one, or a GGUF file
     #[arg(long, conflicts_with = "model")]
     pub tokenizer: Option<PathBuf>,
-    /// Bind the key to the tokenizer of this model
+    /// Bind the key to the tokenizer of this model; `default` is the one that ships with wmgen
     #[arg(long)]
     pub model: Option<String>,
     /// Overwrite an existing key, which loses it for good

@@ -9,18 +9,19 @@ use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::text::Tokenizer;
 
 use super::args::KeygenArgs;
-use super::{model, say};
+use super::model::Place;
+use super::say;
 
 pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     let place = match (&args.tokenizer, &args.model) {
-        (Some(path), _) => Some(path.clone()),
-        (None, Some(model)) => Some(model::locate(model)?),
+        (Some(path), _) => Some(Place::Path(path.clone())),
+        (None, Some(model)) => Some(Place::named(model)?),
         (None, None) => None,
     };
     // --force does not replace a file that the run reads.
-    Outputs::new(true).reads(place.iter()).check_input(&args.path, Kind::KEY)?;
-    let binding =
-        place.map(|path| shell::open_tokenizer(path).map(|tokenizer| tokenizer.binding())).transpose()?;
+    let reads = place.as_ref().and_then(Place::path);
+    Outputs::new(true).reads(reads).check_input(&args.path, Kind::KEY)?;
+    let binding = place.map(|place| place.tokenizer()).transpose()?.map(|tokenizer| tokenizer.binding());
     let scheme = args.preset.scheme().with_parameters(args.depth, args.ngram_len, args.channels)?;
     let key = Key::generate(scheme)?.with_tokenizer(binding);
     key.write(&args.path, args.force)?;

@@ -61,6 +61,14 @@ impl Place {
         model.map_or(Ok(Self::Default), |model| locate(model).map(Self::Path))
     }
 
+    /// The path, unless it is the default model.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Default => None,
+            Self::Path(path) => Some(path),
+        }
+    }
+
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
         match self {
             Self::Default => Ok(Tokenizer::of_default_model()),

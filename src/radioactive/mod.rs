@@ -3,7 +3,7 @@
 //! A model that has learned from texts with a key's mark prefers the tokens that the key prefers. A [`Document`] is read by
 //! the student, which says at each position of an answer what it would write: its first choice. [`Pairs`] takes the pairs of
 //! context and choice that count, each an input of the key's hash that nothing before has used. [`judge`] scores them under a
-//! key. [`report`] is the JSON. Why p is exact, and when, stands in `docs/statistics.md`.
+//! key. [`report`] is the JSON. Why p is exact, and when, stands in `docs/concepts/statistics.md`.
 
 mod control;
 mod corpus;

@@ -1,4 +1,4 @@
-"""Checks detector/scheme-vectors.json against the specification in docs/scheme.md.
+"""Checks detector/scheme-vectors.json against the specification in docs/concepts/scheme.md.
 
 A second implementation of all four schemes, written from the specification
 alone, with nothing but Python's standard library. Mersenne Twister outputs

@@ -1,4 +1,4 @@
-//! The JSON contract of `docs/json.md`: an added, renamed or missing field fails here.
+//! The JSON contract of `docs/reference/json.md`: an added, renamed or missing field fails here.
 
 use std::collections::BTreeMap;
 

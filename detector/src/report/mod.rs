@@ -1,4 +1,4 @@
-//! What is said of a text, as data. The programs print each report as one JSON object in a [`Row`]; `docs/json.md` describes
+//! What is said of a text, as data. The programs print each report as one JSON object in a [`Row`]; `docs/reference/json.md` describes
 //! every field.
 
 mod attack;

@@ -26,7 +26,7 @@
 //! | `distribution`, `watermark` | the sampling side: candidates, and a response being marked |
 //! | `evidence`, `stream` | the detecting side: the values of a text and the positions that count |
 //!
-//! A scheme is added by a module like those in [`synthid`] and one line in `schemes`. `docs/scheme.md` specifies the
+//! A scheme is added by a module like those in [`synthid`] and one line in `schemes`. `docs/concepts/scheme.md` specifies the
 //! schemes with test vectors.
 
 mod context;

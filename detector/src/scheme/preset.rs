@@ -7,7 +7,7 @@ use super::schemes::Scheme;
 use super::synthid::{Sha256, Sha256V2};
 
 /// What a new key is to be good at. Each survives fewer edits than the one before, and gives less to those who would
-/// learn it from many texts. `docs/choosing.md` has the measurements.
+/// learn it from many texts. `docs/guide/choosing.md` has the measurements.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Preset {

@@ -1,6 +1,6 @@
 //! The one keyed function: (key, context, token) → bits, for a tournament the g-values of all layers.
 //!
-//! Generator and detector both call [`Prf`]; nothing else in the project turns a key into g-values. `docs/scheme.md` has
+//! Generator and detector both call [`Prf`]; nothing else in the project turns a key into g-values. `docs/concepts/scheme.md` has
 //! the layouts and test vectors.
 
 use std::collections::HashSet;

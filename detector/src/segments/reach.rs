@@ -11,7 +11,7 @@
 //!
 //! No p-value changes: a passage grows around a window that the scan has found, and a repetition has the p-value of
 //! what it repeats. The constants were chosen on texts at temperature 0.5 and 0.7 other than those of
-//! `docs/results.md`.
+//! `docs/reference/results.md`.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -346,7 +346,7 @@ mod tests {
     use crate::scheme::{ContextStream, EvidenceStream, Key, Preset, Secret};
     use crate::split_mix;
 
-    /// N as a share of the tokens, which `docs/statistics.md` states.
+    /// N as a share of the tokens, which `docs/concepts/statistics.md` states.
     #[test]
     fn a_restart_adds_few_starts() {
         let bounds = scanners(30).bounds();

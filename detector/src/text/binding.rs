@@ -2,7 +2,7 @@
 //!
 //! Two digests: the [fingerprint](super::TokenizerFingerprint) of the vocabulary, and one of all that decides which of its
 //! tokens a text becomes. Without the second, a tokenizer with the same vocabulary and no merges would pass for the right
-//! one and find no mark. `docs/scheme.md` has both byte for byte.
+//! one and find no mark. `docs/concepts/scheme.md` has both byte for byte.
 //!
 //! The rules are taken in a form in which a tokenizer.json and the GGUF file of the same model agree:
 //!

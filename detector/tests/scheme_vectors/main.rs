@@ -1,4 +1,4 @@
-//! The published test vectors are what the code gives. That the code does what `docs/scheme.md` says is the business of
+//! The published test vectors are what the code gives. That the code does what `docs/concepts/scheme.md` says is the business of
 //! `tests/oracle/check_vectors.py`, which knows the specification only.
 //!
 //! `RENEW_VECTORS=1 cargo test -p wmdetect --test scheme_vectors` writes the file again.
@@ -60,7 +60,7 @@ fn there_are_enough_of_each_kind() {
     }
 }
 
-/// The worked examples of docs/scheme.md.
+/// The worked examples of docs/concepts/scheme.md.
 #[test]
 fn the_worked_examples_are_right() {
     use wmdetect::scheme::{Key, Scheme, Secret, synthid};

@@ -1,4 +1,4 @@
-//! Makes the content of `scheme-vectors.json`, the test vectors of `docs/scheme.md`.
+//! Makes the content of `scheme-vectors.json`, the test vectors of `docs/concepts/scheme.md`.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ const VECTORS: u32 = 4;
 /// Returns the whole file.
 pub(crate) fn vectors() -> String {
     let about = [
-        "Test vectors of docs/scheme.md. All keys are throw-away keys, made by the rules below; never use them.",
+        "Test vectors of docs/concepts/scheme.md. All keys are throw-away keys, made by the rules below; never use them.",
         "Secret of a synthid-sha256 or synthid-sha256-v2 key: SHA-256 of the ASCII text 'vector key NAME'. Layer key l of a compat key: the \
          first 8 bytes of SHA-256 of 'vector key NAME, layer l' as a little-endian number without its top bit.",
         "secret: hexadecimal, the secret of the key file (for compat keys the layer keys, 8 little-endian bytes each); \

@@ -1,4 +1,4 @@
-//! The JSON contract of the program: an added, renamed or missing field fails here. `docs/json.md` describes them.
+//! The JSON contract of the program: an added, renamed or missing field fails here. `docs/reference/json.md` describes them.
 
 use serde::Deserialize;
 use wmdetect::Verdict;

@@ -10,7 +10,7 @@ use super::again;
 use super::score::{changes, codes, messages};
 use crate::json::{from_py, name, to_dict, to_json};
 
-/// What `Detector.attribute` says of one text. The fields are those of docs/json.md.
+/// What `Detector.attribute` says of one text. The fields are those of docs/reference/json.md.
 #[pyclass(frozen, eq, module = "wmdetect")]
 #[derive(PartialEq)]
 pub(crate) struct Attribution(pub(crate) report::Attribution);

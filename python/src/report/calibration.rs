@@ -9,7 +9,7 @@ use super::score::{codes, messages};
 use super::{again, frame};
 use crate::json::{from_py, to_dict, to_json};
 
-/// What `Detector.calibrate` says of a corpus of unmarked texts. The fields are those of docs/json.md.
+/// What `Detector.calibrate` says of a corpus of unmarked texts. The fields are those of docs/reference/json.md.
 #[pyclass(frozen, eq, module = "wmdetect")]
 #[derive(PartialEq)]
 pub(crate) struct CalibrationReport(pub(crate) report::CalibrationReport);

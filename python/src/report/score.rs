@@ -9,7 +9,7 @@ use wmdetect::verdict::Strength;
 use super::{again, frame};
 use crate::json::{from_py, name, to_dict, to_json};
 
-/// What `Detector.score` says of one text. The fields are those of docs/json.md.
+/// What `Detector.score` says of one text. The fields are those of docs/reference/json.md.
 #[pyclass(frozen, eq, module = "wmdetect")]
 #[derive(PartialEq)]
 pub(crate) struct Report(pub(crate) report::Report);

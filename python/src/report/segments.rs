@@ -10,7 +10,7 @@ use super::score::{Span, changes, codes, messages, spans};
 use super::{again, frame};
 use crate::json::{from_py, name, to_dict, to_json};
 
-/// What `Detector.segments` says of one text. The fields are those of docs/json.md.
+/// What `Detector.segments` says of one text. The fields are those of docs/reference/json.md.
 #[pyclass(frozen, eq, module = "wmdetect")]
 pub(crate) struct SegmentsReport {
     pub(crate) report: report::SegmentsReport,

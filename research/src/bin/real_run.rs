@@ -1,4 +1,4 @@
-//! The figures of `docs/real-models.md`: are all marked texts found from their text alone, are unmarked ones uniform
+//! The figures of `docs/guide/real-models.md`: are all marked texts found from their text alone, are unmarked ones uniform
 //! under random keys, and how many tokens survive decoding and encoding?
 //!
 //! `cargo run --release -p wmgen-research --bin real_run -- TOKENIZER k.bin marked.jsonl unmarked.jsonl`, where the last two are what

@@ -6,7 +6,7 @@
 //! tables and loops are made here. Each cell runs TRIALS (text, key) pairs; a text gives as many as are needed, each
 //! with a key of its own. The randomised test of level a rejects with probability exactly a under the null hypothesis,
 //! so rejections are Binomial(TRIALS, a): a cell is flagged if its two-sided p is below 0.001 / number of cells
-//! (`docs/statistics.md`, "The null hypothesis").
+//! (`docs/concepts/statistics.md`, "The null hypothesis").
 //!
 //! With CHANNELS the keys are of `synthid-sha256-v2` with so many channels R, the others of `synthid-sha256`. Each channel is
 //! tested at level a / R, as p = R · min p does, and a text is rejected if any is: with probability 1 − (1 − a / R)^R.

@@ -83,7 +83,7 @@ fn answers(path: &Path) -> Result<Answers> {
         let id = object.as_ref().ok().and_then(|object| object.get("id"));
         let id = label.clone().with_id(id).id;
         let row = Row::parse(&value, id, &label.input).map_err(|error| {
-            let hint = "docs/comparison.md says what a line has";
+            let hint = "docs/guide/comparison.md says what a line has";
             match error {
                 CompareError::Row { .. } => anyhow::Error::new(Hinted::new(error.to_string(), hint)),
                 error => error.into(),

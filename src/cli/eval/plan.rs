@@ -113,7 +113,7 @@ fn plan(args: &EvalArgs, name: &str, data: &Path, shots_data: Option<&Path>) -> 
                     "--shots-data names a file of examples, and --shots 0 asks without any".to_owned()
                 }
                 _ if built_in.is_some() => {
-                    format!("docs/evaluation.md says which fields the documents of {name} have")
+                    format!("docs/guide/evaluation.md says which fields the documents of {name} have")
                 }
                 _ => "the task's file says which fields a document has".to_owned(),
             };

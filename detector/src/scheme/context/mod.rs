@@ -4,7 +4,7 @@
 //! context was generated in this response and has not come up before, in the prompt or in the response. The history is
 //! complete. So the generator's receipt and the detector's mask are the same positions when the detector knows the
 //! prompt, and no fixed end of a prompt gives every answer the same first draw. "Fresh contexts" in
-//! `docs/statistics.md` says why the *context* must be fresh and not only the n-gram.
+//! `docs/concepts/statistics.md` says why the *context* must be fresh and not only the n-gram.
 //!
 //! `synthid-sha256-v2` has another rule: a position takes the shortest run of tokens before it that no earlier position
 //! of the response has taken. See [`ContextRule`].

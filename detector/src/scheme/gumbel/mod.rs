@@ -8,7 +8,7 @@
 //! | `textseal` | `textseal`: Meta's TextSeal |
 //! | `philox`, `murmur` | the functions that they are made of |
 //!
-//! The engines' formulas are in `docs/scheme.md`, where their sources are named.
+//! The engines' formulas are in `docs/concepts/scheme.md`, where their sources are named.
 
 use super::context::Piece;
 use super::distribution::Distribution;
