@@ -87,6 +87,33 @@ fn the_tour_of_the_readme_runs() {
 }
 
 #[test]
+fn the_page_of_commands_has_them_all() {
+    let page = fs::read_to_string("docs/reference/commands.md").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for program in ["wmgen", "wmdetect"] {
+        let Some(done) = run(&format!("{program} --help"), dir.path(), &[]) else { return };
+        let help = String::from_utf8_lossy(&done.stdout);
+        let of_program =
+            page.split(&format!("## `{program}`")).nth(1).unwrap().split("\n## ").next().unwrap();
+        let mut commands = Vec::new();
+        for line in
+            help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty())
+        {
+            // Lines that go on with a description begin farther to the right.
+            if let Some(name) = line.strip_prefix("  ").filter(|line| !line.starts_with(' ')) {
+                commands.push(name.split(' ').next().unwrap());
+            }
+        }
+        assert!(commands.contains(&"serve"), "{help}");
+        let missing: Vec<_> = commands
+            .into_iter()
+            .filter(|name| *name != "help" && !of_program.contains(&format!("| `{name}` |")))
+            .collect();
+        assert!(missing.is_empty(), "{program}: {missing:?} are not on the page");
+    }
+}
+
+#[test]
 fn the_page_on_teaching_runs() {
     let page = fs::read_to_string("docs/guide/teaching.md").unwrap();
     let mut script = blocks(&page).join("\n");

@@ -62,6 +62,10 @@ fn every_link_leads_somewhere() {
     let mut broken = Vec::new();
     for page in &found {
         let text = prose(&fs::read_to_string(page).unwrap());
+        let left = text
+            .split_whitespace()
+            .find(|word| word.len() > 2 && word.starts_with('@') && word.ends_with('@'));
+        assert!(left.is_none(), "{}: {left:?} was left to be filled in", page.display());
         for link in links(&text) {
             if link.contains(':') || link.contains(' ') {
                 continue;
