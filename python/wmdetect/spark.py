@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "score"]
 
-#: The columns that `score` adds, with their Spark types. docs/reference/json.md says what they mean; `error` is null but where a
-#: text could not be scored.
+#: The columns that `score` adds, with their Spark types. docs/reference/json.md says what they mean; `error` is
+#: null but where a text could not be scored.
 COLUMNS = {
     "verdict": "string",
     "p_value": "double",
