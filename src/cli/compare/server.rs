@@ -17,7 +17,7 @@ use super::super::args::CompareArgs;
 use super::asked::{Asked, Job, Outcome};
 
 /// How long a reply may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// Waits before a request is made again that the server could not take.
 const WAITS: [u64; 4] = [1, 4, 16, 60];
 /// Bytes of a reply at most.
