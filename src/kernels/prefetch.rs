@@ -8,6 +8,7 @@ use super::cpu;
 use std::sync::OnceLock;
 
 /// How far in front of what is read, in bytes. Three times as near is slower, and farther is no faster (research/performance.md).
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 is asked"))]
 const AHEAD: usize = 3072;
 
 /// Bytes that come into a cache together.
