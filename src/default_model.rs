@@ -32,7 +32,7 @@ mod tests {
     use super::*;
     use wmdetect::text::Tokenizer;
 
-    /// The detector has a tokenizer.json and the model's file a tokenizer of its own: they must cut every text alike.
+    /// The detector has a tokenizer.json and the model's file another tokenizer inside: they must cut every text alike.
     #[test]
     fn the_detector_has_this_models_tokenizer() {
         let dir = tempfile::tempdir().unwrap();
