@@ -1,4 +1,4 @@
-"""How many texts of other engines' marks are found, by temperature and length: the table of docs/reference/results.md.
+"""How many texts of other engines' marks are found, by temperature and length: the table of research/results.md.
 
 Usage: python engines_power.py MARKED_CORPUS WMDETECT MODEL.gguf PROMPTS.jsonl DIR [SCHEME...]
   MARKED_CORPUS  the study's program, `cargo build --release -p wmgen-research --bin marked_corpus`

@@ -1,4 +1,4 @@
-//! Writes the marked texts behind the power tables of `docs/reference/results.md`: one text a prompt, each under another key,
+//! Writes the marked texts behind the power tables of `research/results.md`: one text a prompt, each under another key,
 //! all of one length.
 //!
 //! `cargo run --release -p wmgen-research --bin marked_corpus -- MODEL MASTER.bin PROMPTS.jsonl TEMPERATURE TOKENS OUT.jsonl`

@@ -1,4 +1,4 @@
-//! How often does the exact likelihood ratio accuse a text that no key has marked? For `docs/reference/results.md`.
+//! How often does the exact likelihood ratio accuse a text that no key has marked? For `research/results.md`.
 //!
 //! `cargo run --release -p wmgen-research --bin ratio_null -- MODEL DOCS.jsonl DOCUMENTS TOKENS KEYS [PRESET]`
 //!

@@ -1,4 +1,4 @@
-//! The tables of `docs/reference/results.md` on segments and on attribution.
+//! The tables of `research/results.md` on segments and on attribution.
 //!
 //! ```text
 //! cargo run --release -p wmgen-research --bin segments_study -- segments TOKENIZER DOCS.jsonl MASTER.bin DOCUMENTS MARKED.jsonl...

@@ -1,4 +1,4 @@
-//! Does the running e-value of the likelihood ratio keep its promise? For `docs/reference/results.md`.
+//! Does the running e-value of the likelihood ratio keep its promise? For `research/results.md`.
 //!
 //! `cargo run --release -p wmgen-research --bin stream_study -- TOKENIZER DOCS.jsonl TOKENS KEYS`
 //!

@@ -1,4 +1,4 @@
-//! The power study of the exact likelihood ratio, for `docs/reference/results.md`.
+//! The power study of the exact likelihood ratio, for `research/results.md`.
 //!
 //! `cargo run --release -p wmgen-research --bin verify_study -- MODEL MASTER.bin CORPUS.jsonl MODE TEXTS TOKENS OUT.jsonl [RANDOM_KEYS]`
 //!
