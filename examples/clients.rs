@@ -1,4 +1,4 @@
-//! Serves several clients at a time: one engine on a thread of its own, each client on another.
+//! Serves several clients at a time: one engine on a separate thread, and each client on another thread.
 //!
 //! `cargo run --release --example clients` asks three questions at once. The texts share the passes over the weights, and
 //! each is the same as if its client were alone. The third client leaves early, which frees its place.
@@ -16,7 +16,7 @@ use wmgen::respond::{Client, Event, KeyMark, ModelInfo, Options, RespondError};
 use wmgen::sample::Sampling;
 use wmgen::text::Prompt;
 
-/// One client's conversation: the whole text, or what came before it left after `patience` pieces.
+/// Returns one client's conversation: the whole text, or what arrived before it left after `patience` pieces.
 fn ask(client: &Client, prompt: &str, options: &Options, patience: usize) -> Result<String, RespondError> {
     let mut text = String::new();
     let mut pieces = 0;
@@ -26,7 +26,7 @@ fn ask(client: &Client, prompt: &str, options: &Options, patience: usize) -> Res
                 text.push_str(&piece.text);
                 pieces += 1;
                 if pieces == patience {
-                    // To drop the events cancels the request: this client gets no more tokens computed for it.
+                    // Dropping the events cancels the request: no more tokens are computed for this client.
                     return Ok(text + " [left]");
                 }
             }
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .zip(questions)
         .map(|(seed, (prompt, patience))| {
             let client = client.clone();
-            // With one seed for all, their draws would be alike.
+            // With the same seed for all, their draws would be alike.
             let sampling = Sampling { seed, ..Sampling::default() };
             let options =
                 Options { max_tokens: 40, sampling, mark: Some(mark.clone()), ..Options::default() };
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, "{prompt}{}\n", text?)?;
     }
 
-    // What was taken is answered, nothing new is taken, and the thread ends.
+    // Requests that were taken are answered, no others are taken, and the thread ends.
     handle.drain();
     worker.join().map_err(|_| "the engine panicked")?;
     Ok(())

@@ -1,7 +1,7 @@
 //! Writes a marked text, piece by piece as it grows, and finds the mark again.
 //!
-//! `cargo run --release --example generate -- "The old lighthouse"` uses the model that ships with wmgen. For a Gemma model
-//! of your own take `Gemma::load` and `Tokenizer::open` with its directory or GGUF file.
+//! `cargo run --release --example generate -- "The old lighthouse"` uses the model that ships with wmgen. For your own
+//! Gemma model, use `Gemma::load` and `Tokenizer::open` with its directory or GGUF file.
 
 use std::error::Error;
 use std::io::{Write, stdout};

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let verifier =
         Verifier::new(&model, default_model::NAME, &tokenizer, [&key], verify::Options::default())?;
-    // The receipt brings the prompt and the settings of the draws. Without it p is larger, but as valid.
+    // The receipt has the prompt and the settings of the draws. Without it, p is larger but just as valid.
     let origin = Origin::of_receipt(&receipt);
     let verified = verifier.verify(Input::Bytes(receipt.text.as_bytes()), &origin)?;
     let scored = Detector::new(key, Tokenizer::of_default_model())?.score(&receipt.text)?;

@@ -1,5 +1,5 @@
-//! The model that ships with the program: a small Gemma 2 that this toolkit trained, so that everything can be tried
-//! on a machine without weights and without a network. `default-model/README.md` says what it is and how to make it again; its
+//! The model that ships with the program: a small Gemma 2 that was trained with this toolkit. So everything can be tried on a
+//! machine without weights and without a network. `default-model/README.md` says what it is and how to make it again. Its
 //! tokenizer is [`Tokenizer::of_default_model`](wmdetect::text::Tokenizer::of_default_model).
 
 use crate::model::weights::Weights;
@@ -7,21 +7,21 @@ use crate::model::{Gemma, LoadOptions, Result};
 
 pub use wmgen_default_model::gguf;
 
-/// What the model is called in receipts and reports.
+/// Name of the model in receipts and reports.
 pub const NAME: &str = wmdetect::text::DEFAULT_MODEL;
 
-/// Returns its tensors.
+/// Returns the model's tensors.
 ///
 /// # Errors
-/// Returns an error if the file is broken, which that of a release is not: a test opens it.
+/// Returns an error if the file is damaged; a test ensures that the file of a release is not.
 pub fn weights() -> Result<Weights> {
     Weights::from_gguf_bytes(gguf(), NAME)
 }
 
-/// Loads it.
+/// Loads the model.
 ///
 /// # Errors
-/// Returns an error if `options` ask for what the device cannot do.
+/// Returns an error if `options` ask for something that the device cannot do.
 pub fn load(options: LoadOptions<'_>) -> Result<Gemma> {
     let weights = weights()?;
     Gemma::new(weights.config().clone(), &weights, options)
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
     use wmdetect::text::Tokenizer;
 
-    /// The detector has a tokenizer.json and the model's file another tokenizer inside: they must cut every text alike.
+    /// The detector has a tokenizer.json, and the model's file contains another tokenizer: they must split every text alike.
     #[test]
     fn the_detector_has_this_models_tokenizer() {
         let dir = tempfile::tempdir().unwrap();

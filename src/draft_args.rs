@@ -1,4 +1,4 @@
-//! The options of drafts, which `wmgen generate` and `wmgen serve` share.
+//! Draft options, which `wmgen generate` and `wmgen serve` share.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -8,13 +8,14 @@ use clap::Args;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DraftArgs {
-    /// Guess tokens ahead, and check several in one pass over the weights; the text is the same to the bit
+    /// Guess tokens ahead, and check several in one pass over the weights; the text stays the same to the bit
     ///
-    /// `prompt` guesses what followed the last tokens where they stood before, in the prompt or the text: for answers that repeat
-    /// their prompt. MODEL, as for --model, is a smaller model with the same tokenizer, and `default` the one that ships with wmgen.
+    /// `prompt` looks for earlier occurrences of the last tokens, in the prompt or the text, and guesses what followed there. It
+    /// suits answers that repeat their prompt. MODEL, as for --model, is a smaller model with the same tokenizer; `default` is the
+    /// one that ships with wmgen.
     #[arg(long, default_value = "none", value_name = "none|prompt|MODEL")]
     pub draft: DraftArg,
-    /// Tokens that are guessed ahead at most; how many are is decided by what they gain
+    /// Maximum number of tokens to guess ahead; how many are guessed depends on what they gain
     #[arg(long, default_value_t = 8, value_name = "TOKENS", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub draft_tokens: u8,
 }

@@ -1,18 +1,19 @@
 //! Writes text with Gemma 2 and marks it while sampling.
 //!
-//! The data path is the file list: [`model`] turns token ids into [`logits`], [`sample`] turns logits into a marked
-//! draw, [`engine`] does both for many requests at a time, and [`respond`] puts text around it: prompts in, pieces of
-//! text and receipts out. [`text`] turns text into ids and ids into text. [`verify`] reads a text again to find the mark
-//! with the model's help. The scheme itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the detector
-//! shares. [`train`] makes a model from plain text, [`quantize`] makes a GGUF file of a model, [`eval`] measures how good
-//! a model is at tasks, [`compare`] puts two models side by side, [`radioactive`] tells whether one learned from marked text, and
-//! [`mod@bench`] says how fast one runs.
+//! The data flows as follows. [`model`] turns token ids into [`logits`], and [`sample`] turns logits into a marked draw.
+//! [`engine`] does both for many requests at a time, and [`respond`] adds text: prompts in, pieces of text and receipts out.
+//! [`text`] converts between text and ids. [`verify`] reads a text again to find the mark with the model's help. The scheme
+//! itself (keys, g-values, tournament) is [`wmdetect::scheme`], which the detector shares.
 //!
-//! The folder `examples` has a program that writes a marked text piece by piece, one that serves several clients, and one
-//! that reads a text again with its model.
+//! [`train`] makes a model from plain text, and [`quantize`] makes a GGUF file of a model. [`eval`] measures how good a model is
+//! at tasks, and [`compare`] puts two models side by side. [`radioactive`] tells whether a model learned from marked text, and
+//! [`mod@bench`] measures how fast a model runs.
 //!
-//! Features, of which a library needs none: `cli` (default) is the program `wmgen`; `default-model` brings the model that
-//! ships with it as `default_model`; `cuda` and `metal` run models on a GPU.
+//! The folder `examples` has three programs: one writes a marked text piece by piece, one serves several clients, and one reads a
+//! text again with its model.
+//!
+//! Features; a library needs none of them. `cli` (default) is the program `wmgen`. `default-model` adds the model that ships with
+//! it, as `default_model`. `cuda` and `metal` run models on a GPU.
 
 /// Compiles the code of the README.
 #[cfg(doctest)]
@@ -36,7 +37,7 @@ pub mod text;
 pub mod train;
 pub mod verify;
 
-/// What the benchmarks of this crate measure. It is not part of the API.
+/// Items that the benchmarks of this crate measure. They are not part of the API.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::kernels::cpu::Level;

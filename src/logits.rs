@@ -1,10 +1,10 @@
-//! One position's logits, between the model that computes them and the sampler that reads them.
+//! One position's logits, as the model computes them and the sampler reads them.
 
 use crate::kernels::SoftCap;
 
-/// The logits of one position, one entry a token of the vocabulary, before or after the final soft cap.
+/// The logits of one position, one entry for each token of the vocabulary, before or after the final soft cap.
 ///
-/// The cap is monotone, so logits can be compared before it. Their values come out capped.
+/// The cap is monotone, so logits can be compared before it is applied. Values are always returned capped.
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'a> {
     values: &'a [f32],
@@ -13,22 +13,22 @@ pub struct Logits<'a> {
 }
 
 impl<'a> Logits<'a> {
-    /// Logits as the head gave them, and the cap that they are to go through, if the model has one.
+    /// Takes logits from the head, and the cap that is to be applied, if the model has one.
     pub fn before_cap(values: &'a [f32], cap: Option<f32>) -> Self {
         Self { values, cap: cap.map(SoftCap), banned: None }
     }
 
-    /// Logits that are final.
+    /// Takes logits that are final.
     pub fn capped(values: &'a [f32]) -> Self {
         Self::before_cap(values, None)
     }
 
-    /// The same logits, but for the tokens `banned`, whose logits count as −∞.
+    /// Returns the same logits, except that those of the tokens `banned` count as −∞.
     pub fn without(self, banned: &'a TokenSet) -> Self {
         Self { banned: (!banned.is_empty()).then_some(banned), ..self }
     }
 
-    /// The same logits, none of them banned.
+    /// Returns the same logits, without banned tokens.
     pub(crate) fn of_all_tokens(self) -> Self {
         Self { banned: None, ..self }
     }
@@ -38,45 +38,45 @@ impl<'a> Logits<'a> {
         self.values.len()
     }
 
-    /// Returns whether there is no token.
+    /// Returns whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// The tokens whose logits count as −∞, if there are any.
+    /// Returns the tokens whose logits count as −∞, if there are any.
     pub(crate) fn banned(&self) -> Option<&'a TokenSet> {
         self.banned
     }
 
-    /// The final logit that a value of [`uncapped`](Self::uncapped) stands for.
+    /// Returns the final logit for a value of [`uncapped`](Self::uncapped).
     pub(crate) fn of(&self, value: f32) -> f32 {
         self.cap.map_or(value, |cap| cap.of(value))
     }
 
-    /// Makes final logits of the values of candidates.
+    /// Turns the values of candidates into final logits.
     pub(crate) fn finish(&self, candidates: &mut [(u32, f32)]) {
         if let Some(cap) = self.cap {
             cap.apply_to_candidates(candidates);
         }
     }
 
-    /// Makes final logits of values.
+    /// Turns values into final logits.
     pub(crate) fn finish_values(&self, values: &mut [f32]) {
         if let Some(cap) = self.cap {
             cap.apply(values);
         }
     }
 
-    /// The values to compare by: the order of the final logits, but for pairs that the cap's rounding makes equal or
-    /// exchanges. Those of banned tokens are among them.
+    /// Returns the values to compare by, including those of banned tokens. They are in the order of the final
+    /// logits, except for pairs that the cap's rounding makes equal or exchanges.
     pub(crate) fn uncapped(&self) -> &'a [f32] {
         self.values
     }
 
-    /// The least value whose final logit could be as great as that of some value from `value` on.
+    /// Returns the smallest value whose final logit could be as large as that of some value from `value` on.
     pub(crate) fn reach(&self, value: f32) -> f32 {
-        /// More than the rounding error of a final logit as a share of the cap: a few units of 2^-24, three of them
-        /// from tanh.
+        /// Bound for the rounding error of a final logit, as a share of the cap: more than a few units of 2^-24,
+        /// three of them from tanh.
         const ROUNDING: f64 = 1.0 / (1 << 20) as f64;
         let Some(SoftCap(cap)) = self.cap else { return value };
         let level = (f64::from(value) / f64::from(cap)).tanh() - 2.0 * ROUNDING;
@@ -87,10 +87,11 @@ impl<'a> Logits<'a> {
     }
 }
 
-/// A set of tokens, as runs of neighbouring ids: a vocabulary's unused tokens are thousands of ids in a few runs.
+/// A set of tokens, stored as ranges of consecutive ids: a vocabulary's unused tokens are thousands of ids in a few
+/// ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenSet {
-    /// First and last id of each run, in ascending order.
+    /// First and last id of each range, in ascending order.
     runs: Vec<(u32, u32)>,
     len: usize,
 }
@@ -112,7 +113,7 @@ impl TokenSet {
         self.len
     }
 
-    /// Returns whether there is no token.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -143,7 +144,7 @@ pub struct LogitRows<'a> {
 }
 
 impl<'a> LogitRows<'a> {
-    /// Rows of `vocab` logits each, one after the other, and the cap that they are to go through.
+    /// Takes rows of `vocab` logits each, one after the other, and the cap that is to be applied to them.
     pub fn new(values: &'a [f32], vocab: usize, cap: Option<f32>) -> Self {
         debug_assert!(values.len().is_multiple_of(vocab.max(1)));
         Self { values, vocab, cap }
@@ -162,7 +163,7 @@ impl<'a> LogitRows<'a> {
     /// Returns row `index`.
     ///
     /// # Panics
-    /// Panics if there is no such row.
+    /// Panics if row `index` does not exist.
     pub fn row(&self, index: usize) -> Logits<'a> {
         Logits::before_cap(&self.values[index * self.vocab..(index + 1) * self.vocab], self.cap)
     }

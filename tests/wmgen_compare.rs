@@ -192,6 +192,7 @@ fn a_judge_behind_http_is_asked_in_both_orders_and_its_files_open() {
         .env("JUDGE_KEY", "secret-of-the-judge")
         .output()
         .unwrap();
+    conform("compare", &ok(&output));
     let report: Compared = rows(&output).remove(0);
     let judge = Judge {
         name: "fair".into(),

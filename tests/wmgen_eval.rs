@@ -78,7 +78,9 @@ fn samples(path: &Path) -> Vec<Sample> {
 }
 
 fn eval(dir: &Path, args: &[&str]) -> EvalReport {
-    rows(&run(dir, &[&["eval", "--json", "--model", MODEL], args].concat())).remove(0)
+    let output = run(dir, &[&["eval", "--json", "--model", MODEL], args].concat());
+    conform("eval", &ok(&output));
+    rows(&output).remove(0)
 }
 
 /// Multiple choice, generation and perplexity: with groups, with a prompt that is cut at the front, and with a text of several

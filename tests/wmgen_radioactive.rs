@@ -20,8 +20,9 @@ fn corpora(dir: &Path) {
 }
 
 fn ask(dir: &Path, args: &[&str]) -> Radioactive {
-    rows(&run(dir, &[&["radioactive", "--json", "--student", MODEL, "--key", "k.bin"], args].concat()))
-        .remove(0)
+    let output = run(dir, &[&["radioactive", "--json", "--student", MODEL, "--key", "k.bin"], args].concat());
+    conform("radioactive", &ok(&output));
+    rows(&output).remove(0)
 }
 
 #[test]

@@ -20,11 +20,14 @@ fn verify_finds_the_mark_of_a_receipt() {
     let generate = ["generate", "--key", "k.bin", "--model", MODEL, "--prompt", "the sea", "-n", "2"];
     let more = ["--max-tokens", "60", "--seed", "5", "--top-k", "50", "--temperature", "0.8"];
     let receipt = run(dir.path(), &[&generate[..], &more, &["--json", "--receipt", "r.jsonl"]].concat());
+    conform("generate", &ok(&receipt));
     let made = reports(&receipt);
     assert!(made.iter().all(|text| text.tokens.len() > 20), "the seed gives texts that are long enough");
     let verify = |args: &[&str]| run(dir.path(), &[&["verify", "--json", "--model", MODEL], args].concat());
 
-    let found = verified(&verify(&["--key", "k.bin", "--receipt", "r.jsonl"]));
+    let found = verify(&["--key", "k.bin", "--receipt", "r.jsonl"]);
+    conform("verify", &ok(&found));
+    let found = verified(&found);
     assert_eq!(found.len(), 2);
     for (line, (found, made)) in found.iter().zip(&made).enumerate() {
         assert_eq!(found.input, format!("r.jsonl:{}", line + 1));

@@ -1,4 +1,4 @@
-//! Several tenants, each with a key of its own: whose mark does a text carry?
+//! Several tenants, each with its own key: whose mark does a text carry?
 //!
 //! `cargo run -p wmdetect --example keyring -- KEYS_DIRECTORY tokenizer.json essay.txt`
 

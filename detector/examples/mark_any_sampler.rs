@@ -1,4 +1,4 @@
-//! Marks the output of somebody else's sampler: all that is needed are candidate tokens with their probabilities.
+//! Marks the output of somebody else's sampler. It needs only candidate tokens with their probabilities.
 //!
 //! `cargo run -p wmdetect --example mark_any_sampler` draws 200 tokens from a made-up language model, marked and unmarked,
 //! and prints the share of ones among their g-values.
@@ -6,7 +6,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use wmdetect::scheme::{Distribution, Key, Preset, TextGValues, Watermark};
 
-/// Stands for any model and any sampler: 50 candidates, most likely first.
+/// Returns 50 candidates, most likely first. It stands for any model and any sampler.
 fn next_token_candidates(rng: &mut StdRng) -> Distribution {
     let tokens = (0..50).map(|_| rng.random_range(0..256_000)).collect();
     let probabilities = (1..=50).map(|rank| 1.0 / f64::from(rank)).collect();
@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut marking = watermark.start(&prompt, 0);
         let mut response = Vec::new();
         for _ in 0..200 {
-            // Your sampler: temperature, top-k, top-p, penalties. Then the mark, last of all, then the draw.
+            // Your sampler comes first: temperature, top-k, top-p, penalties. The mark comes last, right before the
+            // draw.
             let mut candidates = next_token_candidates(&mut rng);
             if marked {
                 marking.apply(&mut candidates);

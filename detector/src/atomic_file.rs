@@ -1,17 +1,17 @@
-//! Writing a file whole or not at all.
+//! Writes a file whole or not at all.
 //!
 //! The bytes go to a temporary file in the target's directory. [`AtomicFile::commit`] waits until they are on the disk
-//! and then gives the file its name, so a reader, a crash or a full disk meets the old content or the new one, never a
-//! part. A file that is dropped without a commit is removed.
+//! and then gives the file its name. So after a crash or with a full disk a reader finds the old content or the new
+//! one, never a part. A file that is dropped without a commit is removed.
 //!
-//! On Linux the temporary file has no name (`O_TMPFILE`), so a process that is killed leaves nothing behind. A file that
-//! replaces another takes a name beside it for the moment before the rename. On other systems, and on filesystems
-//! without `O_TMPFILE`, it has that name from the start: `.NAME.PID-N.part`, which `kill -9` leaves behind. On Unix the next
-//! writer of the same file removes it.
+//! On Linux the temporary file has no name (`O_TMPFILE`), so a process that is killed leaves nothing behind. A file
+//! that replaces another has a temporary name in the same directory for the moment before the rename. On other systems,
+//! and on filesystems without `O_TMPFILE`, it has that name from the start: `.NAME.PID-N.part`, which `kill -9` leaves
+//! behind. On Unix the next writer of the same file removes it.
 //!
-//! Symbolic links are followed: a link stays a link, and the file that it names is replaced. What is not a regular file
-//! (a device, a pipe, `/dev/stdout`) has no content to keep, so the bytes go straight into it. [`Options::create_new`]
-//! does not change that.
+//! Symbolic links are followed: a link stays a link, and the file that it names is replaced. A target that is not a
+//! regular file, such as a device, a pipe or `/dev/stdout`, has no content to keep. So the bytes go straight into it.
+//! [`Options::create_new`] does not change that.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -33,7 +33,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Links in a chain that are followed, as on Linux.
+/// Largest number of links in a chain that are followed, as on Linux.
 const MAX_LINKS: usize = 40;
 
 /// Replaces the file `path`, or creates it, with `bytes` as its content.
@@ -44,7 +44,7 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     Options::new().write(path, bytes)
 }
 
-/// How a file is written. The default replaces an existing file and keeps its permissions.
+/// Options of writing a file. The default replaces an existing file and keeps its permissions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
     create_new: bool,
@@ -57,7 +57,7 @@ impl Options {
         Self { create_new: false, private: false }
     }
 
-    /// Sets whether a file that already has the name is an error (`AlreadyExists`), a link to one or to nothing included.
+    /// Sets whether it is an error (`AlreadyExists`) if the name is taken, also by a link to a file or to nothing.
     pub const fn create_new(self, create_new: bool) -> Self {
         Self { create_new, ..self }
     }
@@ -70,8 +70,8 @@ impl Options {
     /// Opens a file for writing. The target does not change before [`AtomicFile::commit`].
     ///
     /// # Errors
-    /// Returns an error if the directory does not exist or cannot be written, if `path` is a directory, and with
-    /// [`create_new`](Self::create_new) if the name is taken.
+    /// Returns an error if the directory does not exist or cannot be written, if `path` is a directory, or if the name
+    /// is taken and [`create_new`](Self::create_new) is set.
     pub fn open(self, path: impl AsRef<Path>) -> io::Result<AtomicFile> {
         let path = path.as_ref();
         let existing = match fs::metadata(path) {
@@ -91,7 +91,7 @@ impl Options {
         }
         let (file, temporary) = match nameless::create(directory(&target), self.mode()) {
             Some(file) => {
-                // Before it has a name.
+                // The file is locked before it has a name.
                 let _ = file.try_lock();
                 parts::remove_abandoned(&target, &file);
                 (file, None)
@@ -110,7 +110,7 @@ impl Options {
         Ok(file)
     }
 
-    /// The mode that a new file is created with, before the umask.
+    /// Returns the mode that a new file is created with, before the umask.
     fn mode(self) -> u32 {
         if self.private { 0o600 } else { 0o666 }
     }
@@ -132,14 +132,14 @@ impl Options {
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
-    /// None for what is written through.
+    /// `None` if the bytes go straight into the target.
     draft: Option<Draft>,
 }
 
 /// A temporary file, removed when dropped.
 #[derive(Debug)]
 struct Draft {
-    /// None while it has no name.
+    /// `None` while it has no name.
     temporary: Option<PathBuf>,
     target: PathBuf,
     create_new: bool,
@@ -157,8 +157,8 @@ impl AtomicFile {
     /// Waits until the content is on the disk and gives the file its name.
     ///
     /// # Errors
-    /// Returns an error if the disk is full, if the name cannot be given, and with [`Options::create_new`] if it has
-    /// been taken since. The target is then unchanged.
+    /// Returns an error if the disk is full, or if the name cannot be given. With [`Options::create_new`] it also does
+    /// if the name has been taken meanwhile. The target is then unchanged.
     pub fn commit(mut self) -> io::Result<()> {
         self.file.flush()?;
         let Some(draft) = &mut self.draft else {
@@ -166,10 +166,10 @@ impl AtomicFile {
         };
         self.file.sync_all()?;
         draft.publish(&self.file)?;
-        // What has its name is nobody's draft. Closing the file is not enough where a program that was just started still has
-        // it open: who locks the finished file next would find it in use.
+        // A finished file is not a draft, so it is unlocked. Closing it is not enough if a program that was just
+        // started still has it open: the next writer that locks the file would find it in use.
         let _ = self.file.unlock();
-        // The name is given; where a directory cannot be synchronised there is nothing to undo.
+        // The name is given; if the directory cannot be synchronised, there is nothing to undo.
         #[cfg(unix)]
         let _ = File::open(directory(&draft.target)).and_then(|dir| dir.sync_all());
         Ok(())
@@ -202,7 +202,7 @@ impl Draft {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 linked => return linked,
             }
-            // Only what has a name can replace a file.
+            // Only a file with a name can replace another.
             self.temporary = Some(parts::name(&self.target, link)?);
         }
         match &self.temporary {
@@ -214,7 +214,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Gone already after a rename; in every other case nothing half-written may stay.
+        // After a rename it is gone already. In every other case nothing half-written may stay.
         if let Some(temporary) = &self.temporary {
             let _ = fs::remove_file(temporary);
         }
@@ -232,7 +232,7 @@ mod nameless {
 
     use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
-    /// Returns none where the filesystem has no such files, or where none could be given a name later.
+    /// Returns `None` if the filesystem has no such files, or if they could not be given a name later.
     pub(super) fn create(directory: &Path, mode: u32) -> Option<File> {
         let flags = OFlags::TMPFILE.bits().cast_signed();
         let file = OpenOptions::new().write(true).mode(mode).custom_flags(flags).open(directory).ok()?;
@@ -263,15 +263,16 @@ mod nameless {
     }
 }
 
-/// Returns whether the bytes for `path` would go straight into what is there, since it is not a regular file.
+/// Returns whether the bytes for `path` would go straight into it, since it is not a regular file.
 #[cfg(feature = "shell")]
 pub(crate) fn is_written_through(path: &Path) -> bool {
     let other = fs::metadata(path).is_ok_and(|existing| !existing.is_file());
     other || follow(path).is_ok_and(|target| target.is_none())
 }
 
-/// The path at the end of a chain of symbolic links, which need not exist. None where the chain leads to an open file of
-/// a process (`/dev/stdout`, `/dev/fd/3`): a process that holds it open would not see a file put in its place.
+/// Returns the path at the end of a chain of symbolic links, which need not exist. Returns `None` if the chain leads to
+/// an open file of a process (`/dev/stdout`, `/dev/fd/3`). A process that holds it open would not see a file put in its
+/// place.
 fn follow(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -368,7 +369,7 @@ mod tests {
         assert_eq!(write(dir.path().join("no/file"), b"").unwrap_err().kind(), ErrorKind::NotFound);
     }
 
-    /// Of another process of the same number, which holds the parts.
+    /// The names of another process with the same number, which holds the parts.
     #[test]
     fn a_name_that_is_taken_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
@@ -384,7 +385,7 @@ mod tests {
             (taken, held)
         };
         let taken: Vec<_> = (1..50).map(take).collect();
-        // The second write replaces a file, for which every way of writing takes a name.
+        // The second write replaces a file, and for that every way of writing uses a name.
         for content in ["first", "second"] {
             write(&target, content.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&target).unwrap(), content);
@@ -424,7 +425,7 @@ mod tests {
             assert!(write(dir.path().join("loop"), b"").is_err());
         }
 
-        /// A new file, too, may be a pipe that is there.
+        /// With `create_new`, too, the target may be an existing pipe.
         #[test]
         fn a_pipe_is_written_through() {
             for options in [Options::new(), Options::new().create_new(true).private(true)] {
@@ -446,7 +447,7 @@ mod tests {
         fn a_device_is_written_through() {
             let dir = tempfile::tempdir().unwrap();
             let device = dir.path().join("null");
-            // Only root can make one. The system's own must not be at stake; a pipe takes the same way.
+            // Only root can make a device, and the system's own must not be at risk. A pipe takes the same path.
             let made = Command::new("mknod").arg(&device).args(["c", "1", "3"]).output();
             if !made.is_ok_and(|made| made.status.success()) || File::open(&device).is_err() {
                 return;

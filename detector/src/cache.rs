@@ -1,11 +1,12 @@
 //! The user's cache: files that save work the next time.
 //!
-//! What is in the cache is believed: a vocabulary from it cuts texts, and a law that it remembers decides p-values. So
-//! nothing is read from a directory, and no file from it, that somebody else than the user or root owns or can write to,
-//! and nothing but regular files. Owners are looked at on Unix alone. A cache that is not believed is treated as empty, and [`Cache::distrust`] says why.
+//! The content of the cache is trusted: a vocabulary from it cuts texts, and a law that it remembers decides p-values.
+//! So only regular files are read, and only if nobody but the user or root owns them, or can write to them or to their
+//! directory. Owners are checked only on Unix. A cache that is not trusted is treated as empty, and [`Cache::distrust`]
+//! says why.
 //!
-//! After each new file, those that were not used for [`MAX_AGE`] are removed, then the longest unused ones until the rest
-//! is within [`MAX_BYTES`]. What goes wrong here costs only time.
+//! After each new file, files that were not used for [`MAX_AGE`] are removed. Then the longest unused files are removed
+//! until the rest is within [`MAX_BYTES`]. A failure in the cache costs only time.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
@@ -14,10 +15,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::{atomic_file, hex};
 
-/// A file that was not used for this long is removed.
+/// Time after which an unused file is removed.
 pub const MAX_AGE: Duration = Duration::from_secs(90 * DAY);
 
-/// The files together may have this many bytes.
+/// Largest number of bytes of all files together.
 pub const MAX_BYTES: u64 = 512 << 20;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -28,7 +29,7 @@ pub struct Cache {
     dir: PathBuf,
 }
 
-/// What a file of the cache is for.
+/// The purpose of a file of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A vocabulary in compiled form.
@@ -42,7 +43,7 @@ pub enum Kind {
 pub struct Entry {
     /// Its name in the directory.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub kind: Kind,
     /// Its length.
     pub bytes: u64,
@@ -68,7 +69,7 @@ impl Kind {
         format!("{}-{}", self.name(), hex::encode(key))
     }
 
-    /// What a file of this name is for, if it is one of the cache's.
+    /// Returns the purpose of a file with this name, if it is one of the cache's.
     fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| {
             let digits = name.strip_prefix(kind.name()).and_then(|rest| rest.strip_prefix('-'));
@@ -84,8 +85,8 @@ impl Cache {
     }
 
     /// Returns the cache of the programs `wmdetect` and `wmgen`: the directory in the environment variable
-    /// `WMDETECT_CACHE`, else `wmdetect` in the user's cache directory. There is no cache if the variable is empty. Nor is
-    /// there one if the variable is not set and the user has no cache directory.
+    /// `WMDETECT_CACHE`, else `wmdetect` in the user's cache directory. There is no cache if the variable is empty, or
+    /// if it is not set and the user has no cache directory.
     pub fn of_user() -> Option<Self> {
         if let Some(dir) = std::env::var_os("WMDETECT_CACHE") {
             return (!dir.is_empty()).then(|| Self::new(dir));
@@ -108,7 +109,7 @@ impl Cache {
         &self.dir
     }
 
-    /// Returns why nothing in the directory is believed, in words; none if it is believed or does not exist.
+    /// Returns in words why the directory is not trusted, or `None` if it is trusted or does not exist.
     pub fn distrust(&self) -> Option<String> {
         distrust(&fs::metadata(&self.dir).ok()?)
     }
@@ -126,7 +127,7 @@ impl Cache {
         for file in files {
             let file = file?;
             let Ok(name) = file.file_name().into_string() else { continue };
-            // A file may go while we look.
+            // A file may disappear meanwhile.
             if let (Some(kind), Ok(metadata)) = (Kind::of(&name), file.metadata()) {
                 let used = metadata.modified()?;
                 entries.push(Entry { name, kind, bytes: metadata.len(), used });
@@ -148,18 +149,18 @@ impl Cache {
         Ok(entries)
     }
 
-    /// Opens a file of the cache for reading, if it is here and believed.
+    /// Opens a file of the cache for reading, if it exists and is trusted.
     pub(crate) fn open(&self, kind: Kind, key: &Key) -> Option<File> {
         if self.distrust().is_some() {
             return None;
         }
         let path = self.dir.join(kind.file(key));
-        // Looked at before it is opened: to open a pipe would wait for its writer.
+        // Checked before it is opened, since opening a pipe would wait for its writer.
         let is_ours = |metadata: &Metadata| metadata.is_file() && distrust(metadata).is_none();
         let metadata = fs::symlink_metadata(&path).ok().filter(is_ours)?;
         let file = File::open(&path).ok()?;
         file.metadata().ok().filter(is_ours)?;
-        // That a file was used is written down once a day.
+        // The use of a file is recorded once a day.
         let now = SystemTime::now();
         let used = metadata.modified().ok()?;
         if now.duration_since(used).is_ok_and(|age| age > Duration::from_secs(DAY)) {
@@ -168,9 +169,9 @@ impl Cache {
         Some(file)
     }
 
-    /// Keeps a file for the next time, if that is possible, and removes what is too old or too much.
+    /// Stores a file for the next time, if that is possible, and removes files that are too old or too many.
     pub(crate) fn save(&self, kind: Kind, key: &Key, bytes: &[u8]) {
-        // A cache that cannot be written is a cache that is not there.
+        // A cache that cannot be written is as good as none.
         if self.write(kind, key, bytes).is_ok() {
             let _ = self.prune(SystemTime::now(), MAX_BYTES);
         }
@@ -203,7 +204,7 @@ impl Cache {
     }
 }
 
-/// Why a file or directory is not believed, if it is not: somebody else owns it or can write to it.
+/// Returns why a file or directory is not trusted, if it is not: somebody else owns it or can write to it.
 #[cfg(unix)]
 fn distrust(metadata: &Metadata) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -263,7 +264,7 @@ mod tests {
         let here = || (1..=4).filter(|&key| read(&cache, &[key; 32]).is_some()).collect::<Vec<u8>>();
         cache.prune(now, 1000).unwrap();
         assert_eq!(cache.entries().unwrap().len(), 3);
-        // To be read makes a file young.
+        // Reading makes a file young.
         assert_eq!(read(&cache, &[2; 32]).unwrap().len(), 100);
         cache.prune(now, 200).unwrap();
         assert_eq!(here(), [2, 4]);
@@ -303,7 +304,7 @@ mod tests {
         assert_eq!(read(&cache, &key), None);
     }
 
-    /// Only root can give a file away.
+    /// Only root can give a file to another user.
     #[cfg(unix)]
     #[test]
     fn a_file_of_another_user_is_not_believed() {

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How many changes of each kind were made. It is part of the report, where kinds without a change are left out.
+/// How many changes of each kind were made. In the report, kinds without a change are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Changes {
-    /// Zero-width spaces, joiners and non-joiners, byte order marks inside the text, invisible operators: removed.
+    /// Removed zero-width spaces, joiners and non-joiners, byte order marks inside the text, and invisible operators.
     #[serde(skip_serializing_if = "is_zero")]
     pub zero_width: u64,
     /// Soft hyphens removed.
@@ -25,7 +26,7 @@ pub struct Changes {
     /// Control characters that are not white space removed.
     #[serde(skip_serializing_if = "is_zero")]
     pub controls: u64,
-    /// Characters that were composed, or brought to NFC.
+    /// Characters that were composed, or put in NFC.
     #[serde(skip_serializing_if = "is_zero")]
     pub composed: u64,
     /// Spaces of other kinds that became spaces.
@@ -60,7 +61,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Changes {
-    /// Each kind, as people call one of it, and its number.
+    /// Returns the name of one change of each kind, and their number.
     fn all(&mut self) -> [(&'static str, &mut u64); 15] {
         [
             ("zero-width character", &mut self.zero_width),
@@ -81,7 +82,7 @@ impl Changes {
         ]
     }
 
-    /// Returns each kind that occurred, as people call one of it, with its number.
+    /// Returns the name of one change of each kind that occurred, and their number.
     pub fn kinds(mut self) -> impl Iterator<Item = (&'static str, u64)> {
         self.all().map(|(kind, count)| (kind, *count)).into_iter().filter(|&(_, count)| count > 0)
     }

@@ -1,6 +1,6 @@
-//! Numbers with what they count.
+//! Numbers with their nouns.
 
-/// Returns a number with its noun, given as one: `1 key`, `2 keys`, `0 entries`, `3 pieces of markup`.
+/// Returns a number with its noun, given in the singular: `1 key`, `2 keys`, `0 entries`, `3 pieces of markup`.
 pub fn counted(number: u64, one: &str) -> String {
     if number == 1 {
         return format!("1 {one}");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Returns the bytes that hexadecimal digits, two for each, stand for; none if they are not that.
+/// Returns the bytes that hexadecimal digits stand for, two for each byte; `None` if they are not such digits.
 pub fn decode(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();

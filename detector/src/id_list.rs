@@ -8,17 +8,17 @@ pub struct IdListError {
     source: serde_json::Error,
 }
 
-/// A list of token ids and where it stands.
+/// A list of token ids and its line.
 #[derive(Debug)]
 pub struct IdList {
-    /// The line, from 1. None where the input is one list.
+    /// The line, from 1. `None` if the input is one list.
     pub line: Option<usize>,
     /// The ids, or what is wrong with them.
     pub ids: Result<Vec<u32>, IdListError>,
 }
 
-/// Returns the lists of an input: the one array that it is, which may be spread over many lines, else the array of each
-/// line that is not empty. An input of at most one such line is one list, right or wrong.
+/// Returns the lists of an input: its one array, which may cover many lines, or else the array of each line that is not
+/// empty. An input with at most one such line is one list, valid or not.
 pub fn lists(json: &[u8]) -> impl Iterator<Item = IdList> {
     let mut lines = json
         .split(|&byte| byte == b'\n')

@@ -1,8 +1,8 @@
 //! Known boilerplate that does not count.
 //!
-//! A block of text that many documents carry (a form letter, a licence, a signature) has the same g-bits in all of
-//! them, so one that is unlucky under the deployed key raises every document's score. A position whose n-gram is
-//! listed is left out: a decision by the text alone, so p stays what it was.
+//! A block of text that many documents share, such as a form letter, a licence or a signature, has the same g-bits in
+//! all of them. So a block that is unlucky under the deployed key raises every document's score. A position whose
+//! n-gram is listed is left out. That depends on the text alone, so p stays valid.
 //!
 //! The file is either plain text, one passage a line, or the JSON that calibration writes ([`IgnoreFile`]):
 //!
@@ -11,8 +11,9 @@
 //!  "passages": [{"tokens": [651, 2430, 13, 7, 9, 1], "text": "…", "documents": 120}, {"text": "Kind regards,"}]}
 //! ```
 //!
-//! A passage lists every n-gram inside it. One without `tokens` is cut by the detector's tokenizer, with and without
-//! a space in front. The plainer forms that a detector tries are cut as well. N-grams that reach over its ends are not listed.
+//! A passage lists every n-gram inside it, but no n-gram that reaches over its ends. A passage without `tokens` is cut
+//! by the detector's tokenizer, with and without a space in front. The plainer forms that a detector tries are cut as
+//! well.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -35,7 +36,7 @@ pub struct IgnoreFile {
     pub schema_version: u32,
     /// H + 1 of the key that the file was made for; a key with longer n-grams finds fewer of them listed.
     pub ngram_len: u32,
-    /// Fingerprint of the tokenizer that the `tokens` belong to, in hexadecimal; null where they came as ids.
+    /// Fingerprint of the tokenizer that the `tokens` belong to, in hexadecimal; null if the texts came as ids.
     pub tokenizer: Option<String>,
     /// The passages.
     pub passages: Vec<IgnorePassage>,
@@ -48,7 +49,7 @@ pub struct IgnorePassage {
     /// Its token ids; absent if it was written by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<u32>>,
-    /// Its text. Where there are `tokens`, a tokenizer cuts it only for the plainer forms that a detector tries as well.
+    /// Its text. If there are `tokens`, a tokenizer cuts it only for the plainer forms that a detector also tries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// How many documents had it, for the reader.
@@ -76,7 +77,7 @@ pub enum IgnoreError {
         /// The file.
         path: String,
     },
-    /// It is JSON, but not ours.
+    /// It is other JSON.
     #[error(
         "the ignore file {path} is not the JSON of one: {message}; expected that, or plain text with one passage a line"
     )]
@@ -86,7 +87,7 @@ pub enum IgnoreError {
         /// Where and why.
         message: String,
     },
-    /// From a later program.
+    /// It comes from a newer program.
     #[error("the ignore file {path} has schema_version {found}; this program reads {IGNORE_VERSION}")]
     Version {
         /// The file.
@@ -94,7 +95,7 @@ pub enum IgnoreError {
         /// Its version.
         found: u32,
     },
-    /// Its token ids are another vocabulary's.
+    /// Its token ids belong to another vocabulary.
     #[error(
         "the ignore file {path} has the token ids of the tokenizer {expected}, found the tokenizer {found}; make it \
          again with this one, or list its passages as plain text"
@@ -107,7 +108,7 @@ pub enum IgnoreError {
         /// The detector's.
         found: String,
     },
-    /// Text, but nothing to cut it.
+    /// It lists text, but there is no tokenizer to cut it.
     #[error(
         "the ignore file {path} lists passages as text, which need a tokenizer; pass one, or list their token ids"
     )]
@@ -124,7 +125,7 @@ pub enum IgnoreError {
 /// N-grams that do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IgnoreList {
-    /// By their length, H + 1 of some key.
+    /// The n-grams by their length, which is H + 1 of some key.
     ngrams: BTreeMap<usize, HashSet<Box<[u32]>>>,
     /// Passages that are too short to hold an n-gram.
     short: usize,
@@ -137,12 +138,12 @@ impl IgnoreList {
         Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
     }
 
-    /// Reads an ignore file for keys whose n-grams have these lengths, in tokens. Without a `tokenizer` the file must list
-    /// token ids only, and nothing checks that they are of the right tokenizer.
+    /// Reads an ignore file for keys whose n-grams have these lengths, in tokens. Without a `tokenizer` the file must
+    /// list only token ids, and nothing checks that they belong to the right tokenizer.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, is not an ignore file, does not fit the tokenizer, or lists text
-    /// that no tokenizer cuts.
+    /// without a tokenizer to cut it.
     pub fn read(
         path: impl AsRef<Path>,
         ngram_lens: impl IntoIterator<Item = usize>,
@@ -185,8 +186,8 @@ impl IgnoreList {
         self.short += usize::from(self.ngrams.keys().all(|&len| tokens.len() < len));
     }
 
-    /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space, and of the plainer forms that a detector
-    /// tries as well.
+    /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space. Also lists those of the plainer
+    /// forms that a detector tries.
     ///
     /// # Errors
     /// Returns an error if the tokenizer fails.
@@ -242,7 +243,7 @@ struct Version {
     schema_version: u32,
 }
 
-/// Either form as the JSON one.
+/// Reads a file of either form, and returns it in the JSON form.
 fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
     let read = |source| IgnoreError::Read { path: shown(path), source };
     let bytes = std::fs::read(path).map_err(read)?;
@@ -258,7 +259,7 @@ fn parse(path: &Path) -> Result<IgnoreFile, IgnoreError> {
         return Ok(IgnoreFile { schema_version: IGNORE_VERSION, ngram_len: 0, tokenizer: None, passages });
     }
     let json = |error: serde_json::Error| IgnoreError::Json { path: shown(path), message: error.to_string() };
-    // The version first: a later file may have fields that are unknown here.
+    // The version comes first, since a newer file may have unknown fields.
     let Version { schema_version } = serde_json::from_str(text).map_err(json)?;
     if schema_version != IGNORE_VERSION {
         return Err(IgnoreError::Version { path: shown(path), found: schema_version });

@@ -23,10 +23,11 @@
 //! # What p means
 //!
 //! [`Report::p_value`] is the probability that a text which does not depend on the key scores as high or higher. A text
-//! is [`Watermarked`](Verdict::Watermarked) if p is at most the false positive rate of the detector, 0.001 unless
-//! [`fpr`](detect::DetectorBuilder::fpr) sets another. p is not the probability that the text is unmarked, and 1 − p is
-//! not the probability that it is marked. [`TooShort`](Verdict::TooShort) means that of texts of that length, marked as
-//! [`power`](statistics::power) supposes, more than one in ten would be missed. [`Report::p_kind`] says whether p is exact, an upper bound, or approximate.
+//! is [`Watermarked`](Verdict::Watermarked) if p is at most the detector's false positive rate. That rate is 0.001
+//! unless [`fpr`](detect::DetectorBuilder::fpr) sets another. p is not the probability that the text is unmarked. Nor
+//! is 1 − p the probability that it is marked. [`TooShort`](Verdict::TooShort) means that more than one in ten marked
+//! texts of that length would be missed, if they are marked as [`power`](statistics::power) supposes.
+//! [`Report::p_kind`] says whether p is exact, an upper bound, or approximate.
 //!
 //! # Questions
 //!
@@ -82,16 +83,17 @@
 //! A [`Detector`] is `Send` and `Sync`. Make one and share it, or clone it, which is cheap.
 //!
 //! A question is answered on the caller's thread. The exception is a law that does not ship with the crate, such as
-//! that of [`Method::Llr`] for keys of fewer than 30 layers. It is computed once, when a question first needs it, and
-//! that takes up to some seconds, with the feature `threads` on all processors.
+//! that of [`Method::Llr`] for keys of fewer than 30 layers. It is computed once, when a question first needs it. That
+//! takes up to a few seconds. With the feature `threads` it uses all processors.
 //!
 //! # Errors
 //!
-//! Building a detector returns a [`DetectError`] if a key belongs to another tokenizer than the detector's, the rate is not between 0 and
-//! 1, the statistic cannot judge a key's scheme, or the ignore file cannot be used. A question returns one if the input
-//! cannot be tokenized or read, or if the question does not take this kind of input. A text that is empty, too short or
-//! not UTF-8 is not an error: its verdict is [`TooShort`](Verdict::TooShort), or the report has a
-//! [`Warning`](report::Warning), whose [code](report::WarningCode) is for programs.
+//! Building a detector returns a [`DetectError`] if a key belongs to a tokenizer other than the detector's, or if the
+//! rate is not between 0 and 1. It also does if the statistic cannot judge a key's scheme, or if the ignore file cannot
+//! be used. A question returns one if the input cannot be tokenized or read, or if the question does not take this kind
+//! of input. A text that is empty, too short or not UTF-8 is not an error. Its verdict is
+//! [`TooShort`](Verdict::TooShort), or its report has a [`Warning`](report::Warning), whose [code](report::WarningCode)
+//! is for programs.
 //!
 //! # Features
 //!

@@ -1,12 +1,12 @@
-//! Names and messages of others, shown to people on one line.
+//! Foreign names and messages, shown to people on one line.
 
 use std::fmt::{self, Write as _};
 
-/// Shows a text of others on one line: an id, a path, a name, a message.
+/// Shows a foreign text on one line: an id, a path, a name or a message.
 ///
-/// Whatever a terminal or a page obeys (controls, line breaks, marks that turn the direction of writing), and whatever
-/// shows as nothing, is written as an escape such as `\n` or `\u{1b}`. Everything else stays, backslashes as well, so
-/// that a text may pass through here twice.
+/// Control characters, line breaks, marks that change the direction of writing, and invisible characters are written as
+/// escapes such as `\n` or `\u{1b}`. Everything else stays, also backslashes, so that a text may pass through here
+/// twice.
 #[allow(unreachable_pub, reason = "the feature `shell` hands it on")]
 #[derive(Clone, Copy, Debug)]
 pub struct OneLine<'a>(pub &'a str);
@@ -24,14 +24,14 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// Returns whether a terminal or a page obeys the character instead of showing it: a control, line breaks and tabs
-/// among them, or a mark that opens or closes a stretch of another direction.
+/// Returns whether a terminal or a page obeys the character instead of showing it. Such are control characters, with
+/// line breaks and tabs, and marks that open or close a stretch of another direction.
 pub(crate) fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Characters by which two names differ that look the same, and Unicode's own line breaks. Joiners are not among them:
-/// some scripts need them.
+/// Returns whether the character is invisible, so that two names with and without it look the same, or is one of
+/// Unicode's own line breaks. Joiners are not among these, since some scripts need them.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'

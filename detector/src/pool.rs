@@ -5,17 +5,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Results for each thread that may wait for an earlier one, so that memory stays bounded.
+/// Number of results for each thread that may wait for an earlier one, so that memory stays bounded.
 const WAITING: u64 = 64;
 
-/// Returns the number of threads that work is spread over: those that the machine runs at once, and 1 without the feature
-/// `threads`.
+/// Returns the number of threads that work is spread over: as many as the machine runs at once, or 1 without the
+/// feature `threads`.
 pub fn available_threads() -> usize {
     if cfg!(feature = "threads") { thread::available_parallelism().map_or(1, usize::from) } else { 1 }
 }
 
 /// Calls `work` with each number below `threads`, all at once, and returns the results in the order of the numbers. One
-/// call is made on the caller's thread, also for 0 threads.
+/// call runs on the caller's thread, even for 0 threads.
 ///
 /// # Panics
 /// Panics if `work` does.
@@ -31,19 +31,19 @@ pub fn on_each<R: Send>(threads: usize, work: impl Fn(usize) -> R + Sync) -> Vec
     })
 }
 
-/// Nobody takes results any more: `emit` returned an error, which [`ordered`] returns, or a worker panicked.
+/// The error that no more results are taken: `emit` returned an error, which [`ordered`] returns, or a worker panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no more results are taken")]
 pub struct Stopped;
 
-/// Does the jobs that `feed` pushes on `threads` threads, and gives the results to `emit` in the order of the jobs, each as
-/// soon as all before it are through.
+/// Does the jobs that `feed` pushes, on `threads` threads. Gives the results to `emit` in the order of the jobs, each
+/// as soon as all before it are done.
 ///
 /// `feed` runs on the caller's thread and waits in [`Feed::push`] while many results wait for an earlier one. With one
 /// thread no other is started: a job is done and its result emitted before `push` returns.
 ///
 /// # Errors
-/// Returns an error if `emit` or `feed` does: the first of `emit`, else that of `feed`.
+/// Returns an error if `emit` or `feed` does: the first error of `emit`, else that of `feed`.
 ///
 /// # Panics
 /// Panics if `work` or `emit` does.
@@ -70,7 +70,7 @@ pub fn ordered<J: Send, R: Send, T, E: From<Stopped> + Send>(
         feed(&mut Feed { take: &mut take })
     } else {
         let (sender, receiver) = sync_channel(2 * threads);
-        // None once a worker has panicked: a full queue would else hold `feed` for ever.
+        // `None` once a worker has panicked. Otherwise a full queue would block `feed` for ever.
         let receiver = Mutex::new(Some(receiver));
         thread::scope(|scope| {
             for _ in 0..threads {
@@ -84,7 +84,7 @@ pub fn ordered<J: Send, R: Send, T, E: From<Stopped> + Send>(
                     }
                 });
             }
-            // The workers end when this is dropped and they have done all, also where `feed` panics.
+            // The workers end when this is dropped and they have done all jobs, even if `feed` panics.
             let sender: SyncSender<(u64, J)> = sender;
             let mut take = |item| {
                 output.wait(number, WAITING * threads as u64)?;
@@ -98,7 +98,7 @@ pub fn ordered<J: Send, R: Send, T, E: From<Stopped> + Send>(
             feed(&mut Feed { take: &mut take })
         })
     };
-    // What stopped the output is why feeding stopped.
+    // The error that stopped the output also stopped `feed`.
     match output.into_error() {
         Some(error) => Err(error),
         None => fed,
@@ -119,7 +119,7 @@ impl<J, R> Feed<'_, J, R> {
     /// Adds a job.
     ///
     /// # Errors
-    /// Returns an error if the job's result would not be taken any more.
+    /// Returns an error if the job's result would not be taken.
     pub fn push(&mut self, job: J) -> Result<(), Stopped> {
         (self.take)(Item::Job(job))
     }
@@ -127,7 +127,7 @@ impl<J, R> Feed<'_, J, R> {
     /// Adds a result that the caller has made, in the place of a job.
     ///
     /// # Errors
-    /// Returns an error if the result would not be taken any more.
+    /// Returns an error if the result would not be taken.
     pub fn push_result(&mut self, result: R) -> Result<(), Stopped> {
         (self.take)(Item::Done(result))
     }
@@ -137,12 +137,12 @@ fn next<T>(receiver: &Mutex<Option<Receiver<T>>>) -> Option<T> {
     lock(receiver).as_ref()?.recv().ok()
 }
 
-/// A panic elsewhere ends the pool in any case; until then the data is as good as it was.
+/// Locks a mutex even if it is poisoned. A panic elsewhere ends the pool in any case, and until then the data is valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Brings results into order. The thread that has the next one emits it, and those that waited for it.
+/// Puts results in order. The thread that has the next result emits it, and the results that waited for it.
 struct Output<R, E, F> {
     state: Mutex<State<R, E, F>>,
     moved: Condvar,
@@ -194,7 +194,7 @@ impl<R, E, F: FnMut(R) -> Result<(), E>> Output<R, E, F> {
     }
 }
 
-/// Calls its function when the thread that has it panics.
+/// Calls its function when the thread that holds it panics.
 struct Alarm<F: Fn()>(F);
 
 impl<F: Fn()> Drop for Alarm<F> {
@@ -230,7 +230,7 @@ mod tests {
         for threads in [1, 2, 7] {
             let mut seen = Vec::new();
             let work = |job: u64| {
-                // Some take longer than those behind them.
+                // Some take longer than those after them.
                 if job.is_multiple_of(3) {
                     thread::sleep(Duration::from_micros(300));
                 }

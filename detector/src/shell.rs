@@ -1,5 +1,5 @@
-//! What the programs `wmdetect` and `wmgen` do alike at their edges: exit codes, standard output and
-//! error, input texts, the cache of vocabularies.
+//! What the programs `wmdetect` and `wmgen` share at their edges: exit codes, standard output and error, input texts,
+//! and the cache of vocabularies.
 //!
 //! Not part of the library's promise: the feature `shell` is for these two programs.
 
@@ -14,6 +14,7 @@ mod keys;
 mod open;
 pub mod outputs;
 mod progress;
+mod schema;
 mod texts;
 
 use std::error::Error;
@@ -40,16 +41,17 @@ pub use content::{Content, InputError, Label, Source};
 pub use interrupt::{INTERRUPTED, stop_when_asked};
 pub use json::Json;
 pub use json_lines::Lines;
-pub use key_command::{CompatScheme, KeyCommand, run_key_command};
+pub use key_command::{CompatScheme, KeyCommand, ShownKey, run_key_command};
 #[cfg(feature = "sign")]
 pub use keys::read_signing_key;
 pub use keys::{read_key, read_key_directory, read_keyring};
 pub use open::NotText;
 use outputs::OutputError;
+pub use schema::print_schema;
 pub use texts::{Layout, for_each, for_each_object, read_text};
 
-/// Returns the exit code of a program that ended so. An error is said on standard error and is code 2; a reader of
-/// standard output that left is not an error.
+/// Returns the exit code of a program that ended with `result`. An error is written to standard error and gives code 2.
+/// It is not an error if the reader of standard output has left.
 pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
@@ -64,7 +66,7 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// An error with what to do about it, which is said on a line behind it.
+/// An error with a hint, which is written on the next line.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Hinted {
@@ -73,13 +75,13 @@ pub struct Hinted {
 }
 
 impl Hinted {
-    /// Makes an error of what failed and what to do about it.
+    /// Makes an error from what failed and what to do about it.
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: hint.into() }
     }
 }
 
-/// Returns an error with its causes, each said once: many errors have their cause in their own sentence.
+/// Returns an error with its causes, each only once: many errors name their cause in their own sentence.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -95,7 +97,7 @@ pub fn message(error: &anyhow::Error) -> String {
 /// Reads a rate: a share such as `0.001`, or a percentage such as `0.1%`.
 ///
 /// # Errors
-/// Returns a sentence if the text is neither.
+/// Returns an error if the text is neither: a sentence.
 pub fn rate(text: &str) -> Result<f64, String> {
     let (number, percent) = match text.strip_suffix('%') {
         Some(number) => (number.trim_end(), true),
@@ -153,7 +155,7 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
     }
 }
 
-/// What a user can do about a directory of keys.
+/// Returns what a user can do about a directory of keys.
 fn directory_hint(error: &KeyDirectoryError) -> Option<&'static str> {
     match error {
         KeyDirectoryError::Empty { .. } => Some("`wmgen keygen DIR/k.bin` puts a key into it"),
@@ -178,16 +180,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_it))
 }
 
-/// Writes a line to standard error. A terminal obeys nothing in it, also where others chose the names in it.
+/// Writes a line to standard error. Nothing in it controls the terminal, even if others chose the names in it.
 pub fn say(line: &str) {
-    // Where standard error is gone there is nobody to tell.
+    // If standard error is gone, there is nobody to tell.
     let _ = writeln!(io::stderr(), "{}", OneLine(line));
 }
 
 /// Writes bytes to standard output and flushes it, so that a reader of the pipe need not wait for the next text.
 ///
 /// # Errors
-/// Returns the system's error, which says that standard output was meant.
+/// Returns an error if the system does; it says that standard output was meant.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)
@@ -198,7 +200,7 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
 /// Prints a value as a line of JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// Returns an error if [`print`] would.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
@@ -208,7 +210,7 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
 /// Opens a tokenizer with the user's cache of vocabularies.
 ///
 /// # Errors
-/// As [`Tokenizer::open`].
+/// Returns an error if [`Tokenizer::open`] would.
 pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
     Tokenizer::open_with_cache(path, Cache::of_user().as_ref())
 }

@@ -1,6 +1,7 @@
-//! SplitMix64 (Steele, Lea, Flood 2014): numbers from a seed for simulations, and a mixing of bits. No secret comes from it.
+//! SplitMix64 (Steele, Lea, Flood 2014): numbers from a seed for simulations, and a mixing function. It never makes a
+//! secret.
 
-/// A bijection of 64-bit numbers in which every bit of the result depends on every bit of `z`.
+/// Mixes bits: a bijection of 64-bit numbers in which every bit of the result depends on every bit of `z`.
 pub fn mix(z: u64) -> u64 {
     let z = z.wrapping_add(STEP);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -8,22 +9,22 @@ pub fn mix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// What the state goes on by.
+/// Step by which the state grows.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Number `n` of the generator with this seed, counted from 0, without those before it.
+/// Returns number `n` of the generator with this seed, counted from 0, without computing those before it.
 pub fn nth(seed: u64, n: u64) -> u64 {
     mix(seed.wrapping_add(n.wrapping_mul(STEP)))
 }
 
-/// The next number of the generator with this state.
+/// Returns the next number of the generator with this state.
 pub fn next(state: &mut u64) -> u64 {
     let number = mix(*state);
     *state = state.wrapping_add(STEP);
     number
 }
 
-/// The next number as one of [0, 1), in steps of 2⁻⁵³.
+/// Returns the next number as a number in [0, 1), in steps of 2⁻⁵³.
 pub fn unit(state: &mut u64) -> f64 {
     (next(state) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -15,7 +15,7 @@ const RANGE: (i64, i64) = (-62_167_219_200, 253_402_300_799);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Timestamp(i64);
 
-/// The error of a text that is no date-time.
+/// The error for a text that is not a date-time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a date-time with its offset from UTC, such as 2026-12-01T08:30:00Z, found {found:?}")]
 pub struct TimestampError {
@@ -28,7 +28,8 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
-    /// Returns the moment `seconds` after the start of 1970. Moments outside the years 0 to 9999 become the nearest inside.
+    /// Returns the moment `seconds` after the start of 1970. Moments outside the years 0 to 9999 become the nearest
+    /// moment inside.
     pub fn from_unix(seconds: i64) -> Self {
         Self(seconds.clamp(RANGE.0, RANGE.1))
     }
@@ -38,8 +39,8 @@ impl Timestamp {
         self.0
     }
 
-    /// The first and the last second of what TOML calls a date-time: of a whole day, or twice the same second. None
-    /// for a time without a date, and for one that does not say its offset from UTC.
+    /// Returns the first and the last second of TOML's date-time: of a whole day, or twice the same second. Returns
+    /// `None` for a time without a date, and for a time without its offset from UTC.
     pub(crate) fn first_and_last(datetime: &Datetime) -> Option<(Self, Self)> {
         let date = datetime.date?;
         let midnight = days(i64::from(date.year), i64::from(date.month), i64::from(date.day)) * DAY;
@@ -56,7 +57,7 @@ impl Timestamp {
     }
 }
 
-/// Drops the fraction of the second.
+/// Converts a system time, without the fraction of the second.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let seconds = match time.duration_since(UNIX_EPOCH) {
@@ -102,8 +103,8 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// The days from the start of 1970 to a date of the Gregorian calendar. A year begins in March here, so that the leap day
-/// is its last.
+/// Returns the days from the start of 1970 to a date of the Gregorian calendar. A year begins in March here, so that
+/// the leap day is its last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -111,7 +112,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The date that is so many days after the start of 1970.
+/// Returns the date that is `days` days after the start of 1970.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

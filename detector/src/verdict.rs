@@ -1,10 +1,11 @@
-//! From a p-value to a verdict.
+//! Turns a p-value into a verdict.
 //!
-//! `watermarked` if p ≤ fpr, at any length. Otherwise `too_short` if even a marked text of this many scored tokens
-//! would be found with probability below 0.9, so that its absence says nothing; otherwise `not_detected`.
+//! The verdict is `watermarked` if p ≤ fpr, at any length. Otherwise it is `too_short` if even a marked text of this
+//! many scored tokens would be found with probability below 0.9, so that the mark's absence says nothing. Otherwise it
+//! is `not_detected`.
 //!
-//! "A marked text" needs an assumption about how much of the mark a token carries: [`power`](crate::statistics::power)
-//! has it.
+//! "A marked text" needs an assumption about how much of the mark a token carries: see
+//! [`power`](crate::statistics::power).
 
 use std::fmt;
 
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 /// What a p-value means at the false positive rate that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// p ≤ fpr: unmarked text comes here with probability at most fpr.
+    /// p ≤ fpr: an unmarked text gets this verdict with probability at most fpr.
     Watermarked,
     /// p > fpr, and a text this long, marked as [`power`](crate::statistics::power) supposes, would have been found with
     /// probability 0.9 or more. Texts of low entropy are missed more often.
@@ -28,8 +30,8 @@ impl Verdict {
     /// Returns the verdict on a p-value at the rate `fpr`, above 0 and below 1.
     ///
     /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys and forms tried, or `None` if nothing was
-    /// scored. `required_tokens` is n* of the detector at `fpr` over that number
-    /// ([`Statistic::required_tokens`](crate::statistics::Statistic::required_tokens)); it is called only where p does not
+    /// scored. `required_tokens` is n* of the detector at `fpr` divided by that number
+    /// ([`Statistic::required_tokens`](crate::statistics::Statistic::required_tokens)). It is called only if p does not
     /// decide.
     pub fn new(
         log10_p: Option<f64>,
@@ -55,7 +57,7 @@ impl Verdict {
     }
 }
 
-/// Writes it in words, for people.
+/// Writes the name in words, for people.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -66,7 +68,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How strong the evidence of a text that is called watermarked is.
+/// Strength of the evidence of a text that is called watermarked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Strength {
@@ -102,7 +104,7 @@ impl Strength {
     }
 }
 
-/// Writes it in words, for people.
+/// Writes the name in words, for people.
 impl fmt::Display for Strength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

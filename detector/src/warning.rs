@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
-    /// Which kind of remark it is.
+    /// The kind of the remark.
     pub code: WarningCode,
     /// A sentence.
     pub message: String,
@@ -29,6 +29,7 @@ impl fmt::Display for Warning {
 
 /// The kinds of [`Warning`]. In JSON the name is in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WarningCode {
@@ -38,49 +39,52 @@ pub enum WarningCode {
     RepeatedContexts,
     /// The statistic was fitted to texts of this key, so p is approximate for texts that share passages with those.
     FittedToThisKey,
-    /// A key names no tokenizer, so nothing checks that it belongs to the one in use. Mend it with
+    /// A key does not name a tokenizer, so nothing checks that it belongs to the one in use. Fix it with
     /// [`Key::with_tokenizer`](crate::Key::with_tokenizer).
     UnboundKey,
-    /// A key is bound to its tokenizer's vocabulary alone, by an earlier version, so nothing checks that texts are cut in
-    /// the same way. Mend it with [`Key::with_tokenizer`](crate::Key::with_tokenizer).
+    /// A key is bound only to its tokenizer's vocabulary, so nothing checks that texts are cut in the same way. Fix it
+    /// with [`Key::with_tokenizer`](crate::Key::with_tokenizer).
     WeakBinding,
-    /// The mark that was found is of a key that its owner marked as leaked, so others may have written it.
+    /// The mark that was found belongs to a key that its owner marked as leaked, so others may have written it.
     LeakedKey,
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
-    /// The mark was not found, but with another normalisation it would be. Neither p nor the verdict counts that trial.
-    /// Only the program `wmdetect` makes it.
+    /// The mark was not found, but would be with another normalisation. Neither p nor the verdict counts that trial.
+    /// Only the program `wmdetect` makes such trials.
     OtherNormalisation,
     /// The text has more contexts than are remembered exactly, so some new positions do not count.
     BoundedHistory,
-    /// In calibration: too few random keys for calling a key worse than chance.
+    /// In calibration: there are too few random keys to call a key worse than chance.
     FewKeys,
-    /// In calibration and in attacks: it was stopped before everything was judged.
+    /// In calibration and in attacks: the run was stopped before everything was judged.
     Interrupted,
-    /// In calibration: so few documents that most keys flag none of them. In attacks: no text of a length, or too few human
-    /// texts to check a rate.
+    /// In calibration: there are so few documents that most keys flag none of them. In attacks: a length has no text,
+    /// or there are too few human texts to check a rate.
     FewDocuments,
-    /// In receipts, which say how `wmgen` made a text: its draws had too little choice to carry the mark.
+    /// In receipts, which say how `wmgen` made a text: the draws had too little choice to carry the mark.
     LittleChoice,
-    /// The receipt is of another model than the one that read the text.
+    /// The receipt is from a model other than the one that read the text.
     OtherModel,
-    /// The receipt is of another key than the one whose mark was looked for, or of none.
+    /// The receipt names another key than the one whose mark was looked for, or no key.
     OtherKey,
-    /// The receipt is of another text than the one that was given.
+    /// The receipt is for another text than the one that was given.
     OtherText,
-    /// The receipt's counts are not those of its tokens.
+    /// The receipt's counts do not agree with its tokens.
     OtherCounts,
-    /// Most tokens are none that the model would have drawn with these settings.
+    /// The model would not have drawn most of the tokens with these settings.
     UnlikelyTokens,
-    /// A code of a later version, read from JSON.
+    /// A code of a newer version, read from JSON.
     #[serde(other)]
     Unknown,
 }
 
 /// In JSON warnings are two arrays: `warnings`, the sentences, and `warning_codes`, the code of each.
 #[derive(Serialize)]
-struct Written<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Written<'a> {
+    /// What the reader should know before trusting the rest, as sentences for people.
     warnings: Vec<&'a str>,
+    /// The code of each of these sentences, for programs.
     warning_codes: Vec<WarningCode>,
 }
 
@@ -91,7 +95,7 @@ struct Read {
     warning_codes: Vec<WarningCode>,
 }
 
-/// For `#[serde(flatten, with = "warning")]`.
+/// Writes warnings for `#[serde(flatten, with = "warning")]`.
 pub(crate) fn serialize<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S::Ok, S::Error> {
     Written {
         warnings: warnings.iter().map(|warning| warning.message.as_str()).collect(),
@@ -100,7 +104,7 @@ pub(crate) fn serialize<S: Serializer>(warnings: &[Warning], serializer: S) -> R
     .serialize(serializer)
 }
 
-/// For `#[serde(flatten, with = "warning")]`. A sentence without a code has [`WarningCode::Unknown`].
+/// Reads warnings for `#[serde(flatten, with = "warning")]`. A sentence without a code gets [`WarningCode::Unknown`].
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Warning>, D::Error> {
     let Read { warnings, warning_codes } = Read::deserialize(deserializer)?;
     let codes = warning_codes.into_iter().chain(std::iter::repeat(WarningCode::Unknown));

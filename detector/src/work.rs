@@ -1,4 +1,4 @@
-//! Counts the two things that cost: cutting a text into tokens and hashing its n-grams.
+//! Counts the two kinds of costly work: cutting a text into tokens and hashing its n-grams.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ thread_local! {
     static DONE: Cell<Work> = const { Cell::new(Work { encoded: 0, hashed: 0 }) };
 }
 
-/// What was done.
+/// The work that was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work {
     /// Texts that were cut into tokens.
@@ -15,18 +15,18 @@ pub(crate) struct Work {
     pub hashed: u64,
 }
 
-/// Notes a text that is cut into tokens.
+/// Counts a text that is cut into tokens.
 #[cfg(feature = "text")]
 pub(crate) fn encodes() {
     DONE.with(|done| done.set(Work { encoded: done.get().encoded + 1, ..done.get() }));
 }
 
-/// Notes n-grams that are hashed.
+/// Counts n-grams that are hashed.
 pub(crate) fn hashes(ngrams: usize) {
     DONE.with(|done| done.set(Work { hashed: done.get().hashed + ngrams as u64, ..done.get() }));
 }
 
-/// What `action` does, on this thread.
+/// Returns the work that `action` does on this thread.
 pub(crate) fn of(action: impl FnOnce()) -> Work {
     let before = DONE.get();
     action();

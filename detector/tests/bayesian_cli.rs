@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use support::Place;
 use support::rows::{CalibrationReport, Report};
 use wmdetect::scheme::{Key, Secret, synthid};
 use wmdetect::statistics::{Method, PKind};
@@ -78,7 +79,9 @@ fn fitted_by_one_command_and_used_by_another() {
     std::fs::write(dir.join("marked.jsonl"), rows).unwrap();
 
     let train = "train marked.jsonl --tokens --key fit.bin --detector bayesian -o fitted";
-    let report: TrainBayesianReport = json(&run(dir, &format!("{train} --json")));
+    let output = run(dir, &format!("{train} --json"));
+    Place::new().conform("train-bayesian", &String::from_utf8_lossy(&output.stdout));
+    let report: TrainBayesianReport = json(&output);
     assert_eq!((report.texts, report.tokens, report.depth, report.held_out_texts), (40, 3200, 12, 8));
     assert!(report.evidence > 0.05 && report.held_out_loss < 0.6, "{report:?}");
     assert!(report.required_tokens[1].is_some_and(|n| n < 200), "{report:?}");

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Place, key, marked_words};
+use support::{Place, Random, key, marked_words};
 use wmdetect::signed::SigningKey;
 use wmdetect::{Tokenizer, Verdict};
 
@@ -379,8 +379,9 @@ fn every_judged_text_is_in_a_log_that_outlives_the_server() {
     let server = Server::start(&place, &args);
     assert_eq!(server.detect("operator-token", &json!({ "text": "more" })).status, 200);
     assert_eq!(server.stop(), Some(0));
-    let verified: Value =
-        serde_json::from_str(&place.run("audit verify audit.jsonl --json").code(0).out()).unwrap();
+    let out = place.run("audit verify audit.jsonl --json").code(0).out();
+    place.conform("audit-verify", &out);
+    let verified: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (&verified["records"], &verified["texts"], &verified["broken"]),
         (&json!(7), &json!(4), &Value::Null)
@@ -455,4 +456,65 @@ fn a_verdict_can_be_signed_and_a_leaked_key_is_named() {
     assert_eq!((&ours["label"], &ours["status"]), (&json!("us"), &json!("leaked")));
     let published = &server.get("/.well-known/ai-watermark.json").json()["signatures"]["keys"][0];
     assert_eq!(published["kid"], signing.verifying_key().kid());
+}
+
+/// A value of JSON, with those at the edges of what fields take.
+fn any_value(random: &mut Random, depth: u32) -> Value {
+    match random.next() % if depth == 0 { 10 } else { 12 } {
+        0 => Value::Null,
+        1 => json!(random.next().is_multiple_of(2)),
+        2 => json!(random.next()),
+        3 => json!(-1),
+        4 => json!(random.unit()),
+        5 => json!(1e308),
+        6 => json!("\u{0}\u{feff}\u{1F600}\u{a0}e\u{301}"),
+        7 => json!("full"),
+        8 => json!([0, 1, 2, 3, 4, 5]),
+        9 => json!({ "text": "a" }),
+        10 => (0..random.next() % 4).map(|_| any_value(random, depth - 1)).collect(),
+        _ => json!({ "text": any_value(random, depth - 1), "tokens": any_value(random, depth - 1) }),
+    }
+}
+
+#[test]
+fn whatever_is_sent_is_answered_or_refused_by_name() {
+    const FIELDS: [&str; 12] = [
+        "text",
+        "tokens",
+        "prompt",
+        "channel",
+        "id",
+        "inputs",
+        "detail",
+        "segments",
+        "attribute",
+        "sign",
+        "fpr",
+        "contents",
+    ];
+    let place = place();
+    let server = Server::start(&place, ALL);
+    let mut random = Random(5);
+    let (mut answered, mut refused) = (0, 0);
+    for round in 0..400 {
+        let mut body = json!({ "text": "The old man went down to the river." });
+        for _ in 0..random.next() % 4 {
+            let field = FIELDS[random.next() as usize % FIELDS.len()];
+            body[field] = any_value(&mut random, 3);
+        }
+        let path = ["/v1/detect", "/detect", "/api/v1/text/contents"][round % 3];
+        let answer = server.post(path, "operator-token", &body);
+        match answer.status {
+            200 => answered += 1,
+            400 | 413 | 422 => {
+                refused += 1;
+                let error = answer.json();
+                let message = error["error"]["message"].as_str().or(error["message"].as_str());
+                assert!(message.is_some_and(|message| !message.is_empty()), "{body}: {error}");
+            }
+            status => panic!("{status} for {body}: {}", answer.body),
+        }
+    }
+    assert!(answered > 20 && refused > 100, "both happen: {answered} {refused}");
+    assert_eq!(server.stop(), Some(0));
 }

@@ -16,7 +16,7 @@ use wmdetect::pool::{self, Stopped};
 
 use crate::input::{Cell, Item, as_ids, ids_of_numpy};
 
-/// How often it is looked whether somebody pressed Ctrl-C.
+/// Time between two checks for Ctrl-C.
 const SIGNALS: Duration = Duration::from_millis(50);
 
 /// A column of texts.
@@ -35,13 +35,13 @@ pub(crate) struct Chunk {
 enum Values {
     /// Text or bytes.
     Text(ArrayRef),
-    /// Lists, and their items as `uint32`.
+    /// Lists of token ids, and their items as `uint32`.
     Ids(ArrayRef, ArrayRef),
     Null(usize),
 }
 
 impl Column {
-    /// Takes a column. What is wrong with one row is said of that row, later.
+    /// Takes a column. An error in one row is reported later, for that row.
     pub(crate) fn of(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Self> {
         let py = object.py();
         let found = || object.get_type().name().map_or_else(|_| "an object".into(), |name| name.to_string());
@@ -147,7 +147,7 @@ impl Column {
     }
 }
 
-/// A chunk in the form that rows are taken from, or the name of a type that has none.
+/// Returns a chunk in the form that rows are taken from, or the name of a type without such a form.
 fn values(chunk: ArrayRef) -> Result<Values, String> {
     let kind = chunk.data_type().clone();
     match &kind {
@@ -222,7 +222,7 @@ impl Values {
     }
 }
 
-/// An exception in words, without its type.
+/// Returns an exception in words, without its type.
 fn words(py: Python<'_>, error: &PyErr) -> String {
     error.value(py).str().map_or_else(|_| error.to_string(), |message| message.to_string())
 }
@@ -230,9 +230,9 @@ fn words(py: Python<'_>, error: &PyErr) -> String {
 /// Why a batch ends early.
 pub(crate) enum Halt {
     Stopped,
-    /// A row failed, and rows must not.
+    /// A row failed, and `errors="raise"` was asked for.
     Row(usize, String),
-    /// Such as `KeyboardInterrupt`.
+    /// An exception of Python, such as `KeyboardInterrupt`.
     Python(PyErr),
 }
 
@@ -243,7 +243,7 @@ impl From<Stopped> for Halt {
 }
 
 /// Calls `work` for each row below `len` on `threads` threads, and returns the results in order. `keep_going` is false
-/// where the first failure ends it. The interpreter is free meanwhile, but for a look at Ctrl-C now and then.
+/// if the first failure ends it. Meanwhile the interpreter is free, except for checks for Ctrl-C.
 pub(crate) fn each<R: Send>(
     py: Python<'_>,
     len: usize,
@@ -275,13 +275,13 @@ pub(crate) fn each<R: Send>(
     })
 }
 
-/// Raises what Ctrl-C means to the program, from a thread that let the interpreter go.
+/// Raises the program's exception for Ctrl-C, from a thread that has released the interpreter.
 pub(crate) fn signals() -> PyResult<()> {
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's type has one lifetime only")]
     Python::attach(|py| py.check_signals())
 }
 
-/// The number of threads that somebody asked for, or that the machine runs at once.
+/// Returns the number of threads that the caller asked for, or that the machine runs at once.
 pub(crate) fn threads_of(threads: Option<usize>) -> PyResult<usize> {
     match threads {
         Some(0) => Err(PyValueError::new_err("threads: expected at least 1, found 0")),

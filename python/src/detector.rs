@@ -24,9 +24,9 @@ use crate::tokenizer::Tokenizer;
 
 /// Looks for the mark of one key, or of any key of a ring, in texts.
 ///
-/// `keys` is a `Key`, a `Keyring`, a list of keys, or the path of a key file or of a directory of key files; without it
-/// the environment variable `WMDETECT_KEY_FILE` names one. `tokenizer` is a `Tokenizer` or its path; without it the
-/// detector takes token ids only. `method` names the statistic that decides; without it that is the usual one of each
+/// `keys` is a `Key`, a `Keyring`, a list of keys, or the path of a key file or of a directory of key files. Without it
+/// the environment variable `WMDETECT_KEY_FILE` names a path. `tokenizer` is a `Tokenizer` or its path. Without it the
+/// detector takes only token ids. `method` names the statistic that decides. Without it that is the usual one of each
 /// key's scheme: `weighted_mean` for tournaments, `gumbel` for uniform numbers, `green_list` for green lists.
 ///
 /// A detector can be shared between threads. Its questions run without the interpreter lock.
@@ -42,7 +42,7 @@ pub(crate) struct Detector {
 }
 
 impl Detector {
-    /// What decides: what was asked for, or the usual statistic of each key's scheme.
+    /// Returns the decider: the one that was asked for, or the usual statistic of each key's scheme.
     fn decider(&self) -> Decider {
         self.method.map(Decider::from).unwrap_or_default()
     }
@@ -67,7 +67,7 @@ impl Detector {
     }
 }
 
-/// Whether failures stay rows.
+/// Returns whether failures become rows.
 fn keeps_going(errors: &str) -> PyResult<bool> {
     match errors {
         "row" => Ok(true),
@@ -141,7 +141,7 @@ impl Detector {
 
     /// Returns whether a text carries the mark, and how sure that is.
     ///
-    /// `text` is a `str`, `bytes` or token ids. `prompt` is what the text answers, as a `str` or token ids.
+    /// `text` is a `str`, `bytes` or token ids. `prompt` is the prompt that the text answers, as a `str` or token ids.
     #[pyo3(signature = (text, prompt = None))]
     fn score(
         &self,
@@ -155,10 +155,11 @@ impl Detector {
 
     /// Returns reports on many texts, in their order.
     ///
-    /// `texts` is a list of what `score` takes, a numpy array of texts or of token ids (a row a text), or an Arrow
-    /// array of strings, binaries or lists of integers. `prompts` is as long, with `None` where a text has none. With
-    /// `errors="row"` a text that cannot be scored is a row with an error; with `"raise"` the first one is raised.
-    /// The work is spread over `threads`, by default as many as the machine runs at once.
+    /// `texts` is a list of what `score` takes, a numpy array, or an Arrow array of strings, binaries or lists of
+    /// integers. A numpy array has texts, or token ids with one row for each text. `prompts` is as long, with `None`
+    /// for a text without a prompt. With `errors="row"` a text that cannot be scored is a row with an error; with
+    /// `"raise"` the first error is raised. The work is spread over `threads`, by default as many as the machine runs
+    /// at once.
     #[pyo3(signature = (texts, prompts = None, *, errors = "row", threads = None))]
     fn score_batch(
         &self,
@@ -231,8 +232,8 @@ impl Detector {
     /// Returns how the key stands among random keys on texts that are known to be unmarked.
     ///
     /// `texts` is what `score_batch` takes. A text that cannot be read counts in `failed`. The random keys are drawn
-    /// from `seed`, by default the system's. An n-gram is shared if `shared` texts have it, by default one text in a
-    /// hundred and at least three; `passages` of them are listed.
+    /// from `seed`, by default a random one. An n-gram is shared if `shared` texts have it, by default one text in a
+    /// hundred and at least three. At most `passages` shared passages are listed.
     #[pyo3(signature = (texts, *, random_keys = 999, seed = None, shared = None, passages = 50, threads = None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn calibrate(
@@ -282,7 +283,7 @@ impl Detector {
             return Err(error(py, "calibrate: expected unmarked texts, found none that can be read"));
         }
         let caller = thread::current().id();
-        // Of the caller's thread alone, which is the one that Ctrl-C is told.
+        // Only the caller's thread checks this, since it is the one that gets Ctrl-C.
         let raised = Mutex::new((Instant::now(), None));
         let stop = AtomicBool::new(false);
         let go_on = |_: u64| {
@@ -364,7 +365,7 @@ impl Detector {
         self.method.map(Method::name)
     }
 
-    /// What splits the texts; `None` if the detector takes token ids only.
+    /// The tokenizer that splits the texts; `None` if the detector takes only token ids.
     #[getter]
     fn tokenizer(&self, py: Python<'_>) -> Option<Py<Tokenizer>> {
         self.tokenizer.as_ref().map(|tokenizer| tokenizer.clone_ref(py))
@@ -411,7 +412,7 @@ impl Detector {
     }
 }
 
-/// The detector of a pickle.
+/// Returns the detector of a pickle.
 #[pyfunction]
 pub(crate) fn _detector_again<'py>(
     keys: Bound<'py, PyAny>,

@@ -7,17 +7,17 @@ use wmdetect::DetectError;
 use wmdetect::scheme::KeyError;
 use wmdetect::text::TextError;
 
-/// `wmdetect.Error`, for whatever the library refuses.
+/// `wmdetect.Error`, for everything that the library refuses.
 static ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 /// `wmdetect.FileError`, for files that cannot be read or written.
 static FILE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// An exception with this message.
+/// Returns an exception with this message.
 pub(crate) fn error(py: Python<'_>, message: impl Into<String>) -> PyErr {
     of_type(py, &ERROR, "Error", message.into())
 }
 
-/// An exception about a file.
+/// Returns an exception about a file.
 pub(crate) fn file_error(py: Python<'_>, message: impl Into<String>) -> PyErr {
     of_type(py, &FILE_ERROR, "FileError", message.into())
 }
@@ -29,7 +29,7 @@ fn of_type(py: Python<'_>, cell: &PyOnceLock<Py<PyType>>, name: &str, message: S
     }
 }
 
-/// What the library's errors become.
+/// Errors of the library that become Python's exceptions.
 pub(crate) trait ToPyErr {
     fn to_py(&self, py: Python<'_>) -> PyErr;
 }

@@ -1,4 +1,4 @@
-//! One text, as text, bytes or token ids.
+//! One text: a string, bytes or token ids.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt32Type;
@@ -27,9 +27,9 @@ pub(crate) enum Cell<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
     Ids(&'a [u32]),
-    /// There is none.
+    /// The cell is null.
     Null,
-    /// It is not a text, and why.
+    /// The cell is not a text, and why.
     Bad(&'a str),
 }
 
@@ -58,7 +58,7 @@ impl Item {
         }
     }
 
-    /// The bytes of a text, none of token ids.
+    /// Returns the bytes of a text, or `None` for token ids.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Text(text) => Some(text.as_bytes()),
@@ -69,7 +69,7 @@ impl Item {
 }
 
 impl<'a> Cell<'a> {
-    /// The question that a detector is asked, of a text after a prompt.
+    /// Returns the detector's input for a text after a prompt.
     pub(crate) fn input(self, prompt: Cell<'a>) -> Result<Input<'a>, String> {
         let input = match self {
             Self::Text(text) => Input::text(text),
@@ -90,12 +90,13 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// A prompt, if there is one.
+/// Returns a prompt, if there is one.
 pub(crate) fn prompt_of(prompt: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Item>> {
     prompt.filter(|prompt| !prompt.is_none()).map(Item::of).transpose()
 }
 
-/// Token ids: a list or another sequence of integers, an integer array of numpy or torch, or an Arrow array.
+/// Returns token ids from a list or another sequence of integers, an integer array of numpy or torch, or an Arrow
+/// array.
 pub(crate) fn ids_of(object: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
     let py = object.py();
     if object.is_instance_of::<PyString>() || object.is_none() {
@@ -115,7 +116,7 @@ pub(crate) fn ids_of(object: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         let item = item?;
         ids.push(item.extract().map_err(|_| {
             let found = item.repr().and_then(|repr| repr.extract::<String>()).unwrap_or_default();
-            // Whatever it is, it may be long.
+            // The object may be long when it is printed.
             let found: String = found.chars().take(40).collect();
             PyTypeError::new_err(format!(
                 "token ids: expected integers from 0 to 4294967295, found {found} at position {at}"
@@ -130,7 +131,7 @@ fn not_ids(object: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!("expected text, bytes or token ids, found {found}"))
 }
 
-/// Token ids in an array of one dimension.
+/// Returns the token ids in an array of one dimension.
 pub(crate) fn ids_of_numpy(array: &Bound<'_, PyUntypedArray>) -> PyResult<Vec<u32>> {
     macro_rules! of_type {
         ($($type:ty),*) => {$(
@@ -153,7 +154,7 @@ fn out_of_range(found: i128) -> PyErr {
     PyValueError::new_err(format!("token ids: expected integers from 0 to 4294967295, found {found}"))
 }
 
-/// Token ids in an Arrow array of integers.
+/// Returns the token ids in an Arrow array of integers.
 pub(crate) fn ids_of_arrow(array: &ArrayRef) -> Result<Vec<u32>, String> {
     let ids = as_ids(array)?;
     let ids = ids.as_primitive::<UInt32Type>();
@@ -166,7 +167,7 @@ pub(crate) fn ids_of_arrow(array: &ArrayRef) -> Result<Vec<u32>, String> {
     Ok(ids.values().to_vec())
 }
 
-/// An array of integers as one of `uint32`, in which integers outside its range are null.
+/// Returns an array of integers as one of `uint32`, in which integers outside its range are null.
 pub(crate) fn as_ids(array: &ArrayRef) -> Result<ArrayRef, String> {
     if !array.data_type().is_integer() && *array.data_type() != DataType::Null {
         return Err(format!("token ids: expected an array of integers, found {}", array.data_type()));

@@ -1,4 +1,4 @@
-//! JSON between Python and the library. Numbers stay what they are to the last digit.
+//! JSON between Python and the library. Numbers keep all their digits.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -10,17 +10,17 @@ use serde_json::{Map, Value};
 
 use crate::errors::error;
 
-/// An object as one line of JSON.
+/// Returns an object as one line of JSON.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("reports have text keys and finite numbers")
 }
 
-/// An object as Python's dictionaries and lists, in the order of the JSON.
+/// Returns an object as Python's dictionaries and lists, in the order of the JSON.
 pub(crate) fn to_dict<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "json"))?.call_method1(intern!(py, "loads"), (to_json(value),))
 }
 
-/// A report from the JSON that a program printed, or from what [`to_dict`] made of it.
+/// Returns a report from the JSON that a program printed, or from what [`to_dict`] made of it.
 pub(crate) fn from_py<T: DeserializeOwned>(object: &Bound<'_, PyAny>, what: &str) -> PyResult<T> {
     let py = object.py();
     let bad = |found: String| error(py, format!("the JSON is not that of {what}: {found}"));
@@ -33,7 +33,8 @@ pub(crate) fn from_py<T: DeserializeOwned>(object: &Bound<'_, PyAny>, what: &str
     serde_json::from_value(value(&object)?).map_err(|found| bad(found.to_string()))
 }
 
-/// Python's floats are read by Python and written without loss, which `serde_json` alone does not promise.
+/// Converts an object to a JSON value. Python writes its floats without loss, which `serde_json` alone does not
+/// promise.
 fn value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
     if object.is_none() {
         return Ok(Value::Null);
@@ -63,7 +64,7 @@ fn value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
     Err(PyTypeError::new_err(format!("expected JSON, found {}", object.get_type().name()?)))
 }
 
-/// The name that JSON has for one of several kinds.
+/// Returns the name of a kind in JSON.
 pub(crate) fn name(kind: &impl Serialize) -> String {
     match serde_json::to_value(kind) {
         Ok(Value::String(name)) => name,

@@ -14,12 +14,12 @@ use crate::tokenizer::Tokenizer;
 
 /// A watermark key: a scheme, its secret and, optionally, the tokenizer that it belongs to.
 ///
-/// `Key.read` reads one from a file, `Key.generate` makes a new one. The secret never leaves the object but by
-/// `write`: it is not an attribute, not in `repr`, and not in a pickle, which holds the path of the file.
+/// `Key.read` reads one from a file, `Key.generate` makes a new one. The secret leaves the object only by `write`. It
+/// is not an attribute, not in `repr`, and not in a pickle, which holds the path of the file.
 #[pyclass(frozen, module = "wmdetect", name = "Key")]
 pub(crate) struct PyKey {
     pub(crate) key: Arc<Key>,
-    /// Where a pickle finds it again.
+    /// The path where a pickle finds the key again.
     path: OnceLock<PathBuf>,
 }
 
@@ -35,7 +35,7 @@ impl PyKey {
     }
 }
 
-/// Says it where others can read a key.
+/// Warns if others can read a key.
 fn warn_of_permissions(py: Python<'_>, path: &std::path::Path) -> PyResult<()> {
     warn(py, permission_warning(path))
 }
@@ -47,7 +47,7 @@ fn warn(py: Python<'_>, message: Option<String>) -> PyResult<()> {
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)
 }
 
-/// The path from the root, so that it means the same after a change of directory.
+/// Returns the path from the root, so that it means the same after a change of directory.
 pub(crate) fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
@@ -62,8 +62,8 @@ impl PyKey {
 
     /// Returns a new key from the system's randomness.
     ///
-    /// `preset` is `"robust"`, `"balanced"` or `"secret"`. `channels`, `depth` and `ngram_len` change what the preset
-    /// says. A key that is bound to a `tokenizer` is refused with another one.
+    /// `preset` is `"robust"`, `"balanced"` or `"secret"`. `channels`, `depth` and `ngram_len` replace the preset's
+    /// values. A key that is bound to a `tokenizer` is refused with another one.
     #[staticmethod]
     #[pyo3(signature = (preset = "balanced", *, channels = None, depth = None, ngram_len = None, tokenizer = None))]
     fn generate(
@@ -82,8 +82,8 @@ impl PyKey {
 
     /// Returns the key of another library, from the JSON that it reads.
     ///
-    /// `vocab_size` is the size of the vocabulary that green lists are made of, where the file does not say it. A
-    /// field that plays no part here is a `UserWarning`.
+    /// `vocab_size` is the size of the vocabulary that green lists are made from, if the file does not say it. A field
+    /// that plays no part gives a `UserWarning`.
     #[staticmethod]
     #[pyo3(signature = (path, scheme, *, vocab_size = None))]
     fn import_json(py: Python<'_>, path: PathBuf, scheme: &str, vocab_size: Option<u32>) -> PyResult<Self> {
@@ -116,7 +116,7 @@ impl PyKey {
         Ok(Self::new(copy.with_tokenizer(Some(tokenizer.inner().binding()))))
     }
 
-    /// The public id: 16 hexadecimal digits, which tell nothing of the secret.
+    /// The public id: 16 hexadecimal digits, which reveal nothing about the secret.
     #[getter]
     fn id(&self) -> String {
         self.key.id()
@@ -134,7 +134,7 @@ impl PyKey {
         self.key.scheme().channels()
     }
 
-    /// The number of layers of a tournament; `None` where the mark is another one.
+    /// The number of layers of a tournament; `None` if the mark is not a tournament.
     #[getter]
     fn depth(&self) -> Option<usize> {
         self.key.scheme().check_tournament().is_ok().then(|| self.key.scheme().depth())
@@ -146,7 +146,7 @@ impl PyKey {
         self.key.scheme().ngram_len()
     }
 
-    /// What the key was derived for, if it was.
+    /// The label that the key was derived for, if it was.
     #[getter]
     fn label(&self) -> Option<&str> {
         self.key.label()
@@ -218,7 +218,7 @@ pub(crate) struct Keyring {
     origin: Origin,
 }
 
-/// How a pickle finds the keys again.
+/// Where a pickle finds the keys again.
 enum Origin {
     Keys(Vec<Py<PyKey>>),
     Directory(PathBuf),
@@ -246,7 +246,7 @@ impl Keyring {
         Ok(Self { ring, origin: Origin::Keys(keys) })
     }
 
-    /// Returns the keys in a directory of key files, retired and leaked ones included.
+    /// Returns the keys in a directory of key files, including retired and leaked ones.
     #[staticmethod]
     fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         Self::of_directory(py, path)
@@ -301,8 +301,8 @@ impl Keyring {
     }
 }
 
-/// The keys that somebody gave: a `Key`, a `Keyring`, a path, a list of keys, or none, where the environment variable
-/// `WMDETECT_KEY_FILE` names a file.
+/// Returns the keys that the caller gave: a `Key`, a `Keyring`, a path or a list of keys. With `None` it takes the file
+/// that the environment variable `WMDETECT_KEY_FILE` names.
 pub(crate) fn keys_of<'py>(py: Python<'py>, keys: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     let from_path = |path: PathBuf| {
         if path.is_dir() {
@@ -336,7 +336,7 @@ pub(crate) fn keys_of<'py>(py: Python<'py>, keys: Option<&Bound<'py, PyAny>>) ->
     )))
 }
 
-/// The ring of what [`keys_of`] returned.
+/// Returns the ring for the result of [`keys_of`].
 pub(crate) fn ring_of(keys: &Bound<'_, PyAny>) -> PyResult<wmdetect::Keyring> {
     match keys.cast::<PyKey>() {
         Ok(key) => Ok(Arc::clone(&key.get().key).into()),
@@ -344,7 +344,7 @@ pub(crate) fn ring_of(keys: &Bound<'_, PyAny>) -> PyResult<wmdetect::Keyring> {
     }
 }
 
-/// Used by `Detector.__reduce__`.
+/// Returns pairs as keyword arguments, for `Detector.__reduce__`.
 pub(crate) fn keyword<'py>(
     py: Python<'py>,
     pairs: &[(&str, Bound<'py, PyAny>)],

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `key`, `tokenizer` | keys, keyrings and tokenizers; pickles by path |
-//! | `input`, `batch` | what can be asked about: one text, and many |
+//! | `input`, `batch` | what the questions take: one text, and many |
 //! | `detector` | the questions |
 //! | `report`, `table` | the answers, one and many |
 //! | `marker` | the mark, for samplers that Python runs |

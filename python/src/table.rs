@@ -20,14 +20,14 @@ use wmdetect::report::{self, Changes, Span};
 use crate::json::name;
 use crate::report::{Failure, Report};
 
-/// Texts that a notebook shows.
+/// Number of texts that a notebook shows.
 const SHOWN: usize = 20;
 
 /// What `Detector.score_batch` says of many texts, in their order: a sequence of reports, and an Arrow table.
 ///
 /// pyarrow, polars, pandas, DuckDB and others read it through `__arrow_c_stream__`: `pyarrow.table(table)`,
-/// `polars.DataFrame(table)`. The columns are the fields of docs/reference/json.md, and `error`, which is null but for texts that
-/// could not be scored.
+/// `polars.DataFrame(table)`. The columns are the fields of docs/reference/json.md, and `error`, which is null except
+/// for texts that could not be scored.
 #[pyclass(frozen, sequence, module = "wmdetect")]
 pub(crate) struct ScoreTable {
     pub(crate) rows: Vec<Result<report::Report, String>>,
@@ -63,7 +63,7 @@ fn structure(columns: Vec<(FieldRef, ArrayRef)>, nulls: Option<NullBuffer>, len:
         .expect("columns are as long as the table and of their fields' types")
 }
 
-/// First and last of each passage.
+/// Returns what `pair` gives for each passage, as an array.
 fn pairs(spans: &[&Span], pair: fn(&Span) -> Option<[u64; 2]>) -> FixedSizeListArray {
     let mut pairs = FixedSizeListBuilder::new(UInt64Builder::new(), 2);
     for span in spans {
@@ -111,7 +111,7 @@ impl ScoreTable {
         self.rows.iter().map(Result::is_ok).collect()
     }
 
-    /// All as one array, a row a text.
+    /// Returns all reports as one array, one row for each text.
     fn to_struct(&self) -> StructArray {
         let len = self.rows.len();
         let scores = vec![
@@ -345,7 +345,7 @@ impl Rows {
     }
 }
 
-/// The table of a pickle.
+/// Returns the table of a pickle.
 #[pyfunction]
 pub(crate) fn _table_again(rows: &Bound<'_, PyList>) -> PyResult<ScoreTable> {
     let row = |row: Bound<'_, PyAny>| match row.cast::<pyo3::types::PyDict>()?.get_item("error")? {

@@ -11,14 +11,14 @@ use crate::errors::ToPyErr;
 use crate::input::ids_of;
 use crate::key::absolute;
 
-/// What splits texts into tokens: the tokenizer of the model that wrote them.
+/// Splits texts into tokens. It must be the tokenizer of the model that wrote them.
 #[pyclass(frozen, module = "wmdetect")]
 pub(crate) struct Tokenizer {
     inner: Arc<wmdetect::Tokenizer>,
     origin: Origin,
 }
 
-/// How a pickle finds it again.
+/// Where a pickle finds the tokenizer again.
 enum Origin {
     Default,
     Path(PathBuf),
@@ -48,7 +48,7 @@ impl Tokenizer {
 
     /// Returns the tokenizer that the content of a `tokenizer.json` describes.
     ///
-    /// That of a fast tokenizer of transformers is `tokenizer.backend_tokenizer.to_str()`.
+    /// For a fast tokenizer of transformers that content is `tokenizer.backend_tokenizer.to_str()`.
     #[staticmethod]
     #[pyo3(signature = (json, name = "tokenizer.json"))]
     fn from_json(py: Python<'_>, json: &str, name: &str) -> PyResult<Self> {
@@ -57,7 +57,7 @@ impl Tokenizer {
         Ok(Self { inner, origin: Origin::Json(json.as_bytes().to_vec()) })
     }
 
-    /// Returns the tokenizer of the model that ships with `wmgen`. It fits texts of that model only.
+    /// Returns the tokenizer of the model that ships with `wmgen`. It fits only texts of that model.
     #[staticmethod]
     fn default() -> Self {
         Self { inner: Arc::new(wmdetect::Tokenizer::of_default_model()), origin: Origin::Default }
@@ -86,7 +86,7 @@ impl Tokenizer {
         self.inner.vocab_size()
     }
 
-    /// Which vocabulary it is, in hexadecimal, whatever file it was read from.
+    /// The fingerprint of the vocabulary, in hexadecimal. It does not depend on the file that it was read from.
     #[getter]
     fn fingerprint(&self) -> String {
         self.inner.fingerprint().to_string()

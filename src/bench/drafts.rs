@@ -1,4 +1,4 @@
-//! Decoding with drafts beside decoding without.
+//! Measures decoding with drafts against decoding without.
 
 mod oracle;
 
@@ -12,43 +12,44 @@ use crate::engine::{Draft, Engine, Event, Options, Progress, Request};
 use crate::model::{CHUNK, Gemma};
 use crate::sample::Sampling;
 
-/// Where the guesses of a measurement come from.
+/// Source of the guesses in a measurement.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each source")]
 pub enum Guesses {
-    /// From an engine's source.
+    /// Source of an engine's guesses.
     Of(Draft<Gemma>),
-    /// From nowhere: each is right with a stated probability, and costs a stated share of a step without drafts.
+    /// Simulated guesses. Each is right with a given probability, and costs a given share of a step without drafts.
     Simulated {
-        /// The probability that a guess is right.
+        /// Probability that a guess is right.
         acceptance: f64,
-        /// The time of a guess as a share of a step's.
+        /// Time of a guess, as a share of a step's time.
         cost: f64,
     },
 }
 
-/// What to measure of drafts.
+/// Settings for measuring drafts.
 #[derive(Clone, Debug)]
 pub struct DraftSettings {
-    /// What the report calls the source of guesses.
+    /// Name of the source of guesses in the report.
     pub name: String,
-    /// The prompts; each is answered once in a run.
+    /// Prompts; each is answered once in a run.
     pub prompts: Vec<Vec<u32>>,
-    /// Where guesses come from.
+    /// Source of guesses.
     pub guesses: Guesses,
-    /// The most guesses for a response in a step.
+    /// Maximum number of guesses for a response in a step.
     pub draft_tokens: usize,
-    /// Tokens of a response.
+    /// Number of tokens in a response.
     pub decode: usize,
-    /// The most responses that decode together.
+    /// Maximum number of responses that decode together.
     pub together: usize,
-    /// Runs with and without drafts, after one that does not count.
+    /// Number of runs with and without drafts, after one that does not count.
     pub repetitions: usize,
-    /// How to draw.
+    /// Sampling settings.
     pub sampling: Sampling,
 }
 
-/// Measures decoding with drafts and without, in turns, of texts that are the same in both; with a mark and without one.
+/// Measures decoding with and without drafts in turn. The texts are the same in both. Measures texts with a mark and
+/// texts without one.
 ///
 /// # Errors
 /// Returns an error if the list of prompts is empty, or if the model refuses a prompt or fails.
@@ -61,7 +62,7 @@ pub(super) fn run(model: &Gemma, settings: &DraftSettings) -> Result<Vec<BenchDr
     marks.into_iter().map(|mark| kind(model, settings, mark)).collect()
 }
 
-/// The runs with one mark, or without.
+/// Measures the runs with or without the mark.
 fn kind(
     model: &Gemma,
     settings: &DraftSettings,
@@ -103,7 +104,7 @@ fn kind(
     let (mut rates, mut gains) = ([Vec::new(), Vec::new()], Vec::new());
     for repetition in 0..settings.repetitions {
         let mut of = [0.0; 2];
-        // Each of the two comes first every other time.
+        // The two take turns in coming first.
         for turn in 0..2 {
             let which = (repetition + turn) % 2;
             let run = answer(if which == 0 { &mut without } else { &mut with }, &requests)?;
@@ -140,18 +141,18 @@ fn kind(
     })
 }
 
-/// 0 of nothing, as where a text has a single token, which needs no step.
+/// Returns a ratio, or 0 if the divisor is 0. That occurs if a text has a single token, which needs no step.
 fn ratio(of: f64, to: f64) -> f64 {
     if to > 0.0 { of / to } else { 0.0 }
 }
 
-/// The answers of a run.
+/// Answers of a run.
 struct Answers {
     /// Prompts and responses.
     texts: Vec<Vec<u32>>,
-    /// Tokens of the steps that read nothing of a prompt.
+    /// Number of tokens from steps that read no prompt.
     tokens: u64,
-    /// The time of these steps.
+    /// Time of these steps.
     seconds: f64,
 }
 
@@ -162,7 +163,7 @@ fn answer(engine: &mut Engine<Model>, requests: &[Request]) -> Result<Answers, B
     loop {
         let (start, read) = (Instant::now(), engine.stats().prompt_tokens);
         let progress = engine.step(&mut events);
-        // A step that has read prompts, too, does not count.
+        // A step that also read a prompt does not count.
         let counts = engine.stats().prompt_tokens == read;
         if counts {
             seconds += start.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! How fast a model runs on this machine, with and without the mark, and what reading its weights alone takes.
+//! Measures how fast a model runs on this machine, with and without the mark, and how fast its weights alone can be read.
 
 mod drafts;
 mod report;
@@ -23,47 +23,47 @@ use crate::kernels::loops::sum_of_words;
 use crate::model::{self, Gemma, LoadOptions, Weights};
 use crate::sample::{SampleError, Sampling};
 
-/// What to measure.
+/// Settings of a benchmark.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Tokens of a prefill.
+    /// Number of tokens in a prefill.
     pub prefill: usize,
-    /// Tokens of a decode run.
+    /// Number of tokens in a decode run.
     pub decode: usize,
-    /// Positions in the cache before each run.
+    /// Numbers of positions in the KV cache before each run.
     pub depth: Vec<usize>,
     /// Numbers of sequences that decode together.
     pub batch: Vec<usize>,
-    /// Runs of each kind, after one that does not count.
+    /// Number of runs of each kind, after one that does not count.
     pub repetitions: usize,
-    /// How to draw. The seed also chooses the prompts.
+    /// Sampling settings. The seed also chooses the prompts.
     pub sampling: Sampling,
 }
 
-/// Errors from measuring.
+/// Errors from benchmarks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
-    /// Nothing to measure.
+    /// There is nothing to measure.
     #[error("{name} is 0, expected at least 1")]
     Zero {
-        /// The setting.
+        /// Name of the setting.
         name: &'static str,
     },
-    /// A run that the model has no room for.
+    /// The model has no room for a run.
     #[error("depth {depth} needs {needed} positions, the model has {limit}")]
     Context {
-        /// The depth.
+        /// Depth of the run.
         depth: usize,
-        /// Positions of a run at this depth.
+        /// Number of positions of a run at this depth.
         needed: usize,
-        /// Positions of the model.
+        /// Number of positions of the model.
         limit: usize,
     },
-    /// The model refused or broke.
+    /// The model cannot be used, or failed.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// Sampling settings out of range, or logits without a distribution.
+    /// The sampling settings are out of range, or the logits do not define a distribution.
     #[error(transparent)]
     Sample(#[from] SampleError),
     /// The system gave no randomness for a key.
@@ -78,10 +78,10 @@ pub enum BenchError {
 }
 
 impl Settings {
-    /// Checks the settings, which needs no model.
+    /// Checks the settings. This needs no model.
     ///
     /// # Errors
-    /// Returns an error if a number of tokens, sequences or runs is 0 or a sampling setting is out of range.
+    /// Returns an error if a number of tokens, sequences or runs is 0, or a sampling setting is out of range.
     pub fn check(&self) -> Result<(), BenchError> {
         self.sampling.check(true)?;
         let batch = self.batch.iter().copied().min().unwrap_or(0);
@@ -108,12 +108,14 @@ impl Settings {
     }
 }
 
-/// Measures the model in `weights`, on the threads of the current pool. `name` is what the report calls it, `random`
-/// says whether its weights were made for the run. `before` is called with each depth before its runs. `drafts` are measured after
+/// Measures the model in `weights`, on the threads of the current pool. `name` is its name in the report, and `random` says
+/// whether its weights were made for the run. `before` is called with each depth before its runs. `drafts` are measured after the
+/// depths.
 /// them.
 ///
 /// # Errors
-/// Returns an error as [`Settings::check`], if the model has no room for a depth, and if it cannot be loaded or run.
+/// Returns the errors of [`Settings::check`]. Also returns an error if the model has no room for a depth, or cannot be loaded or
+/// run.
 pub fn run(
     weights: &Weights,
     name: &str,
@@ -173,10 +175,10 @@ fn describe(weights: &Weights, name: &str, random: bool) -> BenchModel {
     BenchModel { name: name.into(), format: format.into(), random, parameters, weight_bytes }
 }
 
-/// Reads all weights from the memory that a decode step reads, with all threads, several times. The first time, which
-/// may wait for the disk, does not count.
+/// Reads all weights from the memory that a decode step reads, with all threads, several times. The first time does not count,
+/// because it may wait for the disk.
 fn sweep(matrices: &[&[u8]], repetitions: usize) -> BenchRead {
-    /// Bytes that a thread reads at a time.
+    /// Number of bytes that a thread reads at a time.
     const PART: usize = 1 << 20;
     let parts: Vec<&[u8]> = matrices.iter().flat_map(|matrix| matrix.chunks(PART)).collect();
     let bytes = matrices.iter().map(|matrix| matrix.len()).sum::<usize>() as f64;
@@ -192,7 +194,7 @@ fn sweep(matrices: &[&[u8]], repetitions: usize) -> BenchRead {
     BenchRead { gigabytes_per_second, bound: gigabytes_per_second.median * 1e9 / bytes }
 }
 
-/// The kernel's count of the most memory that the process had resident.
+/// Returns the kernel's count of the largest resident memory of the process.
 fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! The runs at one depth.
+//! Measures the runs at one depth.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,15 +20,15 @@ pub(super) struct Bench<'a> {
     random: ChaCha12Rng,
 }
 
-/// Runs of one kind: some sequences together.
+/// Runs of one kind: some sequences decoded together.
 #[derive(Default)]
 struct Runs {
-    /// Tokens a second.
+    /// Tokens per second of each run.
     plain: Vec<f64>,
     marked: Vec<f64>,
-    /// Seconds of each token of the marked runs.
+    /// Seconds of sampling for each token of the marked runs.
     sampling: Vec<f64>,
-    /// Seconds of each marked position.
+    /// Seconds of the mark for each marked position.
     mark: Vec<f64>,
 }
 
@@ -59,13 +59,14 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Tokens that a text could have.
+    /// Returns random tokens that a text could have.
     fn tokens(&mut self, count: usize) -> Vec<u32> {
         let vocab = self.model.config().vocab as u32;
         (0..count).map(|_| self.random.random_range(0..vocab)).collect()
     }
 
-    /// Everything at one depth. The kinds of runs take turns, so that what else the machine does meets all.
+    /// Measures everything at one depth. The kinds of runs take turns, so that other activity of the machine affects
+    /// all of them.
     pub(super) fn at(&mut self, depth: usize, bound: f64) -> Result<BenchDepth, BenchError> {
         let settings = self.settings;
         let mut before = self.model.new_cache(1);
@@ -84,7 +85,7 @@ impl<'a> Bench<'a> {
                 prefill.push(rate);
             }
             for (sequences, runs) in &mut runs {
-                // Each of the two comes first every other time.
+                // The two take turns in coming first.
                 let mut order = [false, true];
                 order.rotate_left(repetition % 2);
                 for with_mark in order {
@@ -98,7 +99,8 @@ impl<'a> Bench<'a> {
         Ok(BenchDepth { depth: depth as u64, prefill: Spread::of(&prefill), decode })
     }
 
-    /// What the engine does for a token of each of `count` sequences, `decode` times; all begin where `before` ends.
+    /// Does what the engine does for a token of each of `count` sequences, `decode` times. All sequences begin where
+    /// `before` ends.
     fn decode(
         &mut self,
         before: &Cache,
@@ -122,7 +124,7 @@ impl<'a> Bench<'a> {
         for _ in 0..*decode {
             self.model.step(&tokens, &mut caches)?.read(|rows| -> Result<(), BenchError> {
                 for (i, (sequence, token)) in sequences.iter_mut().zip(&mut tokens).enumerate() {
-                    // When the token began, and when its stages ended.
+                    // Times at which the token began, and at which its stages ended.
                     let mut times = [Instant::now(); 5];
                     let next = sequence.next_in_stages(&mut self.sampler, rows.row(i), |stage| {
                         times[stage as usize + 1] = Instant::now();

@@ -1,9 +1,10 @@
-//! All arguments of `wmgen` in one place; help, completions and man pages are made from this.
+//! All arguments of `wmgen`. Help, completions and man pages are generated from them.
 
 mod compare;
 mod eval;
 mod radioactive;
 mod reading;
+mod schema;
 mod training;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) use compare::{CompareArgs, UnpairedArg};
 pub(crate) use eval::EvalArgs;
 pub(crate) use radioactive::RadioactiveArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
+pub(crate) use schema::{SchemaArgs, SchemaOf};
 pub(crate) use training::{DistillArgs, FormatArg, ModeArg, QuantizeArgs, RunArgs, TargetsArg, TrainArgs};
 
 /// Writes text with Gemma 2 and marks it invisibly; `wmdetect` finds the mark again
@@ -31,7 +33,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// See it work: one prompt continued with and without the mark, and what the detector says of both
+    /// Show the mark at work: continue a prompt with and without it, and print the detector's verdicts
     Demo(DemoArgs),
     /// Make a new watermark key
     Keygen(KeygenArgs),
@@ -40,20 +42,20 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Write text with a model, marked with a key
     Generate(GenerateArgs),
-    /// Write and mark text for every client of OpenAI's interface, over HTTP
+    /// Serve marked text over HTTP to clients of OpenAI's API
     #[cfg(feature = "serve")]
     Serve(ServeArgs),
-    /// Look for a key's mark with the model's help: a sentence or two decide
+    /// Look for a key's mark with the model's help; a sentence or two are enough
     Verify(VerifyArgs),
-    /// Perplexity of a text under a model
+    /// Measure the perplexity of a text under a model
     Perplexity(PerplexityArgs),
-    /// How good a model is at tasks, with and without the mark
+    /// Measure how good a model is at tasks, with and without the mark
     Eval(EvalArgs),
-    /// Two models' answers side by side: win rates from a judge, and a page to look at both
+    /// Compare two models' answers: win rates from a judge, and a page that shows both
     Compare(CompareArgs),
-    /// Whether a model has learned from text with a key's mark
+    /// Test whether a model has learned from text with a key's mark
     Radioactive(RadioactiveArgs),
-    /// What a model is: architecture, layers, caps, formats, size
+    /// Show what a model is: architecture, layers, caps, formats, size
     Inspect(InspectArgs),
     /// Train a small Gemma 2 from plain text, or any model from examples of answers
     Train(TrainArgs),
@@ -61,13 +63,15 @@ pub(crate) enum Command {
     Distill(DistillArgs),
     /// Write a model as GGUF, rounded to fewer bits, with its tokenizer inside
     Quantize(QuantizeArgs),
-    /// How fast a model runs here, with and without the mark
+    /// Measure how fast a model runs here, with and without the mark
     Bench(BenchArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the JSON schema of what a command prints with --json
+    Schema(SchemaArgs),
     /// Write man pages into a directory
     Man {
         /// The directory; it must exist
@@ -80,18 +84,18 @@ pub(crate) struct DemoArgs {
     /// Mark with this key instead of a new one
     #[arg(long)]
     pub key: Option<PathBuf>,
-    /// What both texts continue
+    /// Prompt that both texts continue
     #[arg(long, default_value = "The old lighthouse", allow_hyphen_values = true)]
     pub prompt: String,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Length of each text at most
+    /// Maximum number of tokens in each text
     #[arg(long, default_value_t = 120)]
     pub max_tokens: usize,
-    /// Seed of the draws; from the system if not given
+    /// Seed of the draws; chosen by the system if not given
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Write what is shown as a page, too
+    /// Also write a page with the same content to FILE
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Replace the file of --html even if it is not an earlier page
@@ -104,26 +108,27 @@ pub(crate) struct DemoArgs {
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ColorArg {
-    /// On a terminal, unless NO_COLOR is set
+    /// Only on a terminal, unless NO_COLOR is set
     Auto,
-    /// Also into a pipe
+    /// Always, also into a pipe
     Always,
-    /// No
+    /// Never
     Never,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct KeygenArgs {
-    /// Where to write the key; the file is made with mode 0600
+    /// File to write the key to; it is created with mode 0600
     pub path: PathBuf,
-    /// What the mark is to be good at: robust is found most after edits, balanced survives them too and tells less to who
-    /// would learn and forge it, secret tells least and survives least
+    /// What the mark is best at. `robust` is found most often after edits. `balanced` survives edits too, and reveals less to
+    /// anyone who wants to learn and forge the mark. `secret` reveals least and survives least
     #[arg(long, default_value_t)]
     pub preset: Preset,
-    /// Channels: functions of the key, of which each text takes one by chance [default: 4 for robust, 16 for balanced]
+    /// Number of channels. A channel is a function of the key; each text takes one at random [default: 4 for robust, 16 for
+    /// balanced]
     #[arg(long, value_name = "R")]
     pub channels: Option<usize>,
-    /// Layers of the tournament [default: 30]
+    /// Number of tournament layers [default: 30]
     #[arg(long)]
     pub depth: Option<usize>,
     /// Length of the longest context plus one [default: 5]
@@ -135,21 +140,21 @@ pub(crate) struct KeygenArgs {
     /// Bind the key to the tokenizer of this model; `default` is the one that ships with wmgen
     #[arg(long)]
     pub model: Option<String>,
-    /// Overwrite an existing key, which loses it for good
+    /// Overwrite an existing key; the old key is lost for good
     #[arg(long)]
     pub force: bool,
 }
 
-/// What a model is run on.
+/// Arguments that say what a model runs on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ComputeArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,
-    /// The type of activations (the CPU computes in f32 only)
+    /// Type of the activations; the CPU computes in f32 only
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
-    /// Threads to compute with; all cores if not given
+    /// Number of threads; all cores if not given
     #[arg(long)]
     pub threads: Option<usize>,
 }
@@ -160,19 +165,19 @@ pub(crate) struct ModelArgs {
     /// one that ships with wmgen]
     #[arg(long)]
     pub model: Option<String>,
-    /// Another tokenizer than the model's: a tokenizer.json, a directory that holds one, or a GGUF file
+    /// A tokenizer to use instead of the model's: a tokenizer.json, a directory that holds one, or a GGUF file
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     #[command(flatten)]
     pub compute: ComputeArgs,
-    /// Leave out Gemma 2's soft caps: another model, for comparison
+    /// Leave out Gemma 2's soft caps, for comparison; this makes it another model
     #[arg(long)]
     pub no_softcap: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
 pub(crate) enum DeviceArg {
-    /// The processor
+    /// The CPU
     Cpu,
     /// The first NVIDIA GPU (build with --features cuda)
     Cuda,
@@ -201,7 +206,7 @@ pub(crate) struct GenerateArgs {
     pub no_watermark: bool,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The prompt; without any, the text starts from nothing
+    /// The prompt; without one, the text starts from nothing
     #[arg(long, group = "source", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Read the prompt from standard input
@@ -210,14 +215,14 @@ pub(crate) struct GenerateArgs {
     /// A file with the prompt; `-` is standard input
     #[arg(long, group = "source")]
     pub prompt_file: Option<PathBuf>,
-    /// A file of JSON lines, each {"prompt": "..."} and if need be an "id": one text (or -n texts) for each line. Each
-    /// text stands under a heading, `==> ID <==` or `==> FILE:LINE <==`; in JSON it has the prompt's id, line and index
+    /// A file of JSON lines, each {"prompt": "..."} and optionally an "id": one text (or -n texts) for each line. Each text
+    /// is printed under a heading, `==> ID <==` or `==> FILE:LINE <==`; in JSON it has the prompt's id, line and index
     #[arg(long, group = "source")]
     pub prompts: Option<PathBuf>,
-    /// Texts for each prompt; several stand under headings, `==> text 1 of N <==`
+    /// Number of texts for each prompt; if several, each is printed under a heading, `==> text 1 of N <==`
     #[arg(short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub n: u32,
-    /// Texts that share the passes over the weights, if there are several; those of one prompt always do
+    /// Maximum number of texts that are decoded together; the texts of one prompt always are
     #[arg(long, default_value_t = 8, value_name = "TEXTS", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     #[command(flatten)]
@@ -225,40 +230,40 @@ pub(crate) struct GenerateArgs {
     /// Put the prompt into Gemma's chat template
     #[arg(long)]
     pub chat: bool,
-    /// Length of a text at most
+    /// Maximum number of tokens in a text
     #[arg(long, default_value_t = 256)]
     pub max_tokens: usize,
-    /// 1 is the model's own distribution, less is more predictable
+    /// Sampling temperature: 1 is the model's own distribution, less is more predictable
     #[arg(long, default_value_t = Sampling::default().temperature)]
     pub temperature: f64,
     /// Draw among this many most likely tokens; 0 is all
     #[arg(long, default_value_t = Sampling::default().top_k)]
     pub top_k: usize,
-    /// Draw among the most likely tokens with this much probability together
+    /// Draw among the most likely tokens whose probabilities add up to this
     #[arg(long, default_value_t = Sampling::default().top_p)]
     pub top_p: f64,
-    /// Make tokens that came up before less likely; 1 does nothing
+    /// Make tokens that have already occurred less likely; 1 does nothing
     #[arg(long, default_value_t = Sampling::default().repeat_penalty)]
     pub repeat_penalty: f32,
-    /// Make a token of the text less likely each time it comes up; from -2 to 2
+    /// Make a token less likely each time it occurs in the text; from -2 to 2
     #[arg(long, default_value_t = Sampling::default().frequency_penalty, allow_negative_numbers = true)]
     pub frequency_penalty: f64,
-    /// Make tokens that are in the text less likely, however often they are; from -2 to 2
+    /// Make tokens that occur in the text less likely, however often they occur; from -2 to 2
     #[arg(long, default_value_t = Sampling::default().presence_penalty, allow_negative_numbers = true)]
     pub presence_penalty: f64,
-    /// Draw among tokens with at least this share of the most likely one's probability; 0 is all
+    /// Draw among tokens with at least this share of the most likely token's probability; 0 is all
     #[arg(long, default_value_t = Sampling::default().min_p)]
     pub min_p: f64,
     /// End a text before this string; may be given several times
     #[arg(long, allow_hyphen_values = true)]
     pub stop: Vec<String>,
-    /// Seed of the draws (counted up for each further prompt); from the system if not given, and reported with --json
+    /// Seed of the draws, counted up for each further prompt; chosen by the system if not given. --json reports it
     #[arg(long)]
     pub seed: Option<u64>,
-    /// One JSON object a text instead of the text
+    /// Print one JSON object per text instead of the text
     #[arg(long)]
     pub json: bool,
-    /// Write the JSON objects to this file as well, in place of the receipts that it holds
+    /// Also write the JSON objects to this file, in place of the receipts that it holds
     #[arg(long)]
     pub receipt: Option<PathBuf>,
     /// Replace the file of --receipt even if it does not hold earlier receipts
@@ -271,7 +276,7 @@ pub(crate) struct GenerateArgs {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The name of the model for clients; its own if not given
+    /// Name of the model for clients; the model's own name if not given
     #[arg(long, value_name = "NAME")]
     pub model_name: Option<String>,
     #[command(flatten)]
@@ -283,14 +288,14 @@ pub(crate) struct InspectArgs {
     /// A Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the model that ships
     /// with wmgen]
     pub model: Option<String>,
-    /// As one JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// Random weights in the shape of this model, so that no weights are needed
+    /// Use random weights in the shape of this model; no weights are needed
     #[arg(long, value_enum, required_unless_present = "model", conflicts_with = "model")]
     pub shape: Option<ShapeArg>,
     /// How the random weights are stored
@@ -299,63 +304,63 @@ pub(crate) struct BenchArgs {
     /// Seed of the random weights
     #[arg(long, default_value_t = 1, conflicts_with = "model")]
     pub seed: u64,
-    /// Write the random weights to this GGUF file, for other programs, and run from it
+    /// Write the random weights to this GGUF file, for other programs, and run from the file
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub write_gguf: Option<PathBuf>,
-    /// Replace the file of --write-gguf if there is one
+    /// Replace the file of --write-gguf if it exists
     #[arg(long, requires = "write_gguf")]
     pub force: bool,
-    /// A model instead: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
+    /// Use this model instead: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds
     #[arg(long)]
     pub model: Option<String>,
-    /// Tokens of a prefill
+    /// Number of tokens in a prefill
     #[arg(long, default_value_t = 512, value_name = "TOKENS")]
     pub prefill: usize,
-    /// Tokens of a decode run
+    /// Number of tokens in a decode run
     #[arg(long, default_value_t = 64, value_name = "TOKENS")]
     pub decode: usize,
-    /// Positions that are in the cache before each run; several with commas
+    /// Number of positions in the KV cache before each run; separate several with commas
     #[arg(long, value_delimiter = ',', default_value = "0", value_name = "TOKENS")]
     pub depth: Vec<usize>,
-    /// Sequences that decode together; several numbers with commas
+    /// Number of sequences that decode together; separate several with commas
     #[arg(long, value_delimiter = ',', default_value = "1", value_name = "SEQUENCES")]
     pub batch: Vec<usize>,
-    /// Runs of each kind, after one that does not count
+    /// Number of runs of each kind, after one that does not count
     #[arg(long, default_value_t = 5)]
     pub repetitions: usize,
-    /// As for generate
+    /// Temperature, as for generate
     #[arg(long, default_value_t = 1.0)]
     pub temperature: f64,
-    /// As for generate; 0 marks the whole vocabulary
+    /// Top-k, as for generate; 0 marks the whole vocabulary
     #[arg(long, default_value_t = 100)]
     pub top_k: usize,
-    /// As for generate
+    /// Top-p, as for generate
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f64,
-    /// Measure decoding with drafts, too, beside decoding without: the same texts, with the mark and without. As for generate
+    /// Also measure decoding with drafts, on the same texts as without, with the mark and without. Values as for generate
     #[arg(long, value_name = "prompt|MODEL")]
     pub draft: Option<DraftArg>,
-    /// Measure guesses, too, of which each is right with this probability; several with commas
+    /// Also measure guesses that are each right with this probability; separate several with commas
     #[arg(long, value_delimiter = ',', value_name = "P", value_parser = share)]
     pub acceptance: Vec<f64>,
-    /// What such a guess takes, as a share of a step without drafts
+    /// Cost of such a guess, as a share of a step without drafts
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", requires = "acceptance", value_parser = share)]
     pub guess_cost: f64,
-    /// Tokens that are guessed ahead at most
+    /// Maximum number of tokens to guess ahead
     #[arg(long, default_value_t = 8, value_name = "TOKENS", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub draft_tokens: u8,
-    /// Prompts for drafts, as JSON lines, each {"prompt": "..."}; without any, tokens by chance
+    /// Prompts for drafts, as JSON lines, each {"prompt": "..."}; random tokens if not given
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
-    /// Threads to compute with; all cores if not given
+    /// Number of threads; all cores if not given
     #[arg(long)]
     pub threads: Option<usize>,
-    /// As one JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
-/// A number from 0 to 1, or a percentage.
+/// Parses a number from 0 to 1, or a percentage.
 fn share(text: &str) -> Result<f64, String> {
     match rate(text)? {
         share if (0.0..=1.0).contains(&share) => Ok(share),
@@ -375,7 +380,7 @@ pub(crate) enum ShapeArg {
     Tiny,
 }
 
-/// The word for standard input, where somebody may have put a prompt.
+/// Accepts the word for standard input, and explains where a prompt belongs if it is another word.
 fn standard_input(word: &str) -> Result<String, &'static str> {
     if word == "-" { Ok(word.into()) } else { Err("expected -, for standard input; --prompt takes a prompt") }
 }

@@ -59,10 +59,11 @@ impl ShapeArg {
     }
 }
 
-/// The model's files, or random weights in memory or in a file; and the model's name.
+/// Opens the model's files, or makes random weights in memory or in a file. Returns the weights and
+/// the model's name.
 fn open(args: &BenchArgs) -> Result<(Weights, String)> {
     let Some(shape) = args.shape else {
-        // clap asks for one of the two.
+        // clap requires one of the two.
         let model = args.model.clone().unwrap_or_default();
         return Ok((Place::named(&model)?.weights()?, model));
     };
@@ -81,7 +82,7 @@ fn open(args: &BenchArgs) -> Result<(Weights, String)> {
     Ok((Weights::from_gguf_bytes(bytes, shape.name())?, name))
 }
 
-/// What is to be measured of drafts: each source of guesses with each number of sequences.
+/// Returns the settings for measuring drafts: each source of guesses with each number of sequences.
 fn drafts(args: &BenchArgs, weights: &Weights, sampling: Sampling) -> Result<Vec<DraftSettings>> {
     let mut sources = Vec::new();
     if let Some(draft) = &args.draft {
@@ -122,7 +123,8 @@ fn drafts(args: &BenchArgs, weights: &Weights, sampling: Sampling) -> Result<Vec
     Ok(settings)
 }
 
-/// The prompts that drafts are measured with: those of --prompts, or `count` of tokens by chance.
+/// Returns the prompts for measuring drafts: those of --prompts, or `count` prompts of random
+/// tokens.
 fn draft_prompts(args: &BenchArgs, weights: &Weights, count: usize) -> Result<Vec<Vec<u32>>> {
     let Some(path) = &args.prompts else {
         let mut random = ChaCha12Rng::seed_from_u64(args.seed);

@@ -27,7 +27,7 @@ use super::args::{ColorArg, DemoArgs};
 use super::model::Loaded;
 use super::{keys, print, say};
 
-/// One of the two texts, and what the detector says of it.
+/// One of the two texts, and the detector's findings.
 struct Shown {
     heading: &'static str,
     text: String,
@@ -44,7 +44,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let mut outputs = Outputs::new(args.force).reads(&args.key).reads(args.model.paths());
     let page_file = args.html.as_deref().map(|path| outputs.open(path, Kind::PAGE)).transpose()?;
     let loaded = args.model.load(tokenizer)?;
-    // The same draws for both: what differs is the mark.
+    // Both texts use the same seed, so that only the mark differs.
     let seed = args.seed.unwrap_or_else(wmgen::sample::random_seed);
     let start = Instant::now();
     let marked = continued(args, &loaded, Some(&key), seed)?;
@@ -95,7 +95,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
-/// The prompt's continuation, as `wmgen generate` writes it by default.
+/// Returns the prompt's continuation, as `wmgen generate` writes it by default.
 fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> Result<String> {
     let mut responder = loaded.responder(1, Draft::None, 0);
     let options = Options {
@@ -116,9 +116,9 @@ fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> 
     Ok(text)
 }
 
-/// What to try next, with the paths of this run.
+/// Returns the commands to try next, with the paths of this run.
 fn commands(args: &DemoArgs, key: &Path, marked: &Path) -> String {
-    // Started by cargo, the programs are not on the path.
+    // Under `cargo run` the programs are not on the path.
     let (wmgen, wmdetect) = if std::env::var_os("CARGO").is_some() {
         ("cargo run --release --", "cargo run --release -p wmdetect --")
     } else {
@@ -138,7 +138,7 @@ fn commands(args: &DemoArgs, key: &Path, marked: &Path) -> String {
     )
 }
 
-/// A word as a shell reads it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
     if word.chars().all(plain) {
@@ -147,7 +147,7 @@ fn quoted(word: &str) -> String {
     if OneLine(word).to_string() == word {
         return format!("'{}'", word.replace('\'', "'\\''"));
     }
-    // What a terminal would obey, by the numbers of its bytes.
+    // Characters that a terminal would obey are written as byte numbers.
     let byte = |byte: u8| match byte {
         b'\'' | b'\\' => format!("\\{}", char::from(byte)),
         b' '..=b'~' => char::from(byte).to_string(),
@@ -199,7 +199,7 @@ fn verdict(shown: &Shown) -> String {
     )
 }
 
-/// A folder of this run among the temporary files. What fails leaves none behind.
+/// A folder of this run among the temporary files. It is removed unless the run succeeds.
 struct Folder {
     path: PathBuf,
     keep: bool,
@@ -236,7 +236,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.keep {
-            // Where it cannot be removed, the error that brought us here matters more.
+            // If it cannot be removed, the error that ended the run matters more.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }

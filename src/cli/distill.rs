@@ -40,7 +40,8 @@ pub(super) fn run(args: &DistillArgs) -> Result<()> {
     }
 }
 
-/// Refuses options that would do nothing. clap has no way to say it of options that conflict with one another as well.
+/// Refuses options that would have no effect. clap cannot express this for options that also conflict with one
+/// another.
 fn check_effects(args: &DistillArgs) -> Result<()> {
     let targets = [
         ("--targets-k", args.targets_k.is_some()),
@@ -130,12 +131,12 @@ fn learn(
     place.train(holds_run, params, lessons)
 }
 
-/// Writes a teacher's targets.
+/// Writes a teacher's targets to a file.
 fn write_targets(args: &DistillArgs, path: &Path, teacher: Option<&model::Place>) -> Result<()> {
     let mut outputs = Outputs::new(args.force).reads(&args.text).reads(&args.examples);
     outputs.check_input(path, Kind::TARGETS)?;
     check_place(path)?;
-    // Opened and dropped: whether the place can be written is known before the teacher's work.
+    // Opened and dropped: this shows whether the file can be written before the teacher starts to work.
     drop(outputs.open(path, Kind::TARGETS)?);
     let k = args.targets_k.unwrap_or(64);
     let teacher = teacher.context("expected a teacher")?;
@@ -175,7 +176,7 @@ fn write_targets(args: &DistillArgs, path: &Path, teacher: Option<&model::Place>
     Ok(())
 }
 
-/// Refuses a place that a file of targets cannot have.
+/// Refuses a path that a file of targets cannot have.
 fn check_place(path: &Path) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wrong = |expected: &str, found: &str| {
@@ -235,7 +236,7 @@ fn load(args: &DistillArgs, place: &model::Place, tokenizer: &Tokenizer, vocab: 
     Ok(Teacher::new(place.load(LoadOptions { device, ..LoadOptions::default() })?, vocab)?)
 }
 
-/// The tokenizer of the directory, the one asked for, the student's or the teacher's; in this order.
+/// Returns the first tokenizer there is: the directory's, the one asked for, the student's, the teacher's.
 fn tokenizer_json(
     args: &DistillArgs,
     student: Option<&model::Place>,

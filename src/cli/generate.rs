@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::counted::counted;
 use wmdetect::report::{Failure, Row};
@@ -69,7 +70,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let mut responder = loaded.responder(args.batch.into(), draft, args.drafts.draft_tokens.into());
     let mut open = VecDeque::new();
     for (index, (label, prompt)) in prompts.into_iter().enumerate() {
-        // With one seed for all, the draws of all prompts would be correlated position by position.
+        // With one seed for all prompts, their draws would be correlated position by position.
         let seed = sampling.seed.wrapping_add(index as u64);
         let options = Options { sampling: Sampling { seed, ..sampling }, ..options.clone() };
         let submitted = prompt.and_then(|prompt| {
@@ -94,7 +95,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let written = output.put_all(&mut responder, &mut open, &stop);
     output.sum_up();
     let failed = output.batch.failures() > 0;
-    // Receipts of texts that are complete are kept whatever ended the run, also a reader of standard output that left.
+    // Receipts of complete texts are kept whatever ended the run, even if the reader of standard output left.
     if let Some(file) = receipt_file.filter(|_| written.is_ok() || !output.receipt.is_empty()) {
         let ends = if output.receipt.is_empty() { "" } else { "\n" };
         file.finish((output.receipt.join("\n") + ends).as_bytes())?;
@@ -110,13 +111,13 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(INTERRUPTED))
 }
 
-/// A prompt that has not ended, and what is wrong with it, if anything is.
+/// A prompt that has not ended, with its error if it has one.
 struct Open {
     label: Label,
     error: Option<String>,
 }
 
-/// The prompts; with `--prompts` a line that holds none is an entry of its own.
+/// Returns the prompts. With `--prompts`, a line without a prompt has an entry with an error.
 fn asked(args: &GenerateArgs) -> Result<Vec<(Label, Result<Prompt, String>)>> {
     let prompt = |text| {
         if args.chat { Prompt::Chat(vec![Turn { role: Role::User, text }]) } else { Prompt::Text(text) }
@@ -134,8 +135,25 @@ fn asked(args: &GenerateArgs) -> Result<Vec<(Label, Result<Prompt, String>)>> {
     Ok(vec![(Label::default(), Ok(prompt(text)))])
 }
 
-/// A line of JSON, and behind its fields what ties it to the prompt: the prompt's id as it was written, its line, and
-/// which of the prompt's texts it is, from 0.
+/// The fields of a line, for its schema: [`tied`] writes it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it describes what is written")]
+pub(super) struct Printed {
+    #[schemars(flatten)]
+    receipt: Receipt,
+    /// The `id` of the prompt's line; absent without `--prompts`, and if the line has none.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    id: Option<serde_json::Value>,
+    /// The prompt's line, from 1; absent without `--prompts`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    /// Which of the prompt's texts it is, from 0; absent without `--prompts` and `-n`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+}
+
+/// Returns a line of JSON with further fields that identify the prompt: its id as it was written, its line, and which
+/// of the prompt's texts this is, from 0.
 fn tied(json: &impl Serialize, label: &Label, index: Option<usize>) -> Result<String> {
     let mut line = serde_json::to_string(json)?;
     line.pop();
@@ -151,25 +169,25 @@ fn tied(json: &impl Serialize, label: &Label, index: Option<usize>) -> Result<St
     Ok(line)
 }
 
-/// Where texts go.
+/// Output of the texts.
 struct Output<'a> {
     args: &'a GenerateArgs,
-    /// The one text goes out as it grows.
+    /// Whether the only text is printed as it grows.
     stream: bool,
-    /// There is one prompt, and no `--prompts`.
+    /// Whether there is one prompt, and no `--prompts`.
     single: bool,
-    /// The text so far does not end its line.
+    /// Whether the text so far ends in the middle of a line.
     open_line: bool,
-    /// Texts that were printed under a heading.
+    /// Number of texts that were printed under a heading.
     shown: usize,
     receipt: Vec<String>,
-    /// Texts whose receipts have a warning.
+    /// Number of texts whose receipts have a warning.
     warned: usize,
     batch: Batch,
 }
 
 impl Output<'_> {
-    /// Puts out what the responder gives, until all prompts have ended.
+    /// Prints the responder's output until all prompts have ended.
     fn put_all(
         &mut self,
         responder: &mut Responder<Gemma>,
@@ -180,13 +198,13 @@ impl Output<'_> {
         while let Some((_, event)) = responder.next() {
             match event {
                 Event::Piece(piece) => self.put_piece(&piece)?,
-                // Prompts end in their order, so it is the first of those that are open.
+                // Prompts end in order, so this is the first of the open ones.
                 Event::Finished(receipts) => {
                     let label = open.pop_front().map(|open| open.label).unwrap_or_default();
                     let alone = self.single && self.args.n == 1;
                     let line = |(index, receipt)| tied(receipt, &label, (!alone).then_some(index));
                     let lines = receipts.iter().enumerate().map(line).collect::<Result<Vec<_>>>()?;
-                    // All of them, before one of them cannot be printed.
+                    // Keep all of them, before printing one of them can fail.
                     self.receipt.extend_from_slice(&lines);
                     for (index, (receipt, line)) in receipts.iter().zip(lines).enumerate() {
                         self.put(&label, index, receipt, &line)?;
@@ -223,7 +241,7 @@ impl Output<'_> {
         if piece.finished.is_some() { self.end_line() } else { Ok(()) }
     }
 
-    /// Ends the text's last line on a terminal, so that nothing follows on it. A pipe gets the text alone.
+    /// Ends the text's last line on a terminal, so that nothing follows on it. A pipe gets only the text.
     fn end_line(&mut self) -> Result<()> {
         if std::mem::take(&mut self.open_line) && stdout().is_terminal() {
             print(b"\n")?;
@@ -251,7 +269,7 @@ impl Output<'_> {
         Ok(())
     }
 
-    /// What a text is called among several: by its prompt's id or line, and by its number.
+    /// Returns the heading of a text among several: its prompt's id or line, and its number.
     fn heading(&self, label: &Label, index: usize) -> String {
         let number = format!("text {} of {}", index + 1, self.args.n);
         let name = OneLine(&label.input);
@@ -262,7 +280,7 @@ impl Output<'_> {
         }
     }
 
-    /// Says of several texts how many can hardly be found.
+    /// Says how many of several texts can hardly be detected.
     fn sum_up(&mut self) {
         self.batch.clear();
         if self.warned > 0 && !(self.single && self.args.n == 1) {
@@ -287,7 +305,7 @@ impl Output<'_> {
         Ok(())
     }
 
-    /// Says what is wrong with the first prompts, up to one that was submitted.
+    /// Reports the errors of the first open prompts, up to one that was submitted.
     fn put_refused(&mut self, open: &mut VecDeque<Open>) -> Result<()> {
         while let Some(Open { error: Some(_), .. }) = open.front() {
             if let Some(Open { label, error: Some(error) }) = open.pop_front() {

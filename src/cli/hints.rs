@@ -1,4 +1,4 @@
-//! What to do about the libraries' errors, in terms of this program's flags.
+//! Hints for the libraries' errors, in terms of this program's flags.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use wmgen::respond::RespondError;
 use wmgen::sample::SampleError;
 use wmgen::verify::VerifyError;
 
-/// The hint that belongs to an error, if there is one.
+/// Returns the hint for an error, if there is one.
 pub(super) fn of(error: &anyhow::Error) -> Option<&'static str> {
     match error.chain().find_map(sample_error)? {
         SampleError::GreedyWatermark { .. } => Some("--no-watermark writes unmarked text"),
@@ -17,7 +17,7 @@ pub(super) fn of(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
-/// The sampler's error that an error is or hands on.
+/// Returns the sampler's error that an error is or contains.
 fn sample_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e SampleError> {
     let respond = || match error.downcast_ref()? {
         RespondError::Failed(Failure::Sample(error))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::shell::OneLine;
 use wmgen::default_model;
@@ -11,33 +12,55 @@ use wmgen::default_model;
 use super::args::InspectArgs;
 use super::{model, print, print_json};
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Version of this object, 1.
     schema_version: u32,
+    /// The model as given.
     model: String,
+    /// `gemma2` or `gemma3`.
     architecture: &'static str,
+    /// Digest of the files, 64 hexadecimal digits.
     fingerprint: String,
+    /// Numbers of the model.
     parameters: u64,
+    /// Size of its files.
     file_bytes: u64,
+    /// For each storage format how much is stored in it.
     formats: BTreeMap<&'static str, FormatReport>,
+    /// Size of the vocabulary.
     vocab: usize,
+    /// Width of a position.
     hidden: usize,
+    /// Number of layers.
     layers: usize,
+    /// Number of layers that see a window.
     local_layers: usize,
+    /// Number of layers that see the whole context.
     global_layers: usize,
+    /// Positions that a local layer sees; null without local layers.
     window: Option<usize>,
+    /// Largest number of positions.
     context: usize,
+    /// Number of query heads.
     heads: usize,
+    /// Number of key and value heads.
     kv_heads: usize,
+    /// Width of a head.
     head_dim: usize,
+    /// Attention scores are divided by its square root.
     query_pre_attn_scalar: f64,
+    /// Soft cap of attention scores; null without one.
     attn_logit_softcapping: Option<f64>,
+    /// Soft cap of logits; null without one.
     final_logit_softcapping: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FormatReport {
+    /// Number of tensors.
     tensors: usize,
+    /// Numbers in them.
     numbers: u64,
 }
 

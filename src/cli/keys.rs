@@ -1,4 +1,4 @@
-//! `wmgen keygen`, and the reading of keys for the other commands.
+//! `wmgen keygen`, and reading keys for the other commands.
 
 use std::path::Path;
 
@@ -34,8 +34,8 @@ pub(super) fn read(path: &Path) -> Result<Key> {
     Ok(shell::read_key(path)?)
 }
 
-/// Checks that the key is one that this program marks with, that it and a tokenizer belong together, and warns where that is
-/// known of the vocabulary alone.
+/// Checks that this program can mark with the key, and that the key and the tokenizer belong together. Warns if the key is
+/// bound only to the vocabulary.
 pub(super) fn check_binding(key: &Key, tokenizer: &Tokenizer) -> Result<()> {
     key.scheme().check_tournament()?;
     tokenizer.check_key(key)?;

@@ -1,4 +1,4 @@
-//! A log of results, a JSON line each, that a later run goes on from.
+//! A log of results, one JSON line each, from which a later run resumes.
 //!
 //! Its first line binds it to what the results depend on: `{"schema_version": 1, NAME: {...}}`.
 
@@ -17,13 +17,13 @@ use wmdetect::shell::Hinted;
 pub(super) struct Kind {
     /// What its lines are called.
     pub what: &'static str,
-    /// The command that writes it, which is also the member of its first line.
+    /// The command that writes it, which is also the member name in its first line.
     pub command: &'static str,
     /// The option that names it.
     pub option: &'static str,
 }
 
-/// A log that this run alone writes.
+/// A log that only this run writes.
 #[derive(Debug)]
 pub(super) struct LineLog {
     kind: Kind,
@@ -31,10 +31,10 @@ pub(super) struct LineLog {
     file: File,
 }
 
-/// What an earlier run wrote, without what was half-written at its end.
+/// What an earlier run wrote, without a half-written last line.
 pub(super) struct Earlier {
     pub header: Map<String, Value>,
-    /// The lines behind the first. The first of them is line 2.
+    /// The lines after the first. The first of them is line 2 of the file.
     pub lines: String,
 }
 
@@ -47,11 +47,11 @@ impl Kind {
         format!("{} with the name of a new file makes one", self.option)
     }
 
-    /// Checks that a log can be in a file of this name: a device or a pipe may have no end.
+    /// Checks that a log can be written to this path: a device or a pipe may have no end.
     pub(super) fn check(self, path: &Path) -> Result<()> {
         let found = match path.metadata() {
             Ok(file) if file.is_file() => return Ok(()),
-            // Whether one can be made is told when it is made.
+            // Whether a file can be created shows when it is created.
             Err(_) => return Ok(()),
             Ok(file) if file.is_dir() => "a directory",
             #[cfg(unix)]
@@ -64,8 +64,8 @@ impl Kind {
         bail!(Hinted::new(message, self.hint()))
     }
 
-    /// Opens the log of an earlier run, or makes one with this header. What was half-written at its end goes. Whether the earlier
-    /// header is that of this run is for the caller to say.
+    /// Opens the log of an earlier run, or creates one with this header. A half-written last line is removed. The caller must
+    /// check that the earlier header matches this run.
     pub(super) fn open(self, path: &Path, header: &Map<String, Value>) -> Result<(LineLog, Earlier)> {
         self.check(path)?;
         let what = || self.cannot(path);
@@ -114,7 +114,7 @@ impl LineLog {
     }
 }
 
-/// Returns a header as it is read again, so that it can be compared with an earlier one.
+/// Returns a header in the form in which it is read again, for comparison with an earlier one.
 pub(super) fn as_read(header: &Map<String, Value>) -> Result<Map<String, Value>> {
     Ok(serde_json::from_str(&serde_json::to_string(header)?)?)
 }

@@ -17,6 +17,7 @@ mod prompts;
 mod quantize;
 mod radioactive;
 mod receipts;
+mod schema;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;
@@ -34,8 +35,8 @@ use args::{Cli, Command};
 
 /// Runs the program on the process's arguments.
 ///
-/// Exit codes: 0 done, 1 some input failed, 2 usage, key or model error, 130 from a `generate`, an `eval`, a `compare` or a `radioactive`
-/// that was interrupted; a broken pipe is a quiet 0.
+/// Exit codes: 0 for done, 1 if some input failed, 2 for a usage, key or model error. An interrupted `generate`, `eval`, `compare` or
+/// `radioactive` exits with 130. A broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     let cli: Cli = arguments().unwrap_or_else(|error| error.exit()); // with 2 on a usage error
     let result = dispatch(cli.command);
@@ -70,12 +71,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "wmgen", &mut script);
             print(&script)?;
         }
+        Command::Schema(args) => schema::run(args)?,
         Command::Man { dir } => man_pages(Cli::command(), &dir)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The path of a hub model in the local hub cache (`HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`).
+/// Returns the path of a hub model in the local hub cache (`HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`).
 fn hub_cache(id: &str) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/huggingface"));
     let hub = match std::env::var_os("HF_HUB_CACHE") {

@@ -1,4 +1,4 @@
-//! From `--model`, `--tokenizer` and `--device` to a model and its tokenizer.
+//! Opens the model and the tokenizer that `--model`, `--tokenizer` and `--device` name.
 
 use std::io::{IsTerminal, stderr};
 use std::num::NonZero;
@@ -18,7 +18,7 @@ use wmgen::respond::{ModelInfo, Responder};
 use super::args::{DtypeArg, ModelArgs};
 use crate::draft_args::{DraftArg, DraftArgs};
 
-/// A model, its tokenizer, and the name that it was asked for by.
+/// A model, its tokenizer, and the name by which it was requested.
 pub(super) struct Loaded {
     pub model: Gemma,
     pub tokenizer: Arc<Tokenizer>,
@@ -26,15 +26,15 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Answers prompts in this thread; at most `together` texts share a pass over the weights, and at most `draft_tokens` are
-    /// guessed ahead.
+    /// Returns a responder that answers prompts in this thread. At most `together` texts share a pass over the weights, and
+    /// at most `draft_tokens` are guessed ahead.
     pub(super) fn responder(
         &self,
         together: usize,
         draft: Draft<Gemma>,
         draft_tokens: usize,
     ) -> Responder<Gemma> {
-        // Prompts in the model's own chunks, so that a text does not depend on how its prompt is cut.
+        // Prompts are read in the model's own chunks, so that a text does not depend on how its prompt is cut.
         let options = engine::Options {
             together,
             slice: CHUNK,
@@ -47,21 +47,21 @@ impl Loaded {
     }
 }
 
-/// Where a model comes from.
+/// Source of a model.
 pub(super) enum Place {
-    /// It ships with the program.
+    /// The model that ships with the program.
     Default,
     /// A directory or a file.
     Path(PathBuf),
 }
 
 impl Place {
-    /// The place of `--model`; without it the default model.
+    /// Returns the place of `--model`; without it, the default model.
     pub(super) fn of(model: Option<&str>) -> Result<Self> {
         model.map_or(Ok(Self::Default), |model| locate(model).map(Self::Path))
     }
 
-    /// The path, unless it is the default model.
+    /// Returns the path, unless it is the default model.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::Default => None,
@@ -76,12 +76,12 @@ impl Place {
         }
     }
 
-    /// The place of a model's name: `default`, a path or a hub id.
+    /// Returns the place of a model's name: `default`, a path or a hub id.
     pub(super) fn named(model: &str) -> Result<Self> {
         if model == "default" { Ok(Self::Default) } else { Self::of(Some(model)) }
     }
 
-    /// The text of the model's tokenizer.json, if it has one. A GGUF file has none.
+    /// Returns the text of the model's tokenizer.json, if it has one. A GGUF file has none.
     pub(super) fn tokenizer_json(&self) -> Result<Option<String>> {
         match self {
             Self::Default => Ok(Some(Tokenizer::json_of_default_model().to_owned())),
@@ -94,7 +94,7 @@ impl Place {
         }
     }
 
-    /// Opens the files: their headers, without the tensors.
+    /// Opens the files and reads their headers, without the tensors.
     pub(super) fn weights(&self) -> Result<Weights> {
         Ok(match self {
             Self::Default => default_model::weights()?,
@@ -116,7 +116,7 @@ impl Place {
         })
     }
 
-    /// The last part of the path; a model's name unless it was asked for by another.
+    /// Returns the last part of the path, which is the model's name if it was not requested by another one.
     fn name(&self) -> String {
         match self {
             Self::Default => default_model::NAME.into(),
@@ -125,7 +125,7 @@ impl Place {
     }
 }
 
-/// The text of the tokenizer.json that `--tokenizer` of a training names: the file, that of a directory, or `default`'s.
+/// Returns the text of the tokenizer.json that a training command's `--tokenizer` names: a file, a directory or `default`.
 pub(super) fn read_tokenizer_json(named: &Path) -> Result<String> {
     let place = if named == Path::new("default") { Place::Default } else { Place::Path(named.into()) };
     if let Some(json) = place.tokenizer_json()? {
@@ -139,7 +139,7 @@ pub(super) fn read_tokenizer_json(named: &Path) -> Result<String> {
     })
 }
 
-/// The path of a model: as it is, or a hub id's in the local cache.
+/// Returns the path of a model: the path itself, or that of a hub id in the local cache.
 pub(super) fn locate(model: &str) -> Result<PathBuf> {
     let path = Path::new(model);
     if path.exists() {
@@ -152,7 +152,7 @@ pub(super) fn locate(model: &str) -> Result<PathBuf> {
     Err(wmgen::model::Error::NotFound { path: path.to_owned() }.into())
 }
 
-/// What to say of a hub id that the local cache does not hold. Only a model that can be run is worth a download.
+/// Returns the error for a hub id that the local cache does not hold. Only a model that can be run is worth a download.
 fn not_cached(model: &str) -> Hinted {
     Hinted::new(
         format!("{model} is neither a path nor in the local hub cache; wmgen does not download"),
@@ -164,8 +164,8 @@ fn not_cached(model: &str) -> Hinted {
     )
 }
 
-/// Sets the number of threads of the process; all cores where not given. More threads than cores would wait for each other,
-/// so there are never more.
+/// Sets the number of threads of the process; all cores if not given. It is never more than the number of cores, because
+/// further threads would wait for each other.
 pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
     let wanted = match threads {
         None => return Ok(()),
@@ -182,7 +182,7 @@ pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")
 }
 
-/// Checks that a tokenizer and a model can belong together. A model's table may be padded to a multiple of 256, and Gemma 3's
+/// Checks that a tokenizer and a model can belong together. A model's table may be padded to a multiple of 256. Gemma 3's
 /// tokenizer has an entry for images that the text models lack.
 fn check_sizes(pieces: usize, rows: usize) -> Result<()> {
     if pieces.abs_diff(rows) >= 256 {
@@ -190,7 +190,7 @@ fn check_sizes(pieces: usize, rows: usize) -> Result<()> {
             format!(
                 "the tokenizer does not belong to the model: expected about {rows} entries, as the model has, found {pieces}"
             ),
-            "--tokenizer names another tokenizer than the model's; leave it out for the one beside the model",
+            "--tokenizer names another tokenizer than the model's; leave it out for the one next to the model",
         )
         .into());
     }
@@ -198,7 +198,7 @@ fn check_sizes(pieces: usize, rows: usize) -> Result<()> {
 }
 
 impl DraftArg {
-    /// Where guesses come from at the tokens of a model with this tokenizer and so many rows of logits.
+    /// Returns where guesses come from. Checks that a draft model has this tokenizer and this many rows of logits.
     pub(super) fn check(&self, tokenizer: &Tokenizer, rows: usize) -> Result<Draft<Place>> {
         let name = match self {
             Self::None => return Ok(Draft::None),
@@ -220,7 +220,7 @@ impl DraftArg {
     }
 }
 
-/// Says that a draft model and the model do not speak of the same tokens.
+/// Returns the error that a draft model and the model use different tokens.
 fn other_vocabulary(draft: &str, expected: &str, found: &str) -> anyhow::Error {
     Hinted::new(
         format!("{draft} cannot guess for the model: expected {expected}, found {found}"),
@@ -236,8 +236,8 @@ impl ModelArgs {
         self.tokenizer.iter().cloned().chain(model).collect()
     }
 
-    /// The tokenizer alone: the cheap part, so mistakes show before gigabytes are read. That the model cannot be run at all
-    /// shows first of all.
+    /// Opens only the tokenizer. This is cheap, so mistakes show before gigabytes are read. A model that cannot be run at all
+    /// shows first.
     pub(super) fn open_tokenizer(&self) -> Result<Tokenizer> {
         let place = Place::of(self.model.as_deref())?;
         let rows = place.weights()?.config().vocab;
@@ -249,7 +249,7 @@ impl ModelArgs {
         Ok(tokenizer)
     }
 
-    /// Warns that a base model does not know turns.
+    /// Warns if the model is a base model, which does not know turns.
     pub(super) fn check_chat(&self) -> Result<()> {
         if *Place::of(self.model.as_deref())?.weights()?.chat_template() == ChatTemplate::Missing {
             super::say(
@@ -270,13 +270,13 @@ impl ModelArgs {
         Ok(Loaded { model, tokenizer: tokenizer.into(), name: name.unwrap_or_else(|| place.name()) })
     }
 
-    /// Checks that the draft model can guess for the model, which needs neither's weights.
+    /// Checks that the draft model can guess for the model; this needs neither's weights.
     pub(super) fn check_draft(&self, drafts: &DraftArgs, tokenizer: &Tokenizer) -> Result<Draft<Place>> {
         let rows = Place::of(self.model.as_deref())?.weights()?.config().vocab;
         drafts.draft.check(tokenizer, rows)
     }
 
-    /// Loads the draft model, if there is one, onto the model's device. Where drafts would be of no use there are none.
+    /// Loads the draft model, if there is one, onto the model's device. Returns no draft where drafts would have no effect.
     pub(super) fn load_draft(&self, draft: &Draft<Place>, model: &Gemma) -> Result<Draft<Gemma>> {
         if !matches!(draft, Draft::None) && !model.takes_several() {
             super::say(

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::counted::counted;
 use wmdetect::id_list;
@@ -12,18 +13,26 @@ use wmgen::model::{Gemma, first_non_finite};
 use super::args::PerplexityArgs;
 use super::{print, print_json, read_text};
 
-/// Positions whose logits are held at once: 256,000 entries each.
+/// Number of positions whose logits are held at once: 256,000 entries each.
 const CHUNK: usize = 16;
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Version of this object, 1.
     schema_version: u32,
+    /// Tokens that were scored: all but `<bos>`.
     tokens: usize,
+    /// Mean negative log-probability of a token, in nats.
     mean_nll: f64,
+    /// Exponential of the mean.
     perplexity: f64,
+    /// Tokens of a window.
     window: usize,
+    /// Tokens by which the window moves on.
     stride: usize,
+    /// Number of windows.
     windows: usize,
+    /// Log-probability of each scored token, in nats.
     token_logprobs: Vec<f64>,
 }
 
@@ -33,7 +42,7 @@ pub(super) fn run(args: &PerplexityArgs) -> Result<()> {
     let ids: Vec<u32> =
         if args.tokens { id_list::parse(text.as_bytes())? } else { tokenizer.encode(&text)?.ids };
     let bos = tokenizer.bos();
-    // What stands in front is not scored: `<bos>`, exactly once, or else the first token.
+    // The token in front is not scored: `<bos>`, exactly once, or else the first token.
     let (front, text) = match (bos, ids.split_first()) {
         (Some(bos), Some((first, rest))) if *first == bos => (bos, rest),
         (Some(bos), _) => (bos, &ids[..]),
@@ -45,12 +54,12 @@ pub(super) fn run(args: &PerplexityArgs) -> Result<()> {
     }
     let loaded = args.model.load(tokenizer)?;
     let size = size(args, loaded.model.config().max_position)?;
-    // Nothing is rounded: it is a measure of the text.
+    // Compute without rounding, because perplexity measures the text.
     let model = loaded.model.unrounded();
     let (mut windows, mut token_logprobs) = (0, Vec::with_capacity(text.len()));
     let mut line = ProgressLine::new("reading with the model", "tokens");
     for window in size.windows(text.len()) {
-        // Every window begins with `<bos>`, without which a model that knows it is lost.
+        // Every window begins with `<bos>`; a model that knows it does poorly without it.
         let front = if window.start == 0 || bos.is_some() { front } else { text[window.start - 1] };
         windows += 1;
         let new = token_logprobs.len() - window.start;
@@ -79,8 +88,8 @@ pub(super) fn run(args: &PerplexityArgs) -> Result<()> {
     Ok(print(line.as_bytes())?)
 }
 
-/// How a text is cut: as in Hugging Face's guide to the perplexity of models with a fixed length, windows of one size that
-/// move on by a stride, in each of which the tokens are scored that the one before has not reached.
+/// How a text is cut into windows, as in Hugging Face's guide to the perplexity of models with a fixed length. Windows
+/// have one size and move on by a stride. In each, only the tokens are scored that the window before has not reached.
 #[derive(Clone, Copy)]
 struct Size {
     window: usize,
@@ -88,7 +97,7 @@ struct Size {
 }
 
 impl Size {
-    /// Cuts a text of `len` tokens.
+    /// Cuts a text of `len` tokens into windows.
     fn windows(self, len: usize) -> impl Iterator<Item = Range<usize>> {
         let Self { window, stride } = self;
         let count = 1 + len.saturating_sub(window).div_ceil(stride);
@@ -108,9 +117,9 @@ fn size(args: &PerplexityArgs, context: usize) -> Result<Size> {
     Ok(Size { window, stride })
 }
 
-/// Gives the log-probabilities of the tokens of a window from `new` on; `front` stands before the window.
+/// Passes the log-probabilities of a window's tokens from `new` on to `take`; `front` precedes the window.
 fn score(model: &Gemma, front: u32, window: &[u32], new: usize, mut take: impl FnMut(f64)) -> Result<()> {
-    // The logits after a token are for the next one, so the last token is not read.
+    // The logits after a token are for the next one, so the last token need not be read.
     let read = [&[front], &window[..window.len() - 1]].concat();
     let mut cache = model.new_cache(1);
     if new > 0 {
@@ -132,7 +141,7 @@ fn score(model: &Gemma, front: u32, window: &[u32], new: usize, mut take: impl F
     })
 }
 
-/// ln Σ e^logit: what turns a logit into a log-probability, in nats.
+/// Returns ln Σ e^logit, which turns a logit into a log-probability, in nats.
 fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     max + logits.iter().map(|&logit| (f64::from(logit) - max).exp()).sum::<f64>().ln()
@@ -142,7 +151,7 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
 mod tests {
     use super::*;
 
-    /// The guide's own loop.
+    /// Compares with the guide's own loop.
     #[test]
     fn windows_are_those_of_the_guide() {
         for (window, stride, len) in [(8, 4, 1), (8, 4, 8), (8, 4, 9), (8, 3, 40), (5, 5, 12), (7, 1, 20)] {

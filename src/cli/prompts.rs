@@ -6,15 +6,15 @@ use std::slice;
 use anyhow::{Result, bail};
 use wmdetect::shell::{Content, Label, Layout, Lines, Source, for_each};
 
-/// The prompts of JSON lines, each {"prompt": "..."}, with their labels. A line that cannot be read keeps its place, with the
-/// reason.
+/// Reads prompts from JSON lines, each {"prompt": "..."}, with their labels. A line that cannot be read keeps its place, with
+/// the reason.
 pub(super) fn read_lines(path: &Path) -> Result<Vec<(Label, Result<String, String>)>> {
     let lines = Lines { field: "prompt".into(), ..Lines::default() };
     let layout = Layout { tokens: false, lines: Some(lines) };
     let mut prompts = Vec::new();
     for_each(slice::from_ref(&path.to_owned()), &layout, |label, source| {
         let content = source.and_then(Source::in_memory).map_err(|error| error.to_string());
-        // What is wrong with the file is not about one of the prompts.
+        // An error of the file is not about one of the prompts.
         if let Err(error) = &content
             && label.line.is_none()
         {

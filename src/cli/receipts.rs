@@ -9,11 +9,11 @@ use wmdetect::text::Tokenizer;
 use wmgen::respond::{Receipt, ReceiptError};
 use wmgen::verify::Origin;
 
-/// What makes such a file.
+/// What a line of such a file must be.
 const EXPECTED: &str = "expected a line of what `wmgen generate --json` prints";
 
-/// The receipts of a file, each with its name: its id if no other has it, else the path, and the line where there are several.
-/// A bad line is an entry of its own.
+/// Reads the receipts of a file, each with its name. The name is the receipt's id if no other has it, else the path, with the
+/// line if there are several. A bad line has an entry with an error.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>> {
     let mut receipts = Vec::new();
     for_each_object(path, |label, object| {
@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Result<Receipt, String>)>
     Ok(receipts.into_iter().map(|(line, label, parsed)| (name(line, label), parsed)).collect())
 }
 
-/// Checks a receipt against itself.
+/// Checks that a receipt is consistent.
 pub(super) fn checked(receipt: Receipt, tokenizer: &Tokenizer) -> Result<Receipt, String> {
     match receipt.tokens_of_text(tokenizer) {
         Ok(_) => Ok(receipt),
@@ -54,7 +54,7 @@ pub(super) fn checked(receipt: Receipt, tokenizer: &Tokenizer) -> Result<Receipt
     }
 }
 
-/// What receipts say of the texts of one prompt.
+/// Returns what the receipts have in common about the texts of one prompt.
 pub(super) fn common(
     receipts: Vec<(String, Result<Receipt, String>)>,
     tokenizer: &Tokenizer,

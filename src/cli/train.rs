@@ -57,7 +57,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     place.train(holds_run, params, lessons)
 }
 
-/// The tokenizer of the directory, the one asked for, that of the model to go on from, or a new one; in this order.
+/// Returns the first tokenizer there is: the directory's, the one asked for, that of the model to continue from, or
+/// a new one.
 fn tokenizer_json(args: &TrainArgs, from: Option<&model::Place>, text: &str) -> Result<String> {
     let place = args.output.join("tokenizer.json");
     if args.run.resume && place.exists() {

@@ -1,4 +1,4 @@
-//! A run of training, as `wmgen train` and `wmgen distill` have it: its directory, its steps, its report.
+//! A training run of `wmgen train` or `wmgen distill`: its directory, its steps, its report.
 
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::atomic_file;
 use wmdetect::shell::outputs::Outputs;
@@ -21,50 +22,67 @@ use wmgen::train::{Data, Error, HeldOut, Lessons, Settings, Trainer};
 use super::args::RunArgs;
 use super::{read_text, say};
 
-/// The run, beside the model in the output directory.
+/// File name of the checkpoint, which is next to the model in the output directory.
 const CHECKPOINT: &str = "checkpoint.safetensors";
-/// Time between two lines where standard error is no terminal.
+/// Time between two lines if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(20);
 
-/// What a run has come to, in training.json.
-#[derive(Serialize)]
-struct Report<'a> {
+/// The report in training.json.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
+    /// Version of this object, 1.
     schema_version: u32,
+    /// Numbers of the model.
     parameters: usize,
+    /// Settings of the run.
     settings: Settings,
+    /// Steps done.
     steps: u64,
+    /// Tokens seen in these steps.
     tokens: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     text: Option<TextSize>,
+    /// Time of the steps over all runs, in seconds.
     seconds: f64,
+    /// Mean training loss before the last point, in nats per token; null without a point.
     loss: Option<f64>,
+    /// Loss on all held-out rows, in nats per token.
     held_out: f64,
+    /// Tokens that the held-out loss was measured on.
     held_out_scored: u64,
+    /// Exponential of the held-out loss.
     perplexity: f64,
+    /// The held-out loss in bits per byte; absent without a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     bits_per_byte: Option<f64>,
-    /// Divergence from the teacher on everything that is held out.
+    /// Divergence from the teacher on all held-out tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     kl: Option<f64>,
-    /// Divergence from a file's targets on everything that is held out.
+    /// Divergence from a file's targets on all held-out tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     target_divergence: Option<f64>,
+    /// Points of the curve.
     points: &'a [Point],
-    /// Where --steps was changed on the way: the step, and --steps before.
+    /// Changes of --steps during the run: the step, and the former --steps.
     changes: &'a [(u64, u64)],
 }
 
-/// How long a text is.
-#[derive(Serialize)]
+/// Size of a text.
+#[derive(Serialize, JsonSchema)]
 struct TextSize {
+    /// Passes over the training text.
     epochs: f64,
+    /// Tokens to train on.
     train_tokens: usize,
+    /// Bytes to train on.
     train_bytes: usize,
+    /// Held-out tokens.
     held_out_tokens: usize,
+    /// Held-out bytes.
     held_out_bytes: usize,
 }
 
-/// A run's directory and what it is to be filled with.
+/// A run's directory and what will be written to it.
 pub(super) struct Place<'a> {
     pub dir: &'a Path,
     pub tokenizer_json: &'a str,
@@ -72,11 +90,11 @@ pub(super) struct Place<'a> {
     pub config: &'a Config,
     pub settings: &'a Settings,
     pub args: &'a RunArgs,
-    /// The text, if it is one that is learned.
+    /// The text, if the run learns text.
     pub text: Option<&'a Data>,
 }
 
-/// Checks the directory of a run before anything is read, and returns whether it holds a run to go on with.
+/// Checks the directory of a run before anything is read. Returns whether it holds a run to resume.
 pub(super) fn check_directory(dir: &Path, args: &RunArgs, inputs: Outputs) -> Result<bool> {
     save_every(args)?;
     let holds_run = inputs.check_directory(dir, "run", |dir| dir.join(CHECKPOINT).exists())?;
@@ -86,7 +104,7 @@ pub(super) fn check_directory(dir: &Path, args: &RunArgs, inputs: Outputs) -> Re
     Ok(holds_run)
 }
 
-/// Time between two checkpoints.
+/// Returns the time between two checkpoints.
 fn save_every(args: &RunArgs) -> Result<Duration> {
     let minutes = args.checkpoint_minutes;
     match Duration::try_from_secs_f64(minutes * 60.0) {
@@ -95,7 +113,7 @@ fn save_every(args: &RunArgs) -> Result<Duration> {
     }
 }
 
-/// An error of a checkpoint, with what to do about it. Settings that differ are said first, a line each.
+/// Turns a checkpoint's error into one with a hint. Settings that differ are printed first, one a line.
 fn not_resumed(error: Error) -> anyhow::Error {
     match error {
         Error::OtherSettings { path, differences } => {
@@ -118,7 +136,7 @@ fn not_resumed(error: Error) -> anyhow::Error {
     }
 }
 
-/// The texts of files, one after the other.
+/// Reads the texts of files and joins them.
 pub(super) fn read_texts(paths: &[PathBuf]) -> Result<String> {
     let mut text = String::new();
     for path in paths {
@@ -128,7 +146,7 @@ pub(super) fn read_texts(paths: &[PathBuf]) -> Result<String> {
     Ok(text)
 }
 
-/// Examples of a file, with a word on those that are left out.
+/// Reads the examples of a file, and says how many are left out.
 pub(super) fn read_examples(path: &Path, tokenizer: &Tokenizer, context: usize) -> Result<Examples> {
     let examples = Examples::new(&read_text(path)?, path, tokenizer, context)?;
     if examples.too_long > 0 {
@@ -142,7 +160,7 @@ pub(super) fn read_examples(path: &Path, tokenizer: &Tokenizer, context: usize) 
 }
 
 impl Place<'_> {
-    /// Starts or resumes the run, takes its steps, and reports.
+    /// Starts or resumes the run, takes its steps and reports.
     pub(super) fn train(
         &self,
         holds_run: bool,
@@ -166,7 +184,7 @@ impl Place<'_> {
             run.step_count(),
             settings.steps,
         ));
-        // Everything has been looked at; from here on the directory is the run's.
+        // All checks are done; from here on the directory belongs to the run.
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let stop = stop_when_asked()?;
         let save_every = save_every(self.args)?;
@@ -181,7 +199,7 @@ impl Place<'_> {
     }
 }
 
-/// Takes steps until the run is done or `stop` is set; saves at intervals.
+/// Takes steps until the run is done or `stop` is set, and saves at intervals.
 fn steps(
     run: &mut Trainer<'_>,
     settings: &Settings,
@@ -248,7 +266,7 @@ fn steps(
     Ok(())
 }
 
-/// A point's divergence, as the log says it.
+/// Formats a point's divergence for the log.
 fn divergence_of(point: &Point) -> String {
     match (point.kl, point.target_divergence) {
         (Some(kl), _) => format!("  KL {kl:.4}"),
@@ -281,7 +299,7 @@ fn save(run: &Trainer<'_>, dir: &Path, checkpoint: &Path, tokenizer_json: &str) 
         .with_context(|| format!("cannot write {}", curve.display()))
 }
 
-/// Measures on everything that is held out and writes training.json.
+/// Measures on everything that is held out, and writes training.json.
 fn report(run: &Trainer<'_>, place: &Place<'_>) -> Result<()> {
     let HeldOut { loss: held_out, kl, target_divergence, tokens: scored } = run.held_out(usize::MAX)?;
     let (tokens, dir) = (run.tokens(), place.dir);
@@ -331,7 +349,7 @@ fn report(run: &Trainer<'_>, place: &Place<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The settings of a run without a teacher.
+/// Returns the settings of a run without a teacher.
 pub(super) fn settings(args: &RunArgs, steps: u64) -> Settings {
     Settings {
         steps,
@@ -356,7 +374,7 @@ pub(super) fn settings(args: &RunArgs, steps: u64) -> Settings {
 }
 
 impl super::args::DeviceArg {
-    /// The device.
+    /// Opens the device.
     pub(super) fn open(self) -> Result<Device> {
         Ok(match self {
             Self::Cpu => Device::Cpu,

@@ -70,7 +70,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
         };
         for_each(&args.files, &layout(args), |label, source| {
             let report = source.and_then(Source::in_memory).map_err(|error| match (&error, error.advice()) {
-                // That is about a flag which is wmdetect's alone.
+                // The text of this error names a flag that only wmdetect has.
                 (InputError::LongLine { .. }, _) | (_, None) => error.to_string(),
                 (_, Some(advice)) => format!("{error}; {advice}"),
             });
@@ -86,7 +86,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-/// The keys to try.
+/// Returns the keys to try.
 fn keys(args: &VerifyArgs) -> Result<Keyring> {
     match (&args.keyring, &args.key) {
         (Some(dir), _) => Ok(read_keyring(dir)?),
@@ -95,14 +95,14 @@ fn keys(args: &VerifyArgs) -> Result<Keyring> {
     }
 }
 
-/// How the files hold their texts.
+/// Returns how the files hold their texts.
 fn layout(args: &VerifyArgs) -> Layout {
     let field = || args.field.clone().unwrap_or(if args.tokens { "tokens" } else { "text" }.into());
     let lines = || Lines { field: field(), id_field: args.id_field.clone(), ..Lines::default() };
     Layout { tokens: args.tokens, lines: args.jsonl.then(lines) }
 }
 
-/// The options. Refuses what cannot decide anything, before a model is loaded.
+/// Returns the options. Refuses those that cannot decide anything, before a model is loaded.
 fn check(args: &VerifyArgs) -> Result<Options> {
     if args.files.is_empty() && args.receipt.is_none() {
         bail!("no text: pass a FILE, - for standard input, or --receipt with a text's receipt");
@@ -128,7 +128,7 @@ fn check(args: &VerifyArgs) -> Result<Options> {
     Ok(options)
 }
 
-/// The prompt's tokens, none if it is not known.
+/// Returns the prompt's tokens; empty if the prompt is not known.
 fn prompt(args: &VerifyArgs, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let text = match (&args.prompt, &args.prompt_file) {
         (Some(prompt), _) => prompt.clone(),
@@ -141,7 +141,7 @@ fn prompt(args: &VerifyArgs, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     Ok(prompt.ids(tokenizer)?)
 }
 
-/// What the command line says of the texts.
+/// Returns what the command line says about the texts.
 fn given(args: &VerifyArgs, prompt: Vec<u32>) -> Origin {
     let sampling = Sampling { top_k: args.top_k, top_p: args.top_p, ..Sampling::default() };
     match args.temperature {
@@ -150,7 +150,7 @@ fn given(args: &VerifyArgs, prompt: Vec<u32>) -> Origin {
     }
 }
 
-/// Where reports go.
+/// Output of the reports.
 struct Output {
     json: bool,
     batch: Batch,
@@ -183,7 +183,7 @@ impl Output {
     }
 }
 
-/// A report in a few lines: the verdict first.
+/// Formats a report in a few lines: the verdict first.
 fn for_people(Row { input, report, .. }: &Row<VerifyReport>) -> String {
     let p = PValue { log10: report.log10_p, kind: report.p_kind };
     let mut text = format!("{}: {} (p = {p})", OneLine(input), report.verdict);

@@ -1,6 +1,7 @@
 //! The file format of LLM Comparator (PAIR-code/llm-comparator, last changed on 18 October 2024).
 //!
-//! Its page checks nothing: what it needs must be there, even if it is empty. Those fields are never left out here.
+//! LLM Comparator's page checks nothing: the fields that it needs must exist, even if they are empty. So these fields
+//! are never left out.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -10,11 +11,11 @@ use super::Rating;
 use super::rationales::{Group, Reason};
 use super::summary::Rated;
 
-/// A file.
+/// A file of LLM Comparator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Where it comes from, and which fields the examples have.
+    /// Origin of the file, and the fields of the examples.
     pub metadata: Metadata,
     /// The names of A and B.
     pub models: [Model; 2],
@@ -24,13 +25,13 @@ pub struct File {
     pub rationale_clusters: Vec<Cluster>,
 }
 
-/// Where a file comes from, and which fields the examples have.
+/// Origin of a file, and the fields of its examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
-    /// A text for people.
+    /// Origin, as a text for people.
     pub source_path: String,
-    /// The fields of each example's `custom_fields`.
+    /// Fields of each example's `custom_fields`.
     pub custom_fields_schema: Vec<Field>,
 }
 
@@ -38,18 +39,18 @@ pub struct Metadata {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
-    /// Its name, which the page shows.
+    /// Name that the page shows.
     pub name: String,
-    /// How the page shows it.
+    /// Form in which the page shows it.
     #[serde(rename = "type")]
     pub kind: FieldKind,
 }
 
-/// How the page shows a field: those kinds that are written here.
+/// Form in which the page shows a field. Only the forms that wmgen writes are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
-    /// One text for an example.
+    /// One text per example.
     String,
     /// A number for each response, or null.
     PerModelNumber,
@@ -61,7 +62,7 @@ pub enum FieldKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Its name.
+    /// Name of the model.
     pub name: String,
 }
 
@@ -71,13 +72,14 @@ pub struct Model {
 pub struct FileExample {
     /// The prompt.
     pub input_text: String,
-    /// What kinds of prompt it is one of.
+    /// Tags: the kinds of prompt that it belongs to.
     pub tags: Vec<String>,
     /// A's response.
     pub output_text_a: String,
     /// B's response.
     pub output_text_b: String,
-    /// Mean of the ratings, positive where A is better; null of none. The page leaves such an example out of its rates.
+    /// Mean of the ratings, positive if A is better; null without ratings. The page leaves such an example out of its
+    /// rates.
     pub score: Option<f64>,
     /// The ratings.
     pub individual_rater_scores: Vec<FileRating>,
@@ -91,15 +93,15 @@ pub struct FileExample {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileRating {
-    /// The score, positive where A is better.
+    /// Score, positive if A is better.
     pub score: f64,
     /// The judge's words, in the order in which it read the responses.
     pub rating_label: Option<String>,
-    /// Whether it read B's first.
+    /// Whether the judge read B's response first.
     pub is_flipped: Option<bool>,
-    /// Why, with A and B in their own order.
+    /// The explanation, in which A and B are the models.
     pub rationale: String,
-    /// Empty: no field is one of ratings.
+    /// Empty, because no field belongs to ratings.
     pub custom_fields: Map<String, Value>,
 }
 
@@ -109,7 +111,7 @@ pub struct FileRating {
 pub struct FileReason {
     /// The sentence.
     pub rationale: String,
-    /// For each cluster 1 if it belongs there, else 0. The page takes 0.8 and more for membership.
+    /// For each cluster, 1 if the reason belongs to it, else 0. The page counts 0.8 and more as membership.
     pub similarities: Vec<f64>,
 }
 
@@ -117,11 +119,11 @@ pub struct FileReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
-    /// What they share.
+    /// What the reasons have in common.
     pub title: String,
 }
 
-/// Makes the file. `marks` are the detector's findings in the responses of each example, empty without a key.
+/// Makes the file. `marks` are the detector's findings in the responses of each example; empty without a key.
 pub fn file(
     source: &str,
     models: &[String; 2],
@@ -174,7 +176,7 @@ fn rating(rating: &Rating) -> FileRating {
     }
 }
 
-/// The fields that any example has, each with its value for every example.
+/// Returns the fields that any example has, each with its value for every example.
 fn columns(all: &[Rated], marks: &[[Explanation; 2]]) -> Vec<(Field, Vec<Value>)> {
     let per_model = |value: &dyn Fn(usize, usize) -> Value| -> Vec<Value> {
         (0..all.len()).map(|at| json!([value(at, 0), value(at, 1)])).collect()

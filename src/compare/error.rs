@@ -1,35 +1,35 @@
-//! What can go wrong.
+//! Errors of comparisons.
 
-/// Why answers cannot be compared.
+/// Error from comparing answers.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// A row without what a row needs.
+    /// A row lacks something that it needs.
     #[error("{place}: expected {expected}, found {found}")]
     Row {
         /// File and line.
         place: String,
-        /// What it needs.
+        /// What the row needs.
         expected: String,
-        /// What is there.
+        /// What the row has.
         found: String,
     },
-    /// Two rows that are paired by their id and have different prompts.
+    /// Two rows that are paired by their id have different prompts.
     #[error("{a} and {b} have one id, {id}, and different prompts; expected one prompt")]
     Prompts {
-        /// The place of the first.
+        /// Place of the first row.
         a: String,
-        /// The place of the second.
+        /// Place of the second row.
         b: String,
-        /// The id, as it was written.
+        /// Their id, as it was written.
         id: String,
     },
-    /// A template that a judge cannot be asked with.
+    /// A template lacks a part that a judge's prompt needs.
     #[error(
         "expected {{prompt}}, {{response_a}} and {{response_b}} in the judge's prompt, found no {{{missing}}}"
     )]
     Template {
-        /// What is missing.
+        /// Name of the missing part.
         missing: &'static str,
     },
 }

@@ -1,7 +1,7 @@
-//! What a judge reads, in which order, and how its reply is read.
+//! What a judge reads, in which order, and how its reply is parsed.
 //!
-//! The conventions are LLM Comparator's: seven verdicts, a reply in XML with an explanation and a verdict, and each example judged
-//! several times, half of them with the responses in the other order.
+//! The conventions are those of LLM Comparator: seven verdicts, and a reply in XML with an explanation and a verdict. Each example
+//! is judged several times, half of them with the responses in the other order.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use wmdetect::split_mix::mix;
 
 use super::{CompareError, Verdict};
 
-/// What a judge is asked, unless the user says otherwise.
+/// Default prompt for a judge.
 pub const PROMPT: &str = "\
 Two assistants, A and B, have each responded to the same prompt. Judge which response is better.
 
@@ -39,10 +39,10 @@ better.</verdict>
 [Result]
 ";
 
-/// What a judge's prompt must have.
+/// Placeholders that a judge's prompt must have.
 const PLACES: [&str; 3] = ["prompt", "response_a", "response_b"];
 
-/// A judge's prompt with places for an example.
+/// A judge's prompt with placeholders for an example.
 #[derive(Clone, Debug)]
 pub struct Template(String);
 
@@ -59,12 +59,13 @@ impl Template {
         }
     }
 
-    /// Returns the text with its places.
+    /// Returns the text with its placeholders.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns what the judge reads; B's response stands first if `flipped`. What looks like a place in a response stays.
+    /// Returns what the judge reads. B's response comes first if `flipped`. Text in a response that looks like a placeholder is
+    /// kept.
     pub fn fill(&self, prompt: &str, responses: [&str; 2], flipped: bool) -> String {
         static PLACE: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"\{(prompt|response_a|response_b)\}").expect("the pattern is fixed and well-formed")
@@ -79,32 +80,33 @@ impl Template {
     }
 }
 
-/// Returns whether the judge reads B's response first in this repeat of an example. Chance decides for the first repeat, and
-/// each further one has the other order than the one before it.
+/// Returns whether the judge reads B's response first in this repeat of an example. The first repeat is decided at random. Each
+/// further repeat has the other order than the one before it.
 pub fn is_flipped(seed: u64, example: usize, repeat: usize) -> bool {
     let first = mix(mix(seed) ^ example as u64) & 1;
     (first + repeat as u64) % 2 == 1
 }
 
-/// Returns the seed of the judge's draws in this repeat of an example: below 2^53, so that every reader of JSON keeps it.
+/// Returns the seed of the judge's draws in this repeat of an example. It is below 2^53, so that every JSON reader keeps it
+/// exactly.
 pub fn draw_seed(seed: u64, example: usize, repeat: usize) -> u64 {
     mix(mix(mix(seed).wrapping_add(example as u64)).wrapping_add(repeat as u64)) >> 11
 }
 
-/// Why a reply has no verdict.
+/// Reason why a reply has no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// There is no `<verdict>`.
     NoVerdict,
-    /// It is none of the seven; the first of it is here.
+    /// The verdict is not one of the seven; this is its beginning.
     Unknown(String),
 }
 
-/// Reads a judge's reply: the verdict, and the explanation, which may be empty. What stands before the end of a `</think>` does not
-/// count, and a tag that was not closed ends with the reply.
+/// Parses a judge's reply: the verdict, and the explanation, which may be empty. Text before the end of a `</think>` is ignored. An
+/// element without a closing tag extends to the end of the reply.
 ///
 /// # Errors
-/// Returns an error if the reply has no verdict: [`Unread`] says what it has.
+/// Returns an error if the reply has no verdict; [`Unread`] says what it has instead.
 pub fn read_reply(reply: &str) -> Result<(Verdict, String), Unread> {
     let reply = reply.rsplit_once("</think>").map_or(reply, |(_, said)| said);
     let verdict = element(reply, "verdict").ok_or(Unread::NoVerdict)?;
@@ -115,7 +117,7 @@ pub fn read_reply(reply: &str) -> Result<(Verdict, String), Unread> {
     }
 }
 
-/// What stands in the first element of this name, without white space around it.
+/// Returns the content of the first element of this name, without white space around it.
 fn element(text: &str, name: &str) -> Option<String> {
     let (_, behind) = text.split_once(&format!("<{name}>"))?;
     let inside = behind.split("</").next().unwrap_or_default();
@@ -137,7 +139,7 @@ mod tests {
         assert_eq!(read_reply("<verdict>same"), Ok((Verdict::Same, String::new())));
         assert_eq!(read_reply("A is better"), Err(Unread::NoVerdict));
         assert_eq!(read_reply("<verdict>both fail</verdict>"), Err(Unread::Unknown("both fail".into())));
-        // What the prompt says of the verdict is not one.
+        // The prompt's description of the verdict is not a verdict.
         assert!(matches!(read_reply(PROMPT), Err(Unread::Unknown(_))));
     }
 

@@ -1,9 +1,9 @@
 //! Compares two models' answers to the same prompts, side by side.
 //!
-//! The data path is the file list. A [`Row`] is a line of one model's answers, and [`pair`] puts the rows of two models together as
-//! [`Example`]s. [`judge`] says what a judge reads, in which order, and what its [`Verdict`] is worth. [`summary`] makes win rates
-//! and biases of all ratings, [`rationales`] groups the reasons, and [`comparator`] is the JSON of
-//! [LLM Comparator](https://github.com/PAIR-code/llm-comparator), whose page opens it. [`report`] is ours.
+//! The data flows as follows. A [`Row`] is a line of one model's answers, and [`pair`] pairs the rows of two models as
+//! [`Example`]s. [`judge`] says what a judge reads and in which order, and what its [`Verdict`] is worth. [`summary`] computes win
+//! rates and biases from all ratings, and [`rationales`] groups the reasons. [`comparator`] is the JSON of
+//! [LLM Comparator](https://github.com/PAIR-code/llm-comparator), which its page can open. [`report`] is wmgen's JSON.
 
 pub mod comparator;
 mod error;

@@ -1,40 +1,40 @@
-//! Rows of two models put together.
+//! Pairs the rows of two models.
 
 use std::collections::HashMap;
 
 use super::{CompareError, Response, Row};
 
-/// A prompt with both answers.
+/// A prompt with the answers of both models.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Example {
-    /// The id as it was written, if the rows have one.
+    /// Id as it was written, if the rows have one.
     pub id: Option<String>,
     /// The prompt.
     pub prompt: String,
-    /// Ids of the prompt, where the rows have them.
+    /// Token ids of the prompt, if the rows have them.
     pub prompt_tokens: Option<Vec<u32>>,
-    /// What kinds of prompt it is one of.
+    /// Tags: the kinds of prompt that it belongs to.
     pub tags: Vec<String>,
     /// The answers of A and B.
     pub responses: [Response; 2],
-    /// Number of the prompt, from 0. Examples with one prompt are not independent.
+    /// Number of the prompt, from 0. Examples with the same prompt are not independent.
     pub cluster: usize,
 }
 
-/// What becomes of two files of rows.
+/// Result of pairing two files of rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pairs {
-    /// Rows that belong together, in the order of A's.
+    /// Paired rows, in the order of A's rows.
     pub examples: Vec<Example>,
-    /// Places of rows of A and of B that have no other half.
+    /// Places of the rows of A and of B that have no counterpart.
     pub unpaired: [Vec<String>; 2],
 }
 
-/// Pairs rows by their ids if all rows have one, else by their prompts. Of several rows with one id or prompt the first belongs to
-/// the first, the second to the second.
+/// Pairs rows by their ids if all rows have one, else by their prompts. If several rows have the same id or prompt, the first is
+/// paired with the first, the second with the second.
 ///
 /// # Errors
-/// Returns an error if rows with one id have different prompts.
+/// Returns an error if rows with the same id have different prompts.
 pub fn pair(a: Vec<Row>, b: Vec<Row>) -> Result<Pairs, CompareError> {
     let by_id = a.iter().chain(&b).all(|row| row.id.is_some());
     let mut waiting: HashMap<String, Vec<Option<Row>>> = HashMap::new();
@@ -88,7 +88,7 @@ fn key(row: &Row, by_id: bool) -> String {
     }
 }
 
-/// The prompt, or its ids where the text is not known.
+/// Returns the prompt, or its ids if the text is not known.
 fn prompt(row: &Row) -> String {
     match &row.prompt {
         Some(prompt) => prompt.clone(),
@@ -120,7 +120,7 @@ mod tests {
         let pairs = pair(a, b).unwrap();
         assert_eq!(places(&pairs), [["a1", "b2"], ["a3", "b1"]]);
         assert_eq!(pairs.unpaired, [vec!["a2".to_owned()], vec!["b3".to_owned()]]);
-        // One row without an id, so that prompts decide; each prompt has two answers.
+        // One row has no id, so prompts decide; each prompt has two answers.
         let a = vec![row(None, "p", "a1"), row(Some("1"), "q", "a2"), row(None, "p", "a3")];
         let b = vec![row(None, "p", "b1"), row(None, "p", "b2"), row(None, "q", "b3"), row(None, "p", "b4")];
         let pairs = pair(a, b).unwrap();

@@ -1,22 +1,22 @@
-//! Reasons, grouped by the words that they share. No model and no network takes part.
+//! Groups reasons by the words that they share, without a model or a network.
 //!
-//! A reason is a sentence of a rating that agrees with its example's winner. Each group is a word that many examples' reasons have and
-//! the others lack: one after the other the word is taken with the largest d ln (n / N), where N of all n examples have it and d of
-//! them have none of the words taken before (so its weight is its information, as in TF-IDF). A reason belongs to every group whose
-//! word it has. Words are compared without their English endings. What a group says is up to its reader: "not accurate" is in
-//! `accurate`.
+//! A reason is a sentence of a rating that agrees with its example's winner. Each group is a word that occurs in the reasons of many
+//! examples and is missing in the others. Words are chosen one after the other. The next one has the largest d ln (n / N). Of the n
+//! examples with reasons, N have the word, and d of these have none of the words chosen before. So its weight is its information, as
+//! in TF-IDF. A reason belongs to every group whose word it has. Words are compared without their English endings. What a group means
+//! is left to its reader: "not accurate" is in `accurate`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Winner;
 use super::summary::Rated;
 
-/// Groups at most, as in LLM Comparator.
+/// Maximum number of groups, as in LLM Comparator.
 const GROUPS: usize = 8;
-/// Examples that a group has at least.
+/// Minimum number of examples of a group.
 const LEAST: usize = 2;
 
-/// Words that say nothing of a reason.
+/// Words that say nothing about a reason.
 const COMMON: &str = "a about above after again all also although am an and any are as at b be because been before being below \
      better best between both but by can cannot could did do does doing down during each either even few for from further get \
      gives give given had has have having he her here him his how however i if in into is it its itself just less like made \
@@ -31,18 +31,19 @@ const COMMON: &str = "a about above after again all also although am an and any 
 pub struct Reason {
     /// The sentence.
     pub text: String,
-    /// For each group whether the reason belongs to it.
+    /// For each group, whether the reason belongs to it.
     pub groups: Vec<bool>,
 }
 
 /// A group of reasons.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
     /// The word, in its most frequent form.
     pub title: String,
-    /// Examples that A has won with such a reason.
+    /// Number of examples that A won with such a reason.
     pub a: usize,
-    /// Examples that B has won with such a reason.
+    /// Number of examples that B won with such a reason.
     pub b: usize,
 }
 
@@ -69,7 +70,7 @@ pub fn grouped(all: &[Rated]) -> (Vec<Group>, Vec<Vec<Reason>>) {
         };
         let candidates =
             examples.keys().filter(|stem| examples[**stem].len() >= LEAST && !stems.contains(*stem));
-        // Of equal ones the first in the alphabet, so that the groups are the same in every run.
+        // Among equal words the alphabetically first counts, so that the groups are the same in every run.
         let best = candidates.map(|stem| (weight(stem), *stem)).filter(|(weight, _)| *weight > 0.0);
         let Some((_, stem)) = best.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1))) else { break };
         uncovered.retain(|at| !examples[stem].contains(at));
@@ -99,7 +100,7 @@ pub fn grouped(all: &[Rated]) -> (Vec<Group>, Vec<Vec<Reason>>) {
     (groups, reasons)
 }
 
-/// The sentences of the ratings that agree with the example's winner, each once.
+/// Returns the sentences of the ratings that agree with the example's winner, each once.
 fn reasons(rated: &Rated) -> Vec<String> {
     let Some(winner) = rated.winner().filter(|winner| *winner != Winner::Tie) else { return Vec::new() };
     let mut reasons: Vec<String> = Vec::new();
@@ -113,7 +114,7 @@ fn reasons(rated: &Rated) -> Vec<String> {
     reasons
 }
 
-/// Cuts behind `.`, `!` or `?` before white space, and at line breaks.
+/// Cuts after `.`, `!` or `?` before white space, and at line breaks.
 fn sentences(text: &str) -> Vec<String> {
     let (mut sentences, mut sentence) = (Vec::new(), String::new());
     let mut letters = text.chars().peekable();
@@ -132,7 +133,7 @@ fn sentences(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The words of a reason, by their stems.
+/// Returns the words of a reason, by their stems.
 fn words(reason: &str) -> BTreeMap<String, String> {
     let words = reason.split(|c: char| !c.is_alphanumeric() && c != '-').map(str::to_lowercase);
     let telling = words
@@ -140,7 +141,7 @@ fn words(reason: &str) -> BTreeMap<String, String> {
     telling.map(|word| (stem(&word), word)).collect()
 }
 
-/// A word without the commonest English endings, if four letters are left.
+/// Removes the commonest English endings from a word, if four letters remain.
 fn stem(word: &str) -> String {
     let mut stem = word;
     for endings in [["s", "es", "ly", "ing"], ["ed", "er", "ness", "al"], ["e", "y", "i", "iti"]] {
@@ -165,7 +166,7 @@ mod tests {
             score,
             rationale: rationale.into(),
         };
-        // A rating for the other side, whose reasons do not count.
+        // A rating for the other side; its reasons do not count.
         let ratings =
             vec![rating(score, rationale), rating(score, rationale), rating(-score / 3.0, "It is purple.")];
         Rated { example: Example::default(), ratings }

@@ -1,4 +1,4 @@
-//! The JSON of `wmgen compare`.
+//! JSON of `wmgen compare`.
 
 use serde::Serialize;
 use wmdetect::report::Explanation;
@@ -7,56 +7,59 @@ use wmdetect::verdict::Verdict;
 use super::rationales::Group;
 use super::summary::{Position, Share, Wins};
 
-/// What was compared, and what came out.
+/// Report of a comparison.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CompareReport {
-    /// 1.
+    /// Version of this structure: 1.
     pub schema_version: u32,
-    /// The names of A and B.
+    /// Names of A and B.
     pub models: [String; 2],
-    /// Rows of A and of B without another half, which were left out.
+    /// Number of rows of A and of B that have no counterpart and were left out.
     pub unpaired: [usize; 2],
-    /// Where the ratings come from; null without any.
+    /// Source of the ratings; null without ratings.
     pub judge: Option<JudgeReport>,
     /// Wins in all examples.
     pub overall: Wins,
-    /// p-value of the hypothesis that it makes no difference which model is which; null without ratings.
+    /// p-value of the hypothesis that exchanging the models makes no difference; null without ratings.
     pub p_value: Option<f64>,
     /// Wins in the examples of each tag, the most frequent first.
     pub tags: Vec<TagReport>,
-    /// Whether the order of the responses decided.
+    /// Whether the order of the responses decides.
     pub position: Position,
-    /// Among examples that somebody has won: those that the longer response has won.
+    /// Share of examples won by the longer response, among examples with a winner.
     pub longer_wins: Share,
     /// Groups of reasons.
     pub rationales: Vec<Group>,
-    /// What a key's detector finds; null without a key.
+    /// What a key's detector found; null without a key.
     pub watermark: Option<MarkReport>,
-    /// What to know before the numbers are used.
+    /// What to know before using the numbers.
     pub warnings: Vec<String>,
 }
 
-/// Where ratings come from.
+/// Source of ratings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JudgeReport {
-    /// The judge's name, or the file of ratings.
+    /// Name of the judge, or the file of ratings.
     pub name: String,
-    /// Digest of its files; null for a server and a file.
+    /// Digest of the judge's files; null for a server and for a file of ratings.
     pub fingerprint: Option<String>,
-    /// Repeats of each example; null for a file.
+    /// Number of repeats of each example; null for a file of ratings.
     pub repeats: Option<usize>,
-    /// Ratings that were read.
+    /// Number of ratings that were read.
     pub ratings: usize,
-    /// Replies without a verdict.
+    /// Number of replies without a verdict.
     pub unread: usize,
-    /// Prompts that do not fit into the judge's context.
+    /// Number of prompts that do not fit into the judge's context.
     pub too_long: usize,
-    /// Prompts that a server refused.
+    /// Number of prompts that a server refused.
     pub refused: usize,
 }
 
 /// Wins in the examples of a tag.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TagReport {
     /// The tag.
     pub tag: String,
@@ -65,34 +68,36 @@ pub struct TagReport {
     pub wins: Wins,
 }
 
-/// What a key's detector finds in all responses.
+/// What a key's detector found in all responses.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MarkReport {
-    /// The key's public id.
+    /// Public id of the key.
     pub key_id: String,
-    /// Its scheme.
+    /// Scheme of the key.
     pub scheme: String,
-    /// The false positive rate.
+    /// False positive rate.
     pub fpr: f64,
-    /// Numbers of verdicts in A's responses.
+    /// Numbers of verdicts on A's responses.
     pub a: Verdicts,
-    /// Numbers of verdicts in B's responses.
+    /// Numbers of verdicts on B's responses.
     pub b: Verdicts,
 }
 
 /// Numbers of verdicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdicts {
-    /// Responses with the mark.
+    /// Number of responses with the mark.
     pub watermarked: usize,
-    /// Responses without it.
+    /// Number of responses without the mark.
     pub not_detected: usize,
-    /// Responses that are too short to tell.
+    /// Number of responses that are too short to tell.
     pub too_short: usize,
 }
 
 impl MarkReport {
-    /// Counts; none of no examples.
+    /// Counts the verdicts. Returns `None` if there are no examples.
     pub fn of(marks: &[[Explanation; 2]]) -> Option<Self> {
         let first = &marks.first()?[0].report;
         let count = |side: usize| {

@@ -4,20 +4,20 @@ use serde_json::{Map, Value};
 
 use super::CompareError;
 
-/// Where a plain line may have its text; the first that is there counts. `text` is that of receipts, `answer` that of the samples
-/// of an evaluation.
+/// Fields in which a plain line may have its text; the first that is present counts. Receipts use `text`, samples of an
+/// evaluation use `answer`.
 const TEXTS: [&str; 5] = ["response", "text", "completion", "output", "answer"];
 
-/// What a model answered.
+/// A model's response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
-    /// The answer.
+    /// Text of the response.
     pub text: String,
     /// Its length in the model's tokens.
     pub tokens: Option<u64>,
-    /// How fast it was written.
+    /// Tokens per second at which it was written.
     pub tokens_per_s: Option<f64>,
-    /// Where it stands: file and line.
+    /// Its place: file and line.
     pub place: String,
 }
 
@@ -27,15 +27,15 @@ pub struct Response {
 /// `wmgen generate`, or a sample of `wmgen eval`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
-    /// The id as it was written, if there is one.
+    /// Id as it was written, if there is one.
     pub id: Option<String>,
-    /// The number of the prompt's line in the file of prompts, in a receipt.
+    /// Number of the prompt's line in the file of prompts, in a receipt.
     pub line: Option<u64>,
-    /// The prompt; none in a receipt, which has its ids.
+    /// The prompt; `None` in a receipt, which has its ids.
     pub prompt: Option<String>,
-    /// Ids of the prompt, in a receipt.
+    /// Token ids of the prompt, in a receipt.
     pub prompt_tokens: Option<Vec<u32>>,
-    /// What kinds of prompt it is one of.
+    /// Tags: the kinds of prompt that it belongs to.
     pub tags: Vec<String>,
     /// Whether the answer is marked, in a sample of an evaluation.
     pub marked: Option<bool>,
@@ -46,10 +46,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// Reads a line. `id` is the line's id as it was written.
+    /// Parses a line. `id` is the line's id as it was written.
     ///
     /// # Errors
-    /// Returns an error if a field that is needed is missing, or one that is there is of another kind.
+    /// Returns an error if a required field is missing, or a field has the wrong type.
     pub fn parse(line: &Value, id: Option<String>, place: &str) -> Result<Self, CompareError> {
         let fields = Fields { fields: line.as_object(), place };
         let Some(object) = fields.fields else {
@@ -123,7 +123,7 @@ impl Row {
     }
 }
 
-/// The fields of a line, for errors.
+/// Fields of a line, for errors.
 struct Fields<'a> {
     fields: Option<&'a Map<String, Value>>,
     place: &'a str,
@@ -154,7 +154,7 @@ impl Fields<'_> {
         }
     }
 
-    /// `tags` is an array or a string; `tag` and `category` are strings.
+    /// Returns the tags: `tags` is an array or a string; `tag` and `category` are strings.
     fn tags(&self) -> Result<Vec<String>, CompareError> {
         let mut tags = Vec::new();
         for name in ["tags", "tag", "category"] {
@@ -178,7 +178,7 @@ impl Fields<'_> {
     }
 }
 
-/// What kind of value it is, with its article.
+/// Returns the type of a value, with its article.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,11 +1,11 @@
-//! Win rates with intervals, and what a judge's biases look like.
+//! Win rates with intervals, and measures of a judge's biases.
 //!
-//! The unit is the prompt: repeats of an example, and examples with one prompt, are not independent. An example's score is the mean
-//! of its ratings. Its share of a win is 1, ½ or 0, and a win rate is the mean of the shares.
+//! The unit is the prompt: repeats of an example, and examples with the same prompt, are not independent. An example's score is the
+//! mean of its ratings. Its share of a win is 1, ½ or 0, and a win rate is the mean of the shares.
 //!
-//! The interval is that of Korn and Graubard (1998) for proportions of clustered samples: Clopper and Pearson's with the number of
-//! examples replaced by p (1 − p) / v, where v is the variance of the mean over clusters, and corrected for the clusters' degrees of
-//! freedom. It is never taken larger than the number of examples, so that ties do not make it narrow.
+//! The interval is that of Korn and Graubard (1998) for proportions of clustered samples. It is Clopper and Pearson's with the
+//! number of examples replaced by p (1 − p) / v, where v is the variance of the mean over clusters. It is corrected for the
+//! clusters' degrees of freedom. The number never exceeds that of the examples, so that ties do not make the interval narrow.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use wmdetect::split_mix;
 use super::verdict::mean_score;
 use super::{Example, Rating, Winner};
 
-/// Sums of signs that are all looked at; of more clusters a sample of [`DRAWS`].
+/// Maximum number of clusters for which all sums of signs are tried; with more, [`DRAWS`] of them are sampled.
 const EXACT: usize = 16;
 const DRAWS: u32 = 99_999;
 
@@ -30,12 +30,12 @@ pub struct Rated {
 }
 
 impl Rated {
-    /// Returns the mean score; none without ratings.
+    /// Returns the mean score, or `None` without ratings.
     pub fn score(&self) -> Option<f64> {
         mean_score(&self.ratings)
     }
 
-    /// Returns who has won; none without ratings.
+    /// Returns the winner, or `None` without ratings.
     pub fn winner(&self) -> Option<Winner> {
         self.score().map(Winner::of)
     }
@@ -43,43 +43,46 @@ impl Rated {
 
 /// Wins among some examples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Wins {
     /// Number of examples.
     pub examples: usize,
-    /// Those with a rating.
+    /// Number of examples with a rating.
     pub rated: usize,
-    /// Examples that A has won.
+    /// Number of examples that A won.
     pub a: usize,
-    /// Examples that nobody has won.
+    /// Number of ties.
     pub ties: usize,
-    /// Examples that B has won.
+    /// Number of examples that B won.
     pub b: usize,
-    /// A's wins and half of the ties, over the rated examples; null of none.
+    /// A's wins and half of the ties, over the rated examples; null if there are none.
     pub win_rate: Option<f64>,
-    /// 95 % interval of the win rate; null of fewer than two prompts.
+    /// 95 % interval of the win rate; null for fewer than two prompts.
     pub interval: Option<[f64; 2]>,
-    /// Mean of the scores; null of none.
+    /// Mean of the scores; null if there are none.
     pub mean_score: Option<f64>,
 }
 
 /// A share with its interval.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Share {
-    /// Of how many.
+    /// Number of which this is a share.
     pub of: usize,
-    /// The share; null of none.
+    /// The share; null if that number is 0.
     pub share: Option<f64>,
-    /// 95 % interval; null of fewer than two prompts.
+    /// 95 % interval; null for fewer than two prompts.
     pub interval: Option<[f64; 2]>,
 }
 
 /// Whether the order of the responses decides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Position {
-    /// Among ratings that prefer a response: those for the one that the judge read first. An unbiased judge has ½, whichever model
-    /// is better. Both orders count alike.
+    /// Share of ratings for the response that the judge read first, among ratings that prefer a response. An unbiased judge has ½,
+    /// whichever model is better. Both orders have the same weight.
     pub first: Share,
-    /// Among examples that were rated in both orders: those where neither order contradicts the other.
+    /// Share of examples where neither order contradicts the other, among examples rated in both orders.
     pub consistent: Share,
 }
 
@@ -120,10 +123,10 @@ pub fn wins_by_tag(all: &[Rated]) -> Vec<(String, Wins)> {
     tags
 }
 
-/// Returns the p-value of the hypothesis that it makes no difference which model is which: the share of all ways to exchange A and
-/// B, prompt by prompt, in which the scores' sum is as far from 0 as it is. None without a rating.
+/// Returns the p-value of the hypothesis that exchanging the models makes no difference. It is the share of all ways to exchange A
+/// and B, prompt by prompt, in which the sum of the scores is at least as far from 0. Returns `None` without ratings.
 ///
-/// Of more than 16 prompts it is estimated from 99,999 ways by chance, so it is 0.00001 at least.
+/// For more than 16 prompts, it is estimated from 99,999 random ways, so it is at least 0.00001.
 pub fn p_value(all: &[Rated], seed: u64) -> Option<f64> {
     let mut sums: BTreeMap<usize, f64> = BTreeMap::new();
     for rated in all {
@@ -163,7 +166,7 @@ pub fn p_value(all: &[Rated], seed: u64) -> Option<f64> {
 /// Returns whether the order of the responses decides.
 pub fn position(all: &[Rated]) -> Position {
     let (mut first, mut consistent) = (Vec::new(), Vec::new());
-    // Ratings of either order count alike, so each weighs as much as there are few of its order.
+    // Both orders have the same weight, so ratings of a rarer order weigh more.
     let mut by_order: [Vec<(usize, f64)>; 2] = Default::default();
     for rated in all {
         let mut sums = [None, None];
@@ -192,8 +195,8 @@ pub fn position(all: &[Rated]) -> Position {
     }
 }
 
-/// Returns, among examples that somebody has won and whose responses differ in length, the share that the longer one has won.
-/// Lengths are in characters. It need not be a bias: a longer response may be the better one.
+/// Returns the share of examples won by the longer response, among examples that have a winner and responses of different length.
+/// Lengths are in characters. A high share need not be a bias: a longer response may be the better one.
 pub fn longer_wins(all: &[Rated]) -> Share {
     let wins = all.iter().filter_map(|rated| {
         let [a, b] = rated.example.responses.each_ref().map(|response| response.text.chars().count());
@@ -216,12 +219,12 @@ fn mean(values: &[(usize, f64)]) -> Option<f64> {
     (!values.is_empty()).then(|| sum / values.len() as f64)
 }
 
-/// The 95 % interval of the mean of values from 0 to 1, each with its cluster.
+/// Returns the 95 % interval of the mean of values from 0 to 1, each with its cluster.
 fn interval(values: &[(usize, f64)]) -> Option<[f64; 2]> {
     interval_around(values, mean(values)?)
 }
 
-/// As [`interval`], around an estimate that is nearly the mean.
+/// Returns the interval around an estimate that is nearly the mean; otherwise like [`interval`].
 fn interval_around(values: &[(usize, f64)], p: f64) -> Option<[f64; 2]> {
     let mut clusters: BTreeMap<usize, f64> = BTreeMap::new();
     for (cluster, value) in values {
@@ -233,9 +236,9 @@ fn interval_around(values: &[(usize, f64)], p: f64) -> Option<[f64; 2]> {
     }
     let squares: f64 = clusters.values().map(|sum| sum * sum).sum();
     let variance = m / (m - 1.0) * squares / (n * n);
-    // Without variance the clusters are what there is.
+    // Without variance, the clusters count as the examples.
     let effective = if variance > 0.0 { (p * (1.0 - p) / variance).min(n) } else { m };
-    // The degrees of freedom are positive, so there are such distributions.
+    // The degrees of freedom are positive, so the distributions exist.
     let quantile = |degrees: f64| StudentsT::new(0.0, 1.0, degrees).ok().map(|t| t.inverse_cdf(0.975));
     let effective = effective * (quantile(n - 1.0)? / quantile(m - 1.0)?).powi(2);
     let successes = effective * p;
@@ -264,7 +267,7 @@ mod tests {
         }
     }
 
-    /// Clopper and Pearson's interval, from scipy 1.17.1: `binomtest(7, 10).proportion_ci(method="exact")`, and of 10 in 10.
+    /// Clopper and Pearson's interval from scipy 1.17.1: `binomtest(7, 10).proportion_ci(method="exact")`, and for 10 of 10.
     #[test]
     fn of_independent_wins_the_interval_is_clopper_and_pearsons_or_wider() {
         let wins_of = |a: usize, n: usize| {
@@ -281,15 +284,15 @@ mod tests {
         assert!(high > 0.933_260_511_208_779_5 && high < 0.95, "{high}");
         assert_eq!(wins_of(1, 1).interval, None);
         assert_eq!(wins(&[rated(0, &[])]).win_rate, None);
-        // Ties count half, and do not make the interval narrow.
+        // Ties count as half, and do not make the interval narrow.
         let ties: Vec<Rated> = (0..10).map(|i| rated(i, &[0.5, -0.5])).collect();
         let ties = wins(&ties);
         assert_eq!((ties.ties, ties.win_rate), (10, Some(0.5)));
         assert!(ties.interval.unwrap()[0] < 0.2, "{ties:?}");
     }
 
-    /// Prompts with four examples each that mostly agree. An interval that took examples for independent would cover in 80 % of
-    /// the cases.
+    /// Tries prompts with four examples each that mostly agree. An interval that treated examples as independent would cover in 80 %
+    /// of the cases.
     #[test]
     fn the_interval_covers_the_win_rate_of_clustered_examples() {
         let mut random = StdRng::seed_from_u64(3);
@@ -315,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_p_value_counts_exchanges_of_prompts() {
-        // Three prompts, of which two have the same sign: 2 of the 8 ways are as far from 0 as 1 + 1 + 1.
+        // Three prompts, two of them with the same sign: in 2 of the 8 ways the sum is as far from 0 as 1 + 1 + 1.
         let all = [rated(0, &[1.0]), rated(1, &[1.0]), rated(2, &[1.0])];
         assert_eq!(p_value(&all, 1), Some(0.25));
         // One prompt with all examples says nothing.
@@ -323,10 +326,10 @@ mod tests {
         assert_eq!(p_value(&one, 1), Some(1.0));
         assert_eq!(p_value(&[rated(0, &[])], 1), None);
         assert_eq!(p_value(&[rated(0, &[0.0])], 1), Some(1.0));
-        // Of more prompts it is estimated: all 20 on one side are 2 of 2^20 ways.
+        // For more prompts it is estimated: all 20 on one side is 2 of 2^20 ways.
         let all: Vec<Rated> = (0..20).map(|i| rated(i, &[1.0])).collect();
         assert!(p_value(&all, 1).unwrap() < 5e-5);
-        // Under the hypothesis p is at most 0.05 in 5 % of the cases.
+        // Under the hypothesis, p is at most 0.05 in 5 % of the cases.
         let mut random = StdRng::seed_from_u64(5);
         let mut small = 0;
         for _ in 0..1000 {

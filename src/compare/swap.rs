@@ -1,10 +1,10 @@
-//! Explanations of judges that read the responses in the other order.
+//! Rewrites explanations of judges that read the responses in the other order.
 
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// Returns an explanation with A and B exchanged, where they are responses: `Response A`, `than B`, `A is`.
+/// Returns an explanation with A and B exchanged where they mean responses: `Response A`, `than B`, `A is`.
 pub(super) fn swapped(explanation: &str) -> String {
     static NAMES: LazyLock<Regex> = LazyLock::new(|| {
         let pattern = r"(?x)
@@ -15,7 +15,7 @@ pub(super) fn swapped(explanation: &str) -> String {
         Regex::new(pattern).expect("the pattern is fixed and well-formed")
     });
     let letters = |found: &Captures<'_>| {
-        // The names of responses are the only words that are one capital letter.
+        // The names of responses are the only words of one capital letter.
         let words = found[0].split_inclusive(|c: char| !c.is_alphanumeric());
         words
             .map(|word| match word.strip_prefix(['A', 'B']) {

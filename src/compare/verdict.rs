@@ -1,4 +1,4 @@
-//! What a judge says of two responses, and what it is worth.
+//! A judge's verdict on two responses, and its score.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,22 +7,22 @@ use super::swap::swapped;
 /// An example is won if its score is further from 0 than this, as in LLM Comparator.
 pub const THRESHOLD: f64 = 0.25;
 
-/// A judge's verdict on the responses in the order in which it read them.
+/// A judge's verdict on the responses, named in the order in which it read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// `A is much better`
+    /// `A is much better`.
     MuchA,
-    /// `A is better`
+    /// `A is better`.
     A,
-    /// `A is slightly better`
+    /// `A is slightly better`.
     SlightlyA,
-    /// `same`
+    /// `same`.
     Same,
-    /// `B is slightly better`
+    /// `B is slightly better`.
     SlightlyB,
-    /// `B is better`
+    /// `B is better`.
     B,
-    /// `B is much better`
+    /// `B is much better`.
     MuchB,
 }
 
@@ -64,7 +64,7 @@ impl Verdict {
         }
     }
 
-    /// Reads a verdict. Case, white space, and quotes and full stops around it do not matter, and neither does the word
+    /// Parses a verdict. Case, white space, surrounding quotes and full stops do not matter, nor does the word
     /// `Response` before a letter.
     pub fn parse(text: &str) -> Option<Self> {
         let words: Vec<String> = text
@@ -77,20 +77,20 @@ impl Verdict {
     }
 }
 
-/// Which response an example or a rating is for.
+/// Winner of an example or a rating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Winner {
-    /// The first model's.
+    /// The first model's response.
     A,
-    /// Neither.
+    /// Neither response.
     Tie,
-    /// The second model's.
+    /// The second model's response.
     B,
 }
 
 impl Winner {
-    /// Returns who has won with a score: more than 0.25 is A, less than −0.25 is B.
+    /// Returns the winner for a score: more than 0.25 is A, less than −0.25 is B.
     pub fn of(score: f64) -> Self {
         if score > THRESHOLD {
             Self::A
@@ -114,21 +114,21 @@ impl Winner {
 /// One judgement of an example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rating {
-    /// Whether the judge read B's response first. `None` where nobody knows.
+    /// Whether the judge read B's response first; `None` if that is not known.
     pub flipped: Option<bool>,
-    /// The judge's words for it, in the order in which it read the responses.
+    /// The judge's words, in the order in which it read the responses.
     pub label: Option<String>,
-    /// The score, positive where A's response is better, whatever the order was.
+    /// Score, positive if A's response is better, for either order.
     pub score: f64,
-    /// Why, with A and B in their own order.
+    /// The explanation, in which A and B are the models.
     pub rationale: String,
 }
 
 impl Rating {
-    /// Makes a rating of what a judge said.
+    /// Makes a rating from what a judge said.
     pub fn of(verdict: Verdict, flipped: bool, rationale: &str) -> Self {
         let (score, rationale) = if flipped {
-            // Without a negative zero, which JSON would show.
+            // Avoids a negative zero, which JSON would show.
             (0.0 - verdict.score(), swapped(rationale))
         } else {
             (verdict.score(), rationale.to_owned())
@@ -137,7 +137,7 @@ impl Rating {
     }
 }
 
-/// Returns the mean score; none of no ratings.
+/// Returns the mean score, or `None` without ratings.
 pub(super) fn mean_score(ratings: &[Rating]) -> Option<f64> {
     let sum: f64 = ratings.iter().map(|rating| rating.score).sum();
     (!ratings.is_empty()).then(|| sum / ratings.len() as f64)

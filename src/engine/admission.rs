@@ -1,5 +1,5 @@
-//! Which request begins when: tenants in turn, each tenant's requests in order, within the rows and the memory that there
-//! are.
+//! Decides which request begins when. Tenants take turns, and a tenant's requests begin in order, within the available
+//! rows and memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use super::request::Request;
 pub(super) struct Job {
     pub(super) id: Id,
     pub(super) request: Arc<Request>,
-    /// The responses that nobody cancelled.
+    /// The responses that are not cancelled.
     pub(super) open: Vec<usize>,
-    /// Bytes that each of them needs at worst.
+    /// Number of bytes that each of them needs at worst.
     pub(super) sequence_bytes: usize,
 }
 
@@ -23,19 +23,19 @@ impl Job {
     }
 }
 
-/// The requests of one tenant that wait, at least one, in the order in which they came.
+/// The waiting requests of one tenant, at least one, in the order in which they arrived.
 struct Queue {
     tenant: u32,
     jobs: VecDeque<Job>,
 }
 
-/// The requests that wait, and what those that have begun may use.
+/// The waiting requests, and the limits for those that have begun.
 pub(super) struct Admission {
-    /// The tenants that wait, the one whose turn it is first.
+    /// The tenants that wait; the tenant whose turn it is comes first.
     queues: VecDeque<Queue>,
-    /// The most rows of a decode step, but for those of one request.
+    /// Maximum number of rows in a decode step; a single request may have more.
     together: usize,
-    /// The budget, and how much of it is promised to requests that have begun.
+    /// The memory budget, and how much of it is promised to requests that have begun.
     cache_bytes: usize,
     promised: usize,
 }
@@ -45,7 +45,7 @@ impl Admission {
         Self { queues: VecDeque::new(), together, cache_bytes, promised: 0 }
     }
 
-    /// Takes a request. A tenant that does not wait yet is the last of those that do.
+    /// Takes a request. A tenant that is not waiting yet goes to the end of the queue.
     pub(super) fn push(&mut self, job: Job) {
         let tenant = job.request.tenant;
         match self.queues.iter_mut().find(|queue| queue.tenant == tenant) {
@@ -54,10 +54,10 @@ impl Admission {
         }
     }
 
-    /// Takes the first request of the tenant whose turn it is, if it may begin beside `running` responses: there is room
-    /// for all its responses, or nothing else runs. No request overtakes one whose turn it is.
+    /// Takes the first request of the tenant whose turn it is, if it may begin while `running` responses run. It may if
+    /// there is room for all its responses, or if nothing else runs. No request overtakes one whose turn it is.
     ///
-    /// Its memory counts as used until it is [given back](Self::give_back).
+    /// The request's memory counts as used until it is [given back](Self::give_back).
     pub(super) fn next(&mut self, running: usize) -> Option<Job> {
         let job = self.queues.front()?.jobs.front()?;
         let has_rows = running == 0 || running + job.open.len() <= self.together;
@@ -73,22 +73,22 @@ impl Admission {
         job
     }
 
-    /// Bytes that no request uses.
+    /// Returns the number of bytes that no request uses.
     pub(super) fn free(&self) -> usize {
         self.cache_bytes - self.promised
     }
 
-    /// Takes back what a request was promised.
+    /// Takes back memory that a request was promised.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.promised -= bytes;
     }
 
-    /// The requests that wait.
+    /// Returns the waiting requests.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Job> {
         self.queues.iter().flat_map(|queue| &queue.jobs)
     }
 
-    /// Cancels responses of a request that waits, if it does.
+    /// Cancels responses of a request if it is waiting.
     pub(super) fn cancel_where(&mut self, id: Id, cancelled: impl Fn(usize) -> bool) {
         for queue in &mut self.queues {
             for job in queue.jobs.iter_mut().filter(|job| job.id == id) {

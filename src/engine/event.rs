@@ -1,4 +1,4 @@
-//! What the engine tells its caller.
+//! Events that the engine reports to its caller.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use wmdetect::scheme::PositionKind;
 
 use crate::sample::{Logprobs, SampleError};
 
-/// The name of a request. Later requests have greater ids.
+/// Identifier of a request. Later requests have greater ids.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Id(pub(super) u64);
 
-/// One step of one request. The responses to a request are counted from 0.
+/// Event of a request. The responses to a request are counted from 0.
 ///
 /// Each response ends with exactly one [`Finished`](Self::Finished) or [`Failed`](Self::Failed), unless it is cancelled.
 #[derive(Clone, Debug)]
@@ -22,16 +22,16 @@ pub enum Event {
     Started {
         /// The request.
         id: Id,
-        /// The time that reading took, without the time of other requests in between.
+        /// Time spent reading it, without the time of other requests in between.
         prefill: Duration,
-        /// Tokens of the prompt that need not be read, since an earlier prompt begins alike.
+        /// Number of prompt tokens that were not read again, because an earlier prompt begins alike.
         reused: usize,
     },
     /// A response has a next token.
     Token {
         /// The request.
         id: Id,
-        /// Which response to it.
+        /// Number of the response.
         sequence: usize,
         /// The token.
         token: Token,
@@ -40,16 +40,16 @@ pub enum Event {
     Finished {
         /// The request.
         id: Id,
-        /// Which response to it.
+        /// Number of the response.
         sequence: usize,
         /// Why it ended.
         reason: FinishReason,
     },
-    /// A response ends with an error, and with the tokens that it has.
+    /// A response ends with an error. It keeps the tokens that it has.
     Failed {
         /// The request.
         id: Id,
-        /// Which response to it.
+        /// Number of the response.
         sequence: usize,
         /// What went wrong.
         error: Failure,
@@ -73,21 +73,22 @@ impl Event {
 pub struct Token {
     /// The token.
     pub id: u32,
-    /// What the context rule says of its position; none without a mark.
+    /// Kind of its position under the context rule; `None` without a mark.
     pub position: Option<PositionKind>,
-    /// The entropy of its candidates before the mark, in nats; 0 where the position is not marked.
+    /// Entropy of its candidates before the mark, in nats; 0 if the position is not marked.
     pub entropy: f64,
-    /// What the model thinks of it, if [asked for](super::Request::logprobs).
+    /// Its log-probabilities under the model, if [asked for](super::Request::logprobs).
     pub logprobs: Option<Box<Logprobs>>,
 }
 
 /// Why a response ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// A stop token was drawn, or a stop string came.
+    /// A stop token was drawn, or a stop string occurred.
     Stop,
-    /// The response has as many tokens as asked for, or fills the context.
+    /// The response has the requested number of tokens, or fills the context.
     Length,
     /// The response was stopped before its end.
     Interrupted,
@@ -100,7 +101,7 @@ pub enum Failure {
     /// The model cannot read on.
     #[error(transparent)]
     Model(Arc<dyn Error + Send + Sync>),
-    /// No next token can be drawn.
+    /// The next token cannot be drawn.
     #[error(transparent)]
     Sample(#[from] SampleError),
 }

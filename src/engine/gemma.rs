@@ -45,7 +45,7 @@ impl LanguageModel for Gemma {
         batch: &mut [Feed<'_, Cache>],
         read: impl FnOnce(LogitRows<'_>) -> T,
     ) -> Result<T, Error> {
-        // A first position goes the way of prompts.
+        // The first position of a sequence is read as a prompt.
         let is_step = |feed: &Feed<'_, Cache>| feed.logits == feed.ids.len() && !feed.cache.is_empty();
         if batch.iter().all(is_step) {
             let tokens: Vec<&[u32]> = batch.iter().map(|feed| feed.ids).collect();
@@ -75,7 +75,7 @@ mod tests {
     use crate::model::{CHUNK, random};
     use crate::sample::{Sampler, Sampling};
 
-    /// The definition: the prompt in one call, then a step a token, all alone.
+    /// Writes a text by definition: the prompt in one call, then one token a step, with nothing else running.
     fn alone(model: &Gemma, request: &Request, number: u64) -> Vec<u32> {
         let mut sequence = Sequence::new(Arc::new(request.clone()), number);
         let (mut cache, mut sampler) = (model.new_cache(1), Sampler::default());
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// A prompt of a single token is a prompt, whose products round in another way than those of a step.
+    /// Checks that a single-token prompt is read as a prompt, whose products round differently from those of a step.
     #[test]
     fn a_first_token_is_read_as_a_prompt() {
         let model = random::model(random::config(), Format::Q8_0);
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Of one token, which takes a way of its own; of one and of two chunks, of which the last has a single token.
+    /// Tries prompts of one token, which take a separate path, and of one and two chunks; the last chunk has a single token.
     #[test]
     fn texts_are_those_that_the_model_writes_alone() {
         let options = |slice, prefix_bytes| Options { slice, prefix_bytes, ..Options::default() };
@@ -118,7 +118,7 @@ mod tests {
         for (model, slice) in [(packed.unrounded(), CHUNK), (packed.clone(), CHUNK), (packed, 64)] {
             let tiles = matches!(crate::kernels::Activations::new(), crate::kernels::Activations::Tiles(_));
             if tiles && slice != CHUNK {
-                continue; // A matrix unit's sums depend on the slices.
+                continue; // The sums of a matrix unit depend on the slices.
             }
             let want: Vec<Vec<u32>> = requests
                 .iter()
@@ -129,7 +129,7 @@ mod tests {
             let mut events = Vec::new();
             while engine.step(&mut events) == Progress::Running {}
             let mut texts = vec![Vec::new(); want.len()];
-            // Of each request the first of its texts.
+            // Index of each request's first text.
             let firsts = [0, 1, 3, 4, 5];
             for event in events {
                 if let Event::Token { id, sequence, token } = event {
@@ -141,8 +141,8 @@ mod tests {
         }
     }
 
-    /// Right and wrong guesses, across the ring of the local layers, beside each other and alone, marked and unmarked; by the text
-    /// and by the same model in another format.
+    /// Tries right and wrong guesses, across the ring of the local layers, together and alone, marked and unmarked. The guesses
+    /// come from the text and from the same model in another format.
     #[test]
     fn a_text_is_the_same_with_drafts() {
         let mark = Watermark::new(Key::from_bytes(&[7; 32], "a test").unwrap().prf());
@@ -151,11 +151,11 @@ mod tests {
         {
             let model = random::model(random::config(), format);
             if !model.takes_several() {
-                return; // A processor without kernels for panels.
+                return; // This processor has no kernels for panels.
             }
             let requests: Vec<Request> = (0..12_u32)
                 .map(|i| {
-                    // A random model falls into loops where it has little choice.
+                    // A random model falls into loops if it has little choice.
                     let temperature = [0.0, 0.05, 0.3][i as usize % 3];
                     let watermark = (temperature > 0.0 && i % 2 == 1).then(|| mark.clone());
                     let sampling = Sampling { temperature, seed: u64::from(i), ..Sampling::default() };
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// The texts of requests that run in one engine, `together` at a time.
+    /// Returns the texts of requests that run in one engine, `together` at a time.
     fn texts(model: &Gemma, slice: usize, together: usize, requests: &[Request]) -> Vec<Vec<u32>> {
         texts_and_stats(model, Draft::None, Options { together, slice, ..Options::default() }, requests).0
     }
@@ -206,7 +206,7 @@ mod tests {
         (texts, engine.stats())
     }
 
-    /// In every format, with widths that have panels and with widths that have none. There are 1 to 9 texts at a time, since
+    /// Tries every format, with widths that have panels and with widths that have none. Between 1 and 9 texts run at a time:
     /// prompts of few tokens and of several slices are read while others grow, and texts end at different lengths.
     #[test]
     fn a_text_is_the_same_beside_any_number_of_others() {

@@ -1,17 +1,16 @@
-//! Answers requests: prompt ids in, events of tokens out. Knows neither text nor a model's inside.
+//! Answers requests: takes the token ids of prompts, and gives events of tokens. It knows neither text nor a model's internals.
 //!
 //! An [`Engine`] answers many requests at a time. Each [`step`](Engine::step)
-//! 1. lets the requests begin that there is room for, tenants in turn (`admission`),
-//! 2. gives each response that has begun its next token, all in one pass over the model's weights (`rows`), and those after it
-//!    that were guessed right ([`Draft`]),
-//! 3. reads one slice of the prompts that have not been read (`slices`), or takes it over from an earlier prompt that
-//!    begins alike (`prefix_cache`).
+//! 1. starts the requests that there is room for, tenants in turn (`admission`),
+//! 2. gives each running response its next token, in one pass over the model's weights (`rows`), together with the following
+//!    tokens that were guessed right ([`Draft`]),
+//! 3. reads one slice of the unread prompts (`slices`), or copies it from an earlier prompt that begins alike (`prefix_cache`).
 //!
-//! So requests come and go at any step, and none waits for another's prompt longer than a slice of it takes. A response
-//! depends on its request alone: not on what runs beside it, nor on what was read before it. If it fails, it ends alone.
+//! So requests come and go at any step, and none waits for another's prompt longer than one slice takes. A response depends only
+//! on its request, not on what runs next to it or what was read before it. If a response fails, only that response ends.
 //!
-//! A [`Sequence`] is one response without the model, and [`worker`] runs an engine on a thread of its own. The model is
-//! whatever implements [`LanguageModel`].
+//! A [`Sequence`] is one response without the model, and [`worker`] runs an engine on a separate thread. The model is any type
+//! that implements [`LanguageModel`].
 
 mod admission;
 mod draft;
@@ -45,25 +44,26 @@ use prefix_cache::PrefixCache;
 use rows::{Drafting, Row, Rows};
 use slices::Slices;
 
-/// How an engine divides its time and memory among requests.
+/// Options for how an engine divides its time and memory among requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The most responses that share a pass over the weights. The responses to one request share it in any case.
+    /// Maximum number of responses that share a pass over the weights. The responses to one request always share it.
     pub together: usize,
-    /// Tokens of prompts that are read between two tokens of the responses. In a last slice there may be up to 15 more.
+    /// Number of prompt tokens that are read between two tokens of the responses. The last slice of a prompt may have up to 15
+    /// more.
     pub slice: usize,
-    /// The most bytes of all caches. Requests wait until what they need at worst is free.
+    /// Maximum number of bytes of all caches. A request waits until the memory that it may need at worst is free.
     pub cache_bytes: usize,
-    /// The most bytes of the caches of prompts that are kept for later prompts that begin alike; a part of
-    /// [`cache_bytes`](Self::cache_bytes), and given up if requests need them.
+    /// Maximum number of bytes of the prompt caches that are kept for later prompts that begin alike. They are part of
+    /// [`cache_bytes`](Self::cache_bytes), and are given up if requests need the memory.
     pub prefix_bytes: usize,
-    /// The most guesses at the next tokens of a response in a step, if there are [drafts](Engine::with_draft). How many are made
-    /// is decided by what they gain.
+    /// Maximum number of guesses at a response's next tokens in a step, if there are [drafts](Engine::with_draft). The actual
+    /// number depends on what they gain.
     pub draft_tokens: usize,
 }
 
 impl Default for Options {
-    /// 8 responses, slices of 64 tokens, 16 GiB for caches and 1 GiB of it for prefixes; drafts of 8 tokens.
+    /// Returns 8 responses, slices of 64 tokens, 16 GiB for caches of which 1 GiB for prefixes, and drafts of 8 tokens.
     fn default() -> Self {
         Self { together: 8, slice: 64, cache_bytes: 16 << 30, prefix_bytes: 1 << 30, draft_tokens: 8 }
     }
@@ -75,29 +75,29 @@ pub struct Engine<M: LanguageModel> {
     cache_bytes: usize,
     slices: Slices,
     slice: usize,
-    /// The id of the next request.
+    /// Id of the next request.
     next: u64,
     draining: bool,
     admission: Admission,
-    /// The requests that have begun and whose prompts are not read yet.
+    /// The requests that have begun and whose prompts are not fully read.
     reading: VecDeque<Reading<Caches<M::Cache>>>,
-    /// The responses that have begun.
+    /// The running responses.
     rows: Rows<M::Cache>,
     prefixes: PrefixCache<Caches<M::Cache>>,
-    /// What was done so far; what is being done is filled in when asked for.
+    /// What was done so far; the current state is filled in when asked for.
     done: Stats,
 }
 
 /// A request whose prompt is being read.
 struct Reading<C> {
     job: Job,
-    /// What was read; none before the first slice.
+    /// What was read; `None` before the first slice.
     cache: Option<C>,
-    /// Tokens that were read or taken over.
+    /// Number of tokens that were read or taken over.
     at: usize,
-    /// Those that were taken over.
+    /// Number of tokens that were taken over.
     reused: usize,
-    /// The time that it took.
+    /// Time spent on it.
     spent: Duration,
 }
 
@@ -107,7 +107,7 @@ impl<M: LanguageModel> Engine<M> {
         Self::with_draft(model, Draft::None, options)
     }
 
-    /// Makes an engine without requests that guesses tokens ahead. Its texts are those that it would give without.
+    /// Makes an engine without requests that guesses tokens ahead. Its texts are the same as without guesses.
     ///
     /// # Panics
     /// Panics if a draft model has another vocabulary than the model.
@@ -133,7 +133,7 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// Takes a request, which begins in one of the next steps.
+    /// Takes a request. It begins in one of the next steps.
     ///
     /// # Errors
     /// Returns an error if the model can never answer it, or the engine is [draining](Self::drain).
@@ -153,13 +153,13 @@ impl<M: LanguageModel> Engine<M> {
         Ok(id)
     }
 
-    /// Ends all responses to a request. No further event of it follows.
+    /// Ends all responses to a request. It has no further events.
     pub fn cancel(&mut self, id: Id) {
         self.cancel_where(id, |_| true);
     }
 
-    /// Ends one response to a request, for instance because a stop string came. No further event of it follows, but
-    /// among those that the last step gave there may be some.
+    /// Ends one response to a request, for instance because a stop string occurred. It has no further events, but the last step
+    /// may already have given some.
     pub fn cancel_sequence(&mut self, id: Id, sequence: usize) {
         self.cancel_where(id, |number| number == sequence);
     }
@@ -176,12 +176,12 @@ impl<M: LanguageModel> Engine<M> {
         self.admission.give_back(self.rows.sweep());
     }
 
-    /// Refuses requests from now on. Those that were taken are answered.
+    /// Refuses all further requests. Requests that were taken are answered.
     pub fn drain(&mut self) {
         self.draining = true;
     }
 
-    /// [Drains](Self::drain), and ends all responses as they are.
+    /// [Drains](Self::drain), and ends all responses where they are.
     pub fn stop(&mut self, events: &mut Vec<Event>) {
         self.drain();
         let mut open: Vec<(Id, usize)> = self.rows.iter().map(|row| (row.id, row.number)).collect();
@@ -193,8 +193,8 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// Does the next piece of work: a token of each response, or several with drafts, and one slice of the prompts. Appends what
-    /// comes of it to `events`.
+    /// Does the next piece of work: one token of each response, or several with drafts, and one slice of the prompts. Appends
+    /// the resulting events to `events`.
     pub fn step(&mut self, events: &mut Vec<Event>) -> Progress {
         let before = events.len();
         self.admit(events);
@@ -224,7 +224,7 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// Lets the requests begin that there is room for.
+    /// Starts the requests that there is room for.
     fn admit(&mut self, events: &mut Vec<Event>) {
         loop {
             let reading: usize = self.reading.iter().map(|reading| reading.job.open.len()).sum();
@@ -241,7 +241,7 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// Reads a slice of one prompt, or as many short prompts as have no more tokens together.
+    /// Reads a slice of one prompt, or as many short prompts as fit in a slice together.
     fn read(&mut self, events: &mut Vec<Event>) {
         let mut budget = self.slice;
         while let Some(mut reading) = self.reading.pop_front() {
@@ -260,9 +260,9 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// A cache to read a prompt into: empty, or with positions of an earlier prompt that begins alike.
+    /// Returns a cache to read a prompt into: empty, or with positions of an earlier prompt that begins alike.
     fn first_cache(&mut self, reading: &mut Reading<Caches<M::Cache>>) -> Caches<M::Cache> {
-        // Where a copy fails for want of memory, the prompt is read.
+        // If there is no memory for a copy, the prompt is read instead.
         let fork = |cache: &Caches<M::Cache>, len| self.model.fork(cache, len).ok().flatten();
         let request = &reading.job.request;
         let mut cache = match self.prefixes.longest(request.tenant, &request.prompt, fork) {
@@ -281,7 +281,7 @@ impl<M: LanguageModel> Engine<M> {
         cache
     }
 
-    /// Reads the slice of a prompt up to `end`; after the last one its responses begin.
+    /// Reads the slice of a prompt up to `end`. After the last slice, its responses begin.
     fn read_to(
         &mut self,
         end: usize,
@@ -341,19 +341,19 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// Gives each response that goes on a copy of the prompt's cache, and keeps that for later prompts if there is room.
+    /// Gives each response that continues a copy of the prompt's cache. Keeps the cache for later prompts if there is room.
     fn begin(&mut self, job: &Job, begun: Vec<Row>, cache: Caches<M::Cache>, events: &mut Vec<Event>) {
         let (tenant, prompt) = (job.request.tenant, &job.request.prompt);
         let len = prompt.len();
         let bytes = self.model.cache_bytes(len);
         let keep = bytes <= self.admission.free() && self.prefixes.takes(prompt, bytes);
         if keep {
-            // Before the copies are made, since they take the memory.
+            // Make room before making the copies, since they take the memory.
             self.prefixes.make_room(tenant, prompt, bytes, self.admission.free());
         }
         let (going_on, ended): (Vec<Row>, Vec<Row>) = begun.into_iter().partition(|row| !row.ended);
         self.admission.give_back(ended.iter().map(|row| row.bytes).sum());
-        // The last one gets the cache itself, unless that is kept.
+        // The last response gets the cache itself, unless the cache is kept.
         let mut cache = Some(cache);
         let copies = going_on.len() - usize::from(!keep && !going_on.is_empty());
         for (index, mut row) in going_on.into_iter().enumerate() {

@@ -1,13 +1,13 @@
-//! The caches of prompts that have been read, for prompts of the same tenant that begin alike. Another tenant's caches are
-//! not used, because the time that they save would tell what others have asked.
+//! Keeps the caches of prompts that have been read, for prompts of the same tenant that begin alike. Another tenant's caches are
+//! not used, because the time that they save would reveal what others have asked.
 
 use super::slices::Slices;
 
-/// Caches of read prompts, the least recently used first.
+/// Caches of prompts that were read, the least recently used first.
 pub(super) struct PrefixCache<C> {
     entries: Vec<Entry<C>>,
     slices: Slices,
-    /// Bytes of all entries at worst, and the most that they may be.
+    /// Bytes of all entries at worst, and their maximum.
     bytes: usize,
     limit: usize,
 }
@@ -20,16 +20,16 @@ struct Entry<C> {
 }
 
 impl<C> PrefixCache<C> {
-    /// Caches of prompts that were read in `slices`, of `limit` bytes at most.
+    /// Makes an empty store of at most `limit` bytes, for prompts that are read in `slices`.
     pub(super) fn new(limit: usize, slices: Slices) -> Self {
         Self { entries: Vec::new(), slices, bytes: 0, limit }
     }
 
-    /// Calls `fork` with the tenant's caches that begin as `prompt` does and the number of positions that can be taken over, the
-    /// most positions first, until it gives something.
+    /// Calls `fork` with each of the tenant's caches that begins as `prompt` does, and the number of positions that can be taken
+    /// over. The cache with the most positions comes first. Stops at the first result.
     ///
-    /// Positions are taken over up to a border of slices that both prompts have. So what is read after it is what would
-    /// be read without the cache, and in the same slices.
+    /// Positions are taken over up to a slice border that both prompts have. So what is read after it is the same as without the
+    /// cache, in the same slices.
     pub(super) fn longest<T>(
         &mut self,
         tenant: u32,
@@ -56,18 +56,19 @@ impl<C> PrefixCache<C> {
         None
     }
 
-    /// Bytes of all caches at worst.
+    /// Returns the number of bytes of all caches at worst.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether a cache of so many bytes is worth keeping: it fits, and its prompt has a border to take positions over to.
+    /// Returns whether a cache of this size is worth keeping: it fits, and its prompt has a border up to which positions can be
+    /// taken over.
     pub(super) fn takes(&self, tokens: &[u32], bytes: usize) -> bool {
         let len = tokens.len();
         bytes <= self.limit && self.slices.last_in_common(len, [len, len]) > 0
     }
 
-    /// Makes room for the cache of a prompt, of so many bytes, where all may take `most`.
+    /// Makes room for a prompt's cache of this size, where all caches together may take `most` bytes.
     pub(super) fn make_room(&mut self, tenant: u32, tokens: &[u32], bytes: usize, most: usize) {
         let same = |entry: &Entry<C>| entry.tenant == tenant && entry.tokens == tokens;
         if let Some(same) = self.entries.iter().position(same) {
@@ -76,7 +77,7 @@ impl<C> PrefixCache<C> {
         self.shrink_to(self.limit.min(most).saturating_sub(bytes));
     }
 
-    /// Keeps the cache of a prompt, for which there is [room](Self::make_room).
+    /// Keeps the cache of a prompt. There must be [room](Self::make_room) for it.
     pub(super) fn insert(&mut self, tenant: u32, tokens: &[u32], cache: C, bytes: usize) {
         self.bytes += bytes;
         self.entries.push(Entry { tenant, tokens: tokens.to_vec(), cache, bytes });

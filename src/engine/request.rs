@@ -1,4 +1,4 @@
-//! What a caller asks for.
+//! Requests to the engine.
 
 use wmdetect::scheme::Watermark;
 
@@ -12,24 +12,26 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// The number of responses. They share the reading of the prompt and each pass over the weights.
     pub sequences: usize,
-    /// The most tokens of a response.
+    /// Maximum number of tokens in a response.
     pub max_tokens: usize,
     /// How to sample.
     pub sampling: Sampling,
     /// The mark of the responses, if any.
     pub watermark: Option<Watermark>,
-    /// Tokens that end a response. They are not part of it.
+    /// Tokens that end a response. They are not part of the response.
     pub stop_ids: Vec<u32>,
     /// Tokens that are never drawn.
     pub banned_ids: Vec<u32>,
-    /// Report each token's log-probability, and those of so many most likely tokens.
+    /// Number of most likely tokens whose log-probabilities are reported, in addition to that of each
+    /// token; `None` reports none.
     pub logprobs: Option<usize>,
-    /// Who asks. Waiting requests of different tenants begin in turn, those of one tenant in their order.
+    /// Tenant that asks. Waiting requests of different tenants begin in turn; those of one tenant begin
+    /// in order.
     pub tenant: u32,
 }
 
 impl Request {
-    /// Asks for one unmarked response of at most 256 tokens.
+    /// Makes a request for one unmarked response of at most 256 tokens.
     pub fn new(prompt: Vec<u32>) -> Self {
         Self {
             prompt,
@@ -47,7 +49,7 @@ impl Request {
     /// Checks whether `model` can answer the request with `cache_bytes` of memory for caches.
     ///
     /// # Errors
-    /// Returns an error if it never can.
+    /// Returns an error if the model can never answer it.
     pub fn check(&self, model: &impl LanguageModel, cache_bytes: usize) -> Result<(), RequestError> {
         self.sampling.check(self.watermark.is_some())?;
         if self.prompt.is_empty() {
@@ -71,12 +73,12 @@ impl Request {
         Ok(())
     }
 
-    /// The bytes that the cache of one response takes at worst.
+    /// Returns the number of bytes that the cache of one response takes at worst.
     pub(super) fn sequence_bytes(&self, model: &impl LanguageModel) -> usize {
         if self.max_tokens == 0 {
             return 0;
         }
-        // The last token is drawn and not fed.
+        // The last token is drawn and never fed.
         let positions = self.prompt.len().saturating_add(self.max_tokens - 1);
         model.cache_bytes(positions.min(model.context()))
     }
@@ -86,41 +88,41 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nothing to start from.
+    /// The prompt is empty.
     #[error("the prompt has no tokens; expected at least one, usually <bos>")]
     EmptyPrompt,
-    /// Nothing to do.
+    /// No response is asked for.
     #[error("0 responses asked for; expected at least 1")]
     NoSequences,
-    /// An id that the model does not know.
+    /// A token id that the model does not have.
     #[error(
         "token id {id} of the prompt is outside the model's vocabulary of {vocab}: the tokenizer belongs to another model"
     )]
     Token {
         /// The id.
         id: u32,
-        /// Size of the vocabulary.
+        /// Size of the model's vocabulary.
         vocab: usize,
     },
-    /// A prompt that is longer than the context.
+    /// The prompt is longer than the context.
     #[error("{tokens} tokens do not fit in the context of {limit}: shorten the prompt")]
     Context {
-        /// Tokens of the prompt.
+        /// Number of tokens in the prompt.
         tokens: usize,
-        /// Positions that the model has.
+        /// Number of positions of the model.
         limit: usize,
     },
-    /// More memory than there may ever be.
+    /// The responses may need more memory than the engine may ever use.
     #[error(
         "the responses may need {needed} bytes of cache, and {limit} are allowed: ask for fewer tokens or fewer responses"
     )]
     Memory {
-        /// Bytes at worst.
+        /// Number of bytes needed at worst.
         needed: usize,
-        /// The budget.
+        /// Budget in bytes.
         limit: usize,
     },
-    /// Settings out of range.
+    /// The sampling settings are out of range.
     #[error(transparent)]
     Sampling(#[from] SampleError),
     /// The engine takes no more requests.

@@ -10,7 +10,7 @@ use crate::logits::{Logits, TokenSet};
 use crate::sample::draw::channel_number;
 use crate::sample::{Draw, History, Logprobs, Mark, SampleError, Sampler};
 
-/// A response while it grows: its tokens, and what the next one depends on besides the model.
+/// A growing response: its tokens, and what the next one depends on besides the model.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     request: Arc<Request>,
@@ -21,23 +21,23 @@ pub struct Sequence {
     draw: Draw,
 }
 
-/// What becomes of a response at a position.
+/// Result of a draw at a position.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// It has a next token.
+    /// The response has a next token.
     Token(Token),
-    /// It has its last token: as many as the request allows.
+    /// The response has its last token: it has as many as the request allows.
     Last(Token),
     /// A stop token was drawn.
     Stop,
 }
 
-/// A part of the work on one token that has just been done. For measurements.
+/// A part of the work on one token that has just been done, for measurements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
     /// The candidates and their probabilities are known.
     Shaped,
-    /// They carry the mark.
+    /// The candidates carry the mark.
     Marked,
     /// A token is drawn.
     Drawn,
@@ -75,15 +75,15 @@ impl Sequence {
     /// Draws the next token from the logits after the last one.
     ///
     /// # Errors
-    /// Returns an error if the logits are not those of a distribution. Then the response is as it was.
+    /// Returns an error if the logits do not define a distribution. Then the response is unchanged.
     pub fn next(&mut self, sampler: &mut Sampler, logits: Logits<'_>) -> Result<Next, SampleError> {
         self.next_in_stages(sampler, logits, |_| ())
     }
 
-    /// As [`Self::next`], and calls `done` after each stage of it.
+    /// Does the same as [`Self::next`], and calls `done` after each stage.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// Returns the same errors as [`Self::next`].
     pub fn next_in_stages(
         &mut self,
         sampler: &mut Sampler,
@@ -102,7 +102,7 @@ impl Sequence {
     }
 
     /// Appends the token that another model's logits give, as a guess. Returns it, and the entropy in nats of the distribution
-    /// before the mark; none where the response would end.
+    /// before the mark. Returns `None` where the response would end.
     pub(super) fn guess(&mut self, sampler: &mut Sampler, logits: Logits<'_>) -> Option<(u32, f64)> {
         let drawn = self.draw(sampler, logits, |_| ()).ok()?;
         (!drawn.is_stop).then_some((drawn.id, drawn.entropy))
@@ -135,11 +135,11 @@ impl Sequence {
     }
 }
 
-/// What was drawn at a position.
+/// Result of a draw.
 struct Drawn {
     id: u32,
     position: Option<PositionKind>,
-    /// Of the distribution before the mark, in nats.
+    /// Entropy of the distribution before the mark, in nats.
     entropy: f64,
     is_stop: bool,
 }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::sample::Sampling;
 
-    /// The stages one by one, as they are defined.
+    /// Checks against the stages as they are defined, one by one.
     #[test]
     fn a_response_is_drawn_from_the_stream_of_its_number() {
         let sampling = Sampling {

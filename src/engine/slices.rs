@@ -1,17 +1,17 @@
-//! Where a prompt is cut, so that responses that are already growing wait for a slice of it and not for all of it.
+//! Cuts prompts into slices, so that growing responses wait only for a slice and not for the whole prompt.
 
-/// The fewest tokens of a last slice. A model multiplies a few rows in another way than many, with other roundings, so a
-/// prompt must not end in a few rows where it would not if it were read whole.
+/// Minimum number of tokens in a last slice. A model multiplies a few rows differently from many, with other roundings.
+/// So a prompt must not end in a few rows if it would not when read whole.
 const LEAST: usize = 16;
 
-/// The borders of slices: multiples of a size, counted from the beginning of the prompt.
+/// Borders of slices: multiples of a size, counted from the beginning of the prompt.
 ///
-/// They depend on nothing but the prompt's length, so neither does what the model makes of it.
+/// They depend only on the prompt's length, so the model's results depend on nothing else either.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slices(usize);
 
 impl Slices {
-    /// Slices of `size` tokens, but for the last one of a prompt.
+    /// Makes slices of `size` tokens; the last one of a prompt may differ.
     pub(super) fn new(size: usize) -> Self {
         Self(size.max(1))
     }
@@ -22,7 +22,7 @@ impl Slices {
         if next.saturating_add(LEAST) <= len { next } else { len }
     }
 
-    /// Returns the last border at most at `common` that prompts of both lengths have; 0 if they have none.
+    /// Returns the last border that prompts of both lengths have and that is at most `common`; 0 if there is none.
     pub(super) fn last_in_common(self, common: usize, lengths: [usize; 2]) -> usize {
         let shorter = lengths[0].min(lengths[1]);
         common.min(shorter.saturating_sub(LEAST)) / self.0 * self.0
@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(borders(usize::MAX, 5000), [0, 5000]);
     }
 
-    /// The definition: the borders of both prompts, as far as they begin alike.
+    /// Checks the definition: a border that both prompts have, within their common beginning.
     #[test]
     fn the_border_in_common_is_a_border_of_both_prompts() {
         for (common, a, b) in [(0, 9, 9), (70, 70, 200), (79, 79, 80), (80, 80, 80), (150, 160, 400)] {

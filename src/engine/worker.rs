@@ -1,7 +1,7 @@
-//! An engine on a thread of its own, for callers that cannot wait for its steps, such as a server.
+//! An engine on a separate thread, for callers that cannot wait for its steps, such as a server.
 //!
-//! The engine's thread is one of a pool of threads that only the model uses, so whatever the rest of the program computes
-//! does not get in its way.
+//! The engine's thread belongs to a thread pool that only the model uses, so the other computations of the program do not
+//! get in its way.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -14,13 +14,13 @@ use std::thread::{self, JoinHandle};
 use super::draft::Models;
 use super::{Draft, Engine, Event, Id, LanguageModel, Options, Progress, Request, RequestError, Stats};
 
-/// Starts an engine with `threads` threads, or as many as the machine has cores.
+/// Starts an engine with `threads` threads, by default one for each core of the machine.
 ///
 /// The thread ends when the engine is [drained](Handle::drain) or [stopped](Handle::stop) and nothing is left to do, or
 /// when all handles and all tickets are dropped. If the model panics, the thread ends at once.
 ///
 /// # Errors
-/// Returns an error if the system has no more threads.
+/// Returns an error if the system cannot start more threads.
 pub fn spawn<M>(model: M, options: Options, threads: Option<usize>) -> io::Result<(Handle, Worker)>
 where
     M: LanguageModel + Clone + Send + Sync + 'static,
@@ -28,10 +28,10 @@ where
     spawn_with_draft(model, Draft::None, options, threads)
 }
 
-/// Starts an engine as [`spawn`] does, which [guesses](Engine::with_draft) tokens ahead.
+/// Starts an engine as [`spawn`] does, which also [guesses](Engine::with_draft) tokens ahead.
 ///
 /// # Errors
-/// Returns an error if the system has no more threads.
+/// Returns an error if the system cannot start more threads.
 ///
 /// # Panics
 /// Panics if a draft model has another vocabulary than the model.
@@ -85,23 +85,23 @@ impl Worker {
     }
 }
 
-/// What the engine checks of a request.
+/// The engine's check of a request.
 type Check = dyn Fn(&Request) -> Result<(), RequestError> + Send + Sync;
 
 struct Shared {
     check: Box<Check>,
-    /// Held while a command is sent, so that a request is either before the end or refused.
+    /// Held while a command is sent, so that a request either comes before the end or is refused.
     draining: Mutex<bool>,
-    /// As of the last turn of the engine's thread.
+    /// Statistics as of the last turn of the engine's thread.
     stats: Mutex<Stats>,
-    /// The number of requests so far.
+    /// Number of requests so far.
     tickets: AtomicU64,
 }
 
-/// Who gets the events of a request.
+/// Receiver of the events of a request.
 type Sink = Box<dyn FnMut(Event) + Send>;
 
-/// Locks what no panic leaves half changed.
+/// Locks a mutex whose content no panic leaves half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -114,7 +114,7 @@ enum Command {
     Stop,
 }
 
-/// Why a request was not taken.
+/// Error from a request that was not taken.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
@@ -127,7 +127,7 @@ pub enum SubmitError {
 }
 
 impl Handle {
-    /// Submits a request whose events are read one after the other. Waits for nothing.
+    /// Submits a request whose events are read one after the other. Does not block.
     ///
     /// # Errors
     /// Returns an error if the engine does not take the request.
@@ -139,11 +139,11 @@ impl Handle {
         Ok(Responses { ticket, open, events })
     }
 
-    /// Submits a request whose events the engine's thread gives to `sink`. Waits for nothing.
+    /// Submits a request whose events the engine's thread passes to `sink`. Does not block.
     ///
-    /// All requests wait while the sink runs, so it must not block, and if it panics the thread ends. The sink is
-    /// dropped when the last response has ended or is cancelled, and when the engine's thread ends: the receiver of a
-    /// channel that it sends to then finds the channel closed.
+    /// All requests wait while the sink runs, so it must not block; if it panics, the thread ends. The sink is dropped
+    /// when the last response has ended or is cancelled, and when the engine's thread ends. If the sink sends to a
+    /// channel, its receiver then finds the channel closed.
     ///
     /// # Errors
     /// Returns an error if the engine does not take the request.
@@ -163,18 +163,18 @@ impl Handle {
         Ok(Ticket { number: ticket, commands: self.commands.clone() })
     }
 
-    /// Returns what the engine was doing and had done when its thread last looked for commands, which it does between
-    /// two steps. Requests that it has not seen yet are not counted.
+    /// Returns the statistics as of the last time the engine's thread looked for commands, which it does between two
+    /// steps. Requests that it has not seen yet are not counted.
     pub fn stats(&self) -> Stats {
         *lock(&self.shared.stats)
     }
 
-    /// Refuses requests from now on. Those that were taken are answered, then the thread ends.
+    /// Refuses all further requests. Requests that were taken are answered; then the thread ends.
     pub fn drain(&self) {
         self.end(Command::Drain);
     }
 
-    /// Refuses requests from now on, and ends all responses as they are. Then the thread ends.
+    /// Refuses all further requests, and ends all responses where they are. Then the thread ends.
     pub fn stop(&self) {
         self.end(Command::Stop);
     }
@@ -182,12 +182,12 @@ impl Handle {
     fn end(&self, command: Command) {
         let mut draining = lock(&self.shared.draining);
         *draining = true;
-        // If the thread has ended, that is what was asked for.
+        // If the thread has ended, the goal is reached.
         let _ = self.commands.send(command);
     }
 }
 
-/// A request that was taken. To drop the ticket cancels the request.
+/// A request that was taken. Dropping the ticket cancels the request.
 pub struct Ticket {
     number: u64,
     commands: Sender<Command>,
@@ -199,7 +199,7 @@ impl Ticket {
         self.send(Command::Cancel { ticket: self.number });
     }
 
-    /// Cancels one response. The sink may get a few more events of it.
+    /// Cancels one response. The sink may get a few more of its events.
     pub fn cancel_sequence(&self, sequence: usize) {
         self.send(Command::CancelSequence { ticket: self.number, sequence });
     }
@@ -216,7 +216,7 @@ impl Drop for Ticket {
     }
 }
 
-/// The events of one request as they come. To drop it cancels the request.
+/// The events of one request as they come. Dropping it cancels the request.
 ///
 /// The iterator ends with the last response, or when the engine's thread does.
 pub struct Responses {
@@ -227,7 +227,7 @@ pub struct Responses {
 }
 
 impl Responses {
-    /// Ends one response. No further event of it follows.
+    /// Ends one response. It has no further events.
     pub fn cancel_sequence(&mut self, sequence: usize) {
         if self.open.remove(&sequence) {
             self.ticket.cancel_sequence(sequence);
@@ -264,7 +264,7 @@ struct Open {
     sequences: BTreeSet<usize>,
 }
 
-/// What the engine's thread does.
+/// State of the engine's thread.
 struct Loop<M: LanguageModel> {
     engine: Engine<M>,
     open: HashMap<Id, Open>,
@@ -284,11 +284,11 @@ impl<M: LanguageModel> Loop<M> {
                 Ok(command) => {
                     ending |= matches!(command, Command::Drain | Command::Stop);
                     self.obey(command, &mut events);
-                    // Whether there is something to do now shows at the next step.
+                    // The next step shows whether there is something to do.
                     progress = Progress::Running;
                 }
                 Err(TryRecvError::Empty) => progress = self.engine.step(&mut events),
-                // Nobody is left who could read an answer.
+                // Nobody is left to read an answer.
                 Err(TryRecvError::Disconnected) => return,
             }
             *lock(stats) = self.engine.stats();
@@ -326,7 +326,7 @@ impl<M: LanguageModel> Loop<M> {
         match command {
             Command::Submit { ticket, request, sink } => {
                 let sequences = (0..request.sequences).collect();
-                // The handle has checked it, so there is no error; the sink would be dropped with it.
+                // The handle has checked the request, so no error occurs; an error would drop the sink.
                 if let Ok(id) = self.engine.submit(*request) {
                     self.open.insert(id, Open { ticket, sink, sequences });
                     self.ids.insert(ticket, id);

@@ -1,4 +1,4 @@
-//! Has the model write answers, many at a time.
+//! Makes the model write answers, many at a time.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -13,34 +13,34 @@ use crate::respond::{Event, KeyMark, ModelInfo, Options, Responder, WatermarkRec
 use crate::sample::Sampling;
 use crate::text::Prompt;
 
-/// Prompts that wait for each one that is answered, so that no place stays empty.
+/// Number of waiting prompts for each one that is being answered, so that no place stays empty.
 const WAITING: usize = 2;
-/// Memory for beginnings that prompts share.
+/// Number of bytes for caches of beginnings that prompts share.
 const PREFIX_BYTES: usize = 1 << 30;
 
-/// How answers are drawn.
+/// Settings for drawing answers.
 #[derive(Clone, Debug)]
 pub struct Drawing {
     /// Sampling settings. Their seed is that of the first text.
     pub sampling: Sampling,
     /// The mark.
     pub mark: Option<KeyMark>,
-    /// Tokens of an answer at most.
+    /// Maximum number of tokens in an answer.
     pub max_tokens: usize,
     /// Strings that end an answer.
     pub stop: Vec<String>,
 }
 
-/// What the model wrote.
+/// An answer that the model wrote.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The text, without a stop string.
     pub text: String,
-    /// Its ids.
+    /// Its token ids.
     pub tokens: Vec<u32>,
-    /// Mean of −ln p of its tokens under the model; none of no tokens.
+    /// Mean of −ln p of its tokens under the model; `None` if it has no tokens.
     pub nll: Option<f64>,
-    /// What is known of the mark.
+    /// What the receipt says about the mark.
     pub watermark: WatermarkReceipt,
     /// Whether the beginning of the prompt was cut off.
     pub truncated: bool,
@@ -53,18 +53,18 @@ pub struct Answers {
     together: usize,
 }
 
-/// A prompt whose answer is on its way.
+/// A prompt that is being answered.
 struct Open {
     id: Id,
     index: usize,
     truncated: bool,
-    /// Sum of ln p, and number of the tokens.
+    /// ln p of each token.
     logprobs: Vec<f64>,
 }
 
 impl Answers {
-    /// Writes with a model; at most `together` answers share a pass over the weights. Without `rounded` it computes as it
-    /// reads, exactly.
+    /// Writes with a model. At most `together` answers share a pass over the weights. Without `rounded`, it computes
+    /// exactly, as it does for reading.
     pub fn new(model: &Gemma, name: &str, tokenizer: Arc<Tokenizer>, together: usize, rounded: bool) -> Self {
         let info = ModelInfo::new(model, name, tokenizer);
         let options = engine::Options {
@@ -78,8 +78,8 @@ impl Answers {
         Self { responder: Responder::new(Engine::new(model, options), info.clone()), info, together }
     }
 
-    /// Answers prompts in their order. Each has a number, which is handed on, and the seed of its draws. `stop` is asked
-    /// before each step whether to go on.
+    /// Answers prompts in order. Each has a number, which is passed on, and the seed of its draws. `stop` is called
+    /// before each step and says whether to stop.
     ///
     /// # Errors
     /// Returns an error if a prompt cannot be answered, and the errors of `take`.
@@ -119,7 +119,7 @@ impl Answers {
                 }
                 Event::Failed(error) => return Err(EvalError::from(error).into()),
                 Event::Finished(receipts) => {
-                    // The ends come in the order of the prompts.
+                    // Prompts end in order.
                     let (Some(open), Some(receipt)) = (open.pop_front(), receipts.into_iter().next()) else {
                         continue;
                     };

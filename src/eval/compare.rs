@@ -1,60 +1,61 @@
-//! How far marked answers are from unmarked ones: a paired difference, its interval, and whether that is as good as none.
+//! Compares marked with unmarked answers: a paired difference, its interval, and a test of equivalence.
 //!
 //! A run has a key and a seed. It answers every document twice, marked and unmarked, and d(i, r) is the difference of the two
-//! scores of document i in run r. Documents and runs are both samples of what might have been asked and drawn. So the
-//! variance of the mean of all d is that of a crossed design with two random factors,
-//! (MS documents + MS runs − MS rest) / (n R), and at least the larger of the first two over n R. With one run it is the
-//! variance over documents alone, and says nothing of other keys.
+//! scores of document i in run r. Documents and runs are both samples: other ones might have been asked and drawn. So the
+//! variance of the mean of all d is that of a crossed design with two random factors, (MS documents + MS runs − MS rest) / (n
+//! R). It is at least the larger of the first two over n R. With one run it is the variance over documents alone, and says
+//! nothing about other keys.
 //!
 //! The interval is Student's, with Satterthwaite's degrees of freedom.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// How far two means are apart.
+/// Difference of two means.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Difference {
-    /// Documents with both scores in every run.
+    /// Number of documents with both scores in every run.
     pub documents: usize,
     /// Mean of the unmarked scores.
     pub unmarked: f64,
     /// Mean of the marked scores.
     pub marked: f64,
-    /// Marked minus unmarked.
+    /// Marked mean minus unmarked mean.
     pub difference: f64,
     /// Standard error of the difference.
     pub stderr: f64,
     /// Degrees of freedom of the standard error.
     pub degrees: f64,
-    /// The difference lies in here with 95 % confidence.
+    /// 95 % confidence interval of the difference.
     pub interval: [f64; 2],
-    /// What counts as no difference, on either side of 0.
+    /// Largest difference that counts as none, on either side of 0.
     pub margin: f64,
-    /// The difference lies in here with 90 % confidence: two one-sided tests at 5 %.
+    /// 90 % confidence interval of the difference: two one-sided tests at 5 %.
     pub interval_of_tests: [f64; 2],
-    /// Greater p of the two one-sided tests; at most 0.05 is equivalence.
+    /// Greater p of the two one-sided tests; at most 0.05 means equivalence.
     pub p_equivalence: f64,
-    /// Whether the difference is within the margin, at the level of 5 %.
+    /// Whether the difference is within the margin, at the 5 % level.
     pub equivalent: bool,
-    /// Whether the interval leaves 0 out.
+    /// Whether the 95 % interval excludes 0.
     pub different: bool,
-    /// The difference of each run.
+    /// Difference in each run.
     pub runs: Vec<f64>,
 }
 
 /// Scores of one document in one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
-    /// Without the mark.
+    /// Score without the mark.
     pub unmarked: f64,
-    /// With it.
+    /// Score with the mark.
     pub marked: f64,
 }
 
-/// Compares: `pairs[i]` has document i's scores, a pair for each run. None of fewer than two documents.
+/// Compares scores: `pairs[i]` has document i's scores, a pair for each run. Returns `None` for fewer than two documents.
 ///
-/// Where all differences are one number there is no spread to judge by. A model that is never right shows nothing of a mark.
-/// Then p is 1 and nothing is called equivalent or different.
+/// If all differences are the same number, there is no spread to judge by. For example, a model that is never right shows
+/// nothing about a mark. Then p is 1, and nothing is called equivalent or different.
 pub fn compare(pairs: &[Vec<Pair>], margin: f64) -> Option<Difference> {
     let (n, runs) = (pairs.len(), pairs.first()?.len());
     if n < 2 || runs == 0 {
@@ -94,7 +95,7 @@ pub fn compare(pairs: &[Vec<Pair>], margin: f64) -> Option<Difference> {
         }
     };
     let stderr = variance.sqrt();
-    // The degrees are positive, so there is such a distribution.
+    // The degrees are positive, so the distribution exists.
     let student = StudentsT::new(0.0, 1.0, degrees.max(1.0)).ok()?;
     let interval = |share: f64| {
         let half = if stderr > 0.0 { stderr * student.inverse_cdf(0.5 + share / 2.0) } else { 0.0 };
@@ -130,8 +131,8 @@ mod tests {
         differences.iter().map(|row| row.iter().map(pair).collect()).collect()
     }
 
-    /// scipy 1.17.1: `ttest_1samp([0.5, -0.25, 0.75, 0, 0.25], 0).confidence_interval()`, and the greater p of the two tests
-    /// against ±1.
+    /// Values of scipy 1.17.1: `ttest_1samp([0.5, -0.25, 0.75, 0, 0.25], 0).confidence_interval()`, and the greater p of the
+    /// two tests against ±1.
     #[test]
     fn one_run_is_the_paired_t_test() {
         let found = compare(&pairs(&[&[0.5], &[-0.25], &[0.75], &[0.0], &[0.25]]), 1.0).unwrap();
@@ -144,8 +145,8 @@ mod tests {
         assert!(!same.equivalent && !same.different && same.p_equivalence == 1.0);
     }
 
-    /// With effects of documents and of keys, 95 % of the intervals have the true difference in them. Those that take the
-    /// keys for granted would have it in far fewer.
+    /// With effects of documents and of keys, 95 % of the intervals contain the true difference. Intervals that treated the
+    /// keys as fixed would contain it far less often.
     #[test]
     fn the_interval_covers_the_difference_over_keys_too() {
         let mut random = StdRng::seed_from_u64(7);

@@ -1,33 +1,33 @@
-//! What can go wrong.
+//! Errors of evaluations.
 
 use crate::model;
 
-/// Why something cannot be evaluated.
+/// Error from an evaluation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// A task file that is not one.
+    /// A task file is not a task.
     #[error("not a task: {0}")]
     Json(#[from] serde_json::Error),
-    /// A task whose parts do not fit together.
+    /// The parts of a task do not fit together.
     #[error("task {task}: {problem}")]
     Task {
-        /// The task's name.
+        /// Name of the task.
         task: String,
         /// What was expected and what was found.
         problem: String,
     },
-    /// A document without what the task asks for.
+    /// A document lacks what the task needs.
     #[error("field {field}: expected {expected}, found {found}")]
     Field {
-        /// The field's path.
+        /// Path of the field.
         field: String,
         /// What the task needs.
         expected: String,
-        /// What is there.
+        /// What the document has.
         found: String,
     },
-    /// An example for the shots without what the task asks for.
+    /// An example for the shots lacks what the task needs.
     #[error("example {number}: {source}")]
     Example {
         /// Its number among the examples, from 0.
@@ -35,33 +35,33 @@ pub enum EvalError {
         /// What is wrong with it.
         source: Box<EvalError>,
     },
-    /// Too few examples for the shots.
+    /// There are too few examples for the shots.
     #[error("expected at least {wanted} examples for the shots{of_group}, found {found}")]
     Shots {
         /// Number of shots.
         wanted: usize,
-        /// Of which group, with words around it; empty without groups.
+        /// The group that lacks examples, with words around it; empty without groups.
         of_group: String,
-        /// Number of examples.
+        /// Number of examples found.
         found: usize,
     },
-    /// A text that gives no tokens to score.
+    /// The text has no tokens to score.
     #[error("expected a text with at least one token to score, found none")]
     Empty,
-    /// A prompt without room for the answer.
+    /// The prompt leaves no room for the answer.
     #[error(
         "an answer of {max_tokens} tokens leaves no room for a prompt: expected fewer than the context of {context}"
     )]
     Room {
-        /// Tokens of an answer.
+        /// Number of tokens in an answer.
         max_tokens: usize,
-        /// Positions of the model.
+        /// Number of positions of the model.
         context: usize,
     },
-    /// The model's logits are not numbers.
+    /// The model's logits are not finite.
     #[error("the logit of token {token} is not finite: damaged weights?")]
     NotFinite {
-        /// The token.
+        /// Token with such a logit.
         token: usize,
     },
     /// The text cannot be tokenized.
@@ -70,7 +70,7 @@ pub enum EvalError {
     /// The model cannot read on.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// No answer was written.
+    /// The answer could not be written.
     #[error(transparent)]
     Respond(#[from] crate::respond::RespondError),
 }

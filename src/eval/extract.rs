@@ -1,24 +1,25 @@
-//! What an answer says: extraction by patterns, and equality that overlooks what does not matter.
+//! Reads answers: extraction by patterns, and equality that ignores what does not matter.
 
 use regex::Regex;
 use serde::Deserialize;
 
-/// What stands for an answer without a match, as in the harness.
+/// Text that stands for an answer without a match, as in the harness.
 pub const INVALID: &str = "[invalid]";
 
-/// Takes a part of an answer: the harness's filter `regex`.
+/// Extracts a part of an answer: the harness's filter `regex`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Filter {
     /// Its name in reports.
     pub name: String,
-    /// The pattern. Its first group that is not empty is taken, or without groups the whole match.
+    /// The pattern. The result is its first group that is not empty, or the whole match if it has
+    /// no groups.
     pub pattern: Regex,
     /// Which match is taken.
     pub which: Which,
 }
 
-/// A filter as it stands in a task file.
+/// A filter in the form of a task file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -39,19 +40,19 @@ impl TryFrom<Written> for Filter {
     }
 }
 
-/// Which of several matches is taken.
+/// Choice among several matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Which {
-    /// The first.
+    /// The first match.
     #[default]
     First,
-    /// The last.
+    /// The last match.
     Last,
 }
 
 impl Filter {
-    /// Returns the part of an answer, without white space at its ends, or [`INVALID`].
+    /// Returns the part of an answer, without white space at either end, or [`INVALID`].
     pub fn apply(&self, answer: &str) -> String {
         let mut matches = self.pattern.captures_iter(answer);
         let found = match self.which {
@@ -67,7 +68,7 @@ impl Filter {
         };
         match part {
             Some(part) => part.as_str().trim().to_owned(),
-            // A group that took no part is the empty string in Python.
+            // In Python, a group that took no part in the match is the empty string.
             None if groups == 1 => String::new(),
             None => INVALID.into(),
         }
@@ -77,7 +78,7 @@ impl Filter {
 /// Equality of an answer and its reference: the harness's `exact_match`.
 #[derive(Clone, Debug, Default)]
 pub struct Equality {
-    /// What is deleted on both sides, in this order.
+    /// Patterns whose matches are deleted on both sides, in this order.
     pub ignore: Vec<Regex>,
     /// Whether case does not matter.
     pub ignore_case: bool,
@@ -108,7 +109,7 @@ pub(super) fn patterns<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Res
 mod tests {
     use super::super::Task;
 
-    /// Answers with what `lm_eval` 0.4.13's filters and its exact match make of them.
+    /// Answers with the results of `lm_eval` 0.4.13's filters and its exact match.
     #[test]
     fn gsm8k_is_read_strictly_and_flexibly() {
         let task = Task::built_in("gsm8k").unwrap();

@@ -1,22 +1,22 @@
-//! From what the model read or wrote to named scores of a document.
+//! Turns what the model read or wrote into named scores of a document.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::likelihood::Likelihood;
 use super::{Answer, Metric, Task};
 
-/// Scores of one document by name: a metric, for several filters with a comma and the filter behind it. For perplexity the
-/// names are `loglikelihood`, `words` and `bytes`.
+/// Scores of one document by name. A name is a metric, followed by a comma and the filter if there are several filters. For
+/// perplexity, the names are `loglikelihood`, `words` and `bytes`.
 pub type Scores = BTreeMap<String, f64>;
 
-/// ln p of a text.
+/// Name of the score that is ln p of a text.
 pub const LOGLIKELIHOOD: &str = "loglikelihood";
-/// Number of its words.
+/// Name of the score that is its number of words.
 pub const WORDS: &str = "words";
-/// Number of its bytes.
+/// Name of the score that is its number of bytes.
 pub const BYTES: &str = "bytes";
 
-/// Judges the log-likelihoods of choices, of which number `right` is right. Of equal ones the first is the answer.
+/// Judges the log-likelihoods of choices; choice number `right` is right. Of equal ones, the first is the answer.
 pub fn choice(task: &Task, choices: &[String], right: usize, found: &[Likelihood]) -> Scores {
     let best = |length: &dyn Fn(&str) -> f64| {
         let scores = choices.iter().zip(found).map(|(choice, found)| found.log / length(choice));
@@ -39,7 +39,7 @@ pub fn choice(task: &Task, choices: &[String], right: usize, found: &[Likelihood
     judged.collect()
 }
 
-/// Judges an answer by its reference. `passes` says whether a program passes its tests; programs that are not run have no
+/// Judges an answer by its reference. `passes` says whether a program passes its tests. Programs that are not run have no
 /// score.
 pub fn answer(task: &Task, reference: &str, answer: &str, passes: Option<bool>) -> (Scores, Vec<String>) {
     let (mut scores, equality) = (Scores::new(), task.equality());
@@ -62,7 +62,7 @@ pub fn answer(task: &Task, reference: &str, answer: &str, passes: Option<bool>) 
     (scores, extracted)
 }
 
-/// Measures a text that is neither right nor wrong. An empty one has only its length.
+/// Measures a text that is neither right nor wrong. An empty text has only its length.
 pub fn free_text(task: &Task, answer: &Answer) -> Scores {
     let words: Vec<&str> = answer.text.split_whitespace().collect();
     let pairs: Vec<&[&str]> = words.windows(2).collect();
@@ -75,13 +75,13 @@ pub fn free_text(task: &Task, answer: &Answer) -> Scores {
     task.metrics.iter().filter_map(|&metric| Some((metric.name().to_owned(), of(metric)?))).collect()
 }
 
-/// Measures a text that was read. Words are counted as the harness counts them: pieces between runs of white space, an empty
-/// piece at an end included.
+/// Measures a text that was read. Words are counted as the harness counts them: pieces between runs of white space,
+/// including an empty piece at either end.
 pub fn text(text: &str, found: &Likelihood) -> Scores {
     let mut words = 1;
     let mut in_space = false;
     for c in text.chars() {
-        // Python's white space includes four separators that Unicode's property does not.
+        // Python counts four separators as white space that Unicode's property does not.
         let space = c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
         words += usize::from(space && !in_space);
         in_space = space;

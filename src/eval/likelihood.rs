@@ -1,8 +1,8 @@
-//! Reads texts with the model: ln p of continuations, and of whole texts.
+//! Reads texts with the model, and returns ln p of continuations and of whole texts.
 //!
-//! It computes without rounding, whatever the weights' format. What all prompts of a task begin with is read once. A context
-//! is read once for all its continuations, whose tokens are then read in steps that the continuations of several documents
-//! share.
+//! It computes without rounding, for any format of the weights. The common beginning of all prompts of a task is read once. A
+//! context is read once for all its continuations. Their tokens are then read in steps that the continuations of several
+//! documents share.
 
 use wmdetect::text::Tokenizer;
 
@@ -10,17 +10,17 @@ use super::EvalError;
 use crate::logits::Logits;
 use crate::model::{Cache, Gemma, RawLogits};
 
-/// Positions whose logits are held at once, 1 MB each at 256,000 entries.
+/// Number of positions whose logits are held at once, 1 MB each for 256,000 entries.
 const ROWS: usize = 64;
-/// Continuations with more tokens are read by themselves, since products of many rows need no company.
+/// Continuations with more tokens than this are read alone, because products of many rows gain nothing from sharing.
 const LONG: usize = 24;
-/// Tokens that are worth a copy of the cache.
+/// Number of tokens for which a copy of the cache is worthwhile.
 const WORTH_IT: usize = 16;
 
-/// ln p of a continuation.
+/// Log-likelihood of a continuation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Likelihood {
-    /// In nats.
+    /// ln p, in nats.
     pub log: f64,
     /// Whether each token is the most likely one.
     pub greedy: bool,
@@ -33,14 +33,14 @@ pub struct Likelihood {
 pub struct Request {
     context: Vec<u32>,
     continuations: Vec<Vec<u32>>,
-    /// Ids of the context that are cut off for each continuation, since the model has no room for them.
+    /// Number of context ids that are cut off for each continuation, since the model has no room for them.
     cuts: Vec<usize>,
 }
 
 impl Request {
     /// Encodes a context and its continuations as the harness does. White space at the end of the context belongs to the
-    /// continuation. The two are encoded together, and what comes behind the context's number of tokens is the continuation.
-    /// What the model has no room for is cut off at the front, `<bos>` included.
+    /// continuation. The two are encoded together, and the continuation is what follows the context's number of tokens. What
+    /// the model has no room for is cut off at the front, including `<bos>`.
     ///
     /// # Errors
     /// Returns an error if a continuation has no tokens.
@@ -63,7 +63,7 @@ impl Request {
             let continuation = whole.get(before.len()..).filter(|ids| !ids.is_empty());
             encoded.push(continuation.ok_or(EvalError::Empty)?.to_vec());
         }
-        // The last token is scored and not read.
+        // The last token is scored but not read.
         let cut = |ids: &Vec<u32>| (before.len() + ids.len()).saturating_sub(room + 1).min(before.len() - 1);
         let cuts = encoded.iter().map(cut).collect();
         Ok(Self { context: before, continuations: encoded, cuts })
@@ -83,13 +83,13 @@ impl Request {
 /// A model that reads.
 pub struct Reader {
     model: Gemma,
-    /// What was read for all: its ids and the cache after them.
+    /// What was read for all contexts: its ids, and the cache after them.
     common: Option<(Vec<u32>, Cache)>,
 }
 
-/// A continuation on its way.
+/// A continuation that is being read.
 struct Open<'r> {
-    /// The request's and the continuation's number.
+    /// Numbers of the request and of the continuation.
     place: (usize, usize),
     ids: &'r [u32],
     cache: Cache,
@@ -102,13 +102,13 @@ impl Reader {
         Self { model: model.unrounded(), common: None }
     }
 
-    /// Reads once what all contexts begin with.
+    /// Reads the common beginning of all contexts once.
     ///
     /// # Errors
     /// Returns an error if the model cannot read it.
     pub fn share<'r>(&mut self, mut contexts: impl Iterator<Item = &'r [u32]>) -> Result<(), EvalError> {
         let Some(first) = contexts.next() else { return Ok(()) };
-        // One token of each context is left to be read.
+        // At least one token of each context is left to be read.
         let mut len = first.len() - 1;
         for context in contexts {
             let alike = first.iter().zip(context).take_while(|(a, b)| a == b).count();
@@ -185,7 +185,7 @@ impl Reader {
         Ok((cache, logits.ok_or(EvalError::Empty)?))
     }
 
-    /// Reads a continuation by itself. Its first token is scored already.
+    /// Reads a continuation alone. Its first token is scored already.
     fn read_on(&self, mut cache: Cache, ids: &[u32], mut sum: Likelihood) -> Result<Likelihood, EvalError> {
         for start in (0..ids.len() - 1).step_by(ROWS) {
             let end = (start + ROWS).min(ids.len() - 1);
@@ -195,9 +195,9 @@ impl Reader {
         Ok(sum)
     }
 
-    /// Returns ln p of a whole text, `bos` before it and not scored: the harness's rolling log-likelihood. A text longer than
-    /// the context is read in windows, each token in one of them. Every window but the first is full, and ends with the
-    /// tokens that it scores.
+    /// Returns ln p of a whole text, after a `bos` that is not scored: the harness's rolling log-likelihood. A text longer
+    /// than the context is read in windows, and each token is scored in one of them. Every window except the first is full,
+    /// and ends with the tokens that it scores.
     ///
     /// # Errors
     /// Returns an error if there is no token, or the model cannot read the text.
@@ -210,12 +210,12 @@ impl Reader {
         Ok(sum)
     }
 
-    /// Returns the most likely token at each position of `ids` from `from` on, which is at least 1: what the model would
-    /// write there after the tokens before it. Of equals it is the first. A text longer than the context is read in windows,
-    /// as [`text`](Self::text) reads it.
+    /// Returns the most likely token at each position of `ids` from `from` on, which is at least 1. It is what the model would
+    /// write there after the tokens before it. Of equally likely tokens, the first counts. A text longer than the context is
+    /// read in windows, as in [`text`](Self::text).
     ///
     /// # Errors
-    /// Returns an error if no token stands before the first position, or if the model cannot read the text.
+    /// Returns an error if there is no token before the first position, or if the model cannot read the text.
     pub fn first_choices(&self, ids: &[u32], from: usize) -> Result<Vec<u32>, EvalError> {
         let (&first, rest) = ids.split_first().ok_or(EvalError::Empty)?;
         let skip = from.checked_sub(1).ok_or(EvalError::Empty)?;
@@ -233,8 +233,8 @@ impl Reader {
         Ok(choices)
     }
 
-    /// Reads `ids`, before which `first` stands, in windows, and gives the logits before each token from `skip` on, with
-    /// these tokens.
+    /// Reads `ids`, preceded by `first`, in windows. Passes the logits before each token from `skip` on to `each`, with these
+    /// tokens.
     fn visit(
         &self,
         first: u32,
@@ -261,8 +261,8 @@ impl Reader {
     }
 }
 
-/// For each window what is read, and what the last of it is followed by. As the harness's `get_rolling_token_windows` with
-/// one token of context.
+/// Returns for each window the ids to read, and the tokens that follow its last positions. Works like the harness's
+/// `get_rolling_token_windows` with one token of context.
 fn windows(bos: u32, ids: &[u32], len: usize) -> Vec<(Vec<u32>, &[u32])> {
     let first = len.min(ids.len());
     let mut windows = vec![([&[bos], &ids[..first - 1]].concat(), &ids[..first])];
@@ -280,13 +280,13 @@ fn score(logits: &RawLogits, ids: &[u32], sum: &mut Likelihood) -> Result<(), Ev
     logits.read(|rows| ids.iter().enumerate().try_for_each(|(row, &id)| add(rows.row(row), id, sum)))
 }
 
-/// The logits before the soft cap, which must be numbers.
+/// Returns the logits before the soft cap, which must be finite.
 fn finite(logits: Logits<'_>) -> Result<&[f32], EvalError> {
     let values = logits.uncapped();
     crate::model::first_non_finite(values).map_or(Ok(values), |token| Err(EvalError::NotFinite { token }))
 }
 
-/// The most likely token. The soft cap keeps the order.
+/// Returns the most likely token. The soft cap does not change the order.
 fn first_choice(logits: Logits<'_>) -> Result<u32, EvalError> {
     let values = finite(logits)?;
     let most = values.iter().enumerate().max_by(|(i, a), (j, b)| a.total_cmp(b).then(j.cmp(i)));
@@ -297,7 +297,7 @@ fn first_choice(logits: Logits<'_>) -> Result<u32, EvalError> {
 fn add(logits: Logits<'_>, id: u32, sum: &mut Likelihood) -> Result<(), EvalError> {
     let values = finite(logits)?;
     let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // The vocabulary has every id that the tokenizer gives; the model has checked the others.
+    // The vocabulary contains every id of the tokenizer; the model has checked the others.
     let value = values.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
     let max = f64::from(logits.of(most));
     let total: f64 = values.iter().map(|value| (f64::from(logits.of(*value)) - max).exp()).sum();
@@ -313,8 +313,8 @@ mod tests {
     use crate::kernels::Format;
     use crate::model::random;
 
-    /// What `lm_eval.utils.get_rolling_token_windows` and `make_disjoint_window` give for 0 … 9 with prefix 100: lengths of
-    /// 4 and 10.
+    /// Values of `lm_eval.utils.get_rolling_token_windows` and `make_disjoint_window` for 0 … 9 with prefix 100, and lengths
+    /// of 4 and 10.
     #[test]
     fn windows_are_the_harness_s() {
         let ids: Vec<u32> = (0..10).collect();
@@ -325,7 +325,8 @@ mod tests {
         assert_eq!(windows(100, &ids, 10), [(vec![100, 0, 1, 2, 3, 4, 5, 6, 7, 8], &ids[..])]);
     }
 
-    /// Of a text of several windows, from its beginning and from within: each choice is that of a pass over what is before it.
+    /// Reads a text of several windows, from its beginning and from within: each choice is that of a pass over everything
+    /// before it.
     #[test]
     fn first_choices_are_those_of_a_pass_over_what_is_before() {
         let mut config = random::config();
@@ -339,7 +340,7 @@ mod tests {
             assert_eq!(reader.first_choices(&ids, from).unwrap(), all[from - 1..], "{from}");
         }
         assert!(reader.first_choices(&ids, 250).unwrap().is_empty());
-        // Within the first window, and at the end of the last one, which is full.
+        // Positions within the first window, and at the end of the last window, which is full.
         for (start, at) in [(0, 1), (0, 40), (0, 100), (149, 249)] {
             let logits = model.forward(&[&ids[start..at]], &mut model.new_cache(1)).unwrap();
             let row = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -349,8 +350,8 @@ mod tests {
         assert!(reader.first_choices(&ids, 0).is_err());
     }
 
-    /// Short and long continuations, with a shared beginning and without, beside others and alone: one definition, which is a
-    /// pass over context and continuation.
+    /// Reads short and long continuations, with and without a shared beginning, together and alone. The definition is one pass
+    /// over context and continuation.
     #[test]
     fn ways_of_reading_agree() {
         let model = random::model(random::config(), Format::Q8_0);

@@ -1,4 +1,4 @@
-//! From scores of documents to metrics with standard errors.
+//! Turns scores of documents into metrics with standard errors.
 
 use std::f64::consts::LN_2;
 
@@ -7,18 +7,19 @@ use serde::Serialize;
 use super::judge::{BYTES, LOGLIKELIHOOD, Scores, WORDS};
 use super::{Kind, Metric, Task};
 
-/// A metric of all documents.
+/// A metric over all documents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Measured {
     /// Its name.
     pub metric: &'static str,
-    /// Which part of an answer is compared; none for the whole.
+    /// Filter of the part of an answer that is compared; null for the whole answer.
     pub filter: Option<String>,
-    /// The value. Null where nothing was measured, such as of programs that were not run.
+    /// Value; null if nothing was measured, for instance because programs were not run.
     pub value: Option<f64>,
-    /// Its standard error; null of fewer than two documents.
+    /// Standard error; null for fewer than two documents.
     pub stderr: Option<f64>,
-    /// Documents that it is the metric of.
+    /// Number of documents measured.
     pub documents: usize,
 }
 
@@ -27,7 +28,7 @@ pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Returns the standard error of the mean, σ / √n with n − 1 in σ; none of fewer than two values.
+/// Returns the standard error of the mean, σ / √n with n − 1 in σ, or `None` for fewer than two values.
 pub fn mean_stderr(values: &[f64]) -> Option<f64> {
     let n = values.len() as f64;
     (values.len() > 1).then(|| {
@@ -52,7 +53,7 @@ pub fn means(task: &Task) -> Vec<(String, Metric, Option<String>)> {
     names
 }
 
-/// Measures the documents with these scores.
+/// Measures the documents that have these scores.
 pub fn measure<'s>(task: &Task, scores: impl Iterator<Item = &'s Scores> + Clone) -> Vec<Measured> {
     means(task)
         .into_iter()
@@ -73,8 +74,8 @@ pub fn measure<'s>(task: &Task, scores: impl Iterator<Item = &'s Scores> + Clone
         .collect()
 }
 
-/// A perplexity is a function of a ratio, ln p of all texts to their lengths. The standard error is that of the ratio times
-/// the function's slope (the delta method); the harness gives none.
+/// Measures a perplexity, which is a function of a ratio: ln p of all texts to their lengths. The standard error is that of
+/// the ratio times the function's slope (the delta method). The harness gives none.
 fn weighted<'s>(metric: Metric, scores: impl Iterator<Item = &'s Scores>) -> Measured {
     let unit = if metric == Metric::WordPerplexity { WORDS } else { BYTES };
     let get = |scores: &Scores, name: &str| scores.get(name).copied().unwrap_or(0.0);
@@ -100,8 +101,8 @@ fn weighted<'s>(metric: Metric, scores: impl Iterator<Item = &'s Scores>) -> Mea
     }
 }
 
-/// Returns the standard error of a mean over all documents of several groups, from those of the groups' own means and the
-/// groups' sizes: the harness's `pooled_sample_stderr`. None if a group has fewer than two documents.
+/// Returns the standard error of a mean over all documents of several groups, from the groups' standard errors and sizes:
+/// the harness's `pooled_sample_stderr`. Returns `None` if a group has fewer than two documents.
 pub fn pooled_stderr(groups: &[(Option<f64>, usize)]) -> Option<f64> {
     let (mut variance, mut total) = (0.0, 0);
     for &(stderr, size) in groups {
@@ -116,7 +117,7 @@ pub fn pooled_stderr(groups: &[(Option<f64>, usize)]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// lm_eval 0.4.13: `mean_stderr([0, 1, 1, 0, 1])` and `pooled_sample_stderr([0.2, 0.1], [5, 11])`.
+    /// Values of lm_eval 0.4.13: `mean_stderr([0, 1, 1, 0, 1])` and `pooled_sample_stderr([0.2, 0.1], [5, 11])`.
     #[test]
     fn standard_errors_are_the_harness_s() {
         assert!((mean_stderr(&[0.0, 1.0, 1.0, 0.0, 1.0]).unwrap() - 0.244_948_974_278_317_8).abs() < 1e-15);

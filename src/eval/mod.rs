@@ -1,9 +1,9 @@
 //! Measures a model on tasks, by the conventions of lm-evaluation-harness 0.4.13.
 //!
-//! The data path is the file list. A [`Task`] is a small JSON file; [`Document`]s are lines of a data set. [`prompt`] makes an
-//! [`Item`] of each: what the model reads, and what it is held to. [`likelihood`] reads, [`Answers`] writes. [`judge`] makes
-//! named scores of what came out, [`metrics`] makes metrics of the scores of all documents, and [`compare`] tells how far two
-//! runs are apart. [`report`] is the JSON.
+//! The data flows as follows. A [`Task`] is a small JSON file, and [`Document`]s are lines of a data set. [`prompt`] makes an
+//! [`Item`] of each: what the model reads, and what is expected of it. [`likelihood`] reads, and [`Answers`] writes. [`judge`]
+//! turns the results into named scores, and [`metrics`] turns the scores of all documents into metrics. [`compare`] tells how
+//! different two runs are. [`report`] is the JSON.
 
 mod answers;
 pub mod compare;

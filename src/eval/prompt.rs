@@ -1,4 +1,4 @@
-//! From a line of a data set to what the model reads, and what it is held to.
+//! Turns a line of a data set into what the model reads, and what is expected of it.
 
 use serde_json::{Map, Value};
 
@@ -9,40 +9,40 @@ use super::{EvalError, Template};
 /// A line of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Its number among the documents of the task, from 0.
+    /// Number of the document within its task, from 0.
     pub index: usize,
     /// Its fields.
     pub fields: Value,
 }
 
-/// What the model reads for a document, and what it is held to.
+/// What the model reads for a document, and what is expected of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
-    /// The document's number.
+    /// Number of the document.
     pub index: usize,
-    /// The value of the task's group field.
+    /// Value of the task's group field.
     pub group: Option<String>,
-    /// What stands before the answer: description, shots, question. Empty for perplexity.
+    /// Text before the answer: description, shots, question. Empty for perplexity.
     pub context: String,
-    /// What the model is held to.
+    /// What is expected of the model.
     pub expected: Expected,
 }
 
-/// What a model is held to.
+/// What is expected of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
     /// One of several continuations.
     Choice {
-        /// The continuations, with the delimiter in front.
+        /// The continuations, including the delimiter in front.
         continuations: Vec<String>,
-        /// The choices without it, whose lengths count.
+        /// The choices without the delimiter. Their lengths count.
         choices: Vec<String>,
-        /// Which is right.
+        /// Number of the right choice.
         right: usize,
     },
     /// A text to compare with; for a program, its tests.
     Reference(String),
-    /// Nothing.
+    /// Anything is accepted.
     Anything,
     /// The text that is read.
     Text(String),
@@ -51,9 +51,9 @@ pub enum Expected {
 /// Examples for the shots.
 #[derive(Clone, Debug, Default)]
 pub struct Shots {
-    /// How many stand before a question.
+    /// Number of examples before a question.
     pub number: usize,
-    /// Where they are taken from, the first first. A document is never its own example.
+    /// Examples to take, the first ones first. A document is never used as an example for itself.
     pub examples: Vec<Value>,
 }
 
@@ -61,7 +61,7 @@ impl Task {
     /// Returns whether a document of a data set belongs to the task.
     ///
     /// # Errors
-    /// Returns an error if the field that tells is not a number.
+    /// Returns an error if the field that decides is not a number.
     pub fn selects(&self, fields: &Value) -> Result<bool, EvalError> {
         let Some(select) = &self.select else { return Ok(true) };
         let number = scalar(fields, &select.field)?.parse::<i64>().map_err(|_| EvalError::Field {
@@ -99,7 +99,7 @@ impl Task {
         Ok(Item { index: document.index, group, context, expected })
     }
 
-    /// Description, shots and question.
+    /// Returns description, shots and question.
     fn context(&self, fields: &Value, group: Option<&str>, shots: &Shots) -> Result<String, EvalError> {
         let mut context = self.description.of(fields)?;
         let in_group = |example: &Value| match (&self.group, group) {
@@ -122,14 +122,14 @@ impl Task {
         Ok(context)
     }
 
-    /// A question with its answer.
+    /// Returns a question with its answer.
     fn shot(&self, example: &Value) -> Result<String, EvalError> {
         self.check_lengths(example)?;
         let (prompt, shown) = (self.prompt.of(example)?, self.shown(example)?);
         Ok(format!("{prompt}{}{shown}{}", self.target_delimiter, self.shot_delimiter))
     }
 
-    /// The text that is read.
+    /// Returns the text that is read.
     fn text(&self, fields: &Value) -> Result<String, EvalError> {
         let text = self.target.of(fields)?;
         if text.is_empty() {
@@ -152,7 +152,7 @@ impl Task {
         Ok(())
     }
 
-    /// The answer that a shot shows.
+    /// Returns the answer that a shot shows.
     fn shown(&self, example: &Value) -> Result<String, EvalError> {
         if self.kind == Kind::MultipleChoice {
             let mut choices = self.choices_of(example)?;
@@ -172,7 +172,7 @@ impl Task {
         }
     }
 
-    /// The number of the right choice.
+    /// Returns the number of the right choice.
     fn right(&self, fields: &Value, choices: &[String]) -> Result<usize, EvalError> {
         let answer = self.answer.of(fields)?;
         let labels = self.labels.as_deref().map(|path| strings(fields, path)).transpose()?;
@@ -190,8 +190,8 @@ impl Task {
     }
 }
 
-/// Brings a line into the layout that tasks expect. ARC's first release, in which a question is an object with its choices
-/// inside, becomes that of the hub's data set.
+/// Converts a line to the layout that tasks expect. In ARC's first release, a question is an object that contains its
+/// choices; it is converted to the layout of the hub's data set.
 pub fn reshaped(mut fields: Value) -> Value {
     let inside = member(&fields, "question.stem").zip(member(&fields, "question.choices"));
     let Some((stem, Value::Array(choices))) = inside else { return fields };
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(error, "expected at least 1 examples for the shots of art, found 0");
     }
 
-    /// The hub's lines and those of the first release give one item.
+    /// Lines of the hub and of the first release give the same item.
     #[test]
     fn arc_has_two_layouts() {
         let hub = json!({"id": "1", "question": "Q?", "choices": {"text": ["u", "v"], "label": ["1", "2"]}, "answerKey": "2"});

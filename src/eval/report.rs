@@ -1,4 +1,4 @@
-//! The JSON of `wmgen eval`.
+//! JSON of `wmgen eval`.
 
 use serde::Serialize;
 
@@ -8,84 +8,90 @@ use super::metrics::Measured;
 use crate::respond::ModelReceipt;
 use crate::sample::Sampling;
 
-/// What was measured.
+/// Report of an evaluation.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EvalReport {
-    /// 1.
+    /// Version of this structure: 1.
     pub schema_version: u32,
-    /// Whose conventions hold.
+    /// Conventions that the measurements follow.
     pub conventions: &'static str,
     /// The model.
     pub model: ModelReceipt,
     /// Whether answers were computed with rounded activations, as `wmgen generate` does.
     pub rounded: bool,
-    /// The tasks.
+    /// Reports of the tasks.
     pub tasks: Vec<TaskReport>,
-    /// What to know before the numbers are used.
+    /// What to know before using the numbers.
     pub warnings: Vec<String>,
 }
 
-/// A task, or one of its groups.
+/// Report of a task, or of one of its groups.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TaskReport {
-    /// Its name; of a group, the task's and the group's.
+    /// Name of the task; for a group, the names of the task and the group.
     pub task: String,
-    /// How it is done.
+    /// How the task is done.
     pub kind: Kind,
-    /// Examples before each question.
+    /// Number of examples before each question.
     pub shots: usize,
-    /// Documents.
+    /// Number of documents.
     pub documents: usize,
-    /// Documents whose prompt lost its beginning.
+    /// Number of documents whose prompt lost its beginning.
     pub truncated: usize,
-    /// How answers were drawn; null where the model only read.
+    /// How answers were drawn; null if the model only read.
     pub sampling: Option<Sampling>,
     /// The mark; null without one.
     pub watermark: Option<MarkReport>,
-    /// The metrics. Of a comparison there are none.
+    /// Metrics; empty in a comparison.
     pub metrics: Vec<Measured>,
     /// The comparison; null without one.
     pub comparison: Option<Comparison>,
-    /// The same for each group of documents.
+    /// The same reports for each group of documents.
     pub groups: Vec<TaskReport>,
 }
 
-/// The mark of a task's answers.
+/// Mark of a task's answers.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MarkReport {
-    /// The keys' public ids.
+    /// Public ids of the keys.
     pub key_ids: Vec<String>,
-    /// Tokens of all marked answers.
+    /// Number of tokens in all marked answers.
     pub tokens: u64,
-    /// Those that were drawn with the mark.
+    /// Number of those tokens that were drawn with the mark.
     pub marked_tokens: u64,
 }
 
-/// Marked answers against unmarked ones.
+/// Comparison of marked with unmarked answers.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// The runs, in the order of the differences by run.
     pub runs: Vec<RunReport>,
-    /// How far each metric is apart.
+    /// Difference in each metric.
     pub metrics: Vec<Compared>,
 }
 
-/// A run of a comparison.
+/// One run of a comparison.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunReport {
-    /// The key's public id.
+    /// Public id of the key.
     pub key_id: String,
-    /// What its draws are seeded with.
+    /// Seed of its draws.
     pub seed: u64,
 }
 
 /// A metric of a comparison.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Compared {
-    /// Its name.
+    /// Name of the metric.
     pub metric: &'static str,
-    /// Which part of an answer is compared.
+    /// Filter of the part of an answer that is compared.
     pub filter: Option<String>,
-    /// The difference; null where there is none to be had, such as of programs that were not run.
+    /// Difference; null if it cannot be computed, for instance because programs were not run.
     pub difference: Option<Difference>,
 }

@@ -1,4 +1,4 @@
-//! Tasks: what a small JSON file says of them. The built-in ones are such files too.
+//! Tasks, each defined by a small JSON file. The built-in tasks are such files too.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,7 @@ pub const BUILT_IN: [(&str, &str); 6] = [
 
 /// How a task is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The choice with the greatest log-likelihood is the answer.
@@ -33,33 +34,33 @@ pub enum Kind {
     Perplexity,
 }
 
-/// What is measured.
+/// Quantity that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// The share of questions whose right choice has the greatest log-likelihood.
+    /// Share of questions whose right choice has the greatest log-likelihood.
     Acc,
-    /// The same, of log-likelihoods per character.
+    /// The same for log-likelihoods per character.
     AccNorm,
-    /// The same, of log-likelihoods per byte.
+    /// The same for log-likelihoods per byte.
     AccBytes,
-    /// The share of answers that are the reference.
+    /// Share of answers that equal the reference.
     ExactMatch,
-    /// The share of programs that pass their tests.
+    /// Share of programs that pass their tests.
     #[serde(rename = "pass_at_1")]
     PassAt1,
-    /// Perplexity a word; words are what white space separates.
+    /// Perplexity per word; white space separates words.
     WordPerplexity,
-    /// Perplexity a byte.
+    /// Perplexity per byte.
     BytePerplexity,
-    /// Binary logarithm of the perplexity a byte.
+    /// Binary logarithm of the perplexity per byte.
     BitsPerByte,
     /// Mean of −ln p of a text's tokens, under the model without mark and sampling settings.
     Nll,
-    /// Share of a text's pairs of words that are different from each other.
+    /// Share of a text's pairs of words that are distinct.
     #[serde(rename = "distinct_2")]
     Distinct2,
-    /// Length of a text.
+    /// Length of a text in tokens.
     Tokens,
 }
 
@@ -91,25 +92,26 @@ impl Metric {
     }
 }
 
-/// Where the choices are.
+/// Source of the choices.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Choices {
-    /// The path of an array of strings.
+    /// Path of an array of strings.
     Field(String),
     /// The choices themselves.
     Fixed(Vec<Template>),
 }
 
-/// Which documents of a data set belong to the task: those whose number in a field is in a range.
+/// Selects the documents of a data set that belong to the task: those whose number in a field is in
+/// a range.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Select {
-    /// The field.
+    /// Path of the field.
     pub field: String,
-    /// The least number.
+    /// Smallest number.
     pub from: i64,
-    /// The greatest number.
+    /// Largest number.
     pub to: i64,
 }
 
@@ -117,13 +119,13 @@ pub struct Select {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
-    /// Its name.
+    /// Name of the task.
     pub task: String,
     /// How it is done.
     pub kind: Kind,
-    /// What is measured.
+    /// Metrics to measure.
     pub metrics: Vec<Metric>,
-    /// Stands once, in front of everything.
+    /// Text that comes once, before everything else.
     #[serde(default)]
     pub(super) description: Template,
     /// The question.
@@ -131,45 +133,45 @@ pub struct Task {
     pub(super) prompt: Template,
     /// The answers to choose from.
     pub(super) choices: Option<Choices>,
-    /// The path of an array with a label for each choice.
+    /// Path of an array with a label for each choice.
     pub(super) labels: Option<String>,
-    /// The right choice: its label, its number from 0, or itself.
+    /// The right choice: its label, its number from 0, or its text.
     #[serde(default)]
     pub(super) answer: Template,
     /// The reference; for perplexity, the text.
     #[serde(default)]
     pub(super) target: Template,
-    /// The answer that a shot shows, if it is not the target.
+    /// Answer that a shot shows, if it is not the target.
     pub(super) shot_target: Option<Template>,
-    /// Stands between a question and its answer.
+    /// Text between a question and its answer.
     #[serde(default = "space")]
     pub(super) target_delimiter: String,
-    /// Stands behind each shot.
+    /// Text after each shot.
     #[serde(default = "blank_line")]
     pub(super) shot_delimiter: String,
-    /// Number of shots unless the user asks for another.
+    /// Number of shots, unless the user asks for another number.
     #[serde(default)]
     pub shots: usize,
-    /// Examples for the shots that come with the task.
+    /// Examples for the shots that are part of the task.
     #[serde(default)]
     pub examples: Vec<Value>,
-    /// The field that documents and their shots share, each value of which is reported.
+    /// Field that documents and their shots have in common. Each of its values is reported.
     pub(super) group: Option<String>,
-    /// Paths of arrays, and how long each is in every document.
+    /// Paths of arrays, with the length that each has in every document.
     #[serde(default)]
     pub(super) lengths: BTreeMap<String, usize>,
-    /// Which documents belong to the task.
+    /// Selection of the documents that belong to the task.
     pub select: Option<Select>,
     /// Strings that end an answer.
     #[serde(default)]
     pub stop: Vec<String>,
-    /// Tokens of an answer at most.
+    /// Maximum number of tokens in an answer.
     #[serde(default = "max_tokens")]
     pub max_tokens: usize,
-    /// Parts of an answer that are compared with the reference; the whole answer if there are none.
+    /// Parts of an answer that are compared with the reference; the whole answer if empty.
     #[serde(default)]
     pub filters: Vec<Filter>,
-    /// What is deleted before answer and reference are compared.
+    /// Patterns that are deleted before answer and reference are compared.
     #[serde(default, deserialize_with = "extract::patterns")]
     ignore: Vec<Regex>,
     /// Whether case does not matter.
@@ -193,7 +195,7 @@ impl Task {
     /// Returns a built-in task.
     pub fn built_in(name: &str) -> Option<Self> {
         let (_, json) = BUILT_IN.iter().find(|(other, _)| *other == name)?;
-        // A test reads them all.
+        // A test parses all of them.
         Self::parse(json).ok()
     }
 
@@ -213,7 +215,7 @@ impl Task {
         }
     }
 
-    /// What does not fit together.
+    /// Describes what does not fit together.
     fn problem(&self) -> Option<String> {
         let needs = |name: &str, missing: bool| {
             missing.then(|| format!("expected {name}, which its kind needs, found none"))

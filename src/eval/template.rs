@@ -1,12 +1,13 @@
-//! Texts with fields of a document in them: `Question: {question}`.
+//! Texts that contain fields of a document: `Question: {question}`.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::EvalError;
 
-/// A text with fields in braces. `{a.b}` is the member `b` of the member `a`, and in an array a number counts from 0.
-/// `{a|trim}` is without white space at its ends, `{a|words}` has spaces for underscores. `{{` and `}}` are braces.
+/// A text with fields in braces. `{a.b}` is the member `b` of the member `a`; in an array, numbers count from 0.
+/// `{a|trim}` removes white space at both ends, and `{a|words}` replaces underscores by spaces. `{{` and `}}` stand
+/// for braces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Template(Vec<Part>);
@@ -47,7 +48,7 @@ impl TryFrom<String> for Template {
                 None => (field, Change::Nothing),
                 Some((path, "trim")) => (path, Change::Trim),
                 Some((path, "words")) => (path, Change::Words),
-                Some((_, other)) => return Err(format!("expected trim or words behind |, found {other:?}")),
+                Some((_, other)) => return Err(format!("expected trim or words after |, found {other:?}")),
             };
             if path.is_empty() {
                 return Err(format!("expected the name of a field in braces, found {{{field}}}"));
@@ -63,12 +64,12 @@ impl TryFrom<String> for Template {
 }
 
 impl Template {
-    /// Returns whether it is the empty text.
+    /// Returns whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The paths of its fields.
+    /// Returns the paths of its fields.
     pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Text(_) => None,

@@ -6,12 +6,12 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows of a tile.
+/// Number of rows of a tile.
 pub(super) const ROWS: usize = 16;
-/// Numbers of a tile's row.
+/// Number of columns of a tile.
 pub(super) const COLS: usize = 32;
 
-/// A tile's row: 64 bytes at a multiple of 64.
+/// A row of a tile: 64 bytes at a multiple of 64.
 #[repr(align(64))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Line(pub(super) [bf16; COLS]);
@@ -20,7 +20,7 @@ impl Line {
     pub(super) const ZERO: Self = Self([bf16::ZERO; COLS]);
 }
 
-/// Rows of activations, `[strips of 16 rows, cols / 32, 16, 32]`. The last strip is filled up with rows of 0.
+/// Rows of activations, `[strips of 16 rows, cols / 32, 16, 32]`. The last strip is padded with rows of 0.
 #[derive(Clone, Debug, Default)]
 pub struct Bf16Tiles {
     rows: usize,
@@ -29,22 +29,22 @@ pub struct Bf16Tiles {
 }
 
 impl Bf16Tiles {
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers in a row.
+    /// Returns how many numbers a row has.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Strips of tiles.
+    /// Returns the number of strips of tiles.
     pub(super) fn strips(&self) -> usize {
         self.rows.div_ceil(ROWS)
     }
 
-    /// The lines of the tiles, in order.
+    /// Returns the lines of the tiles, in order.
     pub(super) fn lines(&self) -> &[Line] {
         &self.lines
     }
@@ -82,7 +82,8 @@ impl Bf16Tiles {
     }
 }
 
-/// Calls `work` with room for so many numbers, in which any may stand: the thread's own, which is not asked of the system each time.
+/// Calls `work` with a buffer of `len` arbitrary numbers. Each thread reuses its buffer, so that it need not ask the system for memory
+/// each time.
 pub(super) fn with_numbers<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
         static NUMBERS: RefCell<Vec<f32>> = RefCell::default();

@@ -1,24 +1,24 @@
-//! What this processor has: the one place that decides which build of a kernel runs.
+//! Capabilities of this processor: the one place that decides which build of a kernel runs.
 
 #[cfg(target_arch = "x86_64")]
 use std::sync::OnceLock;
 
-/// The instruction sets that kernels are compiled for. Each has all that those before it have.
+/// Instruction sets that kernels are compiled for. Each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the others are those of x86-64"))]
 pub enum Level {
-    /// What every processor of the target has.
+    /// Instructions that every processor of the target has.
     Plain,
     /// AVX2 with FMA and half floats.
     Avx2,
-    /// AVX-512 with bytes, words, 32-bit and 64-bit lanes, and shorter vectors.
+    /// AVX-512 with bytes, words, 32-bit and 64-bit lanes, and shorter vectors (BW, DQ, VL).
     Avx512,
     /// AVX-512 with VNNI.
     Vnni,
 }
 
 impl Level {
-    /// Returns the highest that this processor has.
+    /// Returns the highest level that this processor has.
     #[cfg(target_arch = "x86_64")]
     #[inline]
     pub fn best() -> Self {
@@ -40,7 +40,7 @@ impl Level {
         })
     }
 
-    /// Returns the highest that this processor has.
+    /// Returns the highest level that this processor has.
     #[cfg(not(target_arch = "x86_64"))]
     pub fn best() -> Self {
         Self::Plain
@@ -57,7 +57,7 @@ impl Level {
     }
 }
 
-/// Returns whether the processor is AMD's, or Hygon's after AMD's design.
+/// Returns whether the processor is from AMD, or from Hygon, which uses AMD's design.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn is_amd() -> bool {
     let leaf = std::arch::x86_64::__cpuid(0);
@@ -65,7 +65,7 @@ pub(super) fn is_amd() -> bool {
     matches!(name.as_flattened(), b"AuthenticAMD" | b"HygonGenuine")
 }
 
-/// Returns whether the processor is AMD's, or Hygon's after AMD's design.
+/// Returns whether the processor is from AMD, or from Hygon, which uses AMD's design.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn is_amd() -> bool {
     false
@@ -75,7 +75,7 @@ pub(super) fn is_amd() -> bool {
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_matrix_unit() -> bool {
     use std::arch::x86_64::__cpuid_count;
-    /// AMX-BF16 and AMX-TILE in EDX of leaf 7 (Intel's Software Developer's Manual, CPUID).
+    /// Bits of AMX-BF16 and AMX-TILE in EDX of leaf 7 (Intel's Software Developer's Manual, CPUID).
     const AMX: u32 = 1 << 22 | 1 << 24;
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
@@ -86,11 +86,11 @@ pub(crate) fn has_matrix_unit() -> bool {
     })
 }
 
-/// Asks Linux for the tiles of the matrix unit. It saves their state only for processes that have asked.
+/// Asks Linux for the tiles of the matrix unit. Linux saves their state only for processes that have asked.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[expect(unsafe_code, reason = "a system call without a wrapper")]
 fn may_use_tiles() -> bool {
-    /// `ARCH_REQ_XCOMP_PERM` and `XFEATURE_XTILEDATA` of arch/x86/include.
+    /// Constants `ARCH_REQ_XCOMP_PERM` and `XFEATURE_XTILEDATA` of arch/x86/include.
     const REQUEST: libc::c_long = 0x1023;
     const TILE_DATA: libc::c_long = 18;
     // SAFETY: the call takes two numbers and reads and writes no memory of this process.
@@ -102,7 +102,8 @@ fn may_use_tiles() -> bool {
     false
 }
 
-/// Defines a function three times, for AVX-512, for AVX2 with FMA and for whatever the target has; picks at run time.
+/// Defines a function three times, for AVX-512, for AVX2 with FMA and for the target's basic instructions. Picks one
+/// at run time.
 macro_rules! for_each_target {
     ($($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {
         mod body {
@@ -135,7 +136,7 @@ macro_rules! for_each_target {
             $vis fn $name($($arg: $ty),*) $(-> $ret)? {
                 #[cfg(target_arch = "x86_64")]
                 match $crate::kernels::cpu::Level::best() {
-                    // SAFETY: the processor has what the function was compiled for, as `best` has asked; the
+                    // SAFETY: the processor has what the function was compiled for, as `best` has checked; the
                     // functions have no other condition.
                     $crate::kernels::cpu::Level::Vnni | $crate::kernels::cpu::Level::Avx512 => {
                         return unsafe { avx512::$name($($arg),*) }

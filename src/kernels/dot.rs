@@ -1,14 +1,14 @@
-//! Dot products of a stored row with f32 activations, for the few-rows case in which reading the weights is all the time.
+//! Dot products of a stored row with f32 activations, for few rows, where reading the weights takes all the time.
 
 #![expect(clippy::inline_always, reason = "the loop must be compiled anew for each instruction set")]
 
 #[cfg(target_arch = "x86_64")]
 use super::cpu::Level;
 
-/// Lanes of independent partial sums: enough for the compiler to keep several vector registers busy.
+/// Number of lanes of independent partial sums: enough for the compiler to keep several vector registers busy.
 const LANES: usize = 32;
 
-/// Σ w·x with `load` decoding a stored number. Inlined into a function for each instruction set.
+/// Returns Σ w·x, where `load` decodes a stored number. Inlined into a function for each instruction set.
 #[inline(always)]
 fn dot_body<E: Copy, const FMA: bool>(row: &[E], xs: &[f32], load: impl Fn(E) -> f32 + Copy) -> f32 {
     let mut acc = [0f32; LANES];
@@ -52,14 +52,14 @@ fn load_bf16(b: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)
 }
 
-/// Without the library's conversion, which asks for the processor's instruction number by number.
+/// Decodes an f16. The library's conversion would check for the processor's instruction for each number.
 #[inline(always)]
 fn load_f16(b: [u8; 2]) -> f32 {
-    /// What the exponents of the two formats differ by: 2^(127 − 15).
+    /// Ratio of the exponents of the two formats: 2^(127 − 15).
     const SCALE: f32 = f32::from_bits((127 + 127 - 15) << 23);
     let bits = u32::from(u16::from_le_bytes(b));
     let magnitude = (bits & 0x7FFF) << 13;
-    // The highest exponent is that of infinities and NaN in both formats.
+    // In both formats, infinities and NaN have the highest exponent.
     let value = if bits & 0x7C00 == 0x7C00 {
         f32::from_bits(magnitude | 0x7F80_0000)
     } else {
@@ -73,7 +73,7 @@ fn load_value(v: f32) -> f32 {
     v
 }
 
-/// Defines a dot product twice, for AVX2 with FMA and for whatever the target has, and picks at run time.
+/// Defines a dot product twice, for AVX2 with FMA and for the target's basic instructions, and picks one at run time.
 macro_rules! dot {
     ($(#[$doc:meta])* $name:ident, $avx2:ident, $row:ty, $as_elements:expr, $load:ident) => {
         #[cfg(target_arch = "x86_64")]
@@ -87,7 +87,7 @@ macro_rules! dot {
         pub(super) fn $name(row: $row, xs: &[f32]) -> f32 {
             #[cfg(target_arch = "x86_64")]
             if Level::Avx2.is_available() {
-                // SAFETY: the processor has AVX2 and FMA, as just asked; the function has no other condition.
+                // SAFETY: the processor has AVX2 and FMA, as just checked; the function has no other condition.
                 return unsafe { $avx2(row, xs) };
             }
             dot_body::<_, false>($as_elements(row), xs, $load)
@@ -96,19 +96,19 @@ macro_rules! dot {
 }
 
 dot!(
-    /// Dot product of a row of little-endian f32 with `xs`, of the same length.
+    /// Returns the dot product of a row of little-endian f32 with `xs`, of the same length.
     dot_f32, dot_f32_avx2, &[u8], four_bytes, load_f32
 );
 dot!(
-    /// Dot product of a row of little-endian bf16 with `xs`, of the same length, in f32.
+    /// Returns the dot product of a row of little-endian bf16 with `xs`, of the same length, in f32.
     dot_bf16, dot_bf16_avx2, &[u8], two_bytes, load_bf16
 );
 dot!(
-    /// Dot product of a row of little-endian f16 with `xs`, of the same length, in f32.
+    /// Returns the dot product of a row of little-endian f16 with `xs`, of the same length, in f32.
     dot_f16, dot_f16_avx2, &[u8], two_bytes, load_f16
 );
 dot!(
-    /// Dot product of two rows of the same length.
+    /// Returns the dot product of two rows of the same length.
     dot_values, dot_values_avx2, &[f32], as_is, load_value
 );
 

@@ -7,14 +7,14 @@ use candle_core::quantized::k_quants::{
 };
 use half::{bf16, f16};
 
-/// How the numbers of a tensor are stored: plain floats, or blocks of quantised integers as ggml lays them out.
+/// Storage format of a tensor's numbers: plain floats, or blocks of quantised integers in ggml's layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
-    /// IEEE 754 single precision, little-endian.
+    /// Single-precision floats (IEEE 754), little-endian.
     F32,
-    /// IEEE 754 half precision, little-endian.
+    /// Half-precision floats (IEEE 754), little-endian.
     F16,
-    /// The upper half of an f32, little-endian.
+    /// The upper halves of f32 numbers, little-endian.
     BF16,
     /// 32 numbers in 18 bytes: 4 bits each, a scale.
     Q4_0,
@@ -96,7 +96,7 @@ macro_rules! with_blocks {
 }
 pub(crate) use with_blocks;
 
-/// The block types that [`blocks`] may reinterpret bytes as: every bit pattern of theirs is a valid value.
+/// Block types that [`blocks`] may reinterpret bytes as: each of their bit patterns is a valid value.
 pub(crate) trait Block: GgmlType {}
 impl Block for BlockQ4_0 {}
 impl Block for BlockQ4_1 {}
@@ -110,19 +110,19 @@ impl Block for BlockQ5K {}
 impl Block for BlockQ6K {}
 impl Block for BlockQ8K {}
 
-/// The blocks that `bytes` holds. Empty where the bytes are not aligned or not whole blocks, which
-/// [`Matrix::new`](super::Matrix::new) has refused.
+/// Returns the blocks that `bytes` holds. Returns none if the bytes are not aligned or not whole blocks, which
+/// [`Matrix::new`](super::Matrix::new) refuses.
 #[expect(unsafe_code, reason = "reads the mapped file in place")]
 pub(crate) fn blocks<T: Block>(bytes: &[u8]) -> &[T] {
     // SAFETY: a `Block` is a repr(C) struct of integers and half floats, for which every bit pattern is valid;
-    // `align_to` keeps alignment and length right by itself.
+    // `align_to` keeps alignment and length right.
     let (head, blocks, tail) = unsafe { bytes.align_to::<T>() };
     debug_assert!(head.is_empty() && tail.is_empty(), "misaligned or partial blocks");
     blocks
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 14] = [
         Self::F32,
         Self::F16,
@@ -140,12 +140,12 @@ impl Format {
         Self::Q8K,
     ];
 
-    /// Numbers in a block; 1 for the plain floats.
+    /// Returns how many numbers a block has; 1 for plain floats.
     pub fn block_len(self) -> usize {
         with_blocks!(self, T => T::BLCK_SIZE, 1)
     }
 
-    /// Bytes of a block.
+    /// Returns how many bytes a block has.
     pub fn block_bytes(self) -> usize {
         with_blocks!(self, T => size_of::<T>(), match self {
             Self::F32 => 4,
@@ -153,12 +153,12 @@ impl Format {
         })
     }
 
-    /// The alignment in bytes at which the kernels read this format; 1 for the plain floats, which are read bytewise.
+    /// Returns the alignment in bytes that the kernels need; 1 for plain floats, which are read bytewise.
     pub fn alignment(self) -> usize {
         with_blocks!(self, T => align_of::<T>(), 1)
     }
 
-    /// Bytes of `len` numbers, or `None` where they are not whole blocks or do not fit in memory.
+    /// Returns how many bytes `len` numbers take, or `None` if they are not whole blocks or do not fit in memory.
     pub fn bytes_of(self, len: usize) -> Option<usize> {
         if !len.is_multiple_of(self.block_len()) {
             return None;
@@ -166,12 +166,12 @@ impl Format {
         (len / self.block_len()).checked_mul(self.block_bytes())
     }
 
-    /// Whether this is a block format.
+    /// Returns whether this is a block format.
     pub fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
 
-    /// The name that model files use: `f32`, `bf16`, `q4_k`.
+    /// Returns the name that model files use: `f32`, `bf16`, `q4_k`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -191,7 +191,7 @@ impl Format {
         }
     }
 
-    /// candle's name for the same format.
+    /// Returns candle's name for the same format.
     pub fn ggml(self) -> GgmlDType {
         match self {
             Self::F32 => GgmlDType::F32,

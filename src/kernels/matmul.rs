@@ -1,16 +1,15 @@
 //! Activations times the transpose of a stored matrix: the linear layer on the CPU.
 //!
-//! Two shapes of work, two ways:
+//! There are two ways, for two shapes of work:
 //! - many positions of a text (a prompt): a tile of weight rows is converted to f32 once and multiplied as f32 matrices;
-//! - few positions (a decode step): weights are read once, in place, and multiplied as they stand: floats in f32,
-//!   quantised blocks against activations quantised to 8 bits by candle's integer kernels, if it has some for this
-//!   format.
+//! - few positions (a decode step): weights are read once, in place, without conversion. Floats are multiplied in f32, quantised blocks
+//!   by activations quantised to 8 bits, with candle's integer kernels for formats that have one.
 //!
-//! The two round differently. So the positions of a text decide between them, and not how many texts there are: what a
-//! text gets does not depend on the texts beside it.
+//! The two round differently. So the number of positions of a text decides between them, and not the number of texts: a text's results
+//! do not depend on the texts next to it.
 //!
-//! A matrix in [panels](super::panels) is multiplied by our own kernels, whatever the number of rows. All kernels for quantised
-//! blocks round the activations; [`MatMul::unrounded`] turns them off and converts weights to f32 instead.
+//! A matrix in [panels](super::panels) is multiplied by wmgen's kernels, for any number of rows. All kernels for quantised blocks round
+//! the activations. [`MatMul::unrounded`] turns these kernels off and converts weights to f32 instead.
 
 #[cfg(target_arch = "x86_64")]
 use super::cpu::Level;
@@ -25,20 +24,20 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// From this many positions of a text on, tiles of weights are converted to f32 and multiplied as matrices.
+/// From this number of positions of a text on, tiles of weights are converted to f32 and multiplied as matrices.
 const TILE_FROM_POSITIONS: usize = 8;
-/// Numbers of a converted tile: 512 KiB of f32, which stays in a core's second-level cache.
+/// Number of entries of a converted tile: 512 KiB of f32, which stays in a core's second-level cache.
 const TILE_NUMBERS: usize = 128 * 1024;
-/// Below this many weight bytes for a thread, starting it costs more than it gains.
+/// With fewer weight bytes per thread, starting the thread costs more than it gains.
 const MIN_BYTES_PER_TASK: usize = 64 * 1024;
 
-/// The linear layer `xs · Wᵀ` as a candle operation: `[.., positions, cols]` f32 to `[.., positions, rows]` f32, without a
-/// gradient. `[texts, cols]` is one position of each text.
+/// The linear layer `xs · Wᵀ` as a candle operation: `[.., positions, cols]` f32 to `[.., positions, rows]` f32, without a gradient.
+/// `[texts, cols]` means one position of each text.
 #[derive(Debug, Clone)]
 pub struct MatMul {
     /// The weights W, `[rows, cols]`.
     pub matrix: Matrix,
-    /// Never round activations to 8 bits, at the price of a slower step on quantised weights.
+    /// Whether activations are never rounded to 8 bits; steps on quantised weights are then slower.
     pub unrounded: bool,
 }
 
@@ -69,11 +68,11 @@ impl CustomOp1 for MatMul {
 }
 
 impl MatMul {
-    /// `out = xs · Wᵀ` with `xs` `[texts, positions, cols]` and `out` `[texts, positions, rows]`, both row-major. The outputs of a
-    /// text are the same for any number of texts.
+    /// Computes `out = xs · Wᵀ` with `xs` `[texts, positions, cols]` and `out` `[texts, positions, rows]`, both row-major. The outputs
+    /// of a text are the same for any number of texts.
     ///
     /// # Panics
-    /// Panics if the lengths are not those of so many positions of one number of texts.
+    /// Panics if the lengths do not match this number of positions and one number of texts.
     pub fn run(&self, xs: &[f32], positions: usize, out: &mut [f32]) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         if rows == 0 || cols == 0 {
@@ -131,8 +130,8 @@ impl MatMul {
         });
     }
 
-    /// Multiplies many positions: each thread converts a tile of weight rows to f32, multiplies it by one text after the other,
-    /// since a sum of gemm may depend on the number of rows, and takes the next tile.
+    /// Multiplies many positions. Each thread converts a tile of weight rows to f32, multiplies it by each text in turn, and takes the
+    /// next tile. Texts are multiplied separately, because a sum of gemm may depend on the number of rows.
     fn tiles(&self, xs: &[f32], positions: usize, out: &Columns<'_>) {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         let tile = (TILE_NUMBERS / cols).clamp(8, 256);
@@ -162,7 +161,7 @@ impl MatMul {
         }
     }
 
-    /// Multiplies weights that are floats, which are decoded on the way.
+    /// Multiplies weights that are floats, decoding them on the way.
     fn float_rows(&self, xs: &[f32], out: &Columns<'_>, dot: impl Fn(&[u8], &[f32]) -> f32 + Sync) {
         self.in_parallel(|range| {
             for r in range {
@@ -214,11 +213,11 @@ impl MatMul {
         });
     }
 
-    /// Runs `work` over ranges of weight rows on the threads, or at once where the matrix is small.
+    /// Runs `work` over ranges of weight rows on the threads, or in one piece if the matrix is small.
     fn in_parallel(&self, work: impl Fn(Range<usize>) + Sync) {
         let rows = self.matrix.rows();
         let least = (MIN_BYTES_PER_TASK / self.matrix.row_bytes().max(1)).max(1);
-        // A few ranges a thread even out what the threads do not get done at the same speed.
+        // A few ranges per thread even out different speeds of the threads.
         let step = rows.div_ceil(4 * rayon::current_num_threads()).max(least);
         let step = step.next_multiple_of(self.matrix.rows_together());
         if step >= rows {
@@ -230,11 +229,11 @@ impl MatMul {
 }
 
 impl Panels {
-    /// Multiplies the rows of the panels `range` by rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
-    /// row m.
+    /// Multiplies the rows of the panels `range` by rows of activations. `out[p · xs.rows() + m]` is the result of the p-th panel of
+    /// the range for row m.
     ///
     /// # Panics
-    /// Panics if there are no such panels, activations have another width, or `out` is not one for each panel and row.
+    /// Panics if the panels do not exist, the activations have another width, or `out` does not have one entry for each panel and row.
     pub fn multiply(&self, range: Range<usize>, xs: &QuantisedRows, out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
         {
@@ -244,10 +243,10 @@ impl Panels {
         unreachable!("no matrix is put into panels here: {self:?} {range:?} {} {}", xs.rows(), out.len());
     }
 
-    /// Does what [`Self::multiply`] does, without rounding the activations `xs` `[rows, cols]`.
+    /// Does the same as [`Self::multiply`], without rounding the activations `xs`, `[rows, cols]`.
     ///
     /// # Panics
-    /// As [`Self::multiply`].
+    /// Panics under the same conditions as [`Self::multiply`].
     pub fn multiply_unrounded(&self, range: Range<usize>, xs: &[f32], out: &mut [[f32; LANES]]) {
         #[cfg(target_arch = "x86_64")]
         {
@@ -258,8 +257,8 @@ impl Panels {
     }
 }
 
-/// Returns whether candle has an integer kernel in vector instructions for this format. To convert a row is faster than the
-/// plain loops that it has for the others.
+/// Returns whether candle has an integer kernel with vector instructions for this format. For other formats, converting a row is faster
+/// than candle's plain loops.
 fn has_integer_kernel(format: Format) -> bool {
     format.is_quantized() && !matches!(format, Format::Q4_1 | Format::Q5_0 | Format::Q5_1)
 }
@@ -273,8 +272,8 @@ struct Columns<'a> {
 }
 
 #[expect(unsafe_code, reason = "threads write disjoint columns of one row-major output")]
-// SAFETY: the pointer is to a slice borrowed for 'a; the methods write only inside it, and `MatMul` gives each column
-// to exactly one thread, so no element is written by two threads or read while written.
+// SAFETY: the pointer is to a slice borrowed for 'a. The methods write only inside it, and `MatMul` gives each column to exactly one
+// thread, so no element is written by two threads or read while it is written.
 unsafe impl Sync for Columns<'_> {}
 
 #[expect(unsafe_code, reason = "threads write disjoint columns of one row-major output")]
@@ -297,7 +296,7 @@ impl<'a> Columns<'a> {
         unsafe { self.out.add(i * self.rows + r).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
     }
 
-    /// Writes the outputs `range` of the activation rows from `first` on: `xs` `[m, cols]` times the transpose of `tile`
+    /// Writes the outputs `range` of the activation rows from `first` on: `xs`, `[m, cols]`, times the transpose of `tile`,
     /// `[range.len(), cols]`.
     fn gemm(&self, first: usize, range: Range<usize>, xs: &[f32], tile: &[f32], cols: usize) {
         let (m, n) = (xs.len() / cols, range.len());
@@ -340,7 +339,7 @@ mod tests {
     use candle_core::{Device, Tensor};
     use std::sync::Arc;
 
-    /// One that is whole panels and one that is not.
+    /// One number of rows that is whole panels, and one that is not.
     const ROWS: [usize; 2] = [48, 37];
     const COLS: usize = 512;
 
@@ -371,8 +370,8 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     }
 
-    /// One position, a few and a tile's worth, for each format, against a naive product of the dequantised matrix; the
-    /// integer kernels within what rounding the activations to 8 bits allows.
+    /// Compares one position, a few, and a tile's worth, in each format, with a naive product of the dequantised matrix. The integer
+    /// kernels may differ by what rounding the activations to 8 bits allows.
     #[test]
     fn every_format_equals_the_naive_product() {
         let weights = values(ROWS[0] * COLS, 1.0);
@@ -401,14 +400,14 @@ mod tests {
         }
     }
 
-    /// The same matrix in its rows and in panels, with and without rounding.
+    /// Returns the same matrix in its rows and in panels, with and without rounding.
     fn each_way(matrix: &Matrix) -> Vec<MatMul> {
         let stores = [Some(matrix.clone()), matrix.in_panels(|_| {})];
         let ways = stores.into_iter().flatten().flat_map(|matrix| [(matrix.clone(), true), (matrix, false)]);
         ways.map(|(matrix, unrounded)| MatMul { matrix, unrounded }).collect()
     }
 
-    /// Of up to nine texts at a time, each gets the bits that it gets alone.
+    /// With up to nine texts at a time, each gets the same bits as alone.
     #[test]
     fn a_text_gets_the_same_numbers_whatever_is_beside_it() {
         let weights = values(ROWS[0] * COLS, 1.0);
@@ -437,7 +436,7 @@ mod tests {
         }
     }
 
-    /// Not a whole number of panels' groups, and for some formats of pairs of blocks.
+    /// Tries rows that are not a whole number of panels' groups and, for some formats, of pairs of blocks.
     #[test]
     fn rows_of_any_number_of_blocks_are_multiplied() {
         let weights = values(2 * 96, 1.0);

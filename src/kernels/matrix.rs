@@ -1,4 +1,4 @@
-//! A matrix whose rows stay in mapped pages, or lie in panels.
+//! A matrix whose rows stay in mapped pages or are in panels.
 
 use super::Format;
 use super::cpu::Level;
@@ -14,13 +14,13 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// The bytes `range` of `owner`, or `None` where it does not have them.
+    /// Returns the bytes `range` of `owner`, or `None` if it does not have them.
     pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Option<Self> {
         (*owner).as_ref().get(range.clone())?;
         Some(Self { owner, range })
     }
 
-    /// The bytes themselves.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         &(*self.owner).as_ref()[self.range.clone()]
     }
@@ -38,33 +38,33 @@ pub enum MatrixError {
     /// A row is not a whole number of blocks.
     #[error("a row of {cols} numbers is not a whole number of {format} blocks of {block}")]
     PartialBlock {
-        /// Numbers in a row.
+        /// How many numbers a row has.
         cols: usize,
-        /// The format's name.
+        /// Name of the format.
         format: &'static str,
-        /// Numbers in a block.
+        /// How many numbers a block has.
         block: usize,
     },
-    /// The byte count does not fit the shape.
+    /// The number of bytes does not match the shape.
     #[error("{rows} x {cols} numbers of {format} take {expected} bytes, found {found}")]
     Length {
-        /// Rows of the matrix.
+        /// Number of rows of the matrix.
         rows: usize,
-        /// Numbers in a row.
+        /// How many numbers a row has.
         cols: usize,
-        /// The format's name.
+        /// Name of the format.
         format: &'static str,
-        /// Bytes that the shape takes; `usize::MAX` where the size overflows.
+        /// Number of bytes that the shape takes; `usize::MAX` if the size overflows.
         expected: usize,
-        /// Bytes given.
+        /// Number of bytes given.
         found: usize,
     },
-    /// The bytes do not start at an address that the format's blocks need.
+    /// The bytes do not start at an address at which the format's blocks can be read.
     #[error("{format} data must start at a multiple of {alignment} bytes")]
     Misaligned {
-        /// The format's name.
+        /// Name of the format.
         format: &'static str,
-        /// The alignment needed.
+        /// Alignment that is needed.
         alignment: usize,
     },
 }
@@ -79,7 +79,7 @@ pub struct Matrix {
     row_bytes: usize,
 }
 
-/// Where the numbers are.
+/// Storage of the numbers.
 #[derive(Debug, Clone)]
 pub(super) enum Store {
     /// Row after row without gaps, as in the file.
@@ -92,7 +92,8 @@ impl Matrix {
     /// Reads `bytes` as a matrix.
     ///
     /// # Errors
-    /// A row that is not whole blocks, a length that is not that of the shape, an address that the blocks cannot have.
+    /// Returns an error if a row is not whole blocks, the length does not match the shape, or the blocks cannot be at this
+    /// address.
     pub fn new(bytes: Bytes, format: Format, rows: usize, cols: usize) -> Result<Self, MatrixError> {
         let name = format.name();
         let row_bytes = format.bytes_of(cols).ok_or(MatrixError::PartialBlock {
@@ -112,23 +113,23 @@ impl Matrix {
         Ok(Self { store: Store::Rows(bytes), format, rows, cols, row_bytes })
     }
 
-    /// Number of rows: the outputs of a linear layer, or the entries of a table.
+    /// Returns the number of rows: the outputs of a linear layer, or the entries of a table.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers in a row: the inputs of a linear layer.
+    /// Returns how many numbers a row has: the inputs of a linear layer.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// The storage format.
+    /// Returns the storage format.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The same matrix in [panels](super::panels), as a copy, if this processor has kernels for them and they take the format and
-    /// the shape. `read` hears of each range of [`Self::bytes`] that is not needed any more.
+    /// Returns a copy of the matrix in [panels](super::panels), if this processor has kernels for them and they take the format
+    /// and the shape. `read` is called with each range of [`Self::bytes`] that is not needed any more.
     pub fn in_panels(&self, read: impl FnMut(Range<usize>)) -> Option<Self> {
         let Store::Rows(bytes) = &self.store else { return None };
         if !Level::best().has_panel_kernels() {
@@ -138,7 +139,7 @@ impl Matrix {
         Some(Self { store: Store::Panels(Arc::new(panels)), ..self.clone() })
     }
 
-    /// The panels of a matrix that is in panels.
+    /// Returns the panels of a matrix that is in panels.
     pub fn panels(&self) -> Option<&Arc<Panels>> {
         match &self.store {
             Store::Rows(_) => None,
@@ -150,7 +151,7 @@ impl Matrix {
         &self.store
     }
 
-    /// All bytes, row after row; none of a matrix in panels.
+    /// Returns all bytes, row after row; empty for a matrix in panels.
     pub fn bytes(&self) -> &[u8] {
         match &self.store {
             Store::Rows(bytes) => bytes.as_slice(),
@@ -158,7 +159,7 @@ impl Matrix {
         }
     }
 
-    /// The memory that a product reads, in whatever order the numbers lie.
+    /// Returns the memory that a product reads, in any order of the numbers.
     pub fn memory(&self) -> &[u8] {
         match &self.store {
             Store::Rows(bytes) => bytes.as_slice(),
@@ -166,17 +167,17 @@ impl Matrix {
         }
     }
 
-    /// The bytes of some rows of a matrix that is not in panels.
+    /// Returns the bytes of some rows of a matrix that is not in panels.
     pub(super) fn rows_bytes(&self, rows: Range<usize>) -> &[u8] {
         &self.bytes()[rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
 
-    /// Bytes of a row.
+    /// Returns how many bytes a row has.
     pub(super) fn row_bytes(&self) -> usize {
         self.row_bytes
     }
 
-    /// Rows that lie side by side.
+    /// Returns the number of rows that are stored side by side.
     pub(super) fn rows_together(&self) -> usize {
         match &self.store {
             Store::Rows(_) => 1,
@@ -184,7 +185,7 @@ impl Matrix {
         }
     }
 
-    /// Converts `rows` to f32 into `out`, which holds exactly those rows.
+    /// Converts `rows` to f32 into `out`, which must have room for exactly those rows.
     pub fn dequantize(&self, rows: Range<usize>, out: &mut [f32]) {
         match &self.store {
             Store::Rows(_) => self.format.dequantize(self.rows_bytes(rows), out),
@@ -196,7 +197,7 @@ impl Matrix {
         }
     }
 
-    /// Converts the rows that `ids` names to f32, one after the other: `[ids.len(), cols]`. `None` where an id has no row.
+    /// Converts the rows that `ids` names to f32, row after row: `[ids.len(), cols]`. Returns `None` if an id has no row.
     pub fn gather(&self, ids: &[u32]) -> Option<Vec<f32>> {
         let mut out = vec![0f32; ids.len() * self.cols];
         for (&id, row) in ids.iter().zip(out.chunks_exact_mut(self.cols.max(1))) {

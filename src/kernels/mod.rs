@@ -1,11 +1,12 @@
-//! The CPU's fast paths: matrix products and row look-ups over weights that stay in their file's pages, and what lies
+//! The CPU's fast paths: matrix products and row look-ups over weights that stay in their file's pages, and the operations
 //! between them. [`cpu`] decides which build of a kernel runs.
 //!
-//! Nothing here knows what a model is. A [`Matrix`] is a rectangle of numbers in some storage [`Format`]; the
-//! kernels read it a row or a tile at a time, so the matrix never exists in f32 as a whole and the resident memory is
-//! that of the file. Where the processor has the instructions for it (AVX-512 VNNI or AVX2), matrices are reordered into
-//! [`panels`] once, which then take the place of the file's pages. [`gemv`] multiplies them by the few rows of activations of a
-//! decode step, [`gemm`] by the many of a prompt. [`matmul`] multiplies matrices that
+//! Nothing here knows what a model is. A [`Matrix`] is a rectangle of numbers in some storage [`Format`]. The kernels read it a
+//! row or a tile at a time. So the matrix never exists in f32 as a whole, and the resident memory is that of the file. If the
+//! processor has the instructions for it (AVX-512 VNNI or AVX2), matrices are reordered into [`panels`] once, which then
+//! replace the file's pages. [`gemv`] multiplies them by the few rows of activations of a decode step, [`gemm`] by the many
+//! rows of a prompt. [`matmul`] multiplies matrices that stay in their file's pages, and picks the product for each. [`loops`]
+//! has the operations between two products.
 //! lie in their file's pages, and picks the product for each. [`loops`] are what lies between two products.
 
 pub(crate) mod attention;

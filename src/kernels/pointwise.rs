@@ -1,18 +1,19 @@
-//! What lies between two matrix products, in one pass over numbers that are already in the cache: of attention without a
-//! mask in memory and without work on keys that a query does not see, of the feed-forward layer, and the last soft cap.
+//! Operations between two matrix products, in one pass over numbers that are already in the cache. They cover the
+//! feed-forward layer, the last soft cap, and attention without a mask in memory and without work on keys that a query
+//! does not see.
 
 use super::SoftCap;
 use super::loops::{attention_row, gated_gelu_row};
 use candle_core::{CpuStorage, CustomOp2, InplaceOp1, Layout, Result, Shape};
 use rayon::prelude::*;
 
-/// Numbers that one task works on at least.
+/// Minimum number of entries that one task works on.
 const MIN_NUMBERS_PER_TASK: usize = 4096;
 
-/// Scores `[.., groups · queries, keys]` to weights: soft cap, mask, softmax, in this order.
+/// Turns scores `[.., groups · queries, keys]` into weights: soft cap, mask, softmax, in this order.
 ///
-/// The queries are the last `queries` of the keys. A query sees the keys up to itself and, with a window W, none that is W
-/// or more before it; the weights of the others are 0.
+/// The queries belong to the last `queries` keys. A query sees the keys up to its own. With a window W, it sees none that
+/// is W or more positions before it. The weights of the other keys are 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MaskedSoftmax {
     /// Scores x become cap · tanh(x / cap).
@@ -45,7 +46,7 @@ impl InplaceOp1 for MaskedSoftmax {
             let start = self.window.map_or(0, |w| end.saturating_sub(w));
             row[..start].fill(0.0);
             row[end..].fill(0.0);
-            // A NaN must not be lost: it makes the sum, and with it the row, NaN.
+            // A NaN must not be lost: it makes the sum NaN, and with it the row.
             attention_row(&mut row[start..end], self.softcap);
         });
         Ok(())
@@ -64,7 +65,7 @@ impl InplaceOp1 for SoftCap {
     }
 }
 
-/// gelu(gate) · up with the tanh form of gelu, number by number: the middle of the gated feed-forward layer.
+/// Computes gelu(gate) · up with the tanh form of gelu, number by number: the middle of the gated feed-forward layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GatedGelu;
 
@@ -100,7 +101,7 @@ impl CustomOp2 for GatedGelu {
     }
 }
 
-/// The numbers of a contiguous f32 tensor.
+/// Returns the numbers of a contiguous f32 tensor.
 fn contiguous<'a>(storage: &'a mut CpuStorage, layout: &Layout, name: &str) -> Result<&'a mut [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         candle_core::bail!("{name}: numbers must be contiguous, found {layout:?}")

@@ -1,29 +1,30 @@
-//! QuantisedRows of activations as panels are multiplied by them: those of floats as they are, quantised ones rounded to 8 bits.
+//! Rows of activations in the form that panels are multiplied by: unrounded for weights that are floats, rounded to 8 bits for
+//! quantised weights.
 
 use super::cpu::for_each_target;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Numbers that share a scale.
+/// Number of entries that share a scale.
 pub(super) const BLOCK: usize = 32;
 
-/// Rows of activations, and the same as signed bytes with a scale for each `BLOCK` of them.
+/// Rows of activations, as floats and as signed bytes with a scale for each `BLOCK` of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QuantisedRows {
     count: usize,
     cols: usize,
-    /// x, `[rows, cols]`.
+    /// The activations x, `[rows, cols]`.
     pub(super) floats: Vec<f32>,
-    /// x ≈ scale · value, `[rows, cols]`.
+    /// Rounded activations, `[rows, cols]`: x ≈ scale · value.
     pub(super) values: Vec<i8>,
-    /// One a block. NaN where a number of the block is not finite, so that it is not lost.
+    /// Scale of each block. It is NaN if a number of the block is not finite, so that this is not lost.
     pub(super) scales: Vec<f32>,
-    /// What the zero points of weights contribute to integer sums: −8 Σ of a block's values, for a zero of 8 (or
-    /// twice that).
+    /// What zero points of the weights contribute to integer sums: −8 Σ of a block's values, for a zero of 8. Other zeros take a
+    /// multiple of it.
     pub(super) minus_8: Vec<i32>,
-    /// −32 Σ of the values of each half of a block, for a zero of 32.
+    /// The same for a zero of 32: −32 Σ of the values of each half of a block.
     pub(super) minus_32: Vec<i32>,
-    /// scale · Σ of a block's values: what minima of the weights are multiplied by.
+    /// What minima of the weights are multiplied by: scale · Σ of a block's values.
     pub(super) scaled_sums: Vec<f32>,
 }
 
@@ -39,7 +40,8 @@ impl QuantisedRows {
         rows
     }
 
-    /// Takes `rows` rows of `cols` numbers, in strips of so many; see [`Activations::fill`](super::Activations::fill).
+    /// Fills `rows` rows of `cols` numbers and rounds them, in strips of `of_strip` rows; see
+    /// [`Activations::fill`](super::Activations::fill).
     pub(super) fn fill(
         &mut self,
         rows: usize,
@@ -60,7 +62,7 @@ impl QuantisedRows {
         self.each().for_each(RowMut::round);
     }
 
-    /// Makes room for so many rows, in which any numbers may stand.
+    /// Makes room for this many rows of arbitrary numbers.
     fn reshape(&mut self, rows: usize, cols: usize) {
         debug_assert!(cols.is_multiple_of(BLOCK));
         let blocks = rows * cols / BLOCK;
@@ -73,7 +75,8 @@ impl QuantisedRows {
         self.scaled_sums.resize(blocks, 0.0);
     }
 
-    /// Becomes `rows` rows of `cols` numbers that `write` makes of those that stand there, which are any; on the calling thread.
+    /// Sets the shape to `rows` rows of `cols` numbers, lets `write` fill them, and rounds them, on the calling thread. The
+    /// buffer that `write` gets holds arbitrary numbers.
     pub fn write(&mut self, rows: usize, cols: usize, write: impl FnOnce(&mut [f32])) {
         self.reshape(rows, cols);
         write(&mut self.floats);
@@ -88,17 +91,17 @@ impl QuantisedRows {
         .round();
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.count
     }
 
-    /// Numbers in a row.
+    /// Returns how many numbers a row has.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Blocks in a row.
+    /// Returns the number of blocks in a row.
     pub(super) fn blocks(&self) -> usize {
         self.cols / BLOCK
     }
@@ -120,7 +123,7 @@ impl QuantisedRows {
     }
 }
 
-/// A row, or several.
+/// One or several rows.
 struct RowMut<'a> {
     floats: &'a mut [f32],
     values: &'a mut [i8],
@@ -144,18 +147,18 @@ impl RowMut<'_> {
 }
 
 for_each_target! {
-    /// Blocks of numbers to values, scales and −32 times the sums of 16 values each.
+    /// Rounds blocks of numbers to values, scales and −32 times the sums of 16 values each.
     pub(super) fn round_row(values: &mut [i8], scales: &mut [f32], minus_32: &mut [i32], xs: &[f32]) {
-        /// 1.5 · 2^23: added to a small number, it leaves the nearest whole one, ties to even, in the low bits.
+        /// The number 1.5 · 2^23: added to a small number, it leaves the nearest whole number, ties to even, in the low bits.
         const ROUND: f32 = 12_582_912.0;
         let (xs, values) = (xs.as_chunks::<BLOCK>().0, values.as_chunks_mut::<BLOCK>().0);
         let minus_32 = minus_32.as_chunks_mut::<2>().0;
         for (((x, values), scale), minus_32) in xs.iter().zip(values).zip(scales).zip(minus_32) {
-            // As integers, because magnitudes order like their bits and the loop becomes vector instructions.
+            // Compared as integers, because magnitudes order like their bits, and the loop becomes vector instructions.
             let largest = x.iter().fold(0, |most, x| (x.to_bits() & 0x7FFF_FFFF).max(most));
             let largest = f32::from_bits(largest);
             *scale = if largest.is_finite() { largest / 127.0 } else { f32::NAN };
-            // A block of zeros has scale 0, and so has one so small that the inverse would overflow.
+            // A block of zeros has scale 0, and so has a block so small that the inverse would overflow.
             let inverse = if *scale > f32::MIN_POSITIVE { 1.0 / *scale } else { 0.0 };
             let mut whole = [0i32; BLOCK];
             for (whole, x) in whole.iter_mut().zip(x) {
@@ -164,7 +167,7 @@ for_each_target! {
             for (value, whole) in values.iter_mut().zip(&whole) {
                 *value = *whole as i8;
             }
-            // A sum is of what is stored, whatever that is where a number is not finite.
+            // A sum is over what is stored, even if a number is not finite.
             for (minus_32, half) in minus_32.iter_mut().zip(values.as_chunks::<16>().0) {
                 *minus_32 = -32 * half.iter().map(|&value| i32::from(value)).sum::<i32>();
             }

@@ -1,15 +1,15 @@
-//! All threads on one piece of work with many short parts, such as the layers of a decode step.
+//! Runs all threads on one piece of work with many short parts, such as the layers of a decode step.
 //!
-//! A parallel loop of the pool wakes threads and puts them to sleep again; a step of a 2B model has two hundred of them, and
-//! that took a fifth of its time. Here every thread of the pool runs the whole step, [fills](Exchange::fill) a part of
-//! each product, and [waits](Member::wait) for the others where it needs what they have made.
+//! A parallel loop of the pool wakes threads and puts them to sleep again. A step of a 2B model has two hundred of them, and
+//! that took a fifth of its time. Here every thread of the pool runs the whole step, [fills](Exchange::fill) a part of each
+//! product, and [waits](Member::wait) for the others where it needs their results.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-/// Turns of a waiting loop before a thread lets others run: some tens of microseconds, longer than a member is late
-/// where each has a core.
+/// Number of turns of a waiting loop before a thread yields: some tens of microseconds. If each member has a core, it is
+/// never that late.
 const SPINS: usize = 2_000;
 
 /// The threads that run one piece of work together.
@@ -28,8 +28,8 @@ pub(crate) struct Member<'a> {
     index: usize,
 }
 
-/// Runs `work` on up to `most` threads of the pool at the same time, once on each, and returns what they return in the
-/// order of their numbers.
+/// Runs `work` on up to `most` threads of the pool at the same time, once on each. Returns their results in the order of
+/// their numbers.
 ///
 /// # Panics
 /// Panics if `work` panics on any thread.
@@ -51,10 +51,10 @@ pub(crate) fn together<R: Send>(most: usize, work: impl Fn(&Member<'_>) -> R + S
 }
 
 impl Member<'_> {
-    /// Returns when all threads of the team have called it as often.
+    /// Waits until all threads of the team have called it as often as this one.
     ///
     /// # Panics
-    /// Panics if another member has panicked, which would keep this one waiting for ever.
+    /// Panics if another member has panicked, because this one would wait forever.
     pub(crate) fn wait(&self) {
         let Team { size, arrived, round, broken } = self.team;
         let now = round.load(Ordering::Acquire);
@@ -84,7 +84,7 @@ impl Drop for Member<'_> {
     }
 }
 
-/// Things that the threads of a team take from until none is left.
+/// Items of work that the threads of a team take until none is left.
 #[derive(Debug)]
 pub(crate) struct Work {
     total: usize,
@@ -92,13 +92,14 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// `total` things.
+    /// Makes work of `total` items.
     pub(crate) fn new(total: usize) -> Self {
         Self { total, next: AtomicUsize::new(0) }
     }
 
-    /// The next things for one of `size` threads: half of its part of what is left, so that all end at the same time
-    /// though one core is slower, and at least 4, so that reading them is one stream of memory.
+    /// Returns the next items for one of `size` threads. It takes half of the thread's share of what is left, so that all
+    /// threads end at the same time even if one core is slower. It takes at least 4, so that reading them is one stream of
+    /// memory.
     fn take(&self, size: usize) -> Option<Range<usize>> {
         const LEAST: usize = 4;
         let part = |start: usize| {
@@ -113,30 +114,30 @@ impl Work {
 
 /// Numbers that the threads of a team write together and all read, with a [`Member::wait`] between.
 ///
-/// What each thread writes is behind a lock, so that a wait that was forgotten makes wrong numbers and not a data race;
-/// the locks are never contended otherwise.
+/// What each thread writes is behind a lock, so that a forgotten wait gives wrong numbers and not a data race. The locks are
+/// never contended otherwise.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     parts: Vec<RwLock<Part>>,
 }
 
-/// What one thread wrote.
+/// Numbers that one thread wrote.
 #[derive(Debug, Default)]
 struct Part {
-    /// Of which things, in this order.
+    /// The items that they belong to, in this order.
     runs: Vec<Range<usize>>,
-    /// As many numbers for each.
+    /// The numbers of each item, all of one width.
     numbers: Vec<f32>,
 }
 
 impl Exchange {
-    /// For up to `size` threads.
+    /// Makes an exchange for up to `size` threads.
     pub(crate) fn new(size: usize) -> Self {
         Self { parts: (0..size).map(|_| RwLock::default()).collect() }
     }
 
-    /// Takes from `work` until nothing is left: `fill` gets a run of things and room for `width` numbers for each, in which
-    /// any numbers may stand.
+    /// Takes items from `work` until none is left. `fill` gets a range of items, and a buffer of arbitrary numbers with room
+    /// for `width` numbers for each.
     pub(crate) fn fill(
         &self,
         member: &Member<'_>,
@@ -159,7 +160,7 @@ impl Exchange {
         }
     }
 
-    /// The numbers of each thing, in any order: `read` gets its index and its `width` numbers.
+    /// Reads the numbers of each item, in any order. `read` gets its index and its `width` numbers.
     pub(crate) fn for_each(&self, width: usize, mut read: impl FnMut(usize, &[f32])) {
         for part in &self.parts {
             let part = part.read().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +176,7 @@ impl Exchange {
 mod tests {
     use super::*;
 
-    /// Rounds of writing and reading: a wait that lets a thread through early would show an old number.
+    /// Runs rounds of writing and reading: a wait that lets a thread through early would show an old number.
     #[test]
     fn everyone_sees_what_the_others_wrote_before_the_wait() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();

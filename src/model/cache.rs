@@ -1,13 +1,13 @@
-//! Keys and values of the positions so far.
+//! The KV cache: keys and values of the positions so far.
 //!
-//! A global layer keeps them all, in buffers that grow by doubling and are written in place. A local layer keeps the last
-//! W, in a ring: position p lies in slot p mod W. A decode step writes its slot and then attends over the ring as it lies:
-//! after W positions each slot holds a key that the query sees, and attention does not ask for an order, since the
-//! rotation by position is already in the keys. What a slot held before is [set aside](aside) for a while, so that the last
-//! positions can be taken back.
+//! A global layer keeps all of them, in buffers that grow by doubling and are written in place. A local layer keeps the last W
+//! in a ring: position p is in slot p mod W. A decode step writes its slot and then attends over the ring in slot order. After
+//! W positions, each slot holds a key that the query sees. Attention does not need an order, because the keys already contain
+//! the rotation by position. What a slot held before is [set aside](aside) for a while, so that the last positions can be taken
+//! back.
 //!
-//! A model whose matrices lie in [panels](crate::kernels::panels) keeps them in bf16, the dtype that Gemma was trained in:
-//! attention over a long text reads half the memory. All others keep them in the dtype that they compute in.
+//! A model whose matrices are in [panels](crate::kernels::panels) keeps them in bf16, the dtype in which Gemma was trained:
+//! attention over a long text then reads half the memory. All other models keep them in the dtype in which they compute.
 
 mod aside;
 mod past;
@@ -20,9 +20,9 @@ use candle_core::{DType, Device, Tensor, shape::Dim};
 use half::bf16;
 use std::ops::Range;
 
-/// Slots of a fresh buffer.
+/// Number of slots of a fresh buffer.
 const FIRST_CAPACITY: usize = 64;
-/// Positions that can always be taken back, also where a ring has overwritten what they were preceded by.
+/// Number of last positions that can always be taken back, even if they have overwritten others in a ring.
 pub const TAKE_BACK: usize = 80;
 /// The dimension of the positions in `[batch, kv_heads, positions, head_dim]`.
 const POSITIONS: usize = 2;
@@ -30,11 +30,11 @@ const POSITIONS: usize = 2;
 /// One layer's keys and values, `[batch, kv_heads, capacity, head_dim]` each.
 #[derive(Debug)]
 pub struct LayerCache {
-    /// Positions that are ever kept: W of a local layer, the context of a global one.
+    /// Maximum number of positions kept: W for a local layer, the context for a global one.
     limit: usize,
     buffers: Option<(Tensor, Tensor)>,
     capacity: usize,
-    /// Positions that later ones have overwritten, or are about to overwrite.
+    /// Positions that later ones have overwritten, or will soon overwrite.
     aside: Aside,
 }
 
@@ -44,17 +44,16 @@ impl LayerCache {
         Self { limit, buffers: None, capacity: 0, aside: Aside::default() }
     }
 
-    /// Adds the keys and values of positions `start` and following, `[batch, kv_heads, positions, head_dim]`, and returns
-    /// those that the positions' queries may see.
+    /// Adds the keys and values of positions `start` and following, `[batch, kv_heads, positions, head_dim]`. Returns the keys
+    /// and values that the queries of these positions may see.
     ///
-    /// For more than one position these are in order, the earliest first: the last min(start, limit − 1) from before
-    /// and then the new ones; which of them a query sees is the mask's business. For one position a full ring is
-    /// returned as it lies.
+    /// For more than one position these are in order, the earliest first: the last min(start, limit − 1) from before, then the
+    /// new ones. The mask decides which of them a query sees. For one position, a full ring is returned in slot order.
     ///
-    /// A cache that is empty keeps them as `stored`, others as before; they come back in the dtype of `k`.
+    /// An empty cache keeps them as `stored`; other caches keep their dtype. They are returned in the dtype of `k`.
     ///
     /// # Errors
-    /// Shapes other than before.
+    /// Returns an error if the shapes differ from those before.
     pub fn extend(
         &mut self,
         start: usize,
@@ -68,10 +67,10 @@ impl LayerCache {
         Ok((keys.to_dtype(computed)?, values.to_dtype(computed)?))
     }
 
-    /// Adds the keys and the values of positions `start` and following of one sequence, `[positions, kv_heads, head_dim]` each.
+    /// Adds the keys and values of positions `start` and following of one sequence, `[positions, kv_heads, head_dim]` each.
     ///
     /// # Errors
-    /// Shapes other than before.
+    /// Returns an error if the shapes differ from those before.
     pub(super) fn push(
         &mut self,
         start: usize,
@@ -88,7 +87,7 @@ impl LayerCache {
         Ok(())
     }
 
-    /// As [`Self::extend`], in the dtype of the buffers.
+    /// Does the same as [`Self::extend`], in the dtype of the buffers.
     fn extend_stored(&mut self, start: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let len = POSITIONS.to_index(k.shape(), "kv-cache").and_then(|d| k.dim(d))?;
         let end = start + len;
@@ -106,7 +105,7 @@ impl LayerCache {
         let Some((keys, values)) = &self.buffers else {
             return Err(Error::Batch { expected: "a cache with room".into(), found: "a limit of 0".into() });
         };
-        // Of a chunk longer than the ring only the end stays.
+        // If a chunk is longer than the ring, only its end is kept.
         let kept = len.min(self.limit);
         self.write(keys, k, end - kept, kept)?;
         self.write(values, v, end - kept, kept)?;
@@ -122,7 +121,7 @@ impl LayerCache {
         Ok((keys.narrow(POSITIONS, 0, stored)?, values.narrow(POSITIONS, 0, stored)?))
     }
 
-    /// Copies `len` stored positions from `start` on into order.
+    /// Copies `len` stored positions from `start` on, in order of position.
     fn in_order(&self, buffers: &(Tensor, Tensor), start: usize, len: usize) -> Result<(Tensor, Tensor)> {
         let slot = start % self.limit;
         let first = len.min(self.limit - slot);
@@ -138,7 +137,7 @@ impl LayerCache {
         Ok((pick(&buffers.0)?, pick(&buffers.1)?))
     }
 
-    /// Writes the last `len` positions of `source`, which are `start` and following, into their slots.
+    /// Writes the last `len` positions of `source`, which begin at position `start`, into their slots.
     fn write(&self, buffer: &Tensor, source: &Tensor, start: usize, len: usize) -> Result<()> {
         let skip = source.dim(POSITIONS)? - len;
         let slot = start % self.limit;
@@ -154,13 +153,13 @@ impl LayerCache {
         Ok(())
     }
 
-    /// Copies what positions `start` to `end`, whose keys and values are given, are about to overwrite, as far as it may be
-    /// needed again.
+    /// Copies the positions that `start` to `end` are about to overwrite and that may be needed again. `k` and `v` are the keys
+    /// and values of `start` to `end`.
     fn set_aside(&mut self, start: usize, end: usize, k: &Tensor, v: &Tensor) -> Result<()> {
         if end <= self.limit {
             return Ok(());
         }
-        // The first position that is seen after as many as possible have been taken back.
+        // First position that is visible after as many positions as possible have been taken back.
         let first = (end + 1).saturating_sub(self.limit + TAKE_BACK);
         self.aside.forget_before(first);
         let overwritten = end - self.limit;
@@ -168,7 +167,7 @@ impl LayerCache {
             return Ok(());
         }
         let from = first.max(self.aside.end()).max(start.saturating_sub(self.limit));
-        // Several at a time, so that a step seldom has to copy.
+        // Copy several at a time, so that a step seldom has to copy.
         let to = overwritten.max((from + aside::BLOCK).min(start));
         if let Some(buffers) = &self.buffers
             && from < start
@@ -176,7 +175,7 @@ impl LayerCache {
             self.aside.push(from, self.in_order(buffers, from, to.min(start) - from)?);
         }
         if to > start {
-            // Of a chunk that is longer than the ring.
+            // A chunk that is longer than the ring overwrites its own beginning.
             let from = from.max(start);
             let part = |new: &Tensor| new.narrow(POSITIONS, from - start, to - from)?.force_contiguous();
             self.aside.push(from, (part(k)?, part(v)?));
@@ -184,18 +183,18 @@ impl LayerCache {
         Ok(())
     }
 
-    /// The positions that those from `to` on have overwritten, and that are seen again without them.
+    /// Returns the positions that those from `to` on have overwritten, and that become visible again without them.
     fn missing(&self, len: usize, to: usize) -> Range<usize> {
         (to + 1).saturating_sub(self.limit)..len.saturating_sub(self.limit).min(to)
     }
 
-    /// Whether positions from `to` on of `len` can be taken back.
+    /// Returns whether positions from `to` on can be taken back from a cache of `len`.
     fn can_go_back(&self, len: usize, to: usize) -> bool {
         let missing = self.missing(len, to);
         missing.is_empty() || self.aside.holds(&missing)
     }
 
-    /// Takes back positions from `to` on of `len`, which [can go back](Self::can_go_back).
+    /// Takes back positions from `to` on of `len`. This must be [possible](Self::can_go_back).
     fn go_back(&mut self, len: usize, to: usize) -> Result<()> {
         if let Some((keys, values)) = &self.buffers {
             for (start, k, v) in self.aside.parts(self.missing(len, to))? {
@@ -206,7 +205,7 @@ impl LayerCache {
         self.aside.forget_from(to)
     }
 
-    /// A copy of the first `len` of `all` positions, which this [can go back](Self::can_go_back) to.
+    /// Copies the first `len` of `all` positions. Going back to `len` must be [possible](Self::can_go_back).
     fn fork(&self, all: usize, len: usize) -> Result<Self> {
         let mut copy = Self { limit: self.limit, buffers: None, capacity: 0, aside: self.aside.clone() };
         let Some((keys, values)) = &self.buffers else { return Ok(copy) };
@@ -246,13 +245,13 @@ impl LayerCache {
         Ok(())
     }
 
-    /// The most slots that so many positions take: one position may have doubled the buffers.
+    /// Returns the maximum number of slots that this many positions take: the last one may have doubled the buffers.
     fn slots_at_worst(&self, positions: usize) -> usize {
         let aside = if positions > self.limit { TAKE_BACK + 2 * aside::BLOCK } else { 0 };
         if positions == 0 { 0 } else { (2 * positions).max(FIRST_CAPACITY).min(self.limit) + aside }
     }
 
-    /// Slots that the buffers have now.
+    /// Returns the number of slots of the buffers.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -271,7 +270,7 @@ impl LayerCache {
     }
 }
 
-/// The state of a batch of sequences of one length. After an error from the model it must be [reset](Self::reset).
+/// The cache of a batch of sequences of one length. After an error from the model it must be [reset](Self::reset).
 #[derive(Debug)]
 pub struct Cache {
     pub(super) layers: Vec<LayerCache>,
@@ -280,55 +279,55 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache for `batch` sequences. Nothing is allocated yet.
+    /// Makes an empty cache for `batch` sequences. Nothing is allocated yet.
     pub fn new(config: &Config, batch: usize) -> Self {
         let layers = config.layers.iter().map(|k| LayerCache::new(*k, config.max_position)).collect();
         Self { layers, len: 0, batch }
     }
 
-    /// Returns the bytes that the cache of one sequence of so many positions takes at worst, which depends on the parts in
-    /// which it was fed. Keys and values are kept as `stored`.
+    /// Returns how many bytes the cache of one sequence of this many positions takes at worst. The actual number depends on the
+    /// parts in which it was fed. Keys and values are kept as `stored`.
     pub fn bytes_at_worst(config: &Config, positions: usize, stored: DType) -> usize {
         let of_position = 2 * config.kv_heads * config.head_dim * stored.size_in_bytes();
         let layers = config.layers.iter().map(|kind| LayerCache::new(*kind, config.max_position));
         layers.map(|layer| layer.slots_at_worst(positions) * of_position).sum()
     }
 
-    /// Positions seen so far.
+    /// Returns the number of positions seen so far.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether no position has been seen.
+    /// Returns whether no position has been seen.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Number of sequences.
+    /// Returns the number of sequences.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Bytes of all buffers.
+    /// Returns the number of bytes of all buffers.
     pub fn bytes(&self) -> usize {
         self.layers.iter().map(LayerCache::bytes).sum()
     }
 
-    /// The layers' caches, layer 0 first.
+    /// Returns the layers' caches, layer 0 first.
     pub fn layers(&self) -> &[LayerCache] {
         &self.layers
     }
 
-    /// Forgets everything; the buffers stay for the next text.
+    /// Forgets all positions, but keeps the buffers for the next text.
     pub fn reset(&mut self) {
         self.len = 0;
         self.layers.iter_mut().for_each(|layer| layer.aside = Aside::default());
     }
 
-    /// Keeps the sequences that `rows` names, in that order; a row named twice is copied.
+    /// Keeps the sequences that `rows` names, in that order. A row that is named twice is copied.
     ///
     /// # Errors
-    /// A row that there is not, or none at all.
+    /// Returns an error if `rows` is empty or names a row that does not exist.
     pub fn keep_rows(&mut self, rows: &[usize]) -> Result<()> {
         if rows.is_empty() || rows.iter().any(|r| *r >= self.batch) {
             let expected = format!("at least one row below {}", self.batch);
@@ -348,24 +347,24 @@ impl Cache {
     /// Returns a copy that shares no memory with this cache, so that a prompt read once serves several answers.
     ///
     /// # Errors
-    /// Returns an error if there is no memory for it.
+    /// Returns an error if there is no memory for the copy.
     pub fn fork(&self) -> Result<Self> {
         self.copy_of_first(self.len)
     }
 
-    /// As [`Self::fork`], of the first `len` positions; none where [`Self::truncate`] would give false.
+    /// Copies the first `len` positions, like [`Self::fork`]. Returns `None` where [`Self::truncate`] would return false.
     ///
     /// # Errors
-    /// As [`Self::fork`].
+    /// Returns the errors of [`Self::fork`].
     pub fn fork_at(&self, len: usize) -> Result<Option<Self>> {
         if self.can_go_back(len) { self.copy_of_first(len).map(Some) } else { Ok(None) }
     }
 
-    /// Takes back the positions from `len` on, so that others can take their places. What follows is the same to the bit
-    /// as if they had never been.
+    /// Removes the positions from `len` on, so that others can take their places. Everything that follows is bit-identical to a
+    /// cache that never had them.
     ///
-    /// The last [`TAKE_BACK`] positions, and those that no ring has overwritten anything for, can always be taken back,
-    /// unless some of them were taken back before. Returns false, and changes nothing, if the positions cannot be.
+    /// The last [`TAKE_BACK`] positions can always be removed, and so can positions for which no ring has overwritten anything,
+    /// unless some of them were removed before. Returns false, and changes nothing, if the positions cannot be removed.
     ///
     /// # Errors
     /// Returns an error if the device fails. Then the cache must be [reset](Self::reset).
@@ -389,10 +388,11 @@ impl Cache {
         Ok(Self { layers, len, batch: self.batch })
     }
 
-    /// Makes `n` sequences of each: a prompt read once serves n answers. Row r becomes rows r·n to r·n + n − 1.
+    /// Copies each sequence to `n` sequences, so that a prompt read once serves n answers. Row r becomes rows r·n to r·n + n −
+    /// 1.
     ///
     /// # Errors
-    /// `n` of 0.
+    /// Returns an error if `n` is 0.
     pub fn expand(&mut self, n: usize) -> Result<()> {
         let rows: Vec<usize> = (0..self.batch).flat_map(|r| std::iter::repeat_n(r, n)).collect();
         self.keep_rows(&rows)

@@ -1,74 +1,75 @@
-//! What can go wrong between a model's path and its logits.
+//! Errors from loading and running a model.
 
 use std::path::PathBuf;
 
-/// The result of this module's functions.
+/// Result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a model cannot be loaded or run. Each message says what was expected, what was found and what to do.
+/// Error from loading or running a model. Each message says what was expected, what was found and what to
+/// do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nothing there.
+    /// There is nothing at the path.
     #[error(
         "no model at {path}: expected a Hugging Face directory (config.json, *.safetensors) or a .gguf file"
     )]
     NotFound {
-        /// The path asked for.
+        /// Path that was asked for.
         path: PathBuf,
     },
-    /// A path that exists but is not a model.
+    /// The path exists but is not a model.
     #[error(
         "{path} is not a model: {found}; expected a Hugging Face directory (config.json, *.safetensors) or a .gguf file"
     )]
     NotAModel {
-        /// The path asked for.
+        /// Path that was asked for.
         path: PathBuf,
         /// What is there instead.
         found: String,
     },
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("cannot read {path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// Reason that the system gives.
         source: std::io::Error,
     },
-    /// A model of another kind.
+    /// The model has an unsupported architecture.
     #[error(
         "unsupported architecture {found:?}: expected Gemma 2 (gemma2) or a Gemma 3 text model (gemma3_text, gemma3 in GGUF); convert or choose another model"
     )]
     Architecture {
-        /// The architecture that the file names.
+        /// Architecture that the file names.
         found: String,
     },
-    /// A setting that this implementation does not have, or that makes no sense.
+    /// A setting is unsupported, or makes no sense.
     #[error("unsupported model configuration: {field} is {found}, expected {expected}")]
     Config {
-        /// The key in config.json or in the GGUF metadata.
+        /// Key in config.json or in the GGUF metadata.
         field: String,
         /// Its value.
         found: String,
-        /// What would be accepted.
+        /// Value that would be accepted.
         expected: String,
     },
-    /// Tensors that the model does not use.
+    /// The files have tensors that the model does not use.
     #[error(
         "{path} has weights that a {architecture} model of {layers} layers does not use: {named}; expected the weights of the \
          model that the configuration describes, so get both from the same place"
     )]
     Unused {
-        /// The directory or file.
+        /// Directory or file.
         path: PathBuf,
-        /// The configuration's architecture.
+        /// Architecture of the configuration.
         architecture: &'static str,
-        /// The configuration's number of layers.
+        /// Number of layers of the configuration.
         layers: usize,
-        /// The first of the tensors, quoted, and how many more there are.
+        /// The first of the tensors, quoted, and the number of further ones.
         named: String,
     },
-    /// A head that the model would not use, because it uses the embedding.
+    /// The files have a head that the model would not use, because it uses the embedding.
     #[error(
         "{path} has a {head:?} unlike {embedding:?}, but its configuration says that the head is the embedding; expected \
          equal tensors: if the head belongs to the model, set tie_word_embeddings to false in config.json"
@@ -76,12 +77,12 @@ pub enum Error {
     OtherHead {
         /// The directory.
         path: PathBuf,
-        /// The head's name.
+        /// Name of the head.
         head: &'static str,
-        /// The embedding's name.
+        /// Name of the embedding.
         embedding: &'static str,
     },
-    /// A part of a GGUF file that was split.
+    /// The file is one part of a split GGUF file.
     #[error(
         "{path} is part {part} of {parts} of a split GGUF file; expected the whole model in one file, which llama.cpp's \
          `llama-gguf-split --merge` makes"
@@ -89,56 +90,56 @@ pub enum Error {
     Shard {
         /// The file.
         path: PathBuf,
-        /// Its number, counted from 1.
+        /// Number of the part, counted from 1.
         part: u64,
-        /// The number of parts.
+        /// Number of parts.
         parts: u64,
     },
-    /// A tensor that the architecture needs is not there.
+    /// A tensor that the architecture needs is missing.
     #[error(
         "{path} has no tensor {name:?}: the file is incomplete or of another architecture than its configuration says"
     )]
     MissingTensor {
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
-        /// The model.
+        /// Path of the model.
         path: PathBuf,
     },
-    /// A tensor of another shape than the configuration says.
+    /// The shape of a tensor differs from what the configuration says.
     #[error(
         "tensor {name:?} has shape {found:?}, expected {expected:?} from the configuration: configuration and weights do not belong together"
     )]
     Shape {
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
-        /// The shape that follows from the configuration.
+        /// Shape that follows from the configuration.
         expected: Vec<usize>,
-        /// The shape in the file.
+        /// Shape in the file.
         found: Vec<usize>,
     },
-    /// A tensor of a type that cannot be read.
+    /// The type of a tensor is not supported.
     #[error("tensor {name:?} has type {found}, expected {expected}")]
     Dtype {
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
-        /// The type in the file.
+        /// Type in the file.
         found: String,
-        /// The types that are read.
+        /// Supported types.
         expected: &'static str,
     },
-    /// A file that ends before its contents do.
+    /// The file ends before its contents do.
     #[error("{path} is truncated: {what} needs {needed} bytes, the file has {found}; download it again")]
     Truncated {
         /// The file.
         path: PathBuf,
         /// What does not fit.
         what: String,
-        /// Bytes that the file would have at least.
+        /// Number of bytes that the file would have at least.
         needed: u64,
-        /// Bytes that it has.
+        /// Number of bytes that it has.
         found: u64,
     },
-    /// A file that contradicts its format.
+    /// The file contradicts its format.
     #[error("{path} is damaged: {reason}; download it again")]
     Corrupt {
         /// The file.
@@ -146,7 +147,7 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A GGUF file that cannot be read.
+    /// The GGUF file cannot be read.
     #[error("cannot read {path}: {reason}")]
     Gguf {
         /// The file.
@@ -154,43 +155,43 @@ pub enum Error {
         /// What is wrong.
         reason: wmdetect::gguf::GgufError,
     },
-    /// More tokens than the model has positions.
+    /// There are more tokens than the model has positions.
     #[error(
         "{needed} tokens do not fit in the context of {limit}: shorten the prompt or ask for fewer tokens"
     )]
     Context {
-        /// Positions that would be in use.
+        /// Number of positions that would be in use.
         needed: usize,
-        /// Positions that the model has.
+        /// Number of positions of the model.
         limit: usize,
     },
-    /// Rows of ids that do not fit the cache or each other.
+    /// The rows of ids do not fit the cache or each other.
     #[error("expected {expected}, found {found}")]
     Batch {
-        /// What the cache or the first row asks for.
+        /// What the cache or the first row requires.
         expected: String,
         /// What was given.
         found: String,
     },
-    /// A token id outside the vocabulary.
+    /// A token id is outside the vocabulary.
     #[error(
         "token id {id} is outside the model's vocabulary of {vocab}: the tokenizer belongs to another model"
     )]
     Token {
         /// The id.
         id: u32,
-        /// Size of the vocabulary.
+        /// Size of the model's vocabulary.
         vocab: usize,
     },
-    /// A device or compute type that is not supported.
+    /// The device or dtype is not supported.
     #[error("{found} is not available: {expected}")]
     Device {
-        /// What was asked for.
+        /// Device or dtype that was asked for.
         found: String,
         /// What is supported.
         expected: String,
     },
-    /// An error of the tensor library.
+    /// The tensor library reported an error.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

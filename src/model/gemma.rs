@@ -16,15 +16,15 @@ use std::sync::Arc;
 
 /// Options of loading a model.
 pub struct LoadOptions<'a> {
-    /// Where to compute.
+    /// Device to compute on.
     pub device: Device,
-    /// The dtype of activations; f32 where not given, and the only one on the CPU.
+    /// Dtype of activations. The default is f32, the only one on the CPU.
     pub dtype: Option<DType>,
-    /// Apply the soft caps that the configuration has. `false` drops both: another model, for comparison.
+    /// Whether to apply the soft caps of the configuration. `false` drops both, for comparison; this makes it another model.
     pub softcap: bool,
-    /// Compute without rounding, so that a decode step equals the same position of a prompt. By default activations that
-    /// meet quantised weights are rounded to 8 bits, those of a prompt to bf16 where the processor has a matrix unit, and
-    /// the cache is kept in bf16, which is faster. Weights in f32 are never rounded.
+    /// Whether to compute without rounding, so that a decode step equals the same position of a prompt. By default, activations
+    /// that meet quantised weights are rounded to 8 bits. Those of a prompt are rounded to bf16 if the processor has a matrix
+    /// unit. The cache is kept in bf16, which is faster. f32 weights are never rounded.
     pub unrounded: bool,
     /// Called while the weights are read.
     pub progress: Option<Box<dyn FnMut(Progress) + 'a>>,
@@ -47,7 +47,7 @@ pub struct Gemma {
     pub(super) norm: RmsNorm,
     pub(super) head: Linear,
     fingerprint: Option<String>,
-    /// The same weights in panels, where all of them are.
+    /// The same weights in panels, if all of them are.
     pub(super) packed: Option<Arc<PackedWeights>>,
 }
 
@@ -55,14 +55,14 @@ impl Gemma {
     /// Loads a Hugging Face directory or a GGUF file.
     ///
     /// # Errors
-    /// Returns an error if there is no such model, it has another architecture, a tensor is missing or has a wrong shape or
+    /// Returns an error if there is no model, it has an unsupported architecture, a tensor is missing or has a wrong shape or
     /// type, or a file is truncated.
     pub fn load(path: impl AsRef<Path>, options: LoadOptions<'_>) -> Result<Self> {
         let weights = Weights::open(path)?;
         Self::new(weights.config().clone(), &weights, options)
     }
 
-    /// Builds the model from opened weights and a configuration, usually the weights' own.
+    /// Builds the model from opened weights and a configuration, usually that of the weights.
     ///
     /// # Errors
     /// Returns an error if a tensor is missing or has a wrong shape or type, or the device cannot hold it.
@@ -81,18 +81,18 @@ impl Gemma {
         if let Some(progress) = options.progress.as_mut() {
             weights.prefault(progress);
         }
-        // Before the matrices are copied: afterwards it would bring pages of the file back that nobody reads any more.
+        // Computed before the matrices are copied: later it would read pages of the file again that nobody else needs.
         let fingerprint = inspect::fingerprint(weights);
         let mut source = Stored { weights, device: &options.device, dtype, unrounded: options.unrounded };
         let model = Self::build(config, &mut source, options.device.clone(), dtype)?;
         Ok(Self { fingerprint: Some(fingerprint), ..model })
     }
 
-    /// Builds the model from plain tensors, such as variables to be trained. `get` is asked for each tensor by its shape and the
-    /// name that a Hugging Face checkpoint gives it (`model.layers.0.mlp.up_proj.weight`).
+    /// Builds the model from plain tensors, such as variables to be trained. `get` is called for each tensor with its shape and
+    /// its name in a Hugging Face checkpoint (`model.layers.0.mlp.up_proj.weight`).
     ///
     /// # Errors
-    /// Returns the errors of `get`, and an error if a tensor has another shape than asked for.
+    /// Returns the errors of `get`, and an error if a tensor does not have the shape asked for.
     pub fn from_tensors(
         config: Config,
         device: &Device,
@@ -184,7 +184,7 @@ impl Gemma {
         self.fingerprint.as_deref()
     }
 
-    /// Returns the same model as if loaded with [`LoadOptions::unrounded`]. The two share the weights.
+    /// Returns the same model as loaded with [`LoadOptions::unrounded`]. The two share the weights.
     pub fn unrounded(&self) -> Self {
         let mut model = self.clone();
         for layer in &mut model.layers {
@@ -194,20 +194,20 @@ impl Gemma {
             }
         }
         model.head = model.head.unrounded();
-        // The ways of packed weights round.
+        // The code for packed weights rounds.
         model.packed = None;
         model.keep_as(self.dtype);
         model
     }
 
-    /// Sets how caches keep keys and values.
+    /// Sets the dtype in which caches keep keys and values.
     fn keep_as(&mut self, dtype: DType) {
         for layer in &mut self.layers {
             layer.attention.cache_dtype = dtype;
         }
     }
 
-    /// Returns the memory on the CPU that one step reads: all matrices, in the order in which they are read.
+    /// Returns the CPU memory that one step reads: all matrices, in the order in which they are read.
     pub fn matrix_memory(&self) -> Vec<&[u8]> {
         let layers = self
             .layers
@@ -221,14 +221,14 @@ impl Gemma {
         Cache::new(&self.config, batch)
     }
 
-    /// Returns the bytes that the cache of one sequence of so many positions takes at worst.
+    /// Returns how many bytes the cache of one sequence of this many positions takes at worst.
     pub fn cache_bytes(&self, positions: usize) -> usize {
         let stored = self.layers.first().map_or(self.dtype, |layer| layer.attention.cache_dtype);
         Cache::bytes_at_worst(&self.config, positions, stored)
     }
 }
 
-/// Returns the index of the first NaN or infinity. Sampling from such logits makes no sense.
+/// Returns the index of the first NaN or infinity. Such logits cannot be sampled from.
 pub fn first_non_finite(logits: &[f32]) -> Option<usize> {
     logits.iter().position(|v| !v.is_finite())
 }

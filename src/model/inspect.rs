@@ -1,4 +1,4 @@
-//! What a model is, without loading it.
+//! Describes a model without loading it.
 
 use super::config::{Config, LayerKind};
 use super::error::Result;
@@ -7,24 +7,24 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A model at a glance, for `wmgen inspect`.
+/// Summary of a model, for `wmgen inspect`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// The configuration.
     pub config: Config,
     /// The kind of files.
     pub container: Container,
-    /// Numbers in all tensors of the files; a tied head counts once.
+    /// Number of parameters in all tensors of the files; a tied head counts once.
     pub parameters: u64,
-    /// For each storage format its tensors and the numbers in them.
+    /// Number of tensors, and of parameters in them, for each storage format.
     pub formats: BTreeMap<&'static str, (usize, u64)>,
-    /// How many layers are local.
+    /// Number of local layers.
     pub local_layers: usize,
-    /// How many layers are global.
+    /// Number of global layers.
     pub global_layers: usize,
-    /// Bytes of the weight files.
+    /// Number of bytes of the weight files.
     pub file_bytes: u64,
-    /// See [`fingerprint`].
+    /// Digest of the weights; see [`fingerprint`].
     pub fingerprint: String,
 }
 
@@ -37,7 +37,7 @@ impl Summary {
         Ok(Self::of(&Weights::open(path)?))
     }
 
-    /// Summarises opened weights.
+    /// Summarises weights that are open.
     pub fn of(weights: &Weights) -> Self {
         let config = weights.config().clone();
         let mut formats: BTreeMap<_, (usize, u64)> = BTreeMap::new();
@@ -60,14 +60,14 @@ impl Summary {
     }
 }
 
-/// Bytes of each tensor's beginning and of its end that the fingerprint reads.
+/// Number of bytes at each tensor's beginning and end that the fingerprint reads.
 const SAMPLE: usize = 4096;
 
-/// Returns a digest that tells models apart, in 64 hexadecimal digits: SHA-256 over the settings that decide the logits and, for
-/// each tensor in the order of names, its name, format, shape, and first and last 4 KiB.
+/// Returns a digest that identifies a model, in 64 hexadecimal digits. It is SHA-256 over the settings that decide the logits,
+/// and over the tensors in the order of their names. Of each tensor, it takes the name, format, shape, and first and last 4 KiB.
 ///
-/// Where the tensors lie is not part of it: a model has the same fingerprint sharded or whole. It is a name, not a proof:
-/// a change in the middle of a large tensor is not seen.
+/// It does not depend on where the tensors are stored: a model has the same fingerprint sharded or whole. It identifies a model
+/// but does not prove anything: it misses a change in the middle of a large tensor.
 pub fn fingerprint(weights: &Weights) -> String {
     let mut hash = Sha256::new();
     let c = weights.config();

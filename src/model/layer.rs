@@ -5,7 +5,7 @@ use super::linear::Linear;
 use super::norm::RmsNorm;
 use candle_core::DType;
 
-/// One transformer block; four norms.
+/// One transformer block, with four norms.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
     pub(super) rules: LayerRules,
@@ -32,11 +32,11 @@ pub(super) struct Attention {
     pub(super) q_norm: Option<RmsNorm>,
     /// Norm of each key head (Gemma 3).
     pub(super) k_norm: Option<RmsNorm>,
-    /// How a cache keeps keys and values.
+    /// Dtype in which a cache keeps keys and values.
     pub(super) cache_dtype: DType,
 }
 
-/// down(gelu(gate(x)) · up(x)), with the tanh form of gelu.
+/// The feed-forward part: down(gelu(gate(x)) · up(x)), with the tanh form of gelu.
 #[derive(Debug, Clone)]
 pub(super) struct Mlp {
     /// `[intermediate, hidden]`.

@@ -1,4 +1,4 @@
-//! The linear layer and the embedding: one type each over the places that weights can be in.
+//! The linear layer and the embedding: one type for each, over the places where weights can be.
 
 use super::error::{Error, Result};
 use crate::kernels::{MatMul, Matrix, Panels};
@@ -8,21 +8,21 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// `xs · Wᵀ` without a bias, W `[out, in]`.
+/// The product `xs · Wᵀ` without a bias; W is `[out, in]`.
 #[derive(Debug, Clone)]
 pub(super) enum Linear {
-    /// On the CPU, in the file's pages or in panels; f32 activations. No gradient.
+    /// On the CPU, in the file's pages or in panels. Activations in f32, no gradient.
     Stored(MatMul),
-    /// A tensor on any device, in the dtype of the activations; differentiable.
+    /// A tensor on any device, in the dtype of the activations. Differentiable.
     Dense(Tensor),
     /// Quantised on a GPU, multiplied by candle's kernels. No gradient.
     Quantized(QMatMul),
 }
 
 impl Linear {
-    /// Places a stored matrix on a device: on the CPU in its pages or, if rounding is allowed and there are kernels for it,
-    /// reordered; elsewhere as a tensor of `dtype` or as quantised blocks. `read` hears of each range of the matrix's bytes
-    /// that was copied.
+    /// Places a stored matrix on a device. On the CPU it stays in its pages, or is reordered if rounding is allowed and
+    /// there are kernels for it. Elsewhere it becomes a tensor of `dtype`, or quantised blocks. `read` is called with each
+    /// range of the matrix's bytes that was copied.
     ///
     /// # Errors
     /// Returns the errors of the device.
@@ -49,7 +49,7 @@ impl Linear {
         Ok(Self::Dense(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?))
     }
 
-    /// Multiplies `[.., in]` to `[.., out]`.
+    /// Multiplies `[.., in]` and returns `[.., out]`.
     ///
     /// # Errors
     /// Returns an error if the activations have another width or dtype.
@@ -69,7 +69,7 @@ impl Linear {
         })
     }
 
-    /// Returns the memory that a product reads; none on another device than the CPU.
+    /// Returns the memory that a product reads; empty on devices other than the CPU.
     pub(super) fn memory(&self) -> &[u8] {
         match self {
             Self::Stored(op) => op.matrix.memory(),
@@ -94,7 +94,7 @@ impl Linear {
     }
 }
 
-/// Returns whether the CPU's kernels may take a tensor: they compute in f32 and have no gradient.
+/// Returns whether the CPU's kernels may take a tensor. They compute in f32 and have no gradient.
 pub(super) fn takes_kernels(xs: &Tensor) -> bool {
     xs.device().is_cpu() && xs.dtype() == DType::F32 && !xs.track_op()
 }
@@ -102,9 +102,9 @@ pub(super) fn takes_kernels(xs: &Tensor) -> bool {
 /// The embedding, `[vocab, hidden]`.
 #[derive(Debug, Clone)]
 pub(super) enum Embedding {
-    /// In the file's pages; rows are converted one by one and sent to the device.
+    /// In the file's pages. Rows are converted one by one and sent to the device.
     Stored(Matrix),
-    /// A tensor on any device; differentiable.
+    /// A tensor on any device. Differentiable.
     Dense(Tensor),
 }
 

@@ -1,4 +1,4 @@
-//! What the head says, before the final soft cap.
+//! Output of the head, before the final soft cap.
 
 use super::config::Config;
 use super::error::{Error, Result};
@@ -7,8 +7,8 @@ use crate::kernels::SoftCap;
 use crate::logits::LogitRows;
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 
-/// Logits before the final soft cap, `[.., vocab]` in f32, with the cap that belongs to them. The numbers come out capped,
-/// or as [`LogitRows`] that know their cap; never bare.
+/// Logits before the final soft cap, `[.., vocab]` in f32, with the cap that belongs to them. They can be read capped, or
+/// as [`LogitRows`] that know their cap, but never without it.
 #[derive(Debug)]
 pub struct RawLogits {
     values: Tensor,
@@ -20,10 +20,10 @@ impl RawLogits {
         Self { values, cap: config.final_softcap }
     }
 
-    /// The rows `[n, vocab]` of several, one after the other; none of none.
+    /// Joins the rows `[n, vocab]` of several values, in order. Returns `None` if there are no values.
     ///
     /// # Errors
-    /// Returns an error if they are not of one vocabulary.
+    /// Returns an error if they do not have the same vocabulary.
     pub fn cat(mut all: Vec<Self>) -> Result<Option<Self>> {
         if all.len() < 2 {
             return Ok(all.pop());
@@ -45,7 +45,7 @@ impl RawLogits {
         Ok(((self.values / cap)?.tanh()? * cap)?)
     }
 
-    /// Hands the rows to `read`. On the CPU they are not copied.
+    /// Passes the rows to `read`. On the CPU they are not copied.
     ///
     /// # Errors
     /// Returns the errors of the device and those of `read`.

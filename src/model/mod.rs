@@ -1,9 +1,9 @@
 //! Gemma 2 and Gemma 3 text models: from files to logits.
 //!
-//! [`Gemma::load`] maps a Hugging Face directory or a GGUF file; [`Gemma::forward`] takes token ids and a [`Cache`] and
-//! gives the logits of the next token. [`Config`] is the model as data: everything that tells one Gemma from another.
+//! [`Gemma::load`] maps a Hugging Face directory or a GGUF file. [`Gemma::forward`] takes token ids and a [`Cache`] and
+//! returns the logits of the next token. [`Config`] is everything that distinguishes one Gemma from another.
 //!
-//! The reference is `transformers` in f32 (`Gemma2ForCausalLM`, `Gemma3ForCausalLM`, eager attention); the tests
+//! The reference is `transformers` in f32 (`Gemma2ForCausalLM`, `Gemma3ForCausalLM`, eager attention). The tests
 //! compare every logit with it.
 
 mod cache;

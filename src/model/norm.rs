@@ -1,21 +1,21 @@
-//! RMSNorm with a weight of 1 + w, computed in f32 whatever the activations' dtype.
+//! RMSNorm with a weight of 1 + w, computed in f32 for any dtype of the activations.
 
 use super::error::Result;
 use candle_core::{DType, Tensor};
 use candle_nn::ops;
 
-/// x / √(mean(x²) + eps) · weight over the last dimension.
+/// RMSNorm: x / √(mean(x²) + eps) · weight over the last dimension.
 #[derive(Debug, Clone)]
 pub(super) struct RmsNorm {
     weight: Tensor,
-    /// Still to be added to the weight; not 0 only where the weight has a gradient.
+    /// Number still to be added to the weight; it is not 0 only if the weight has a gradient.
     offset: f64,
     eps: f32,
 }
 
 impl RmsNorm {
-    /// Makes a norm from its stored weight `[dim]`, to which `offset` is added: 1 for checkpoints, 0 for GGUF. A weight with a
-    /// gradient keeps it.
+    /// Makes a norm from its stored weight `[dim]`, plus `offset`: 1 for checkpoints, 0 for GGUF. A weight with a gradient
+    /// keeps it.
     ///
     /// # Errors
     /// Returns an error if the weight cannot be converted.
@@ -28,7 +28,7 @@ impl RmsNorm {
         Ok(Self { weight, offset: 0.0, eps })
     }
 
-    /// Returns the weight with the offset in it, if it has no gradient.
+    /// Returns the weight, including the offset, if it has no gradient.
     ///
     /// # Errors
     /// Returns the errors of the device.

@@ -1,4 +1,4 @@
-//! The weights of a model in panels: what the CPU's own decode step and prompt read.
+//! The weights of a model in panels, for the CPU's decode step and prompt.
 
 use super::config::LayerRules;
 use super::error::Result;
@@ -12,12 +12,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct PackedWeights {
     pub(super) layers: Vec<PackedLayer>,
-    /// The last norm's weight.
+    /// Weight of the final norm.
     pub(super) norm: Vec<f32>,
     pub(super) head: Arc<Panels>,
 }
 
-/// The weights of a layer; norms have the 1 in them.
+/// The weights of a layer; the norms include the 1.
 #[derive(Debug)]
 pub(super) struct PackedLayer {
     pub(super) rules: LayerRules,
@@ -37,10 +37,10 @@ pub(super) struct PackedLayer {
 }
 
 impl PackedWeights {
-    /// Collects the weights of a model; `None` unless all of its matrices are in panels.
+    /// Collects the weights of a model. Returns `None` unless all of its matrices are in panels.
     ///
     /// # Errors
-    /// Returns an error if the device cannot hand over a norm.
+    /// Returns an error if the device cannot return a norm.
     pub(super) fn new(all: &[Layer], norm: &RmsNorm, head: &Linear) -> Result<Option<Self>> {
         let mut layers = Vec::with_capacity(all.len());
         for layer in all {
@@ -51,7 +51,7 @@ impl PackedWeights {
         Ok(Some(Self { layers, norm, head: head.clone() }))
     }
 
-    /// Bytes of all matrices.
+    /// Returns the number of bytes of all matrices.
     pub(super) fn bytes(&self) -> usize {
         let layer = |l: &PackedLayer| {
             [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]

@@ -1,4 +1,4 @@
-//! Small models of random weights, for tests.
+//! Small models with random weights, for tests.
 
 use super::config::{Architecture, Config, LayerKind, RopeBase};
 use super::error::Result;
@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-/// Standard deviation of matrices, as models are initialised.
+/// Standard deviation of the matrices, as in newly initialised models.
 const STD: f32 = 0.02;
 
 /// Returns a Gemma 2 of four small layers.
@@ -54,7 +54,7 @@ struct Random {
 }
 
 impl Random {
-    /// Draws from a normal distribution (Box and Muller 1958).
+    /// Draws numbers from a normal distribution (Box and Muller 1958).
     fn normal(&mut self, count: usize) -> Vec<f32> {
         let one = |_| {
             let radius = (-2.0 * (1.0 - self.rng.random::<f32>()).ln()).sqrt();
@@ -81,7 +81,7 @@ impl TensorSource for Random {
         Ok(Embedding::Stored(self.matrix(rows, cols)?))
     }
 
-    /// A norm's weight: numbers around 1.
+    /// Returns a norm's weight: numbers around 1.
     fn vector(&mut self, _name: &str, len: usize) -> Result<Tensor> {
         let values = self.normal(len).into_iter().map(|x| 1.0 + x).collect();
         Ok(Tensor::from_vec(values, len, &Device::Cpu)?)

@@ -1,14 +1,14 @@
-//! Rotary position embedding, half-rotation form, with tables in f32.
+//! Rotary position embedding (RoPE), in the half-rotation form, with tables in f32.
 
 use super::config::{ByKind, Config, RopeBase};
 use super::error::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::rotary_emb;
 
-/// Cosines and sines of a run of positions.
+/// Cosines and sines of consecutive positions.
 #[derive(Debug, Clone)]
 pub(crate) struct Angles {
-    /// `[positions, half]`.
+    /// Cosines, `[positions, half]`; the sines have the same shape.
     cos: Vec<f32>,
     sin: Vec<f32>,
     /// Half the width of a head.
@@ -22,17 +22,17 @@ pub(super) struct AngleTensors {
     sin: Tensor,
 }
 
-/// Returns the angles of positions `start` to `start + len` − 1, of local and of global layers.
+/// Returns the angles of positions `start` to `start + len` − 1, for local and for global layers.
 ///
-/// They are computed where they are needed: `len · head_dim / 2` cosines cost nothing beside a layer, and no table has to be
-/// kept or grown.
+/// They are computed where they are needed. `len · head_dim / 2` cosines cost nothing compared with a layer, and no table
+/// has to be kept or grown.
 pub(crate) fn angles(config: &Config, start: usize, len: usize) -> ByKind<Angles> {
     config.ropes().map(|rope| Angles::new(rope, config.head_dim, start, len))
 }
 
 impl Angles {
-    /// Computes each step in f32 and in the reference's order (`Gemma2RotaryEmbedding`), because at position 8,000 the
-    /// rounding of the frequencies moves angles by more than the tolerance.
+    /// Computes each step in f32 and in the reference's order (`Gemma2RotaryEmbedding`). At position 8,000 the rounding of
+    /// the frequencies moves angles by more than the tolerance.
     fn new(rope: RopeBase, head_dim: usize, start: usize, len: usize) -> Self {
         let half = head_dim / 2;
         let frequencies: Vec<f32> =
@@ -49,16 +49,16 @@ impl Angles {
         Self { cos, sin, half }
     }
 
-    /// Returns the cosines and the sines of one position, counted from the first of the run.
+    /// Returns the cosines and sines of one position, counted from the first one.
     pub(crate) fn at(&self, index: usize) -> (&[f32], &[f32]) {
         let place = index * self.half..(index + 1) * self.half;
         (&self.cos[place.clone()], &self.sin[place])
     }
 
-    /// Copies them to a device.
+    /// Copies the angles to a device.
     ///
     /// # Errors
-    /// Returns an error if the device has no room.
+    /// Returns an error if the device has no memory for them.
     pub(super) fn to_tensors(&self, device: &Device, dtype: DType) -> Result<AngleTensors> {
         let shape = (self.cos.len() / self.half, self.half);
         let tensor = |values: &[f32]| -> Result<Tensor> {
@@ -73,7 +73,7 @@ impl AngleTensors {
     /// two halves of a head.
     ///
     /// # Errors
-    /// Returns an error if the number of positions or the width is another one.
+    /// Returns an error if the number of positions or the width does not match.
     pub(super) fn apply(&self, xs: &Tensor) -> Result<Tensor> {
         let xs = xs.contiguous()?;
         Ok(if xs.track_op() {
@@ -89,8 +89,8 @@ impl AngleTensors {
 mod tests {
     use super::*;
 
-    /// Against torch in f32, as `Gemma2RotaryEmbedding` and `Gemma3RotaryEmbedding` compute it: (base, position, pair,
-    /// cosine, sine). Computed in f64 the second and third would differ by more than 1e-4.
+    /// Compares with torch in f32, as `Gemma2RotaryEmbedding` and `Gemma3RotaryEmbedding` compute it: (base, position, pair,
+    /// cosine, sine). If computed in f64, the second and third would differ by more than 1e-4.
     #[test]
     fn far_positions_are_rounded_like_the_reference() {
         for (base, position, pair, cos, sin) in [

@@ -1,4 +1,4 @@
-//! Where a model's tensors come from: mapped files, or a caller.
+//! Sources of a model's tensors: mapped files, or a caller.
 
 use super::error::{Error, Result};
 use super::linear::{Embedding, Linear};
@@ -6,7 +6,7 @@ use super::weights::{Container, Weights};
 use candle_core::{DType, Device, Tensor};
 use wmdetect::gguf::names;
 
-/// Where tensors come from: names are those of a Hugging Face checkpoint.
+/// Source of tensors. Their names are those of a Hugging Face checkpoint.
 pub(super) trait TensorSource {
     fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear>;
     fn embedding(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding>;
@@ -34,7 +34,7 @@ impl TensorSource for Stored<'_> {
     fn linear(&mut self, name: &str, out: usize, inp: usize) -> Result<Linear> {
         let name = self.name(name);
         let matrix = self.weights.matrix(&name, out, inp)?;
-        // What was copied need not stay in memory twice.
+        // What was copied need not be in memory twice.
         Linear::place(matrix, self.device, self.dtype, self.unrounded, |read| {
             self.weights.release(&name, read);
         })

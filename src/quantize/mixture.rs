@@ -1,13 +1,13 @@
-//! Which format each matrix of a file gets.
+//! Chooses the format of each matrix of a file.
 
 use crate::kernels::Format;
 use crate::model::Config;
 
-/// A recipe for a file.
+/// Recipe for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mixture {
-    /// One format for all matrices, with two exceptions: a tied embedding, which is the head as well, gets 6 bits at least
-    /// (`q6_k`, or `q8_0` where its width is no multiple of 256), and a matrix whose width is no multiple of the format's
+    /// One format for all matrices, with two exceptions. A tied embedding, which is also the head, gets at least 6 bits:
+    /// `q6_k`, or `q8_0` if its width is not a multiple of 256. A matrix whose width is not a multiple of the format's
     /// block stays in f16.
     One(Format),
     /// llama.cpp's `Q4_K_M`: `q4_k`, but `q6_k` for the values and the down projections of half of the layers.
@@ -21,7 +21,7 @@ impl From<Format> for Mixture {
 }
 
 impl Mixture {
-    /// The format of the matrix `name` (llama.cpp's name) of this width.
+    /// Returns the format of the matrix `name` (llama.cpp's name) with this width.
     pub(super) fn format(self, name: &str, width: usize, config: &Config) -> Format {
         let mut format = match self {
             Self::One(format) => format,
@@ -45,7 +45,7 @@ impl Mixture {
         if width.is_multiple_of(format.ggml().block_size()) { format } else { Format::F16 }
     }
 
-    /// llama.cpp's number of the file's kind (`llama_ftype`).
+    /// Returns llama.cpp's number for this kind of file (`llama_ftype`).
     pub(super) fn file_type(self) -> u32 {
         match self {
             Self::Q4KM => 15,
@@ -68,8 +68,8 @@ impl Mixture {
     }
 }
 
-/// Whether a matrix is one of those that the mixtures named M give more bits: the first and the last eighth of the layers
-/// and every third between. Source: `use_more_bits` of llama-quant.cpp.
+/// Returns whether a matrix is one of those to which the mixtures named M give more bits. These are the first and the last
+/// eighth of the layers, and every third layer between. Source: `use_more_bits` of llama-quant.cpp.
 fn has_more_bits(name: &str, layers: usize) -> bool {
     let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
         return false;
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::quantize::random::Shape;
 
-    /// Gemma 2 2B's 26 layers, as in a file of llama.cpp's own.
+    /// Gemma 2 2B's 26 layers, as in a file made by llama.cpp.
     #[test]
     fn q4_k_m_has_six_bits_where_llama_cpp_has() {
         let config = Shape::Gemma2_2b.config();

@@ -1,8 +1,8 @@
-//! From a Hugging Face directory to a GGUF file with the tokenizer inside, as llama.cpp's converter and `llama-quantize`
-//! make it.
+//! Converts a Hugging Face directory to a GGUF file that contains the tokenizer, as llama.cpp's converter and
+//! `llama-quantize` do.
 //!
-//! GGUF has no key for some settings; readers fill them in. A configuration whose settings are not what a reader would
-//! fill in is refused, because the file would be another model.
+//! GGUF has no key for some settings; readers assume values for them. A configuration with other values is refused,
+//! because the file would be another model.
 
 mod mixture;
 pub mod random;
@@ -21,64 +21,64 @@ use std::path::{Path, PathBuf};
 use wmdetect::atomic_file::AtomicFile;
 use wmdetect::gguf::{Layout, Plan, Value, names};
 
-/// The result of this module's functions.
+/// Result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a model cannot be written as GGUF.
+/// Error from writing a model as GGUF.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting that GGUF has no key for.
+    /// GGUF has no key for a setting.
     #[error("GGUF cannot express that {setting} is {found}: readers take {expected}; keep the safetensors")]
     Inexpressible {
-        /// The setting in config.json.
+        /// Name of the setting in config.json.
         setting: &'static str,
         /// Its value.
         found: String,
-        /// What readers take.
+        /// Value that readers assume.
         expected: String,
     },
-    /// A file that is GGUF already.
+    /// The file is a GGUF file already.
     #[error(
         "{path} is a GGUF file; expected a Hugging Face directory, since rounding twice would only lose more"
     )]
     AlreadyGguf {
-        /// The path asked for.
+        /// Path that was asked for.
         path: PathBuf,
     },
-    /// A tokenizer that GGUF's vocabulary of scores cannot express, or none.
+    /// There is no tokenizer, or GGUF's vocabulary of scores cannot express it.
     #[error("the tokenizer cannot be put into the file: {reason}")]
     Tokenizer {
         /// What is wrong.
         reason: String,
     },
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("cannot write {path}: {source}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// Reason that the system gives.
         source: std::io::Error,
     },
-    /// The output refused.
+    /// The output reported an error.
     #[error("cannot write the model: {0}")]
     Output(std::io::Error),
-    /// Of the model.
+    /// The model reported an error.
     #[error(transparent)]
     Model(#[from] crate::model::Error),
-    /// Of the tensor library.
+    /// The tensor library reported an error.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// What was written.
+/// Summary of what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// Tensors of each format.
+    /// Number of tensors in each format.
     pub formats: BTreeMap<&'static str, usize>,
-    /// Parameters.
+    /// Number of parameters.
     pub parameters: u64,
 }
 
@@ -96,9 +96,9 @@ impl Summary {
 /// A tensor of the file.
 #[derive(Debug, Clone)]
 struct Part {
-    /// llama.cpp's name.
+    /// Its name in llama.cpp.
     name: String,
-    /// Dimensions, slowest first; a matrix's rows are whole blocks of the format.
+    /// Dimensions, slowest first. A matrix's rows are whole blocks of the format.
     shape: Vec<usize>,
     format: Format,
 }
@@ -122,16 +122,16 @@ impl Part {
     }
 }
 
-/// Numbers that are quantised at a time.
+/// How many numbers are quantised at a time.
 const STRIP: usize = 1 << 20;
 
-/// Writes the model of a Hugging Face directory to `out`, matrices as `mixture` says, norms in f32.
+/// Writes the model of a Hugging Face directory to `out`: matrices as `mixture` says, norms in f32.
 ///
-/// The file is complete or not there at all. Its tokenizer is checked first, and no more than some rows of a matrix are in
+/// The file is either complete or does not exist. Its tokenizer is checked first. Only a few rows of a matrix are in
 /// memory at a time.
 ///
 /// # Errors
-/// See [`Error`].
+/// Returns an error if the model cannot be written as GGUF; see [`Error`].
 pub fn quantize(dir: &Path, out: &Path, mixture: impl Into<Mixture>) -> Result<Summary> {
     let mixture = mixture.into();
     let weights = Weights::open(dir)?;
@@ -164,7 +164,7 @@ pub fn quantize(dir: &Path, out: &Path, mixture: impl Into<Mixture>) -> Result<S
     let file = AtomicFile::create(out).map_err(write_error)?;
     let mut writer = layout.start(BufWriter::with_capacity(1 << 20, file)).map_err(write_error)?;
     for (name, stored, part) in &tensors {
-        // llama.cpp's norms multiply by the weight alone.
+        // llama.cpp's norms multiply by the weight alone, without adding 1.
         let plus = (part.shape.len() == 1).then_some(config.norm_offset as f32);
         let bytes = weights.bytes(name).unwrap_or_default();
         convert(bytes, *stored, part, plus, |bytes| writer.write(bytes).map_err(write_error))?;
@@ -174,8 +174,8 @@ pub fn quantize(dir: &Path, out: &Path, mixture: impl Into<Mixture>) -> Result<S
     Ok(Summary::new(&layout, tensors.iter().map(|(_, _, part)| part)))
 }
 
-/// Gives the numbers of a tensor that is `stored` in one format, with `plus` added to each, to `write` in the format of
-/// `part`, some rows at a time.
+/// Converts the numbers of a tensor from the format `stored` to that of `part`, with `plus` added to each. Passes them to
+/// `write`, some rows at a time.
 fn convert(
     bytes: &[u8],
     stored: Format,
@@ -199,14 +199,14 @@ fn convert(
     Ok(())
 }
 
-/// Whole blocks of numbers in a format.
+/// Encodes whole blocks of numbers in a format.
 fn encode(values: Vec<f32>, format: Format) -> Result<Vec<u8>> {
     let len = values.len();
     let values = Tensor::from_vec(values, len, &Device::Cpu)?;
     Ok(QTensor::quantize(&values, format.ggml())?.data()?.into_owned())
 }
 
-/// The metadata of the model itself, or why GGUF cannot express it.
+/// Returns the metadata of the model itself, or an error if GGUF cannot express it.
 fn metadata(config: &Config, dir: &Path, mixture: Mixture) -> Result<Vec<(String, Value)>> {
     let c = config;
     check_expressible(c)?;
@@ -234,7 +234,7 @@ fn metadata(config: &Config, dir: &Path, mixture: Mixture) -> Result<Vec<(String
     add("attention.value_length", size(c.head_dim));
     add("attention.layer_norm_rms_epsilon", Value::F32(c.rms_eps as f32));
     add("rope.freq_base", Value::F32(c.rope_global.base));
-    // A window that no position reaches does no harm where there is none.
+    // If there is no window, a window that no position reaches does no harm.
     add("attention.sliding_window", size(c.window().unwrap_or(c.max_position)));
     for (key, cap) in
         [("attn_logit_softcapping", c.attn_softcap), ("final_logit_softcapping", c.final_softcap)]
@@ -246,7 +246,7 @@ fn metadata(config: &Config, dir: &Path, mixture: Mixture) -> Result<Vec<(String
     Ok(out)
 }
 
-/// Refuses the settings that have no key and are not what llama.cpp fills in.
+/// Refuses settings that have no key and differ from what llama.cpp assumes.
 fn check_expressible(c: &Config) -> Result<()> {
     let refuse =
         |setting, found: String, expected: String| Err(Error::Inexpressible { setting, found, expected });
@@ -272,7 +272,7 @@ fn check_expressible(c: &Config) -> Result<()> {
     {
         match (cap, family.softcaps()) {
             (None, Some([attention, logits])) => {
-                let expected = format!("{attention} and {logits} where there is none");
+                let expected = format!("{attention} and {logits} if there is none");
                 return refuse(setting, "null".into(), expected);
             }
             (Some(cap), None) => return refuse(setting, cap.to_string(), "none".into()),

@@ -1,7 +1,7 @@
-//! Models of random weights in the shape of a published one, so that nobody needs weights to compare speed.
+//! Models with random weights in the shape of published ones, so that comparing speed needs no real weights.
 //!
-//! Blocks are drawn from a small pool of quantised normal numbers: a matrix never exists in f32, and takes as long to
-//! make as to write.
+//! Blocks are drawn from a small pool of quantised normal numbers. So a matrix never exists in f32, and making it
+//! takes no longer than writing it.
 
 use super::{Error, Mixture, Part, Result, Summary, encode, metadata};
 use crate::kernels::Format;
@@ -14,24 +14,24 @@ use std::path::Path;
 use wmdetect::gguf::names::{self, token_type, tokenizer_key};
 use wmdetect::gguf::{Array, Layout, Value};
 
-/// Numbers of a pool, a power of two and a multiple of every format's block.
+/// How many numbers a pool has; a power of two and a multiple of every format's block.
 const POOL: usize = 1 << 16;
-/// Standard deviation of matrices, as models are initialised.
+/// Standard deviation of the matrices, as in newly initialised models.
 const STD: f32 = 0.02;
 
-/// A published model's sizes.
+/// Sizes of a published model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// 2.6 billion parameters.
     Gemma2_2b,
     /// 9.2 billion parameters.
     Gemma2_9b,
-    /// Nobody's: two layers, for a quick look.
+    /// Not a published model: two layers, for a quick look.
     Tiny,
 }
 
 impl Shape {
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gemma2_2b => "gemma2-2b",
@@ -40,7 +40,7 @@ impl Shape {
         }
     }
 
-    /// The sizes. Source: config.json of google/gemma-2-2b and google/gemma-2-9b.
+    /// Returns the configuration with these sizes. Source: config.json of google/gemma-2-2b and google/gemma-2-9b.
     pub fn config(self) -> Config {
         let (layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, window, max_position) =
             match self {
@@ -76,7 +76,7 @@ impl Shape {
     }
 }
 
-/// A GGUF file of random weights, not written yet.
+/// A GGUF file with random weights that is not written yet.
 pub struct Random {
     layout: Layout,
     parts: Vec<Part>,
@@ -84,11 +84,11 @@ pub struct Random {
 }
 
 impl Random {
-    /// Matrices as `mixture` says.
-    /// The vocabulary is made of placeholders, so that llama.cpp loads the file.
+    /// Prepares a file with matrices as `mixture` says. The vocabulary consists of placeholders, so that llama.cpp
+    /// loads the file.
     ///
     /// # Errors
-    /// As [`quantize`](super::quantize), for a configuration that GGUF cannot express.
+    /// Returns an error if GGUF cannot express the configuration, as [`quantize`](super::quantize) does.
     pub fn new(config: &Config, mixture: impl Into<Mixture>, seed: u64) -> Result<Self> {
         let mixture = mixture.into();
         let mut metadata = metadata(config, Path::new(""), mixture)?;
@@ -98,7 +98,7 @@ impl Random {
         Ok(Self { layout, parts, seed })
     }
 
-    /// Size of the file.
+    /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.layout.file_bytes()
     }
@@ -135,10 +135,10 @@ impl Random {
     }
 }
 
-/// Blocks to draw from.
+/// Pool of blocks to draw from.
 struct Pool {
     bytes: Vec<u8>,
-    /// Bytes that are drawn together: a block, or 32 plain numbers.
+    /// Number of bytes that are drawn together: a block, or 32 plain numbers.
     unit: usize,
 }
 
@@ -158,7 +158,7 @@ impl Pool {
     }
 }
 
-/// Normal numbers of standard deviation [`STD`] (Box and Muller 1958).
+/// Draws normal numbers with standard deviation [`STD`] (Box and Muller 1958).
 fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
     let one = |_| {
         let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
@@ -167,7 +167,7 @@ fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
     (0..count).map(one).collect()
 }
 
-/// The tensors of a tied Gemma 2 in the order of llama.cpp's converter.
+/// Returns the tensors of a tied Gemma 2, in the order of llama.cpp's converter.
 fn parts(c: &Config, mixture: Mixture) -> Vec<Part> {
     let (hidden, heads, kv) = (c.hidden, c.heads * c.head_dim, c.kv_heads * c.head_dim);
     let vector = |name: String| Part { name, shape: vec![hidden], format: Format::F32 };
@@ -198,7 +198,7 @@ fn parts(c: &Config, mixture: Mixture) -> Vec<Part> {
     parts
 }
 
-/// A SentencePiece vocabulary of this size: Gemma's four controls, the bytes, and numbered words.
+/// Returns a SentencePiece vocabulary of this size: Gemma's four control tokens, the bytes, and numbered words.
 fn placeholders(config: &Config) -> Vec<(String, Value)> {
     let piece = |id: usize| match id {
         0..4 => (["<pad>", "<eos>", "<bos>", "<unk>"][id].to_owned(), token_type::CONTROL),

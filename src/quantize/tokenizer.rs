@@ -1,7 +1,7 @@
-//! A tokenizer.json as GGUF's vocabulary: pieces, scores and kinds.
+//! Converts a tokenizer.json to GGUF's vocabulary: pieces, scores and kinds.
 //!
-//! The file has no merges: SentencePiece's rule is that the neighbours whose joined piece has the best score merge
-//! first. The score of a piece is minus the rank of the first merge that makes it.
+//! The file has no merges. SentencePiece's rule is to merge first the neighbours whose joined piece has the best score.
+//! The score of a piece is minus the rank of the first merge that makes it.
 
 use super::{Error, Result};
 use crate::model::Config;
@@ -13,14 +13,14 @@ use wmdetect::gguf::names::{token_type, tokenizer_key as key};
 use wmdetect::gguf::{Array, Value};
 use wmdetect::text::{TextError, Tokenizer};
 
-/// What llama.cpp's converter gives pieces that take part in no merge.
+/// Score that llama.cpp's converter gives to pieces that take part in no merge.
 const NO_SCORE: f32 = -1000.0;
 
 fn refuse<T>(reason: impl Into<String>) -> Result<T> {
     Err(Error::Tokenizer { reason: reason.into() })
 }
 
-/// The `tokenizer.ggml` keys for a tokenizer.json, as many entries as the embedding has rows.
+/// Returns the `tokenizer.ggml` keys for a tokenizer.json, with as many entries as the embedding has rows.
 pub(super) fn metadata(path: &Path, config: &Config) -> Result<Vec<(String, Value)>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -28,7 +28,7 @@ pub(super) fn metadata(path: &Path, config: &Config) -> Result<Vec<(String, Valu
     };
     let json: Json = match serde_json::from_str(&text) {
         Ok(json) => json,
-        Err(e) => return refuse(format!("{} is no JSON: {e}", path.display())),
+        Err(e) => return refuse(format!("{} is not JSON: {e}", path.display())),
     };
     let model = &json["model"];
     if model["type"] != "BPE" || model["byte_fallback"] != true || !json["decoder"].to_string().contains('▁')
@@ -59,11 +59,12 @@ pub(super) fn metadata(path: &Path, config: &Config) -> Result<Vec<(String, Valu
             Some(true) => token_type::CONTROL,
             _ => token_type::USER_DEFINED,
         };
-        // The model has no row for it, so it is neither read nor drawn: Gemma 3's token for images, in a model of text.
+        // The model has no row for this token, so it is neither read nor drawn: Gemma 3's token for images in a text
+        // model.
         if kind == token_type::CONTROL && token["id"].as_u64().is_some_and(|id| id >= config.vocab as u64) {
             continue;
         }
-        // llama.cpp looks for these in the text before spaces become ▁.
+        // llama.cpp looks for these in the text before it replaces spaces by ▁.
         let text = if kind == token_type::USER_DEFINED { text.replace('▁', " ") } else { text.to_owned() };
         place(&token["id"], &text, kind)?;
     }
@@ -109,7 +110,7 @@ fn is_byte(piece: &str) -> bool {
     piece.len() == 6 && piece.starts_with("<0x") && piece.ends_with('>')
 }
 
-/// For each piece that a merge makes, how many pieces were made before it.
+/// Returns, for each piece that a merge makes, how many pieces were made before it.
 fn ranks(model: &Json) -> Result<HashMap<String, usize>> {
     let mut ranks = HashMap::new();
     for merge in model["merges"].as_array().into_iter().flatten() {
@@ -127,8 +128,8 @@ fn ranks(model: &Json) -> Result<HashMap<String, usize>> {
     Ok(ranks)
 }
 
-/// Whether the tokenizer of a file with this header cuts text as the tokenizer.json does: every piece alone, and all of
-/// them in a row.
+/// Returns whether the tokenizer of a file with this header splits text as the tokenizer.json does: every piece alone,
+/// and all pieces in a row.
 pub(super) fn check(json: &Path, header: &[u8]) -> Result<()> {
     let reason = |e: TextError| Error::Tokenizer { reason: e.to_string() };
     let json = Tokenizer::open(json).map_err(reason)?;

@@ -1,4 +1,4 @@
-//! Random keys in the place of the key: what p comes to where nobody learned from anything.
+//! Judges with random keys in place of the key: shows which p a model gets that has learned from nothing.
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use wmdetect::calibration::random_key;
@@ -8,8 +8,8 @@ use wmdetect::statistics::Statistic;
 use super::judge;
 use super::report::Control;
 
-/// Judges pairs under `keys` random keys of a scheme, at least two, which follow from `seed`, and compares their p-values
-/// with uniform numbers. `None` of no pairs.
+/// Judges pairs under `keys` random keys of a scheme, at least two, derived from `seed`. Compares their p-values with uniform
+/// numbers. Returns `None` if there are no pairs.
 pub fn control(
     scheme: &Scheme,
     statistic: &dyn Statistic,
@@ -28,8 +28,8 @@ pub fn control(
     Some(Control { keys, seed, distance, ks_p, at_most_fpr: at_most, p_values })
 }
 
-/// Returns the largest distance between the distribution of numbers of [0, 1] in ascending order and the uniform one, and its
-/// p-value: Kolmogorov's asymptotic series with the correction of Stephens (1970).
+/// Returns the largest distance between the distribution of `sorted`, ascending numbers in [0, 1], and the uniform
+/// distribution, and its p-value. The p-value is Kolmogorov's asymptotic series with the correction of Stephens (1970).
 pub fn uniformity(sorted: &[f64]) -> (f64, f64) {
     let n = sorted.len() as f64;
     let gap = |(i, p): (usize, &f64)| (p - i as f64 / n).max((i + 1) as f64 / n - p);

@@ -1,4 +1,4 @@
-//! The texts that a student is asked about.
+//! The texts that a student reads.
 
 use serde_json::Value;
 use wmdetect::text::{TextError, Tokenizer};
@@ -7,60 +7,60 @@ use crate::respond::{Receipt, ReceiptError};
 use crate::text::{Chat, PromptError, plain_prompt};
 use crate::train::examples;
 
-/// A text as the student reads it.
+/// A text in the form that the student reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Its ids, a prompt and `<bos>` among them.
+    /// Its token ids, including a prompt and `<bos>`.
     pub ids: Vec<u32>,
-    /// For each id whether it is of an answer. The first is not.
+    /// For each id, whether it belongs to an answer. The first does not.
     pub said: Vec<bool>,
 }
 
-/// Why a line is not a document.
+/// Error from a line that is not a document.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CorpusError {
-    /// Another kind of line.
+    /// The line is of an unknown kind.
     #[error(
         "expected a JSON object with \"tokens\" and \"prompt_tokens\", as `wmgen generate --json` writes, with \"messages\", \
          with \"prompt\" and \"completion\", or with \"text\", found {found}"
     )]
     Form {
-        /// What it is.
+        /// What the line is.
         found: String,
     },
-    /// A damaged conversation.
+    /// The conversation is damaged.
     #[error("{0}")]
     Example(String),
-    /// A damaged receipt, or one of another tokenizer.
+    /// The receipt is damaged, or belongs to another tokenizer.
     #[error("{0}; expected tokens of the student's tokenizer")]
     Receipt(#[from] ReceiptError),
-    /// A conversation that the chat template cannot hold.
+    /// The chat template cannot hold the conversation.
     #[error(transparent)]
     Prompt(#[from] PromptError),
-    /// A text that cannot be tokenized.
+    /// The text cannot be tokenized.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// No answer.
+    /// There is no answer.
     #[error("expected a text with at least one token, found none")]
     Empty,
-    /// A token that the student does not know.
+    /// The student does not have a token.
     #[error("expected token ids below {vocab}, the student's vocabulary, found {found}")]
     Id {
-        /// Entries of the vocabulary.
+        /// Size of the student's vocabulary.
         vocab: usize,
-        /// The largest id.
+        /// The largest id found.
         found: u32,
     },
 }
 
 impl Document {
-    /// Reads a line: a receipt of `wmgen generate --json`, an example as `wmgen train --examples` takes it, in Gemma's chat
-    /// template, or an object with a `text`, which stands behind `<bos>`.
+    /// Parses a line. It is a receipt of `wmgen generate --json`, an example as for `wmgen train --examples`, in Gemma's
+    /// chat template, or an object with a `text`, which follows `<bos>`.
     ///
     /// # Errors
-    /// Returns an error if the line is none of these, if a receipt's text is not what its tokens spell for `tokenizer`, if a
-    /// token is not below `vocab`, or if the line has no answer.
+    /// Returns an error if the line is none of these, or has no answer. Also returns an error if a receipt's text is not
+    /// what its tokens spell for `tokenizer`, or a token is not below `vocab`.
     pub fn parse(line: &str, tokenizer: &Tokenizer, vocab: usize) -> Result<Self, CorpusError> {
         let form = |found: &str| CorpusError::Form { found: found.into() };
         let value: Value = serde_json::from_str(line).map_err(|error| form(&error.to_string()))?;
@@ -83,7 +83,7 @@ impl Document {
             let names: Vec<String> = object.keys().take(12).map(|name| format!("{name:?}")).collect();
             return Err(form(&if names.is_empty() { "an empty one".into() } else { names.join(", ") }));
         };
-        // The student's first choice needs something that it follows.
+        // The student's first choice needs something that precedes it.
         if document.ids.len() < 2 || !document.said[1..].contains(&true) {
             return Err(CorpusError::Empty);
         }
@@ -93,7 +93,7 @@ impl Document {
         }
     }
 
-    /// A prompt and an answer.
+    /// Makes a document of a prompt and an answer.
     fn answered(prompt: Vec<u32>, answer: &[u32]) -> Self {
         let said = (0..prompt.len() + answer.len()).map(|at| at >= prompt.len() && at > 0).collect();
         Self { ids: [&prompt, answer].concat(), said }
@@ -104,7 +104,7 @@ impl Document {
         self.said.iter().position(|said| *said).unwrap_or(self.ids.len())
     }
 
-    /// Returns the number of tokens of answers.
+    /// Returns the number of tokens in answers.
     pub fn answer_tokens(&self) -> usize {
         self.said.iter().filter(|said| **said).count()
     }

@@ -1,23 +1,23 @@
-//! A key's view of pairs of context and token.
+//! Scores pairs of context and token under a key.
 
 use wmdetect::scheme::{DistinctNgrams, Key};
 use wmdetect::statistics::{PKind, PValue, Sample, Scored, Statistic, UnsupportedEvidence};
 
-/// What a key makes of pairs.
+/// Result of judging pairs under a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
-    /// Values that were summed: one for each channel of each pair.
+    /// Number of values that were summed: one for each channel of each pair.
     pub values: u64,
-    /// The share that the sum is of the largest possible one; `None` of no pair.
+    /// The sum as a share of the largest possible sum; `None` if there are no pairs.
     pub score: Option<f64>,
-    /// The probability of such a score or a higher one, if the values are independent fair coins; `None` of no pair.
+    /// Probability of this score or a higher one, if the values are independent fair coins; `None` if there are no pairs.
     pub p: Option<PValue>,
 }
 
 /// Scores pairs under a key. A student has learned from answers of all channels, so the values of all channels are summed.
 ///
 /// # Errors
-/// Returns an error if the statistic was made for other evidence than the key's.
+/// Returns an error if the statistic is for another kind of evidence than the key's.
 pub fn judge(
     key: &Key,
     statistic: &dyn Statistic,

@@ -1,4 +1,4 @@
-//! Which of a student's first choices count, and with which context.
+//! Decides which of a student's first choices count, and with which context.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,44 +7,44 @@ use wmdetect::scheme::{ContextRule, ContextTracker, DistinctNgrams, PositionKind
 
 use super::Document;
 
-/// What is known of how the corpus depends on the key.
+/// How the corpus may depend on the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Independence {
-    /// Nothing: parts of it may be marked with the key. A context counts once in the corpus, where it comes up first.
+    /// It may: parts of it may be marked with the key. A context counts once in the corpus, where it first occurs.
     Unknown,
-    /// It does not depend on the key: nobody marked it with the key, or chose it by the key. A context and a choice count
-    /// once together.
+    /// It does not: nobody marked it with the key, or chose it by the key. A pair of context and choice counts once.
     Known,
 }
 
-/// Positions that do not count, by the first reason that holds.
+/// Number of positions that do not count, by the first reason that applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Excluded {
-    /// The context is not wholly part of the answer.
+    /// The context is not completely part of the answer.
     pub incomplete_context: u64,
-    /// The student has read the context before, in the prompt or in the answer, and with it what followed.
+    /// The student has read the context before, in the prompt or in the answer, and with it the token that followed.
     pub repeated_context: u64,
-    /// An earlier document has the context, or, where the corpus does not depend on the key, context and choice were counted
-    /// before.
+    /// An earlier document has the context. If the corpus does not depend on the key: the pair of context and choice was
+    /// counted before.
     pub earlier_document: u64,
-    /// As many pairs as were asked for have been counted.
+    /// The requested number of pairs has been counted.
     pub beyond_pairs: u64,
 }
 
-/// The pairs of context and first choice that count, of a corpus that comes document by document, for all keys with one rule
+/// The pairs of context and first choice that count. The corpus comes document by document, and all keys have the same rule
 /// for contexts.
 pub struct Pairs {
     rule: ContextRule,
     independence: Independence,
     most: usize,
-    /// Every context that a document has had, with the number of the last document that had it.
+    /// Every context of any document, with the number of the last document that had it.
     read: HashMap<Box<[u32]>, usize>,
     documents: usize,
-    /// Contexts with the student's choice.
+    /// The contexts, each followed by the student's choice.
     chosen: Vec<Box<[u32]>>,
-    /// The same as a set, where a context may count again.
+    /// The same pairs as a set, if a context may count again.
     taken: HashSet<Box<[u32]>>,
-    /// The same contexts with the token that the corpus has there.
+    /// The same contexts, each followed by the token that the corpus has there.
     own: Vec<Box<[u32]>>,
     excluded: Excluded,
 }
@@ -65,10 +65,10 @@ impl Pairs {
         }
     }
 
-    /// Takes the next document with the student's first choice at each position of an answer, in their order.
+    /// Takes the next document with the student's first choice at each position of an answer, in order.
     ///
     /// # Panics
-    /// Panics if there are not as many choices as such positions.
+    /// Panics if the number of choices is not that of these positions.
     pub fn add(&mut self, document: &Document, choices: &[u32]) {
         assert_eq!(choices.len(), document.answer_tokens(), "one choice for each token of an answer");
         self.documents += 1;
@@ -88,14 +88,15 @@ impl Pairs {
             } else {
                 answer = None;
             }
-            // Whatever the token was drawn by, one of these contexts was it, if it was marked at all.
+            // If the token was marked at all, one of these contexts was used for it.
             for len in self.rule.shortest()..=self.rule.longest().min(at) {
                 self.read.insert(ids[at - len..at].into(), self.documents);
             }
         }
     }
 
-    /// Takes a position's context with the choice, if it counts. All of this follows from what the student has read before.
+    /// Takes a position's context with the choice, if it counts. The decision depends only on what the student has read
+    /// before.
     fn take(&mut self, context: &[u32], choice: u32, token: u32) {
         let with = |last: u32| -> Box<[u32]> { [context, &[last]].concat().into() };
         let last = self.read.get(context);
@@ -125,12 +126,12 @@ impl Pairs {
         DistinctNgrams::new(self.chosen.iter().map(|pair| &**pair))
     }
 
-    /// Returns the pairs of the same contexts and the tokens that the corpus has there.
+    /// Returns the pairs of the same contexts with the tokens that the corpus has there.
     pub fn own(&self) -> DistinctNgrams<'_> {
         DistinctNgrams::new(self.own.iter().map(|pair| &**pair))
     }
 
-    /// Returns how many choices are the corpus's own token.
+    /// Returns how many choices are the corpus's token.
     pub fn agreeing(&self) -> usize {
         self.chosen.iter().zip(&self.own).filter(|(chosen, own)| chosen == own).count()
     }
@@ -145,12 +146,12 @@ impl Pairs {
         self.chosen.is_empty()
     }
 
-    /// Returns whether there are as many pairs as were asked for.
+    /// Returns whether the requested number of pairs is reached.
     pub fn is_full(&self) -> bool {
         self.chosen.len() == self.most
     }
 
-    /// Returns what does not count.
+    /// Returns the numbers of positions that do not count.
     pub fn excluded(&self) -> Excluded {
         self.excluded
     }
@@ -172,7 +173,7 @@ mod tests {
         Document { ids: [prompt, answer].concat(), said }
     }
 
-    /// The pairs that count, and incomplete, repeated and earlier positions.
+    /// Returns the pairs that count, and the numbers of incomplete, repeated and earlier positions.
     fn counted(pairs: &Pairs) -> (Vec<Vec<u32>>, [u64; 3]) {
         let Excluded { incomplete_context, repeated_context, earlier_document, .. } = pairs.excluded();
         let chosen = pairs.chosen.iter().map(|pair| pair.to_vec()).collect();
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn a_context_counts_once_where_the_corpus_may_be_marked() {
         let mut pairs = Pairs::new(WHOLE, Independence::Unknown, None);
-        // (1, 2) stands in the prompt, (5, 6) twice in the answer.
+        // (1, 2) is in the prompt, (5, 6) twice in the answer.
         pairs.add(
             &document(&[0, 1, 2, 3], &[1, 2, 9, 5, 6, 7, 5, 6, 8]),
             &[40, 41, 42, 43, 44, 45, 46, 47, 48],
@@ -199,7 +200,7 @@ mod tests {
     fn a_pair_counts_once_where_the_corpus_does_not_depend_on_the_key() {
         let mut pairs = Pairs::new(WHOLE, Independence::Known, Some(4));
         pairs.add(&document(&[0], &[5, 6, 7, 8]), &[0, 0, 40, 41]);
-        // Another choice after (5, 6), the same after (6, 7); then as many as were asked for.
+        // Another choice after (5, 6), the same after (6, 7); then the requested number is reached.
         pairs.add(&document(&[0], &[5, 6, 7, 8, 9]), &[0, 0, 42, 41, 43]);
         let (found, excluded) = counted(&pairs);
         assert_eq!(found, [vec![5, 6, 40], vec![6, 7, 41], vec![5, 6, 42], vec![7, 8, 43]]);
@@ -208,14 +209,14 @@ mod tests {
         assert_eq!((pairs.len(), pairs.excluded().beyond_pairs), (4, 1));
     }
 
-    /// A position keeps the context that the generator took for it, though a shorter or longer one were new.
+    /// A position keeps the context that the generator took for it, even if a shorter or longer one would be new.
     #[test]
     fn shortest_contexts_are_the_generators() {
         let mut pairs = Pairs::new(SHORTEST, Independence::Unknown, None);
-        // By the rule: (1), (2), then 1 is taken, so (2 1), then (1 3)... the prompt's 3 has been read.
+        // By the rule: (1), (2), then 1 is taken, so (2 1), then (1 3)... The prompt's 3 has been read.
         pairs.add(&document(&[0, 3, 3], &[1, 2, 1, 3, 1]), &[40, 41, 42, 43, 44]);
         assert_eq!(counted(&pairs), (vec![vec![1, 41], vec![2, 42], vec![2, 1, 43]], [1, 1, 0]));
-        // 4 is new; 1 and (1, 2) have been read by now, at whatever length they were taken.
+        // 4 is new; 1 and (1, 2) have been read before, at whatever length they were taken.
         pairs.add(&document(&[0], &[4, 1, 2, 4, 1]), &[50, 51, 52, 53, 54]);
         assert_eq!(counted(&pairs).0[3..], [vec![4, 51], vec![2, 4, 54]]);
     }
@@ -230,8 +231,8 @@ mod tests {
         assert_eq!(counted(&pairs), (vec![vec![1, 2, 40], vec![4, 5, 41]], [4, 0, 0]));
     }
 
-    /// A student that copies what it has read, in the prompt or in the answer, is no student of the mark. A test of all
-    /// positions takes it for one.
+    /// A student that copies what it has read, in the prompt or in the answer, is not a student of the mark. A test of all
+    /// positions would take it for one.
     #[test]
     fn a_student_that_copies_is_innocent_and_one_that_prefers_is_not() {
         for preset in Preset::ALL {
@@ -255,7 +256,7 @@ mod tests {
             };
             let quoted = document(&[&[0], &text[..]].concat(), &text);
             assert!(p(&[quoted], Independence::Unknown).is_none_or(|p| p > 1e-3), "{preset}");
-            // Without the prompt nothing tells that the choices are copies.
+            // Without the prompt, nothing shows that the choices are copies.
             let alone = [document(&[0], &text)];
             assert!(p(&alone, Independence::Unknown).unwrap() < 1e-6, "{preset}");
             // The same text again adds nothing.

@@ -1,4 +1,4 @@
-//! The JSON of `wmgen radioactive`.
+//! JSON of `wmgen radioactive`.
 
 use serde::Serialize;
 use wmdetect::statistics::PKind;
@@ -6,41 +6,43 @@ use wmdetect::statistics::PKind;
 use super::Excluded;
 use crate::respond::ModelReceipt;
 
-/// What was found.
+/// Report of a test for radioactivity.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RadioactiveReport {
-    /// 1.
+    /// Version of this structure: 1.
     pub schema_version: u32,
-    /// The student.
+    /// The student, which is the suspected model.
     pub student: ModelReceipt,
-    /// Documents that it read.
+    /// Number of documents that it read.
     pub documents: u64,
-    /// Tokens of their answers, each a position with a first choice.
+    /// Number of tokens in their answers, each a position with a first choice.
     pub positions: u64,
-    /// Whether the corpus is said not to depend on the key.
+    /// Whether the user says that the corpus does not depend on the key.
     pub unmarked: bool,
-    /// The public id of the key with the least p.
+    /// Public id of the key with the smallest p.
     pub key_id: String,
-    /// Keys that were tried.
+    /// Number of keys that were tried.
     pub keys_tried: u64,
-    /// Its p, times the number of keys; null where no pair counts.
+    /// p of that key, times the number of keys; null if no pair counts.
     pub p_value: Option<f64>,
     /// Its logarithm to base 10.
     pub log10_p: Option<f64>,
-    /// What p promises.
+    /// Guarantee for p.
     pub p_kind: PKind,
-    /// The rate of the verdict.
+    /// Rate for the verdict.
     pub fpr: f64,
-    /// What p means at that rate.
+    /// Verdict at that rate.
     pub verdict: Verdict,
-    /// Each key.
+    /// Reports on the keys.
     pub keys: Vec<KeyReport>,
-    /// What to know before the numbers are used.
+    /// What to know before using the numbers.
     pub warnings: Vec<String>,
 }
 
-/// What p means.
+/// Meaning of p.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// p is at most the rate.
@@ -49,48 +51,51 @@ pub enum Verdict {
     NotDetected,
 }
 
-/// One key.
+/// Report on one key.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeyReport {
-    /// Its public id.
+    /// Public id of the key.
     pub key_id: String,
-    /// Its scheme.
+    /// Scheme of the key.
     pub scheme: &'static str,
-    /// Its channels, whose values are summed.
+    /// Number of channels, whose values are summed.
     pub channels: u16,
-    /// Pairs of context and first choice that count.
+    /// Number of pairs of context and first choice that count.
     pub pairs: u64,
-    /// Those whose choice is the token that the corpus has there.
+    /// Number of those whose choice is the token that the corpus has there.
     pub agreeing: u64,
     /// Positions that do not count.
     pub excluded: Excluded,
-    /// Share of ones among the g-values of the choices, early layers weighing more; null of no pair.
+    /// Share of ones among the g-values of the choices, with a larger weight for early layers; null if no pair counts.
     pub score: Option<f64>,
-    /// p, of this key alone.
+    /// p for this key alone.
     pub p_value: Option<f64>,
     /// Its logarithm to base 10.
     pub log10_p: Option<f64>,
-    /// What p promises.
+    /// Guarantee for p.
     pub p_kind: PKind,
-    /// Whether the corpus itself carries the mark: the logarithm to base 10 of the p of its own tokens in the same contexts.
+    /// Tells whether the corpus itself carries the mark: the logarithm to base 10 of the p of its tokens in the same
+    /// contexts.
     pub corpus_log10_p: Option<f64>,
-    /// Random keys in the place of this one; absent unless asked for.
+    /// Results of random keys in place of this one; absent unless asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
 }
 
 /// p under random keys.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Control {
-    /// Their number.
+    /// Number of random keys.
     pub keys: u64,
-    /// What they follow from.
+    /// Seed of the random keys.
     pub seed: u64,
-    /// The largest distance of the p-values' distribution from the uniform one (Kolmogorov and Smirnov).
+    /// Largest distance of the p-values' distribution from the uniform distribution (Kolmogorov and Smirnov).
     pub distance: f64,
-    /// The p-value of that distance.
+    /// p-value of that distance.
     pub ks_p: f64,
-    /// How many p-values are at most the rate.
+    /// Number of p-values that are at most the rate.
     pub at_most_fpr: u64,
     /// The p-values, in ascending order.
     pub p_values: Vec<f64>,

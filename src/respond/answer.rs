@@ -1,4 +1,4 @@
-//! The texts for one prompt while they grow: the engine's events become pieces of text and, at the end, receipts.
+//! The growing texts for one prompt: turns the engine's events into pieces of text and, at the end, receipts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,24 +15,24 @@ pub(super) struct Answer {
     info: Arc<ModelInfo>,
     prompt: Vec<u32>,
     sampling: Sampling,
-    /// What the receipt of each text says of the key.
+    /// What the receipt of each text says about the key.
     marks: Vec<WatermarkReceipt>,
     request_id: Option<String>,
     tenant: Option<String>,
     drafts: Vec<Draft>,
     failure: Option<engine::Failure>,
     prefill: Duration,
-    /// When the first token came and when the last one did; none before.
+    /// Times of the first and the last token; `None` before the first.
     decode: Option<(Instant, Instant)>,
 }
 
-/// What the engine need not go on with after an event.
+/// What the engine can stop working on after an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Cancel {
     Nothing,
-    /// A text that has come to a stop string.
+    /// A text that has reached a stop string.
     Text(usize),
-    /// All texts, since one of them failed.
+    /// All texts, because one of them failed.
     All,
 }
 
@@ -59,12 +59,12 @@ impl Answer {
         }
     }
 
-    /// Whether the model has read the prompt.
+    /// Returns whether the model has read the prompt.
     pub(super) fn has_begun(&self) -> bool {
         self.decode.is_some()
     }
 
-    /// Whether no text grows any more.
+    /// Returns whether no text grows any more.
     pub(super) fn is_complete(&self) -> bool {
         self.failure.is_some() || self.drafts.iter().all(|draft| draft.finished.is_some())
     }
@@ -83,7 +83,7 @@ impl Answer {
             }
             engine::Event::Token { sequence, token, .. } => {
                 let draft = &mut self.drafts[sequence];
-                // What the engine had drawn before it heard of the stop string.
+                // The engine drew this before it learned of the stop string.
                 if draft.finished.is_some() {
                     return Cancel::Nothing;
                 }
@@ -112,7 +112,7 @@ impl Answer {
         cancel
     }
 
-    /// The last event of a complete answer.
+    /// Returns the last event of a complete answer.
     pub(super) fn end(self) -> Event {
         if let Some(error) = self.failure {
             return Event::Failed(error.into());
@@ -143,7 +143,7 @@ impl Answer {
 
     fn timing(&self) -> Timing {
         let decode_s = self.decode.map_or(0.0, |(start, end)| (end - start).as_secs_f64());
-        // The first token of each text is the prompt's.
+        // The first token of each text comes with the prompt.
         let steps: usize = self.drafts.iter().map(|draft| draft.tokens.len().saturating_sub(1)).sum();
         Timing {
             prefill_s: self.prefill.as_secs_f64(),

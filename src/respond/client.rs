@@ -1,4 +1,4 @@
-//! Has prompts answered by an engine on a thread of its own.
+//! Lets an engine on a separate thread answer prompts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::engine;
 use crate::engine::worker::{Handle, Ticket};
 use crate::text::Prompt;
 
-/// Submits prompts to an engine on a thread of its own. Clones submit to the same one.
+/// Submits prompts to an engine on a separate thread. Clones submit to the same engine.
 #[derive(Clone)]
 pub struct Client {
     handle: Handle,
@@ -18,17 +18,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the engine behind `handle`. `info` describes its model.
+    /// Makes a client of the engine behind `handle`. `info` describes its model.
     pub fn new(handle: Handle, info: ModelInfo) -> Self {
         Self { handle, info: Arc::new(info) }
     }
 
-    /// Returns what describes the model.
+    /// Returns the description of the model.
     pub fn info(&self) -> &ModelInfo {
         &self.info
     }
 
-    /// Submits a prompt whose events are read one after the other. Waits for nothing.
+    /// Submits a prompt whose events are read one after the other. Does not block.
     ///
     /// # Errors
     /// Returns an error if the prompt has no ids or the engine does not take the request.
@@ -39,8 +39,8 @@ impl Client {
         Ok(Responses { events, exchange, ready: VecDeque::new() })
     }
 
-    /// Submits a prompt whose events the engine's thread gives to `sink`, which hands them on to where the exchange is:
-    /// through a channel, for instance. Waits for nothing.
+    /// Submits a prompt whose events the engine's thread passes to `sink`. The sink passes them on to the owner of the
+    /// exchange, for instance through a channel. Does not block.
     ///
     /// The sink [must not block](Handle::submit_to). It is dropped after the last event.
     ///
@@ -54,23 +54,23 @@ impl Client {
     ) -> Result<Exchange, RespondError> {
         let request = self.info.request(prompt, options)?;
         let prompt = request.prompt.clone();
-        // The engine looks at the number of responses before anything is made for each of them.
+        // The engine checks the number of responses before anything is allocated for each of them.
         let ticket = self.handle.submit_to(request, sink)?;
         let answer = Answer::new(Arc::clone(&self.info), prompt, options);
         Ok(Exchange { ticket, answer: Some(answer) })
     }
 }
 
-/// A prompt that was taken: makes pieces of text and receipts of the engine's events. To drop it cancels the prompt.
+/// A prompt that was taken. It turns the engine's events into pieces of text and receipts. Dropping it cancels the prompt.
 pub struct Exchange {
     ticket: Ticket,
-    /// None after the end.
+    /// The answer; `None` after the end.
     answer: Option<Answer>,
 }
 
 impl Exchange {
-    /// Takes the next event that the sink got, and gives what comes of it: at most a piece and the end. A text that has
-    /// come to a stop string is cancelled in the engine.
+    /// Takes the next event that the sink got, and returns what follows from it: at most a piece and the end. A text that
+    /// has reached a stop string is cancelled in the engine.
     pub fn take(&mut self, event: engine::Event) -> impl Iterator<Item = Event> + use<> {
         let (mut piece, mut end) = (None, None);
         if let Some(answer) = &mut self.answer {
@@ -86,13 +86,13 @@ impl Exchange {
         piece.map(Event::Piece).into_iter().chain(end)
     }
 
-    /// Returns whether the last event was given.
+    /// Returns whether the last event has been returned.
     pub fn has_ended(&self) -> bool {
         self.answer.is_none()
     }
 
-    /// Cancels the prompt, and gives the receipts of what was written, if the model has read it. A text that had not ended
-    /// has no finish reason.
+    /// Cancels the prompt, and returns the receipts of what was written, if the model has read the prompt. A text that had
+    /// not ended has no finish reason.
     pub fn interrupt(&mut self) -> Option<Vec<Receipt>> {
         self.ticket.cancel();
         match self.answer.take().filter(Answer::has_begun)?.end() {
@@ -101,18 +101,18 @@ impl Exchange {
         }
     }
 
-    /// Ends the exchange after the sink was dropped, and gives the last event if it was not given: the engine's thread
-    /// has ended, and the prompt has failed.
+    /// Ends the exchange after the sink was dropped. Returns the last event if it has not been returned: the engine's
+    /// thread has ended, so the prompt has failed.
     pub fn close(&mut self) -> Option<Event> {
         self.answer.take().map(|_| Event::Failed(RespondError::Stopped))
     }
 }
 
-/// The events of one prompt as they come; each waits for the engine. To drop it cancels the prompt.
+/// The events of one prompt as they come; each waits for the engine. Dropping it cancels the prompt.
 pub struct Responses {
     events: Receiver<engine::Event>,
     exchange: Exchange,
-    /// Events that were not given out yet.
+    /// Events that have not been returned yet.
     ready: VecDeque<Event>,
 }
 

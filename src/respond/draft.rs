@@ -1,4 +1,4 @@
-//! One text while it grows.
+//! One growing text.
 
 use std::f64::consts::LN_2;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::text::{StopMatcher, StreamDecoder};
 /// How a token was drawn.
 #[derive(Debug)]
 struct Drawn {
-    /// Where in the text its first character begins.
+    /// Offset in the text at which its first character begins.
     start: usize,
     position: Option<PositionKind>,
-    /// In nats; 0 where the position is not marked.
+    /// Entropy of its candidates, in nats; 0 if the position is not marked.
     entropy: f64,
 }
 
@@ -24,9 +24,9 @@ struct Drawn {
 pub(super) struct Draft {
     pub(super) text: String,
     pub(super) tokens: Vec<u32>,
-    /// How each of them was drawn.
+    /// How each token was drawn.
     drawn: Vec<Drawn>,
-    /// Bytes that the decoder has given.
+    /// Number of bytes that the decoder has returned.
     decoded: usize,
     decoder: StreamDecoder,
     stops: StopMatcher,
@@ -46,7 +46,8 @@ impl Draft {
         }
     }
 
-    /// Adds a token and returns the text that is now certain. A stop string finishes the draft.
+    /// Adds a token, and returns the text that is certain as a result. A stop string finishes the
+    /// draft.
     pub(super) fn push(&mut self, token: &Token) -> String {
         self.tokens.push(token.id);
         let Token { position, entropy, .. } = *token;
@@ -57,7 +58,7 @@ impl Draft {
         self.text.push_str(&text);
         if self.stops.stopped() {
             self.finished = Some(FinishReason::Stop);
-            // The tokens of the stop string are not the text's.
+            // The tokens of the stop string do not belong to the text.
             let keep = self.drawn.partition_point(|drawn| drawn.start < self.text.len());
             self.drawn.truncate(keep);
             self.tokens.truncate(keep);
@@ -74,15 +75,15 @@ impl Draft {
         rest
     }
 
-    /// What was counted, with what `mark` says of the key.
+    /// Returns the counts, together with what `mark` says about the key.
     pub(super) fn watermark(&self, mark: WatermarkReceipt) -> WatermarkReceipt {
         let count = |kind| self.drawn.iter().filter(|drawn| drawn.position == Some(kind)).count();
         let marked_tokens = count(PositionKind::Marked);
         let entropy: f64 = self.drawn.iter().map(|drawn| drawn.entropy).sum();
-        // A layer of the tournament can double a probability.
+        // A layer of the tournament can at most double a probability.
         let most = mark.depth.map_or(f64::INFINITY, |depth| depth as f64 * LN_2);
         let evidence: f64 = self.drawn.iter().map(|drawn| drawn.entropy.min(most)).sum();
-        // The sum of nothing is -0.
+        // The empty sum is -0.
         let rounded = |x: f64| (x * 1000.0).round() / 1000.0 + 0.0;
         WatermarkReceipt {
             applied: marked_tokens > 0 && entropy > 0.0,

@@ -1,9 +1,9 @@
 //! Text in, pieces of text and receipts out.
 //!
-//! A [`Responder`] answers prompts in the caller's thread; a [`Client`] has them answered by an engine on a thread of its
-//! own. A caller that must not wait, such as a server, passes the engine's events to an [`Exchange`]. All three turn the
-//! engine's tokens into [`Piece`]s of complete characters, end a text at a stop string, count the marked tokens, and give
-//! a [`Receipt`] for each text when all texts of its prompt are complete.
+//! A [`Responder`] answers prompts in the caller's thread. A [`Client`] lets an engine on a separate thread answer them.
+//! A caller that must not wait, such as a server, passes the engine's events to an [`Exchange`]. All three turn the
+//! engine's tokens into [`Piece`]s of complete characters, end a text at a stop string, and count the marked tokens. They
+//! return a [`Receipt`] for each text when all texts of its prompt are complete.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -49,27 +49,27 @@ use crate::engine::worker::SubmitError;
 use crate::engine::{Failure, FinishReason, RequestError, Token};
 use crate::text::PromptError;
 
-/// What becomes of a prompt. The last event is [`Finished`](Self::Finished) or [`Failed`](Self::Failed).
+/// Event of a prompt. The last one is [`Finished`](Self::Finished) or [`Failed`](Self::Failed).
 #[derive(Debug)]
 pub enum Event {
     /// A text has grown or ended.
     Piece(Piece),
-    /// All texts are complete: one receipt for each, in their order.
+    /// All texts are complete. There is one receipt for each, in order.
     Finished(Vec<Receipt>),
-    /// A text failed, and the prompt's other texts with it.
+    /// A text failed, and with it all texts of the prompt.
     Failed(RespondError),
 }
 
 /// The next part of a text: one token, or what was held back until the end. The parts together are the text.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Which of the prompt's texts, from 0.
+    /// Number of the text within its prompt, from 0.
     pub sequence: usize,
     /// Complete characters, possibly none. They are never taken back.
     pub text: String,
-    /// The token. None where the text ended without one.
+    /// The token; `None` if the text ended without one.
     pub token: Option<Token>,
-    /// Why the text ended with this piece. None if it goes on.
+    /// Reason why the text ended with this piece; `None` if it continues.
     pub finished: Option<FinishReason>,
 }
 
@@ -83,7 +83,7 @@ pub enum RespondError {
     /// The engine does not take the request.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The engine failed on the way.
+    /// The engine failed while answering.
     #[error(transparent)]
     Failed(#[from] Failure),
     /// The engine's thread has ended.

@@ -1,4 +1,4 @@
-//! What all prompts to one model share.
+//! Properties that all prompts to one model share.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::engine::Request;
 use crate::model::Gemma;
 use crate::text::{Prompt, SpecialTokens};
 
-/// A model as texts see it: its tokenizer, the tokens that are no text, and what receipts say of it.
+/// A model from the viewpoint of texts: its tokenizer, the tokens that are not text, and its entry in
+/// receipts.
 #[derive(Clone, Debug)]
 pub struct ModelInfo {
     pub(super) tokenizer: Arc<Tokenizer>,
@@ -19,7 +20,7 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Describes `model`, which receipts call `name`.
+    /// Describes `model`, under the name that receipts use.
     pub fn new(model: &Gemma, name: &str, tokenizer: Arc<Tokenizer>) -> Self {
         let config = model.config();
         let special = SpecialTokens::new(&tokenizer, config.vocab, &config.eos);
@@ -37,17 +38,18 @@ impl ModelInfo {
         &self.tokenizer
     }
 
-    /// Returns how many positions the model has: prompt and text together have at most one token more.
+    /// Returns the number of positions of the model. Prompt and text together have at most one token more.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// Returns what receipts say of the model.
+    /// Returns the model's entry in receipts.
     pub fn receipt(&self) -> &ModelReceipt {
         &self.receipt
     }
 
-    /// Encodes a prompt, for instance to count its tokens. [`Prompt::Tokens`] of the ids is the same prompt.
+    /// Encodes a prompt, for instance to count its tokens. [`Prompt::Tokens`] with these ids is the same
+    /// prompt.
     ///
     /// # Errors
     /// Returns an error if the prompt has no ids.
@@ -55,7 +57,7 @@ impl ModelInfo {
         Ok(prompt.ids(&self.tokenizer)?)
     }
 
-    /// Makes the engine's request of a prompt.
+    /// Makes the engine's request for a prompt.
     pub(super) fn request(&self, prompt: &Prompt, options: &Options) -> Result<Request, RespondError> {
         let (mut stop_ids, mut banned_ids) = (self.special.stops.clone(), self.special.never.clone());
         if options.ignore_stops {

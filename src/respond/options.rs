@@ -1,4 +1,4 @@
-//! What a caller chooses for a prompt.
+//! Options of a prompt.
 
 use wmdetect::scheme::{Key, Watermark};
 
@@ -6,36 +6,36 @@ use super::WatermarkReceipt;
 use crate::sample::Sampling;
 use crate::sample::draw::channel_number;
 
-/// How to answer a prompt.
+/// Options for answering a prompt.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Number of texts.
     pub n: usize,
-    /// The most tokens of a text.
+    /// Maximum number of tokens in a text.
     pub max_tokens: usize,
-    /// How to sample. Prompts with the same seed draw alike, so each needs another one.
+    /// Sampling settings. Prompts with the same seed draw alike, so each needs a different seed.
     pub sampling: Sampling,
     /// The mark, if any.
     pub mark: Option<KeyMark>,
-    /// Why there is no mark, for the receipts: `greedy`, for instance. Without effect if there is a mark.
+    /// Reason why there is no mark, for the receipts, for instance `greedy`. It has no effect if there is a mark.
     pub unmarked_because: Option<String>,
-    /// Strings that end a text. They are not part of it.
+    /// Strings that end a text. They are not part of the text.
     pub stop: Vec<String>,
-    /// Bans the tokens that end a text, so that only its length or a stop string does. A verifier does not know of it,
-    /// which costs evidence where an end was likely.
+    /// Whether to ban the tokens that end a text, so that only its length or a stop string ends it. A verifier does
+    /// not know about this, which costs evidence where an end was likely.
     pub ignore_stops: bool,
-    /// Gives each token's log-probability, and those of so many most likely tokens.
+    /// Number of most likely tokens whose log-probabilities are returned with each token, in addition to its own.
     pub logprobs: Option<usize>,
-    /// Who asks. Waiting prompts of different tenants begin in turn.
+    /// Number of the tenant that asks. Waiting prompts of different tenants begin in turn.
     pub tenant: u32,
-    /// What receipts call who asks.
+    /// Name of the tenant in receipts.
     pub tenant_name: Option<String>,
-    /// The request's id, for the receipts.
+    /// Id of the request, for the receipts.
     pub request_id: Option<String>,
 }
 
 impl Default for Options {
-    /// One unmarked text of at most 256 tokens.
+    /// Returns options for one unmarked text of at most 256 tokens.
     fn default() -> Self {
         Self {
             n: 1,
@@ -53,22 +53,22 @@ impl Default for Options {
     }
 }
 
-/// The mark of a key: what the engine needs of it, and what receipts say of it.
+/// The mark of a key: what the engine needs of it, and what receipts say about it.
 #[derive(Clone, Debug)]
 pub struct KeyMark {
     pub(super) watermark: Watermark,
-    /// Without channel and counts.
+    /// The entry in receipts, without channel and counts.
     receipt: WatermarkReceipt,
     least_tokens: usize,
 }
 
 impl KeyMark {
-    /// Returns how many tokens a text must have for one of them to be marked.
+    /// Returns the number of tokens that a text must have for one of them to be marked.
     pub fn least_tokens(&self) -> usize {
         self.least_tokens
     }
 
-    /// What the receipt of text number `number` of a request under `seed` says of the key.
+    /// Returns what the receipt of text number `number` of a request under `seed` says about the key.
     pub(super) fn receipt(&self, seed: u64, number: usize) -> WatermarkReceipt {
         let channel = self.watermark.channel(channel_number(seed, number as u64));
         WatermarkReceipt { channel, ..self.receipt.clone() }

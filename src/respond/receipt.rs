@@ -1,4 +1,4 @@
-//! Receipts: how a text was made, as one JSON object a line. The generator writes them and the verifier reads them.
+//! Receipts: how a text was written, as one JSON object a line. The generator writes them and the verifier reads them.
 
 use std::f64::consts::LN_2;
 
@@ -11,87 +11,90 @@ use wmdetect::text::{Tokenizer, Utf8Stream};
 use crate::engine::FinishReason;
 use crate::sample::Sampling;
 
-/// How one text was made.
+/// How one text was written.
 ///
-/// A reader ignores fields that it does not know, and needs only what a verifier needs: tokens, prompt, sampling,
-/// model and the key's id. Of the other fields an absent one is empty.
+/// A reader ignores fields that it does not know. It requires only the fields that a verifier needs: tokens, prompt,
+/// sampling, model and the key's id. Other fields count as empty if they are absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Receipt {
-    /// [`SCHEMA_VERSION`].
+    /// Version of this structure: [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The text.
     #[serde(default)]
     pub text: String,
-    /// Ids of the text. After a stop string the last one may reach past the text by a part of its characters.
+    /// Token ids of the text. After a stop string, the last token may extend a few characters beyond the text.
     pub tokens: Vec<u32>,
-    /// Ids of the prompt.
+    /// Token ids of the prompt.
     pub prompt_tokens: Vec<u32>,
-    /// Why the text ended.
+    /// Reason why the text ended.
     pub finish_reason: Option<FinishReason>,
-    /// The mark.
+    /// Mark of the text.
     pub watermark: WatermarkReceipt,
-    /// How the tokens were drawn.
+    /// Settings with which the tokens were drawn.
     pub sampling: Sampling,
-    /// The model that wrote the text.
+    /// Model that wrote the text.
     pub model: ModelReceipt,
-    /// How long it took.
+    /// Times of writing.
     #[serde(default)]
     pub timing: Timing,
-    /// What to know before trusting that the text can be found.
+    /// What to know before relying on the text being detected.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// The code of each of these sentences.
+    /// Code of each of these warnings.
     #[serde(default)]
     pub warning_codes: Vec<WarningCode>,
-    /// The request's id, where a server gave it one.
+    /// Id of the request, if a server gave it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Who asked, where a server knows.
+    /// Name of the tenant, if a server knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
 }
 
-/// The mark of a text, counted while it was written.
+/// Mark of a text, with counts from writing it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 #[serde(default)]
 pub struct WatermarkReceipt {
     /// Whether any token was drawn with the mark.
     pub applied: bool,
-    /// The key's scheme; null without a key, and so are the next three.
+    /// Scheme of the key; null without a key, and so are the next three fields.
     pub scheme: Option<String>,
-    /// The key's public id.
+    /// Public id of the key.
     pub key_id: Option<String>,
     /// Length of the longest context plus one.
     pub ngram_len: Option<usize>,
-    /// Layers.
+    /// Number of tournament layers.
     pub depth: Option<usize>,
-    /// The channel of the key; absent if it has one.
+    /// Channel of the key; absent if the key has only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<u16>,
-    /// Tokens that were drawn with the mark.
+    /// Number of tokens that were drawn with the mark.
     pub marked_tokens: usize,
-    /// Tokens that were not marked because their context had come up before.
+    /// Number of tokens that were not marked because their context had occurred before.
     pub repeated_contexts: usize,
-    /// How much choice the marked draws had: the entropy of their candidates before the mark, in bits.
+    /// Choice that the marked draws had: the entropy of their candidates before the mark, in bits.
     pub entropy_bits: f64,
-    /// The ln e-value that a verifier with this model, key and receipt can expect at most, whatever the key.
+    /// Maximum ln e-value that a verifier with this model, key and receipt can expect, for any key.
     pub expected_evidence: f64,
-    /// Why no mark was asked for, where the caller says so.
+    /// Reason why no mark was asked for, if the caller gives one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 /// The model that wrote a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ModelReceipt {
-    /// The name it was asked for by.
+    /// Name by which the model was requested.
     pub name: String,
-    /// Digest of its files; null for a model without files.
+    /// Digest of the model's files; null for a model without files.
     pub fingerprint: Option<String>,
-    /// Type of the activations.
+    /// Dtype of the activations.
     #[serde(default)]
     pub dtype: String,
     /// Whether any soft cap was in effect.
@@ -99,9 +102,10 @@ pub struct ModelReceipt {
     pub softcap: bool,
 }
 
-/// Times of one prompt, which its texts share. Texts of other prompts that were decoded together share the time of
-/// decoding, too.
+/// Times of one prompt, shared by its texts. Texts of other prompts that were decoded together share the time of
+/// decoding too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 #[allow(clippy::struct_field_names)] // the unit is part of a JSON field's name
 pub struct Timing {
@@ -109,7 +113,7 @@ pub struct Timing {
     pub prefill_s: f64,
     /// Seconds from the first token to the last.
     pub decode_s: f64,
-    /// Tokens a second of all texts of the prompt after each one's first; null if there are none.
+    /// Tokens per second over all texts of the prompt, without the first token of each; null if there are no others.
     pub tokens_per_s: Option<f64>,
 }
 
@@ -117,34 +121,34 @@ pub struct Timing {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
-    /// Another kind of line.
+    /// The line is not a receipt.
     #[error("not a receipt: {0}")]
     Json(#[from] serde_json::Error),
-    /// A receipt of another version.
+    /// The receipt has another version.
     #[error("the receipt has schema_version {found}, expected 1; use the wmgen that wrote it")]
     Version {
-        /// Its version.
+        /// Version of the receipt.
         found: u32,
     },
-    /// A text that its tokens do not spell.
+    /// The tokens do not spell the text.
     #[error(
         "the receipt contradicts itself: its text is not what its tokens spell, from byte {at} on; expected a receipt \
          as it was written"
     )]
     Text {
-        /// The first byte that differs.
+        /// First byte that differs.
         at: usize,
     },
 }
 
-/// The evidence that p ≤ 0.001, the default rate, takes: ln 1000.
+/// Evidence for p ≤ 0.001, the default rate: ln 1000.
 const ENOUGH: f64 = 6.907_755_278_982_137;
 
 impl WatermarkReceipt {
-    /// What to know where the draws of a marked text had too little choice to carry the mark.
+    /// Returns a warning if the draws of a marked text had too little choice to carry the mark.
     pub(super) fn too_little_choice(&self) -> Option<String> {
         (self.key_id.is_some() && self.expected_evidence < ENOUGH).then(|| {
-            // Rounded down, so that too little never reads as enough.
+            // Rounded down, so that too little never looks like enough.
             let bits = (self.expected_evidence / LN_2 * 10.0).floor() / 10.0;
             format!(
                 "the {} had {bits:.1} bits of choice, and p <= 0.001 takes 10 bits at least, so the mark can hardly be \
@@ -156,11 +160,11 @@ impl WatermarkReceipt {
 }
 
 impl Receipt {
-    /// Returns the tokens that spell the text: all, but for those of a stop string behind it. An empty text, as in a
-    /// receipt without one, has all.
+    /// Returns the tokens that spell the text: all of them, except those of a stop string after it. If the text is
+    /// empty, as in a receipt without one, returns all.
     ///
     /// # Errors
-    /// Returns an error if the tokens spell another text.
+    /// Returns an error if the tokens spell a different text.
     pub fn tokens_of_text(&self, tokenizer: &Tokenizer) -> Result<&[u32], ReceiptError> {
         if self.text.is_empty() {
             return Ok(&self.tokens);
@@ -171,7 +175,7 @@ impl Receipt {
         match at {
             Some(at) if !is_start => Err(ReceiptError::Text { at }),
             Some(_) => {
-                // What the first n tokens spell grows with n.
+                // The text of the first n tokens grows with n.
                 let (mut decoder, mut length) = (Utf8Stream::default(), String::new());
                 let mut covers = |id: &u32| {
                     let before = length.len();
@@ -184,7 +188,8 @@ impl Receipt {
         }
     }
 
-    /// Returns how many tokens are marked and how many repeat a context, counted again under the scheme of `key`.
+    /// Returns the number of tokens that are marked, and of those that repeat a context, counted again under the
+    /// scheme of `key`.
     pub fn counted(&self, key: &Key) -> (usize, usize) {
         let mut tracker = key.prf().marked_positions(&self.prompt_tokens);
         let kinds: Vec<PositionKind> = self.tokens.iter().map(|id| tracker.advance(*id)).collect();
@@ -192,10 +197,10 @@ impl Receipt {
         (count(PositionKind::Marked), count(PositionKind::RepeatedContext))
     }
 
-    /// Reads a receipt.
+    /// Parses a receipt.
     ///
     /// # Errors
-    /// Returns an error if `json` is not a receipt, or one of another version.
+    /// Returns an error if `json` is not a receipt, or has another version.
     pub fn parse(json: &str) -> Result<Self, ReceiptError> {
         let receipt: Self = serde_json::from_str(json)?;
         match receipt.schema_version {
@@ -204,8 +209,8 @@ impl Receipt {
         }
     }
 
-    /// Whether `other` has the same prompt, sampling settings, model and key. Seeds may differ: a reader does not need
-    /// them.
+    /// Returns whether `other` has the same prompt, sampling settings, model and key. Seeds may differ, because a
+    /// reader does not need them.
     pub fn is_like(&self, other: &Self) -> bool {
         let settings = |receipt: &Self| Sampling { seed: 0, ..receipt.sampling };
         self.prompt_tokens == other.prompt_tokens
@@ -215,7 +220,7 @@ impl Receipt {
     }
 }
 
-/// Where two texts differ first; none if they are equal.
+/// Returns the first place where two texts differ, or `None` if they are equal.
 pub(crate) fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
     let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     (common < a.len().max(b.len())).then_some(common)
@@ -233,13 +238,13 @@ mod tests {
         r#""softcap":true},"timing":{"prefill_s":0.25,"decode_s":0.5,"tokens_per_s":2.0},"warnings":[],"warning_codes":[]}"#
     );
 
-    /// The contract: names, order and numbers.
+    /// Fixes the contract: names, order and numbers.
     #[test]
     fn what_is_read_is_written_again_to_the_byte() {
         let receipt = Receipt::parse(LINE).unwrap();
         assert_eq!((receipt.sampling.seed, receipt.finish_reason), (u64::MAX, Some(FinishReason::Length)));
         assert_eq!(serde_json::to_string(&receipt).unwrap(), LINE);
-        // What is left out where there is nothing to say.
+        // These fields are left out if they have nothing to say.
         let more = LINE
             .replace("2.426}", r#"2.426,"reason":"opted_out"}"#)
             .replace(r#""depth":30,"#, r#""depth":30,"channel":5,"#)

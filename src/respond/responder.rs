@@ -8,24 +8,24 @@ use super::{Event, ModelInfo, Options, RespondError};
 use crate::engine::{self, Engine, Id, LanguageModel, Progress};
 use crate::text::Prompt;
 
-/// Answers prompts in the caller's thread: an iterator of [`Event`]s, each with its
-/// prompt's id. The model runs while the next one is asked for.
+/// Answers prompts in the caller's thread: an iterator of [`Event`]s, each with its prompt's id. The model runs while
+/// the next event is asked for.
 ///
-/// Pieces come as the texts grow. The ends of prompts come in the order in which the prompts were submitted, each as
-/// soon as all before it have ended. After the last one `next` gives none until another prompt is submitted.
+/// Pieces come as the texts grow. Prompts end in the order in which they were submitted, each as soon as all before it
+/// have ended. After the last event, `next` returns `None` until another prompt is submitted.
 pub struct Responder<M: LanguageModel> {
     engine: Engine<M>,
     info: Arc<ModelInfo>,
-    /// In ascending order of their ids.
+    /// Answers, in ascending order of their ids.
     answers: VecDeque<(Id, Answer)>,
-    /// Events that were not given out yet.
+    /// Events that have not been returned yet.
     ready: VecDeque<(Id, Event)>,
-    /// Room for the events of a step.
+    /// Events of a step; kept to reuse the memory.
     events: Vec<engine::Event>,
 }
 
 impl<M: LanguageModel> Responder<M> {
-    /// A responder without prompts. `info` describes the engine's model.
+    /// Makes a responder without prompts. `info` describes the engine's model.
     pub fn new(engine: Engine<M>, info: ModelInfo) -> Self {
         Self {
             engine,
@@ -43,13 +43,13 @@ impl<M: LanguageModel> Responder<M> {
     pub fn submit(&mut self, prompt: &Prompt, options: &Options) -> Result<Id, RespondError> {
         let request = self.info.request(prompt, options)?;
         let prompt = request.prompt.clone();
-        // The engine looks at the number of responses before anything is made for each of them.
+        // The engine checks the number of responses before anything is allocated for each of them.
         let id = self.engine.submit(request)?;
         self.answers.push_back((id, Answer::new(Arc::clone(&self.info), prompt, options)));
         Ok(id)
     }
 
-    /// Drops a prompt. No further event of it comes.
+    /// Drops a prompt. It has no further events.
     pub fn cancel(&mut self, id: Id) {
         self.engine.cancel(id);
         self.answers.retain(|(other, _)| *other != id);
@@ -57,10 +57,10 @@ impl<M: LanguageModel> Responder<M> {
         self.hand_over();
     }
 
-    /// Ends all texts as they are. Prompts that the model has read end with what they have, the others without an event.
-    /// No further prompt is taken.
+    /// Ends all texts where they are. Prompts that the model has read end with what they have, the others without an
+    /// event. No further prompt is taken.
     pub fn stop(&mut self) {
-        // One that failed before it began waits here for those before it.
+        // A prompt that failed before it began waits here for those before it.
         self.answers.retain(|(_, answer)| answer.has_begun() || answer.is_complete());
         let mut events = std::mem::take(&mut self.events);
         self.engine.stop(&mut events);
@@ -68,7 +68,7 @@ impl<M: LanguageModel> Responder<M> {
         self.events = events;
     }
 
-    /// Takes the events of a step.
+    /// Translates the events of a step.
     fn translate(&mut self, events: &mut Vec<engine::Event>) {
         for event in events.drain(..) {
             let id = event.id();
@@ -84,7 +84,7 @@ impl<M: LanguageModel> Responder<M> {
         }
     }
 
-    /// Hands over the answers that are complete and have none before them that is not.
+    /// Passes on the answers that are complete and not preceded by an incomplete one.
     fn hand_over(&mut self) {
         while self.answers.front().is_some_and(|(_, answer)| answer.is_complete()) {
             let end = self.answers.pop_front().map(|(id, answer)| (id, answer.end()));

@@ -1,4 +1,4 @@
-//! With a model that recites, and, where the mark counts, with a tiny random Gemma.
+//! Tests with a model that recites and, where the mark matters, with a tiny random Gemma.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::verify::{Input, Origin, Verifier};
 const VOCAB: usize = 512;
 const EOS: u32 = 1;
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");
-/// What the reciter cannot say.
+/// Token that the reciter cannot produce.
 const BROKEN: u32 = u32::MAX;
 
 fn tokenizer() -> Arc<Tokenizer> {
@@ -30,7 +30,7 @@ fn tokenizer() -> Arc<Tokenizer> {
 struct Reciter(Arc<Vec<(Vec<u32>, Vec<u32>)>>);
 
 impl Reciter {
-    /// Knows texts by their prompts; `{` in a text breaks it.
+    /// Makes a model that knows texts by their prompts; `{` in a text makes it fail there.
     fn new(tokenizer: &Tokenizer, texts: &[(&str, &str)]) -> Self {
         let ids = |text: &str| tokenizer.encode(text).unwrap().ids;
         let entry = |(prompt, text): &(&str, &str)| {
@@ -358,7 +358,7 @@ fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
         let report = read_with(sampling);
         assert_eq!(report.scored_tokens, receipt.watermark.marked_tokens as u64);
         assert_eq!((report.verdict, &report.warnings[..]), (Verdict::Watermarked, &[][..]), "{report:?}");
-        // To read with other settings than those of the draws costs evidence.
+        // Reading with other settings than those of the draws costs evidence.
         let others = [Sampling { frequency_penalty: 0.0, ..sampling }, Sampling { min_p: 0.0, ..sampling }];
         for other in others.into_iter().filter(|other| *other != sampling) {
             assert!(read_with(other).ln_e < report.ln_e, "{other:?}");
@@ -366,7 +366,8 @@ fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
     }
 }
 
-/// Each text has its own channel, which its receipt names; with it the verifier tries no other, without it all of them.
+/// Each text has its own channel, which its receipt names. With it, the verifier tries no other channel; without it,
+/// all of them.
 #[test]
 fn the_channel_of_a_receipt_spares_the_others() {
     let model = Gemma::load(Path::new(MODEL), LoadOptions::default()).unwrap();

@@ -1,4 +1,4 @@
-//! The tokens that are still in play, with their logits.
+//! The tokens that can still be drawn, with their logits.
 
 use rayon::prelude::*;
 
@@ -8,30 +8,31 @@ use super::rank::by_rank;
 use crate::kernels::loops::{BLOCK, block_maxima};
 use crate::logits::{Logits, TokenSet};
 
-/// Candidates that a thread works on at least.
+/// Minimum number of candidates that a thread works on.
 const MIN_PER_TASK: usize = 8192;
 
-/// A choice of tokens with their final logits, and the memory that finding them takes, which is kept for the next step.
+/// A selection of tokens with their final logits. It keeps the memory that finding them takes for the next step.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Candidates {
     entries: Vec<(u32, f32)>,
-    /// The largest logit of each block.
+    /// Largest logit of each block.
     maxima: Vec<f32>,
-    /// A copy of them to select from.
+    /// A copy of `maxima` to select from.
     selected: Vec<f32>,
-    /// Tokens whose logits the penalties change, in the order of ids, and their final logits.
+    /// Tokens whose logits the penalties change, in the order of their ids, with their final logits.
     penalised: Vec<(u32, f32)>,
 }
 
 impl Candidates {
-    /// The `k` most likely tokens, most likely first and equal ones in the order of ids; all tokens in the order of ids if
-    /// `k` is 0. The logits of the tokens of `history` go through the penalties first.
+    /// Chooses the `k` most likely tokens, most likely first, and equal ones in the order of their ids. If `k` is 0,
+    /// chooses all tokens in the order of their ids. The penalties are applied first to the logits of the tokens in
+    /// `history`.
     ///
     /// One pass over the vocabulary finds the largest logit of each block. At least k logits reach the k-th largest of
-    /// these, so only the blocks that do are looked at again, and only what is found there is capped.
+    /// these maxima. So only the blocks that reach it are read again, and only the logits found there are capped.
     ///
     /// # Errors
-    /// [`SampleError::Nan`].
+    /// Returns [`SampleError::Nan`] if a logit is NaN.
     pub(super) fn choose(
         &mut self,
         logits: Logits<'_>,
@@ -73,12 +74,12 @@ impl Candidates {
         Ok(())
     }
 
-    /// Finds, in any order, every token that could be among the `k` most likely ones, banned ones apart.
+    /// Finds, in any order, every token that could be among the `k` most likely ones, except banned ones.
     fn find_allowed(&mut self, logits: Logits<'_>, k: usize) {
-        /// Banned tokens that are expected among the most likely ones, at first.
+        /// Number of banned tokens that are expected among the most likely ones at first.
         const BANNED: usize = 16;
         let Some(banned) = logits.banned() else {
-            // At worst all of these are among the most likely and the penalties throw them out.
+            // At worst, all penalised tokens are among the most likely, and the penalties remove them.
             self.find(logits, k + self.penalised.len());
             return self.replace_penalised();
         };
@@ -97,7 +98,7 @@ impl Candidates {
         }
     }
 
-    /// Gives tokens their logits after the penalties.
+    /// Replaces the logits of penalised tokens by those after the penalties.
     fn replace_penalised(&mut self) {
         if !self.penalised.is_empty() {
             let penalised = &self.penalised;
@@ -106,8 +107,8 @@ impl Candidates {
         }
     }
 
-    /// Finds, in any order, at least the `wanted` most likely tokens before the penalties, and none that is less likely
-    /// than one that it leaves out.
+    /// Finds, in any order, at least the `wanted` most likely tokens before the penalties. None of them is less likely
+    /// than one that is left out.
     fn find(&mut self, logits: Logits<'_>, wanted: usize) {
         let values = logits.uncapped();
         let mut least = f32::NEG_INFINITY;
@@ -133,7 +134,7 @@ impl Candidates {
         logits.finish(&mut self.entries);
     }
 
-    /// Tokens and final logits.
+    /// Returns the tokens and their final logits.
     pub(super) fn entries(&self) -> &[(u32, f32)] {
         &self.entries
     }

@@ -1,32 +1,32 @@
-//! The last stage: one token out of a distribution.
+//! The last stage: draws one token from a distribution.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use wmdetect::scheme::Distribution;
 use wmdetect::split_mix;
 
-/// Returns the number that chooses the channel of sequence number `sequence` under `seed`, uniform and independent of the
+/// Returns the number that chooses the channel of sequence number `sequence` under `seed`. It is uniform and independent of the
 /// sequence's draws.
 pub fn channel_number(seed: u64, sequence: u64) -> u64 {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
-    // Streams are counted up for draws, and down from the last for channels.
+    // Streams count up for draws, and down from the last one for channels.
     rng.set_stream(!sequence);
     rng.random()
 }
 
-/// Draws tokens from a seed. ChaCha12, so that a seed gives the same text on every platform and with every release.
+/// Draws tokens from a seed. It uses ChaCha12, so that a seed gives the same text on every platform and with every release.
 ///
-/// A draw is a race: each candidate t arrives at the time −ln u(t) / p(t), and the first to arrive is the token. It is t
-/// with the probability p(t), as times with the rates p(t) have it. The uniform number u(t) depends on the seed, the
-/// position and t, and not on the other candidates. So two models that draw at the same position from distributions that
-/// are alike draw the same token nearly as often as two draws can agree: at least (1 − d) / (1 + d) of the time, where d is the
-/// distance of the distributions in total variation (Daliri, Musco and Suresh, "Coupling without communication and drafter-invariant
-/// speculative decoding", 2024). Drafts stand on it.
+/// A draw is a race: each candidate t arrives at the time −ln u(t) / p(t), and the first to arrive is the token. The probability
+/// that t is first is p(t), because the times are exponential with rates p(t). The uniform number u(t) depends on the seed, the
+/// position and t, but not on the other candidates. So two models that draw at the same position from similar distributions usually
+/// draw the same token, nearly as often as possible. They agree at least (1 − d) / (1 + d) of the time, where d is the distance of
+/// the distributions in total variation. Source: Daliri, Musco and Suresh, "Coupling without communication and drafter-invariant
+/// speculative decoding", 2024. Drafts rely on this.
 #[derive(Clone, Debug)]
 pub struct Draw(ChaCha12Rng);
 
 impl Draw {
-    /// The draws of sequence number `sequence` under `seed`; different sequences are independent.
+    /// Starts the draws of sequence number `sequence` under `seed`. Different sequences are independent.
     pub fn new(seed: u64, sequence: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         rng.set_stream(sequence);
@@ -39,7 +39,7 @@ impl Draw {
         let (mut winner, mut first) = (distribution.tokens()[0], f64::INFINITY);
         for (&token, &p) in distribution.tokens().iter().zip(distribution.probabilities()) {
             let u = uniform(position, token);
-            // −ln u is at least 1 − u, which tells most of those that come too late without a logarithm.
+            // −ln u is at least 1 − u, which excludes most late arrivals without a logarithm.
             if p > 0.0 && 1.0 - u < first * p {
                 let time = -u.ln() / p;
                 if time < first {
@@ -51,7 +51,7 @@ impl Draw {
     }
 }
 
-/// A number above 0 and below 1, of the numbers of SplitMix64 with the seed `position` that of the token's id.
+/// Returns a number above 0 and below 1: the number of the token's id in SplitMix64's sequence with seed `position`.
 fn uniform(position: u64, token: u32) -> f64 {
     let bits = split_mix::nth(position, token.into()) >> 11;
     (bits as f64 + 0.5) / (1_u64 << 53) as f64
@@ -61,7 +61,7 @@ fn uniform(position: u64, token: u32) -> f64 {
 mod tests {
     use super::*;
 
-    /// Pearson's χ² over 200,000 draws of 7 tokens, 6 degrees of freedom: below 27.9 but for one seed in ten thousand.
+    /// Pearson's χ² over 200,000 draws of 7 tokens, with 6 degrees of freedom: it is above 27.9 for only one seed in ten thousand.
     #[test]
     fn tokens_have_their_probabilities() {
         let p = [0.4, 0.3, 0.15, 0.1, 0.04, 0.0099, 0.0001];
@@ -91,8 +91,8 @@ mod tests {
         }
     }
 
-    /// Two distributions at the distance 0.2 agree in at least 0.8 / 1.2 of the draws, and in 0.8 at most: here, by the formula
-    /// of the race, in Σ 1 / Σ max(p(s) / p(t), q(s) / q(t)).
+    /// Two distributions at distance 0.2 agree in at least 0.8 / 1.2 of the draws, and in at most 0.8. By the formula of the race,
+    /// these agree in Σ 1 / Σ max(p(s) / p(t), q(s) / q(t)).
     #[test]
     fn similar_distributions_draw_the_same_token() {
         let (p, q) = ([0.5, 0.3, 0.2], [0.3, 0.3, 0.4]);

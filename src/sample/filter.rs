@@ -1,23 +1,23 @@
-//! The stages before the mark. Each takes logits and leaves logits.
+//! The stages before the mark. Each takes logits and returns logits.
 
 use rayon::prelude::*;
 
 use super::rank::by_rank;
 use crate::kernels::loops::{divide_logits, largest_logit, smallest_logit};
 
-/// The logit of a token that came up before, less likely by `penalty` (Keskar et al. 2019, as in `transformers`): a
-/// positive logit is divided by it, a negative one multiplied.
+/// Returns the logit of a token that occurred before, made less likely by `penalty` (Keskar et al. 2019, as in
+/// `transformers`). A positive logit is divided by the penalty, a negative one multiplied.
 pub fn penalised(logit: f32, penalty: f32) -> f32 {
     if logit > 0.0 { logit / penalty } else { logit * penalty }
 }
 
-/// The logit of a token that came up `count` times in the response, at least once: less by `presence`, and by `frequency`
-/// for each time, as in OpenAI's API.
+/// Returns the logit of a token that occurred `count` times in the response, at least once. It is reduced by `presence`,
+/// and by `frequency` for each time, as in OpenAI's API.
 pub fn penalised_by_count(logit: f32, count: u32, frequency: f64, presence: f64) -> f32 {
     (f64::from(logit) - frequency * f64::from(count) - presence) as f32
 }
 
-/// A logit at `temperature` > 0.
+/// Returns a logit at `temperature` > 0.
 fn at_temperature(logit: f32, temperature: f64) -> f32 {
     (f64::from(logit) / temperature) as f32
 }
@@ -27,13 +27,13 @@ pub fn temperature(candidates: &mut [(u32, f32)], temperature: f64) {
     divide_logits(candidates, temperature);
 }
 
-/// The weight of a logit; the largest, `max`, weighs 1.
+/// Returns the weight of a logit; the largest logit, `max`, has weight 1.
 fn weight(logit: f32, max: f32) -> f64 {
     (f64::from(logit) - f64::from(max)).exp()
 }
 
-/// The number of candidates, most likely first, whose weights sum to `enough`; at least one, and none if all are not
-/// enough.
+/// Returns how many candidates, most likely first, it takes for the weights to sum to `enough`. It is at least one.
+/// Returns `None` if all of them are not enough.
 fn first_to_reach(enough: f64, candidates: impl Iterator<Item = f64>) -> Option<usize> {
     let mut sum = 0.0;
     let mut keep = 0;
@@ -47,8 +47,8 @@ fn first_to_reach(enough: f64, candidates: impl Iterator<Item = f64>) -> Option<
     (sum >= enough).then_some(keep.max(1))
 }
 
-/// Keeps the fewest most likely candidates whose probabilities sum to at least `p`; at least one stays. They come most
-/// likely first.
+/// Keeps the fewest most likely candidates whose probabilities sum to at least `p`, and at least one. The most likely
+/// comes first.
 pub fn top_p(candidates: &mut Vec<(u32, f32)>, p: f64) {
     if p >= 1.0 {
         return;
@@ -60,12 +60,12 @@ pub fn top_p(candidates: &mut Vec<(u32, f32)>, p: f64) {
     candidates.truncate(keep);
 }
 
-/// [`temperature`] and [`top_p`] of candidates in any order, which come out most likely first: without sorting those that
-/// go. `sums` is room.
+/// Applies [`temperature`] and [`top_p`] to candidates in any order; afterwards the most likely comes first. Candidates
+/// that are dropped are not sorted. `sums` is a buffer.
 pub fn top_p_of_all(candidates: &mut Vec<(u32, f32)>, t: f64, p: f64, sums: &mut Vec<f64>) {
-    /// Candidates of a partial sum. Fixed, so that the total does not depend on the number of threads.
+    /// Number of candidates in a partial sum. It is fixed, so that the total does not depend on the number of threads.
     const CHUNK: usize = 8192;
-    /// How many are sorted at first: more than most nuclei hold.
+    /// Number of candidates that are sorted at first: more than most nuclei hold.
     const FIRST: usize = 1024;
     let max = largest_logit(candidates);
     let weight = |entry: &(u32, f32)| weight(at_temperature(entry.1, t), at_temperature(max, t));
@@ -88,7 +88,7 @@ pub fn top_p_of_all(candidates: &mut Vec<(u32, f32)>, t: f64, p: f64, sums: &mut
     temperature(candidates, t);
 }
 
-/// Keeps the candidates whose probability is at least `least` times that of the most likely one. Their order stays.
+/// Keeps the candidates whose probability is at least `least` times that of the most likely one. Their order is kept.
 pub fn min_p(candidates: &mut Vec<(u32, f32)>, least: f64) {
     if least <= 0.0 {
         return;
@@ -101,14 +101,14 @@ pub fn min_p(candidates: &mut Vec<(u32, f32)>, least: f64) {
     candidates.retain(|entry| f64::from(entry.1) - max >= distance);
 }
 
-/// The probability of the tokens that [`without_tail`] drops, together, at most.
+/// Maximum total probability of the tokens that [`without_tail`] drops.
 pub const OMITTED: f64 = 1e-9;
 
-/// Drops the candidates that carry next to nothing, so that the mark need not be computed for them: those whose
-/// probability is below [`OMITTED`] over the number of candidates. Their order stays.
+/// Drops the candidates with next to no probability, so that the mark need not be computed for them. These are the ones
+/// whose probability is below [`OMITTED`] over the number of candidates. The order of the others is kept.
 pub fn without_tail(candidates: &mut Vec<(u32, f32)>) {
     let max = largest_logit(candidates);
-    // The largest weighs 1, so a weight below OMITTED / n is a probability below that.
+    // The largest weighs 1, so a weight below OMITTED / n implies a probability below it.
     let least = f64::from(max) - (candidates.len() as f64 / OMITTED).ln();
     if f64::from(smallest_logit(candidates)) < least {
         candidates.retain(|entry| f64::from(entry.1) >= least);
@@ -159,7 +159,7 @@ mod tests {
         assert!(candidates.len() < 300 && 1.0 - kept / total < OMITTED, "{}", candidates.len());
     }
 
-    /// candle's own penalty is sound; ours must agree with it.
+    /// candle's penalty is correct; this one must agree with it.
     #[test]
     fn the_penalty_is_candles() {
         let logits = [1.5f32, -2.0, 0.0, 4.0];

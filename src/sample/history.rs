@@ -3,14 +3,14 @@
 use super::Sampling;
 use super::filter::{penalised, penalised_by_count};
 
-/// The tokens before a position, as the penalties count them: none where the settings have no penalty.
+/// The tokens before a position, as the penalties count them; empty if the settings have no penalty.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     repeats: bool,
     counts: bool,
-    /// The distinct tokens of prompt and response in ascending order, for the repeat penalty.
+    /// Distinct tokens of prompt and response in ascending order, for the repeat penalty.
     seen: Vec<u32>,
-    /// The distinct tokens of the response in ascending order and how often each came up, for the frequency and the
+    /// Distinct tokens of the response in ascending order, and how often each occurred, for the frequency and the
     /// presence penalty.
     counted: Vec<(u32, u32)>,
 }
@@ -47,7 +47,7 @@ impl History {
     }
 }
 
-/// The settings that make logits depend on the tokens before.
+/// Settings that make logits depend on the tokens before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Penalties {
     pub(super) repeat: f32,
@@ -58,8 +58,8 @@ pub(super) struct Penalties {
 impl Penalties {
     pub(super) const NONE: Self = Self { repeat: 1.0, frequency: 0.0, presence: 0.0 };
 
-    /// Puts the tokens whose logits change into `changed`, in the order of ids, with their logits after the
-    /// penalties. Tokens that `logit` does not know are left out.
+    /// Writes the tokens whose logits change to `changed`, in the order of their ids, with their logits after the
+    /// penalties. Tokens for which `logit` returns `None` are left out.
     pub(super) fn apply(
         self,
         history: &History,
@@ -78,7 +78,7 @@ impl Penalties {
                 let known = counted.clone().filter_map(|&(token, _)| Some((token, logit(token)?)));
                 changed.extend(known);
             }
-            // Whatever was counted was seen, so it is among them.
+            // Every counted token was also seen, so it is among them.
             let mut counted = counted.peekable();
             for (token, logit) in changed {
                 while counted.next_if(|entry| entry.0 < *token).is_some() {}

@@ -1,4 +1,4 @@
-//! What the model itself thinks of a token: log-probabilities before everything that a sampler does to them.
+//! The model's log-probabilities of tokens, before anything that a sampler does to them.
 
 use rayon::prelude::*;
 
@@ -6,13 +6,13 @@ use super::Candidates;
 use super::history::{History, Penalties};
 use crate::logits::Logits;
 
-/// Log-probabilities of a position under the model's own distribution: its final logits over the whole vocabulary at
-/// temperature 1, without penalties, banned tokens, filters and mark.
+/// Log-probabilities of a position under the model's own distribution. It is given by the final logits over the
+/// whole vocabulary at temperature 1, without penalties, banned tokens, filters and mark.
 ///
-/// The probabilities that the mark makes must stay secret, because they are the key's g-values.
+/// The probabilities after the mark must stay secret, because they reveal the key's g-values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logprobs {
-    /// The natural logarithm of the drawn token's probability.
+    /// Natural logarithm of the drawn token's probability.
     pub chosen: f64,
     /// The most likely tokens, most likely first, with the natural logarithms of their probabilities.
     pub top: Vec<(u32, f64)>,
@@ -20,9 +20,10 @@ pub struct Logprobs {
 
 impl Logprobs {
     /// Returns the log-probabilities of the drawn token `id` and of the `top` most likely ones. The logits have been
-    /// sampled from, so they are numbers, and one of them is finite.
+    /// sampled from, so none is NaN and at least one is finite.
     pub(crate) fn new(logits: Logits<'_>, id: u32, top: usize) -> Self {
-        /// Logits of a partial sum. Fixed, so that the total does not depend on the number of threads.
+        /// Number of logits in a partial sum. It is fixed, so that the total does not depend on the number of
+        /// threads.
         const CHUNK: usize = 4096;
         let logits = logits.of_all_tokens();
         let values = logits.uncapped();
@@ -38,7 +39,7 @@ impl Logprobs {
         let log_total = max + sums.iter().sum::<f64>().ln();
         let mut most_likely = Candidates::default();
         if top > 0 {
-            // The only error is a logit that is not a number.
+            // The only possible error is a NaN logit.
             let _ = most_likely.choose(logits, top.min(values.len()), &History::default(), Penalties::NONE);
         }
         let logprob = |logit: f32| f64::from(logit) - log_total;
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
     use crate::logits::TokenSet;
 
-    /// e⁰ : e¹ : e² : e³, once as they are and once through a cap that makes them so.
+    /// e⁰ : e¹ : e² : e³, once directly and once through a cap that produces them.
     #[test]
     fn probabilities_are_those_of_the_final_logits() {
         let finals = [1.0f32, 3.0, 0.0, 2.0];
@@ -62,7 +63,7 @@ mod tests {
         let cap = 4.0;
         let before: Vec<f32> = finals.iter().map(|x| cap * (x / cap).atanh()).collect();
         for logits in [Logits::capped(&finals), Logits::before_cap(&before, Some(cap))] {
-            // What a request bans is part of the model's distribution.
+            // Tokens that a request bans are part of the model's distribution.
             let found = Logprobs::new(logits.without(&TokenSet::from_iter([1])), 3, 2);
             assert!((found.chosen - (2.0 - log_total)).abs() < 1e-6, "{found:?}");
             let [(first, of_first), (second, of_second)] = found.top[..] else { panic!("{found:?}") };

@@ -1,6 +1,6 @@
-//! From logits to a token, in small stages: a [`Sampler`] chooses candidates and shapes their logits ([`filter`]),
-//! [`watermark`] puts the mark on their distribution, [`draw`] takes one. [`Logits`](crate::logits::Logits) know whether the soft
-//! cap is still to come. Logits and probabilities are different types: candidates become a [`Distribution`] once, and only a
+//! Turns logits into a token, in small stages. A [`Sampler`] chooses candidates and shapes their logits ([`filter`]),
+//! [`watermark`] marks their distribution, and [`draw`] draws one. [`Logits`](crate::logits::Logits) know whether the soft cap is
+//! still to be applied. Logits and probabilities are different types: candidates become a [`Distribution`] once, and only a
 //! distribution is marked and drawn from.
 
 mod candidates;
@@ -24,34 +24,36 @@ use wmdetect::scheme::DistributionError;
 
 use history::Penalties;
 
-/// How to sample. The stages come in this order: repeat penalty, frequency and presence penalty, top-k, temperature, top-p,
+/// Sampling settings. The stages come in this order: repeat penalty, frequency and presence penalty, top-k, temperature, top-p,
 /// min-p.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sampling {
-    /// Logits are divided by it; 0 takes the most likely token.
+    /// Temperature: the divisor of the logits; 0 takes the most likely token.
     pub temperature: f64,
-    /// How many of the most likely tokens stay; 0 keeps all.
+    /// Number of most likely tokens that are kept; 0 keeps all.
     pub top_k: usize,
-    /// Of those, the smallest set of most likely tokens with this much probability stays; 1 keeps all.
+    /// Total probability of the smallest set of most likely tokens that is kept of those; 1 keeps all.
     pub top_p: f64,
-    /// Divides positive and multiplies negative logits of tokens that came up before; 1 changes nothing.
+    /// Penalty for tokens that occurred before: divides their positive logits and multiplies their negative ones; 1 changes
+    /// nothing.
     pub repeat_penalty: f32,
-    /// Subtracted from the logit of a token for each time that it is in the response; from −2 to 2, 0 changes nothing.
+    /// Penalty subtracted from a token's logit for each time that it occurs in the response; from −2 to 2, 0 changes nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub frequency_penalty: f64,
-    /// Subtracted from the logit of a token that is in the response; from −2 to 2, 0 changes nothing.
+    /// Penalty subtracted from the logit of a token that occurs in the response; from −2 to 2, 0 changes nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub presence_penalty: f64,
-    /// Tokens stay that have at least this share of the most likely token's probability; 0 keeps all.
+    /// Tokens are kept if their probability is at least this share of the most likely token's; 0 keeps all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_p: f64,
-    /// Seed of the draws; a reader of texts needs none.
+    /// Seed of the draws; reading a text does not need it.
     #[serde(default)]
     pub seed: u64,
 }
 
 impl Default for Sampling {
-    /// The model's own distribution over its 100 most likely tokens.
+    /// Returns the model's own distribution over its 100 most likely tokens.
     fn default() -> Self {
         Self {
             temperature: 1.0,
@@ -66,29 +68,29 @@ impl Default for Sampling {
     }
 }
 
-/// Whether a setting that JSON leaves out where it does nothing does nothing.
-#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
+/// Returns whether a setting has no effect, so that JSON leaves it out.
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde requires
 pub(crate) fn is_zero(setting: &f64) -> bool {
     *setting == 0.0
 }
 
-/// Returns a seed from the system's randomness, below 2^53: every reader of JSON keeps such a number.
+/// Returns a seed from the system's randomness. It is below 2^53, because every JSON reader keeps such a number exactly.
 pub fn random_seed() -> u64 {
     rand::random::<u64>() >> 11
 }
 
-/// Why there is no next token.
+/// Error from sampling a token.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SampleError {
-    /// A setting out of range.
+    /// A setting is out of range.
     #[error("{name} is {found}, expected {expected}")]
     Setting {
-        /// The setting.
+        /// Name of the setting.
         name: &'static str,
         /// Its value.
         found: f64,
-        /// What would be accepted.
+        /// Values that would be accepted.
         expected: &'static str,
     },
     /// Greedy output cannot carry the mark.
@@ -98,24 +100,24 @@ pub enum SampleError {
         if *setting == "min-p" { "smaller" } else { "larger" }
     )]
     GreedyWatermark {
-        /// The setting that leaves one candidate.
+        /// Name of the setting that leaves only one candidate.
         setting: &'static str,
         /// Its value.
         found: f64,
     },
-    /// The model broke down.
+    /// The model gave a NaN logit.
     #[error("the logit of token {token} is not a number: the weights are damaged or overflow in this dtype")]
     Nan {
         /// The first such token.
         token: u32,
     },
-    /// The model overflowed.
+    /// The model gave an infinite logit.
     #[error("the logit of token {token} is infinite: the weights are damaged or overflow in this dtype")]
     Infinite {
         /// The first such token among the candidates.
         token: u32,
     },
-    /// Nothing to draw from.
+    /// There is no distribution to draw from.
     #[error(transparent)]
     Distribution(DistributionError),
 }
@@ -123,18 +125,19 @@ pub enum SampleError {
 impl From<DistributionError> for SampleError {
     fn from(error: DistributionError) -> Self {
         match error {
-            // Settings make no weight infinite, so it is the model's.
+            // Settings make no weight infinite, so the model's logit is.
             DistributionError::Value { token, found: f64::INFINITY } => Self::Infinite { token },
             error => Self::Distribution(error),
         }
     }
 }
 
-/// Divided by less, logits leave the range of f32. Already here, those that differ in the last bit are a factor apart.
+/// Minimum temperature. Divided by less, logits would leave the range of f32. Already at this temperature, logits that differ in
+/// the last bit differ by a factor in probability.
 pub(crate) const LEAST_TEMPERATURE: f64 = 1e-6;
 
 impl Sampling {
-    /// Refuses settings out of range, and greedy sampling for a text that is to be marked.
+    /// Checks that settings are in range, and that sampling is not greedy for a text that is to be marked.
     pub fn check(&self, marked: bool) -> Result<(), SampleError> {
         let setting = |name, found, expected| Err(SampleError::Setting { name, found, expected });
         if !self.temperature.is_finite() || (self.temperature != 0.0 && self.temperature < LEAST_TEMPERATURE)
@@ -171,9 +174,9 @@ impl Sampling {
         }
     }
 
-    /// The setting, with its value, that leaves one candidate whatever the logits are, if one does.
+    /// Returns the setting, with its value, that leaves only one candidate for any logits, if there is one.
     fn leaves_one_candidate(&self) -> Option<(&'static str, f64)> {
-        /// More than any vocabulary has.
+        /// Number that exceeds the size of any vocabulary.
         const TOKENS: usize = 1 << 22;
         if self.temperature == 0.0 {
             return Some(("temperature", 0.0));
@@ -189,7 +192,7 @@ impl Sampling {
         (self.top_p * candidates as f64 <= 1.0).then_some(("top-p", self.top_p))
     }
 
-    /// The settings that make logits depend on the tokens before.
+    /// Returns the settings that make logits depend on the tokens before.
     fn penalties(&self) -> Penalties {
         Penalties {
             repeat: self.repeat_penalty,
@@ -198,7 +201,7 @@ impl Sampling {
         }
     }
 
-    /// How many candidates are chosen by their logits; 0 is all.
+    /// Returns how many candidates are chosen by their logits; 0 is all.
     fn candidates(&self) -> usize {
         if self.temperature == 0.0 { 1 } else { self.top_k }
     }

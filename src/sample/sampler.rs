@@ -1,11 +1,11 @@
-//! The stages up to the mark, in their order, with the memory that they share from step to step.
+//! The stages up to the mark, in order, with the memory that they share from step to step.
 
 use wmdetect::scheme::Distribution;
 
 use super::{Candidates, History, SampleError, Sampling, filter};
 use crate::logits::Logits;
 
-/// From logits to distributions. Allocates nothing once it has seen the largest step.
+/// Turns logits into distributions. It allocates nothing once it has seen the largest step.
 #[derive(Clone, Debug, Default)]
 pub struct Sampler {
     candidates: Candidates,
@@ -16,14 +16,14 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The candidates' distribution: penalties, top-k, temperature, top-p, min-p, in this order.
+    /// Returns the candidates' distribution: penalties, top-k, temperature, top-p, min-p, in this order.
     ///
-    /// `history` is that of the tokens before, for these settings. With top-k the candidates come most
-    /// likely first. Without it they come in the order of ids, and those are left out that together have a probability of
-    /// [`filter::OMITTED`] at most.
+    /// `history` has the tokens before, for these settings. With top-k, the most likely candidate comes first. Without
+    /// it, candidates come in the order of their ids, except for a tail with a total probability of at most
+    /// [`filter::OMITTED`], which is left out.
     ///
     /// # Errors
-    /// A logit that is not a number or +∞, no finite logit.
+    /// Returns an error if a logit is NaN or +∞, or no logit is finite.
     pub fn distribution(
         &mut self,
         sampling: &Sampling,
@@ -43,21 +43,21 @@ impl Sampler {
         Ok(distribution)
     }
 
-    /// The entropy, in nats, of the last [`distribution`](Self::distribution) as it was given out.
+    /// Returns the entropy, in nats, of the last [`distribution`](Self::distribution), as it was returned.
     pub fn entropy(&self) -> f64 {
         self.entropy
     }
 
-    /// The last [`distribution`](Self::distribution), if there was one.
+    /// Returns the last [`distribution`](Self::distribution), if there was one.
     pub(crate) fn last(&mut self) -> Option<&mut Distribution> {
         self.distribution.as_mut()
     }
 
-    /// As [`Self::distribution`] for several settings at once, `out` getting one distribution each; the vocabulary is
-    /// searched once where they differ in temperature, top-p and min-p alone.
+    /// Does the same as [`Self::distribution`] for several settings at once, with one distribution each in `out`. The
+    /// vocabulary is searched only once if the settings differ only in temperature, top-p and min-p.
     ///
     /// # Errors
-    /// As [`Self::distribution`].
+    /// Returns the errors of [`Self::distribution`].
     pub fn distributions(
         &mut self,
         settings: &[Sampling],
@@ -87,7 +87,7 @@ impl Sampler {
         Ok(Distribution::from_logits(tokens, &logits)?)
     }
 
-    /// What temperature, top-p and min-p make of the candidates.
+    /// Applies temperature, top-p and min-p to the candidates.
     fn shape(&mut self, sampling: &Sampling) {
         self.shaped.clear();
         self.shaped.extend_from_slice(self.candidates.entries());
@@ -111,7 +111,7 @@ impl Sampler {
     }
 }
 
-/// Σ −p ln p, by one logarithm: the logit of a candidate is ln p but for a constant.
+/// Returns Σ −p ln p with a single logarithm: the logit of a candidate is ln p plus a constant.
 fn entropy(logits: &[(u32, f32)], probabilities: &[f64]) -> f64 {
     let mean: f64 = logits
         .iter()
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// The definition: every logit capped, a full sort, no memory kept.
+    /// The definition: caps every logit, sorts everything, keeps no memory.
     fn plain(
         sampling: &Sampling,
         values: &[f32],
@@ -193,7 +193,7 @@ mod tests {
         Sampler::fresh(&entries)
     }
 
-    /// Numbers that meet each other, the cap's flat ends, and infinities.
+    /// Numbers that can be equal, the cap's flat ends, and infinities.
     fn value() -> impl Strategy<Value = f32> {
         prop_oneof![
             (-8i8..8).prop_map(f32::from),
@@ -222,7 +222,7 @@ mod tests {
         )
     }
 
-    /// Whether all tokens are candidates or some.
+    /// Holds whether all tokens are candidates or only some.
     #[test]
     fn an_infinite_logit_is_called_one() {
         let mut values = vec![1.0; 600];
@@ -246,7 +246,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(400))]
         #[test]
         fn the_fast_path_is_the_definition(
-            // Long enough for the search by blocks, and not.
+            // Long enough for the search by blocks, and shorter.
             values in prop_oneof![
                 prop::collection::vec(value(), 1..200),
                 prop::collection::vec(value(), 3000..6000),
@@ -256,11 +256,11 @@ mod tests {
             settings in prop::collection::vec(sampling(), 1..4),
             cap in prop::option::of(prop_oneof![Just(30.0f32), 0.5f32..50.0]),
             prompt in prop::collection::vec(0u32..6500, 0..30),
-            // Some tokens more than once.
+            // Some tokens occur more than once.
             response in prop::collection::vec(prop_oneof![0u32..6500, 0u32..8], 0..30),
             banned in prop_oneof![
                 prop::collection::btree_set(prop_oneof![0u32..6500, 0u32..200], 0..30),
-                // More than the search leaves room for at first.
+                // More than the search expects at first.
                 (0u32..3000, 0u32..3000).prop_map(|(first, len)| (first..first + len).collect()),
             ],
         ) {

@@ -1,9 +1,9 @@
-//! The mark as a sampling stage: a thin adapter to [`wmdetect::scheme::Watermark`], which a request may leave out.
+//! The mark as a sampling stage: a thin adapter to [`wmdetect::scheme::Watermark`], which is optional.
 
 use rayon::prelude::*;
 use wmdetect::scheme::{Distribution, Marking, PositionKind, Watermark};
 
-/// Candidates whose hashes a thread computes at least: some 100 µs of work.
+/// Minimum number of candidates whose hashes a thread computes: some 100 µs of work.
 const MIN_PER_TASK: usize = 2048;
 
 /// The mark of one sequence, or none.
@@ -11,12 +11,12 @@ const MIN_PER_TASK: usize = 2048;
 pub struct Mark(Option<Marking>);
 
 impl Mark {
-    /// Starts the response to `prompt`, marked if there is a `watermark`. `random` chooses its channel.
+    /// Starts the response to `prompt`, which is marked if there is a `watermark`. `random` chooses its channel.
     pub fn start(watermark: Option<&Watermark>, prompt: &[u32], random: u64) -> Self {
         Self(watermark.map(|watermark| watermark.start(prompt, random)))
     }
 
-    /// Marks the candidates of the next position where the rule says so, and tells what it said.
+    /// Marks the candidates of the next position if the rule says so. Returns what the rule said.
     pub fn apply(&mut self, candidates: &mut Distribution) -> Option<PositionKind> {
         let marking = self.0.as_mut()?;
         Some(marking.apply_with(candidates, |keyed, tokens, g| {

@@ -1,4 +1,4 @@
-//! An answer while it is written: the engine's events become texts, counts and receipts.
+//! Builds answers while they are written: turns the engine's events into texts, counts and receipts.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,59 +13,60 @@ use super::queue::Places;
 use super::receipts::Receipts;
 use super::tenants::Tenant;
 
-/// An event of the engine, and which of the request's prompts it belongs to.
+/// An event of the engine, with the number of the request's prompt that it belongs to.
 pub(super) type Numbered = (usize, engine::Event);
 
-/// What an answer belongs to.
+/// Owner of an answer, and where its results go.
 pub(super) struct Owner {
     pub(super) tenant: Arc<Tenant>,
     pub(super) request_id: String,
-    /// Why it is not marked; none if it is to be.
+    /// Why the answer is not marked; `None` if it is to be marked.
     pub(super) reason: Option<Reason>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) metrics: Metrics,
 }
 
-/// An answer while it is written. To drop it cancels what is not complete, and keeps the receipts of what was written.
+/// An answer while it is written. Dropping it cancels what is not complete, and keeps the receipts of what was
+/// written.
 pub(super) struct Answer {
     pub(super) head: Head,
     pub(super) owner: Owner,
     exchanges: Vec<Exchange>,
-    /// Texts of each prompt.
+    /// Number of texts for each prompt.
     n: usize,
     logprobs: bool,
     prompt_tokens: usize,
     cached_tokens: usize,
     began: Instant,
     texts: Vec<Text>,
-    /// The text that ended last.
+    /// Number of the text that ended last.
     last: usize,
     /// Receipts of each prompt, once it has ended.
     ended: Vec<Option<Vec<Receipt>>>,
     _places: Places,
 }
 
-/// One of the texts.
+/// One text of an answer.
 #[derive(Default)]
 pub(super) struct Text {
     written: String,
     pub(super) finish: Option<FinishReason>,
     logprobs: LogprobsOf,
-    /// Whether a chunk of it was sent.
+    /// Whether a chunk of it has been sent.
     begun: bool,
     last_token: Option<Instant>,
 }
 
-/// What a stream has not sent of a text.
+/// The part of a text that a stream has not sent yet.
 pub(super) struct Unsent {
-    /// Whether nothing of it was sent.
+    /// Whether nothing of the text has been sent.
     pub(super) first: bool,
     pub(super) piece: String,
     pub(super) logprobs: Option<LogprobsOf>,
 }
 
 impl Text {
-    /// Takes what was not sent.
+    /// Takes the part that has not been sent.
     pub(super) fn take_unsent(&mut self) -> Unsent {
         Unsent {
             first: !std::mem::replace(&mut self.begun, true),
@@ -75,13 +76,13 @@ impl Text {
     }
 }
 
-/// What comes of an event.
+/// Result of an event.
 pub(super) enum Step {
     /// A text has grown or ended.
     Grown(usize),
     /// All texts are complete.
     Complete,
-    /// Nothing to be told.
+    /// There is nothing to report.
     Nothing,
 }
 
@@ -115,7 +116,7 @@ impl Answer {
     /// Takes the next event.
     ///
     /// # Errors
-    /// Returns an error if a text has failed; then so has the answer.
+    /// Returns an error if a text has failed; then the whole answer has failed.
     pub(super) fn take(&mut self, (prompt, event): Numbered) -> Result<Step, RespondError> {
         match event {
             engine::Event::Started { reused, .. } => self.cached_tokens += reused,
@@ -125,7 +126,7 @@ impl Answer {
         let mut step = Step::Nothing;
         for event in self.exchanges[prompt].take(event) {
             match event {
-                // The server stops before the text has ended: what there is must not look like the whole.
+                // The server stops before the text has ended. The partial text must not look complete.
                 Event::Piece(piece) if piece.finished == Some(FinishReason::Interrupted) => {
                     return Err(RespondError::Stopped);
                 }
@@ -163,7 +164,7 @@ impl Answer {
         }
     }
 
-    /// Writes receipts, which say if no token could carry the mark, and counts their tokens.
+    /// Writes receipts and counts their tokens. A receipt says so if no token could carry the mark.
     fn keep(&self, receipts: &mut [Receipt], interrupted: bool) {
         let Owner { tenant, reason, receipts: file, metrics, .. } = &self.owner;
         for receipt in receipts {
@@ -179,12 +180,12 @@ impl Answer {
         &mut self.texts[index]
     }
 
-    /// Returns which text ended last.
+    /// Returns the number of the text that ended last.
     pub(super) fn last_to_end(&self) -> usize {
         self.last
     }
 
-    /// Returns how many texts have not ended.
+    /// Returns the number of texts that have not ended.
     pub(super) fn open(&self) -> usize {
         self.texts.iter().filter(|text| text.finish.is_none()).count()
     }
@@ -203,7 +204,7 @@ impl Answer {
             self.ended.iter().flatten().flatten().map(|receipt| receipt.tokens.len()).collect();
         let texts = std::mem::take(&mut self.texts);
         let choice = |(mut text, tokens): (Text, usize)| {
-            // The tokens of a stop string are not the text's.
+            // The tokens of a stop string do not belong to the text.
             text.logprobs.truncate(tokens);
             let logprobs = self.logprobs.then_some(text.logprobs);
             Choice { text: text.written, finish: text.finish, logprobs }
@@ -214,7 +215,7 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        // What a client has read before it left was written, too.
+        // Text that a client read before it left was written too.
         for prompt in 0..self.exchanges.len() {
             if self.ended[prompt].is_none()
                 && let Some(mut receipts) = self.exchanges[prompt].interrupt()

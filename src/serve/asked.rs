@@ -1,4 +1,4 @@
-//! From a body to what is asked of the engine, with every value checked.
+//! Turns a body into a request to the engine, and checks every value.
 
 use wmdetect::service::ApiError;
 use wmgen::respond::Options;
@@ -8,21 +8,21 @@ use wmgen::text::Prompt;
 use super::body::{Body, Logprobs, OneOrMore, Prompts};
 use super::messages::turns;
 
-/// Which of the two interfaces was called.
+/// The called interface: chat or completions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Interface {
     Chat,
     Completions,
 }
 
-/// A request that can be honoured, but for what only the tenant, the model and the queue decide.
+/// A request that can be fulfilled, unless the tenant, the model or the queue rules it out.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) model: Option<String>,
     pub(super) prompts: Vec<Prompt>,
-    /// Without mark, tenant and names.
+    /// Options without mark, tenant and names.
     pub(super) options: Options,
-    /// The most tokens of an answer; none is as many as may be.
+    /// Maximum number of tokens in an answer; `None` for as many as allowed.
     pub(super) max_tokens: Option<usize>,
     pub(super) seed: Option<u64>,
     pub(super) watermarking: Option<bool>,
@@ -30,20 +30,20 @@ pub(super) struct Asked {
     pub(super) include_usage: bool,
 }
 
-/// The most answers of one request.
+/// Maximum number of answers of one request.
 const MOST_ANSWERS: usize = 8;
-/// The most strings that end an answer, and the most bytes of one.
+/// Maximum number of strings that end an answer, and maximum number of bytes in each.
 const MOST_STOPS: (usize, usize) = (4, 256);
-/// The most alternatives that are reported with a token.
+/// Maximum number of alternatives that are reported with a token.
 const MOST_ALTERNATIVES: u32 = 20;
-/// The length of a completion for which no other was asked: OpenAI's.
+/// Default length of a completion, the same as OpenAI's.
 const COMPLETION_TOKENS: u32 = 16;
 
 impl Asked {
     /// Checks a body.
     ///
     /// # Errors
-    /// Returns an error that names the first field that cannot be honoured.
+    /// Returns an error that names the first field that cannot be fulfilled.
     pub(super) fn new(interface: Interface, body: Body) -> Result<Self, ApiError> {
         body.check_neutral()?;
         let sampling = sampling(&body)?;
@@ -86,7 +86,7 @@ fn expected(param: &str, expected: &str, found: impl std::fmt::Display) -> ApiEr
     ApiError::field(param, format!("{param}: expected {expected}, found {found}"))
 }
 
-/// The value of a field that must lie in a range.
+/// Returns the value of a field that must be in a range.
 fn within(param: &str, value: Option<f64>, default: f64, range: [f64; 2]) -> Result<f64, ApiError> {
     let value = value.unwrap_or(default);
     let [least, most] = range;
@@ -204,6 +204,7 @@ fn prompts(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -273,6 +274,84 @@ mod tests {
         for prompt in [json!("a"), json!(["a", "b"]), json!([1, 2]), json!([[1], [2, 3]]), Value::Null] {
             let body = json!({"prompt": prompt, "best_of": 1, "echo": false, "suffix": null, "logprobs": 5});
             assert_eq!(param(Interface::Completions, body), None, "{prompt}");
+        }
+    }
+    /// Values of every kind that JSON has, with those at the edges of what fields take.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-2_i64..10).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            (0.0..2.5).prop_map(Value::from),
+            ".{0,9}".prop_map(Value::from),
+            Just(Value::from("user")),
+        ];
+        leaf.prop_recursive(3, 12, 5, |inner| {
+            let name = prop_oneof![Just("role"), Just("content"), Just("type"), Just("include_usage")];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..3).prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
+    /// Some of the fields that bodies have, with any values.
+    fn any_body() -> impl Strategy<Value = Value> {
+        const FIELDS: [&str; 22] = [
+            "messages",
+            "prompt",
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "frequency_penalty",
+            "presence_penalty",
+            "repetition_penalty",
+            "seed",
+            "watermarking",
+            "max_tokens",
+            "max_completion_tokens",
+            "n",
+            "stop",
+            "ignore_eos",
+            "stream",
+            "stream_options",
+            "logprobs",
+            "top_logprobs",
+            "best_of",
+            "no_such_field",
+        ];
+        prop::collection::btree_map(prop::sample::select(&FIELDS[..]), any_value(), 0..5)
+            .prop_map(|map| json!(map))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whatever a client sends is refused, or asks for what the engine can do.
+        #[test]
+        fn a_body_is_refused_or_within_the_limits(mut body in any_body()) {
+            // As it comes: from bytes.
+            let parse = |body: &Value| serde_json::from_slice::<Body>(&serde_json::to_vec(body).unwrap());
+            for interface in [Interface::Chat, Interface::Completions] {
+                if interface == Interface::Chat {
+                    body["messages"] = json!([{"role": "user", "content": "a"}]);
+                }
+                let Ok(parsed) = parse(&body) else { continue };
+                match Asked::new(interface, parsed) {
+                    Err(error) => prop_assert_eq!(error.status(), 400),
+                    Ok(asked) => {
+                        let Options { n, sampling, stop, logprobs, .. } = &asked.options;
+                        prop_assert!((1..=MOST_ANSWERS).contains(&(n * asked.prompts.len())));
+                        prop_assert!(sampling.check(false).is_ok() && asked.max_tokens != Some(0));
+                        prop_assert!(stop.len() <= MOST_STOPS.0 && stop.iter().all(|stop| !stop.is_empty()));
+                        prop_assert!(logprobs.is_none_or(|count| count <= MOST_ALTERNATIVES as usize));
+                    }
+                }
+                body.as_object_mut().unwrap().remove("messages");
+            }
         }
     }
 }

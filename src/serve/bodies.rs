@@ -1,4 +1,4 @@
-//! Bodies of answers, as clients of OpenAI's interface read them.
+//! Bodies of answers, in the form that clients of OpenAI's API read.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use wmgen::respond::Receipt;
 use super::asked::Interface;
 use super::policy::Reason;
 
-/// What all bodies of an answer share.
+/// Fields that all bodies of an answer share.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     interface: Interface,
@@ -47,12 +47,12 @@ impl Usage {
     }
 }
 
-/// What became of the mark, over all texts of an answer.
+/// What happened to the mark, over all texts of an answer.
 #[derive(Serialize, Clone, Default, PartialEq, Eq, Debug)]
 pub(super) struct Mark {
-    /// Whether each of the texts carries it.
+    /// Whether each text carries the mark.
     pub(super) applied: bool,
-    /// Why one does not.
+    /// Why one of them does not.
     pub(super) reason: Option<&'static str>,
     scheme: Option<String>,
     key_id: Option<String>,
@@ -61,7 +61,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Sums up the receipts of an answer that was to be unmarked for `reason`, or marked.
+    /// Sums up the receipts of an answer that was to be marked or, because of `reason`, unmarked.
     pub(super) fn of(receipts: &[Receipt], reason: Option<Reason>) -> Self {
         let first = receipts.first().map(|receipt| receipt.watermark.clone()).unwrap_or_default();
         let applied = !receipts.is_empty() && receipts.iter().all(|receipt| receipt.watermark.applied);
@@ -82,16 +82,16 @@ impl Mark {
     }
 }
 
-/// The log-probabilities of some tokens of a text.
+/// Log-probabilities of some tokens of a text.
 #[derive(Clone, Default, Debug)]
 pub(super) struct LogprobsOf {
     tokens: Vec<Value>,
-    /// For completions: where each token begins.
+    /// For completions, the offset at which each token begins.
     offsets: Vec<usize>,
     characters: usize,
 }
 
-/// JSON knows no infinity; others write this in its place.
+/// Value that stands for −∞, as in other servers: JSON has no infinity.
 const LEAST_LOGPROB: f64 = -9999.0;
 
 impl LogprobsOf {
@@ -114,13 +114,13 @@ impl LogprobsOf {
         self.tokens.is_empty()
     }
 
-    /// Leaves the first `count` tokens.
+    /// Keeps only the first `count` tokens.
     pub(super) fn truncate(&mut self, count: usize) {
         self.tokens.truncate(count);
         self.offsets.truncate(count);
     }
 
-    /// Takes what was pushed since the last time.
+    /// Takes what was pushed since the last call.
     pub(super) fn take(&mut self) -> Self {
         let characters = self.characters;
         let taken = std::mem::take(self);
@@ -157,7 +157,7 @@ pub(super) struct Choice {
     pub(super) logprobs: Option<LogprobsOf>,
 }
 
-/// Clients know two reasons.
+/// Returns the name of a finish reason. Clients know two of them.
 fn finish_name(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
@@ -183,7 +183,7 @@ impl Head {
         })
     }
 
-    /// The body of a complete answer.
+    /// Returns the body of a complete answer.
     pub(super) fn whole(&self, choices: Vec<Choice>, usage: Usage, mark: &Mark) -> Value {
         let choice = |(index, choice): (usize, Choice)| {
             let logprobs = choice.logprobs.map(|logprobs| logprobs.json(self.interface));
@@ -202,7 +202,7 @@ impl Head {
         body
     }
 
-    /// A chunk of a stream. The first one of a chat's text says who speaks.
+    /// Returns a chunk of a stream. The first chunk of a chat's text says who speaks.
     pub(super) fn chunk(
         &self,
         index: usize,
@@ -229,7 +229,7 @@ impl Head {
         self.object("chat.completion.chunk", json!([choice]))
     }
 
-    /// The chunk after all choices, which has the usage.
+    /// Returns the chunk after all choices, which contains the usage.
     pub(super) fn usage_chunk(&self, usage: Usage, mark: &Mark) -> Value {
         let object =
             if self.interface == Interface::Chat { "chat.completion.chunk" } else { "text_completion" };

@@ -1,4 +1,4 @@
-//! Bodies of requests, as clients of OpenAI's interface and of vLLM send them. `openapi.json` says what each field means.
+//! Bodies of requests, in the form that clients of OpenAI's API and of vLLM send. `openapi.json` explains each field.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -7,14 +7,14 @@ use wmdetect::service::ApiError;
 
 use crate::serve::messages::Message;
 
-/// The fields of `POST /v1/chat/completions` and of `POST /v1/completions`. Null is the same as absent, and a field that
-/// is not here is refused.
+/// Fields of `POST /v1/chat/completions` and of `POST /v1/completions`. Null is the same as absent. Fields that are not
+/// listed here are refused.
 #[derive(Deserialize, Default, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
     pub(super) model: Option<String>,
 
-    // What to answer: the first is for chat, the second for completions.
+    // What to answer: the first field is for chat, the second for completions.
     pub(super) messages: Option<Vec<Message>>,
     pub(super) prompt: Option<Prompts>,
 
@@ -42,7 +42,7 @@ pub(super) struct Body {
     pub(super) logprobs: Option<Logprobs>,
     pub(super) top_logprobs: Option<u32>,
 
-    // What must have its neutral value, because it cannot be honoured.
+    // These must have their neutral value, because they cannot be fulfilled.
     logit_bias: Option<Map<String, Value>>,
     tools: Option<Vec<IgnoredAny>>,
     functions: Option<Vec<IgnoredAny>>,
@@ -54,7 +54,7 @@ pub(super) struct Body {
     suffix: Option<String>,
     best_of: Option<u32>,
 
-    // What changes nothing here.
+    // These have no effect here.
     #[serde(rename = "user")]
     _user: Option<IgnoredAny>,
     #[serde(rename = "metadata")]
@@ -90,7 +90,7 @@ impl<T> OneOrMore<T> {
     }
 }
 
-/// The prompts of a completion: texts or token ids.
+/// Prompts of a completion: texts or token ids.
 #[derive(Deserialize, Clone, Debug)]
 #[serde(
     untagged,
@@ -103,7 +103,7 @@ pub(super) enum Prompts {
     ManyIds(Vec<Vec<u32>>),
 }
 
-/// A switch in chat, a number of alternatives in completions.
+/// `logprobs`: a switch in chat, a number of alternatives in completions.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(untagged, expecting = "expected true or false for chat, a number for completions")]
 pub(super) enum Logprobs {
@@ -122,7 +122,7 @@ pub(super) struct StreamOptions {
 }
 
 impl Body {
-    /// Refuses what cannot be honoured.
+    /// Refuses fields that cannot be fulfilled.
     ///
     /// # Errors
     /// Returns an error that names the field.
@@ -194,7 +194,7 @@ mod tests {
         };
         let described: BTreeSet<String> =
             ["Sampling", "ChatRequest", "CompletionRequest"].into_iter().flat_map(properties).collect();
-        // Serde's message lists the fields.
+        // Serde's message lists all fields.
         let message = serde_json::from_str::<Body>(r#"{"no such field": 1}"#).unwrap_err().to_string();
         let (_, list) = message.split_once("expected one of ").unwrap();
         let fields: BTreeSet<String> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();

@@ -1,11 +1,11 @@
-//! From the messages of a chat to the turns of Gemma's template.
+//! Turns the messages of a chat into the turns of Gemma's template.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use wmdetect::service::ApiError;
 use wmgen::text::{Role, Turn};
 
-/// A message as clients send it.
+/// A message in the form that clients send.
 #[derive(Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Message {
@@ -18,7 +18,7 @@ pub(super) struct Message {
     _refusal: Option<IgnoredAny>,
     #[serde(rename = "annotations")]
     _annotations: Option<IgnoredAny>,
-    /// An earlier answer that a client sends back as it came.
+    /// Part of an earlier answer that a client sends back unchanged.
     #[serde(rename = "watermark")]
     _watermark: Option<IgnoredAny>,
 }
@@ -40,12 +40,12 @@ struct Part {
     text: Option<String>,
 }
 
-/// Makes turns of messages: leading system and developer messages become one, parts are joined, and neighbours of one
-/// role are one turn, with an empty line between them.
+/// Turns messages into turns. Leading system and developer messages become one, and parts are joined. Adjacent
+/// messages of one role become one turn, with an empty line between them.
 ///
 /// # Errors
-/// Returns an error that names the message if it has another role, no text, or parts that are not text; if a system
-/// message comes after the first turn; or if the last message is not the user's.
+/// Returns an error that names the message if it has another role, no text, or parts that are not text. Also returns
+/// an error if a system message comes after the first turn, or the last message is not the user's.
 pub(super) fn turns(messages: Vec<Message>) -> Result<Vec<Turn>, ApiError> {
     let mut turns: Vec<Turn> = Vec::new();
     for (index, message) in messages.into_iter().enumerate() {

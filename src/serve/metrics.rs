@@ -1,4 +1,4 @@
-//! What is counted of answers.
+//! Metrics of answers.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -21,9 +21,9 @@ pub(super) struct Metrics {
     texts: Family<TextLabels, Counter>,
     tokens: Family<TextLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
-    /// From the request to the first token of a text.
+    /// Time from the request to the first token of a text.
     pub(super) first_token: Histogram,
-    /// Between two tokens of a text.
+    /// Time between two tokens of a text.
     pub(super) between_tokens: Histogram,
 }
 
@@ -40,7 +40,7 @@ struct RefusedLabels {
     status: u16,
 }
 
-/// Bounds of times between a step and a long prompt.
+/// Bounds of times, from that of a step to that of a long prompt.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0, 120.0];
 
 impl Metrics {
@@ -74,7 +74,7 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a text and its tokens, which are unmarked for `reason`, or in spite of the mark because of their context.
+    /// Counts a text and its tokens. Unmarked tokens count under `reason` or, without one, under their context.
     pub(super) fn count_text(&self, tenant: &str, receipt: &Receipt, reason: Option<Reason>) {
         let labels = |marked, reason| TextLabels { tenant: tenant.to_owned(), marked, reason };
         let name = reason.map_or("none", Reason::name);
@@ -93,7 +93,7 @@ impl Metrics {
     }
 }
 
-/// The engine's own counts, read when somebody asks, once there is an engine.
+/// The engine's counts, which are read when somebody asks for them, once there is an engine.
 pub(super) struct EngineMetrics(pub(super) Arc<OnceLock<Handle>>);
 
 impl fmt::Debug for EngineMetrics {
@@ -126,7 +126,7 @@ impl Collector for EngineMetrics {
             ("engine_prompt_tokens_read", "Tokens of prompts that were read", stats.prompt_tokens),
             (
                 "engine_prompt_tokens_reused",
-                "Tokens of prompts that an earlier prompt spared",
+                "Prompt tokens that were taken over from an earlier prompt",
                 stats.reused_tokens,
             ),
         ];

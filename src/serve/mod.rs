@@ -1,8 +1,8 @@
-//! `wmgen serve`: writes and marks behind the interface that every client speaks.
+//! `wmgen serve`: writes and marks behind the API that every client knows.
 //!
-//! A request goes through `body` (what was sent), `asked` (what can be honoured), `tenants` and `policy` (whether it is
-//! marked, with which key), `queue`, and the engine; what comes back goes through `answer` into one body (`bodies`) or a
-//! `stream`, and leaves a line in `receipts`.
+//! A request goes through `body` (what was sent), `asked` (what can be fulfilled), `tenants` and `policy` (whether it is
+//! marked, and with which key), `queue`, and the engine. The result goes through `answer` into one body (`bodies`) or a
+//! `stream`, and adds a line to `receipts`.
 
 mod answer;
 mod asked;
@@ -37,6 +37,7 @@ use wmgen::model::Gemma;
 use wmgen::respond::{Client, ModelInfo};
 
 pub(crate) use options::Options;
+pub(crate) use receipts::Line as ReceiptLine;
 
 use metrics::{EngineMetrics, Metrics};
 use policy::Policy;
@@ -45,22 +46,22 @@ use receipts::Receipts;
 use routes::{Access, Server};
 use tenants::Tenants;
 
-/// The description of the interface, which `/openapi.json` gives out.
+/// Description of the API, which `/openapi.json` returns.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// How often files of keys and tenants are looked at, and receipts brought to the disk.
+/// Time between two checks of the files of keys and tenants. Receipts are written to disk as often.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A model, and what describes it.
+/// A model and its description.
 pub(crate) struct Loaded {
     pub model: Gemma,
-    /// Where guesses at its tokens come from.
+    /// Source of guesses at its tokens.
     pub draft: Draft<Gemma>,
     pub info: ModelInfo,
 }
 
-/// Serves until a signal. `load` loads the model, with this tokenizer, while the server says that it is loading; then the
-/// engine computes with this many threads, or as many as there are cores.
+/// Serves until a signal. `load` loads the model, with this tokenizer, while the server reports that it is loading. Then
+/// the engine computes with `threads` threads, by default one per core.
 pub(crate) fn run(
     options: &Options,
     tokenizer: &Tokenizer,
@@ -82,7 +83,7 @@ pub(crate) fn run(
         body_bytes: options.max_body,
         drain: Duration::from_secs(options.drain),
     };
-    // The engine has the cores; this is for what clients send and read.
+    // The engine has the cores; this runtime handles what clients send and read.
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let listener = runtime
         .block_on(Listener::bind(&options.host, options.port, limits))
@@ -96,7 +97,7 @@ pub(crate) fn run(
     let access = Access { server: Arc::default(), health: Arc::clone(&about.health) };
     let router = about.routes(routes::routes(access.clone()), OPENAPI.into(), limits);
     let asked_to_stop = stopped.clone();
-    // While the model is loaded, `/ready` says so.
+    // `/ready` reports that the model is being loaded.
     let serving = runtime.spawn(async move {
         let stop = async {
             tokio::select! {
@@ -143,7 +144,7 @@ pub(crate) fn run(
     let watched = stopped.clone();
     let engine_thread = std::thread::spawn(move || {
         let ended = worker.join();
-        // Before it was asked to: nothing can be answered any more.
+        // It ended before it was asked to, so nothing can be answered any more.
         if health.state() == State::Ready {
             health.set(State::Broken);
         }
@@ -173,7 +174,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// That the engine's thread has ended.
+/// Signal that the engine's thread has ended.
 #[derive(Clone, Default)]
 struct Stopped(Arc<(AtomicBool, Notify)>);
 
@@ -190,7 +191,7 @@ impl Stopped {
     }
 }
 
-/// Without tokens everybody who can connect is answered, so nobody else may.
+/// Checks the host. Without tokens, everybody who can connect is answered, so other machines must not be able to.
 fn check_host(options: &Options) -> Result<()> {
     if options.tenants.is_none() && !is_loopback(&options.host) {
         return Err(Hinted::new(
@@ -213,7 +214,7 @@ fn tenants(options: &Options, tokenizer: &Tokenizer) -> Result<Tenants> {
     }
 }
 
-/// Reads tenants and keys again when their files change or SIGHUP comes, and brings receipts to the disk.
+/// Reads tenants and keys again when their files change or SIGHUP arrives, and writes receipts to disk.
 async fn look_after(access: Access, options: Options, tokenizer: Arc<Tokenizer>) {
     let Some(server) = access.server.get() else { return };
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
@@ -224,7 +225,7 @@ async fn look_after(access: Access, options: Options, tokenizer: Arc<Tokenizer>)
             () = tokio::time::sleep(LOOK) => false,
         };
         let receipts = Arc::clone(&server.receipts);
-        // A failure is in the log, and in the program's exit code.
+        // A failure shows in the log and in the program's exit code.
         let _ = tokio::task::spawn_blocking(move || receipts.sync()).await;
         let now = tenants::files(&options);
         if !asked && now == files {

@@ -1,34 +1,34 @@
-//! Whether an answer is to be marked. Fails closed: what was promised to be marked is marked or refused.
+//! Decides whether an answer is marked. It fails closed: what was promised to be marked is marked or refused.
 
 use serde::Deserialize;
 use wmdetect::service::ApiError;
 use wmgen::sample::Sampling;
 
-/// What a tenant's answers promise.
+/// Promise about a tenant's answers.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Policy {
-    /// Every answer is marked; what its settings leave no room to mark is refused. A text that the model ends after a few
-    /// tokens cannot carry the mark, and says so.
+    /// Every answer is marked. An answer whose settings leave no room for a mark is refused. A text that the model ends
+    /// after a few tokens cannot carry the mark; its answer says so.
     Require,
-    /// Answers are marked where they can be, and say so where they cannot.
+    /// Answers are marked if possible, and say so if not.
     Default,
-    /// As `default`, and a request may ask for an unmarked answer.
+    /// Like `default`, but a request may ask for an unmarked answer.
     Optional,
     /// No answer is marked.
     Off,
 }
 
-/// Why an answer is not marked.
+/// Reason why an answer is not marked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Reason {
-    /// The settings leave one candidate, so there is no draw.
+    /// The settings leave only one candidate, so nothing is drawn.
     Greedy,
-    /// The request asked for it.
+    /// The request asked for an unmarked answer.
     OptedOut,
     /// The tenant's answers are not marked.
     PolicyOff,
-    /// It was to be marked, and no token could carry the mark: it is too short, or the model had no choice.
+    /// The answer was to be marked, but no token could carry the mark: it is too short, or the model had no choice.
     NoDraw,
 }
 
@@ -45,12 +45,12 @@ impl Reason {
 }
 
 impl Policy {
-    /// Whether an answer that cannot be marked is refused, where the request says `asked` in its field `watermarking`.
+    /// Returns whether an answer that cannot be marked is refused. `asked` is the request's field `watermarking`.
     pub(super) fn demands(self, asked: Option<bool>) -> bool {
         self == Self::Require || asked == Some(true)
     }
 
-    /// Decides on a request that says `asked` in its field `watermarking`.
+    /// Decides on a request; `asked` is its field `watermarking`.
     ///
     /// # Errors
     /// Returns an error if the request asks for what the policy does not allow, or if it must be marked and cannot be.
@@ -80,7 +80,7 @@ impl Policy {
         }
         match sampling.check(true) {
             Ok(()) => Ok(Ok(())),
-            // Other errors are about the settings themselves, and are found where these are checked.
+            // Other errors concern the settings themselves, and are found where the settings are checked.
             Err(_) if !self.demands(asked) => Ok(Err(Reason::Greedy)),
             Err(error) => {
                 Err(ApiError::field("temperature", error.to_string()).with_code("cannot_be_marked"))
@@ -89,7 +89,8 @@ impl Policy {
     }
 }
 
-/// Whether nearly every draw has one outcome, whatever the model says. What must be marked is not written so.
+/// Returns whether nearly every draw has only one outcome, whatever the model says. Such settings are not accepted for
+/// answers that must be marked.
 fn leaves_little_choice(sampling: &Sampling) -> bool {
     let Sampling { temperature, top_p, min_p, .. } = *sampling;
     (temperature > 0.0 && temperature < 0.1) || top_p < 0.1 || min_p > 0.9

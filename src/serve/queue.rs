@@ -1,4 +1,4 @@
-//! How many answers may be open, so that a request too many is told at once.
+//! Limits the number of open answers, so that a request beyond it is refused at once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wmdetect::service::ApiError;
 
-/// The places of answers that are written or wait.
+/// Places of the answers that are written or wait.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// All places.
+    /// Number of all places.
     limit: usize,
-    /// Tenants that share them.
+    /// Number of tenants that share them.
     tenants: AtomicUsize,
     open: Mutex<HashMap<u32, usize>>,
 }
 
-/// Places in the queue; dropping them gives them back.
+/// Places in the queue. Dropping them gives them back.
 #[derive(Debug)]
 pub(super) struct Places {
     queue: Arc<Queue>,
@@ -25,7 +25,8 @@ pub(super) struct Places {
 }
 
 impl Queue {
-    /// A queue of `batch` answers that are written and `waiting` that wait. Of several tenants each may have half of it.
+    /// Makes a queue for `batch` answers that are written and `waiting` that wait. If there are several tenants, each
+    /// may have half of it.
     pub(super) fn new(batch: usize, waiting: usize, tenants: usize) -> Self {
         Self { limit: batch + waiting, tenants: AtomicUsize::new(tenants), open: Mutex::default() }
     }
@@ -35,15 +36,15 @@ impl Queue {
         self.tenants.store(tenants, Ordering::Relaxed);
     }
 
-    /// The most places of one tenant.
+    /// Returns the maximum number of places for one tenant.
     fn share(&self) -> usize {
         if self.tenants.load(Ordering::Relaxed) > 1 { self.limit.div_ceil(2) } else { self.limit }
     }
 
-    /// Takes `count` places for a tenant. A request for more than all places is taken where nothing else is open.
+    /// Takes `count` places for a tenant. A request for more places than there are is accepted if nothing else is open.
     ///
     /// # Errors
-    /// Returns an error if they are not free.
+    /// Returns an error if they are not available.
     pub(super) fn take(self: &Arc<Self>, tenant: u32, count: usize) -> Result<Places, ApiError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();

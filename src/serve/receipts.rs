@@ -9,25 +9,26 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use wmdetect::hex;
 use wmgen::respond::{ModelReceipt, Receipt, Timing, WatermarkReceipt};
 use wmgen::sample::Sampling;
 
-/// Where receipts go: a file, or nowhere.
+/// Destination of receipts: a file, or nowhere.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     file: Option<Mutex<File>>,
-    /// Whether lines have the text, its tokens and those of the prompt.
+    /// Whether lines contain the text, its tokens and those of the prompt.
     with_text: bool,
     /// Whether a line could not be written.
     failed: AtomicBool,
 }
 
-/// A line. With the text it is what `wmgen verify` reads.
-#[derive(Serialize)]
-struct Line<'a> {
+/// A line of the receipts. If it has the text, `wmgen verify` can read it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Line<'a> {
     /// Seconds since 1970.
     time: u64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -38,7 +39,7 @@ struct Line<'a> {
     receipt: Kept<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Kept<'a> {
     Whole(&'a Receipt),
@@ -57,10 +58,10 @@ enum Kept<'a> {
 }
 
 impl Receipts {
-    /// Opens the file at `path` to append to it, with mode 0600 if it is new. A last line that a crash cut off is removed.
+    /// Opens the file at `path` for appending, with mode 0600 if it is new. A last line that a crash cut off is removed.
     ///
     /// # Errors
-    /// Returns an error if it cannot be opened or read.
+    /// Returns an error if the file cannot be opened or read.
     pub(super) fn open(path: &Path, with_text: bool) -> Result<Self> {
         let open = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
@@ -73,13 +74,13 @@ impl Receipts {
         Ok(Self { file: Some(Mutex::new(file)), with_text, failed: AtomicBool::new(false) })
     }
 
-    /// Whether all lines so far were written.
+    /// Returns whether all lines so far were written.
     pub(super) fn are_kept(&self) -> bool {
         !self.failed.load(Ordering::Relaxed)
     }
 
-    /// Writes a line, in one piece. `interrupted` says that the text did not come to its end: the client left, another text
-    /// of the request failed, or the server stopped.
+    /// Writes a line in one piece. `interrupted` says that the text did not end normally: the client left, another text of
+    /// the request failed, or the server stopped.
     pub(super) fn write(&self, receipt: &Receipt, interrupted: bool) {
         let Some(file) = &self.file else { return };
         let kept = if self.with_text {
@@ -109,7 +110,7 @@ impl Receipts {
             line.push(b'\n');
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             let before = file.metadata()?.len();
-            // A part of a line would make the next one unreadable, too.
+            // A partial line would make the next one unreadable too.
             file.write_all(&line).inspect_err(|_| drop(file.set_len(before)))
         });
         if let Err(error) = written {
@@ -118,21 +119,21 @@ impl Receipts {
         }
     }
 
-    /// Waits until the lines are on the disk. Meanwhile others are written.
+    /// Waits until the lines are on disk. Meanwhile others can be written.
     pub(super) fn sync(&self) {
         let Some(file) = &self.file else { return };
         let file = file.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
         if let Err(error) = file.and_then(|file| file.sync_data()) {
             self.failed.store(true, Ordering::Relaxed);
-            tracing::error!(%error, "receipts could not be brought to the disk");
+            tracing::error!(%error, "receipts could not be written to disk");
         }
     }
 }
 
-/// How each line begins.
+/// Beginning of each line.
 const BEGINNING: &[u8] = b"{\"time\":";
 
-/// Refuses a file that holds something else, of which nothing may be cut off.
+/// Refuses a file that holds something else, so that nothing of it is cut off.
 fn check_beginning(file: &mut File) -> std::io::Result<()> {
     let mut beginning = Vec::new();
     (&mut *file).take(BEGINNING.len() as u64).read_to_end(&mut beginning)?;
@@ -142,7 +143,7 @@ fn check_beginning(file: &mut File) -> std::io::Result<()> {
     Err(std::io::Error::other("expected receipts of an earlier run or a new file, found something else"))
 }
 
-/// The length of a file up to the end of its last whole line.
+/// Returns the length of a file up to the end of its last whole line.
 fn whole_lines(file: &mut File) -> std::io::Result<u64> {
     const BLOCK: u64 = 64 << 10;
     let mut end = file.seek(SeekFrom::End(0))?;

@@ -1,4 +1,4 @@
-//! The routes: from a request to the engine and back.
+//! Routes: from a request to the engine and back.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -27,10 +27,10 @@ use super::receipts::Receipts;
 use super::stream::Stream;
 use super::tenants::{Tenant, Tenants};
 
-/// What answers requests once the model is loaded.
+/// State that answers requests once the model is loaded.
 pub(super) struct Server {
     pub(super) client: Client,
-    /// The name of the model.
+    /// Name of the model.
     pub(super) model: Arc<str>,
     pub(super) created: u64,
     pub(super) tenants: RwLock<Arc<Tenants>>,
@@ -40,14 +40,14 @@ pub(super) struct Server {
     pub(super) limits: Limits,
 }
 
-/// What a request may have at most.
+/// Upper limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) prompt_tokens: usize,
     pub(super) max_tokens: usize,
 }
 
-/// The server, as soon as there is one.
+/// The server, as soon as it exists.
 #[derive(Clone)]
 pub(super) struct Access {
     pub(super) server: Arc<OnceLock<Server>>,
@@ -58,7 +58,7 @@ impl Access {
     /// Returns the server.
     ///
     /// # Errors
-    /// Returns an error while the model is loaded, and when the server stops.
+    /// Returns an error while the model is being loaded, and when the server stops.
     fn server(&self) -> Result<&Server, ApiError> {
         match (self.server.get(), self.health.state()) {
             (Some(server), Phase::Ready) => Ok(server),
@@ -69,7 +69,7 @@ impl Access {
     }
 }
 
-/// Whose request it is; this is decided before the body is read.
+/// The tenant of a request. It is determined before the body is read.
 struct Authenticated(Arc<Tenant>);
 
 impl FromRequestParts<Access> for Authenticated {
@@ -82,7 +82,7 @@ impl FromRequestParts<Access> for Authenticated {
     }
 }
 
-/// The server's own routes.
+/// Returns the server's routes.
 pub(super) fn routes(access: Access) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
@@ -201,7 +201,7 @@ impl Server {
                     format!("max_tokens: expected at least {least}, since a shorter text cannot be marked");
                 return Err(ApiError::field("max_tokens", message).with_code("cannot_be_marked"));
             }
-            // Prompts with one seed would draw alike.
+            // Prompts with the same seed would draw alike.
             asked.options.sampling =
                 Sampling { seed: seed.wrapping_add(index as u64), ..asked.options.sampling };
             let sender = sender.clone();
@@ -228,7 +228,8 @@ impl Server {
             prompt_tokens,
             places,
         );
-        // Before the status line, so that a prompt that fails is an error and not a broken stream.
+        // Waits for the first event before the status line, so that a prompt that fails gives an
+        // error and not a broken stream.
         let first = next(&mut events).await?;
         if let wmgen::engine::Event::Failed { error, .. } = &first.1 {
             return Err(ApiError::internal(error.to_string()));
@@ -264,7 +265,7 @@ impl Server {
     }
 }
 
-/// The field that holds the prompt.
+/// Returns the name of the field that holds the prompt.
 fn field_of(interface: Interface) -> &'static str {
     if interface == Interface::Chat { "messages" } else { "prompt" }
 }
@@ -273,7 +274,7 @@ async fn next(events: &mut mpsc::UnboundedReceiver<Numbered>) -> Result<Numbered
     events.recv().await.ok_or_else(|| ApiError::unavailable("the engine has stopped"))
 }
 
-/// What a client is told of a prompt that the engine does not take.
+/// Returns the error for a prompt that the engine does not accept.
 fn refusal(interface: Interface, error: RespondError) -> ApiError {
     match &error {
         RespondError::Request(RequestError::Draining) | RespondError::Stopped => {

@@ -1,4 +1,4 @@
-//! Answers that are sent while they are written: server-sent events.
+//! Answers that are sent while they are written, as server-sent events.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,18 +14,18 @@ use wmdetect::service::ApiError;
 
 use super::answer::{Answer, Numbered, Step, Unsent};
 
-/// The body of a stream. It has a chunk for each piece of text, then the last chunk with usage and mark, then `[DONE]`;
-/// after an error it has the error, and no `[DONE]`.
+/// Body of a stream. It has a chunk for each piece of text, then the last chunk with usage and mark, then `[DONE]`. If
+/// an error occurs, the stream ends with the error and without `[DONE]`.
 pub(super) struct Stream {
     answer: Option<Answer>,
     events: UnboundedReceiver<Numbered>,
     include_usage: bool,
-    /// The engine's first event, which came before the status line.
+    /// The engine's first event, which arrived before the status line.
     first: Option<Numbered>,
 }
 
 impl Stream {
-    /// Makes the response of an answer that has begun with the event `first`.
+    /// Makes the response for an answer that has begun with the event `first`.
     pub(super) fn response(
         answer: Answer,
         events: UnboundedReceiver<Numbered>,
@@ -37,12 +37,12 @@ impl Stream {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // nginx would collect the chunks otherwise.
+        // Otherwise nginx would buffer the chunks.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
     }
 
-    /// Takes an event and appends what is to be sent. Returns whether the answer has ended.
+    /// Takes an event, and appends what is to be sent to `out`. Returns whether the answer has ended.
     fn take(answer: &mut Answer, include_usage: bool, event: Numbered, out: &mut Vec<u8>) -> bool {
         let index = match answer.take(event) {
             Ok(Step::Grown(index)) => index,
@@ -57,7 +57,7 @@ impl Stream {
                 return true;
             }
         };
-        // The last text's end comes with the counts.
+        // The end of the last text is sent together with the counts.
         let is_last = answer.open() == 0;
         let text = answer.text(index);
         let finish = text.finish.filter(|_| !is_last);
@@ -68,13 +68,13 @@ impl Stream {
         false
     }
 
-    /// The end of the last text, the usage if it was asked for, and the sign that all came.
+    /// Appends the end of the last text, the usage if it was asked for, and the sign that the stream is complete.
     fn end(answer: &mut Answer, include_usage: bool, out: &mut Vec<u8>) {
         let (usage, mark) = answer.sum_up();
         let last = answer.last_to_end();
         let text = answer.text(last);
         let finish = text.finish;
-        // What came with the end was not sent yet.
+        // What came with the end has not been sent yet.
         let Unsent { first, piece, logprobs } = text.take_unsent();
         let mut chunk = answer.head.chunk(last, first, &piece, logprobs, finish);
         if include_usage {
@@ -109,7 +109,7 @@ impl HttpBody for Stream {
         while let Some(answer) = open.as_mut().filter(|_| !ended) {
             let event = match first.take() {
                 Some(event) => Some(event),
-                // What is there already goes out in one piece.
+                // Everything that is already there goes out in one piece.
                 None if out.is_empty() => ready!(events.poll_recv(context)),
                 None => match events.try_recv() {
                     Ok(event) => Some(event),

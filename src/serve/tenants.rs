@@ -1,4 +1,4 @@
-//! Who may ask, under which key and which policy.
+//! Tenants: who may ask, under which key and which policy.
 
 use std::collections::HashSet;
 use std::fs;
@@ -44,33 +44,34 @@ struct TenantEntry {
     requests_per_minute: Option<NonZeroU32>,
 }
 
-/// Someone whose requests are answered.
+/// A tenant: somebody whose requests are answered.
 #[derive(Debug)]
 pub(super) struct Tenant {
     pub(super) name: String,
-    /// A number for the name; the engine takes turns by it, and keeps each one's prompts apart.
+    /// Number for the name. The engine uses it to take turns, and to keep each tenant's prompts
+    /// apart.
     pub(super) number: u32,
     pub(super) policy: Policy,
-    /// Whether they may ask for log-probabilities.
+    /// Whether the tenant may ask for log-probabilities.
     pub(super) logprobs: bool,
-    /// None where everybody is this tenant.
+    /// Hash of its token; `None` if everybody is this tenant.
     token: Option<TokenHash>,
     keys: Option<Keys>,
     rate: Option<Rate>,
 }
 
-/// How many requests a tenant may send.
+/// Limit of the requests that a tenant may send.
 #[derive(Clone, Debug)]
 struct Rate {
     per_minute: NonZeroU32,
     limiter: Arc<DefaultDirectRateLimiter>,
 }
 
-/// Where a tenant's mark comes from.
+/// Source of a tenant's mark.
 #[derive(Debug)]
 enum Keys {
     One(KeyMark),
-    /// The key that is active at the time, or what it derives for the label.
+    /// The key that is active at the time, or the key derived from it for the label.
     Directory {
         keys: KeyDirectory,
         label: Option<String>,
@@ -82,7 +83,7 @@ impl Tenant {
     /// Returns the mark of an answer that begins at `now`.
     ///
     /// # Errors
-    /// Returns an error if no key is active, so that nothing is written unmarked instead.
+    /// Returns an error if no key is active, so that nothing is written without the mark.
     pub(super) fn mark(&self, now: SystemTime) -> Result<KeyMark, ApiError> {
         match &self.keys {
             Some(Keys::One(mark)) => Ok(mark.clone()),
@@ -108,7 +109,7 @@ impl Tenant {
     /// Counts a request.
     ///
     /// # Errors
-    /// Returns an error if there were too many in the last minute.
+    /// Returns an error if there were too many requests in the last minute.
     pub(super) fn count(&self) -> Result<(), ApiError> {
         let Some(rate) = &self.rate else { return Ok(()) };
         rate.limiter.check().map_err(|until| {
@@ -118,13 +119,13 @@ impl Tenant {
     }
 }
 
-/// A number that a name keeps when the file is read again.
+/// Returns a number for a name, which the name keeps when the file is read again.
 fn number_of(name: &str) -> u32 {
     let digest = Sha256::digest(name.as_bytes());
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-/// Whole seconds, at least one.
+/// Returns a time in whole seconds, at least one.
 fn seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
@@ -141,13 +142,13 @@ fn of_label(key: &Key, label: Option<&str>) -> Result<KeyMark> {
 pub(super) struct Tenants(Vec<Arc<Tenant>>);
 
 impl Tenants {
-    /// Everybody is one tenant, whose answers are marked with the key at `path`.
+    /// Makes everybody one tenant, whose answers are marked with the key at `path`.
     pub(super) fn one(path: &Path, policy: Policy, tokenizer: &Tokenizer) -> Result<Self> {
         let place = if path.is_dir() { (None, Some(path)) } else { (Some(path), None) };
         Ok(Self(vec![Arc::new(Tenant::everybody(policy, Some(open(place, None, tokenizer)?)))]))
     }
 
-    /// Everybody is one tenant, whose answers are not marked.
+    /// Makes everybody one tenant, whose answers are not marked.
     pub(super) fn unmarked() -> Self {
         Self(vec![Arc::new(Tenant::everybody(Policy::Off, None))])
     }
@@ -177,10 +178,10 @@ impl Tenants {
         Ok(Self(tenants))
     }
 
-    /// Returns whose request this is.
+    /// Returns the tenant of a request.
     ///
     /// # Errors
-    /// Returns an error if its token is nobody's.
+    /// Returns an error if no tenant has its token.
     pub(super) fn of(&self, headers: &HeaderMap) -> Result<Arc<Tenant>, ApiError> {
         if let [tenant] = &self.0[..]
             && tenant.token.is_none()
@@ -192,7 +193,7 @@ impl Tenants {
         place.map(|place| Arc::clone(&self.0[place])).ok_or_else(ApiError::unauthorized)
     }
 
-    /// Takes over what `before` has counted, for tenants whose number of requests is the same.
+    /// Takes over the counts of `before`, for tenants whose limit is the same.
     pub(super) fn count_on_from(&mut self, before: &Self) {
         for tenant in self.0.iter_mut().filter_map(Arc::get_mut) {
             let rate =
@@ -212,7 +213,7 @@ impl Tenants {
 }
 
 impl Tenant {
-    /// The one tenant of a server without tokens.
+    /// Returns the only tenant of a server without tokens.
     fn everybody(policy: Policy, keys: Option<Keys>) -> Self {
         Self { name: "default".into(), number: 0, policy, logprobs: true, token: None, keys, rate: None }
     }
@@ -275,7 +276,7 @@ fn open(
     }
 }
 
-/// What shows that a file has changed: its path, time and length.
+/// State of a file that changes with it: its path, time and length.
 type State = (PathBuf, Option<SystemTime>, u64);
 
 /// Returns the state of all files that tenants and keys are read from.

@@ -1,11 +1,11 @@
-//! Gemma's chat template (2 and 3 are the same for text without a system message):
+//! Gemma's chat template. Gemma 2 and 3 have the same one for text without a system message:
 //!
 //! ```text
 //! <bos><start_of_turn>user\n{trimmed}<end_of_turn>\n<start_of_turn>model\n{trimmed}<end_of_turn>\n … <start_of_turn>model\n
 //! ```
 //!
-//! A system message stands in front of the first user's text, with an empty line between them, as in Gemma 3's template.
-//! The template is put together from ids, not from text, so nothing that a user writes can open or close a turn.
+//! A system message comes before the first user's text, with an empty line between them, as in Gemma 3's template. The
+//! template is built from ids, not from text, so nothing that a user writes can open or close a turn.
 
 use wmdetect::text::Tokenizer;
 
@@ -14,19 +14,19 @@ use super::error::PromptError;
 const START_OF_TURN: &str = "<start_of_turn>";
 pub(super) const END_OF_TURN: &str = "<end_of_turn>";
 
-/// Who speaks.
+/// Speaker of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Who deploys the model. Only the first turn may be the system's.
+    /// The one who deploys the model. Only the first turn may be the system's.
     System,
-    /// The person.
+    /// The person who asks.
     User,
     /// The model, in an earlier response.
     Model,
 }
 
 impl Role {
-    /// The name in the template.
+    /// Returns the name in the template.
     pub fn name(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -39,13 +39,13 @@ impl Role {
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Who speaks.
+    /// Speaker of the turn.
     pub role: Role,
-    /// What they say. White space at both ends does not count, except for the system.
+    /// Text of the turn. White space at both ends is ignored, except in the system's turn.
     pub text: String,
 }
 
-/// Gemma's template in one vocabulary.
+/// Gemma's template for one vocabulary.
 #[derive(Debug, Clone)]
 pub struct Chat<'a> {
     tokenizer: &'a Tokenizer,
@@ -60,7 +60,7 @@ impl<'a> Chat<'a> {
     /// Looks up the template's control tokens.
     ///
     /// # Errors
-    /// [`PromptError::NoTemplate`] if the vocabulary lacks one.
+    /// Returns [`PromptError::NoTemplate`] if the vocabulary lacks one of them.
     pub fn new(tokenizer: &'a Tokenizer) -> Result<Self, PromptError> {
         let missing = |missing| PromptError::NoTemplate { missing, tokenizer: tokenizer.name().to_owned() };
         Ok(Self {
@@ -72,13 +72,14 @@ impl<'a> Chat<'a> {
         })
     }
 
-    /// Returns the ids of a conversation to learn from, with `<bos>` in front, and for each of them whether the model said
-    /// it: its text and the end of its turn. An answer is cut into tokens behind the prompt that asks for it, as when it is
+    /// Returns the ids of a conversation to learn from, starting with `<bos>`. Also returns, for each id, whether the model
+    /// said it: its text and the end of its turn. An answer is split into tokens after the prompt that asks for it, as when
+    /// it is written.
     /// written.
     ///
     /// # Errors
     /// Returns an error unless the user and the model take turns, the user first and the model last. A system's turn may
-    /// stand before them.
+    /// come before them.
     pub fn example(&self, turns: &[Turn]) -> Result<(Vec<u32>, Vec<bool>), PromptError> {
         if turns.last().is_none_or(|turn| turn.role != Role::Model) {
             return Err(PromptError::NoAnswer);
@@ -100,7 +101,7 @@ impl<'a> Chat<'a> {
                 ids.push(self.end);
             }
             prefix.clear();
-            // Behind the last turn nothing is read any more.
+            // After the last turn, nothing is read any more.
             if index + 1 < turns.len() {
                 ids.extend(&self.newline);
             }
@@ -109,7 +110,7 @@ impl<'a> Chat<'a> {
         Ok((ids, said))
     }
 
-    /// The turns without the system's, and what it puts in front of the first user's text.
+    /// Returns the turns without the system's, and the text that it puts in front of the first user's text.
     fn fold_system(turns: &[Turn]) -> (&[Turn], String) {
         match turns {
             [Turn { role: Role::System, text }, rest @ ..] => (rest, format!("{text}\n\n")),
@@ -125,11 +126,11 @@ impl<'a> Chat<'a> {
         Err(PromptError::Order { index, expected: expected.name(), found: turn.role.name() })
     }
 
-    /// The ids that ask the model to answer the last turn, with `<bos>` in front.
+    /// Returns the ids that ask the model to answer the last turn, starting with `<bos>`.
     ///
     /// # Errors
-    /// Returns an error unless the user and the model take turns and the user speaks first and last. A system's turn may
-    /// stand before them.
+    /// Returns an error unless the user and the model take turns, and the user speaks first and last. A system's turn may
+    /// come before them.
     pub fn prompt(&self, turns: &[Turn]) -> Result<Vec<u32>, PromptError> {
         let (mut prefix, first) = match turns.first() {
             Some(Turn { role: Role::System, text }) => (format!("{text}\n\n"), 1),
@@ -142,7 +143,7 @@ impl<'a> Chat<'a> {
                 return Err(PromptError::Order { index, expected: expected.name(), found: turn.role.name() });
             }
             ids.push(self.start);
-            // Role and text are one run of text between two control tokens, and so they are tokenized together.
+            // Role and text form one text between two control tokens, so they are tokenized together.
             let text = format!("{}\n{prefix}{}", turn.role.name(), turn.text.trim_matches(is_space));
             prefix.clear();
             ids.extend(self.tokenizer.encode(&text)?.ids);
@@ -164,7 +165,8 @@ impl<'a> Chat<'a> {
     }
 }
 
-/// White space as Python's `str.strip` has it, which the template uses: Unicode's and four separators.
+/// Returns whether Python's `str.strip`, which the template uses, treats a character as white space: Unicode's and four
+/// separators.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c)
 }
@@ -232,7 +234,7 @@ mod tests {
         ));
     }
 
-    /// Behind the same prompt as a model that answers sees; the answer and the end of the turn are said, nothing else is.
+    /// After the same prompt that an answering model sees, only the answer and the end of its turn count as said.
     #[test]
     fn an_example_is_the_prompt_and_the_answer_with_its_end() {
         let tokenizer = tokenizer();

@@ -1,4 +1,4 @@
-//! What can be wrong with a prompt.
+//! Errors of prompts.
 
 use wmdetect::text::TextError;
 
@@ -12,27 +12,27 @@ pub enum PromptError {
          instruction-tuned Gemma model, or a plain prompt"
     )]
     NoTemplate {
-        /// The control token.
+        /// Name of the control token.
         missing: &'static str,
-        /// The tokenizer's name.
+        /// Name of the tokenizer.
         tokenizer: String,
     },
-    /// Turns out of order.
+    /// The turns are out of order.
     #[error(
         "expected turn {index} to be the {expected}'s, found the {found}'s; turns alternate and the user's is first"
     )]
     Order {
-        /// Which turn, from 0.
+        /// Number of the turn, from 0.
         index: usize,
-        /// Whose turn it is.
+        /// Expected speaker.
         expected: &'static str,
-        /// Who spoke.
+        /// Speaker that was found.
         found: &'static str,
     },
     /// There is nothing for the model to answer.
     #[error("expected the last turn to be the user's, found {found}; add what the model should answer")]
     NothingToAnswer {
-        /// The last turn's role, or that there is none.
+        /// Role of the last turn, or a remark that there is none.
         found: &'static str,
     },
     /// There is nothing to learn.
@@ -40,7 +40,7 @@ pub enum PromptError {
         "expected the last turn to be the model's, which is learned, found another or none; add the answer"
     )]
     NoAnswer,
-    /// A turn that cannot be tokenized.
+    /// A turn cannot be tokenized.
     #[error(transparent)]
     Text(#[from] TextError),
 }

@@ -1,5 +1,5 @@
-//! Between text and the token ids that the generator works on: prompts on the way in, a stream of complete characters
-//! on the way out. The generator itself knows no text.
+//! Converts between text and the token ids that the generator works on: prompts on the way in, a stream of complete
+//! characters on the way out. The generator itself knows no text.
 
 mod chat;
 mod error;
@@ -17,18 +17,18 @@ pub use stream::StreamDecoder;
 
 use wmdetect::text::{TextError, Tokenizer};
 
-/// The ids of a prompt that the model continues: `<bos>` (where the vocabulary has one) and the text. Names of control
-/// tokens in the text are text.
+/// Returns the ids of a prompt that the model continues: `<bos>` (if the vocabulary has it) and the text. Names of
+/// control tokens in the text are treated as text.
 ///
 /// # Errors
-/// As [`Tokenizer::encode`].
+/// Returns the errors of [`Tokenizer::encode`].
 pub fn plain_prompt(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, TextError> {
     let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
     ids.extend(tokenizer.encode(text)?.ids);
     Ok(ids)
 }
 
-/// The tokens that end a response: the end of the text and, where the vocabulary has it, the end of a turn.
+/// Returns the tokens that end a response: the end of the text and, if the vocabulary has it, the end of a turn.
 pub fn stop_ids(tokenizer: &Tokenizer) -> Vec<u32> {
     tokenizer.eos().into_iter().chain(tokenizer.control_id(chat::END_OF_TURN)).collect()
 }
@@ -37,7 +37,7 @@ pub fn stop_ids(tokenizer: &Tokenizer) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    /// See `tests/oracle/tiny_tokenizer.py`.
+    /// Opens the tokenizer made by `tests/oracle/tiny_tokenizer.py`.
     pub(super) fn tokenizer() -> Tokenizer {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2/tokenizer.json");
         Tokenizer::open(path).unwrap()

@@ -4,14 +4,14 @@ use super::chat::{Chat, Turn};
 use super::error::PromptError;
 use super::plain_prompt;
 
-/// What a model continues or answers.
+/// Input that a model continues or answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// A text to continue; an empty one starts from nothing.
+    /// A text to continue. An empty text starts from nothing.
     Text(String),
     /// A conversation to answer.
     Chat(Vec<Turn>),
-    /// The ids themselves, `<bos>` included.
+    /// The ids themselves, including `<bos>`.
     Tokens(Vec<u32>),
 }
 
@@ -19,7 +19,8 @@ impl Prompt {
     /// Returns the ids that the model reads.
     ///
     /// # Errors
-    /// Returns an error if a text cannot be split into tokens, and as [`Chat::new`] and [`Chat::prompt`].
+    /// Returns an error if a text cannot be split into tokens, and the errors of [`Chat::new`] and
+    /// [`Chat::prompt`].
     pub fn ids(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, PromptError> {
         match self {
             Self::Text(text) => Ok(plain_prompt(tokenizer, text)?),

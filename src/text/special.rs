@@ -1,24 +1,25 @@
-//! Which tokens end a response, and which never stand in one.
+//! Tells which tokens end a response, and which never occur in one.
 
 use wmdetect::text::{TokenKind, Tokenizer};
 
 use super::stop_ids;
 
-/// Names that tokenizer.json lists as text although they steer the model: placeholders of Gemma's training.
+/// Names that tokenizer.json lists as text although they control the model: placeholders from Gemma's training.
 const NAMES: [&str; 5] = ["<mask>", "<2mass>", "[@BOS@]", "[multimodal]", "[toxicity=0]"];
 
-/// The tokens of a model that are no text.
+/// The tokens of a model that are not text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecialTokens {
-    /// Those that end a response.
+    /// Tokens that end a response.
     pub stops: Vec<u32>,
-    /// Those that are never drawn: the other control tokens, unused ones, and rows of the model's head without a token.
+    /// Tokens that are never drawn: the other control tokens, unused tokens, and rows of the model's head that have no
+    /// token.
     pub never: Vec<u32>,
 }
 
 impl SpecialTokens {
-    /// Sorts the ids below `vocab`, the model's own, by what `tokenizer` says of them. `eos` are the ends that the
-    /// model's configuration names.
+    /// Sorts the ids below `vocab`, the size of the model's vocabulary, by what `tokenizer` says about them. `eos` are
+    /// the end tokens that the model's configuration names.
     pub fn new(tokenizer: &Tokenizer, vocab: usize, eos: &[u32]) -> Self {
         let mut stops = stop_ids(tokenizer);
         stops.extend(eos);
@@ -27,7 +28,7 @@ impl SpecialTokens {
     }
 }
 
-/// Whether a token stands for text.
+/// Returns whether a token stands for text.
 fn is_text(tokenizer: &Tokenizer, id: u32) -> bool {
     match tokenizer.token_kind(id) {
         TokenKind::Ordinary | TokenKind::Byte => true,
@@ -39,7 +40,7 @@ fn is_text(tokenizer: &Tokenizer, id: u32) -> bool {
     }
 }
 
-/// Whether a name is that of a spare token, such as `<unused7>`.
+/// Returns whether a name is that of a spare token, such as `<unused7>`.
 fn is_unused(name: &str) -> bool {
     let number = name.strip_prefix("<unused").and_then(|name| name.strip_suffix('>'));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -49,7 +50,7 @@ fn is_unused(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A tokenizer.json with these added tokens, from id 0 on, and two letters.
+    /// Returns a tokenizer.json with these added tokens, from id 0 on, and two letters.
     fn tokenizer(added: &[(&str, bool)]) -> Tokenizer {
         let tokens: Vec<_> = (0u32..)
             .zip(added)
@@ -73,7 +74,7 @@ mod tests {
         Tokenizer::open(path).unwrap()
     }
 
-    /// The added tokens as the published files list them, shortened: whether `special` is set is theirs.
+    /// The added tokens are a selection from the published files, including whether `special` is set.
     #[test]
     fn of_gemmas_added_tokens_only_text_is_drawn_and_only_ends_end() {
         let gemma2: &[(&str, bool)] = &[

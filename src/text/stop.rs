@@ -1,10 +1,10 @@
 //! Strings that end a response.
 
-/// Cuts a stream of text in front of the first stop string.
+/// Cuts a stream of text before the first stop string.
 ///
-/// Text that may turn out to be the start of a stop string is held back until that is decided, so what has been given
-/// out never needs to be taken back. The first stop string is the one that is complete first, and of two that are
-/// complete at the same character the longer one; the result does not depend on how the text was cut into parts.
+/// Text that may turn out to be the start of a stop string is held back until that is decided. So what has been
+/// returned never needs to be taken back. The first stop string is the one that is complete first; of two that are
+/// complete at the same character, the longer one. The result does not depend on how the text was cut into parts.
 ///
 /// ```
 /// let mut stop = wmgen::text::StopMatcher::new(["\n\n"]);
@@ -14,15 +14,15 @@
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct StopMatcher {
-    /// Without empty strings, longest first.
+    /// Stop strings without empty ones, longest first.
     stops: Vec<String>,
-    /// The end of the text so far that is the start of a stop string.
+    /// The end of the text so far, if it is the start of a stop string.
     held: String,
     stopped: bool,
 }
 
 impl StopMatcher {
-    /// A matcher for these strings. Empty ones are left out: they would stop everything.
+    /// Makes a matcher for these strings. Empty strings are left out, because they would stop everything.
     pub fn new(stops: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut stops: Vec<String> =
             stops.into_iter().map(Into::into).filter(|stop| !stop.is_empty()).collect();
@@ -30,8 +30,8 @@ impl StopMatcher {
         Self { stops, held: String::new(), stopped: false }
     }
 
-    /// Takes the next part of the text and returns what is certain to come before any stop string. After a match
-    /// everything is swallowed.
+    /// Takes the next part of the text, and returns what certainly comes before any stop string. After a match,
+    /// everything is discarded.
     pub fn push(&mut self, text: &str) -> String {
         if self.stopped {
             return String::new();
@@ -61,7 +61,7 @@ impl StopMatcher {
         std::mem::take(&mut self.held)
     }
 
-    /// Whether a stop string has come.
+    /// Returns whether a stop string has occurred.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(matcher.finish(), "");
     }
 
-    /// The definition, without holding back: the shortest prefix that ends with a stop string, less the longest such.
+    /// The definition, without holding back: the shortest prefix that ends with a stop string, minus the longest such
+    /// string.
     fn naive(stops: &[String], text: &str) -> (String, bool) {
         for (at, c) in text.char_indices() {
             let head = &text[..at + c.len_utf8()];

@@ -1,13 +1,13 @@
-//! From token ids to text while they come.
+//! Turns token ids into text as they come.
 
 use std::sync::Arc;
 
 use wmdetect::text::{Tokenizer, Utf8Stream};
 
-/// Turns ids into text one at a time and never gives out half a character.
+/// Turns ids into text one at a time, and never returns half a character.
 ///
-/// The parts together are [`Tokenizer::decode`] of all the ids, however few of them are there yet: a byte token waits
-/// until its character is complete, control tokens are silent.
+/// At any point, the parts together are [`Tokenizer::decode`] of all ids so far, except for an incomplete character.
+/// A byte token waits until its character is complete. Control tokens give no text.
 ///
 /// ```no_run
 /// # use wmgen::text::StreamDecoder;
@@ -25,20 +25,20 @@ pub struct StreamDecoder {
 }
 
 impl StreamDecoder {
-    /// A decoder at the start of a text.
+    /// Makes a decoder at the start of a text.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
         Self { tokenizer, utf8: Utf8Stream::default() }
     }
 
-    /// Takes the next id and returns the text that it completes, often some, possibly none.
+    /// Takes the next id, and returns the text that it completes, which may be empty.
     pub fn push(&mut self, id: u32) -> String {
         let mut text = String::new();
         self.utf8.push(self.tokenizer.token_bytes(id).unwrap_or_default(), &mut text);
         text
     }
 
-    /// Ends the text: what is left of an incomplete character, as U+FFFD. The decoder is then at the start of another
-    /// text.
+    /// Ends the text, and returns what is left of an incomplete character, as U+FFFD. The decoder is then at the
+    /// start of another text.
     pub fn finish(&mut self) -> String {
         let mut text = String::new();
         self.utf8.finish(&mut text);
@@ -82,7 +82,7 @@ mod tests {
                 let mut text: String = ids.iter().map(|&id| decoder.push(id)).collect();
                 text += &decoder.finish();
                 prop_assert_eq!(text, tokenizer.decode(&ids));
-                // What is out before the end stays as it is.
+                // What was returned before the end stays as it is.
                 let mut decoder = StreamDecoder::new(Arc::clone(tokenizer));
                 let head: String = ids.iter().take(end).map(|&id| decoder.push(id)).collect();
                 prop_assert!(tokenizer.decode(&ids).starts_with(&head));

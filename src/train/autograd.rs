@@ -1,5 +1,5 @@
-//! Loss and gradients through candle's autograd and [`crate::model::Gemma`]: for any configuration and device, and what
-//! the fused gradients are compared with.
+//! Loss and gradients through candle's autograd and [`crate::model::Gemma`], for any configuration and device. The
+//! fused gradients are compared with these.
 
 use super::error::Result;
 use super::objective::{Lesson, Scratch};
@@ -7,7 +7,7 @@ use super::parameters::Table;
 use crate::model::{Config, Gemma};
 use candle_core::{DType, Device, Tensor, Var};
 
-/// A model of variables, one for each tensor of the table.
+/// A model whose weights are variables, one for each tensor of the table.
 #[derive(Debug)]
 pub struct Autograd {
     table: Table,
@@ -17,10 +17,10 @@ pub struct Autograd {
 }
 
 impl Autograd {
-    /// A model with these parameters, in f32 on `device`.
+    /// Makes a model with these parameters, in f32 on `device`.
     ///
     /// # Errors
-    /// An impossible configuration, or what the device says.
+    /// Returns an error if the configuration is impossible, and the errors of the device.
     pub fn new(config: &Config, params: &[f32], device: &Device) -> Result<Self> {
         let table = Table::new(config);
         let mut vars = Vec::new();
@@ -39,7 +39,7 @@ impl Autograd {
     /// Replaces the parameters.
     ///
     /// # Errors
-    /// What the device says.
+    /// Returns the errors of the device.
     pub fn set(&mut self, params: &[f32]) -> Result<()> {
         for (tensor, var) in self.table.tensors().iter().zip(&self.vars) {
             let values = &params[tensor.range.clone()];
@@ -48,22 +48,23 @@ impl Autograd {
         Ok(())
     }
 
-    /// As [`super::fused::Fused::loss`].
+    /// Computes what [`super::fused::Fused::loss`] computes.
     ///
     /// # Errors
-    /// As there, and what the device says.
+    /// Returns the errors of that function and of the device.
     pub fn loss(&self, rows: &[&[u32]], grads: Option<(&mut [f32], f32)>) -> Result<f64> {
         self.learn(&Lesson::of_ids(rows), grads)
     }
 
-    /// As [`super::fused::Fused::learn`]. Autograd differentiates the logits; their gradient is the lesson's.
+    /// Computes what [`super::fused::Fused::learn`] computes. Autograd differentiates the logits; their gradient comes
+    /// from the lesson.
     ///
     /// # Errors
-    /// As there, and what the device says.
+    /// Returns the errors of that function and of the device.
     pub fn learn(&self, lesson: &Lesson, grads: Option<(&mut [f32], f32)>) -> Result<f64> {
         let rows = lesson.rows();
         let inputs: Vec<&[u32]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
-        // After the soft cap, so that candle differentiates the cap.
+        // These are logits after the soft cap, so that candle differentiates the cap.
         let logits = self.model.forward_train(&inputs)?.flatten(0, 1)?;
         let (vocab, mut scratch) = (logits.dim(1)?, Scratch::default());
         let mut slopes = logits.detach().flatten_all()?.to_vec1::<f32>()?;
@@ -107,18 +108,18 @@ mod tests {
         config
     }
 
-    /// Every parameter's gradient by both paths, with windows, caps and grouped heads that bite.
+    /// Compares every parameter's gradient of both engines, with windows, caps and grouped heads that have an effect.
     #[test]
     fn fused_gradients_are_those_of_autograd() {
         for softcaps in [true, false] {
             let config = config(softcaps);
             let table = Table::new(&config);
             let mut params = table.init(&config, 0.3, 3).unwrap();
-            // Norm weights other than 0.
+            // Make norm weights other than 0.
             for (i, p) in params.iter_mut().enumerate() {
                 *p += 0.1 * (i as f32 * 0.37).sin();
             }
-            // More positions than a block of queries has.
+            // Rows with more positions than a block of queries.
             let rows: Vec<Vec<u32>> =
                 (0..2).map(|r| (0..71u32).map(|i| (i * i + 7 * r + i / 3) % 50).collect()).collect();
             let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
@@ -126,7 +127,7 @@ mod tests {
             let autograd = Autograd::new(&config, &params, &Device::Cpu).unwrap();
             let want_loss = autograd.loss(&rows, Some((&mut want, 0.5))).unwrap();
             let (fused, mut work) = (Fused::new(&config).unwrap(), Workspace::default());
-            // A second call in the same memory adds the same again.
+            // A second call with the same memory adds the same again.
             let mut got = vec![0f32; table.len()];
             for _ in 0..2 {
                 let loss = fused.loss(&params, &rows, Some((&mut got, 0.5)), &mut work).unwrap();
@@ -143,7 +144,8 @@ mod tests {
         }
     }
 
-    /// Soft targets, masked: every parameter's gradient by both engines, whose soft caps are two different codes.
+    /// Compares every parameter's gradient of both engines for masked soft targets. The engines implement soft caps
+    /// separately.
     #[test]
     fn both_engines_agree_on_every_objective() {
         let config = config(true);

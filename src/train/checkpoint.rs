@@ -1,6 +1,7 @@
-//! A run on disk: one safetensors file with parameters, both moments, and everything that the next step depends on.
+//! A run on disk: one safetensors file with the parameters, both moments, and everything that the next step depends
+//! on.
 //!
-//! It is written beside its place and renamed, so a kill leaves the old one or the new one, never a half.
+//! It is written to a temporary file and renamed, so a kill leaves the old or the new checkpoint, never a half.
 
 use super::config::Settings;
 use super::curve::Point;
@@ -12,59 +13,59 @@ use std::fs;
 use std::path::Path;
 use wmdetect::atomic_file;
 
-/// What a checkpoint holds besides numbers.
+/// Contents of a checkpoint besides the numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Version of this structure.
     pub schema_version: u32,
-    /// config.json of the model.
+    /// The model's config.json.
     pub config: serde_json::Value,
     /// The settings of the run.
     pub settings: Settings,
-    /// SHA-256 of the tokens, see [`super::corpus::Data::fingerprint`].
+    /// SHA-256 of the tokens; see [`super::corpus::Data::fingerprint`].
     pub data: String,
     /// The teacher's fingerprint, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<String>,
-    /// Steps done.
+    /// Number of steps done.
     pub step: u64,
-    /// Tokens learned; 0 in the checkpoints of before they were counted.
+    /// Number of tokens learned; 0 in checkpoints without this field.
     #[serde(default)]
     pub tokens: u64,
-    /// Epoch of the data.
+    /// Current epoch of the data.
     pub epoch: u64,
-    /// Windows of the epoch that are used up.
+    /// Number of windows of the epoch that are used up.
     pub next: usize,
-    /// Sum of the training loss since the last point, and steps in it.
+    /// Sum of the training loss since the last point, and number of steps in it.
     pub running: (f64, u64),
     /// Seconds of training.
     pub seconds: f64,
     /// The curve so far.
     pub points: Vec<Point>,
-    /// How often the length was changed: the step from which on, and `settings.steps` before. Empty in most runs.
+    /// Changes of the length: the step from which on, and `settings.steps` before. Empty in most runs.
     #[serde(default)]
     pub changes: Vec<(u64, u64)>,
 }
 
-/// Parameters and the optimiser's moments, each the run of [`super::parameters::Table`].
+/// Parameters and the optimiser's moments, each laid out as in [`super::parameters::Table`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Numbers {
     /// Parameters.
     pub params: Vec<f32>,
-    /// Means of gradients.
+    /// Means of the gradients.
     pub mean: Vec<f32>,
-    /// Mean squares of gradients.
+    /// Mean squares of the gradients.
     pub square: Vec<f32>,
 }
 
-/// The key in the file's metadata.
+/// Key of the state in the file's metadata.
 const STATE: &str = "state";
-/// Where the metadata has the bits of the state's numbers: JSON's decimals may come back with another last bit.
+/// Key in the metadata of the bits of the state's numbers. JSON's decimals could return with another last bit.
 const BITS: &str = "bits";
 
 impl State {
-    /// The numbers that steps have computed.
+    /// Returns the numbers that steps have computed.
     fn numbers(&mut self) -> impl Iterator<Item = &mut f64> {
         let points = self.points.iter_mut().flat_map(|p| {
             let known = [&mut p.loss, &mut p.held_out, &mut p.rate].into_iter();
@@ -77,7 +78,7 @@ impl State {
 /// Writes a checkpoint atomically.
 ///
 /// # Errors
-/// What the file system says.
+/// Returns the errors of the file system.
 pub fn write(path: &Path, state: &State, numbers: &Numbers) -> Result<()> {
     let damaged = |e: &dyn std::fmt::Display| Error::Checkpoint {
         path: path.into(),
@@ -102,7 +103,7 @@ pub fn write(path: &Path, state: &State, numbers: &Numbers) -> Result<()> {
 /// Reads a checkpoint.
 ///
 /// # Errors
-/// No such file, or one that is damaged.
+/// Returns an error if the file does not exist or is damaged.
 pub fn read(path: &Path) -> Result<(State, Numbers)> {
     let file = fs::read(path).map_err(Error::read(path))?;
     let damaged = |reason: String| Error::Checkpoint { path: path.into(), reason };
@@ -134,7 +135,7 @@ pub fn read(path: &Path) -> Result<(State, Numbers)> {
     Ok((state, numbers))
 }
 
-/// Little-endian bytes of numbers.
+/// Returns the little-endian bytes of numbers.
 pub(super) fn to_bytes(values: &[f32]) -> Vec<u8> {
     let mut bytes = vec![0; values.len() * 4];
     for (b, v) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {

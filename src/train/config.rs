@@ -1,4 +1,4 @@
-//! The settings of a run, and a small Gemma 2's configuration.
+//! Settings of a run, and the configuration of a small Gemma 2.
 
 use super::error::{Error, Result};
 use super::objective::Divergence;
@@ -7,51 +7,53 @@ use super::tokenizer::{BOS, EOS};
 use crate::model::config::RopeBase;
 use crate::model::{Architecture, Config, LayerKind};
 
-/// Everything besides model and data that a run's result depends on. Two runs with the same settings end with the same
-/// parameters, bit for bit, on one kind of processor, whatever the number of threads.
+/// Everything besides model and data that a run's result depends on. On one kind of processor, two runs with the same
+/// settings end with bit-identical parameters, for any number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Steps of the whole run; the learning rate falls towards the last.
+    /// Number of steps in the whole run; the learning rate falls towards the last.
     pub steps: u64,
-    /// Rows of a step.
+    /// Number of rows in a step.
     pub batch: usize,
-    /// Rows that one thread works on at a time.
+    /// Number of rows that one thread works on at a time.
     pub micro_batch: usize,
-    /// Tokens of a row that are predicted.
+    /// Number of tokens of a row that are predicted.
     pub context: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
-    /// What the learning rate falls to, as a share of the largest.
+    /// Final learning rate, as a share of the largest.
     pub floor: f64,
-    /// Steps of the rise to the largest learning rate.
+    /// Number of steps over which the learning rate rises to its largest value.
     pub warmup: u64,
     /// The optimiser.
     pub optimizer: AdamW,
-    /// Standard deviation of the first parameters.
+    /// Standard deviation of the initial parameters.
     pub init_std: f32,
-    /// Seed of the first parameters and of the order of the data.
+    /// Seed of the initial parameters and of the order of the data.
     pub seed: u64,
-    /// Steps between two points of the curve.
+    /// Number of steps between two points of the curve.
     pub eval_every: u64,
-    /// Held-out rows that a point is measured on; all if there are fewer.
+    /// Number of held-out rows on which a point is measured; all of them if there are fewer.
     pub eval_rows: usize,
-    /// How a teacher is learned from; none in a run that learns from ids.
+    /// Settings for learning from a teacher; `None` in a run that learns from ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distillation>,
 }
 
-/// How a teacher is learned from; names and meanings are those of TRL's `DistillationTrainer`.
+/// Settings for learning from a teacher. Names and meanings are those of TRL's `DistillationTrainer`.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Distillation {
     /// Share of steps on the student's own samples.
     pub lmbda: f64,
     /// The loss.
     pub divergence: Divergence,
-    /// Tokens of a sample at most.
+    /// Maximum number of tokens in a sample.
     pub max_completion_length: usize,
-    /// Tokens of a text's row that are the prompt of a sample.
+    /// Number of tokens of a text's row that serve as the prompt of a sample.
     pub prompt_tokens: usize,
 }
 
@@ -76,10 +78,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses what cannot be run.
+    /// Checks that a run with these settings is possible.
     ///
     /// # Errors
-    /// Names the first impossible setting.
+    /// Returns an error that names the first impossible setting.
     pub fn validate(&self, config: &Config) -> Result<()> {
         const ABOVE: &str = "a finite number above 0";
         const BELOW: &str = "a number from 0 and below 1";
@@ -134,7 +136,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What differs in another run's settings, the number of steps aside, in words: "learning rate: expected 0.003, found
+    /// Describes how another run's settings differ, apart from the number of steps: "learning rate: expected 0.003, found
     /// 0.01", where `self` is what is expected.
     pub(super) fn differences(&self, found: &Self) -> Vec<String> {
         let (expected, found) = (self.named(), found.named());
@@ -144,7 +146,7 @@ impl Settings {
             .collect()
     }
 
-    /// All settings but the number of steps, by the words of their options.
+    /// Returns all settings except the number of steps, under the names of their options.
     fn named(&self) -> Vec<(&'static str, String)> {
         let Self { batch, micro_batch, context, learning_rate, floor, warmup, optimizer, .. } = self;
         let Self { steps: _, init_std, seed, eval_every, eval_rows, distillation, .. } = self;
@@ -176,22 +178,22 @@ impl Settings {
         ]
     }
 
-    /// Tokens of a step of a text.
+    /// Returns the number of tokens in a step of a text.
     pub fn tokens_a_step(&self) -> u64 {
         (self.batch * self.context) as u64
     }
 }
 
-/// The sizes of a Gemma 2 that is made from nothing.
+/// Sizes of a new Gemma 2.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
     /// Width of the residual stream.
     pub hidden: usize,
-    /// Layers; local and global ones alternate, local first.
+    /// Number of layers; local and global ones alternate, local first.
     pub layers: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
-    /// Key and value heads.
+    /// Number of key and value heads.
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
@@ -199,16 +201,16 @@ pub struct Sizes {
     pub intermediate: usize,
     /// Window of the local layers.
     pub window: usize,
-    /// Positions.
+    /// Number of positions.
     pub context: usize,
 }
 
 impl Sizes {
-    /// Gemma 2's configuration of these sizes: caps of 50 and 30, a tied head, and queries scaled by the head's width,
-    /// the only choice that GGUF can express.
+    /// Returns Gemma 2's configuration with these sizes: caps of 50 and 30, and a tied head. Queries are scaled by the
+    /// head's width, the only choice that GGUF can express.
     ///
     /// # Errors
-    /// An impossible size.
+    /// Returns an error if a size is impossible.
     pub fn gemma2(&self, vocab: usize) -> Result<Config> {
         let rope = RopeBase { base: 10_000.0, factor: 1.0 };
         let kind = |i: usize| {

@@ -1,4 +1,4 @@
-//! From a text to rows of tokens: documents, a fixed held-out part, and windows that start with a paragraph.
+//! Turns a text into rows of tokens: documents, a fixed held-out part, and windows that start with a paragraph.
 
 use super::error::{Error, Result};
 use super::rows::{Row, Source};
@@ -6,14 +6,14 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use wmdetect::text::{TextError, Tokenizer};
 
-/// The line between two documents. Where a text has none, blank lines separate them.
+/// The line between two documents. In a text without it, blank lines separate them.
 pub const SEPARATOR: &str = "<|endofdoc|>";
-/// One document in so many is held out.
+/// One document in this many is held out.
 const HELD_OUT: usize = 100;
-/// The paragraphs that the windows of different epochs start from.
+/// Number of paragraphs among which epochs choose where their windows start.
 const PHASES: usize = 16;
 
-/// Documents as lists of paragraphs, one a line; empty lines are dropped.
+/// Splits a text into documents, each a list of paragraphs, one a line. Empty lines are dropped.
 pub fn documents(text: &str) -> Vec<Vec<&str>> {
     let marked = text.lines().any(|line| line.trim() == SEPARATOR);
     let mut documents = vec![Vec::new()];
@@ -32,7 +32,7 @@ pub fn documents(text: &str) -> Vec<Vec<&str>> {
 }
 
 /// Splits documents into those to train on and those held out: one in a hundred, at least one, those whose SHA-256 is
-/// smallest. The choice depends on nothing but the documents. Of a single document the last hundredth of the
+/// smallest. The choice depends only on the documents. If there is a single document, the last hundredth of its
 /// paragraphs is held out.
 pub fn split(documents: Vec<Vec<&str>>) -> (Vec<Vec<&str>>, Vec<Vec<&str>>) {
     if let [document] = documents.as_slice() {
@@ -50,14 +50,14 @@ pub fn split(documents: Vec<Vec<&str>>) -> (Vec<Vec<&str>>, Vec<Vec<&str>>) {
     (train, held_out)
 }
 
-/// Documents one after the other as tokens, each as `<bos>`, paragraphs with a line feed between them, `<eos>`.
+/// Documents as tokens, one after the other. Each is `<bos>`, its paragraphs with line feeds between them, and `<eos>`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stream {
     /// The tokens.
     pub tokens: Vec<u32>,
-    /// Where paragraphs start in `tokens`.
+    /// Indices in `tokens` at which paragraphs start.
     pub starts: Vec<usize>,
-    /// Bytes of the text.
+    /// Number of bytes of the text.
     pub bytes: usize,
 }
 
@@ -65,7 +65,7 @@ impl Stream {
     /// Tokenizes documents.
     ///
     /// # Errors
-    /// What the tokenizer says.
+    /// Returns the errors of the tokenizer.
     pub fn new(documents: &[Vec<&str>], tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let parts: Vec<Self> = documents
             .par_iter()
@@ -95,8 +95,9 @@ impl Stream {
         Ok(stream)
     }
 
-    /// First tokens of windows of `context` tokens. A window starts with a paragraph, if one starts within a quarter of
-    /// a window; the tokens before it are left out, this time: `phase` is the paragraph to begin with.
+    /// Returns the index of the first token of each window of `context` tokens. A window starts with a paragraph, if
+    /// one starts within a quarter of a window. The tokens before it are then left out in this epoch. `phase` is the
+    /// paragraph to begin with.
     pub fn windows(&self, context: usize, phase: usize) -> Vec<usize> {
         let mut windows = Vec::new();
         let Some(mut at) = self.starts.get(phase).copied() else { return windows };
@@ -109,7 +110,7 @@ impl Stream {
         windows
     }
 
-    /// The row of a window: `<bos>`, then `context` tokens. All but the first are predicted.
+    /// Returns the row of a window: `<bos>`, then `context` tokens. All except the first are predicted.
     pub fn row(&self, bos: u32, window: usize, context: usize) -> Vec<u32> {
         let mut row = Vec::with_capacity(context + 1);
         row.push(bos);
@@ -118,14 +119,14 @@ impl Stream {
     }
 }
 
-/// What is trained on and what is held out.
+/// The part of a text to train on, and the held-out part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
-    /// To train on.
+    /// Part to train on.
     pub train: Stream,
-    /// To measure with.
+    /// Part to measure with.
     pub held_out: Stream,
-    /// The token in front of each row.
+    /// Token in front of each row.
     pub bos: u32,
 }
 
@@ -133,7 +134,7 @@ impl Data {
     /// Splits and tokenizes a text.
     ///
     /// # Errors
-    /// A tokenizer without `<bos>`, or what it says.
+    /// Returns an error if the tokenizer has no `<bos>`, and the tokenizer's errors.
     pub fn new(text: &str, tokenizer: &Tokenizer) -> Result<Self> {
         let (train, held_out) = split(documents(text));
         let bos = tokenizer.bos().ok_or_else(|| Error::Tokenizer {
@@ -145,7 +146,7 @@ impl Data {
         Ok(Self { train: stream(&train)?, held_out: stream(&held_out)?, bos })
     }
 
-    /// SHA-256 of all tokens, in hexadecimal.
+    /// Returns the SHA-256 of all tokens, in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for tokens in [&self.train.tokens, &self.held_out.tokens] {
@@ -220,7 +221,7 @@ mod tests {
         let windows = stream.windows(20, 0);
         assert_eq!(windows[..3], [0, 21, 42]);
         assert_eq!(stream.row(999, 21, 2), [999, 21, 22]);
-        // No paragraph starts nearby: the window does not skip.
+        // No paragraph starts nearby, so the window does not skip any tokens.
         let long = Stream { starts: vec![0, 200], ..stream.clone() };
         assert_eq!(long.windows(20, 0)[..3], [0, 20, 40]);
 

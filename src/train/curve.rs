@@ -2,22 +2,23 @@
 
 use std::fmt::Write;
 
-/// One point of a run.
+/// One point of a run's curve.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Point {
-    /// Steps done.
+    /// Number of steps done.
     pub step: u64,
-    /// Tokens seen.
+    /// Number of tokens seen.
     pub tokens: u64,
-    /// Mean training loss since the point before, nats a token.
+    /// Mean training loss since the point before, in nats per token.
     pub loss: f64,
-    /// Held-out loss, nats a token.
+    /// Held-out loss, in nats per token.
     pub held_out: f64,
-    /// Held-out divergence KL(teacher‖student), nats a token, where there is a live teacher.
+    /// Held-out divergence KL(teacher‖student), in nats per token, if there is a live teacher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
-    /// Held-out divergence from a file's targets, nats a token.
+    /// Held-out divergence from a file's targets, in nats per token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_divergence: Option<f64>,
     /// Learning rate.
@@ -31,8 +32,8 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
 
-/// Training and held-out loss over tokens, as a page of its own. The axis starts at 0 tokens; losses above twice the
-/// smallest, which are those of the first steps, run off the top.
+/// Returns a self-contained SVG of training and held-out loss over tokens. The axis starts at 0 tokens. Losses above
+/// twice the smallest, which are those of the first steps, run off the top.
 pub fn svg(points: &[Point]) -> String {
     let last = points.iter().map(|p| p.tokens).max().unwrap_or(1).max(1) as f64;
     let live = points.iter().any(|p| p.kl.is_some());
@@ -42,7 +43,7 @@ pub fn svg(points: &[Point]) -> String {
     let losses = || points.iter().flat_map(|p| [p.loss, p.held_out]).filter(|v| v.is_finite());
     let low = losses().fold(f64::INFINITY, f64::min);
     let high = losses().fold(f64::NEG_INFINITY, f64::max);
-    // Divergences start at 0, and have another scale than the loss of ids.
+    // Divergences start at 0, and have another scale than the loss on ids.
     let (low, high) = if taught { (0.0, high) } else { (low, high.min(low * 2.0)) };
     let (low, high) =
         if low < high { ((low * 2.0).floor() / 2.0, (high * 2.0).ceil() / 2.0) } else { (0.0, 1.0) };

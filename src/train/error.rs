@@ -1,35 +1,35 @@
-//! What can go wrong in training.
+//! Errors of training.
 
 use std::path::PathBuf;
 
-/// The result of this module's functions.
+/// Result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a model cannot be trained. Each message says what was expected, what was found and what to do.
+/// Error from training a model. Each message says what was expected, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried: `read`, `write`.
+        /// Action that was tried: `read`, `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// Reason that the system gives.
         source: std::io::Error,
     },
-    /// A setting that makes no sense.
+    /// A setting makes no sense.
     #[error("{name} is {found}, expected {expected}")]
     Setting {
-        /// The setting.
+        /// Name of the setting.
         name: &'static str,
         /// Its value.
         found: String,
-        /// What would be accepted.
+        /// Value that would be accepted.
         expected: String,
     },
-    /// Text that is too short, or no text.
+    /// The text is too short or empty.
     #[error("the text gives {found}, expected {expected}; use a longer text or a shorter context")]
     Text {
         /// What there is.
@@ -37,7 +37,7 @@ pub enum Error {
         /// What is needed.
         expected: String,
     },
-    /// A checkpoint that is damaged or belongs to another run.
+    /// The checkpoint is damaged or belongs to another run.
     #[error("the checkpoint {path} {reason}")]
     Checkpoint {
         /// The file.
@@ -45,85 +45,85 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A checkpoint of other settings.
+    /// The checkpoint has other settings.
     #[error("the checkpoint {path} is of other settings: {}", .differences.join("; "))]
     OtherSettings {
         /// The file.
         path: PathBuf,
-        /// For each setting, what the checkpoint has and what was given.
+        /// For each setting that differs, what the checkpoint has and what was given.
         differences: Vec<String>,
     },
-    /// A configuration that the fused gradients do not have.
+    /// The fused gradients do not support the configuration.
     #[error("fused gradients are for a tied Gemma 2 in f32 on the CPU, found {found}; use the autograd path")]
     NotFused {
-        /// What does not fit.
+        /// What is not supported.
         found: String,
     },
-    /// The loss is not a number any more.
+    /// The loss is NaN or infinite.
     #[error(
         "the loss at step {step} is {loss}: training has diverged; resume from the last checkpoint with a lower learning rate"
     )]
     Diverged {
-        /// The step.
+        /// Number of the step.
         step: u64,
-        /// NaN or infinity.
+        /// The loss: NaN or infinity.
         loss: f64,
     },
-    /// Of the tokenizer's library.
+    /// The tokenizer's library reported an error.
     #[error("the tokenizer cannot be trained: {message}")]
     Tokenizer {
         /// The library's message.
         message: String,
     },
-    /// An example that cannot be learned from.
+    /// An example cannot be learned from.
     #[error("{path}, line {line}: {message}")]
     Example {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
         /// What is wrong.
         message: String,
     },
-    /// A file of teacher targets that cannot be learned from.
+    /// A file of teacher targets cannot be learned from.
     #[error("the teacher targets {path} {reason}")]
     Targets {
         /// The file.
         path: PathBuf,
-        /// What is wrong: expected and found.
+        /// What is wrong: what was expected and what was found.
         reason: String,
     },
-    /// Two models that do not have one vocabulary.
+    /// The two models do not have the same tokenizer.
     #[error(
         "the teacher has another tokenizer than the student: expected fingerprint {expected}, found {found}; a teacher of the \
          same vocabulary is needed, since its probabilities are those of tokens"
     )]
     OtherTokenizer {
-        /// The student's fingerprint.
+        /// Fingerprint of the student's tokenizer.
         expected: String,
-        /// The teacher's.
+        /// Fingerprint of the teacher's tokenizer.
         found: String,
     },
-    /// Two models whose vocabularies differ in size.
+    /// The vocabularies of the two models differ in size.
     #[error("the student's vocab_size is wrong: expected {expected}, the teacher's, found {found}")]
     OtherVocabulary {
-        /// The teacher's entries.
+        /// Number of entries of the teacher.
         expected: usize,
-        /// The student's.
+        /// Number of entries of the student.
         found: usize,
     },
-    /// A student's own sample that could not be drawn.
+    /// The student's sample could not be drawn.
     #[error("the student's sample at step {step} cannot be drawn: {message}")]
     Sample {
-        /// The step.
+        /// Number of the step.
         step: u64,
-        /// What the engine says.
+        /// Message of the engine.
         message: String,
     },
-    /// Of the model.
+    /// The model reported an error.
     #[error(transparent)]
     Model(#[from] crate::model::Error),
-    /// Of the tensor library.
+    /// The tensor library reported an error.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

@@ -1,4 +1,4 @@
-//! Examples of answers: JSON lines, each a conversation in Gemma's chat template of which the answers are learned.
+//! Examples of answers: JSON lines, each a conversation in Gemma's chat template whose answers are learned.
 
 use super::error::{Error, Result};
 use super::rows::{FixedRows, Row};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use wmdetect::text::Tokenizer;
 
-/// One example in so many is held out.
+/// One example in this many is held out.
 const HELD_OUT: usize = 100;
 
 #[derive(Deserialize)]
@@ -55,7 +55,7 @@ struct Line {
 pub struct Examples {
     train: Vec<Row>,
     held_out: Vec<Row>,
-    /// Examples that have more tokens than a row and are left out.
+    /// Number of examples that are left out because they have more tokens than a row.
     pub too_long: usize,
 }
 
@@ -78,7 +78,7 @@ fn turn(message: Message) -> Result<Turn, String> {
     Ok(Turn { role, text: message.content })
 }
 
-/// The conversation of a line.
+/// Returns the conversation of a line.
 pub(crate) fn turns(line: &str) -> Result<Vec<Turn>, String> {
     let line: Line = serde_json::from_str(line).map_err(|e| match e.to_string() {
         message if message.starts_with("expected a string or a list") => message,
@@ -108,7 +108,7 @@ impl Examples {
     /// Reads JSON lines. One example in a hundred is held out, at least one: those whose SHA-256 is smallest.
     ///
     /// # Errors
-    /// Returns an error if a line is no example, or no two examples fit into `context` + 1 tokens.
+    /// Returns an error if a line is not an example, or fewer than two examples fit into `context` + 1 tokens.
     pub fn new(text: &str, path: &Path, tokenizer: &Tokenizer, context: usize) -> Result<Self> {
         let failed =
             |line: usize, message: String| Error::Example { path: path.into(), line: line + 1, message };
@@ -141,7 +141,7 @@ impl Examples {
         }
         let mut digests: Vec<_> = rows.iter().map(|(digest, _)| *digest).collect();
         digests.sort_unstable();
-        // The same line twice is on one side.
+        // If a line occurs twice, both are on one side.
         let last = digests[rows.len().div_ceil(HELD_OUT) - 1];
         let (held_out, train): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(digest, _)| *digest <= last);
         let rows = |rows: Vec<(_, Row)>| rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! A trained model as a Hugging Face directory.
+//! Exports a trained model as a Hugging Face directory.
 
 use super::checkpoint::to_bytes;
 use super::error::{Error, Result};
@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use wmdetect::atomic_file;
 
-/// config.json, with the rotary embedding in both spellings: of transformers before version 5 and since.
+/// Returns config.json, with the rotary embedding in two spellings: that of transformers 5 and that of earlier
+/// versions.
 pub fn config_json(config: &Config) -> Value {
     let c = config;
     let gemma3 = c.architecture == Architecture::Gemma3;
@@ -55,7 +56,7 @@ pub fn config_json(config: &Config) -> Value {
         "pad_token_id": PAD,
         "use_cache": true,
     });
-    // Whole numbers where they are whole: transformers' Gemma2Config checks the type.
+    // Whole numbers are written as integers, because transformers' Gemma2Config checks the type.
     if c.query_pre_attn_scalar.fract() == 0.0 {
         json["query_pre_attn_scalar"] = json!(c.query_pre_attn_scalar as u64);
     }
@@ -78,7 +79,7 @@ pub fn config_json(config: &Config) -> Value {
 /// atomically.
 ///
 /// # Errors
-/// What the file system says.
+/// Returns the errors of the file system.
 pub fn write(dir: &Path, config: &Config, params: &[f32], tokenizer_json: &str) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(Error::write(dir))?;
     let table = Table::new(config);

@@ -1,4 +1,4 @@
-//! Who computes loss and gradients: the fused engine, one micro batch a thread, or autograd, one after the other.
+//! Computes loss and gradients: the fused engine with one micro batch per thread, or autograd with one after the other.
 
 use super::autograd::Autograd;
 use super::error::Result;
@@ -9,12 +9,12 @@ use candle_core::Device;
 use rayon::prelude::*;
 use std::sync::Mutex;
 
-/// An engine of a run.
+/// Engine of a run.
 #[derive(Debug)]
 pub(super) enum Engine {
-    /// By hand.
+    /// Hand-written gradients.
     Fused { fused: Box<Fused>, memory: Mutex<Vec<Workspace>> },
-    /// By candle.
+    /// Candle's gradients.
     Autograd(Box<Autograd>),
 }
 
@@ -34,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// How many runs of gradients a step of so many micro batches needs.
+    /// Returns how many sets of gradients a step of this many micro batches needs.
     pub(super) fn runs(&self, micro: usize) -> usize {
         match self {
             Self::Fused { .. } => micro,
@@ -42,8 +42,8 @@ impl Engine {
         }
     }
 
-    /// Adds the gradients of `factor` times each lesson's loss to its run, and returns the losses. Autograd has one run for
-    /// all.
+    /// Adds the gradients of `factor` times each lesson's loss to its set of gradients, and returns the losses. Autograd
+    /// has one set for all lessons.
     pub(super) fn learn(
         &self,
         params: &[f32],
@@ -66,7 +66,7 @@ impl Engine {
         }
     }
 
-    /// The losses alone.
+    /// Returns only the losses.
     pub(super) fn measure(&self, params: &[f32], lessons: &[Lesson]) -> Result<Vec<f64>> {
         match self {
             Self::Fused { fused, memory } => lessons
@@ -79,7 +79,7 @@ impl Engine {
     }
 }
 
-/// Runs with memory of an earlier pass, if some is free.
+/// Runs with the memory of an earlier pass, if some is free.
 fn with_workspace<T>(memory: &Mutex<Vec<Workspace>>, run: impl FnOnce(&mut Workspace) -> T) -> T {
     let free = || memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut work = free().pop().unwrap_or_default();

@@ -1,10 +1,10 @@
 //! Training: a Gemma from plain text, from examples of answers, or from a teacher.
 //!
-//! The data path is the file list. [`corpus`] (text), [`examples`] (answers) and [`targets`] (a teacher's answers on file) are
-//! sources of [`rows`]; [`on_policy`] has the student write the rest of a row, and a [`teacher`] says what it would write.
-//! Rows become lessons of an [`objective`], of which [`fused`] (Gemma 2 on the CPU) or [`autograd`] (everything else) gives the
-//! gradients. The [`Trainer`] takes steps of [`optimizer::AdamW`], [`checkpoint`] keeps a run, [`curve`] draws it, [`export`]
-//! writes what transformers loads, and [`start`] reads the parameters of a model to go on from.
+//! The data flows as follows. [`corpus`] (text), [`examples`] (answers) and [`targets`] (a teacher's answers on file) are
+//! sources of [`rows`]. [`on_policy`] makes the student write the rest of a row, and a [`teacher`] says what it would write.
+//! Rows become lessons of an [`objective`], whose gradients come from [`fused`] (Gemma 2 on the CPU) or [`autograd`]
+//! (everything else). The [`Trainer`] takes steps of [`optimizer::AdamW`], [`checkpoint`] keeps a run, [`curve`] draws it, and
+//! [`export`] writes what transformers loads. [`start`] reads the parameters of a model to continue from.
 
 pub mod autograd;
 pub mod checkpoint;

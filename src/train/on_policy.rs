@@ -1,5 +1,5 @@
-//! The student's own samples: prompts continued by the engine, in batches. They depend on the parameters, the seed and the
-//! step alone, so a resumed run draws the same.
+//! The student's samples: prompts that the engine continues, in batches. They depend only on the parameters, the seed and
+//! the step, so a resumed run draws the same.
 
 use super::error::{Error, Result};
 use super::parameters::Table;
@@ -11,35 +11,35 @@ use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// How a student's samples are drawn, and how often.
+/// Settings for drawing a student's samples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draws {
-    /// Tokens of a sample at most.
+    /// Maximum number of tokens in a sample.
     pub max_tokens: usize,
-    /// As in the loss.
+    /// Sampling temperature, the same as in the loss.
     pub temperature: f64,
-    /// Tokens that end a sample, and are learned.
+    /// Tokens that end a sample. They are learned too.
     pub ends: Vec<u32>,
-    /// Tokens of a text's row that are the prompt.
+    /// Number of tokens of a text's row that serve as the prompt.
     pub prompt_tokens: usize,
     /// Seed of all draws.
     pub seed: u64,
 }
 
-/// Streams of the seed: those up to 2^63 are epochs of the order.
+/// First stream of the seed for samples; those up to 2^63 belong to the epochs of the order.
 const STREAM: u64 = 1 << 63;
 
-/// Whether the batch of a step is of the student's own samples, which happens with probability `lmbda`.
+/// Returns whether the batch of a step consists of the student's samples, which happens with probability `lmbda`.
 pub fn is_on_policy(seed: u64, step: u64, lmbda: f64) -> bool {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM + step);
     rng.random::<f64>() < lmbda
 }
 
-/// The student as the engine's model.
+/// Returns the student as the engine's model.
 ///
 /// # Errors
-/// Returns an error if the configuration is impossible, or what the device says.
+/// Returns an error if the configuration is impossible, and the errors of the device.
 pub fn student(config: &Config, params: &[f32]) -> Result<Gemma> {
     let table = Table::new(config);
     let device = Device::Cpu;
@@ -50,10 +50,10 @@ pub fn student(config: &Config, params: &[f32]) -> Result<Gemma> {
     })?)
 }
 
-/// Replaces what follows the prompt of each row by the model's own continuation; only that is learned.
+/// Replaces what follows the prompt of each row by the model's continuation. Only the continuation is learned.
 ///
 /// # Errors
-/// Returns an error if the model breaks down.
+/// Returns an error if the model fails.
 pub fn continue_rows(model: &Gemma, rows: &[Row], draws: &Draws, step: u64) -> Result<Vec<Row>> {
     let failed = |message: String| Error::Sample { step, message };
     let options = Options {
@@ -72,7 +72,7 @@ pub fn continue_rows(model: &Gemma, rows: &[Row], draws: &Draws, step: u64) -> R
         rng.set_word_pos(16 * (1 + i as u128));
         let seed = rng.random::<u64>() >> 11;
         let sampling = Sampling { temperature: draws.temperature, top_k: 0, seed, ..Sampling::default() };
-        // A row has at most one token more than the context, since the last is only predicted.
+        // A row has at most one token more than the context, since its last token is only predicted.
         let room = (model.config().max_position + 1).saturating_sub(len);
         let max_tokens = draws.max_tokens.min(room);
         let prompt = row.ids[..len].to_vec();

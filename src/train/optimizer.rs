@@ -6,22 +6,23 @@ use crate::kernels::loops::{AdamwStep, adamw_step, add_scaled};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Parameters that one task works on at most. Sums are taken in this order, whatever the number of threads.
+/// Maximum number of parameters that one task works on. Sums are taken in this order, for any number of threads.
 const SEGMENT: usize = 1 << 16;
 
-/// The settings of AdamW; Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
+/// Settings of AdamW; Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AdamW {
-    /// Decay of the mean of gradients.
+    /// Decay rate of the mean of the gradients.
     pub beta1: f32,
-    /// Decay of their mean square.
+    /// Decay rate of their mean square.
     pub beta2: f32,
-    /// Added to the root of the mean square.
+    /// Number that is added to the root of the mean square.
     pub eps: f32,
-    /// Share of a matrix that is taken away in a step, times the learning rate. Norms do not decay.
+    /// Share of a matrix that is subtracted in a step, times the learning rate. Norms do not decay.
     pub weight_decay: f32,
-    /// Longest gradient, by the norm over all parameters; longer ones are scaled to it.
+    /// Maximum norm of the gradient over all parameters; a longer gradient is scaled down to it.
     pub clip: f32,
 }
 
@@ -31,8 +32,8 @@ impl Default for AdamW {
     }
 }
 
-/// Learning rate of step `step`, counted from 0: linear up to `peak` over `warmup` steps, then a cosine down to
-/// `peak · floor` at step `steps`.
+/// Returns the learning rate of step `step`, counted from 0. It rises linearly to `peak` over `warmup` steps, then falls
+/// as a cosine to `peak · floor` at step `steps`.
 pub fn learning_rate(step: u64, steps: u64, warmup: u64, peak: f64, floor: f64) -> f64 {
     if step < warmup {
         return peak * (step + 1) as f64 / warmup as f64;
@@ -41,12 +42,12 @@ pub fn learning_rate(step: u64, steps: u64, warmup: u64, peak: f64, floor: f64) 
     peak * (floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()))
 }
 
-/// Runs of parameters that are updated alike, in order and without a gap.
+/// Ranges of parameters that are updated alike, in order and without gaps.
 #[derive(Debug, Clone)]
 pub struct Segments(Vec<(Range<usize>, bool)>);
 
 impl Segments {
-    /// The segments of a model.
+    /// Returns the segments of a model.
     pub fn new(table: &Table) -> Self {
         let mut segments = Vec::new();
         for tensor in table.tensors() {
@@ -58,7 +59,7 @@ impl Segments {
         Self(segments)
     }
 
-    /// Cuts a run of all parameters.
+    /// Cuts a slice of all parameters into segments.
     fn cut<'a>(&self, mut run: &'a mut [f32]) -> Vec<&'a mut [f32]> {
         let mut parts = Vec::with_capacity(self.0.len());
         for (range, _) in &self.0 {
@@ -89,7 +90,7 @@ impl Segments {
 }
 
 impl AdamW {
-    /// Updates parameters and moments with a gradient of this norm; `step` counts from 0.
+    /// Updates parameters and moments with a gradient whose norm is `norm`; `step` counts from 0.
     #[expect(
         clippy::too_many_arguments,
         reason = "parameters, two moments and a gradient, and the step's numbers"
@@ -139,7 +140,7 @@ mod tests {
         assert!((rate(60) - 1.1).abs() < 1e-12 && (rate(110) - 0.2).abs() < 1e-12);
     }
 
-    /// Two steps against the definition, number by number; norms do not decay.
+    /// Compares two steps with the definition, number by number; norms do not decay.
     #[test]
     fn an_update_is_the_papers() {
         let json = r#"{"model_type": "gemma2", "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,

@@ -1,4 +1,4 @@
-//! The numbers that are trained: one run of f32 and a table of what lies where.
+//! The parameters that are trained: one slice of f32, and a table of the tensors in it.
 
 use super::error::Result;
 use crate::model::Config;
@@ -11,29 +11,29 @@ use std::ops::Range;
 pub struct Tensor {
     /// Its name in a Hugging Face checkpoint.
     pub name: String,
-    /// `[out, in]`, or `[len]` for a norm's weight.
+    /// Its shape: `[out, in]`, or `[len]` for a norm's weight.
     pub shape: Vec<usize>,
-    /// Its place in the run.
+    /// Its range in the slice.
     pub range: Range<usize>,
 }
 
 impl Tensor {
-    /// Whether weight decay applies: to matrices, not to the norms' weights.
+    /// Returns whether weight decay applies: it does to matrices, not to the norms' weights.
     pub fn decays(&self) -> bool {
         self.shape.len() > 1
     }
 }
 
-/// Which tensors a model has, in the order of the run.
+/// The tensors of a model, in the order of the slice.
 ///
-/// q, k and v of a layer lie next to each other, and so do gate and up: each group is one matrix for whoever wants it.
+/// q, k and v of a layer are adjacent, and so are gate and up: each group can be used as one matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     tensors: Vec<Tensor>,
     len: usize,
 }
 
-/// The tensors of a layer, in their order.
+/// Ranges of the tensors of a layer, in order.
 #[derive(Debug, Clone)]
 pub(super) struct LayerRanges {
     pub(super) input_norm: Range<usize>,
@@ -49,7 +49,7 @@ pub(super) struct LayerRanges {
 }
 
 impl Table {
-    /// The tensors of a model of this configuration.
+    /// Returns the table for a model of this configuration.
     pub fn new(config: &Config) -> Self {
         let mut table = Self { tensors: Vec::new(), len: 0 };
         for (name, shape) in config.tensors() {
@@ -64,29 +64,29 @@ impl Table {
         self.len = end;
     }
 
-    /// The tensors, in order.
+    /// Returns the tensors, in order.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// Number of parameters.
+    /// Returns the number of parameters.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none, which no model has.
+    /// Returns whether there are no parameters, which is never so.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// A tensor by name.
+    /// Returns a tensor by its name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|t| t.name == name)
     }
 
-    /// Where the tensors of a layer of a Gemma 2 lie.
+    /// Returns the ranges of the tensors of a layer of a Gemma 2.
     pub(super) fn layer(&self, i: usize) -> LayerRanges {
-        // The embedding comes first, then eleven tensors a layer.
+        // The embedding comes first, then eleven tensors for each layer.
         let t = |k: usize| self.tensors[1 + 11 * i + k].range.clone();
         LayerRanges {
             input_norm: t(0),
@@ -100,11 +100,11 @@ impl Table {
         }
     }
 
-    /// Fresh parameters: matrices normal with standard deviation `std`, those that write into the residual stream
-    /// (o and down) with std / √(2 · layers), norms' weights 0, that is, a factor of 1.
+    /// Draws initial parameters. Matrices are normal with standard deviation `std`; those that write into the residual
+    /// stream (o and down) have std / √(2 · layers). Weights of norms are 0, that is, a factor of 1.
     ///
     /// # Errors
-    /// None that occur.
+    /// Returns no error in practice.
     pub fn init(&self, config: &Config, std: f32, seed: u64) -> Result<Vec<f32>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let residual = std / (2.0 * config.num_layers() as f32).sqrt();
@@ -124,7 +124,7 @@ impl Table {
     }
 }
 
-/// A standard normal number by Box and Muller's method.
+/// Draws a standard normal number with Box and Muller's method.
 fn normal(rng: &mut ChaCha8Rng) -> f32 {
     use rand::Rng;
     let u: f64 = 1.0 - rng.random::<f64>();

@@ -1,4 +1,4 @@
-//! Rows to learn from, wherever they come from, and their order.
+//! Rows to learn from, from any source, and their order.
 //!
 //! A text ([`super::corpus`]), examples ([`super::examples`]) and a file of teacher targets ([`super::targets`]) are
 //! [`Source`]s of [`Row`]s. Rows of a batch become [`Lesson`]s.
@@ -16,77 +16,77 @@ pub struct Row {
     pub ids: Vec<u32>,
     /// For each token but the first, whether it is learned.
     pub mask: Vec<bool>,
-    /// The tokens before the last answer; none in a text, of which any beginning is a prompt.
+    /// Number of tokens before the last answer; `None` in a text, where any beginning can be a prompt.
     pub prompt: Option<usize>,
-    /// What a teacher says of the learned tokens, if it was asked before.
+    /// What a teacher said about the learned tokens, if it was asked in advance.
     pub listed: Option<Listed>,
 }
 
 /// Ids with a teacher's log-probabilities, `k` for each learned token of a row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Listed {
-    /// Entries a token.
+    /// Number of entries for each token.
     pub k: usize,
-    /// `[tokens, k]`.
+    /// Ids, `[tokens, k]`.
     pub ids: Vec<u32>,
-    /// `[tokens, k]`, in nats.
+    /// Log-probabilities, `[tokens, k]`, in nats.
     pub logprobs: Vec<f32>,
 }
 
 impl Row {
-    /// A row of which every token is learned.
+    /// Makes a row whose tokens are all learned.
     pub fn of_text(ids: Vec<u32>) -> Self {
         let mask = vec![true; ids.len().saturating_sub(1)];
         Self { ids, mask, prompt: None, listed: None }
     }
 
-    /// Number of tokens that are learned.
+    /// Returns the number of tokens that are learned.
     pub fn count(&self) -> usize {
         self.mask.iter().filter(|learned| **learned).count()
     }
 }
 
-/// Where rows come from.
+/// Source of rows.
 pub trait Source: std::fmt::Debug + Sync {
-    /// Names of all rows of an epoch, in a fixed order.
+    /// Returns the numbers of all rows of an epoch, in a fixed order.
     fn places(&self, context: usize, epoch: u64) -> Vec<usize>;
 
-    /// A row to train on, of at most `context` + 1 tokens.
+    /// Returns a row to train on, of at most `context` + 1 tokens.
     fn row(&self, place: usize, context: usize) -> Row;
 
-    /// The first `rows` held-out rows; all, if there are fewer.
+    /// Returns the first `rows` held-out rows, or all of them if there are fewer.
     fn held_out(&self, context: usize, rows: usize) -> Vec<Row>;
 
-    /// The largest token id.
+    /// Returns the largest token id.
     fn largest_id(&self) -> u32;
 
-    /// How much there is, for messages.
+    /// Describes how much data there is, for messages.
     fn size(&self) -> String;
 
-    /// SHA-256 of everything, in hexadecimal.
+    /// Returns the SHA-256 of all data, in hexadecimal.
     fn fingerprint(&self) -> String;
 
-    /// How listed targets are learned from; none where rows have none.
+    /// Returns how listed targets are learned from; `None` if the rows have none.
     fn rule(&self) -> Option<ListRule> {
         None
     }
 }
 
-/// A [`Source`] whose rows all stand in memory and are the same in every epoch.
+/// A [`Source`] whose rows are all in memory and the same in every epoch.
 pub trait FixedRows: std::fmt::Debug + Sync {
-    /// Rows to train on.
+    /// Returns the rows to train on.
     fn train(&self) -> &[Row];
 
-    /// Held-out rows.
+    /// Returns the held-out rows.
     fn held_out(&self) -> &[Row];
 
-    /// What the rows are, in the plural, for messages.
+    /// Returns what the rows are called, in the plural, for messages.
     fn name(&self) -> &'static str;
 
-    /// [`Source::fingerprint`].
+    /// Returns the [`Source::fingerprint`].
     fn fingerprint(&self) -> String;
 
-    /// [`Source::rule`].
+    /// Returns the [`Source::rule`].
     fn rule(&self) -> Option<ListRule> {
         None
     }
@@ -124,7 +124,7 @@ impl<T: FixedRows> Source for T {
     }
 }
 
-/// Pads rows to one length and gives each learned token its id, or its entries in a list, as the goal.
+/// Pads rows to one length. Gives each learned token its id, or its entries in a list, as the goal.
 pub fn lesson(rows: &[Row], rule: Option<ListRule>) -> Lesson {
     let listed = |rule| {
         let entries = || rows.iter().flat_map(|row| &row.listed);
@@ -138,7 +138,7 @@ pub fn lesson(rows: &[Row], rule: Option<ListRule>) -> Lesson {
     with_goals(rows, rule.map_or(Goals::Ids, listed))
 }
 
-/// Pads rows to one length; `what` has an entry for each learned token. A padded token is never learned.
+/// Pads rows to one length. `what` has an entry for each learned token. Padding is never learned.
 pub fn with_goals(rows: &[Row], what: Goals) -> Lesson {
     let len = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
     let mut mask = Vec::new();
@@ -153,7 +153,7 @@ pub fn with_goals(rows: &[Row], what: Goals) -> Lesson {
     Lesson::new(padded, &mask, what)
 }
 
-/// The order of the rows: shuffled anew in each epoch, all of it a function of the seed.
+/// Order of the rows: a new shuffle in each epoch, which is a function of the seed.
 #[derive(Debug, Clone)]
 pub struct Order {
     seed: u64,
@@ -164,7 +164,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// The order from a place in it on: an epoch, and rows of it that are used up.
+    /// Returns the order from a position on: an epoch, and the number of its rows that are used up.
     ///
     /// # Errors
     /// Returns an error if there are no rows.
@@ -185,12 +185,12 @@ impl Order {
         self.places.shuffle(&mut rng);
     }
 
-    /// Epoch, and rows of it that are used up.
+    /// Returns the epoch, and the number of its rows that are used up.
     pub fn position(&self) -> (u64, usize) {
         (self.epoch, self.next)
     }
 
-    /// The next row's place.
+    /// Returns the number of the next row.
     pub fn next(&mut self, source: &dyn Source) -> usize {
         if self.next >= self.places.len() {
             self.epoch += 1;

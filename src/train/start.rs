@@ -1,4 +1,4 @@
-//! The parameters of an existing model, to go on from.
+//! Reads the parameters of an existing model, to continue from.
 
 use super::error::Result;
 use super::parameters::Table;
@@ -7,7 +7,7 @@ use crate::model::weights::{Container, Weights};
 use wmdetect::gguf::names;
 
 /// Reads a model's configuration and parameters, in f32, in the order of [`Table`]. Quantised matrices are
-/// dequantised, and the norms of a GGUF file lose the 1 that was added to them.
+/// dequantised. The 1 that a GGUF file adds to norms is subtracted.
 ///
 /// # Errors
 /// Returns an error if a tensor is missing or has another shape.

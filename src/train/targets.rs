@@ -1,6 +1,6 @@
-//! A file of teacher targets: rows, and for each learned token some ids with the teacher's log-probabilities.
+//! A file of teacher targets: rows, and some ids with the teacher's log-probabilities for each learned token.
 //!
-//! It is a safetensors file that other tools can write. For each part, `train` and `held_out`:
+//! The file is a safetensors file that other tools can also write. For each part, `train` and `held_out`, it has:
 //!
 //! | tensor | type, shape | what |
 //! |---|---|---|
@@ -9,8 +9,8 @@
 //! | `train.ids` | U32 `[n, k]` | ids; n is the number of ones in the mask, row by row |
 //! | `train.logprobs` | F32 `[n, k]` | the teacher's log-probabilities at temperature 1, in nats; −∞ marks a place without an entry |
 //!
-//! Metadata: `format` = `wmgen-teacher-targets`, `version` = `1`, `rule` = `top-k` or `sampled`, `tokenizer` = the tokenizer's
-//! fingerprint in hexadecimal, and `teacher`, a name.
+//! The metadata has `format` = `wmgen-teacher-targets`, `version` = `1`, `rule` = `top-k` or `sampled`, `tokenizer` = the tokenizer's
+//! fingerprint in hexadecimal, and `teacher` = a name.
 
 use super::error::{Error, Result};
 use super::objective::support::largest;
@@ -28,12 +28,12 @@ use wmdetect::atomic_file;
 /// Value of `format` in the metadata.
 const FORMAT: &str = "wmgen-teacher-targets";
 
-/// Which ids of a teacher's distribution are kept.
+/// Choice of the ids of a teacher's distribution that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// The most likely ones.
+    /// The most likely ids.
     TopK,
-    /// Sampled by the teacher's probability, without replacement: the largest logits with Gumbel noise.
+    /// Ids sampled by the teacher's probability, without replacement: the largest logits with Gumbel noise.
     Sampled,
 }
 
@@ -56,7 +56,7 @@ pub struct Targets {
     fingerprint: String,
 }
 
-/// Asks a teacher for `k` entries a learned token.
+/// Asks a teacher for `k` entries for each learned token.
 ///
 /// # Errors
 /// Returns the errors of the model.
@@ -82,8 +82,8 @@ pub fn ask(teacher: &Teacher, row: &mut Row, k: usize, choice: Choice, rng: &mut
     Ok(())
 }
 
-/// Writes the targets of a teacher for all rows of the first epoch and `held_out` held-out rows, atomically. Returns the
-/// number of targets.
+/// Writes a teacher's targets for all rows of the first epoch and for `held_out` held-out rows, atomically. Returns the number of
+/// targets.
 ///
 /// # Errors
 /// Returns the errors of the model and of the file system.
@@ -150,11 +150,11 @@ pub fn write(
 }
 
 impl Targets {
-    /// Reads a file for a tokenizer of this fingerprint and a vocabulary of `vocab` entries.
+    /// Reads a file for a tokenizer with this fingerprint and a vocabulary of `vocab` entries.
     ///
     /// # Errors
-    /// Returns an error if the file is damaged or belongs to another tokenizer, if an entry is no log-probability of the
-    /// vocabulary, or if `divergence` cannot be computed from a list.
+    /// Returns an error if the file is damaged or belongs to another tokenizer, or if an entry is not a log-probability of the
+    /// vocabulary. Also returns an error if `divergence` cannot be computed from a list.
     pub fn read(path: &Path, tokenizer: &str, vocab: usize, divergence: Divergence) -> Result<Self> {
         let file = std::fs::read(path).map_err(Error::read(path))?;
         let wrong = |reason: String| Error::Targets { path: path.into(), reason };
@@ -199,13 +199,13 @@ impl Targets {
         Ok(Self { train, held_out, choice, divergence, fingerprint })
     }
 
-    /// Positions of the longest row.
+    /// Returns the number of positions of the longest row.
     pub fn context(&self) -> usize {
         self.train.iter().chain(&self.held_out).map(|row| row.mask.len()).max().unwrap_or(0)
     }
 }
 
-/// The rows of one part.
+/// Reads the rows of one part.
 fn read_part(tensors: &SafeTensors<'_>, part: &str, vocab: usize) -> Result<Vec<Row>, String> {
     let matrix = |name: &str, dtype: Dtype| {
         let name = format!("{part}.{name}");

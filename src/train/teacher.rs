@@ -1,11 +1,11 @@
-//! A live teacher: any Gemma of the student's vocabulary.
+//! A live teacher: any Gemma with the student's vocabulary.
 
 use super::error::{Error, Result};
 use super::objective::{Divergence, Goals, Lesson};
 use super::rows::{Row, with_goals};
 use crate::model::Gemma;
 
-/// Positions whose logits the model computes at once.
+/// Number of positions whose logits the model computes at once.
 const POSITIONS: usize = 256;
 
 /// A model whose distributions are learned.
@@ -18,8 +18,8 @@ impl Teacher {
     /// Takes a model as the teacher of students with a vocabulary of `vocab` entries.
     ///
     /// # Errors
-    /// Returns an error if the vocabularies differ in size. Whether they are one is for the caller to say, who has the
-    /// tokenizers.
+    /// Returns an error if the vocabularies differ in size. The caller, which has the tokenizers, must check that the
+    /// vocabularies are the same.
     pub fn new(model: Gemma, vocab: usize) -> Result<Self> {
         let expected = model.config().vocab;
         if expected != vocab {
@@ -28,22 +28,22 @@ impl Teacher {
         Ok(Self { model })
     }
 
-    /// The fingerprint of the weights; empty for a model that was not read from files.
+    /// Returns the fingerprint of the weights; empty for a model that was not read from files.
     pub fn fingerprint(&self) -> &str {
         self.model.fingerprint().unwrap_or_default()
     }
 
-    /// The longest row that it can read, in positions.
+    /// Returns the length of the longest row that it can read, in positions.
     pub fn context(&self) -> usize {
         self.model.config().max_position
     }
 
-    /// Size of its vocabulary.
+    /// Returns the size of its vocabulary.
     pub fn vocab(&self) -> usize {
         self.model.config().vocab
     }
 
-    /// Final logits, soft cap included, in front of each learned token of a row, `[learned, vocab]`.
+    /// Returns the final logits, including the soft cap, before each learned token of a row, `[learned, vocab]`.
     ///
     /// # Errors
     /// Returns the errors of the model.
@@ -64,7 +64,7 @@ impl Teacher {
         Ok(all)
     }
 
-    /// Rows with this teacher's distributions as goals.
+    /// Makes a lesson of rows with this teacher's distributions as goals.
     ///
     /// # Errors
     /// Returns the errors of the model.

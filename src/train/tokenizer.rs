@@ -1,8 +1,8 @@
-//! Trains a tokenizer of Gemma's kind: byte-pair encoding with byte fallback, spaces as `▁`, nothing put in front.
+//! Trains a tokenizer like Gemma's: byte-pair encoding with byte fallback, spaces as `▁`, no prefix.
 //!
-//! The library learns which pieces there are; the merges are then written out again as SentencePiece and llama.cpp
-//! understand a vocabulary: every way to cut a piece into two pieces is a merge, ranked by the rank of the whole. So
-//! tokenizer.json and GGUF, which holds ranks and no merges, cut a text the same way.
+//! The library learns the pieces. The merges are then written again in the way that SentencePiece and llama.cpp
+//! understand a vocabulary. Every way to cut a piece into two pieces is a merge, ranked by the rank of the whole. So
+//! tokenizer.json and GGUF, which holds ranks but no merges, cut a text in the same way.
 
 use super::error::{Error, Result};
 use serde_json::{Value, json};
@@ -11,28 +11,28 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::{AddedToken, Trainer};
 
-/// The control tokens, in the order of their ids.
+/// Control tokens, in the order of their ids.
 pub const CONTROL: [&str; 6] = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"];
-/// Padding.
+/// Id of the padding token.
 pub const PAD: u32 = 0;
-/// Ends a text.
+/// Id of the token that ends a text.
 pub const EOS: u32 = 1;
-/// Starts a text.
+/// Id of the token that starts a text.
 pub const BOS: u32 = 2;
-/// Pieces that every vocabulary has: the control tokens and one for each byte.
+/// Number of pieces that every vocabulary has: the control tokens and one for each byte.
 const FIXED: usize = CONTROL.len() + 256;
-/// A character that is rarer than one in so many is left to the byte tokens.
+/// A character that is rarer than one in this many is left to the byte tokens.
 const RARE: u64 = 100_000;
-/// Characters of a piece at most.
+/// Maximum number of characters in a piece.
 const MAX_PIECE: usize = 16;
-/// Occurrences that make a pair a piece.
+/// Number of occurrences that make a pair a piece.
 const MIN_COUNT: u64 = 2;
 
-/// Learns a vocabulary of `size` entries from paragraphs and returns the text of its tokenizer.json. A short text may
+/// Learns a vocabulary of `size` entries from paragraphs, and returns the text of its tokenizer.json. A short text may
 /// give fewer entries.
 ///
 /// # Errors
-/// A size that the fixed entries do not fit in, or what the library says.
+/// Returns an error if `size` is too small for the fixed entries, and the library's errors.
 pub fn train(paragraphs: &[&str], size: usize) -> Result<String> {
     if size < FIXED + 64 {
         let expected = format!("at least {}: {FIXED} control and byte tokens, and characters", FIXED + 64);
@@ -45,7 +45,8 @@ pub fn train(paragraphs: &[&str], size: usize) -> Result<String> {
     }
     let total: u64 = counts.values().sum();
     let common = counts.values().filter(|count| **count * RARE >= total).count();
-    // The characters are chosen here, ties by code point: the library leaves ties to the order of a hash map.
+    // The characters are chosen here, with ties broken by code point. The library would leave ties to the order of a
+    // hash map.
     let mut characters: Vec<(char, u64)> =
         counts.into_iter().filter(|(c, _)| !matches!(*c, ' ' | '\n' | SPACE)).collect();
     characters.sort_by_key(|(_, count)| Reverse(*count));
@@ -75,8 +76,8 @@ fn byte_piece(byte: u8) -> String {
     format!("<0x{byte:02X}>")
 }
 
-/// The pieces are learned within these: a run of letters, of marks, or one digit, with the space before it. A mark in a
-/// word, as in `don't`, goes with what follows.
+/// Splits a text into the words within which pieces are learned. A word is a run of letters, a run of marks or one
+/// digit, with the space before it. A mark inside a word, as in `don't`, belongs to what follows.
 fn words(text: &str) -> Vec<String> {
     #[derive(PartialEq, Clone, Copy)]
     enum Kind {
@@ -116,7 +117,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// A tokenizer.json with the parts that Gemma's has; `pieces` by id.
+/// Returns a tokenizer.json with the parts that Gemma's has; `pieces` are in the order of their ids.
 fn to_json(pieces: &[String]) -> Value {
     let ordinary: HashMap<&str, usize> =
         pieces.iter().enumerate().skip(FIXED).map(|(id, piece)| (piece.as_str(), id)).collect();

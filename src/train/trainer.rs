@@ -1,4 +1,4 @@
-//! The loop's body: one step, one measurement, one checkpoint.
+//! A training run: its steps, measurements and checkpoints.
 
 use super::checkpoint::{self, Numbers, State};
 use super::config::Settings;
@@ -16,30 +16,30 @@ use crate::model::Config;
 use candle_core::Device;
 use std::path::Path;
 
-/// What a step did.
+/// Results of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Steps done, this one included.
+    /// Number of steps done, including this one.
     pub step: u64,
-    /// Mean loss of the step's tokens before the update, nats a token.
+    /// Mean loss of the step's tokens before the update, in nats per token.
     pub loss: f64,
-    /// Tokens that were learned.
+    /// Number of tokens that were learned.
     pub tokens: u64,
     /// Norm of the gradient before clipping.
     pub norm: f64,
     /// Learning rate of the update.
     pub rate: f64,
-    /// Whether a point of the curve was measured.
+    /// Point of the curve, if one was measured.
     pub point: Option<Point>,
 }
 
-/// What is learned from.
+/// Data to learn from.
 #[derive(Debug, Clone)]
 pub struct Lessons<'a> {
-    /// The rows.
+    /// Source of the rows.
     pub source: &'a dyn Source,
-    /// Who says what each token's distribution should be; nobody where the next token itself is learned, or where the rows
-    /// bring their targets.
+    /// Teacher that gives each token's distribution. `None` if the next token itself is learned, or the rows include their
+    /// targets.
     pub teacher: Option<&'a Teacher>,
     /// Tokens that end a sample of the student.
     pub ends: Vec<u32>,
@@ -51,21 +51,21 @@ impl<'a, S: Source> From<&'a S> for Lessons<'a> {
     }
 }
 
-/// What held-out rows say.
+/// Measurements on held-out rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeldOut {
-    /// Mean loss of the next token, nats a token.
+    /// Mean loss of the next token, in nats per token.
     pub loss: f64,
-    /// Divergence KL(teacher‖student), nats a token, if there is a live teacher.
+    /// Divergence KL(teacher‖student), in nats per token, if there is a live teacher.
     pub kl: Option<f64>,
-    /// Divergence from a file's targets, nats a token: of the most likely tokens, over them and the rest as one more; of
-    /// sampled ones, over these, renormalised, against the student's whole distribution.
+    /// Divergence from a file's targets, in nats per token. For most likely tokens, it is over them and the rest as one
+    /// more token. For sampled tokens, it is over these, renormalised, against the student's whole distribution.
     pub target_divergence: Option<f64>,
-    /// Tokens measured.
+    /// Number of tokens measured.
     pub tokens: u64,
 }
 
-/// A run.
+/// A training run.
 #[derive(Debug)]
 pub struct Trainer<'a> {
     config: Config,
@@ -82,15 +82,16 @@ pub struct Trainer<'a> {
     running: (f64, u64),
     points: Vec<Point>,
     changes: Vec<(u64, u64)>,
-    /// Seconds of training, checkpoints and measurements included; counted by the caller.
+    /// Seconds of training, including checkpoints and measurements; counted by the caller.
     pub seconds: f64,
 }
 
 impl<'a> Trainer<'a> {
-    /// A run from the start.
+    /// Starts a new run.
     ///
     /// # Errors
-    /// Settings that make no sense, a text without a window, an impossible configuration, or what the device says.
+    /// Returns an error if the settings make no sense, the text is shorter than a window, or the configuration is
+    /// impossible. Also returns the errors of the device.
     pub fn new(
         config: &Config,
         settings: &Settings,
@@ -101,10 +102,10 @@ impl<'a> Trainer<'a> {
         Self::from(config, params, settings, lessons, device)
     }
 
-    /// A run that goes on from a model's parameters, in the order of [`Table`].
+    /// Starts a run from a model's parameters, in the order of [`Table`].
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// Returns the errors of [`Self::new`].
     pub fn from(
         config: &Config,
         params: Vec<f32>,
@@ -116,12 +117,12 @@ impl<'a> Trainer<'a> {
         Self::build(config, settings, lessons.into(), device, Numbers { params, mean, square }, (0, 0))
     }
 
-    /// A run from where a checkpoint left it. Its length may be another one: the learning rate goes on as if it had been
-    /// so from the start, and [`Self::changes`] remembers.
+    /// Continues a run from a checkpoint. Its length may differ: the learning rate then continues as if the run always had
+    /// this length, and [`Self::changes`] records the change.
     ///
     /// # Errors
-    /// As [`Self::new`]; a checkpoint that cannot be read, or of other settings, another model or other data, or that is
-    /// beyond the end.
+    /// Returns the errors of [`Self::new`]. Also returns an error if the checkpoint cannot be read, is beyond the end, or
+    /// has other settings, another model or other data.
     pub fn resume(
         path: &Path,
         config: &Config,
@@ -208,45 +209,45 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Steps done.
+    /// Returns the number of steps done.
     pub fn step_count(&self) -> u64 {
         self.step
     }
 
-    /// Whether all steps are done.
+    /// Returns whether all steps are done.
     pub fn is_done(&self) -> bool {
         self.step >= self.settings.steps
     }
 
-    /// The curve so far.
+    /// Returns the curve so far.
     pub fn points(&self) -> &[Point] {
         &self.points
     }
 
-    /// How often the length was changed: the step from which on, and the number of steps before.
+    /// Returns the changes of the length: the step from which on, and the number of steps before.
     pub fn changes(&self) -> &[(u64, u64)] {
         &self.changes
     }
 
-    /// The parameters, in the order of [`Table`].
+    /// Returns the parameters, in the order of [`Table`].
     pub fn params(&self) -> &[f32] {
         &self.numbers.params
     }
 
-    /// Tokens learned.
+    /// Returns the number of tokens learned.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// Epoch of the data, and windows of it that are used up.
+    /// Returns the epoch of the data, and the number of its windows that are used up.
     pub fn position(&self) -> (u64, usize) {
         self.order.position()
     }
 
-    /// One step: gradients of a batch, an update, and at its time a point of the curve.
+    /// Takes one step: gradients of a batch, an update and, when it is due, a point of the curve.
     ///
     /// # Errors
-    /// Returns an error if the loss is not a number; also the errors of the device.
+    /// Returns an error if the loss is not a number, and the errors of the device.
     pub fn step(&mut self) -> Result<Step> {
         let rows = self.batch()?;
         let count = rows.iter().map(|row| row.count() as u64).sum::<u64>();
@@ -279,7 +280,7 @@ impl<'a> Trainer<'a> {
         Ok(Step { step: self.step, loss, tokens: count, norm, rate, point })
     }
 
-    /// The rows of the next step, of the source or of the student. The source's order goes on in either case.
+    /// Returns the rows of the next step, from the source or from the student. The source's order advances in either case.
     fn batch(&mut self) -> Result<Vec<Row>> {
         let (s, source) = (&self.settings, self.lessons.source);
         let mut row = |_| source.row(self.order.next(source), s.context);
@@ -290,7 +291,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The student's own continuations of the prompts of rows.
+    /// Returns the student's continuations of the prompts of rows.
     fn continued(&self, rows: &[Row]) -> Result<Vec<Row>> {
         let s = &self.settings;
         let Some(d) = &s.distillation else { return Ok(rows.to_vec()) };
@@ -306,10 +307,10 @@ impl<'a> Trainer<'a> {
         on_policy::continue_rows(&model, rows, &draws, self.step)
     }
 
-    /// What the student makes of the first held-out row now: prompt and continuation.
+    /// Returns the current student's sample for the first held-out row: prompt and continuation.
     ///
     /// # Errors
-    /// Returns an error if the model breaks down.
+    /// Returns an error if the model fails.
     pub fn sample(&self) -> Result<(Vec<u32>, Vec<u32>)> {
         let rows = self.continued(&self.lessons.source.held_out(self.settings.context, 1))?;
         let Some(row) = rows.into_iter().next() else { return Ok((Vec::new(), Vec::new())) };
@@ -317,7 +318,7 @@ impl<'a> Trainer<'a> {
         Ok((prompt.to_vec(), rest.to_vec()))
     }
 
-    /// A micro batch with its goals.
+    /// Makes a lesson of a micro batch.
     fn lesson(&self, rows: &[Row]) -> Result<Lesson> {
         match (&self.settings.distillation, self.lessons.teacher) {
             (Some(d), Some(teacher)) => teacher.lesson(rows, d.divergence),
@@ -325,12 +326,13 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Micro batches whose goals are in memory at once: one a thread, since a teacher's logits are large.
+    /// Returns how many rows have their goals in memory at once: one micro batch per thread, since a teacher's logits are
+    /// large.
     fn group(&self) -> usize {
         rayon::current_num_threads() * self.settings.micro_batch
     }
 
-    /// Fills `self.grads`, one for each micro batch, and returns the sum of the losses.
+    /// Fills `self.grads`, one entry for each micro batch, and returns the sum of the losses.
     fn gradients(&mut self, rows: &[Row], factor: f32) -> Result<f64> {
         let (len, size) = (self.numbers.params.len(), self.settings.micro_batch);
         let runs = self.engine.runs(rows.len().div_ceil(size));
@@ -350,11 +352,11 @@ impl<'a> Trainer<'a> {
         Ok(losses.iter().sum())
     }
 
-    /// Mean loss on the first `rows` held-out rows (all, if there are fewer), and divergence from the teacher, or
-    /// from the targets of a file.
+    /// Returns the mean loss on the first `rows` held-out rows (all, if there are fewer), and the divergence from the
+    /// teacher or from the targets of a file.
     ///
     /// # Errors
-    /// What the device says.
+    /// Returns the errors of the device.
     pub fn held_out(&self, rows: usize) -> Result<HeldOut> {
         let rows = self.lessons.source.held_out(self.settings.context, rows);
         let tokens = rows.iter().map(|row| row.count() as u64).sum::<u64>();
@@ -367,7 +369,7 @@ impl<'a> Trainer<'a> {
             if taught {
                 let lessons = parts().map(|rows| self.forward(rows)).collect::<Result<Vec<_>>>()?;
                 divergences.extend(self.engine.measure(&self.numbers.params, &lessons)?);
-                // A cross-entropy is the divergence and the teacher's entropy.
+                // The cross-entropy is the divergence plus the teacher's entropy.
                 divergences.extend(lessons.iter().map(|lesson| -lesson.entropy()));
             }
         }
@@ -378,7 +380,7 @@ impl<'a> Trainer<'a> {
         Ok(HeldOut { loss: mean(&losses), kl, target_divergence, tokens })
     }
 
-    /// A micro batch with the teacher's distributions, for the forward divergence.
+    /// Makes a lesson of a micro batch with the teacher's distributions, for the forward divergence.
     fn forward(&self, rows: &[Row]) -> Result<Lesson> {
         if let Some(teacher) = self.lessons.teacher {
             return teacher.lesson(rows, Divergence::FORWARD);
@@ -393,7 +395,7 @@ impl<'a> Trainer<'a> {
     /// Writes a checkpoint atomically.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Returns the errors of the file system.
     pub fn save(&self, path: &Path) -> Result<()> {
         let (epoch, next) = self.order.position();
         let state = State {
@@ -414,10 +416,10 @@ impl<'a> Trainer<'a> {
         checkpoint::write(path, &state, &self.numbers)
     }
 
-    /// Writes the model as it is now, see [`export::write`].
+    /// Writes the current model; see [`export::write`].
     ///
     /// # Errors
-    /// What the file system says.
+    /// Returns the errors of the file system.
     pub fn export(&self, dir: &Path, tokenizer_json: &str) -> Result<()> {
         export::write(dir, &self.config, &self.numbers.params, tokenizer_json)
     }
@@ -479,7 +481,7 @@ mod tests {
         while !run.is_done() {
             run.step().unwrap();
         }
-        // Beyond the first sentence, what follows is certain.
+        // After the first sentence, the rest is certain.
         assert!(run.points().last().unwrap().held_out < 0.3, "{:?}", run.points());
 
         let dir = tempfile::tempdir().unwrap();
@@ -500,7 +502,7 @@ mod tests {
         assert!((nll - loss).abs() < 1e-3, "{nll} {loss}");
     }
 
-    /// Bit for bit, from several places, with threads that finish in any order.
+    /// Compares bit by bit, from several points, with threads that finish in any order.
     #[test]
     fn a_resumed_run_ends_like_one_that_was_never_killed() {
         let (data, _, vocab) = data();
@@ -515,7 +517,7 @@ mod tests {
             let mut run = Trainer::new(&config, &settings, &data, &Device::Cpu).unwrap();
             for step in 0..kill {
                 run.step().unwrap();
-                // The checkpoint is some steps old when the run dies.
+                // When the run dies, the checkpoint is some steps old.
                 if step % 3 == 0 {
                     run.save(&path).unwrap();
                 }
@@ -528,7 +530,8 @@ mod tests {
             assert_eq!(run.points(), whole.points(), "killed after {kill}");
             assert_eq!(run.params(), whole.params());
         }
-        // Another length goes on from there, and is remembered; the rate that follows is that of the new length.
+        // A run with another length continues from there, which is recorded. The rates that follow are those of the new
+        // length.
         let longer = Settings { steps: 30, ..settings };
         let mut run = Trainer::resume(&path, &config, &longer, &data, &Device::Cpu).unwrap();
         assert_eq!(run.changes(), [(run.step_count(), 26)]);
@@ -539,7 +542,7 @@ mod tests {
         );
         let short = Settings { steps: 3, ..settings };
         assert!(Trainer::resume(&path, &config, &short, &data, &Device::Cpu).is_err());
-        // Other settings, other data, damage.
+        // Other settings, other data and damage are refused.
         let other = Settings { seed: 2, ..settings };
         let error = Trainer::resume(&path, &config, &other, &data, &Device::Cpu).unwrap_err().to_string();
         assert!(error.ends_with("of other settings: seed: expected 1, found 2"), "{error}");
@@ -551,7 +554,8 @@ mod tests {
         assert!(Trainer::resume(&path, &config, &settings, &data, &Device::Cpu).is_err());
     }
 
-    /// A live teacher, on and off policy: the divergence falls, and a run that was killed ends with the same bits.
+    /// Tries a live teacher, on-policy and off-policy: the divergence falls, and a run that was killed ends with the same
+    /// bits.
     #[test]
     fn a_resumed_distillation_ends_like_one_that_was_never_killed() {
         let (data, _, vocab) = data();
@@ -596,7 +600,7 @@ mod tests {
         assert!(Teacher::new(on_policy::student(&config, taught.params()).unwrap(), vocab + 1).is_err());
     }
 
-    /// What is written is what the teacher says; another tokenizer and damage are refused.
+    /// What is written is what the teacher says. Another tokenizer and damage are refused.
     #[test]
     fn targets_come_back_from_their_file_and_teach() {
         let (data, _, vocab) = data();
@@ -616,7 +620,7 @@ mod tests {
                 Distillation { lmbda: 0.0, divergence, max_completion_length: 12, prompt_tokens: 4 };
             let settings = Settings { distillation: Some(distillation), ..settings };
             let mut listed = Trainer::new(&config, &settings, &read, &Device::Cpu).unwrap();
-            // Every entry of the vocabulary is listed, so it is the live teacher's divergence.
+            // Every entry of the vocabulary is listed, so this is the live teacher's divergence.
             let lessons = Lessons { source: &data, teacher: Some(&teacher), ends: Vec::new() };
             let live = Trainer::new(&config, &settings, lessons, &Device::Cpu).unwrap();
             let (a, b) = (listed.held_out(2).unwrap(), live.held_out(2).unwrap());

@@ -1,9 +1,9 @@
 //! Looks for a key's mark in a text with the help of the model that may have written it.
 //!
-//! A [`Verifier`] has one model and one key or several and judges texts one by one. Its [`Reader`] gives the distributions that the
-//! model would have drawn each token from; [`wmdetect::model_ratio`] makes a likelihood ratio of them and the key;
-//! [`VerifyReport`] is what both say of one text. A text has the [forms](Normaliser::forms) that `wmdetect` tries, and each
-//! is read with the model, once for all keys.
+//! A [`Verifier`] has one model and one or several keys, and judges texts one by one. Its [`Reader`] returns the distributions from
+//! which the model would have drawn each token. [`wmdetect::model_ratio`] turns them and the key into a likelihood ratio.
+//! [`VerifyReport`] is the result for one text. A text has the [forms](Normaliser::forms) that `wmdetect` tries, and the model
+//! reads each form once for all keys.
 
 mod error;
 mod origin;
@@ -33,17 +33,17 @@ use crate::model::Gemma;
 use crate::text::SpecialTokens;
 use watched::{Progress, Watched};
 
-/// How to judge texts.
+/// Options for judging texts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// The share of unmarked texts that may be called watermarked.
+    /// Share of unmarked texts that may be called watermarked.
     pub fpr: f64,
-    /// Number of random keys that a text is judged under as well, for a sharper p; 0 for none. A text of several forms is
-    /// judged under more, so that p can become as small, and so is one that several keys are tried on.
+    /// Number of random keys under which a text is judged as well, for a sharper p; 0 for none. If a text has several forms, or
+    /// several keys are tried, more random keys are used, so that p can become as small.
     pub random_keys: u32,
     /// Whether reading ends once p is at most `fpr`. Ignored with random keys.
     pub stop_early: bool,
-    /// Whether texts are taken to be as they were generated: sharper without edits, lost with a few.
+    /// Whether texts are assumed to be exactly as generated. The test is then sharper, but a few edits defeat it.
     pub unedited: bool,
 }
 
@@ -54,10 +54,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Checks the options, which needs no model.
+    /// Checks the options. This needs no model.
     ///
     /// # Errors
-    /// Returns an error if the false positive rate is not between 0 and 1, or out of reach for the random keys.
+    /// Returns an error if the false positive rate is not between 0 and 1, or is out of reach for the random keys.
     pub fn check(&self) -> Result<(), VerifyError> {
         let Self { fpr, random_keys: found, .. } = *self;
         if !(fpr > 0.0 && fpr < 1.0) {
@@ -85,10 +85,10 @@ pub struct Verifier<'a> {
     model: &'a Gemma,
     name: &'a str,
     tokenizer: &'a Tokenizer,
-    /// At least one.
+    /// The keys, at least one.
     keys: Vec<&'a Key>,
     options: Options,
-    /// What the generator never draws.
+    /// Tokens that the generator never draws.
     never: Vec<u32>,
     progress: Progress<'a>,
 }
@@ -97,13 +97,13 @@ pub struct Verifier<'a> {
 struct Text {
     prompt: Vec<u32>,
     ids: Vec<u32>,
-    /// The bytes that each token covers; none where the input was token ids.
+    /// The bytes that each token covers; `None` if the input was token ids.
     offsets: Option<Vec<Range<usize>>>,
     changes: Changes,
 }
 
 impl<'a> Verifier<'a> {
-    /// Makes a verifier. `name` is what reports call the model.
+    /// Makes a verifier. `name` is the model's name in reports.
     ///
     /// # Errors
     /// Returns an error if there is no key, the options are out of range, or a key belongs to another tokenizer.
@@ -127,17 +127,17 @@ impl<'a> Verifier<'a> {
         Ok(Self { model, name, tokenizer, keys, options, never, progress: &|_, _| () })
     }
 
-    /// Calls `progress` for each token that is read, with the number of those read and of all in the text's forms.
+    /// Calls `progress` for each token that is read, with the numbers of tokens read so far and of all tokens in the text's forms.
     #[must_use]
     pub fn with_progress(self, progress: &'a (dyn Fn(usize, usize) + Sync)) -> Self {
         Self { progress, ..self }
     }
 
-    /// Judges one text. The report is about the form and the key with the least p.
+    /// Judges one text. The report is about the form and the key with the smallest p.
     ///
     /// # Errors
-    /// Returns an error if the text has tokens that the model does not have, if the origin's settings draw no token, or
-    /// if the model cannot read the text.
+    /// Returns an error if the text has tokens that the model does not have, the origin's settings draw no token, or the model
+    /// cannot read the text.
     pub fn verify(&self, input: Input<'_>, origin: &Origin) -> Result<VerifyReport, VerifyError> {
         let texts = self.forms(input, origin)?;
         let forms = texts.len();
@@ -159,14 +159,14 @@ impl<'a> Verifier<'a> {
         let stop_at = (stop_early && random_keys == 0).then_some(fpr / tries as f64);
         let monte_carlo = match random_keys as usize {
             keys if tries == 1 || keys == 0 => keys,
-            // The least rank times the number of tries is no more than with one.
+            // Then the smallest rank times the number of tries is no larger than with one try.
             keys => tries * (keys + 1),
         };
         let options = model_ratio::Options { stop_at, monte_carlo, unedited };
         let mut best: Option<(Text, usize, Evidence)> = None;
         for text in texts {
             let all = model_ratio::verify_keys(&mut reader, &prfs, &text.prompt, &text.ids, options)?;
-            // Of equal ranks among random keys the one with more evidence.
+            // Among equal ranks by random keys, the one with more evidence counts.
             let p = |evidence: &Evidence| (evidence.deciding().log10, evidence.p_value().log10);
             let all = all.into_iter().enumerate();
             let least = all.reduce(|best, next| if p(&next.1) < p(&best.1) { next } else { best });
@@ -189,7 +189,7 @@ impl<'a> Verifier<'a> {
         Ok(report)
     }
 
-    /// The different token sequences of a text, at least one.
+    /// Returns the different token sequences of a text, at least one.
     fn forms(&self, input: Input<'_>, origin: &Origin) -> Result<Vec<Text>, VerifyError> {
         let prompt = &origin.prompt;
         let mut texts = match input {
@@ -211,7 +211,7 @@ impl<'a> Verifier<'a> {
         };
         let (bos, vocabulary) = (self.tokenizer.bos(), self.model.config().vocab);
         for Text { prompt, ids, .. } in &mut texts {
-            // `<bos>` is the start, never drawn.
+            // `<bos>` is the start and is never drawn.
             if bos.is_some() && ids.first().copied() == bos {
                 ids.remove(0);
                 if prompt.is_empty() {
@@ -229,7 +229,7 @@ impl<'a> Verifier<'a> {
         VerifyModel { name: self.name.to_owned(), fingerprint: self.model.fingerprint().map(str::to_owned) }
     }
 
-    /// The report on the one of `forms` forms and on the key and the channel with the least p of `tries`.
+    /// Reports on one of `forms` forms, and on the key and the channel with the smallest p of `tries`.
     fn report(
         &self,
         origin: &Origin,
@@ -241,7 +241,7 @@ impl<'a> Verifier<'a> {
     ) -> VerifyReport {
         let Text { prompt, ids, offsets, changes } = text;
         let fpr = self.options.fpr;
-        // The level of each.
+        // Level of each try.
         let level = fpr / tries as f64;
         let p = evidence.deciding().corrected(tries);
         let kind = evidence.p_value().kind;
@@ -276,7 +276,7 @@ impl<'a> Verifier<'a> {
             p_value: p.p(),
             log10_p: p.log10,
             p_kind: match p.kind {
-                // Bonferroni's bound.
+                // Bonferroni's bound is conservative.
                 PKind::Exact if tries > 1 => PKind::Conservative,
                 kind => kind,
             },

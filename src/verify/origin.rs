@@ -1,4 +1,4 @@
-//! What is known of how a text was made.
+//! What is known about how a text was written.
 
 use wmdetect::scheme::Key;
 
@@ -6,23 +6,23 @@ use super::{SamplingSource, VerifyError};
 use crate::respond::Receipt;
 use crate::sample::Sampling;
 
-/// The temperatures that a text is tried at if nothing is known of its sampling.
+/// Temperatures that are tried for a text if nothing is known about its sampling.
 pub const TEMPERATURES: [f64; 4] = [0.35, 0.5, 0.7, 1.0];
 
-/// What is known of how a text was made. A wrong origin costs power, never validity.
+/// What is known about how a text was written. A wrong origin costs power, never validity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     pub(super) prompt: Vec<u32>,
-    /// At least one.
+    /// Sampling settings, at least one.
     pub(super) settings: Vec<Sampling>,
     pub(super) source: SamplingSource,
-    /// The model and the key that the receipt names.
+    /// Model and key that the receipt names.
     pub(super) made_by: Option<MadeBy>,
-    /// The receipts, one of which is the text's.
+    /// Receipts; one of them belongs to the text.
     pub(super) receipts: Vec<Receipt>,
 }
 
-/// The model and the key that a receipt names.
+/// Model and key that a receipt names.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct MadeBy {
     pub(super) model: String,
@@ -46,14 +46,16 @@ impl Origin {
         }
     }
 
-    /// Adds the receipt of another text of the same prompt, settings, model and key: the text may be either's.
+    /// Adds the receipt of another text with the same prompt, settings, model and key. The text may belong to
+    /// either receipt.
     #[must_use]
     pub fn or_of(mut self, receipt: Receipt) -> Self {
         self.receipts.push(receipt);
         self
     }
 
-    /// Takes the prompt's ids, none if it is not known, and the settings of the draws. Their seed does not matter.
+    /// Takes the prompt's ids, which are empty if it is not known, and the settings of the draws. Their seed does
+    /// not matter.
     pub fn given(prompt: Vec<u32>, sampling: Sampling) -> Self {
         Self {
             prompt,
@@ -64,7 +66,7 @@ impl Origin {
         }
     }
 
-    /// As [`given`](Self::given), but for the temperature, of which nothing is known: the evidence at several
+    /// Does the same as [`given`](Self::given) for an unknown temperature: the evidence at several
     /// [`TEMPERATURES`] is averaged.
     pub fn of_any_temperature(prompt: Vec<u32>, sampling: Sampling) -> Self {
         let settings = TEMPERATURES.map(|temperature| Sampling { temperature, ..sampling });
@@ -77,7 +79,7 @@ impl Origin {
         }
     }
 
-    /// The channels of a key that its receipts name, at least one; none if they do not say.
+    /// Returns the channels of a key that its receipts name, at least one, or `None` if they name none.
     pub(super) fn channels(&self, key: &Key) -> Option<Vec<u16>> {
         let id = key.id();
         let of_key = self.receipts.iter().filter(|receipt| receipt.watermark.key_id.as_ref() == Some(&id));
@@ -88,7 +90,7 @@ impl Origin {
         channels.iter().all(|channel| *channel < key.scheme().channels()).then_some(channels)
     }
 
-    /// Checks the settings, which needs no model.
+    /// Checks the settings. This needs no model.
     ///
     /// # Errors
     /// Returns an error if a setting is out of range or draws no token.

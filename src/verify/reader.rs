@@ -1,8 +1,8 @@
-//! Reads a text again with the model that may have written it, for [`wmdetect::model_ratio`].
+//! Reads a text again with the model that may have written it. This is a source for [`wmdetect::model_ratio`].
 //!
-//! A pass over the text gives the logits of all positions; each yields one distribution for each sampling setting, as
-//! the generator would have drawn from, and is dropped. So only the model's cache grows with the text, and the cost is
-//! that of reading a prompt of this length.
+//! A pass over the text gives the logits of all positions. Each position yields one distribution for each sampling
+//! setting, as the generator would have drawn from it, and is dropped. So only the model's cache grows with the text, and
+//! the cost is that of reading a prompt of this length.
 
 use std::ops::ControlFlow;
 
@@ -14,8 +14,8 @@ use crate::logits::Logits;
 use crate::model::{self, Gemma, first_non_finite};
 use crate::sample::{History, Sampler, Sampling};
 
-/// Positions whose logits are held at once, 1 MB each at 256,000 entries. The head's weights are converted once for all
-/// of them, which costs as much as some 40 positions.
+/// Number of positions whose logits are held at once, 1 MB each for 256,000 entries. The head's weights are converted
+/// once for all of them, which costs as much as some 40 positions.
 const CHUNK: usize = 128;
 /// A [`Gemma`] as a source of next-token distributions.
 pub struct Reader {
@@ -25,7 +25,7 @@ pub struct Reader {
     never: Vec<u32>,
 }
 
-/// The end of a pass: an error, or because enough was seen.
+/// Reason for the end of a pass: an error, or enough evidence.
 enum End {
     Enough,
     Error(VerifyError),
@@ -44,10 +44,10 @@ impl From<model::Error> for End {
 }
 
 impl Reader {
-    /// Reads with `model`, whose texts begin with `bos`, and gives one distribution for each of `settings`.
+    /// Reads with `model`, whose texts begin with `bos`, and returns one distribution for each of `settings`.
     ///
     /// # Errors
-    /// Settings out of range, and a temperature of 0, under which no token is drawn.
+    /// Returns an error if settings are out of range, or the temperature is 0, at which no token is drawn.
     pub fn new(model: &Gemma, bos: Option<u32>, settings: Vec<Sampling>) -> Result<Self, VerifyError> {
         for setting in &settings {
             setting.check(true)?;
@@ -55,13 +55,14 @@ impl Reader {
         Ok(Self { model: model.unrounded(), bos, settings, never: Vec::new() })
     }
 
-    /// For texts whose generator was kept from drawing these tokens, such as the ends of a text.
+    /// Excludes tokens that the generator never drew, such as the ends of a text.
     pub fn never(mut self, tokens: Vec<u32>) -> Self {
         self.never = tokens;
         self
     }
 
-    /// One pass over `start` and `ids`; visits the positions of `ids` from `from` on, and adds their tokens to `history`.
+    /// Runs one pass over `start` and `ids`. Visits the positions of `ids` from `from` on, and adds their tokens to
+    /// `history`.
     fn pass(
         &self,
         start: &[u32],
@@ -72,7 +73,7 @@ impl Reader {
         visit: &mut dyn FnMut(usize, &[Distribution]) -> ControlFlow<()>,
     ) -> Result<(), End> {
         let all = [start, ids].concat();
-        // The logits after a token are for the next one, so the last token is not read.
+        // The logits after a token are for the next one, so the last token need not be read.
         let first_row = start.len() + from - 1;
         let (mut sampler, mut next) = (Sampler::default(), Vec::new());
         let mut cache = self.model.new_cache(1);
@@ -113,8 +114,8 @@ impl NextTokens for Reader {
         self.settings.len()
     }
 
-    /// A text longer than the context is read in overlapping parts, each token with at least half a context before it;
-    /// only the first part follows the prompt.
+    /// Reads a text longer than the context in overlapping parts. Each token has at least half a context before it. Only
+    /// the first part follows the prompt.
     fn for_each(
         &mut self,
         prompt: &[u32],
@@ -133,7 +134,7 @@ impl NextTokens for Reader {
         let mut history = History::new(&self.settings, start);
         let mut done = 0;
         while done < ids.len() {
-            // `begin` to `end` is read, `done` to `end` is new.
+            // `begin` to `end` is read; `done` to `end` is new.
             let (start, begin) = if done == 0 { (start, 0) } else { (&bos[..], done - limit / 2) };
             let end = (begin + limit + 1 - start.len()).min(ids.len());
             match self.pass(start, &ids[begin..end], done - begin, begin, &mut history, visit) {
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
     use crate::model::LoadOptions;
 
-    /// From the model's own probabilities, with which these settings have to do only by a factor for each token.
+    /// Computed from the model's probabilities; these settings change them only by a factor for each token.
     #[test]
     fn penalties_and_min_p_are_those_of_the_generator() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny-gemma2");

@@ -1,4 +1,4 @@
-//! What the reader of a report should know before trusting it.
+//! Warnings that the reader of a report should know before relying on it.
 
 use wmdetect::counted::counted;
 use wmdetect::model_ratio::Evidence;
@@ -9,8 +9,8 @@ use super::{Input, Origin, Verifier, VerifyModel};
 use crate::respond::{Receipt, first_difference};
 
 impl Verifier<'_> {
-    /// What makes the evidence less than it seems. A receipt of another model or key does not make p wrong: it makes it
-    /// useless or irrelevant.
+    /// Returns the reasons why the evidence may be less than it seems. A receipt of another model or key does not make
+    /// p wrong; it makes p useless or irrelevant.
     pub(super) fn warnings(
         &self,
         input: Input<'_>,
@@ -118,8 +118,8 @@ impl Verifier<'_> {
         warnings
     }
 
-    /// Where the text differs first from that of every receipt, at the most; none without a receipt or if one is the
-    /// text's. White space at the end, as editors and shells add it, does not count.
+    /// Returns the first place where the text differs from every receipt, at the latest. Returns `None` without a
+    /// receipt, or if one receipt has the text. White space at the end, which editors and shells add, is ignored.
     fn other_text(&self, input: Input<'_>, origin: &Origin) -> Option<usize> {
         let differs = |receipt: &Receipt| match input {
             Input::Tokens(ids) if receipt.tokens == ids => None,
@@ -138,7 +138,7 @@ impl Verifier<'_> {
         places?.into_iter().max()
     }
 
-    /// The text of a receipt, that of its tokens where it has none.
+    /// Returns the text of a receipt, or that of its tokens if it has no text.
     fn text_of(&self, receipt: &Receipt) -> String {
         if receipt.text.is_empty() { self.tokenizer.decode(&receipt.tokens) } else { receipt.text.clone() }
     }

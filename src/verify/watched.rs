@@ -1,4 +1,4 @@
-//! A reader that says how far it has come.
+//! A reader that reports its progress.
 
 use std::ops::ControlFlow;
 
@@ -7,20 +7,20 @@ use wmdetect::scheme::Distribution;
 
 use super::{Reader, VerifyError};
 
-/// What hears of the tokens read and of all that there are.
+/// Callback for progress: the number of tokens read, and of all tokens.
 pub(super) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// A [`Reader`] and what hears of its progress.
+/// A [`Reader`] with a progress callback.
 pub(super) struct Watched<'a> {
     reader: Reader,
     progress: Progress<'a>,
-    /// Tokens that were read before, and all that there are to read.
+    /// Number of tokens that were read before, and of all tokens to read.
     done: usize,
     total: usize,
 }
 
 impl<'a> Watched<'a> {
-    /// Watches a reader of texts that have `total` tokens together.
+    /// Watches a reader of texts that have `total` tokens in total.
     pub(super) fn new(reader: Reader, progress: Progress<'a>, total: usize) -> Self {
         Self { reader, progress, done: 0, total }
     }
@@ -58,7 +58,7 @@ mod tests {
     use crate::model::random;
     use crate::sample::Sampling;
 
-    /// Also of a text that is read in several parts, and of the next text.
+    /// Also tries a text that is read in several parts, and the text after it.
     #[test]
     fn each_token_is_heard_of_once() {
         let mut config = random::config();

@@ -79,6 +79,7 @@ fn a_key_is_bound_again_and_stays_the_same_key() {
     let (dir, path) = with_key();
     let shown = || {
         let json = ok(&run(dir.path(), &["key", "show", "k.bin", "--json"]));
+        conform("key-show", &json);
         let shown: ShownKey = serde_json::from_str(&json).unwrap();
         (shown.key_id, shown.tokenizer.unwrap())
     };

@@ -60,9 +60,9 @@ fn no_more_threads_than_cores_are_started() {
 fn perplexity_and_inspect() {
     let (dir, _) = with_key();
     std::fs::write(dir.path().join("t.txt"), "the sea was an old friend").unwrap();
-    let text: Perplexity =
-        serde_json::from_str(&ok(&run(dir.path(), &["perplexity", "t.txt", "--model", MODEL, "--json"])))
-            .unwrap();
+    let json = ok(&run(dir.path(), &["perplexity", "t.txt", "--model", MODEL, "--json"]));
+    conform("perplexity", &json);
+    let text: Perplexity = serde_json::from_str(&json).unwrap();
     assert_eq!(text.token_logprobs.len(), text.tokens);
     let mean = -text.token_logprobs.iter().sum::<f64>() / text.tokens as f64;
     assert!((mean - text.mean_nll).abs() < 1e-12);
@@ -76,8 +76,9 @@ fn perplexity_and_inspect() {
     std::fs::write(dir.path().join("c.json"), "[100, 512]").unwrap();
     refused(&run(dir.path(), &["perplexity", "c.json", "--model", MODEL, "--tokens"]), "512");
 
-    let model: Inspected =
-        serde_json::from_str(&ok(&run(dir.path(), &["inspect", MODEL, "--json"]))).unwrap();
+    let json = ok(&run(dir.path(), &["inspect", MODEL, "--json"]));
+    conform("inspect", &json);
+    let model: Inspected = serde_json::from_str(&json).unwrap();
     assert_eq!((&*model.architecture, model.window), ("gemma2", Some(8)));
     assert_eq!(model.parameters, model.formats.values().map(|format| format.numbers).sum::<u64>());
 }
@@ -103,8 +104,9 @@ fn bench_measures_random_weights() {
     let again = ["bench", "--model", "r.gguf", "--prefill", "8", "--decode", "8", "--repetitions", "1"];
     assert!(ok(&run(dir.path(), &again)).contains("tokens/s"));
     let drafts = ["--draft", "prompt", "--acceptance", "0.5,90%", "--batch", "2", "--json"];
-    let report: BenchReport =
-        serde_json::from_str(&ok(&run(dir.path(), &[&again[..], &drafts].concat()))).unwrap();
+    let json = ok(&run(dir.path(), &[&again[..], &drafts].concat()));
+    conform("bench", &json);
+    let report: BenchReport = serde_json::from_str(&json).unwrap();
     let sources: Vec<_> =
         report.drafts.iter().map(|d| (d.draft.as_str(), d.stated_acceptance, d.marked)).collect();
     let expected = [("prompt", None), ("simulated", Some(0.5)), ("simulated", Some(0.9))];

@@ -11,6 +11,7 @@ fn training_says_what_it_came_to() {
                  --eval-rows 1";
     ok(&run(dir.path(), &train.split_whitespace().collect::<Vec<_>>()));
     let json = std::fs::read_to_string(dir.path().join("m/training.json")).unwrap();
+    conform("training", &serde_json::from_str::<serde_json::Value>(&json).unwrap().to_string());
     let report: Training = serde_json::from_str(&json).unwrap();
     assert_eq!((report.steps, report.tokens, report.settings.steps), (2, 64, 2));
     assert_eq!((report.points.last().unwrap().step, report.changes.len()), (2, 0));

@@ -1,7 +1,7 @@
-//! Temporary files with a name: `.NAME.PID-N.part` beside the file NAME.
+//! Temporary files with a name: `.NAME.PID-N.part` in the directory of the file NAME.
 //!
-//! A writer holds the lock of its part. The system releases the lock with the process, however it ends, so a part that can
-//! be locked belongs to nobody, in whatever container its writer was. The next writer of the same file removes it.
+//! A writer holds the lock of its part. The system releases the lock with the process, however it ends. So a part that
+//! can be locked has no living writer, even in another container. The next writer of the same file removes it.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::directory;
 
-/// Names of files that are longer have no room for the rest.
+/// The longest file name that leaves room for the rest of a part's name.
 const LONGEST_NAME: usize = 200;
 
-/// Creates a part for `target`, and holds its lock where the filesystem has locks.
+/// Creates a part for `target`, and holds its lock if the filesystem has locks.
 pub(super) fn create(target: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -24,7 +24,7 @@ pub(super) fn create(target: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
     let _ = mode;
     loop {
         let (file, part) = with_new_name(target, |part| options.open(part))?;
-        // Another writer may have taken it for abandoned before it was locked.
+        // Another writer may have thought it abandoned before it was locked.
         let lost = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !part.exists();
         if !lost {
             remove_abandoned(target, &file);
@@ -39,8 +39,8 @@ pub(super) fn name(target: &Path, link: impl Fn(&Path) -> io::Result<()>) -> io:
     with_new_name(target, link).map(|((), part)| part)
 }
 
-/// Calls `make` with names beside `target` until one is not taken. A name begins with a dot, so that a keyring does not
-/// take a file left behind by a killed process for a key.
+/// Calls `make` with names in the directory of `target` until one is free. A name begins with a dot, so that a keyring
+/// does not take the file of a killed process for a key.
 fn with_new_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     loop {
@@ -49,14 +49,14 @@ fn with_new_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io:
         name.push(format!("{}-{number}.part", std::process::id()));
         let part = directory(target).join(name);
         match make(&part) {
-            // Of another process of the same number.
+            // The part of another process with the same number.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => return made.map(|made| (made, part)),
         }
     }
 }
 
-/// How the names of a file's parts begin; none for a file whose own name is too long.
+/// Returns the beginning of the names of a file's parts, or `None` if the file's own name is too long.
 fn prefix(target: &Path) -> Option<OsString> {
     let name = target.file_name().filter(|name| name.len() <= LONGEST_NAME)?;
     let mut prefix = OsString::from(".");
@@ -65,8 +65,8 @@ fn prefix(target: &Path) -> Option<OsString> {
     Some(prefix)
 }
 
-/// Removes the parts of `target` that killed processes left behind: regular files of the owner of `own`, a part itself,
-/// that nobody has locked.
+/// Removes the parts of `target` that killed processes left behind: unlocked regular files with the same owner as
+/// `own`, which is a part itself.
 #[cfg(unix)]
 pub(super) fn remove_abandoned(target: &Path, own: &File) {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -80,7 +80,7 @@ pub(super) fn remove_abandoned(target: &Path, own: &File) {
         let mut number = || numbers.next().is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
         number() && number() && numbers.next().is_none()
     };
-    // What is not a file is not opened, and a pipe does not wait for its other end.
+    // With these flags a link is not followed, and a pipe does not wait for its other end.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     for entry in fs::read_dir(directory(target)).into_iter().flatten().flatten() {
         if !is_part(entry.file_name().as_encoded_bytes()) {
@@ -105,7 +105,7 @@ pub(super) fn remove_abandoned(_target: &Path, _own: &File) {}
 mod tests {
     use super::*;
 
-    /// Parts of which the writer lives, of other files, and what only looks like a part.
+    /// Parts whose writer lives, parts of other files, and files that only look like parts.
     #[cfg(unix)]
     #[test]
     fn the_next_writer_removes_what_a_killed_one_left_and_nothing_else() {

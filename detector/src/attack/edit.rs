@@ -19,22 +19,23 @@ pub enum Kind {
     Insert,
     /// Each word that the table of synonyms has is replaced by a synonym with this probability.
     Synonyms,
-    /// Of two neighbouring sentences each pair changes places with this probability.
+    /// Each pair of neighbouring sentences changes places with this probability.
     Sentences,
-    /// Each word is written in another case with this probability: small, capital or with a capital first letter.
+    /// Each word is written in another case with this probability: in small letters, in capitals or with a capital
+    /// first letter.
     Case,
     /// Each quote, dash, ellipsis and space becomes a typographic one with this probability.
     Typography,
     /// Each Latin letter that has a Cyrillic look-alike becomes the look-alike with this probability.
     Homoglyphs,
-    /// Human text is put around the text, so that this share of the words are human.
+    /// Human text is put around the text, so that this share of the words is human.
     Dilution,
     /// This share of the words is cut off at the ends, and a passage remains.
     Crop,
 }
 
 impl Kind {
-    /// All of them, in the order of their declaration.
+    /// All edits, in the order of their declaration.
     pub const ALL: [Self; 10] = [
         Self::Delete,
         Self::Replace,
@@ -64,13 +65,13 @@ impl Kind {
         }
     }
 
-    /// Returns the largest rate: a text that is wholly cropped or diluted is not there any more.
+    /// Returns the largest rate. Nothing would be left of a text that is wholly cropped or diluted.
     fn most(self) -> f64 {
         if matches!(self, Self::Dilution | Self::Crop) { 0.99 } else { 1.0 }
     }
 }
 
-/// A name that is not that of an edit.
+/// A name that does not belong to any edit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of {}, found {found:?}", Kind::ALL.map(Kind::name).join(", "))]
 pub struct UnknownKind {
@@ -97,10 +98,10 @@ pub struct ShareError {
     pub found: f64,
 }
 
-/// What is done to a text.
+/// An edit of a text, with its rate.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
 pub enum Edit {
-    /// Nothing.
+    /// No edit.
     None,
     /// An edit at a rate.
     Share {
@@ -111,7 +112,7 @@ pub enum Edit {
     },
     /// An external program.
     Program {
-        /// What it is called.
+        /// The name of the program.
         name: String,
     },
 }
@@ -168,14 +169,14 @@ impl fmt::Display for Edit {
 
 /// The random numbers of one edit of one text.
 ///
-/// They depend on the seed, the text's identity and the edit with its rate, and on nothing else. So they are the same
-/// whatever other texts and edits there are. Edits of words and letters treat the start of a text as they treat the start of
-/// the whole text.
+/// They depend only on the seed, the text's name and the edit with its rate. So they are the same whatever other texts
+/// and edits there are. Edits of words and letters change the start of a text in the same way with and without the rest
+/// of it.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Returns the numbers for a seed, what the text is called, and an edit.
+    /// Makes the numbers for a seed, the text's name, and an edit.
     pub fn new(seed: u64, text: &str, edit: &Edit) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"wmdetect attack 1\0");
@@ -201,7 +202,7 @@ impl Random {
 
     /// Returns a number from 0 to `limit` − 1, where `limit` is at least 1.
     pub(super) fn below(&mut self, limit: usize) -> usize {
-        // Of 2^64 numbers the surplus of some is of no weight.
+        // Among 2^64 numbers the surplus of some does not matter.
         (self.next_u64() % limit.max(1) as u64) as usize
     }
 }

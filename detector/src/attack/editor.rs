@@ -20,10 +20,10 @@ impl Editor {
         self.0.has_words()
     }
 
-    /// Edits a text at a rate. Where the text is one of the human texts, `own` is its number there.
+    /// Edits a text at a rate. If the text is one of the human texts, `own` is its number there.
     ///
-    /// An edit that finds nothing to work on leaves the text as it is: one that needs human words where there are none, or
-    /// synonyms that the table does not have.
+    /// An edit that finds nothing to work on leaves the text as it is. That happens if it needs human words and there
+    /// are none, or synonyms that the table does not have.
     pub fn apply(
         &self,
         kind: Kind,

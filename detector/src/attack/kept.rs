@@ -7,10 +7,11 @@ use super::words::{core, words};
 
 /// Returns the share of the words of `text` that `edited` has as well, 0 to 1; `None` if `text` has no word.
 ///
-/// A word that stands in `text` twice counts twice where `edited` has it twice. Order does not matter. That is the recall
-/// of ROUGE-1 (Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004). Words are compared as a reader takes
+/// A word that `text` has twice counts twice if `edited` has it twice. Order does not matter. That is the recall of
+/// ROUGE-1 (Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004). Words are compared as a reader sees
 /// them: without the punctuation around them, without case, and with look-alikes and typographic characters made plain.
-/// So edits that a reader hardly sees keep all words. A synonym counts as lost although its meaning is not.
+/// So edits that a reader hardly notices keep all words. A replaced word counts as lost even if a synonym keeps its
+/// meaning.
 pub fn words_kept(text: &str, edited: &str) -> Option<f64> {
     let mut left: HashMap<String, u64> = HashMap::new();
     let mut total = 0_u64;

@@ -1,8 +1,8 @@
-//! Edits of single characters, and how words look to a reader in spite of them.
+//! Edits of single characters, and how words look to a reader after them.
 
 use super::edit::Random;
 
-/// Latin letters and the Cyrillic ones that are the same glyph in common fonts.
+/// Latin letters and the Cyrillic letters that have the same glyph in common fonts.
 const TWINS: [(char, char); 26] = [
     ('a', 'а'),
     ('c', 'с'),
@@ -58,8 +58,8 @@ pub(super) fn typography(text: &str, rate: f64, random: &mut Random) -> String {
     out
 }
 
-/// What stands at the start of `rest` that can be typographic: its length, and what it becomes. `before` is the character
-/// in front of it.
+/// Returns the length of the characters at the start of `rest` that can be typographic, and what they become. `before`
+/// is the character in front of them.
 fn typographic(rest: &str, c: char, before: Option<char>) -> Option<(usize, char)> {
     let opens = before.is_none_or(|before| before.is_whitespace() || "([{\u{2014}-".contains(before));
     Some(match c {
@@ -76,7 +76,7 @@ fn typographic(rest: &str, c: char, before: Option<char>) -> Option<(usize, char
     })
 }
 
-/// Returns a word as a reader takes it: small letters, look-alikes as what they look like, plain quotes and dashes.
+/// Returns a word as a reader sees it: in small letters, with look-alikes replaced, and with plain quotes and dashes.
 pub(super) fn folded(word: &str) -> String {
     let mut folded = String::with_capacity(word.len());
     for c in word.chars().flat_map(char::to_lowercase) {

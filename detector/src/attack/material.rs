@@ -1,4 +1,4 @@
-//! What edits need beside the text.
+//! What edits need in addition to the text.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,7 +24,7 @@ impl Material {
             let before = list.len();
             for word in words(text).0 {
                 let core = core(word.text);
-                // A text of more than 4 GiB has words enough at its start.
+                // A text of more than 4 GiB has enough words at its start.
                 let [start, end] = [core.start, core.end].map(|at| u32::try_from(word.start + at));
                 if let (Ok(start), Ok(end), false) = (start, end, core.is_empty()) {
                     list.push((number as u32, start..end));
@@ -37,18 +37,18 @@ impl Material {
         Self { texts: human, sources, words: list, synonyms }
     }
 
-    /// Whether there is a human text with a word.
+    /// Returns whether there is a human text with a word.
     pub(super) fn has_words(&self) -> bool {
         !self.words.is_empty()
     }
 
-    /// A random word of the human texts, without the punctuation around it. Frequent words come often.
+    /// Returns a random word of the human texts, without the punctuation around it. Frequent words come often.
     pub(super) fn word(&self, random: &mut Random) -> Option<&str> {
         let (text, place) = self.words.get(random.below(self.words.len()))?;
         Some(&self.texts[*text as usize][place.start as usize..place.end as usize])
     }
 
-    /// A random human text that has words; another one than `own` if there is one.
+    /// Returns a random human text that has words, and if possible not `own`.
     pub(super) fn passage_source(&self, own: Option<usize>, random: &mut Random) -> Option<&str> {
         let drawn = random.below(self.sources.len());
         let number = *self.sources.get(drawn)?;
@@ -66,7 +66,7 @@ impl Material {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Synonyms(HashMap<String, Vec<String>>);
 
-/// A line that is not one of a table of synonyms.
+/// A line that does not belong in a table of synonyms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: expected a word, a tab and its synonyms with commas between them, found {found:?}")]
 pub struct SynonymsError {
@@ -78,7 +78,7 @@ pub struct SynonymsError {
 
 impl Synonyms {
     /// Reads a table: a line has a word, a tab and one or more synonyms with commas between them. Empty lines and lines
-    /// that begin with `#` are comments. Of two lines with the same word both count.
+    /// that begin with `#` are comments. If two lines have the same word, both count.
     ///
     /// # Errors
     /// Returns an error if a line has no tab, no word or no synonym.
@@ -109,7 +109,7 @@ impl Synonyms {
         self.0.is_empty()
     }
 
-    /// The synonyms of a word, at least one.
+    /// Returns the synonyms of a word, at least one.
     pub(super) fn of(&self, word: &str) -> Option<&[String]> {
         self.0.get(&word.to_lowercase()).map(Vec::as_slice)
     }

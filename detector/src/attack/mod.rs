@@ -1,14 +1,14 @@
 //! Edits that people make to a text, at stated rates, and how many texts are found after them.
 //!
 //! An [`Editor`] edits a text without looking at a key or a detector. So a text that did not depend on the key before the
-//! edit does not depend on it afterwards, and its p-value keeps its promise. [`Summary`] counts the texts that are found,
-//! with intervals that know which texts share a prompt.
+//! edit does not depend on it afterwards, and its p-value keeps its promise. [`Summary`] counts the texts that are
+//! found, with intervals that take into account which texts share a prompt.
 //!
 //! | file | what |
 //! |---|---|
 //! | `edit` | which edits there are, and the random numbers of each |
 //! | `words` | the words of a text |
-//! | `material` | what edits need beside the text: words and passages of people, synonyms |
+//! | `material` | what edits need in addition to the text: words and passages of people, synonyms |
 //! | `single_words`, `letters`, `passages` | the edits |
 //! | `editor` | the edits by their names |
 //! | `kept` | how many words an edit leaves |

@@ -6,8 +6,8 @@ use super::edit::Random;
 use super::material::Material;
 use super::words::{Word, words};
 
-/// Returns where the sentences of a text are, without the white space around them. One ends with `.`, `!`, `?` or `…` and
-/// closing quotes and brackets before white space, so an abbreviation also ends a sentence.
+/// Returns where the sentences of a text are, without the white space around them. A sentence ends with `.`, `!`, `?`
+/// or `…` and closing quotes and brackets before white space. So an abbreviation also ends a sentence.
 fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut sentences: Vec<Range<usize>> = Vec::new();
     let mut goes_on = false;
@@ -53,8 +53,8 @@ pub(super) fn crop(text: &str, rate: f64, random: &mut Random) -> String {
     passage(&words[start..start + kept])
 }
 
-/// Puts human text around a text, so that a share `rate` of the words are human. Of a human text, `own` is its number:
-/// another one is put around it.
+/// Puts human text around a text, so that a share `rate` of the words is human. `own` is the number of a human text,
+/// which gets another human text around it.
 pub(super) fn dilute(
     text: &str,
     rate: f64,
@@ -85,7 +85,7 @@ fn filler(count: usize, material: &Material, own: Option<usize>, random: &mut Ra
     passages.join("\n\n")
 }
 
-/// Neighbouring words with the white space between them.
+/// Returns neighbouring words with the white space between them.
 fn passage(words: &[Word<'_>]) -> String {
     let mut passage = String::new();
     for word in words {

@@ -41,7 +41,7 @@ pub(super) fn delete(text: &str, rate: f64, random: &mut Random) -> String {
     out
 }
 
-/// Replaces words by those of people.
+/// Replaces words by words of people.
 pub(super) fn replace(text: &str, rate: f64, material: &Material, random: &mut Random) -> String {
     each(text, |out, word| {
         match random.hits(rate).then(|| material.word(random)).flatten().filter(|_| !core(word).is_empty()) {
@@ -87,7 +87,7 @@ pub(super) fn case(text: &str, rate: f64, random: &mut Random) -> String {
     })
 }
 
-/// Returns the text with what `put` makes of each word; white space stays.
+/// Returns the text with each word as `put` writes it; white space stays.
 fn each(text: &str, mut put: impl FnMut(&mut String, &str)) -> String {
     let (words, behind) = words(text);
     let mut out = String::with_capacity(text.len());

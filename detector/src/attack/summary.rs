@@ -1,4 +1,4 @@
-//! How many texts are found, with intervals that know which texts belong together.
+//! How many texts are found, with intervals that take into account which texts belong together.
 
 use std::collections::BTreeMap;
 
@@ -22,17 +22,18 @@ pub struct Outcome {
 
 /// What a detector said of several texts after one edit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Summary {
     /// Texts that were edited and scored.
     pub texts: u64,
-    /// Clusters that they form.
+    /// Number of clusters that they form.
     pub clusters: u64,
     /// Texts that could not be edited or scored. They are not among `texts`.
     pub errors: u64,
     /// How many were found at each rate, in the order of the rates.
     pub found: Vec<Found>,
-    /// The median of log₁₀ p; null without a text. A text of which nothing was scored has p = 1.
+    /// The median of log₁₀ p; null without a text. A text in which nothing was scored has p = 1.
     pub median_log10_p: Option<f64>,
     /// The mean share of words that the edit left, 0 to 1; null without a text that has words.
     pub words_kept: Option<f64>,
@@ -40,6 +41,7 @@ pub struct Summary {
 
 /// How many texts have p ≤ `fpr`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Found {
     /// The rate.
@@ -50,7 +52,8 @@ pub struct Found {
     pub share: Option<f64>,
     /// Ends of its 95 % interval; null without a text.
     pub interval: Option<[f64; 2]>,
-    /// How many texts of these clusters say as much as one independent text, at least 1; null without a text.
+    /// How many texts of these clusters carry as much information as one independent text, at least 1; null without a
+    /// text.
     pub design_effect: Option<f64>,
 }
 
@@ -62,16 +65,17 @@ impl Summary {
     ///
     /// (s + z²/2n* ± z √(s(1 − s)/n* + z²/4n*²)) / (1 + z²/n*), where s is the share and z = 1.96.
     ///
-    /// The design effect d is the ratio of two variances of the share, at least 1. The first takes clusters as what was
-    /// drawn (linearisation, Cochran 1977, section 9A.2 with ratio estimates): of C clusters, cluster c has m_c texts and
-    /// f_c found ones, and
+    /// The design effect d is the ratio of two variances of the share, at least 1. The first is that of a sample of
+    /// clusters (linearisation, Cochran 1977, section 9A.2 with ratio estimates). Among C clusters, cluster c has m_c
+    /// texts, of which f_c are found, and
     ///
     /// V = C / (C − 1) · Σ (f_c − m_c s)² / n².
     ///
-    /// The second is that of independent texts, s(1 − s) / (n − 1). Where every text is its own cluster, d is 1.
+    /// The second is that of independent texts, s(1 − s) / (n − 1). If every text is its own cluster, d is 1.
     ///
-    /// Where none or all are found, or all are of one cluster, neither variance says how alike the texts of a cluster are.
-    /// Then they are taken for wholly alike: d = Σ m_c² / n (Kish 1965). The interval is then rather too wide.
+    /// If none or all are found, or if all belong to one cluster, neither variance says how alike the texts of a
+    /// cluster are. Then they are taken as wholly alike: d = Σ m_c² / n (Kish 1965). The interval is then rather too
+    /// wide.
     pub fn new(outcomes: &[Outcome], errors: u64, rates: &[f64]) -> Self {
         let texts = outcomes.len() as u64;
         let mut clusters: BTreeMap<u64, Vec<&Outcome>> = BTreeMap::new();
@@ -100,7 +104,7 @@ impl Summary {
     }
 }
 
-/// The share that is found, from each cluster's number of texts and of found ones.
+/// Returns the share that is found, from each cluster's number of texts and number of found texts.
 fn found(fpr: f64, clusters: &[(u64, u64)]) -> Found {
     let texts: u64 = clusters.iter().map(|(texts, _)| texts).sum();
     let hits: u64 = clusters.iter().map(|(_, found)| found).sum();
@@ -141,7 +145,7 @@ fn wilson(share: f64, n: f64) -> [f64; 2] {
     let centre = share + z2 / (2.0 * n);
     let half = Z95 * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z2 / n;
-    // At the ends of the range rounding would leave it.
+    // At its ends rounding would leave the range.
     [
         if share > 0.0 { ((centre - half) / scale).max(0.0) } else { 0.0 },
         if share < 1.0 { ((centre + half) / scale).min(1.0) } else { 1.0 },

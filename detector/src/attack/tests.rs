@@ -1,6 +1,6 @@
 use super::*;
 
-/// Words that are all different, in sentences of ten.
+/// Returns words that are all different, in sentences of ten.
 fn text(words: usize) -> String {
     let word = |i: usize| format!("word{i}{}", if i % 10 == 9 { "." } else { "" });
     (0..words).map(word).collect::<Vec<_>>().join(" ")
@@ -19,7 +19,7 @@ fn edited(kind: Kind, rate: f64, text: &str, seed: u64) -> String {
     editor().apply(kind, rate, text, None, &mut Random::new(seed, "t", &edit))
 }
 
-/// Whether a number of hits in `n` tries is within 4.5 standard errors of the rate.
+/// Checks that a number of hits in `n` tries is within 4.5 standard errors of the rate.
 #[track_caller]
 fn assert_rate(hits: usize, n: usize, rate: f64, what: &str) {
     let error = (rate * (1.0 - rate) / n as f64).sqrt();
@@ -46,7 +46,7 @@ fn each_edit_meets_its_rate() {
     let cased = edited(Kind::Case, rate, &text, 1);
     assert_rate(count(&cased, &|word| !word.starts_with('w') || word.contains('O')), n, rate, "case");
     let homoglyphs = edited(Kind::Homoglyphs, rate, &text, 1);
-    // Of the letters of "word" o and d have a look-alike.
+    // In "word" the letters o and d have a look-alike.
     assert_rate(homoglyphs.matches(['о', 'ԁ']).count(), 2 * n, rate, "homoglyphs");
     let typography = edited(Kind::Typography, rate, &text, 1);
     assert_rate(typography.matches('\u{A0}').count(), n - 1, rate, "typography");
@@ -92,7 +92,7 @@ fn an_edit_depends_on_seed_text_name_and_rate_alone() {
             assert_ne!(first, other, "{kind:?}");
         }
     }
-    // What comes behind does not change what was done before.
+    // Later text does not change the edits before it.
     let longer = edited(Kind::Replace, 0.5, &super::tests::text(400), 1);
     assert!(longer.starts_with(&edited(Kind::Replace, 0.5, &super::tests::text(300), 1)));
 }
@@ -144,7 +144,7 @@ fn words_kept_are_those_that_a_reader_still_reads() {
     assert_eq!(kept(text), 1.0);
     assert_eq!(kept("THE оld man said “It’s a well‐known rіver” — the man did"), 1.0);
     assert_eq!(kept(&format!("before {text} behind")), 1.0);
-    // Of eleven words the second "man" and "the" are gone.
+    // Among eleven words the second "man" and "the" are gone.
     assert_eq!(kept("The old man said it's a well-known river did"), 9.0 / 11.0);
     // The text has "the" twice.
     assert_eq!(kept("the the the the"), 2.0 / 11.0);
@@ -157,7 +157,7 @@ fn words_kept_are_those_that_a_reader_still_reads() {
     }
 }
 
-/// Outcomes of clusters, each with its numbers of texts and of found ones.
+/// Returns outcomes of clusters, each with its number of texts and of found texts.
 fn outcomes(clusters: &[(usize, usize)]) -> Vec<Outcome> {
     let of = |(cluster, &(texts, found)): (usize, &(usize, usize))| {
         (0..texts).map(move |i| Outcome {
@@ -185,9 +185,9 @@ fn intervals_are_wilsons_and_clusters_widen_them() {
     assert_interval(&alone(0), [0.0, 0.277_532_8], 1.0);
     // Five pairs that are wholly alike: V = 5/4 · 3.2 / 100 = 0.04, against 0.8 · 0.2 / 9; n* = 10 / 2.25.
     assert_interval(&[(2, 2), (2, 2), (2, 2), (2, 2), (2, 0)], [0.355_101_2, 0.966_730_5], 2.25);
-    // Pairs that disagree say more than independent texts; they are not believed to.
+    // Pairs that disagree would say more than independent texts; the design effect is at least 1.
     assert_interval(&[(2, 1); 5], [0.236_593_1, 0.763_406_9], 1.0);
-    // Where all are found, pairs count as one text each: z² / (5 + z²) at the other end.
+    // If all are found, pairs count as one text each: z² / (5 + z²) at the other end.
     assert_interval(&[(2, 2); 5], [0.565_517_5, 1.0], 2.0);
     assert_interval(&[(4, 2)], [0.054_620_8, 0.945_379_2], 4.0);
 }

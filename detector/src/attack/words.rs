@@ -11,7 +11,7 @@ pub(super) struct Word<'a> {
     pub start: usize,
 }
 
-/// Returns the words of a text, and the white space behind the last of them.
+/// Returns the words of a text, and the white space after the last of them.
 pub(super) fn words(text: &str) -> (Vec<Word<'_>>, &str) {
     let (mut words, mut rest) = (Vec::new(), text);
     loop {
@@ -26,7 +26,7 @@ pub(super) fn words(text: &str) -> (Vec<Word<'_>>, &str) {
     }
 }
 
-/// Returns where in a word its letters and digits are, from the first to the last of them; an empty range if it has none.
+/// Returns the range of a word from its first to its last letter or digit; empty if it has none.
 pub(super) fn core(word: &str) -> Range<usize> {
     let start = word.find(char::is_alphanumeric).unwrap_or(word.len());
     let last = word.char_indices().rfind(|(_, c)| c.is_alphanumeric());

@@ -2,16 +2,17 @@
 
 use std::io::{self, BufRead, Read as _};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wmdetect::hex;
 
-/// What stands for the line before the first one.
+/// The hash that stands for a line before the first.
 pub(super) const START: [u8; 32] = [0; 32];
-/// No line is longer, its end included.
+/// Length of the longest line, including its end.
 pub(super) const LONGEST: u64 = 64 << 10;
 
-/// What every record has.
+/// The fields that every record has.
 #[derive(Deserialize)]
 struct Head {
     kind: String,
@@ -21,7 +22,7 @@ struct Head {
 }
 
 /// A line that does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Broken {
     /// Its number, from 1.
     pub line: u64,
@@ -29,12 +30,12 @@ pub(super) struct Broken {
     pub reason: String,
 }
 
-/// What was read of a log.
+/// The part of a log that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Read {
-    /// Lines that follow each other.
+    /// Number of lines that follow each other.
     pub records: u64,
-    /// Those of them that are about a text.
+    /// Records that are about a text.
     pub texts: u64,
     pub first_time: Option<String>,
     pub last_time: Option<String>,
@@ -42,9 +43,9 @@ pub(super) struct Read {
     pub salt: Option<Vec<u8>>,
     /// SHA-256 of the last line.
     pub last: [u8; 32],
-    /// Bytes of all these lines.
+    /// Number of bytes in all these lines.
     pub len: u64,
-    /// Bytes after them that have no line end: a line that was being written.
+    /// Number of bytes after them without a line end: a line that was being written.
     pub incomplete: u64,
     /// The first line that does not fit; nothing after it was read.
     pub broken: Option<Broken>,

@@ -15,7 +15,7 @@ use wmdetect::{Verdict, hex};
 
 use super::chain;
 
-/// What is written of a judged text.
+/// The record of a judged text.
 #[derive(Serialize)]
 pub(crate) struct Entry<'a> {
     pub(crate) request_id: &'a str,
@@ -29,7 +29,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) log10_p: Option<f64>,
     pub(crate) fpr: f64,
     pub(crate) key_id: &'a str,
-    /// Whether it is an answer that was given before.
+    /// Whether the answer was given before.
     pub(crate) repeated: bool,
 }
 
@@ -37,12 +37,12 @@ pub(crate) struct Entry<'a> {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Record<'a> {
-    /// The first one.
+    /// The first record.
     Log {
         version: u32,
         salt: String,
     },
-    /// A server opened the log; so many bytes of a line that an earlier one had not finished were cut off.
+    /// A server opened the log, and cut off this many bytes of a line that an earlier server had not finished.
     Start {
         program: &'a str,
         cut_bytes: u64,
@@ -58,7 +58,7 @@ struct Line<'a> {
     previous: String,
 }
 
-/// A log that is written to. The file is locked, so nothing else writes to it.
+/// A log that is open for writing. The file is locked, so nothing else writes to it.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     salt: Vec<u8>,
@@ -70,22 +70,22 @@ struct End {
     file: File,
     /// SHA-256 of the last line.
     last: [u8; 32],
-    /// Bytes of the whole lines.
+    /// Number of bytes in the whole lines.
     len: u64,
-    /// Whether there are lines that the disk may not have.
+    /// Whether some lines may not be on the disk yet.
     dirty: bool,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        // Closing the file does not unlock it where a program that was just started still has it open.
+        // Closing the file does not unlock it if a program that was just started still has it open.
         let _ = self.file.unlock();
     }
 }
 
 impl AuditLog {
-    /// Opens a log, or begins one that only its owner may read. A line that was not finished, because its writer was
-    /// killed, is cut off, and the next line says so.
+    /// Opens a log, or begins one that only its owner may read. A line that was not finished because its writer was
+    /// killed is cut off, and the next line says so.
     ///
     /// # Errors
     /// Returns an error if the file cannot be opened, is in use, or has a line that does not fit.
@@ -133,7 +133,7 @@ impl AuditLog {
         Ok(log)
     }
 
-    /// Returns what stands for a text: SHA-256 of the log's salt and the text.
+    /// Returns the hash that stands for a text: SHA-256 of the log's salt and the text.
     pub(crate) fn hash(&self, text: &[u8]) -> String {
         hex::encode(&Sha256::new().chain_update(&self.salt).chain_update(text).finalize())
     }
@@ -166,7 +166,7 @@ impl AuditLog {
     /// Waits until the disk has all lines.
     ///
     /// # Errors
-    /// Returns an error if it does not take them.
+    /// Returns an error if it cannot store them.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         let file = {
             let mut end = self.lock();
@@ -175,7 +175,7 @@ impl AuditLog {
             }
             end.file.try_clone().inspect_err(|_| end.dirty = true)?
         };
-        // What is not on the disk is tried again.
+        // Lines that are not on the disk are tried again.
         file.sync_data().inspect_err(|_| self.lock().dirty = true)
     }
 

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `chain` | reads a log and checks that its lines follow each other |
-//! | `log` | writes one |
+//! | `log` | writes a log |
 //!
 //! The first line has the salt of the hashes of the texts. A line that was changed, removed or added in the middle breaks
 //! the chain at the next line. Lines that were cut off at the end do not: keep the hash of the last line, which
@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::counted::counted;
 use wmdetect::report::SCHEMA_VERSION;
@@ -39,16 +40,24 @@ pub(crate) fn run(file: &Path, json: bool) -> Result<ExitCode> {
     Ok(if verified.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// What `wmdetect audit verify --json` prints.
-#[derive(Serialize)]
-struct Verified {
+/// The output of `wmdetect audit verify --json`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Verified {
+    /// Version of this object, 1.
     schema_version: u32,
+    /// Lines.
     records: u64,
+    /// Lines about texts.
     texts: u64,
+    /// Time of the first line; null without one.
     first_time: Option<String>,
+    /// Time of the last line; null without one.
     last_time: Option<String>,
+    /// SHA-256 of the last line; null without one.
     last_sha256: Option<String>,
+    /// Bytes after the last line end.
     incomplete_bytes: u64,
+    /// First line that does not fit; null if all do.
     broken: Option<chain::Broken>,
 }
 

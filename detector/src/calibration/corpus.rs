@@ -15,13 +15,13 @@ pub struct Passage {
     pub documents: u64,
 }
 
-/// Documents as n-grams. What counts in them is a fact of the texts and the same for all keys of a scheme, so it is
-/// found once.
+/// Documents as n-grams. The positions that count depend on the texts alone and are the same for all keys of a scheme,
+/// so they are found once.
 #[derive(Debug)]
 pub struct Corpus {
     ngram_len: usize,
-    /// The distinct n-grams that count somewhere, of those with shorter contexts also the `ngram_len` tokens that end with
-    /// them.
+    /// The distinct n-grams that count somewhere. For n-grams with shorter contexts it also has the `ngram_len` tokens
+    /// that end with them.
     ngrams: Vec<Box<[u32]>>,
     /// Index of each n-gram in `ngrams`.
     index: HashMap<Box<[u32]>, u32>,
@@ -40,7 +40,7 @@ pub(super) struct First<'a> {
 pub(super) struct Form {
     /// Indices of the n-grams, those with the largest share first.
     pub ngrams: Vec<u32>,
-    /// How many of them there are of each share.
+    /// How many of them have each share.
     pub scored: Scored,
 }
 
@@ -52,18 +52,18 @@ struct Document {
     ids: Vec<u32>,
     /// The `ngram_len` tokens that end with each position that counts in it.
     longest: Vec<u32>,
-    /// Positions that would count but for the ignore list.
+    /// Positions that would count without the ignore list.
     ignored: u64,
 }
 
 /// The positions of a text that count, by their n-grams.
 #[derive(Default)]
 struct Counting {
-    /// As hashed.
+    /// The n-grams as they are hashed.
     form: Form,
-    /// Of full length, where they count with two thirds at least: no such n-gram counts twice in a text.
+    /// The n-grams of full length that count with at least two thirds. None of them counts twice in a text.
     longest: Vec<u32>,
-    /// Positions that would count but for the ignore list.
+    /// Positions that would count without the ignore list.
     ignored: u64,
 }
 
@@ -73,20 +73,21 @@ impl Corpus {
         Self { ngram_len, ngrams: Vec::new(), index: HashMap::new(), documents: Vec::new() }
     }
 
-    /// Adds the token ids of a document, less what `ignore` lists. `prf` says by its scheme which positions count;
+    /// Adds the token ids of a document, without what `ignore` lists. The scheme of `prf` says which positions count;
     /// its key plays no part.
     ///
     /// # Panics
-    /// Panics if `prf`'s n-grams have another length than the corpus's.
+    /// Panics if `prf`'s n-grams do not have the corpus's length.
     pub fn push(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) {
         self.push_forms(prf, &[ids], ignore);
     }
 
-    /// Adds a document of several forms, as [`Detector::token_forms`](crate::Detector::token_forms) gives them: a key flags
-    /// it if the least p of the forms, times their number, reaches the level. What else is said of it is about the first.
+    /// Adds a document of several forms, as [`Detector::token_forms`](crate::Detector::token_forms) gives them. A key
+    /// flags it if the least p of the forms, times their number, reaches the level. Everything else is about the first
+    /// form.
     ///
     /// # Panics
-    /// Panics if `prf`'s n-grams have another length than the corpus's, or if there is no form.
+    /// Panics if `prf`'s n-grams do not have the corpus's length, or if there is no form.
     pub fn push_forms(&mut self, prf: &Prf, forms: &[impl AsRef<[u32]>], ignore: Option<&IgnoreList>) {
         assert_eq!(prf.scheme().ngram_len(), self.ngram_len, "one corpus has one length of n-grams");
         let mut document =
@@ -101,7 +102,7 @@ impl Corpus {
         self.documents.push(document);
     }
 
-    /// The positions of a text that count.
+    /// Returns the positions of a text that count.
     fn counting(&mut self, prf: &Prf, ids: &[u32], ignore: Option<&IgnoreList>) -> Counting {
         let piece = Piece::whole(prf.scheme().context_rule(), &[], ids);
         let evidence = EvidenceStream::new(prf).push(&piece);
@@ -136,7 +137,7 @@ impl Corpus {
         counting
     }
 
-    /// The index of an n-gram.
+    /// Returns the index of an n-gram.
     fn place(&mut self, ngram: &[u32]) -> u32 {
         if let Some(&place) = self.index.get(ngram) {
             return place;
@@ -167,60 +168,60 @@ impl Corpus {
         self.all().scored_tokens()
     }
 
-    /// Returns the number of positions that would count but for the ignore list.
+    /// Returns the number of positions that would count without the ignore list.
     pub fn ignored_tokens(&self) -> u64 {
         self.all().ignored_tokens()
     }
 
-    /// Returns the passages whose n-grams count in at least `least` documents each, the commonest first; each n-gram
-    /// is in one of them, and what is part of a longer one is not repeated.
+    /// Returns the passages whose n-grams count in at least `least` documents each, the commonest first. Each n-gram is
+    /// in one of them, and parts of a longer passage are not repeated.
     pub fn shared_passages(&self, least: u64) -> Vec<Passage> {
         self.all().shared_passages(least)
     }
 
-    /// All documents.
+    /// Returns all documents.
     pub(super) fn all(&self) -> First<'_> {
         self.first(self.len())
     }
 
-    /// The first `count` documents.
+    /// Returns the first `count` documents.
     pub(super) fn first(&self, count: usize) -> First<'_> {
         First { corpus: self, documents: &self.documents[..count] }
     }
 
-    /// An n-gram by its index.
+    /// Returns an n-gram by its index.
     pub(super) fn ngram(&self, index: u32) -> &[u32] {
         &self.ngrams[index as usize]
     }
 }
 
 impl<'a> First<'a> {
-    /// The number of tokens.
+    /// Returns the number of tokens.
     pub(super) fn tokens(self) -> u64 {
         self.documents.iter().map(|document| document.ids.len() as u64).sum()
     }
 
-    /// The number of positions that count.
+    /// Returns the number of positions that count.
     pub(super) fn scored_tokens(self) -> u64 {
         self.lengths().sum()
     }
 
-    /// The number of positions that would count but for the ignore list.
+    /// Returns the number of positions that would count without the ignore list.
     pub(super) fn ignored_tokens(self) -> u64 {
         self.documents.iter().map(|document| document.ignored).sum()
     }
 
-    /// Scored positions n of each document.
+    /// Returns the number of scored positions n of each document.
     pub(super) fn lengths(self) -> impl Iterator<Item = u64> + 'a {
         self.forms().map(|forms| forms[0].scored.tokens())
     }
 
-    /// The forms of each document.
+    /// Returns the forms of each document.
     pub(super) fn forms(self) -> impl Iterator<Item = &'a [Form]> {
         self.documents.iter().map(|document| document.forms.as_slice())
     }
 
-    /// In how many documents each distinct n-gram of full length ends at a position that counts.
+    /// Returns in how many documents each distinct n-gram of full length ends at a position that counts.
     pub(super) fn document_counts(self) -> Vec<u64> {
         let mut counts = vec![0; self.corpus.index.len()];
         for document in self.documents {
@@ -242,7 +243,7 @@ impl<'a> First<'a> {
             let ends = windows.len();
             for (at, ngram) in windows.enumerate() {
                 let count = self.corpus.index.get(ngram).map_or(0, |&index| counts[index as usize]);
-                // A passage and what follows it in one document only differ in how common they are; so do a
+                // A passage and the text that follows it in only one document differ in how common they are. So do a
                 // signature and the last line of a form letter above it.
                 let goes_on = run
                     .is_some_and(|(_, rarest)| count >= least && count <= 2 * rarest && rarest <= 2 * count);
@@ -262,7 +263,7 @@ impl<'a> First<'a> {
             }
         }
         let mut runs: Vec<_> = runs.into_iter().collect();
-        // The longest first, so that the parts of one are found in it; then in a fixed order.
+        // The longest first, so that its parts are found in it; then in a fixed order.
         runs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(b.0)));
         let mut covered: HashSet<&[u32]> = HashSet::new();
         let mut passages = Vec::new();

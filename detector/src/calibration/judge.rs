@@ -1,10 +1,10 @@
-//! How many documents of a corpus each key flags.
+//! Counts how many documents of a corpus each key flags.
 //!
-//! What costs time is hashing. So the documents are cut, masked and made n-grams of once ([`Corpus`]), and the n-grams of
+//! Hashing costs the time. So the documents are cut, masked and turned into n-grams once ([`Corpus`]). The n-grams of
 //! some documents at a time are laid out once and hashed under one key after the other, each of them once. A document
-//! is flagged by comparing its integer score with the least one that reaches the level for its length, which the null
-//! distribution gives once a length. Of a document of several forms it is enough that one of them reaches the level divided
-//! by their number.
+//! is flagged if its integer score is at least the least score that reaches the level for its length. The null
+//! distribution gives that score once for each length. A document of several forms is flagged if one of them reaches
+//! the level divided by their number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,11 +20,11 @@ use crate::pool;
 use crate::scheme::{GBits, Key, KeyError, Ngrams, Prf, Scheme, Secret, Share};
 use crate::statistics::{Sample, Scored, Statistic, UnsupportedEvidence};
 
-/// Positions of the documents that are judged together: so many that most of what documents share is hashed once, and so
-/// few that their values stay near the processor.
+/// Number of positions of the documents that are judged together. They are so many that most n-grams that documents
+/// share are hashed once, and so few that their values stay in the processor's caches.
 const TOGETHER: u64 = 1 << 15;
 
-/// Positions times keys after which a run that is to stop has stopped: less than a second of work.
+/// Positions times keys after which a run that was asked to stop has stopped: less than a second of work.
 const BEFORE_STOP: u64 = 1 << 24;
 
 /// Flags the documents of a corpus under one key after the other.
@@ -33,12 +33,12 @@ pub(super) struct Judge<'a> {
     statistic: &'a dyn Statistic,
     /// How many channels a key has.
     channels: usize,
-    /// For the scored tokens of a form, and number of forms, the least sum of a channel with p ≤ fpr, and P(a sum ≥ it | null);
-    /// `None` where no sum reaches the level.
+    /// For the scored tokens of a form and the number of forms: the least sum of a channel with p ≤ fpr, and P(a sum ≥
+    /// it | null). `None` if no sum reaches the level.
     least: BTreeMap<(Scored, usize), Option<(i64, f64)>>,
 }
 
-/// What the keys flag of the first documents of a corpus.
+/// What the keys flag among the first documents of a corpus.
 pub(super) struct Flagged {
     /// How many documents were judged.
     pub documents: usize,
@@ -54,7 +54,7 @@ impl<'a> Judge<'a> {
             |forms: &'a [corpus::Form]| forms.iter().map(|form| (statistic.counts(form.scored), forms.len()));
         let kinds: BTreeSet<(Scored, usize)> = corpus.all().forms().flat_map(kinds).collect();
         let least = |n: Scored, forms: usize| {
-            // The very comparison that makes a verdict.
+            // The same comparison that makes a verdict.
             let reaches =
                 |sum| statistic.p_value(n, sum).is_some_and(|p| p.corrected(forms * channels).reaches(fpr));
             let (mut below, mut top) = (statistic.smallest_sum(n), statistic.largest_sum(n));
@@ -75,19 +75,19 @@ impl<'a> Judge<'a> {
         Self { corpus, statistic, channels, least }
     }
 
-    /// The least sum of one of `forms` forms that is flagged, and how often a random key reaches it.
+    /// Returns the least sum of one of `forms` forms that is flagged, and how often a random key reaches it.
     fn least(&self, form: &corpus::Form, forms: usize) -> Option<(i64, f64)> {
         self.least.get(&(self.statistic.counts(form.scored), forms)).copied().flatten()
     }
 
-    /// How often a random key flags a document; of several forms or channels, at most.
+    /// Returns how often a random key flags a document; with several forms or channels, an upper bound.
     pub(super) fn size(&self, forms: &[corpus::Form]) -> f64 {
         let sizes = forms.iter().filter_map(|form| self.least(form, forms.len())).map(|(_, size)| size);
         sizes.sum::<f64>() * self.channels as f64
     }
 
-    /// Judges the documents under the key of `prf` and under the random keys, on all threads, as long as `go_on` says so: it
-    /// is called with the number of documents that are through.
+    /// Judges the documents under the key of `prf` and under the random keys, on all threads, as long as `go_on` says
+    /// so. It is called with the number of documents that are done.
     pub(super) fn flagged(
         &self,
         prf: &Prf,
@@ -104,8 +104,8 @@ impl<'a> Judge<'a> {
                     stopped.store(true, Ordering::Relaxed);
                     return Ok(counts);
                 }
-                // The batches are given out in order, and each that is begun is finished: no document is left out
-                // between two.
+                // The batches are given out in order, and every batch that is begun is finished. So no document is left
+                // out in between.
                 let Some(documents) = batches.get(next.fetch_add(1, Ordering::Relaxed)) else {
                     return Ok(counts);
                 };
@@ -131,10 +131,10 @@ impl<'a> Judge<'a> {
         Ok(Flagged { documents, own, random: counts.collect() })
     }
 
-    /// The documents that are judged together.
+    /// Returns the documents that are judged together.
     pub(super) fn batches(&self, keys: u64) -> Vec<Range<usize>> {
         let corpus = self.corpus.all();
-        // Some for each thread, if there are enough positions for it to matter.
+        // Several batches for each thread, if there are enough positions for it to matter.
         let share = corpus.scored_tokens() / (4 * pool::available_threads() as u64);
         let functions = (keys + 1) * self.channels as u64;
         let most = share.max(TOGETHER / 4).min(BEFORE_STOP / functions).clamp(1, TOGETHER);
@@ -162,14 +162,14 @@ struct Batch<'a> {
 
 struct Document {
     bucket: usize,
-    /// Those that can be flagged.
+    /// The forms that can be flagged.
     forms: Vec<Form>,
 }
 
 struct Form {
     /// The least sum that is flagged.
     least: i64,
-    /// Where in the batch its n-grams are, those with the largest share first.
+    /// Places of its n-grams in the batch, those with the largest share first.
     places: Vec<u32>,
     scored: Scored,
 }
@@ -235,7 +235,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Returns key number `r` of those that `seed` stands for: SHA-256 in counter mode. It marks nothing, so it may be known.
+/// Returns key number `r` from `seed`, by SHA-256 in counter mode. It marks nothing, so it may be known.
 ///
 /// # Errors
 /// Returns an error if the scheme's parameters cannot work.

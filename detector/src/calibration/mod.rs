@@ -1,9 +1,9 @@
 //! Calibration on texts that are known to be unmarked: is the deployed key an ordinary one on this corpus?
 //!
-//! The p-value of one document is exact for any text. Over a corpus the picture is another: documents that share
-//! passages share g-bits, so the number X of documents that one key flags scatters far more than a binomial number,
-//! and no interval around X / documents says anything about the next corpus. What can be said exactly is the rank of
-//! X among X_1 … X_R of R random keys on the same corpus,
+//! The p-value of one document is exact for any text. Over a corpus it is different. Documents that share passages
+//! share g-bits, so the number X of documents that one key flags scatters far more than a binomial number. No interval
+//! around X / documents says anything about the next corpus. What is exact is the rank of X among X_1 … X_R of R random
+//! keys on the same corpus,
 //!
 //! p = (1 + #{r : X_r ≥ X}) / (R + 1),
 //!
@@ -30,28 +30,28 @@ use crate::scheme::{ContextRule, KeyError, Ngrams, Piece, Prf, Promise};
 use crate::statistics::{Decider, Method, PValue, Sample, Scored, Statistic, UnsupportedEvidence};
 use crate::warning::{Warning, WarningCode};
 
-/// Random keys that a verdict needs.
+/// Number of random keys that a verdict needs.
 pub const LEAST_KEYS: u64 = 999;
 
 /// Rank p at or below which the deployed key is worse than chance allows. With [`LEAST_KEYS`] keys it is the least
-/// that there can be: the deployed key flags more documents than every random one.
+/// possible rank p: the deployed key flags more documents than every random one.
 pub const WORSE_THAN_CHANCE: f64 = 0.001;
 
-/// What to calibrate.
+/// Options of a calibration.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What decides.
+    /// The statistic that decides.
     pub decider: Decider,
     /// The level, between 0 and 1; it is not checked.
     pub fpr: f64,
     /// R, at least 1; it is not checked. Each takes some 60 bytes a thread.
     pub keys: u64,
-    /// What the random keys are drawn from.
+    /// The seed of the random keys.
     pub seed: u64,
-    /// From how many documents on an n-gram is listed as shared; `None` takes one document in a hundred, but at least
-    /// three.
+    /// Number of documents from which on an n-gram is listed as shared. `None` takes one document in a hundred, but at
+    /// least three.
     pub least_documents: Option<u64>,
-    /// How many shared passages are listed.
+    /// Largest number of shared passages that are listed.
     pub passages: usize,
 }
 
@@ -62,7 +62,7 @@ pub enum CalibrateError {
     /// The statistic cannot sum what the key's scheme gives.
     #[error(transparent)]
     Evidence(#[from] UnsupportedEvidence),
-    /// The key decides which positions count, so that one corpus does not fit all random keys.
+    /// The key decides which positions count, so one corpus does not fit all random keys.
     #[error(
         "{scheme}: expected a scheme under which all keys count the same positions of a text, found one whose key decides them \
          (minhash and selfhash do); score the texts under keys of your own choice instead"
@@ -83,7 +83,7 @@ pub struct Calibration {
     pub method: Method,
     /// The level that it was asked for.
     pub fpr: f64,
-    /// The first documents of the corpus, to which all that follows refers: all of them, unless it was stopped.
+    /// Number of documents judged, which the other fields are about: all of them, unless the calibration was stopped.
     pub documents: u64,
     /// Documents of the corpus.
     pub documents_given: u64,
@@ -91,11 +91,11 @@ pub struct Calibration {
     pub tokens: u64,
     /// Positions that count.
     pub scored_tokens: u64,
-    /// Positions that would count but for the ignore list.
+    /// Positions that would count without the ignore list.
     pub ignored_tokens: u64,
     /// R: random keys of the same scheme.
     pub random_keys: u64,
-    /// What they were drawn from.
+    /// The seed of the random keys.
     pub seed: u64,
     /// X: documents that the deployed key flags.
     pub flagged: u64,
@@ -110,9 +110,9 @@ pub struct Calibration {
     pub worse_than_chance: bool,
     /// The false positive rate over the whole corpus.
     pub rate: Rate,
-    /// The same by scored tokens; buckets without a document are left out.
+    /// The same rates by scored tokens; buckets without a document are left out.
     pub buckets: Vec<Bucket>,
-    /// What many documents share.
+    /// The n-grams that many documents share.
     pub shared: Shared,
     /// What the reader should know before trusting the above.
     pub warnings: Vec<Warning>,
@@ -121,7 +121,7 @@ pub struct Calibration {
 /// N-grams that many documents share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shared {
-    /// From how many documents on an n-gram is listed.
+    /// Number of documents from which on an n-gram is listed.
     pub least_documents: u64,
     /// Distinct n-grams that are listed.
     pub ngrams: u64,
@@ -129,7 +129,7 @@ pub struct Shared {
     pub scored_share: f64,
     /// Number of passages that they form.
     pub passages_found: u64,
-    /// The commonest of these.
+    /// The commonest of these passages.
     pub passages: Vec<SharedPassage>,
 }
 
@@ -146,7 +146,7 @@ pub struct SharedPassage {
     pub p: PValue,
 }
 
-/// Returns the least number of documents that makes an n-gram a shared one, where the options name none.
+/// Returns the default of the least number of documents that makes an n-gram a shared one.
 pub fn default_least_documents(documents: usize) -> u64 {
     (documents as u64).div_ceil(100).max(3)
 }
@@ -163,9 +163,9 @@ pub fn calibrate(corpus: &Corpus, prf: &Prf, options: &Options) -> Result<Calibr
     calibrate_while(corpus, prf, options, |_| true)
 }
 
-/// Ranks the key as [`calibrate`] does, as long as `go_on` says so. All threads call it now and then, with the number of
-/// documents that are through. After it has said no, no further document is begun, and the result is that of the
-/// documents that were, with the warning [`Interrupted`](WarningCode::Interrupted). It is as valid as the whole, since
+/// Ranks the key as [`calibrate`] does, as long as `go_on` says so. All threads call it now and then, with the number
+/// of documents that are done. After it has said no, no further document is begun. The result is that of the documents
+/// that were begun, with the warning [`Interrupted`](WarningCode::Interrupted). It is as valid as the whole, since
 /// `go_on` does not see what the keys flag.
 ///
 /// # Errors
@@ -246,7 +246,7 @@ pub fn calibrate_while(
     })
 }
 
-/// The passages that many documents share, under the deployed key.
+/// Returns the passages that many documents share, under the deployed key.
 fn shared(
     corpus: First<'_>,
     statistic: &dyn Statistic,
@@ -260,7 +260,7 @@ fn shared(
     let passages = corpus.shared_passages(least);
     let (rule, kind) = (prf.scheme().context_rule(), prf.scheme().evidence_kind());
     let describe = |passage: &Passage| {
-        // Of a passage inside a text: nothing stands before it.
+        // The rule for a passage inside a text: nothing stands before it.
         let whole = match rule {
             ContextRule::Whole { .. } | ContextRule::Shortest { .. } => rule,
             ContextRule::Padded { len } | ContextRule::Spanning { len } => ContextRule::Whole { len },

@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Buckets of scored tokens start here.
+/// Starts of the buckets of scored tokens.
 const BUCKETS: [u64; 7] = [0, 25, 50, 100, 200, 400, 800];
 
 /// Half the width of a normal 95 % interval, in standard errors.
 const Z95: f64 = 1.959_963_984_540_054;
 
-/// A false positive rate: of the deployed key as a fact about this corpus, and over random keys.
+/// A false positive rate: that of the deployed key on this corpus, and the rate over random keys.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rate {
     /// Share of the documents that the deployed key flags.
     pub key: f64,
@@ -19,13 +20,14 @@ pub struct Rate {
     pub mean_interval: [f64; 2],
     /// The middle 95 % of single random keys.
     pub keys_range: [f64; 2],
-    /// What the null distribution says the mean is: at most `fpr`, and less where documents are so short that few
-    /// scores are possible. Of documents of several forms it is what the mean is at most.
+    /// Expected mean by the null distribution: at most `fpr`, and less if documents are so short that few scores are
+    /// possible. For documents of several forms it is an upper bound of the mean.
     pub expected: f64,
 }
 
 /// Documents of similar length.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Bucket {
     /// Fewest scored tokens.
     pub from: u64,
@@ -39,16 +41,16 @@ pub struct Bucket {
     pub rate: Rate,
 }
 
-/// Flagged documents a bucket.
+/// Number of flagged documents in each bucket.
 pub(super) type Counts = [u64; BUCKETS.len()];
 
-/// The bucket of a document of `n` scored tokens.
+/// Returns the bucket of a document of `n` scored tokens.
 pub(super) fn bucket(n: u64) -> usize {
     BUCKETS.iter().rposition(|&from| from <= n).unwrap_or(0)
 }
 
-/// Rates by length from numbers of flagged documents; `documents` are the scored tokens of each, and how often a random key
-/// flags it.
+/// Returns the rates by length from numbers of flagged documents. `documents` has the scored tokens of each, and how
+/// often a random key flags it.
 pub(super) fn buckets(own: &Counts, random: &[Counts], documents: &[(u64, f64)]) -> Vec<Bucket> {
     (0..BUCKETS.len())
         .filter_map(|i| {
@@ -67,7 +69,7 @@ pub(super) fn buckets(own: &Counts, random: &[Counts], documents: &[(u64, f64)])
         .collect()
 }
 
-/// Rates from numbers of flagged documents; `expected` is the number that the null law expects.
+/// Returns the rates from numbers of flagged documents; `expected` is the number that the null law expects.
 pub(super) fn rate(own: u64, random: &[u64], documents: u64, expected: f64) -> Rate {
     let documents = documents.max(1) as f64;
     let keys = random.len().max(1) as f64;

@@ -19,7 +19,8 @@ fn options(keys: u64, seed: u64) -> Options {
     Options { decider: Decider::WeightedMean, fpr: 0.1, keys, seed, least_documents: None, passages: 20 }
 }
 
-/// `count` documents of `len` tokens of their own (their number × 1,000 and on), each with `boilerplate` in front.
+/// Returns `count` documents, each with `boilerplate` in front of `len` own tokens, which are its number × 1,000 and
+/// on.
 fn documents(count: u32, len: u32, boilerplate: &[u32]) -> Vec<Vec<u32>> {
     let own = |d: u32| (0..len).map(move |t| 1_000 * (d + 1) + t);
     (0..count).map(|d| boilerplate.iter().copied().chain(own(d)).collect()).collect()
@@ -33,8 +34,8 @@ fn corpus(documents: &[Vec<u32>], ignore: Option<&IgnoreList>) -> Corpus {
     corpus
 }
 
-/// Documents of lengths up to 60, with and without repetitions, of which the key flags exactly those that the detector calls
-/// watermarked. The second key counts tokens by shares.
+/// Checks documents of lengths up to 60, with and without repetitions: the key flags exactly those that the detector
+/// calls watermarked. The second key counts tokens by shares.
 fn assert_flags_are_verdicts(decider: &Decider) -> Vec<bool> {
     let v2 = synthid::Sha256V2 { channels: 1, ..Default::default() };
     let keys = [key(1), Key::new(v2, Secret::new(vec![1; 32].into())).unwrap()];
@@ -69,7 +70,7 @@ fn thresholds_decide_as_p_values_do() {
     }
 }
 
-/// What is calibrated is what is deployed: another profile or other weights flag other documents.
+/// The calibrated statistic is the deployed one: another profile or other weights flag other documents.
 #[test]
 fn a_profile_and_weights_of_ones_own_decide() {
     let flags = |decider: Decider| assert_flags_are_verdicts(&decider);
@@ -99,7 +100,7 @@ fn rank_is_uniform_over_deployed_keys_on_dependent_documents() {
 
 #[test]
 fn a_key_that_marked_the_corpus_is_worse_than_chance() {
-    // Of eight candidates the one with most ones under key 1.
+    // Each token is the one of eight candidates with the most ones under key 1.
     let prf = key(1).prf();
     let marked: Vec<Vec<u32>> = (0..5)
         .map(|d| {
@@ -124,7 +125,7 @@ fn a_key_that_marked_the_corpus_is_worse_than_chance() {
     assert_eq!(found.random_flagged, other.random_flagged);
 }
 
-/// Batches are begun in order, and what is begun is finished, whichever thread takes it.
+/// Batches are begun in order, and every one that is begun is finished, whichever thread takes it.
 #[test]
 fn a_stopped_calibration_is_that_of_the_first_documents() {
     let boilerplate: Vec<u32> = (100..130).collect();

@@ -13,7 +13,7 @@ use super::args::{AttributeArgs, ManyKeysArgs};
 use super::detector::Keys;
 use super::{parallel, print, print_error, print_json, verdict_code};
 
-/// Labels that a range may have: each becomes a key in memory.
+/// Largest number of labels of a range: each becomes a key in memory.
 const MOST_LABELS: u64 = 10_000_000;
 
 pub(super) fn run(args: &AttributeArgs) -> Result<ExitCode> {
@@ -71,13 +71,13 @@ impl Keys for ManyKeysArgs {
     }
 }
 
-/// One label a line; empty lines are none.
+/// Reads one label a line; empty lines are skipped.
 fn read_labels(file: &Path) -> Result<Vec<String>> {
     let text = shell::read_text(file).context("the labels are one a line of a text file")?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
-/// `tenant-:0-9999` is tenant-0 to tenant-9999; `t:001-250` is t001 to t250.
+/// Returns the labels of a range: `tenant-:0-9999` is tenant-0 to tenant-9999, `t:001-250` is t001 to t250.
 fn label_range(range: &str) -> Result<Vec<String>> {
     let expected = || format!("expected PREFIX:FROM-TO, such as tenant-:0-9999, found {range:?}");
     let (prefix, numbers) = range.rsplit_once(':').with_context(expected)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::Cache;
 use wmdetect::counted::counted;
@@ -14,22 +15,22 @@ use wmdetect::shell::OneLine;
 use super::args::CacheCommand;
 use super::{print, print_json};
 
-/// What `wmdetect cache show --json` prints.
-#[derive(Serialize)]
-struct CacheReport {
+/// The output of `wmdetect cache show --json`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct CacheReport {
     /// [`SCHEMA_VERSION`].
     schema_version: u32,
     /// The directory; it need not exist.
     directory: String,
-    /// Why nothing in it is used; null if it is used.
+    /// Why the cache is not used; null if it is used.
     not_used: Option<String>,
-    /// Bytes of all entries.
+    /// Number of bytes of all entries.
     bytes: u64,
-    /// The last used first.
+    /// The entries, the last used first.
     entries: Vec<EntryReport>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct EntryReport {
     name: String,
     /// `vocabulary` or `law`.
@@ -95,7 +96,7 @@ fn for_people(report: &CacheReport) -> String {
         let _ = writeln!(text, "nothing in it is used: {}", OneLine(why));
     }
     for entry in &report.entries {
-        // The name is ours: a kind and 64 digits.
+        // We made the name: a kind and 64 digits.
         let name = &entry.name[..entry.kind.len() + 9];
         let (size, days) = (size(entry.bytes), counted(entry.unused_days, "day"));
         // Writing to a string cannot fail.

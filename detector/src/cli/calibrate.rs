@@ -18,10 +18,10 @@ use super::args::CalibrateArgs;
 use super::parallel::judge_each;
 use super::{print, print_error, print_json};
 
-/// Shared passages that the report lists.
+/// Largest number of shared passages that the report lists.
 const LISTED: usize = 50;
 
-/// After so much work it is estimated how long all of it takes, and said if that is long.
+/// Time after which the total time is estimated, and reported if it is long.
 const ESTIMATED: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(10);
 
@@ -48,7 +48,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
             Ok(())
         }
         Err(error) => {
-            // The report is one object; rows of errors would not belong to it.
+            // The report is one object, so there are no rows of errors.
             print_error(&mut batch, name, &error, false)
         }
     })?;
@@ -120,7 +120,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     }))
 }
 
-/// Tells how far the work has come: once how long it will take, and on a terminal all the time.
+/// Shows the progress: once the estimated time, and on a terminal a line all the time.
 struct Watch {
     line: ProgressLine,
     begun: Instant,
@@ -156,8 +156,8 @@ impl Watch {
     }
 }
 
-/// From the system's randomness, by way of a secret that is used for nothing else. 32 bits, so that every reader of
-/// JSON keeps them.
+/// Returns a seed from the system's randomness, through a secret that is used for nothing else. It has 32 bits, so that
+/// every reader of JSON keeps them.
 fn system_seed() -> Result<u64> {
     let secret = wmdetect::scheme::Secret::generate()?;
     Ok(secret.expose().iter().take(4).fold(0, |seed, &byte| seed << 8 | u64::from(byte)))

@@ -1,4 +1,4 @@
-//! From arguments to a detector.
+//! Makes a detector from the arguments.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(crate) trait Keys: Args {
 }
 
 impl<K: Keys> DetectorArgs<K> {
-    /// The detector for the texts of the command. `options` sets what only this command has.
+    /// Returns the detector for the texts of the command. `options` sets what only this command has.
     pub(super) fn detector(
         &self,
         options: impl FnOnce(DetectorBuilder) -> DetectorBuilder,
@@ -30,7 +30,7 @@ impl<K: Keys> DetectorArgs<K> {
         self.detector_for(self.keys.keyring()?, options)
     }
 
-    /// As [`detector`](Self::detector), for keys that were read before.
+    /// Does what [`detector`](Self::detector) does, for keys that were read before.
     pub(super) fn detector_for(
         &self,
         keys: impl Into<Keyring>,
@@ -68,8 +68,8 @@ impl<K: Keys> DetectorArgs<K> {
 }
 
 impl InputArgs {
-    /// A detector for these texts, with their tokenizer and normaliser. Token ids need no tokenizer, but one that is given
-    /// must belong to the key.
+    /// Returns a builder of a detector for these texts, with their tokenizer and normaliser. Token ids need no
+    /// tokenizer, but a given one must belong to the key.
     pub(super) fn builder(&self, keys: impl Into<Keyring>) -> Result<DetectorBuilder> {
         let builder = Detector::builder(keys);
         if self.tokens && self.tokenizer.tokenizer.is_none() {
@@ -80,7 +80,8 @@ impl InputArgs {
 }
 
 impl TokenizerArgs {
-    /// The tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default model's.
+    /// Returns the tokenizer of `--tokenizer`, of `WMDETECT_TOKENIZER` or in `./tokenizer.json`, else the default
+    /// model's.
     pub(crate) fn open(&self) -> Result<Tokenizer> {
         match self.path() {
             Some(path) => Ok(shell::open_tokenizer(path)?),
@@ -88,14 +89,14 @@ impl TokenizerArgs {
         }
     }
 
-    /// The file or directory of the tokenizer; none for the default model's.
+    /// Returns the file or directory of the tokenizer, or `None` for the default model's.
     pub(super) fn path(&self) -> Option<PathBuf> {
         given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json")
     }
 }
 
 impl KeyArgs {
-    /// The key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning where others can read it.
+    /// Returns the key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning if others can read it.
     pub(super) fn read(&self) -> Result<Key> {
         let path = self.path().context(
             "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
@@ -104,7 +105,7 @@ impl KeyArgs {
         Ok(shell::read_key(&path)?)
     }
 
-    /// The key file, if there is one.
+    /// Returns the key file, if there is one.
     pub(super) fn path(&self) -> Option<PathBuf> {
         given_or_default(self.key.as_ref(), "WMDETECT_KEY", "k.bin")
     }
@@ -136,7 +137,8 @@ impl MethodArgs {
         self.profile.iter().map(Path::new).chain(self.bayesian.as_deref())
     }
 
-    /// What decides: the profile or the Bayesian detector that was named, else the method with those of the crate.
+    /// Returns the decider: the profile or the Bayesian detector that was named, else the method with those of the
+    /// crate.
     pub(crate) fn decider(&self) -> Result<Decider> {
         let chooses = |flag: &str, chosen: Method| match self.detector.filter(|&asked| asked != chosen) {
             Some(_) => {
@@ -158,7 +160,7 @@ impl MethodArgs {
     }
 }
 
-/// A built-in profile by its name, or a file.
+/// Opens a built-in profile by its name, or a file.
 pub(super) fn open_profile(name: &str) -> Result<Profile> {
     match Profile::named(name) {
         Some(profile) => Ok(profile.clone()),
@@ -170,7 +172,7 @@ fn note(text: &str) {
     say(&format!("note: {text}"));
 }
 
-/// The path that was given, else the one in `variable`, else `default` if there is such a file.
+/// Returns the path that was given, else the one in `variable`, else `default` if there is such a file.
 fn given_or_default(given: Option<&PathBuf>, variable: &str, default: &str) -> Option<PathBuf> {
     let from_variable = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let from_directory = || Some(PathBuf::from(default)).filter(|path| path.exists());

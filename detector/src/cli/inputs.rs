@@ -18,7 +18,7 @@ impl InputArgs {
     }
 }
 
-/// As [`for_each_source`], with every text in memory.
+/// Does what [`for_each_source`] does, with every text in memory.
 pub(super) fn for_each(
     args: &InputArgs,
     mut each: impl FnMut(&str, Result<Content, InputError>) -> Result<()>,

@@ -21,13 +21,13 @@ pub(super) const RATES: [f64; 3] = [1e-2, 1e-3, 1e-6];
 pub(super) struct Texts {
     /// The key's layers.
     pub depth: usize,
-    /// Of each text the g-bits of its scored tokens.
+    /// The g-bits of the scored tokens of each text.
     pub g: Vec<Vec<GBits>>,
     /// Public ids of the keys that marked them.
     pub key_ids: BTreeSet<String>,
 }
 
-/// The outputs of a run that reads what `args` name.
+/// Returns the outputs of a run that reads what `args` name.
 pub(super) fn outputs(args: &TrainArgs) -> Outputs {
     let reference = args.reference.as_ref().map(PathBuf::from);
     let named = [args.key.path(), args.tokenizer.path(), reference];
@@ -50,7 +50,7 @@ pub(super) fn read_texts(args: &TrainArgs) -> Result<Texts> {
     Ok(Texts { depth: key.scheme().depth(), g: texts, key_ids })
 }
 
-/// The g-bits of a text's scored tokens, and the id of the key that marked it.
+/// Returns the g-bits of a text's scored tokens, and the id of the key that marked it.
 fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Json<'_>) -> Result<(Vec<GBits>, String)> {
     let field = |name: &str| row.get(name).filter(|value| value.kind() != "null");
     let string = |name: &str, value: Json<'_>| {
@@ -79,7 +79,7 @@ fn g_bits(key: &Key, tokenizer: Option<&Tokenizer>, row: Json<'_>) -> Result<(Ve
     Ok((values.scored().collect(), key.id()))
 }
 
-/// How long a text must be at each of the [`RATES`], a line each.
+/// Returns how long a text must be at each of the [`RATES`], a line each.
 pub(super) fn lengths_for_people(required_tokens: &[Option<u64>]) -> String {
     let mut text = String::new();
     for (rate, required) in RATES.iter().zip(required_tokens) {
@@ -98,11 +98,11 @@ pub(super) fn lengths_for_people(required_tokens: &[Option<u64>]) -> String {
     text
 }
 
-/// Evidence a token, in nats, below which the texts are probably unmarked or marked with another key: fitted to chance
-/// alone, a profile reaches as much.
+/// Evidence a token, in nats, below which the texts are probably unmarked or marked with another key. A profile that is
+/// fitted to chance alone reaches as much.
 const LITTLE: f64 = 0.005;
 
-/// Warns of texts that hardly carry the key's mark.
+/// Warns about texts that hardly carry the key's mark.
 pub(super) fn warn_of_little(evidence: f64) {
     if evidence < LITTLE {
         say(&format!(

@@ -11,6 +11,7 @@ mod inputs;
 mod marked_texts;
 mod parallel;
 mod report;
+mod schema;
 mod score;
 mod segments;
 #[cfg(feature = "serve")]
@@ -34,13 +35,13 @@ use args::{AuditCommand, Cli, Command};
 
 /// Runs the program on the process's arguments.
 ///
-/// Exit codes: 0 done, 1 some input failed, 2 usage, key or tokenizer error, 3 only with `--exit-code` or from `calibrate`, 130 from
-/// a `calibrate` or `attack` that was interrupted; a broken pipe is a quiet 0.
+/// Exit codes: 0 done; 1 some input failed; 2 usage, key or tokenizer error; 3 only with `--exit-code` or from
+/// `calibrate`; 130 from an interrupted `calibrate` or `attack`. A broken pipe is a quiet 0.
 pub(crate) fn run() -> ExitCode {
     match arguments::<Cli>() {
         Ok(cli) => exit_code(dispatch(cli.command)),
         Err(error) => {
-            // Nobody is left to tell where standard error is gone.
+            // If standard error is gone, there is nobody to tell.
             let _ = error.print();
             if let Some(file) = file_as_command(&error) {
                 say(&format!("hint: `wmdetect score {file}` scores the file"));
@@ -50,7 +51,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// The file that stands where a command should.
+/// Returns a file name that was given in the place of a command.
 fn file_as_command(error: &clap::Error) -> Option<&str> {
     match error.get(ContextKind::InvalidSubcommand)? {
         ContextValue::String(name) if name == "-" || Path::new(name).exists() => Some(name),
@@ -79,6 +80,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             print(&script)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Schema(args) => schema::run(args).map(|()| ExitCode::SUCCESS),
         Command::Man { dir } => {
             man_pages(Cli::command(), &dir)?;
             Ok(ExitCode::SUCCESS)
@@ -86,7 +88,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// An input that could not be scored: a row among the results, or a line on standard error.
+/// Writes that an input could not be scored: a row among the results, or a line on standard error.
 fn print_error(batch: &mut Batch, input: &str, error: &InputError, json: bool) -> Result<()> {
     let error = message(error);
     let line = batch.failed(input, &error);
@@ -100,12 +102,12 @@ fn print_error(batch: &mut Batch, input: &str, error: &InputError, json: bool) -
     Ok(())
 }
 
-/// What is wrong with an input, and the flag that helps.
+/// Returns what is wrong with an input, and the flag that helps.
 fn message(error: &InputError) -> String {
     error.advice().map_or_else(|| error.to_string(), |advice| format!("{error}; {advice}"))
 }
 
-/// 1 if an input failed, else 3 if `absent`: what was looked for is in no text, and the caller asked to be told.
+/// Returns 1 if an input failed, else 3 if `absent`: no text has what was looked for, and the caller asked to be told.
 fn verdict_code(failed: bool, absent: bool) -> ExitCode {
     ExitCode::from(match (failed, absent) {
         (true, _) => 1,

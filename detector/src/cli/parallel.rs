@@ -7,9 +7,9 @@ use wmdetect::shell::{Content, InputError, Source};
 use super::args::InputArgs;
 use super::inputs::for_each_source;
 
-/// Calls `judge` for every text and `emit` with what it says, the latter in order and as soon as all before it are
-/// through. `judge` runs for several texts at once; a text too long for memory is judged while it is read, by the
-/// thread that reads. Stops at the first error of `emit`, which is about the output.
+/// Calls `judge` for every text, and `emit` with each result, in order and as soon as all before it are done. `judge`
+/// runs for several texts at once. A text that is too long for memory is judged while it is read, by the thread that
+/// reads. Stops at the first error of `emit`, which is about the output.
 pub(super) fn judge_each<R: Send>(
     args: &InputArgs,
     judge: impl Fn(&str, Result<Source<'_>, InputError>) -> R + Sync,
@@ -66,7 +66,7 @@ mod tests {
         let judge = |_: &str, source: Result<Source<'_>, InputError>| {
             let Ok(Source::Content(Content::Text(text))) = source else { panic!("a text") };
             let text = String::from_utf8(text).unwrap();
-            // Some take longer than those behind them.
+            // Some take longer than those after them.
             if text.len().is_multiple_of(2) {
                 thread::sleep(Duration::from_micros(300));
             }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -18,7 +19,7 @@ use wmdetect::signed::{SignatureError, SigningKey, Statement, VerifyingKey, jwk_
 use super::args::{ReportCommand, VerifyArgs};
 use super::{print, print_json};
 
-/// Fields of a statement, and what a row of `score` calls them.
+/// Fields of a statement, and their names in a row of `score`.
 const SHARED: [[&str; 2]; 10] = [
     ["technique", "scheme"],
     ["key_id", "key_id"],
@@ -52,9 +53,10 @@ pub(super) fn run(command: &ReportCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is said of one signature.
-#[derive(Serialize)]
-struct Checked {
+/// The result for one signature.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Checked {
+    /// Whether the signature holds, is about the given text and agrees with the fields around it.
     valid: bool,
     /// Why it is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +64,7 @@ struct Checked {
     /// The key that signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
-    /// What is signed; also where the text or the row around it is another.
+    /// The signed statement, even if the text or the row around it is another.
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<Statement>,
 }
@@ -96,7 +98,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!all_valid)))
 }
 
-/// The signatures of a file, each with its name: a compact JWS, or JSON that has it in a field.
+/// Returns the signatures of a file, each with its name: a compact JWS, or JSON that has it in a field.
 fn signatures(name: &str, text: &str) -> Result<Vec<(String, Value)>> {
     let text = text.trim();
     if !text.starts_with('{') {
@@ -115,15 +117,15 @@ fn signatures(name: &str, text: &str) -> Result<Vec<(String, Value)>> {
     lines.map(row).collect()
 }
 
-/// Checks the signature of a row, whether it is about the text with the hash `sha256`, and whether the row says what is
-/// signed.
+/// Checks the signature of a row, whether it is about the text with the hash `sha256`, and whether the row agrees with
+/// the signed statement.
 fn check(keys: &[VerifyingKey], row: &Value, sha256: Option<[u8; 32]>) -> Checked {
     let invalid = |error: String| Checked { valid: false, error: Some(error), kid: None, statement: None };
     let Some(jws) = row["signature"].as_str() else {
         return invalid("expected an object with the field \"signature\", found none".into());
     };
     let results = keys.iter().map(|key| (key, key.verify(jws)));
-    // Of several keys the one that the signature names.
+    // Among several keys, the one that the signature names.
     let (key, result) = results
         .reduce(|best, next| {
             if matches!(best.1, Err(SignatureError::OtherKey { .. })) || next.1.is_ok() { next } else { best }
@@ -144,19 +146,19 @@ fn check(keys: &[VerifyingKey], row: &Value, sha256: Option<[u8; 32]>) -> Checke
     Checked { valid: error.is_none(), error, kid: Some(key.kid().into()), statement: Some(statement) }
 }
 
-/// What a row says that is not what is signed.
+/// Returns the part of a row that differs from the signed statement.
 fn other_row(row: &Value, statement: &Statement) -> Option<String> {
     let signed = serde_json::to_value(statement).unwrap_or_default();
     SHARED.iter().find_map(|[of_statement, of_row]| {
         let (expected, found) = (&signed[of_statement], row.get(of_row)?);
-        // A code of a later version is read as unknown.
+        // A code of a newer version is read as unknown.
         let unknown = statement.warning_codes.contains(&WarningCode::Unknown) && *of_row == "warning_codes";
         let same = expected.is_null() || found == expected || unknown;
-        (!same).then(|| format!("the object around the signature says something else than what is signed: {of_row}: expected {expected}, found {found}"))
+        (!same).then(|| format!("the object around the signature differs from the signed statement: {of_row}: expected {expected}, found {found}"))
     })
 }
 
-/// The SHA-256 of a text as `score` reads it: decompressed, otherwise unchanged.
+/// Returns the SHA-256 of a text as `score` reads it: decompressed, otherwise unchanged.
 fn sha256(path: &Path) -> Result<[u8; 32]> {
     let mut found = None;
     shell::for_each(&[path.to_owned()], &Layout::default(), |label, source| {
@@ -169,7 +171,7 @@ fn sha256(path: &Path) -> Result<[u8; 32]> {
     found.context("no text was read")
 }
 
-/// Lines for people.
+/// Returns the lines for people.
 fn people(input: &str, checked: &Checked, with_text: bool) -> String {
     let input = OneLine(input);
     let mut text = match (&checked.error, &checked.kid) {

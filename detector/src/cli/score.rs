@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use wmdetect::render::html::{self, Scored};
@@ -20,15 +21,15 @@ use super::args::{ColorChoice, ScoreArgs};
 use super::{message, parallel, print, print_error, print_json, trials, verdict_code};
 
 /// A report, with its signature if one was asked for.
-#[derive(Serialize)]
-struct Signed<'r> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Signed<'r> {
     #[serde(flatten)]
     report: &'r Report,
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<String>,
 }
 
-/// What is said of one text.
+/// The result of one text.
 struct Judged {
     /// The text, if it is to be shown.
     bytes: Option<Vec<u8>>,
@@ -55,7 +56,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let (mut batch, mut found) = (Batch::new("scoring"), false);
     let shown = args.view || args.html.is_some();
     let input = &args.detector.input;
-    // Of many texts each would cost as much as several.
+    // With many texts, each would cost as much as several.
     let alone = input.files.len() == 1 && !input.jsonl && !input.tokens;
     let trials_from = alone.then(|| input.text.normaliser());
     parallel::judge_each(
@@ -101,8 +102,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     Ok(verdict_code(failed, args.exit_code && !found))
 }
 
-/// The report of one input, with its bytes and its tokens if they are to be `shown`. What is too long to be held in
-/// memory has neither. With `trials_from`, the normalisation in use, a text in which nothing was found is tried with others.
+/// Returns the report of one input, with its bytes and its tokens if they are to be `shown`. A text that is too long
+/// for memory has neither. With `trials_from`, the normalisation in use, a text in which nothing was found is tried
+/// with other normalisations.
 fn scored(
     detector: &Detector,
     source: Source<'_>,

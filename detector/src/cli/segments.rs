@@ -13,7 +13,7 @@ use wmdetect::shell::{Batch, Content, InputError, Source};
 use super::args::SegmentsArgs;
 use super::{message, parallel, print, print_error, print_json, verdict_code};
 
-/// A text of more bytes is not shown on a page.
+/// A longer text is not shown on a page.
 const SHOWN: usize = 8 << 20;
 
 pub(super) fn run(args: &SegmentsArgs) -> Result<ExitCode> {
@@ -58,7 +58,7 @@ pub(super) fn run(args: &SegmentsArgs) -> Result<ExitCode> {
     Ok(verdict_code(failed, args.exit_code && !found))
 }
 
-/// The passages of one input, with its bytes if they are to be `shown`.
+/// Returns the passages of one input, with its bytes if they are to be `shown`.
 fn segmented(
     detector: &Detector,
     source: Source<'_>,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::Cache;
 use wmdetect::counted::counted;
@@ -18,12 +19,12 @@ use super::detector::open_profile;
 use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts, warn_of_little};
 use super::{print, print_json, train_bayesian};
 
-/// Most classes that are tried.
+/// Largest number of classes that is tried.
 const MOST_CLASSES: usize = 6;
 
-/// What `wmdetect train` says of what it fitted.
-#[derive(Serialize)]
-struct TrainReport {
+/// The report of `wmdetect train`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TrainReport {
     /// [`SCHEMA_VERSION`].
     schema_version: u32,
     /// Name of the detector that was fitted.
@@ -34,16 +35,16 @@ struct TrainReport {
     texts: u64,
     /// Their scored tokens.
     tokens: u64,
-    /// Layers that the detector looks at.
+    /// Number of layers that the detector uses.
     depth: u32,
-    /// Entropy classes.
+    /// Number of entropy classes.
     classes: u32,
     /// Mean of the log likelihood ratio over the tokens, in nats.
     evidence: f64,
-    /// The same on held-out texts, for 1, 2, … classes; empty where the number of classes was given.
+    /// The same mean on held-out texts, for 1, 2, … classes; empty if the number of classes was given.
     held_out_evidence: Vec<f64>,
-    /// Scored tokens from which on a marked text is found with probability 0.9, at the false positive rates 1e-2, 1e-3
-    /// and 1e-6; null where no length is enough.
+    /// Number of scored tokens from which on a marked text is found with probability 0.9, at the false positive rates
+    /// 1e-2, 1e-3 and 1e-6; null if no length is enough.
     required_tokens: Vec<Option<u64>>,
 }
 

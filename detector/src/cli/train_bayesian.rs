@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::Cache;
 use wmdetect::counted::counted;
@@ -16,12 +17,12 @@ use super::args::TrainArgs;
 use super::marked_texts::{RATES, Texts, lengths_for_people, outputs, read_texts, warn_of_little};
 use super::{print, print_json, say};
 
-/// Keys that are recorded in the detector.
+/// Largest number of keys that are recorded in the detector.
 const MOST_KEYS: usize = 16;
 
-/// What `wmdetect train --detector bayesian` says of what it fitted.
-#[derive(Serialize)]
-struct TrainBayesianReport {
+/// The report of `wmdetect train --detector bayesian`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TrainBayesianReport {
     /// [`SCHEMA_VERSION`].
     schema_version: u32,
     /// `bayesian`.
@@ -32,20 +33,20 @@ struct TrainBayesianReport {
     texts: u64,
     /// Their scored tokens.
     tokens: u64,
-    /// Of the texts, those that were held out to choose the weights.
+    /// Number of texts that were held out to choose the weights.
     held_out_texts: u64,
-    /// Layers that the detector looks at.
+    /// Number of layers that the detector uses.
     depth: u32,
     /// The weight of Σ delta² that was chosen.
     l2_weight: f64,
     /// The pass over the texts, from 1, that was chosen.
     epoch: u32,
-    /// Cross-entropy of the posterior on held-out pieces and as many unmarked ones, in nats; 0.693 is chance.
+    /// Cross-entropy of the posterior on held-out pieces and as many unmarked ones, in nats; chance gives 0.693.
     held_out_loss: f64,
     /// Mean of the log likelihood ratio over the tokens, in nats.
     evidence: f64,
-    /// Scored tokens from which on a marked text is found with probability 0.9, at the false positive rates 1e-2, 1e-3
-    /// and 1e-6; null where no length is enough.
+    /// Number of scored tokens from which on a marked text is found with probability 0.9, at the false positive rates
+    /// 1e-2, 1e-3 and 1e-6; null if no length is enough.
     required_tokens: Vec<Option<u64>>,
 }
 
@@ -60,7 +61,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let (model, summary) = fit(depth, &texts, &FitOptions::default(), |_| ())?;
     let tokens: usize = texts.iter().map(Vec::len).sum();
     let evidence = texts.iter().flatten().map(|&g| model.ratio(g).ln()).sum::<f64>() / tokens as f64;
-    // A key for every few texts is a throw-away key, and the list would only be long.
+    // A key for only a few texts is a throw-away key, and a long list would not help.
     let key_ids = if key_ids.len() <= MOST_KEYS { key_ids.into_iter().collect() } else { Vec::new() };
     let provenance = Provenance { key_ids, marked_texts: texts.len() as u64 };
     say(&format!("fitted; counting all patterns of {} for exact p-values", counted(depth as u64, "layer")));

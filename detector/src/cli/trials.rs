@@ -1,14 +1,14 @@
-//! What other options would have found in a text in which nothing was found.
+//! Tries other options on a text in which nothing was found.
 
 use wmdetect::report::{Report, Warning, WarningCode};
 use wmdetect::statistics::PValue;
 use wmdetect::text::normalise::{Form, Markup, Normaliser};
 use wmdetect::{Detector, Input, Verdict};
 
-/// A text of more bytes is not tried again: it would take as long as several.
+/// A longer text is not tried again, since that would take as long as several texts.
 const LONGEST: usize = 256 << 10;
 
-/// Options that the command line does not have yet, each with what it makes of `given`.
+/// Returns options that the command line does not set, each with the normaliser that it makes of `given`.
 fn alternatives(given: Normaliser) -> Vec<(&'static str, Normaliser)> {
     let form = |form| Normaliser { form, ..given };
     let strip = |markup| Normaliser { strip: Some(markup), ..given };
@@ -26,8 +26,9 @@ fn alternatives(given: Normaliser) -> Vec<(&'static str, Normaliser)> {
     all
 }
 
-/// Returns a remark with the option that would have found the mark; none where the mark was found without it, or where no
-/// option would find it. What was tried is corrected for; the verdict of `report` stays as it is.
+/// Returns a remark with the option that would have found the mark. Returns `None` if the mark was found without it, or
+/// if no option would find it. The remark is corrected for the number of trials; the verdict of `report` stays as it
+/// is.
 ///
 /// A text is tried again only with options that change it.
 pub(super) fn suggestion(

@@ -15,7 +15,7 @@ use crate::statistics::attribution::{Attributed, KeyEvidence, KeySum, KeySums, a
 use crate::statistics::{Method, PKind, Sample, Scored};
 use crate::verdict::Verdict;
 
-/// Of the reports on the forms of one text, the one with the least p; of equal ones the first.
+/// Returns the report with the least p among those on the forms of one text; among equal ones the first.
 fn strongest(reports: impl Iterator<Item = Attribution>) -> Attribution {
     let least = |report: &Attribution| {
         report.keys.first().or(report.runner_up.as_ref()).map_or(f64::INFINITY, |key| key.log10_p)
@@ -25,22 +25,23 @@ fn strongest(reports: impl Iterator<Item = Attribution>) -> Attribution {
         .expect("a text has at least one form")
 }
 
-/// Keys that score the same positions of a text: those of one scheme, as a rule.
+/// Keys that score the same positions of a text: usually those of one scheme.
 #[derive(Clone)]
 struct Group {
-    /// Their indices.
+    /// The keys' indices.
     keys: Vec<usize>,
     /// Scored tokens.
     scored: Scored,
-    /// Of each channel of each key the usual statistic's sum over these tokens.
+    /// The usual statistic's sum over these tokens, for each channel of each key.
     sums: Vec<Vec<i64>>,
 }
 
 impl Detector {
-    /// Returns every key of the detector's ring that marked the text, with p corrected for all of them. The statistic is
-    /// the usual one of each key's scheme, the weighted mean for tournaments, whichever decides in [`score`](Self::score).
+    /// Returns every key of the detector's ring that marked the text, with p corrected for all of them. Whichever
+    /// statistic decides in [`score`](Self::score), this uses the usual one of each key's scheme: the weighted mean for
+    /// tournaments.
     ///
-    /// A key costs one hash for each scored token: which tokens are scored is found out once for all keys of a scheme.
+    /// A key costs one hash for each scored token. Which tokens are scored is found once for all keys of a scheme.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would.
@@ -93,13 +94,13 @@ impl Detector {
         Ok(report)
     }
 
-    /// The keys by scheme.
+    /// Returns the keys by scheme.
     fn groups(&self) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut rest: Vec<usize> = (0..self.keys.len()).collect();
         while let Some(&first) = rest.first() {
             let scheme = self.keys[first].prf.scheme();
-            // Where the key decides which positions count, each has its own.
+            // If the key decides which positions count, each key has its own group.
             let alone = scheme.positions_depend_on_key();
             let (keys, others): (Vec<usize>, Vec<usize>) = rest
                 .into_iter()
@@ -127,7 +128,7 @@ impl Detector {
         }
     }
 
-    /// The report on a text in one of its `forms`.
+    /// Returns the report on a text in one of its `forms`.
     fn attribution(
         &self,
         groups: Vec<Group>,
@@ -136,7 +137,7 @@ impl Detector {
         changes: Option<Changes>,
     ) -> Attribution {
         let tries = self.tries() * forms;
-        // The first key of the group that scores most tokens.
+        // The first key of the group that scores the most tokens.
         let mut longest = (0, 0);
         for group in &groups {
             if group.scored.whole() > longest.0 {
@@ -188,7 +189,7 @@ impl Detector {
         }
     }
 
-    /// The usual statistic of a key.
+    /// Returns the usual statistic of a key.
     fn method_of(&self, key: usize) -> Method {
         self.plan(&self.keys[key]).usual.method()
     }

@@ -1,4 +1,4 @@
-//! How a detector is made.
+//! The builder of a detector.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::statistics::Decider;
 #[cfg(feature = "text")]
 use crate::text::{Tokenizer, normalise::Normaliser};
 
-/// Makes a [`Detector`]. The options may come in any order; of two for the same thing the later one counts. Only
+/// Makes a [`Detector`]. The options may come in any order; a later one replaces an earlier one of its kind. Only
 /// [`build`](Self::build) can fail.
 ///
 /// ```
@@ -42,7 +42,7 @@ pub struct DetectorBuilder {
     normaliser: Normaliser,
 }
 
-/// What does not count.
+/// The n-grams that do not count.
 #[derive(Debug)]
 enum Ignore {
     List(Arc<IgnoreList>),
@@ -105,8 +105,8 @@ impl DetectorBuilder {
         self
     }
 
-    /// Leaves the n-grams of `list` out of every text. Which n-grams are listed must not depend on the key: p would not
-    /// be valid. A list for other lengths of n-grams or another tokenizer leaves nothing out.
+    /// Leaves the n-grams of `list` out of every text. The choice of n-grams must not depend on the key, or p is not
+    /// valid. A list for other lengths of n-grams or another tokenizer leaves nothing out.
     pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
         self.ignore = Some(Ignore::List(list.into()));
         self
@@ -122,9 +122,9 @@ impl DetectorBuilder {
     /// Returns the detector.
     ///
     /// # Errors
-    /// Returns an error if the rate is not between 0 and 1, a key belongs to another tokenizer than the detector's (one for
-    /// token ids has none, and checks nothing), the statistic cannot judge
-    /// a key's scheme, or the ignore file cannot be used.
+    /// Returns an error if the rate is not between 0 and 1, if the statistic cannot judge a key's scheme, or if the
+    /// ignore file cannot be used. Also returns an error if a key belongs to a tokenizer other than the detector's. A
+    /// detector for token ids has no tokenizer and does not check this.
     pub fn build(self) -> Result<Detector, DetectError> {
         check_fpr(self.fpr)?;
         let Keyring { keys, ring } = self.keys;
@@ -170,7 +170,7 @@ impl DetectorBuilder {
     }
 }
 
-/// The remarks that keys name no tokenizer, or only its vocabulary, if any does.
+/// Returns the remarks about keys that do not name a tokenizer, or name only its vocabulary.
 #[cfg(feature = "text")]
 fn remarks(keys: &[RingKey], ring: bool, tokenizer: &Tokenizer) -> Vec<Warning> {
     let subject = |which: &dyn Fn(&Key) -> bool, [one, many]: [&str; 2]| {

@@ -1,4 +1,4 @@
-//! Keys with the shortest unused context and with channels.
+//! Tests of keys with the shortest unused context and with channels.
 
 use super::*;
 use crate::scheme::{ContextRule, Distribution, Key, Preset, Secret, Watermark, synthid};
@@ -14,12 +14,12 @@ fn key(preset: Preset, seed: u8) -> Key {
     Key::new(preset, Secret::new(vec![seed; 32].into())).unwrap()
 }
 
-/// Tokens of `count` that come up as words do: the k-th with a weight of 1/k.
+/// Returns `count` tokens that are distributed like words: the k-th has a weight of 1/k.
 fn other(count: usize, state: &mut u64) -> Vec<u32> {
     (0..count).map(|_| (5_000_f64.powf(split_mix::unit(state)) as u32) % 5_000).collect()
 }
 
-/// A response of `len` tokens under the mark of `key`, in the channel that `random` chooses.
+/// Returns a response of `len` tokens under the mark of `key`, in the channel that `random` chooses.
 fn marked(key: &Key, random: u64, len: usize) -> Vec<u32> {
     let mut marking = Watermark::new(key.prf()).start(&[], random);
     let mut state = random;
@@ -61,7 +61,7 @@ fn the_channel_of_a_text_is_found_and_paid_for() {
     assert!(channels.len() > 5, "{channels:?}");
     let refused = detector.with_channel(Some(16)).unwrap_err().to_string();
     assert!(refused.ends_with("has the channels 0 to 15, found channel 16"), "{refused}");
-    // A key that has one channel has no use for it.
+    // A key that has one channel ignores it.
     of(key(Preset::Secret, 1)).with_channel(Some(16)).unwrap();
 }
 
@@ -84,7 +84,7 @@ fn a_ring_counts_every_channel_and_names_the_one() {
     assert_eq!((Some(named.log10_p), attributed.channels_tried), (report.log10_p, Some(22)));
     let paid = named.log10_p - named.log10_p_alone;
     assert!((paid - (22.0 / 16_f64).log10()).abs() < 1e-9, "{paid}");
-    // The runner-up may be the key that has one channel, which then has none to name.
+    // The runner-up may be the key with one channel, which then names no channel.
     let other = attributed.runner_up.unwrap();
     assert_eq!(other.channel.is_some(), other.key_id == key(Preset::Robust, 2).id());
 }
@@ -110,7 +110,7 @@ fn passages_are_found_behind_and_between_other_text() {
     let balanced = key(Preset::Balanced, 9);
     let detector = of(key(Preset::Balanced, 9));
     let mut state = 3;
-    // Two answers in different channels. Other text stands in front of them, between them and behind them.
+    // Two answers in different channels. Other text stands before, between and after them.
     let answers = [marked(&balanced, 1 << 60, 250), marked(&balanced, 5 << 60, 250)];
     let text =
         [other(3_000, &mut state), answers[0].clone(), other(777, &mut state), answers[1].clone()].concat();
@@ -127,8 +127,8 @@ fn passages_are_found_behind_and_between_other_text() {
     assert!((first.log10_p - known.segments[0].log10_p - 16_f64.log10()).abs() < 1e-9);
 }
 
-/// Of 1,200 texts without a mark at most one in ten may have a passage at that rate, whatever the texts: here some of them
-/// repeat themselves. Binomial(1200, 0.1) is above 156 with a probability of 0.0003.
+/// At that rate at most one in ten of 1,200 texts without a mark may have a passage, whatever the texts are. Here some
+/// of them repeat themselves. Binomial(1200, 0.1) is above 156 with a probability of 0.0003.
 #[test]
 fn texts_without_a_mark_seldom_have_a_passage() {
     let mut state = 11;

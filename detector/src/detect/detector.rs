@@ -12,14 +12,14 @@ use crate::text::Tokenizer;
 #[cfg(feature = "text")]
 use crate::text::normalise::{Cut, Normaliser};
 
-/// The false positive rate of a detector for which no other was set.
+/// Default false positive rate of a detector.
 pub const DEFAULT_FPR: f64 = 0.001;
 
 /// Looks for the mark of one key, or of any key of a ring, in texts.
 ///
 /// [`Detector::builder`] makes one. The questions that it answers are [`score`](Self::score),
-/// [`segments`](Self::segments), [`attribute`](Self::attribute) and [`explain`](Self::explain); what they can be asked
-/// about is an [`Input`](crate::Input).
+/// [`segments`](Self::segments), [`attribute`](Self::attribute) and [`explain`](Self::explain). Each takes an
+/// [`Input`](crate::Input).
 ///
 /// Clones are cheap. So are the siblings that [`with_fpr`](Self::with_fpr) and the other `with_` methods return: they
 /// share the keys and the tokenizer. All methods may be called from several threads at once.
@@ -30,7 +30,7 @@ pub struct Detector {
     pub(super) ring: bool,
     pub(super) plans: Arc<Plans>,
     pub(super) fpr: f64,
-    /// The channel of the texts, where it is known.
+    /// The channel of the texts, if it is known.
     pub(super) channel: Option<u16>,
     /// N-grams that do not count.
     pub(super) ignore: Option<Arc<IgnoreList>>,
@@ -38,7 +38,7 @@ pub struct Detector {
     pub(super) tokenizer: Option<Arc<Tokenizer>>,
     #[cfg(feature = "text")]
     pub(super) normaliser: Normaliser,
-    /// Said of every text: some keys name no tokenizer.
+    /// Remarks on every text, such as that some keys do not name a tokenizer.
     pub(super) remarks: Vec<Warning>,
 }
 
@@ -62,9 +62,9 @@ impl Detector {
         Ok(Self { plans: Arc::new(plans), ..self.clone() })
     }
 
-    /// Returns this detector for texts whose channel is known, as their receipts tell it, or for texts of unknown channels:
-    /// of these all channels are tried, and p is corrected for their number. A key that has one channel has no use for
-    /// it.
+    /// Returns this detector for texts whose channel is known from their receipts, or for texts of unknown channels.
+    /// For unknown channels all are tried, and p is corrected for their number. A key that has one channel ignores the
+    /// setting.
     ///
     /// # Errors
     /// Returns an error if a key with several channels does not have this one.
@@ -80,8 +80,8 @@ impl Detector {
         Ok(Self { channel, ..self.clone() })
     }
 
-    /// Returns this detector with another list of n-grams that do not count. Which n-grams are listed must not
-    /// depend on the key: p would not be valid.
+    /// Returns this detector with another list of n-grams that do not count. The choice of n-grams must not depend on
+    /// the key, or p is not valid.
     #[must_use]
     pub fn with_ignore(&self, list: impl Into<Arc<IgnoreList>>) -> Self {
         Self { ignore: Some(list.into()), ..self.clone() }
@@ -109,14 +109,15 @@ impl Detector {
         self.ignore.as_deref()
     }
 
-    /// Returns what splits the texts. A detector for token ids has none.
+    /// Returns the tokenizer that splits the texts. A detector for token ids has none.
     #[cfg(feature = "text")]
     pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
         self.tokenizer.as_ref()
     }
 
-    /// Returns the public id of each key, and its name: its label in a ring of [`Keyring::derived`](crate::Keyring::derived),
-    /// in one of [`Keyring::open`](crate::Keyring::open) its label in `keys.toml` or its file's name, else none.
+    /// Returns the public id of each key, and its name if it has one. In a ring of
+    /// [`Keyring::derived`](crate::Keyring::derived) the name is its label. In a ring of
+    /// [`Keyring::open`](crate::Keyring::open) it is the label in `keys.toml` or the file's name.
     pub fn key_ids(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
         self.keys.iter().map(|entry| (entry.id.as_str(), entry.name.as_deref()))
     }
@@ -125,7 +126,7 @@ impl Detector {
         self.plans.of(entry)
     }
 
-    /// Normalises and tokenizes a text, or a block of one, in each of `forms`; without `offsets`, the ids alone.
+    /// Normalises and tokenizes a text, or a block of one, in each of `forms`; without `offsets`, returns only the ids.
     #[cfg(feature = "text")]
     pub(super) fn cut(
         &self,
@@ -142,6 +143,8 @@ impl Detector {
     }
 }
 
+/// Checks a false positive rate.
+///
 /// # Errors
 /// Returns an error if `fpr` is not above 0 and below 1.
 pub(super) fn check_fpr(fpr: f64) -> Result<(), DetectError> {

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors of a detector.
 
 use crate::ignore::IgnoreError;
 use crate::key_directory::KeyDirectoryError;
@@ -32,7 +32,7 @@ pub enum DetectError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// No key to try.
+    /// There is no key to try.
     #[error("the keyring {path} has no key; expected at least one")]
     EmptyKeyring {
         /// The directory, or what stands for it.
@@ -44,7 +44,7 @@ pub enum DetectError {
     /// A reader for [`segments`](crate::Detector::segments) or another question that needs the whole text.
     #[error("{what} need the whole text: expected text, bytes or token ids, found a reader")]
     NeedsWholeText {
-        /// What was asked for.
+        /// The question.
         what: &'static str,
     },
     /// The statistic cannot judge the scheme of one of the keys.
@@ -55,7 +55,7 @@ pub enum DetectError {
         "the false positive rate must lie between 0 and 1 (both excluded), found {found}; the usual rate is 0.001"
     )]
     Fpr {
-        /// What was asked for.
+        /// The rate that was asked for.
         found: f64,
     },
     /// A channel that a key does not have.
@@ -65,10 +65,10 @@ pub enum DetectError {
         key_id: String,
         /// How many channels it has.
         channels: u16,
-        /// What was asked for.
+        /// The channel that was asked for.
         found: u16,
     },
-    /// A long text stops in the middle.
+    /// A long text cannot be read to its end.
     #[error("cannot read the text to its end: {source}")]
     Input {
         /// The system's reason.
@@ -76,7 +76,7 @@ pub enum DetectError {
     },
 }
 
-/// Keys and directories that cannot be used are the same errors with and without a list of keys.
+/// Keys and directories that cannot be used give the same errors with and without a list of keys.
 impl From<KeyDirectoryError> for DetectError {
     fn from(error: KeyDirectoryError) -> Self {
         match error {

@@ -5,12 +5,13 @@ use super::{DetectError, Detector, Input};
 use crate::report::{Explanation, TokenEvidence};
 use crate::statistics::{LikelihoodRatio, Profile};
 
-/// Scored tokens on either side whose evidence counts with a token's own: alone it is too weak to be seen.
+/// Number of scored tokens on either side whose evidence is added to a token's own, which alone is too weak to be seen.
 const NEIGHBOURS: usize = 7;
 
 impl Detector {
-    /// Scores a text and says what each token adds, in nats, whichever statistic decides: under the built-in profile
-    /// `pooled`, of which other schemes than tournaments take how free the tokens of marked texts are.
+    /// Scores a text and says what each token adds, in nats, whichever statistic decides. The evidence is that under
+    /// the built-in profile `pooled`. Schemes without a tournament take from it how free the tokens of marked texts
+    /// are.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.

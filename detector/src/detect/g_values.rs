@@ -17,7 +17,7 @@ impl Detector {
         Ok(self.whole(input, "token ids", Offsets::Later)?.into_given().ids.into_owned())
     }
 
-    /// Returns the token ids of each form of the text that [`score`](Self::score) tries, at least one. That of the text as it
+    /// Returns the token ids of each form of the text that [`score`](Self::score) tries, at least one. The form that
     /// was given comes first.
     ///
     /// # Errors
@@ -27,8 +27,8 @@ impl Detector {
         Ok(forms.0.into_iter().map(|tokens| tokens.ids.into_owned()).collect())
     }
 
-    /// Returns the values and the mask of a text as it was given, the first of its forms, under the first key, in the
-    /// [known channel](Self::with_channel) or else in the first.
+    /// Returns the values and the mask of a text under the first key, in the first form, which is the text as it was
+    /// given. The channel is the [known one](Self::with_channel) or else the first.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader.

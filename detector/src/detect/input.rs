@@ -1,4 +1,4 @@
-//! What a detector looks at.
+//! The input of a detector.
 
 use std::fmt;
 #[cfg(feature = "text")]
@@ -47,7 +47,7 @@ pub(super) enum Content<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Prompt<'a> {
-    /// Token ids; none if the prompt is not known.
+    /// Token ids; empty if the prompt is not known.
     Tokens(&'a [u32]),
     /// Text.
     #[cfg(feature = "text")]
@@ -58,11 +58,11 @@ pub enum Prompt<'a> {
 #[cfg(feature = "text")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
-    /// Bytes of a block; see [`Blocks`](crate::text::blocks::Blocks).
+    /// Number of bytes in a block; see [`Blocks`](crate::text::blocks::Blocks).
     pub block_len: usize,
     /// Number of different contexts that are remembered exactly, at 20 bytes each. Later ones go into a filter of
-    /// 128 MiB. The filter takes some new contexts for old ones, and their positions do not count. Both are kept for each
-    /// form of the text, up to three, and for each context length of the keys. A key of `synthid-sha256-v2` has up to four
+    /// 128 MiB. The filter takes some new contexts for old ones, and their positions do not count. Each form of the
+    /// text (up to three) has both, for each context length of the keys. A key of `synthid-sha256-v2` has up to four
     /// lengths, and its pairs of tokens are remembered in the same way.
     pub contexts: usize,
 }
@@ -70,7 +70,7 @@ pub struct StreamOptions {
 #[cfg(feature = "text")]
 impl Default for StreamOptions {
     fn default() -> Self {
-        // What a hash table of 2^22 places holds.
+        // A hash table of 2^22 places holds this many.
         Self { block_len: BLOCK_LEN, contexts: 3_600_000 }
     }
 }
@@ -89,17 +89,18 @@ impl<'a> Input<'a> {
         Self::of(Content::Bytes(bytes))
     }
 
-    /// Takes token ids of the tokenizer that the text was written with, without any that a tokenizer adds in front. They are
-    /// not checked: ids of another vocabulary score as unmarked.
+    /// Takes token ids of the tokenizer that the text was written with, without ids that a tokenizer adds in front.
+    /// They are not checked: ids of another vocabulary score as unmarked.
     pub fn tokens(ids: &'a [u32]) -> Self {
         Self::of(Content::Tokens(ids))
     }
 
     /// Takes a text that is read block by block, so that memory stays bounded whatever its length.
     ///
-    /// The blocks and the positions that count depend on the text alone, so p keeps its promise. It equals the p of the
-    /// whole text, under vocabularies such as Gemma's, if the text has ASCII white space at least every 128 KiB and at most [`StreamOptions::contexts`] contexts.
-    /// Normalisation works within a block: markup that crosses the end of a block is taken as text.
+    /// The blocks and the positions that count depend on the text alone, so p keeps its promise. With vocabularies such
+    /// as Gemma's it equals the p of the whole text, under two conditions. The text has ASCII white space at least
+    /// every 128 KiB, and at most [`StreamOptions::contexts`] contexts. Normalisation works within a block: markup that
+    /// crosses the end of a block is taken as text.
     #[cfg(feature = "text")]
     pub fn reader(reader: impl Read + 'a) -> Self {
         Self::reader_with(reader, StreamOptions::default())
@@ -111,8 +112,8 @@ impl<'a> Input<'a> {
         Self::of(Content::Reader(Box::new(reader), options))
     }
 
-    /// Says which prompt the text answers. Contexts that the prompt has, and contexts that reach back into it, are not
-    /// marked and do not count.
+    /// Says which prompt the text answers. Contexts that occur in the prompt, and contexts that reach back into it, are
+    /// not marked and do not count.
     #[must_use]
     pub fn after_prompt(mut self, prompt: impl Into<Prompt<'a>>) -> Self {
         self.prompt = prompt.into();
@@ -164,7 +165,7 @@ impl<'a> From<&'a Vec<u32>> for Prompt<'a> {
     }
 }
 
-/// Says what it is and how long, and nothing of the text.
+/// Shows the kind and length of the input, and nothing of the text.
 impl fmt::Debug for Input<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.content {

@@ -42,21 +42,21 @@ pub(super) struct RingKey {
     pub leaked: bool,
 }
 
-/// One key alone.
+/// Makes a keyring of one key.
 impl From<Key> for Keyring {
     fn from(key: Key) -> Self {
         Arc::new(key).into()
     }
 }
 
-/// One key alone, which others hold too: the secret is not copied.
+/// Makes a keyring of one key that others hold too. The secret is not copied.
 impl From<Arc<Key>> for Keyring {
     fn from(key: Arc<Key>) -> Self {
         Self { keys: vec![RingKey { key, name: None, leaked: false }], ring: false }
     }
 }
 
-/// All keys of a directory, whatever their status and dates.
+/// Makes a keyring of all keys of a directory, whatever their status and dates.
 impl From<&KeyDirectory> for Keyring {
     fn from(directory: &KeyDirectory) -> Self {
         let key = |entry: &KeyEntry| RingKey {
@@ -77,7 +77,7 @@ impl Keyring {
         Self::of_shared(keys.into_iter().map(Arc::new))
     }
 
-    /// Returns a ring of keys that others hold too, as [`new`](Self::new) does: no secret is copied.
+    /// Returns a ring of keys that others hold too, as [`new`](Self::new) does. No secret is copied.
     ///
     /// # Errors
     /// Returns an error if `keys` is empty.
@@ -92,7 +92,7 @@ impl Keyring {
     /// Returns an error if no keys can be derived from `master`, if a label is empty or too long for a key file
     /// ([`KeyError::Label`]), or if there are no labels.
     pub fn derived(master: &Key, labels: impl IntoIterator<Item = String>) -> Result<Self, DetectError> {
-        // The label once, since there may be millions.
+        // Each label is stored once, since there may be millions.
         let derive = |label: String| Ok((Arc::new(master.derive(&label)?.with_label(None)), Some(label)));
         let keys = labels.into_iter().map(derive);
         Self::named(
@@ -101,12 +101,12 @@ impl Keyring {
         )
     }
 
-    /// Reads the keys in the directory `path`, as [`KeyDirectory::open`] does: all of them are tried, also those that its
-    /// `keys.toml` calls retired or leaked. What a leaked key finds has the warning
+    /// Reads the keys in the directory `path`, as [`KeyDirectory::open`] does. All of them are tried, also those that
+    /// its `keys.toml` calls retired or leaked. If a leaked key finds its mark, the report has the warning
     /// [`LeakedKey`](crate::report::WarningCode::LeakedKey).
     ///
     /// # Errors
-    /// Returns an error as [`KeyDirectory::open`] does.
+    /// Returns an error if [`KeyDirectory::open`] would.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DetectError> {
         Ok((&KeyDirectory::open(path)?).into())
     }
@@ -150,13 +150,13 @@ impl Keyring {
     }
 }
 
-/// What is said of a mark of a leaked key.
+/// Returns the warning about a mark of a leaked key.
 pub(super) fn leak_warning(key_id: &str) -> Warning {
     let message = format!("the key {key_id} was marked as leaked: others may have written the mark");
     Warning::new(WarningCode::LeakedKey, message)
 }
 
-/// Adds another name of the same key, so that a report does not name one of two that could be meant.
+/// Adds another name of the same key, so that a report does not name only one of two files.
 fn also_called(name: &mut Option<String>, other: Option<String>) {
     match (name, other) {
         (Some(name), Some(other)) if *name != other => *name = format!("{name}, {other}"),

@@ -10,12 +10,12 @@ use crate::report::Warning;
 use crate::scheme::{ContextRule, EvidenceKind, Piece, Prf};
 use crate::statistics::{Decider, Mean, PKind, Statistic, WeightedMean};
 
-/// What the rule of each kind of key says of the positions of a text, or of a block of one.
+/// What the context rules of the keys say of the positions of a text, or of a block of one.
 pub(super) type Pieces<'a> = BTreeMap<ContextRule, Piece<'a>>;
 
-/// What is kept of a key.
+/// What a detector keeps of a key.
 pub(super) struct Entry {
-    /// In its first channel.
+    /// The keyed function in the first channel.
     pub prf: Prf,
     /// Its public id.
     pub id: String,
@@ -26,25 +26,25 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The key's function in the channels that are tried: all, or the one that is known.
+    /// Returns the key's function in the channels that are tried: all, or the one that is known.
     pub(super) fn channels(&self, known: Option<u16>) -> impl ExactSizeIterator<Item = Prf> + '_ {
         let all = self.prf.scheme().channels();
         let tried = known.filter(|_| all > 1).map_or(0..all, |channel| channel..channel + 1);
         tried.map(|channel| self.prf.in_channel(channel))
     }
 
-    /// What is said of its mark, if it has leaked.
+    /// Returns the warning about the key's mark, if the key has leaked.
     pub(super) fn leak_warning(&self) -> Option<Warning> {
         self.leaked.then(|| leak_warning(&self.id))
     }
 
-    /// What an exact p-value is worth under the key's scheme.
+    /// Returns what an exact p-value is worth under the key's scheme.
     pub(super) fn p_kind(&self) -> PKind {
         self.prf.scheme().promise().into()
     }
 }
 
-/// Without the secret.
+/// Shows the key without the secret.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("key_id", &self.id).finish_non_exhaustive()
@@ -56,7 +56,7 @@ impl fmt::Debug for Entry {
 pub(super) struct Plans(Vec<Plan>);
 
 impl Plans {
-    /// Returns the plans for these keys. What takes time to make and is in `known` is shared.
+    /// Returns the plans for these keys. Parts that take time to make are shared if `known` has them.
     pub(super) fn new(
         entries: &[Entry],
         decider: &Decider,
@@ -81,15 +81,15 @@ impl Plans {
     }
 }
 
-/// What keys whose texts have one kind of evidence share: one null distribution, however many keys.
+/// What keys share whose texts have one kind of evidence: one null distribution, however many keys.
 #[derive(Debug)]
 pub(super) struct Plan {
     kind: EvidenceKind,
-    /// For the scores that every report on a tournament has.
+    /// The statistics for the scores that every report on a tournament has.
     pub means: Option<Means>,
-    /// What decides.
+    /// The statistic that decides.
     pub statistic: Arc<dyn Statistic>,
-    /// What decides unless something else was asked for: the question which of many keys is always its.
+    /// The statistic that decides by default. It always decides which of many keys marked a text.
     pub usual: Arc<dyn Statistic>,
     lengths: Lengths,
     usual_lengths: Lengths,
@@ -125,12 +125,13 @@ impl Plan {
         Ok(Self { kind, means, statistic, usual, lengths, usual_lengths })
     }
 
-    /// The scored tokens from which on the silence of the deciding statistic means something at level `alpha`.
+    /// Returns the number of scored tokens from which on the silence of the deciding statistic means something at level
+    /// `alpha`.
     pub(super) fn required_tokens(&self, alpha: f64) -> u64 {
         self.lengths.of(&*self.statistic, alpha)
     }
 
-    /// The same for the usual statistic.
+    /// Returns the same number for the usual statistic.
     pub(super) fn usual_required_tokens(&self, alpha: f64) -> u64 {
         self.usual_lengths.of(&*self.usual, alpha)
     }

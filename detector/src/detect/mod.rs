@@ -1,12 +1,12 @@
-//! From a key, a tokenizer and a text to a report.
+//! Turns a key, a tokenizer and a text into a report.
 //!
-//! A [`Detector`] is made once, by [`Detector::builder`] or [`Detector::new`]; that takes about a millisecond. It can be
-//! shared between threads, and its clones share the keys and the tokenizer. Every question takes an [`Input`].
+//! A [`Detector`] is made once, by [`Detector::builder`] or [`Detector::new`], which takes about a millisecond. It can
+//! be shared between threads, and its clones share the keys and the tokenizer. Every question takes an [`Input`].
 //!
 //! | file | what |
 //! |---|---|
 //! | `keyring`, `builder`, `keys`, `detector` | from key files to a detector |
-//! | `input` | what can be asked about |
+//! | `input` | what the questions take |
 //! | `reading`, `tally` | one text under every key; computed once |
 //! | `score`, `segments`, `attribute`, `explain`, `g_values` | the questions |
 //! | `stream` | texts that are too long to be held in memory |

@@ -18,25 +18,25 @@ use crate::text::normalise::{Cut, Normaliser};
 /// A text as token ids.
 pub(super) struct Tokens<'a> {
     pub ids: Cow<'a, [u32]>,
-    /// The prompt's; none if it is not known.
+    /// The prompt's token ids; empty if the prompt is not known.
     pub prompt: Cow<'a, [u32]>,
     /// Where they came from, unless the input was token ids.
     pub text: Option<Text>,
-    /// The text as it was given; nothing if the input was token ids.
+    /// The text as it was given; empty if the input was token ids.
     #[cfg(feature = "text")]
     original: &'a [u8],
 }
 
 /// The text that token ids came from.
 pub(super) struct Text {
-    /// For each token the bytes of the original that it covers; none before they are [located](Detector::locate).
+    /// For each token the bytes of the original that it covers; empty before they are [located](Detector::locate).
     pub offsets: Vec<Range<usize>>,
     pub changes: Changes,
     #[cfg(feature = "text")]
     form: Normaliser,
 }
 
-/// When it is noted where in a text its tokens are. That takes four times as much memory as the tokens do.
+/// When a tokenizer notes where in the text its tokens are. That takes four times as much memory as the tokens do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offsets {
     Now,
@@ -44,12 +44,12 @@ pub(super) enum Offsets {
     Later,
 }
 
-/// The different token sequences of one text, at least one: that of the text as it was given comes first. Their number
-/// depends on the text alone, so the least of their p-values times that number is a p-value.
+/// The different token sequences of one text, at least one. The sequence of the text as it was given comes first. Their
+/// number depends on the text alone, so the least of their p-values times that number is a p-value.
 pub(super) struct Forms<'a>(pub Vec<Tokens<'a>>);
 
 impl<'a> Forms<'a> {
-    /// The text as it was given.
+    /// Returns the form of the text as it was given.
     pub(super) fn into_given(self) -> Tokens<'a> {
         self.0.into_iter().next().expect("a text has at least one form")
     }
@@ -62,8 +62,8 @@ pub(super) enum Source<'a> {
     Stream(Stream<'a>),
 }
 
-/// What the keys make of a text: each of its forms tokenized once, and hashed once under each key. Report, passages and
-/// explanation are views of it.
+/// The result of a text under the keys. Each form of the text is tokenized once, and hashed once under each key.
+/// Report, passages and explanation are views of it.
 pub(super) struct Reading<'d, 'a> {
     pub detector: &'d Detector,
     /// The form with the least p.
@@ -73,10 +73,9 @@ pub(super) struct Reading<'d, 'a> {
     pub best: Best,
 }
 
-/// The form, the key and the channel with the least p, the first of them if there are several. Of the others nothing is
-/// kept.
+/// The form, the key and the channel with the least p, or the first of several. Nothing is kept of the others.
 pub(super) struct Best {
-    /// Its index.
+    /// The key's index.
     pub key: usize,
     /// The key's function in the channel.
     pub prf: Prf,
@@ -85,12 +84,12 @@ pub(super) struct Best {
 }
 
 impl Tokens<'_> {
-    /// What was changed in the text; `None` if the input was token ids.
+    /// Returns what was changed in the text; `None` if the input was token ids.
     pub(super) fn changes(&self) -> Option<Changes> {
         self.text.as_ref().map(|text| text.changes)
     }
 
-    /// The bytes of the original text that some of the tokens cover; `None` if the input was token ids.
+    /// Returns the bytes of the original text that some of the tokens cover; `None` if the input was token ids.
     pub(super) fn bytes(&self, tokens: &Range<usize>) -> Option<[u64; 2]> {
         let covered = self.text.as_ref()?.offsets.get(tokens.clone())?;
         Some([covered.first()?.start as u64, covered.last()?.end as u64])
@@ -139,7 +138,7 @@ impl Detector {
         })
     }
 
-    /// As [`open`](Self::open), for a question that needs all of the text.
+    /// Opens an input as [`open`](Self::open) does, for a question that needs the whole text.
     #[cfg_attr(not(feature = "text"), expect(unused_variables, reason = "without text there are no readers"))]
     pub(super) fn whole<'a>(
         &self,
@@ -154,7 +153,7 @@ impl Detector {
         }
     }
 
-    /// Notes where in the text its tokens are, of a form that was opened with [`Offsets::Later`].
+    /// Notes where in the text the tokens of a form are that was opened with [`Offsets::Later`].
     pub(super) fn locate(&self, tokens: &mut Tokens<'_>) -> Result<(), DetectError> {
         #[cfg(feature = "text")]
         if let Some(text) = &mut tokens.text {
@@ -165,7 +164,7 @@ impl Detector {
         Ok(())
     }
 
-    /// What the rules of the keys say of the text's positions.
+    /// Returns what the rules of the keys say of the text's positions.
     pub(super) fn pieces<'t>(&self, tokens: &'t Tokens<'_>) -> Pieces<'t> {
         let mut pieces = Pieces::new();
         for entry in self.keys.iter() {
@@ -175,7 +174,7 @@ impl Detector {
         pieces
     }
 
-    /// How many p-values a form of a text has: one for each channel of each key.
+    /// Returns how many p-values a form of a text has: one for each channel of each key.
     pub(super) fn tries(&self) -> usize {
         self.keys.iter().map(|entry| entry.channels(self.channel).len()).sum()
     }
@@ -209,8 +208,8 @@ impl Detector {
         Reading { detector: self, tokens, forms: number, best }
     }
 
-    /// The channel of a key in which the deciding statistic of a text is largest. All channels score the same positions,
-    /// so its p is least.
+    /// Returns the channel of a key in which the deciding statistic of a text is largest. All channels score the same
+    /// positions, so its p is least.
     fn best_channel(&self, entry: &Entry, piece: &Piece<'_>) -> Prf {
         let channels = entry.channels(self.channel);
         if channels.len() == 1 {
@@ -233,15 +232,14 @@ impl Detector {
         best.map_or_else(|| entry.prf.clone(), |(_, prf)| prf)
     }
 
-    /// The evidence under one key in one channel, with what is ignored taken out of what counts, and how many positions that
-    /// was.
+    /// Returns the evidence under one key in one channel, without the ignored positions, and the number of these.
     pub(super) fn evidence(&self, prf: &Prf, piece: &Piece<'_>) -> (Evidence, u64) {
         let mut evidence = EvidenceStream::new(prf).push(piece);
         let ignored = self.leave_out(piece, &mut evidence);
         (evidence, ignored)
     }
 
-    /// Takes the listed n-grams out of the positions of a piece that count; returns their number.
+    /// Takes the listed n-grams out of the positions of a piece that count, and returns their number.
     pub(super) fn leave_out(&self, piece: &Piece<'_>, evidence: &mut Evidence) -> u64 {
         if self.ignore.is_none() {
             return 0;
@@ -254,7 +252,7 @@ impl Detector {
         listed.len() as u64
     }
 
-    /// The same of the shares alone; returns which positions were taken out.
+    /// Takes the listed n-grams out of the shares alone, and returns which positions that were.
     fn leave_out_of(&self, piece: &Piece<'_>, shares: &mut [Share]) -> Vec<usize> {
         let Some(list) = &self.ignore else { return Vec::new() };
         let mut listed = Vec::new();

@@ -1,4 +1,4 @@
-//! Is a text marked?
+//! Whether a text is marked.
 
 #[cfg(feature = "text")]
 use super::keys::Entry;
@@ -29,12 +29,12 @@ struct Track {
 
 impl Detector {
     /// Says whether a text carries the mark, and how sure that is. With a keyring the report is about the key with the
-    /// least p. A text is tried in up to three [forms](crate::report::Report::forms_tried). p is corrected for the number of keys,
-    /// of their channels and of forms.
+    /// least p. A text is tried in up to three [forms](crate::report::Report::forms_tried). p is corrected for the
+    /// number of keys, channels and forms.
     ///
     /// # Errors
-    /// Returns an error if the input or its prompt is text and the detector has no tokenizer, if the tokenizer fails, or if a reader
-    /// cannot be read to its end.
+    /// Returns an error if the detector has no tokenizer and the input or its prompt is text. Also returns an error if
+    /// the tokenizer fails, or if a reader cannot be read to its end.
     pub fn score<'a>(&self, input: impl Into<Input<'a>>) -> Result<Report, DetectError> {
         match self.open(input.into(), Offsets::Now)? {
             Source::Whole(forms) => Ok(self.read(forms).report()),
@@ -82,8 +82,9 @@ impl Detector {
         Ok(report)
     }
 
-    /// The report on a text of `tokens` tokens, in the one of `forms` forms and under the key with the least p, in the
-    /// channel of `prf`. `changes` are those of a text, none if the input was token ids.
+    /// Returns the report on a text of `tokens` tokens, under the key with the least p and in the channel of `prf`. It
+    /// is about the one of `forms` forms with the least p. `changes` are those of a text, and `None` if the input was
+    /// token ids.
     fn report(
         &self,
         tokens: u64,
@@ -158,13 +159,14 @@ impl Detector {
         }
     }
 
-    /// The number of channels of all keys, where it is not that of the keys.
+    /// Returns the number of channels of all keys, if it differs from the number of keys.
     pub(super) fn channels_tried(&self) -> Option<u64> {
         let tries = self.tries();
         (tries > self.keys.len()).then_some(tries as u64)
     }
 
-    /// What is to be said of a text beside its tokens: that keys name no tokenizer, that it was not UTF-8.
+    /// Returns the warnings about a text that do not concern its tokens: keys do not name a tokenizer, or it is not
+    /// UTF-8.
     pub(super) fn text_warnings(&self, changes: Option<Changes>) -> Vec<Warning> {
         let Some(changes) = changes else { return Vec::new() };
         let mut warnings = self.remarks.clone();
@@ -177,7 +179,7 @@ impl Detector {
         warnings
     }
 
-    /// The tokenizer's name, if the input was a text.
+    /// Returns the tokenizer's name, if the input was a text.
     pub(super) fn tokenizer_name(&self, changes: Option<Changes>) -> Option<String> {
         #[cfg(feature = "text")]
         return changes.and(self.tokenizer.as_ref()).map(|tokenizer| tokenizer.name().to_owned());
@@ -189,12 +191,12 @@ impl Detector {
     }
 }
 
-/// The channel of a key that has several.
+/// Returns the channel of a key that has several.
 pub(super) fn channel(prf: &Prf) -> Option<u16> {
     (prf.scheme().channels() > 1).then(|| prf.channel())
 }
 
-/// The number of forms, where it is not one.
+/// Returns the number of forms, if it is not one.
 pub(super) fn forms_tried(forms: usize) -> Option<u64> {
     (forms > 1).then_some(forms as u64)
 }

@@ -11,7 +11,7 @@ use crate::statistics::PKind;
 
 impl Detector {
     /// Returns the passages of a text that carry the mark. The detector's rate is the family-wise error: at most that
-    /// share of unmarked texts has any passage. Of the forms of a text it is about the one with the strongest passage.
+    /// share of unmarked texts has any passage. The report is about the form of the text with the strongest passage.
     ///
     /// # Errors
     /// Returns an error if [`score`](Self::score) would, or if the input is a reader: passages need the whole text.
@@ -65,8 +65,8 @@ impl Detector {
         })
     }
 
-    /// The passages that one key of the detector finds in one form of a text in one channel, at the detector's rate
-    /// divided by the number of its keys, of their channels and of the `forms`.
+    /// Returns the passages that one key of the detector finds in one form of a text in one channel. The rate is the
+    /// detector's, divided by the number of keys, channels and `forms`.
     pub(super) fn spans(
         &self,
         entry: &Entry,

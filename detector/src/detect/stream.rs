@@ -10,10 +10,10 @@ use crate::scheme::{ContextRule, ContextStream};
 use crate::text::blocks::Blocks;
 use crate::text::normalise::{Cut, Normaliser};
 
-/// A text that is read, tokenized and looked through for repeated contexts block by block.
+/// A text that is read, tokenized and searched for repeated contexts block by block.
 pub(super) struct Stream<'a> {
     blocks: Blocks<Box<dyn Read + 'a>>,
-    /// Those that differ in what was read so far.
+    /// The forms that differ in what was read so far.
     forms: Vec<Form>,
     limit: usize,
 }
@@ -22,14 +22,14 @@ pub(super) struct Stream<'a> {
 #[derive(Clone)]
 struct Form {
     normalisers: Vec<Normaliser>,
-    /// By their rule. Which positions count is the same for all keys with one rule.
+    /// The contexts by their rule. The same positions count for all keys with one rule.
     contexts: BTreeMap<ContextRule, ContextStream>,
     tokens: u64,
     changes: Changes,
 }
 
 impl<'a> Stream<'a> {
-    /// The start of a text for the keys of `detector`.
+    /// Starts a text for the keys of `detector`.
     pub(super) fn new(
         detector: &Detector,
         reader: Box<dyn Read + 'a>,
@@ -47,8 +47,8 @@ impl<'a> Stream<'a> {
         Self { blocks: Blocks::new(reader, options.block_len), forms: vec![form], limit: options.contexts }
     }
 
-    /// The next block of each form for each rule; `None` at the end. `states` has what the caller keeps of
-    /// each form. Where a form falls into two, so does its state.
+    /// Returns the next block of each form for each rule; `None` at the end. `states` has what the caller keeps of each
+    /// form. If a form splits into two, so does its state.
     pub(super) fn next<S: Clone>(
         &mut self,
         detector: &Detector,
@@ -73,13 +73,13 @@ impl<'a> Stream<'a> {
         Ok(Some(pieces))
     }
 
-    /// The tokens of a form, and what was changed in it.
+    /// Returns the tokens of a form, and what was changed in it.
     pub(super) fn form(&self, form: usize) -> (u64, Changes) {
         let Form { tokens, changes, .. } = &self.forms[form];
         (*tokens, *changes)
     }
 
-    /// The remark that not all contexts were remembered exactly.
+    /// Returns the remark that not all contexts were remembered exactly.
     pub(super) fn warning(&self) -> Option<Warning> {
         let mut contexts = self.forms.iter().flat_map(|form| form.contexts.values());
         contexts.any(ContextStream::is_approximate).then(|| {
@@ -126,7 +126,7 @@ mod tests {
         Key::from_bytes(&[seed; 32], "test").unwrap()
     }
 
-    /// Of six words each time the one whose tokens have most ones.
+    /// Returns a text of `words` words, each the one of six whose tokens have the most ones.
     fn marked(detector: &Detector, words: usize) -> String {
         const WORDS: [&str; 12] =
             ["river", "old", "man", "the", "went", "house", "they", "saw", "light", "and", "water", "again"];
@@ -251,7 +251,7 @@ mod tests {
         assert_ne!(raw.verdict, Verdict::Watermarked);
     }
 
-    /// The passage stands in many blocks, and its n-grams are left out in each.
+    /// The passage is in many blocks, and its n-grams are left out in each.
     #[test]
     fn an_ignore_list_reaches_into_every_block() {
         let tokenizer = std::sync::Arc::new(tokenizer());
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(explained, crate::work::of(|| drop(detector.score(&text).unwrap())));
     }
 
-    /// In place of keeping what takes the most memory, and of most texts nothing is needed.
+    /// Keeping the offsets would take the most memory, and most texts do not need them.
     #[test]
     fn passages_cut_a_text_again_only_to_say_where_they_are() {
         let detector = Detector::new(key(1), tokenizer()).unwrap();

@@ -1,11 +1,11 @@
-//! What one key makes of one text.
+//! The result of one text under one key.
 
 use super::keys::{Entry, Means, Plan};
 use crate::report::Scores;
 use crate::scheme::{Evidence, TextGValues};
 use crate::statistics::{Method, PValue, Sample, Scored, Statistic};
 
-/// What a statistic needs of one text under one key; grows with each part of it.
+/// What a statistic needs of one text under one key. It grows with each part of the text.
 #[derive(Clone, Default)]
 pub(super) struct Tally {
     /// Positions that count.
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     /// The sums of the mean and of the weighted mean over them.
     reference_ones: i64,
     reference_weighted: i64,
-    /// The deciding statistic's Σ ln ratio over them, where it has a prior.
+    /// The deciding statistic's Σ ln ratio over them, if it has a prior.
     reference_ln: f64,
     /// Positions with a complete context, less the ignored ones.
     positions: u64,
@@ -27,7 +27,7 @@ pub(super) struct Tally {
     ignored: u64,
 }
 
-/// The verdict of one key, before the number of keys is looked at.
+/// The verdict of one key, before the correction for the number of keys.
 pub(super) struct Outcome {
     pub scored: Scored,
     /// Positions with a complete context, less the ignored ones.
@@ -36,7 +36,7 @@ pub(super) struct Outcome {
     pub ignored: u64,
     pub score: Option<f64>,
     pub p: Option<PValue>,
-    /// Of a tournament.
+    /// The scores of a tournament.
     pub scores: Option<Scores>,
 }
 
@@ -102,7 +102,7 @@ impl Tally {
 }
 
 impl Outcome {
-    /// Whether its p is below that of `other`; nothing is above everything.
+    /// Returns whether this p is below that of `other`. A missing p is above every other.
     pub(super) fn is_less_than(&self, other: &Self) -> bool {
         let log10 = |outcome: &Self| outcome.p.map_or(f64::INFINITY, |p| p.log10);
         log10(self).total_cmp(&log10(other)).is_lt()
@@ -112,7 +112,7 @@ impl Outcome {
 /// Why a statistic of a [`Plan`] can sum the evidence of the plan's keys.
 const SAME_KIND: &str = "the statistic was made for evidence of this kind";
 
-/// The sum of a statistic that was made for the kind of `sample`.
+/// Returns the sum of a statistic that was made for the kind of `sample`.
 pub(super) fn sum(statistic: &dyn Statistic, sample: Sample<'_>) -> i64 {
     statistic.sum(sample).expect(SAME_KIND)
 }

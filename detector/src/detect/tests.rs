@@ -13,7 +13,7 @@ fn key(seed: u8) -> Key {
     Key::from_bytes(&[seed; 32], "test").unwrap()
 }
 
-/// Ids of a text that is marked by brute force: of 8 candidates the one with most ones.
+/// Returns the ids of a text that is marked by brute force: each is the one of 8 candidates with the most ones.
 fn marked(key: &Key, len: usize) -> Vec<u32> {
     let prf = key.prf();
     let mut ids = vec![1, 2, 3, 4];
@@ -63,8 +63,8 @@ fn nothing_to_score() {
 fn a_prompt_takes_its_contexts() {
     let ids = marked(&key(1), 104);
     let report = of(key(1)).score(Input::tokens(&ids).after_prompt(&ids[..52])).unwrap();
-    // Of the answer's 100 contexts the prompt has those of positions 4 to 51, and its last four tokens are the
-    // context of the answer's first.
+    // The answer has 100 contexts. The prompt has those of positions 4 to 51, and its last four tokens are the context
+    // of the answer's first position.
     assert_eq!(report.scored_tokens, 51);
     assert!(report.warnings.is_empty());
     let report = of(key(1)).score(Input::tokens(&ids).after_prompt(&ids)).unwrap();
@@ -95,7 +95,7 @@ fn a_directory_is_a_ring() {
     std::fs::write(dir.path().join(".hidden"), "no key").unwrap();
     let ids: Vec<_> = Keyring::open(dir.path()).unwrap().keys().map(Key::id).collect();
     assert_eq!(ids, [key(1).id(), key(2).id()]);
-    // Who has the second file may have written the text as well.
+    // The owner of the second file may have written the text as well.
     std::fs::write(dir.path().join("d.bin"), [1; 32]).unwrap();
     let ring = of(Keyring::open(dir.path()).unwrap());
     let names: Vec<_> = ring.key_ids().map(|(_, name)| name.unwrap().to_owned()).collect();
@@ -140,7 +140,7 @@ fn attribution_names_the_key_and_none_else() {
     assert_eq!(found.name.as_deref(), Some("tenant-137"));
     assert_eq!(found.key_id, master.derive("tenant-137").unwrap().id());
     assert!((found.log10_p - found.log10_p_alone - 200f64.log10()).abs() < 1e-9);
-    // It is what the detector says of this key alone, and of the ring.
+    // A detector of this key alone says the same, and so does one of the ring.
     let alone = of(master.derive("tenant-137").unwrap()).score(Input::tokens(&ids)).unwrap();
     assert_eq!((alone.log10_p, alone.score), (Some(found.log10_p_alone), Some(found.score)));
     assert_eq!(detector.score(Input::tokens(&ids)).unwrap().log10_p, Some(found.log10_p));
@@ -213,7 +213,7 @@ fn a_repetition_of_a_passage_is_a_passage() {
     let [from, to] = spans[1].tokens;
     assert!(from.abs_diff(1204) <= 8 && to.abs_diff(1244) <= 8, "{spans:?}");
     assert_eq!((spans[1].scored_tokens, spans[1].score, spans[1].p_value), (0, 0.0, spans[0].p_value));
-    // A few words are none.
+    // A few words are not a passage.
     let ids: Vec<u32> = (0..600).chain(passage.clone()).chain(600_000..600_500).chain(quote(12)).collect();
     assert_eq!(detector.segments(Input::tokens(&ids)).unwrap().segments.len(), 1);
 }
@@ -229,7 +229,7 @@ fn a_passage_that_loops_ends_with_its_loop() {
     let once: Vec<u32> = (0..600).chain(passage).chain(600_000..600_500).collect();
     let plain = &detector.segments(Input::tokens(&once)).unwrap().segments[0];
     assert!(span.scored_tokens.abs_diff(plain.scored_tokens) <= 4, "a loop is no evidence: {span:?}");
-    // What somebody else wrote before and after is not the passage, though it repeats itself.
+    // The text that somebody else wrote before and after is not part of the passage, though it repeats itself.
     let ids: Vec<u32> =
         (0..40).cycle().take(600).chain(once[600..704].to_vec()).chain((0..40).cycle().take(300)).collect();
     let span = &detector.segments(Input::tokens(&ids)).unwrap().segments[0];
@@ -282,7 +282,7 @@ fn the_order_of_the_options_does_not_matter() {
     assert_eq!(other.score(Input::tokens(&ids)).unwrap(), report);
 }
 
-/// A prompt takes its contexts from every question.
+/// The contexts of a prompt do not count in any question.
 #[test]
 fn every_question_knows_the_prompt() {
     let ids = marked(&key(1), 104);

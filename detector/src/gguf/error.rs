@@ -9,7 +9,7 @@ pub enum GgufError {
     /// Reading failed.
     #[error("reading failed: {0}")]
     Io(#[from] std::io::Error),
-    /// Not GGUF at all.
+    /// The file is not GGUF.
     #[error("expected a GGUF file (starts with 'GGUF'), found one that starts with {found:02X?}")]
     Magic {
         /// The first four bytes.
@@ -35,7 +35,7 @@ pub enum GgufError {
         what: String,
         /// Bytes that it needs.
         needed: u64,
-        /// Bytes that there are.
+        /// Bytes that are left.
         left: u64,
     },
     /// An unknown type number.
@@ -46,7 +46,7 @@ pub enum GgufError {
         /// The number in the file.
         found: u32,
     },
-    /// Arrays in arrays in arrays.
+    /// Arrays that are nested too deep.
     #[error("expected arrays nested at most {MAX_DEPTH} deep, found deeper ones in {what}")]
     Depth {
         /// The key.
@@ -88,13 +88,13 @@ pub enum GgufError {
         /// The dimensions, slowest first.
         found: Vec<u64>,
     },
-    /// Tensors that do not start where the format lets them.
+    /// An alignment that the format does not allow.
     #[error("expected general.alignment to be a multiple of 8, found {found}; the file is damaged")]
     Alignment {
         /// The value in the file.
         found: String,
     },
-    /// A tensor that does not start where the format lets it.
+    /// A tensor that does not start where the format allows.
     #[error(
         "expected tensor {tensor} to start at a multiple of {alignment}, found {found}; the file is damaged"
     )]
@@ -106,7 +106,7 @@ pub enum GgufError {
         /// The offset in the file.
         found: u64,
     },
-    /// A key that is needed and not there.
+    /// A needed key is missing.
     #[error("expected the key {key}, found none; use a GGUF file that carries its tokenizer")]
     Missing {
         /// The key.

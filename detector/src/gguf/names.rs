@@ -1,7 +1,7 @@
-//! What llama.cpp puts into GGUF files of Gemma, and what it fills in where the format has no key.
+//! What llama.cpp puts into GGUF files of Gemma, and what it assumes if a key is missing.
 //!
 //! Sources: `llama-arch.cpp`, `llama-model.cpp` and `llama.h` of llama.cpp, and `convert_hf_to_gguf.py`. Reading and
-//! writing use the same rules, so a file that is written is the model that is read.
+//! writing use the same rules, so a written file is read as the same model.
 
 /// The name that a file gives itself.
 pub const GENERAL_NAME: &str = "general.name";
@@ -11,7 +11,7 @@ pub const GENERAL_ARCHITECTURE: &str = "general.architecture";
 pub const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 /// The number of files that a model was split into.
 pub const SPLIT_COUNT: &str = "split.count";
-/// Which of them a file is, counted from 0.
+/// Which of these files a file is, counted from 0.
 pub const SPLIT_NUMBER: &str = "split.no";
 /// The tensor that turns ids into vectors.
 pub const EMBEDDING: &str = "token_embd.weight";
@@ -55,7 +55,7 @@ impl Family {
         if layers == largest && heads > 0 { hidden as f64 / heads as f64 } else { head_dim as f64 }
     }
 
-    /// Returns the period of the layers' pattern: the last of each period sees everything, the others a window.
+    /// Returns the period of the layers' pattern: the last layer of each period sees everything, the others a window.
     pub fn period(self) -> usize {
         match self {
             Self::Gemma2 => 2,
@@ -63,7 +63,7 @@ impl Family {
         }
     }
 
-    /// Returns the window of a file that names none, where a file may leave it out.
+    /// Returns the window of a file that does not name it, if a file may leave it out.
     pub fn default_window(self) -> Option<usize> {
         match self {
             Self::Gemma2 => Some(4096),
@@ -71,7 +71,7 @@ impl Family {
         }
     }
 
-    /// Returns the soft caps of attention and of the logits of a file that names none, where the family has them.
+    /// Returns the soft caps of attention and of the logits of a file that does not name them, if the family has them.
     pub fn softcaps(self) -> Option<[f64; 2]> {
         match self {
             Self::Gemma2 => Some([50.0, 30.0]),
@@ -79,7 +79,7 @@ impl Family {
         }
     }
 
-    /// Returns the rotary base of a file that names none.
+    /// Returns the rotary base of a file that does not name it.
     pub fn default_rope_base(self) -> f32 {
         match self {
             Self::Gemma2 => 10_000.0,
@@ -98,11 +98,11 @@ impl Family {
 
 /// The kind of a token, `llama_token_type` of llama.h.
 pub mod token_type {
-    /// Not said. Converters write it for byte-level vocabularies, whose tokens are ordinary.
+    /// Not stated. Converters write it for byte-level vocabularies, whose tokens are ordinary.
     pub const UNDEFINED: i32 = 0;
     /// Ordinary text.
     pub const NORMAL: i32 = 1;
-    /// What stands for text that the vocabulary cannot write.
+    /// Stands for text that the vocabulary cannot write.
     pub const UNKNOWN: i32 = 2;
     /// Steers the model.
     pub const CONTROL: i32 = 3;

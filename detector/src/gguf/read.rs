@@ -1,4 +1,4 @@
-//! Reading: the metadata, and then where each tensor lies.
+//! Reads GGUF files: the metadata, and then where each tensor is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
@@ -8,11 +8,11 @@ use super::{ALIGNMENT, Array, GgufError, MAX_DEPTH, MAX_DIMS, Value};
 /// Keys and values of a GGUF file.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
-    /// None for a value that was not kept.
+    /// The keys with their values; `None` for a value that was not kept.
     entries: BTreeMap<String, Option<Value>>,
 }
 
-/// What stands before the tensors' bytes.
+/// The part of a file before the tensors' bytes.
 #[derive(Debug, Clone)]
 pub struct Header {
     /// Keys and values.
@@ -21,17 +21,17 @@ pub struct Header {
     pub tensors: Vec<Tensor>,
 }
 
-/// Where a tensor lies in the file.
+/// A tensor's name, shape, type and place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
     /// Its name.
     pub name: String,
-    /// Its dimensions, slowest first (the file has them the other way round). Their product is less than 2^64.
+    /// Its dimensions, slowest first; the file has the reverse order. Their product is less than 2^64.
     pub shape: Vec<u64>,
     /// ggml's number for how its numbers are stored.
     pub ggml_type: u32,
-    /// Its first byte, from the start of the file. It may lie behind the end of a file that is cut short: how many bytes
-    /// a tensor has follows from its type.
+    /// Its first byte, from the start of the file. In a file that is cut short it may be after the end, since a
+    /// tensor's size follows from its type.
     pub start: u64,
 }
 
@@ -39,7 +39,7 @@ impl Header {
     /// Reads the start of a file that is `len` bytes long and keeps the values of the keys that `keep` wants.
     ///
     /// # Errors
-    /// Returns an error if the start of the file cannot be read or is damaged: any [`GgufError`] but `Missing` and
+    /// Returns an error if the start of the file cannot be read or is damaged: any [`GgufError`] except `Missing` and
     /// `Kind`.
     pub fn read(reader: impl BufRead, len: u64, keep: impl Fn(&str) -> bool) -> Result<Self, GgufError> {
         let mut input = Input { reader, left: len };
@@ -69,14 +69,14 @@ impl Metadata {
     /// keys that `keep` wants.
     ///
     /// # Errors
-    /// Returns an error if the metadata cannot be read or are damaged: any [`GgufError`] but `Missing`, `Kind` and
+    /// Returns an error if the metadata cannot be read or are damaged: any [`GgufError`] except `Missing`, `Kind` and
     /// those of tensors.
     pub fn read(reader: impl BufRead, len: u64, keep: impl Fn(&str) -> bool) -> Result<Self, GgufError> {
         Self::read_entries(reader, len, keep, |_| ())
     }
 
-    /// Reads as [`read`](Self::read) does, and calls `entry` with the key and the type of each value right before the
-    /// value's bytes are read, and with nothing right after.
+    /// Reads as [`read`](Self::read) does. It calls `entry` with the key and the type of each value right before the
+    /// value's bytes are read, and with `None` right after.
     pub(crate) fn read_entries(
         reader: impl BufRead,
         len: u64,
@@ -149,7 +149,7 @@ impl Metadata {
         self.get(key).map(|value| pick(value).ok_or_else(|| wrong(value))).transpose()
     }
 
-    /// At which multiples tensors start.
+    /// Returns the alignment: tensors start at multiples of it.
     fn alignment(&self) -> Result<u64, GgufError> {
         match self.get(KEY_OF_ALIGNMENT) {
             None => Ok(ALIGNMENT),
@@ -161,10 +161,10 @@ impl Metadata {
     }
 }
 
-/// Always kept.
+/// The key whose value is always kept.
 const KEY_OF_ALIGNMENT: &str = "general.alignment";
 
-/// Bytes of each scalar type by its number; a string (8) and an array (9) have at least their counts.
+/// Least number of bytes of each type by its number; a string (8) and an array (9) have at least their counts.
 const MIN_SIZE: [u64; 13] = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8];
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
@@ -176,7 +176,7 @@ struct Input<R> {
 }
 
 impl<R: BufRead> Input<R> {
-    /// The metadata and the number of tensors.
+    /// Returns the metadata and the number of tensors.
     fn metadata(
         &mut self,
         keep: impl Fn(&str) -> bool,
@@ -214,7 +214,7 @@ impl<R: BufRead> Input<R> {
         Ok((Metadata { entries }, tensors))
     }
 
-    /// A tensor with its offset in place of its start.
+    /// Returns a tensor with its offset in place of its start.
     fn tensor(&mut self) -> Result<Tensor, GgufError> {
         let name = self.string("a tensor's name")?;
         let dims = self.u32(&name)?;
@@ -260,7 +260,7 @@ impl<R: BufRead> Input<R> {
         let len = self.u64(what)?;
         self.reserve(what, len, 1)?;
         let mut bytes = Vec::new();
-        // `take` and not a buffer of `len` bytes: the file may have shrunk since its length was asked.
+        // This uses `take` and not a buffer of `len` bytes, since the file may have shrunk in the meantime.
         (&mut self.reader).take(len).read_to_end(&mut bytes)?;
         if bytes.len() as u64 != len {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -296,7 +296,7 @@ impl<R: BufRead> Input<R> {
         })
     }
 
-    /// An array, which may hold arrays `depth` deep.
+    /// Returns an array, which may hold arrays `depth` deep.
     fn elements(&mut self, key: &str, depth: u32) -> Result<Array, GgufError> {
         let (element, count) = self.array_header(key)?;
         Ok(match element {
@@ -329,7 +329,7 @@ impl<R: BufRead> Input<R> {
         (0..count).map(|_| Ok(from(self.array(key)?))).collect()
     }
 
-    /// Type and number of an array's elements; the bytes for them are there.
+    /// Returns the type and number of an array's elements, and checks that the file has enough bytes for them.
     fn array_header(&mut self, key: &str) -> Result<(u32, u64), GgufError> {
         let element = self.u32(key)?;
         let count = self.u64(key)?;

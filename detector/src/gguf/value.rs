@@ -41,7 +41,7 @@ pub enum Array {
 }
 
 impl Value {
-    /// Returns an integer of any width that is not negative.
+    /// Returns the value if it is an integer of any width and not negative.
     pub fn as_u64(&self) -> Option<u64> {
         match *self {
             Self::U64(n) => Some(n),
@@ -49,7 +49,7 @@ impl Value {
         }
     }
 
-    /// Returns an integer of any width that an i64 can hold.
+    /// Returns the value if it is an integer of any width that an i64 can hold.
     pub fn as_i64(&self) -> Option<i64> {
         Some(match *self {
             Self::U8(n) => n.into(),
@@ -64,7 +64,7 @@ impl Value {
         })
     }
 
-    /// Returns a number of any kind. One of 64 bits may be rounded.
+    /// Returns the value if it is a number of any kind. A number of 64 bits may be rounded.
     pub fn as_f64(&self) -> Option<f64> {
         Some(match *self {
             Self::F32(x) => x.into(),
@@ -74,22 +74,22 @@ impl Value {
         })
     }
 
-    /// Returns a boolean.
+    /// Returns the value if it is a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(value) = *self { Some(value) } else { None }
     }
 
-    /// Returns a text.
+    /// Returns the value if it is a text.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
-    /// Returns an array.
+    /// Returns the value if it is an array.
     pub fn as_array(&self) -> Option<&Array> {
         if let Self::Array(array) = self { Some(array) } else { None }
     }
 
-    /// What the value is, for messages.
+    /// Returns what the value is, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::F32(_) | Self::F64(_) => "a float",
@@ -130,7 +130,7 @@ impl Array {
         self.len() == 0
     }
 
-    /// Returns integers of any width, if an i64 can hold them.
+    /// Returns the elements if they are integers of any width that an i64 can hold.
     pub fn to_integers(&self) -> Option<Vec<i64>> {
         fn widen<T: Copy + Into<i64>>(values: &[T]) -> Vec<i64> {
             values.iter().map(|&n| n.into()).collect()
@@ -148,7 +148,7 @@ impl Array {
         })
     }
 
-    /// Returns floats of either width. Those of 64 bits are rounded.
+    /// Returns the elements if they are floats of either width. Floats of 64 bits are rounded.
     pub fn to_floats(&self) -> Option<Vec<f32>> {
         match self {
             Self::F32(v) => Some(v.clone()),
@@ -157,18 +157,18 @@ impl Array {
         }
     }
 
-    /// Returns booleans.
+    /// Returns the elements if they are booleans.
     pub fn as_bools(&self) -> Option<&[bool]> {
         if let Self::Bool(values) = self { Some(values) } else { None }
     }
 
-    /// Returns texts.
+    /// Returns the elements if they are texts.
     pub fn as_strings(&self) -> Option<&[String]> {
         if let Self::String(values) = self { Some(values) } else { None }
     }
 }
 
-/// For messages: a number as it is, a text in quotes, an array by its length.
+/// Writes the value for messages: a number as it is, a text in quotes, an array by its length.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Writing GGUF version 3, tensor after tensor: no more than the caller's piece of a tensor need be in memory.
+//! Writes GGUF version 3, tensor after tensor. Only the caller's piece of a tensor need be in memory.
 
 use std::io::{Error, ErrorKind, Result, Write};
 
@@ -9,7 +9,7 @@ use super::{ALIGNMENT, Array, Value};
 pub struct Plan {
     /// Its name.
     pub name: String,
-    /// Its dimensions, slowest first (the file has them the other way round).
+    /// Its dimensions, slowest first; the file has the reverse order.
     pub shape: Vec<u64>,
     /// ggml's number for how its numbers are stored.
     pub ggml_type: u32,
@@ -48,7 +48,7 @@ impl Layout {
         Self { header: out, tensors }
     }
 
-    /// Returns all that comes before the first tensor's bytes.
+    /// Returns everything before the first tensor's bytes.
     pub fn header(&self) -> &[u8] {
         &self.header
     }
@@ -76,15 +76,15 @@ pub struct Writer<'a, W> {
     out: W,
     /// The tensor that is being written, and those after it.
     rest: &'a [Plan],
-    /// Bytes of the first of `rest` that are still to come.
+    /// Number of bytes of the first of `rest` that are still to come.
     missing: u64,
 }
 
 impl<W: Write> Writer<'_, W> {
-    /// Writes the next bytes of the present tensor, in pieces of any length. The last of its bytes ends it.
+    /// Writes the next bytes of the current tensor, in pieces of any length. Its last byte ends it.
     ///
     /// # Errors
-    /// Returns an error if the output does, or if the tensor does not have so many bytes left.
+    /// Returns an error if the output does, or if the tensor does not have this many bytes left.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let Some(missing) = self.missing.checked_sub(bytes.len() as u64) else {
             let name = self.rest.first().map_or("that is not there", |tensor| &tensor.name);
@@ -130,7 +130,7 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// Bytes from the start of a tensor to that of the next one.
+/// Returns the number of bytes from the start of a tensor to the start of the next.
 fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(ALIGNMENT)
 }

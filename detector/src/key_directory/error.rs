@@ -10,7 +10,7 @@ pub enum KeyDirectoryError {
     /// A file in it is not a key, or cannot be read.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The system refuses to list it, or to read its `keys.toml`.
+    /// The system cannot list it, or cannot read its `keys.toml`.
     #[error("cannot read the key directory {path}: {source}")]
     Unreadable {
         /// The directory, or the file in it.
@@ -33,7 +33,7 @@ pub enum KeyDirectoryError {
         why: String,
     },
     /// A key in the directory that `keys.toml` does not list.
-    #[error("{path}: expected every key file of the directory in this list, found {files} beside it")]
+    #[error("{path}: expected every key file of the directory in this list, found also {files}")]
     Unlisted {
         /// The list.
         path: String,
@@ -47,10 +47,10 @@ pub enum KeyDirectoryError {
         path: String,
         /// The id in the list.
         expected: String,
-        /// The key's.
+        /// The id of the key.
         found: String,
     },
-    /// The generator has no key for now.
+    /// No key is in force at this moment.
     #[error(
         "no key of the directory {path} is in force{whose} at {now}: expected an active key whose dates hold, found {found}"
     )]
@@ -64,7 +64,7 @@ pub enum KeyDirectoryError {
         /// Which keys there are, and until when.
         found: String,
     },
-    /// The generator has several keys for now, and nothing says which.
+    /// Several keys are in force at this moment, and nothing says which to use.
     #[error(
         "more than one key of the directory {path} is in force{whose} at {now}: expected one that begins last, found {found}"
     )]

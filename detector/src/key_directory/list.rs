@@ -14,7 +14,7 @@ use crate::timestamp::Timestamp;
 
 /// The name of the list in its directory.
 pub(super) const NAME: &str = "keys.toml";
-/// No list is longer: some ten thousand keys.
+/// Size of the largest list, which has some ten thousand keys.
 const MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Deserialize)]
@@ -36,8 +36,8 @@ struct Listed {
     status: KeyStatus,
 }
 
-/// Reads the keys that the list of `directory` names, in its order; none without a list. `files` are the names of
-/// the files beside it.
+/// Reads the keys that the list of `directory` names, in its order; returns `None` without a list. `files` are the
+/// names of the other files in the directory.
 pub(super) fn read(directory: &Path, files: &[String]) -> Result<Option<Vec<KeyEntry>>, KeyDirectoryError> {
     let path = directory.join(NAME);
     let Some(text) = text(&path)? else { return Ok(None) };
@@ -93,7 +93,7 @@ pub(super) fn read(directory: &Path, files: &[String]) -> Result<Option<Vec<KeyE
     Ok(Some(entries))
 }
 
-/// The content of the list; none if there is no such file.
+/// Returns the content of the list, or `None` if there is no such file.
 fn text(path: &Path) -> Result<Option<String>, KeyDirectoryError> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
@@ -108,7 +108,7 @@ fn text(path: &Path) -> Result<Option<String>, KeyDirectoryError> {
     }
 }
 
-/// The first and the last second of a date, or of a moment.
+/// Returns the first and the last second of a date, or of a moment.
 fn dates(file: &str, field: &str, value: &toml::Value) -> Result<(Timestamp, Timestamp), String> {
     let datetime = match value {
         toml::Value::Datetime(datetime) => Some(*datetime),

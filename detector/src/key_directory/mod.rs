@@ -1,4 +1,4 @@
-//! Directories of keys: which key is in force when, and which may no longer be trusted.
+//! Directories of keys: which key is in force when, and which keys are not to be trusted.
 //!
 //! A directory may hold `keys.toml`, the list of its keys:
 //!
@@ -17,11 +17,11 @@
 //! ```
 //!
 //! Generators use the key in force, [`KeyDirectory::active`]. Detectors try every key, also those that are retired or
-//! leaked: texts that they marked are still about. What a leaked key finds has the warning
+//! leaked, since the texts that they marked still exist. If a leaked key finds its mark, the report has the warning
 //! [`LeakedKey`](crate::report::WarningCode::LeakedKey).
 //!
-//! The list fails closed. A file beside it that it does not name, a field that it does not know, a key with another id
-//! and a key that is listed twice are errors. Without a list every key file is active, without dates.
+//! The list fails closed. It is an error if it does not name a file of the directory, has an unknown field, gives a key
+//! another id, or lists a key twice. Without a list every key file is active and has no dates.
 
 mod error;
 mod list;
@@ -40,7 +40,7 @@ pub use error::KeyDirectoryError;
 use crate::scheme::Key;
 use crate::timestamp::Timestamp;
 
-/// Keys that an error names.
+/// Largest number of keys that an error names.
 const NAMED: usize = 12;
 
 /// The keys in a directory, at least one, and what its `keys.toml` says of them.
@@ -48,7 +48,7 @@ const NAMED: usize = 12;
 pub struct KeyDirectory {
     path: PathBuf,
     entries: Vec<KeyEntry>,
-    /// What the files looked like before they were read.
+    /// State of the files before they were read.
     state: State,
 }
 
@@ -58,23 +58,23 @@ pub struct KeyEntry {
     key: Arc<Key>,
     id: String,
     file: String,
-    /// The one in the list.
+    /// The label in the list.
     label: Option<String>,
     status: KeyStatus,
     not_before: Option<Timestamp>,
     not_after: Option<Timestamp>,
 }
 
-/// What may be done with a key.
+/// Status of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyStatus {
     /// Texts are marked with it while its dates hold.
     #[default]
     Active,
-    /// No text is marked with it any more.
+    /// New texts are not marked with it.
     Retired,
-    /// Others have it, or may have it: its mark no longer tells who made a text.
+    /// Others have it, or may have it: its mark does not tell who made a text.
     Leaked,
 }
 
@@ -93,20 +93,21 @@ impl KeyStatus {
 type State = Vec<(OsString, u64, Option<SystemTime>, u64)>;
 
 impl KeyDirectory {
-    /// Reads the keys in the directory `path`: those that its `keys.toml` lists, in its order, else every file, in order of
-    /// name. Directories in it and names that begin with a dot are left out.
+    /// Reads the keys in the directory `path`: those that its `keys.toml` lists, in its order, else every file, in
+    /// order of name. Subdirectories and names that begin with a dot are left out.
     ///
-    /// Without a list, a key in two files counts once and has both names, and a key of 32 raw bytes must have a name that
-    /// ends in `.bin` or `.key`, because anything else can have 32 bytes.
+    /// Without a list, a key in two files counts once and has both names. A key of 32 raw bytes must then have a name
+    /// that ends in `.bin` or `.key`, because any file can have 32 bytes.
     ///
     /// # Errors
-    /// Returns an error if the directory or a file in it cannot be read, if it has no key, if a file is not a key, or if
-    /// the list and the files do not agree: without an error, the texts of a missing key would pass for unmarked.
+    /// Returns an error if the directory or a file in it cannot be read, if it has no key, or if a file is not a key.
+    /// Also returns an error if the list and the files do not agree. Otherwise the texts of a missing key would pass
+    /// for unmarked.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, KeyDirectoryError> {
         let path = path.as_ref();
         let name = path.display().to_string();
         let unreadable = |source| KeyDirectoryError::Unreadable { path: name.clone(), source };
-        // Before the files are read, so that a change in between is one that the next look sees.
+        // This comes before the files are read, so that the next look sees a change in between.
         let state = look(path).map_err(unreadable)?;
         let files = state.iter().map(|(file, ..)| file).filter(|file| *file != list::NAME);
         let names: Vec<String> = files.clone().map(|file| file.to_string_lossy().into_owned()).collect();
@@ -130,11 +131,11 @@ impl KeyDirectory {
         &self.entries
     }
 
-    /// Returns the key that texts are to be marked with at the moment `now`: of the active keys whose dates hold, the one
-    /// that begins last. With a label only the keys of this label count, else all.
+    /// Returns the key that texts are to be marked with at the moment `now`. Among the active keys whose dates hold it
+    /// is the one that begins last. With a label only the keys of this label count, else all.
     ///
     /// # Errors
-    /// Returns an error if there is no such key, and if several begin last: nothing says then which is meant.
+    /// Returns an error if there is no such key, or if several begin last, since nothing says which is meant.
     pub fn active(&self, now: SystemTime, label: Option<&str>) -> Result<&KeyEntry, KeyDirectoryError> {
         let now = Timestamp::from(now);
         let path = || self.path.display().to_string();
@@ -166,20 +167,20 @@ impl KeyDirectory {
         }
     }
 
-    /// Reads the directory anew.
+    /// Reads the directory again.
     ///
     /// # Errors
-    /// Returns an error as [`open`](Self::open) does. The keys that were read before stay.
+    /// Returns an error if [`open`](Self::open) would. The keys that were read before stay.
     pub fn reload(&mut self) -> Result<(), KeyDirectoryError> {
         *self = Self::open(&self.path)?;
         Ok(())
     }
 
-    /// Reads the directory anew if a file in it was added, removed or changed, and returns whether one was. It looks at
-    /// names, sizes and times, which takes some microseconds a file.
+    /// Reads the directory again if a file in it was added, removed or changed, and returns whether one was. It looks
+    /// at names, sizes and times, which takes some microseconds a file.
     ///
     /// # Errors
-    /// Returns an error as [`open`](Self::open) does, at each call until the directory is in order. The keys that were
+    /// Returns an error if [`open`](Self::open) would, at each call until the directory is in order. The keys that were
     /// read before stay.
     pub fn reload_if_changed(&mut self) -> Result<bool, KeyDirectoryError> {
         let unreadable =
@@ -203,12 +204,12 @@ impl KeyEntry {
         &self.id
     }
 
-    /// Returns the name of its file; of a key in several files all their names, with commas.
+    /// Returns the name of the key's file, or all names, with commas, if the key is in several files.
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// Returns the label in `keys.toml`, else the one that the key was derived for, if there is one.
+    /// Returns the label in `keys.toml`, else the label that the key was derived for, if there is one.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref().or(self.key.label())
     }
@@ -218,22 +219,22 @@ impl KeyEntry {
         self.label.as_deref().unwrap_or(&self.file)
     }
 
-    /// Returns what may be done with it.
+    /// Returns the key's status.
     pub fn status(&self) -> KeyStatus {
         self.status
     }
 
-    /// Returns the first second in which texts may be marked with it; none if it has no beginning.
+    /// Returns the first second in which texts may be marked with the key; `None` if it has no beginning.
     pub fn not_before(&self) -> Option<Timestamp> {
         self.not_before
     }
 
-    /// Returns the last second in which texts may be marked with it; none if it has no end.
+    /// Returns the last second in which texts may be marked with the key; `None` if it has no end.
     pub fn not_after(&self) -> Option<Timestamp> {
         self.not_after
     }
 
-    /// Returns whether it is active and its dates hold at the moment `now`.
+    /// Returns whether the key is active and its dates hold at the moment `now`.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.status == KeyStatus::Active
             && self.not_before.is_none_or(|from| from <= now)
@@ -241,7 +242,7 @@ impl KeyEntry {
     }
 }
 
-/// The regular files of a directory whose names do not begin with a dot, in order of name.
+/// Returns the regular files of a directory whose names do not begin with a dot, in order of name.
 fn look(path: &Path) -> io::Result<State> {
     let mut state = State::new();
     for entry in fs::read_dir(path)? {
@@ -249,7 +250,7 @@ fn look(path: &Path) -> io::Result<State> {
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        // A link to nothing is left out, as a directory is; a list that names it finds it missing.
+        // A broken link is left out, as a directory is; a list that names it finds it missing.
         let Ok(metadata) = fs::metadata(path.join(&name)) else { continue };
         if metadata.is_file() {
             #[cfg(unix)]
@@ -263,7 +264,7 @@ fn look(path: &Path) -> io::Result<State> {
     Ok(state)
 }
 
-/// The keys of a directory without a list.
+/// Returns the keys of a directory without a list.
 fn unlisted<'f>(
     path: &Path,
     files: impl Iterator<Item = &'f OsString>,
@@ -287,7 +288,7 @@ fn unlisted<'f>(
     Ok(entries)
 }
 
-/// Which keys these are, and until when, for an error.
+/// Returns which keys these are, and until when, for an error.
 fn described(entries: &[&KeyEntry]) -> String {
     let one = |entry: &&KeyEntry| {
         let label = entry.label().map(|label| format!(", label {label:?}")).unwrap_or_default();

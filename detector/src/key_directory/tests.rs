@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::scheme::Preset;
 
-/// A directory with the keys `a.bin`, `b.bin` and `c.bin`, and their ids.
+/// Returns a directory with the keys `a.bin`, `b.bin` and `c.bin`, and their ids.
 fn directory() -> (tempfile::TempDir, [String; 3]) {
     let dir = tempfile::tempdir().unwrap();
     let ids = ["a.bin", "b.bin", "c.bin"].map(|file| {
@@ -18,7 +18,7 @@ fn at(moment: &str) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(moment.parse::<Timestamp>().unwrap().unix() as u64)
 }
 
-/// A list with a line of fields for each key.
+/// Returns a list with a line of fields for each key.
 fn list(keys: &[&str]) -> String {
     keys.iter()
         .flat_map(|fields| ["[[key]]\n", &fields.replace("; ", "\n"), "\n"].map(str::to_owned))
@@ -86,7 +86,7 @@ fn a_list_that_does_not_fit_is_refused() {
     let (dir, ids) = directory();
     let rest = "[[key]]\nfile = 'b.bin'\n[[key]]\nfile = 'c.bin'\n";
     for (first, expected) in [
-        ("", "found a.bin beside it"),
+        ("", "found also a.bin"),
         (&*format!("file = 'a.bin'; id = '{}'", ids[1]), &*format!("found the key {}", ids[0])),
         ("file = 'd.bin'", "d.bin: there is no such key file"),
         ("file = '../a.bin'", "expected the name of a file in the directory"),

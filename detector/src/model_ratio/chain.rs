@@ -1,15 +1,19 @@
 //! The mixture over hidden chains.
 //!
 //! An edited text is marked in stretches. One replaced word takes the mark from its own token and from the tokens whose
-//! context it is part of, and each such token, if judged as marked, costs more evidence than a marked one gives. So the
-//! alternative is a hidden chain: states "k tokens since the last edit" for k ≤ H, a state "more than that", and a state
-//! "written by another hand". A token whose context has h tokens counts with LR in the states in which more than h
-//! tokens have come since the last edit, and with factor 1 in the others. Where all contexts have H tokens, it counts
-//! in the state "more than that" alone. The mark's rule may choose contexts by the history of the text; that an edit may
-//! change the choice as well is rare and not followed. For any
-//! transition matrix A with rows that sum to 1, α_t = (α_{t−1} A) ∘ factor has E\[Σ α_t | past\] = Σ α_{t−1}: a
-//! martingale like the product itself. So is any mixture of chains with fixed weights. In place of LR a chain may
-//! take any factor of mean 1, such as those of [`doubt`](super::doubt); each chain is mixed with each of them.
+//! context it is part of. Each such token, if judged as marked, costs more evidence than a marked one gives. So the
+//! alternative is a hidden chain: states "k tokens since the last edit" for k ≤ H, a state "more than that", and a
+//! state "written by another hand".
+//!
+//! A token whose context has h tokens counts with LR in the states in which more than h tokens have come since the last
+//! edit. In the others it has factor 1. If all contexts have H tokens, it counts only in the state "more than that".
+//! The mark's rule may choose contexts by the history of the text. An edit may change that choice, too, but this is
+//! rare and not modelled.
+//!
+//! For any transition matrix A with rows that sum to 1, α_t = (α_{t−1} A) ∘ factor has E\[Σ α_t | past\] = Σ α_{t−1}.
+//! That is a martingale like the product itself, and so is any mixture of chains with fixed weights. In place of LR a
+//! chain may take any factor of mean 1, such as those of [`doubt`](super::doubt). Each chain is mixed with each of
+//! them.
 
 use super::doubt::Doubt;
 use super::ratio::TokenRatios;
@@ -22,7 +26,7 @@ pub struct Chain {
     pub edit: f64,
     /// Probability that foreign text begins at a token; 0 for a chain without foreign text.
     pub leave: f64,
-    /// Probability that foreign text ends at a token; its first H tokens after that have foreign contexts.
+    /// Probability that foreign text ends at a token; the first H tokens after that have foreign contexts.
     pub enter: f64,
 }
 
@@ -34,13 +38,13 @@ pub struct Grid {
     context_len: usize,
 }
 
-/// Doubts where the prompt is known.
+/// Doubts if the prompt is known.
 const PROMPTED: [(f64, Doubt); 2] = [(0.75, Doubt::NONE), (0.25, Doubt { level: 0.03 })];
-/// Doubts where it is not. The power is flat about these numbers.
+/// Doubts if the prompt is not known. The power is flat around these numbers.
 const UNPROMPTED: [(f64, Doubt); 2] = [(0.2, Doubt::NONE), (0.8, Doubt { level: 0.1 })];
 
-/// States of a chain: 0 ..= H tokens since the last edit, then more, then foreign. A token whose context has h tokens is
-/// marked in the states from h + 1 on, but for the last.
+/// Returns the number of states of a chain: 0 ..= H tokens since the last edit, then more, then foreign. A token whose
+/// context has h tokens is marked in the states from h + 1 on, except for the last.
 pub(super) const fn states(context_len: usize) -> usize {
     context_len + 3
 }
@@ -63,7 +67,7 @@ impl Chain {
         alpha[marked + 1] = foreign;
     }
 
-    /// α A.
+    /// Replaces α by α A.
     fn advance(&self, alpha: &mut [f64]) {
         let marked = alpha.len() - 2;
         let foreign = alpha[marked + 1];
@@ -77,7 +81,7 @@ impl Chain {
         alpha[marked + 1] = (1.0 - self.enter) * foreign + self.leave * own;
     }
 
-    /// A β, where β already carries the next token's factor.
+    /// Replaces β by A β, where β already carries the next token's factor.
     fn retreat(&self, beta: &mut [f64]) {
         let marked = beta.len() - 2;
         let (edited, foreign) = (beta[0], beta[marked + 1]);
@@ -92,10 +96,11 @@ impl Chain {
 }
 
 impl Grid {
-    /// Returns ten chains: three quarters of the weight on edits at rates 0.3 %, 3 %, 12 % and 30 %, one quarter on
-    /// marked passages of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %. For a text
-    /// whose prompt is known: three quarters on a model that is right everywhere, one quarter on one in doubt at level
-    /// 0.03.
+    /// Returns the ten chains for a text whose prompt is known.
+    ///
+    /// Three quarters of the weight are on edits at rates 0.3 %, 3 %, 12 % and 30 %. One quarter is on marked passages
+    /// of about 1,000 and 50 tokens in foreign text, each with edits at 0.3 %, 3 % and 15 %. Of the doubts, three
+    /// quarters are on a model that is right everywhere, one quarter on a model in doubt at level 0.03.
     pub fn new(context_len: usize) -> Self {
         let edits = [(0.4, 0.003), (0.2, 0.03), (0.2, 0.12), (0.2, 0.3)];
         let mut chains: Vec<(f64, Chain)> =
@@ -108,8 +113,8 @@ impl Grid {
         Self { chains, doubts: PROMPTED.to_vec(), context_len }
     }
 
-    /// Returns the same chains for a text whose prompt is not known: one fifth on a model that is right everywhere,
-    /// four fifths on one in doubt at level 0.1.
+    /// Returns the same chains for a text whose prompt is not known. Of the doubts, one fifth are on a model that is
+    /// right everywhere, four fifths on a model in doubt at level 0.1.
     pub fn without_prompt(context_len: usize) -> Self {
         Self::new(context_len).with_doubts(UNPROMPTED.to_vec())
     }
@@ -139,11 +144,11 @@ impl Grid {
         &self.doubts
     }
 
-    /// Returns ln E after each token of a text whose ratios under `settings` ≥ 1 sampling settings are known; none for
-    /// a token that does not count.
+    /// Returns ln E after each token of a text whose ratios under `settings` ≥ 1 sampling settings are known. A token
+    /// that does not count has `None` for ratios.
     ///
     /// # Panics
-    /// Panics if a token has not one ratio a setting.
+    /// Panics if a token does not have one ratio for each setting.
     pub fn ln_e<'a>(
         &self,
         settings: usize,
@@ -157,12 +162,12 @@ impl Grid {
         tokens.into_iter().map(one).collect()
     }
 
-    /// For each token the probability that it is marked, given the whole text, if the text is marked at all in a way
-    /// that the chains know: forward and backward over each chain, weighted by what each explains. A description for
-    /// a heat map, not a p-value.
+    /// Returns for each token the probability that it is marked, given the whole text, if the text is marked in a way
+    /// that the chains know. It goes forward and backward over each chain, weighted by what each explains. This
+    /// describes the text for a heat map and is not a p-value.
     ///
-    /// `hypotheses` are the settings and doubts: a weight each, and ln of the factor of each token, 0 where it does
-    /// not count. `context_lens` has the length of each token's context.
+    /// `hypotheses` are the settings and doubts: a weight each, and ln of the factor of each token, 0 if it does not
+    /// count. `context_lens` has the length of each token's context.
     pub(super) fn marked_probability(
         &self,
         hypotheses: &[(f64, Vec<f64>)],
@@ -194,7 +199,7 @@ impl Grid {
         sum.iter().map(|sum| (sum / weight).clamp(0.0, 1.0)).collect()
     }
 
-    /// ln of the chain's e-value at the end, and P(marked | text, chain) for each token.
+    /// Returns ln of the chain's e-value at the end, and P(marked | text, chain) for each token.
     fn posterior(&self, chain: &Chain, ln_factors: &[f64], context_lens: &[usize]) -> (f64, Vec<f64>) {
         let states = states(self.context_len);
         let marked = |t: usize| context_lens[t] + 1..states - 1;
@@ -228,7 +233,7 @@ impl Grid {
     }
 }
 
-/// For the default n-gram length.
+/// Makes the grid for the default n-gram length.
 impl Default for Grid {
     fn default() -> Self {
         Self::new(DEFAULT_NGRAM_LEN - 1)
@@ -262,10 +267,10 @@ impl Mixture {
         Self { alpha, ln_scale: 0.0, ln_sup: 0.0, ln_e: 0.0, fresh: true }
     }
 
-    /// Goes on by one token; `ratios` is none where it does not count.
+    /// Takes one token; `ratios` is `None` if it does not count.
     ///
     /// # Panics
-    /// Panics if it has not one ratio a setting.
+    /// Panics if it does not have one ratio for each setting.
     pub(super) fn step(&mut self, grid: &Grid, ratios: Option<&TokenRatios>) {
         let states = states(grid.context_len);
         let context_len = ratios.map_or(grid.context_len, |ratios| ratios.context_len);
@@ -296,7 +301,7 @@ impl Mixture {
             self.ln_scale += sum.ln();
             for a in &mut self.alpha {
                 *a /= sum;
-                // Evidence that has fallen this far behind is given up, which is safe, and would be slow to carry on.
+                // Evidence that has fallen this far behind is dropped. That is safe, and carrying it on would be slow.
                 if *a < 1e-150 {
                     *a = 0.0;
                 }
@@ -304,7 +309,7 @@ impl Mixture {
         }
     }
 
-    /// ln E.
+    /// Returns ln E.
     pub(super) fn ln_e(&self) -> f64 {
         self.ln_e
     }
@@ -314,7 +319,7 @@ impl Mixture {
         self.ln_sup
     }
 
-    /// The share of each setting in E.
+    /// Returns the share of each setting in E.
     pub(super) fn shares(&self, settings: usize) -> Vec<f64> {
         let all: f64 = self.alpha.iter().sum();
         let size = (self.alpha.len() / settings.max(1)).max(1);

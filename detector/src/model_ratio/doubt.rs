@@ -1,18 +1,17 @@
-//! How far the model is believed.
+//! How far the model is trusted.
 //!
-//! Without the prompt, or with the wrong model, p is wrong at many tokens, and a token that was drawn from another
-//! distribution often has a ratio near 0 under p although it is marked. Its own g-bits are tilted all the same, which
-//! the text-only ratio TR of [`EntropyClasses`] sees. So a doubtful alternative says: some tokens were drawn from a
-//! distribution that is not p. With d their share and q the probability that such a distribution gives its tokens, a
-//! token x is one of them with probability w = d q / (d q + (1 − d) p(x)) = c / (c + p(x)) by Bayes' rule, marked or
-//! not, and its factor is
+//! Without the prompt, or with the wrong model, p is wrong at many tokens. A token that was drawn from another
+//! distribution often has a ratio near 0 under p although it is marked. But its own g-bits are tilted, which the
+//! text-only ratio TR of [`EntropyClasses`] sees. So a doubtful alternative says that some tokens were drawn from a
+//! distribution that is not p. Let d be their share, and q the probability that such a distribution gives its tokens.
+//! By Bayes' rule a token x, marked or not, is one of them with probability w = d q / (d q + (1 − d) p(x)) = c / (c +
+//! p(x)). Its factor is
 //!
 //! (1 − w) LR + w TR.
 //!
-//! Its mean over a random key is exactly 1, given all that came before: LR and TR have mean 1 each under the g-values
-//! of a fresh context, TR even where the token is not a candidate, and w depends on the text and the model alone.
-//! Where p(x) is well above c the model decides; where it is far below, the g-bits decide and no evidence is lost to
-//! p.
+//! Its mean over a random key is exactly 1, given everything that came before. LR and TR have mean 1 each under the
+//! g-values of a fresh context, TR even if the token is not a candidate. And w depends on the text and the model alone.
+//! If p(x) is well above c, the model decides. If it is far below, the g-bits decide and no evidence is lost to p.
 
 use super::ratio::ModelRatio;
 

@@ -1,4 +1,4 @@
-//! Marked texts with the same distributions.
+//! Simulated marked texts with the same distributions.
 
 use super::chain::{Grid, Mixture};
 use super::ratio::{ModelRatio, NEGLIGIBLE, TokenRatios, ln_ratio};
@@ -8,10 +8,10 @@ use crate::statistics::llr::EntropyClasses;
 
 /// Running e-values of simulated marked texts, for each setting.
 ///
-/// Where the text counts at a position, fair g-values are drawn for the candidates of the setting and a token from
-/// what the tournament makes of them: that is the law of LR and of the token's g-bits under the mark. Positions are
-/// taken as the text has them; a marked text would have gone its own way. The mixture over other settings is not
-/// followed, only the share 1/S that this setting has in E, so that the power is understated by little.
+/// At each position that counts, fair g-values are drawn for the candidates of the setting, and a token from what the
+/// tournament makes of them. That gives the law of LR and of the token's g-bits under the mark. The positions are those
+/// of the text, although a marked text would have taken another course. The mixture over other settings is not
+/// followed, only the share 1/S that this setting has in E. So the power is understated by little.
 #[derive(Clone, Debug)]
 pub(super) struct MarkedTexts {
     /// One list a setting.
@@ -26,7 +26,7 @@ impl MarkedTexts {
     pub(super) fn new(texts: usize, grid: &Grid, settings: usize) -> Self {
         Self {
             mixtures: vec![vec![Mixture::new(grid, 1); texts]; settings],
-            // Any number: what is drawn here does not enter a p-value.
+            // Any number will do: these draws do not enter a p-value.
             state: 0,
             before: Vec::new(),
             after: Vec::new(),
@@ -34,8 +34,8 @@ impl MarkedTexts {
         }
     }
 
-    /// Goes on by one token; `next` has the length of its context and its distributions, and is none where the position
-    /// does not count.
+    /// Takes one token. `next` has the length of its context and its distributions, and is `None` if the position does
+    /// not count.
     pub(super) fn step(
         &mut self,
         grid: &Grid,
@@ -55,7 +55,7 @@ impl MarkedTexts {
         }
     }
 
-    /// The ratios of one marked draw from `before`.
+    /// Returns the ratios of one marked draw from `before`.
     fn draw(&mut self, context_len: usize, depth: usize, classes: &EntropyClasses) -> TokenRatios {
         self.g.clear();
         self.g.extend(self.before.iter().map(|_| GBits(split_mix::next(&mut self.state))));
@@ -76,7 +76,7 @@ impl MarkedTexts {
         TokenRatios { context_len, model, text: classes.likelihood_ratio(self.g[own]) }
     }
 
-    /// For each setting ln sup of its share of E, for each text.
+    /// Returns for each setting and each text ln sup of the setting's share of E.
     pub(super) fn ln_sups(&self) -> Vec<Vec<f64>> {
         let share = (self.mixtures.len() as f64).ln();
         let ln_sup = |mixture: &Mixture| (mixture.ln_sup() - share).max(0.0);

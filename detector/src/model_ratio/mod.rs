@@ -1,14 +1,16 @@
-//! The exact likelihood ratio, where the model is known: how much more likely the tournament of this key made each
-//! token than the model alone.
+//! The exact likelihood ratio for a known model: how much likelier the tournament of this key made each token than the
+//! model alone.
 //!
-//! With the next-token distribution p of a position and the key's g-values of all candidates, a token's probability
-//! under the mark is known, so its ratio LR = p₍ₘ₊₁₎(x) / p(x) = Π_l (1 + g_l(x) − G_l) is the best that any test can
-//! use (Neyman and Pearson). Over a random key E\[LR | what came before\] = 1 for any p that does not depend on the
-//! key, because the g-values of a context that has not come up before are fresh coins. So the running product is a
-//! test martingale, P(sup E ≥ 1/a) ≤ a (Ville 1939), and p = 1 / sup E is valid whatever model, prompt or temperature
-//! p came from; a wrong one costs power.
+//! The next-token distribution p of a position and the key's g-values of all candidates give a token's probability
+//! under the mark. So its ratio LR = p₍ₘ₊₁₎(x) / p(x) = Π_l (1 + g_l(x) − G_l) is the best that any test can use
+//! (Neyman and Pearson).
 //!
-//! The contexts must be fresh, not only the n-grams: the ratio looks at the g-values of *all* candidates. Two
+//! Over a random key E\[LR | what came before\] = 1 for any distribution p that does not depend on the key. The reason
+//! is that the g-values of a context that has not come up before are fresh coins. So the running product E is a test
+//! martingale: P(sup E ≥ 1/a) ≤ a (Ville 1939). The p-value 1 / sup E is valid whatever model, prompt or temperature
+//! the distribution came from; a wrong one costs power.
+//!
+//! The contexts must be fresh, not only the n-grams, since the ratio uses the g-values of *all* candidates. Two
 //! positions with one context and different tokens can have E\[LR LR′\] up to 1.25 a layer.
 //!
 //! | file | what |
@@ -21,7 +23,7 @@
 //! | `marked` | marked texts like this one: would the mark have been found? |
 //! | `passages` | where in the text the mark is |
 //!
-//! Where p comes from is the caller's: see [`NextTokens`].
+//! The caller provides p: see [`NextTokens`].
 
 mod chain;
 mod doubt;
@@ -45,13 +47,13 @@ pub trait NextTokens {
     /// Error of the model.
     type Error;
 
-    /// Number of sampling settings S ≥ 1 for which distributions are given. The e-values of the settings are
-    /// averaged, so that the settings need not be known.
+    /// Returns the number of sampling settings S ≥ 1 for which distributions are given. The e-values of the settings
+    /// are averaged, so that the settings need not be known.
     fn settings(&self) -> usize;
 
-    /// Calls `visit` for each position t of `ids`, in order, with the S distributions of `ids[t]` given the prompt
-    /// and `ids[..t]`, after temperature, top-k, top-p and penalties; ends when `visit` breaks. `prompt` is empty if
-    /// it is not known; a start token that the model wants is the implementation's to add.
+    /// Calls `visit` for each position t of `ids`, in order, until `visit` breaks. It gets the S distributions of
+    /// `ids[t]` given the prompt and `ids[..t]`, after temperature, top-k, top-p and penalties. `prompt` is empty if it
+    /// is not known. The implementation adds the start token if the model wants one.
     fn for_each(
         &mut self,
         prompt: &[u32],
@@ -60,20 +62,20 @@ pub trait NextTokens {
     ) -> Result<(), Self::Error>;
 }
 
-/// What to do beyond the running e-value.
+/// Options beyond the running e-value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
-    /// Read no further once the p-value by E is at most this; it stays valid.
+    /// Reading stops once the p-value by E is at most this; the p-value stays valid.
     pub stop_at: Option<f64>,
-    /// How many random keys R the text is judged under, for the sharper p-value (1 + #{Eᵣ ≥ E}) / (R + 1); 0
-    /// for none.
-    /// Not together with `stop_at`, which is then ignored: where to stop would depend on the key.
+    /// How many random keys R the text is judged under, for the sharper p-value (1 + #{Eᵣ ≥ E}) / (R + 1); 0 for none.
+    /// With random keys `stop_at` is ignored, since where to stop would depend on the key.
     pub monte_carlo: usize,
-    /// The plain product of the ratios ([`Grid::unedited`]), for a text that is known to be as it was generated.
+    /// Whether to take the plain product of the ratios ([`Grid::unedited`]), for a text that is known to be as it was
+    /// generated.
     pub unedited: bool,
 }
 
-/// Marked texts that are simulated for each sampling setting, so that a power of 0.9 is known to within 0.03.
+/// Number of marked texts that are simulated for each sampling setting, so that a power of 0.9 is known to within 0.03.
 const MARKED_TEXTS: usize = 100;
 
 /// Returns the evidence that `ids`, the response to `prompt` (empty if unknown), was marked under `prf`.
@@ -82,7 +84,7 @@ const MARKED_TEXTS: usize = 100;
 /// Returns an error if the model does.
 ///
 /// # Panics
-/// Panics if the model gives another number of distributions than its settings.
+/// Panics if the model does not give one distribution for each setting.
 pub fn verify<N: NextTokens>(
     model: &mut N,
     prf: &Prf,
@@ -94,14 +96,14 @@ pub fn verify<N: NextTokens>(
     Ok(evidence.remove(0))
 }
 
-/// Returns the evidence under each of several keys; the model reads the text once. With [`Options::stop_at`] it reads no
-/// further once it is enough for one of them.
+/// Returns the evidence under each of several keys; the model reads the text once. With [`Options::stop_at`] it stops
+/// reading once the evidence is enough for one of them.
 ///
 /// # Errors
 /// Returns an error if the model does.
 ///
 /// # Panics
-/// Panics if the model gives another number of distributions than its settings.
+/// Panics if the model does not give one distribution for each setting.
 pub fn verify_keys<N: NextTokens>(
     model: &mut N,
     prfs: &[Prf],

@@ -11,14 +11,13 @@ use crate::statistics::llr::EntropyClasses;
 
 /// R copies of the running e-value, each under random g-values.
 ///
-/// Under the null hypothesis the key's e-value and the R others are exchangeable given the text: the distributions,
-/// the mask and the grid are functions of the text, and the g-values at fresh contexts are independent fair bits for
-/// all of them. So the rank is uniform, and (1 + #{Eᵣ ≥ E}) / (R + 1) is a p-value, exact up to ties. The generator's
-/// seed comes from the text, never from the key.
+/// Under the null hypothesis the key's e-value and the R others are exchangeable given the text. The distributions, the
+/// mask and the grid are functions of the text, and the g-values at fresh contexts are independent fair bits for all
+/// keys. So the rank is uniform, and (1 + #{Eᵣ ≥ E}) / (R + 1) is a p-value, exact up to ties. The generator's seed
+/// comes from the text, never from the key.
 ///
-/// E is the value after the last token, and where the prompt is known no chain doubts the model: a rank needs neither
-/// the maximum, which is there for a bound at all times, nor a doubt whose share costs the key what it costs the
-/// others.
+/// E is the value after the last token: a rank does not need the maximum, which gives a bound at all times. If the
+/// prompt is known, no chain doubts the model: a doubt would cost the key and the others the same share.
 #[derive(Clone, Debug)]
 pub(super) struct RandomKeys {
     grid: Grid,
@@ -43,7 +42,7 @@ impl RandomKeys {
         Self { mixtures: vec![own.clone(); keys], own, grid, state, g: Vec::new() }
     }
 
-    /// Goes on by one token, of which the key says `own`; both are none where the token does not count.
+    /// Takes one token, of which the key says `own`; both are `None` if the token does not count.
     pub(super) fn step(
         &mut self,
         own: Option<&TokenRatios>,
@@ -63,7 +62,7 @@ impl RandomKeys {
         }
     }
 
-    /// The p-value.
+    /// Returns the p-value.
     pub(super) fn p_value(&self) -> f64 {
         // Rounding must not rank a tie against the null hypothesis.
         let tie = self.own.ln_e() - 1e-9 * self.own.ln_e().abs();

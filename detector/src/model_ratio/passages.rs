@@ -3,17 +3,17 @@
 use super::running::Evidence;
 use crate::segments::{StartBound, Track, Window, scan};
 
-/// Share of tokens that a passage's alternative has as edits. With f = ε + (1 − ε) LR a token that is not marked
-/// costs at most ln 1/ε; E\[f\] = 1 as E\[LR\] is.
+/// Share ε of edits among the tokens of a passage, by the alternative. With f = ε + (1 − ε) LR a token that is not
+/// marked costs at most ln 1/ε; E\[f\] = 1 since E\[LR\] = 1.
 const EDITS: f64 = 0.05;
 
 impl Evidence {
-    /// Returns the passages that carry the mark, at family-wise error `fpr`: among unmarked texts at most that share
-    /// has any.
+    /// Returns the passages that carry the mark, at family-wise error `fpr`: at most that share of unmarked texts has
+    /// any.
     ///
-    /// A window's `start` and `end` count the tokens read; the first scored token's context is included. Its `track`
-    /// is the setting; each is scanned under each doubt. The distributions must have come from the tokens before
-    /// alone, as those of a language model do.
+    /// A window's `start` and `end` count the tokens read; the first scored token's context is included. Its `track` is
+    /// the setting; each setting is scanned under each doubt. Each distribution must depend only on the tokens before
+    /// it, as those of a language model do.
     pub fn passages(&self, fpr: f64) -> Vec<Window> {
         let places: Vec<usize> = (0..self.tokens.len()).filter(|&t| self.tokens[t].is_some()).collect();
         let doubts = self.grid.doubts();

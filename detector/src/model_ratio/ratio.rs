@@ -5,17 +5,17 @@ use std::f64::consts::LN_2;
 use crate::scheme::{Distribution, GBits};
 use crate::statistics::llr::EntropyClasses;
 
-/// Candidates below this probability are left out: they change nothing that can be measured, and p may be anything
-/// that does not depend on the key.
+/// Candidates below this probability are left out. They change nothing measurable, and p may be anything that does not
+/// depend on the key.
 pub(super) const NEGLIGIBLE: f64 = 1e-10;
-/// ln of the least ratio. A ratio of 0 would be an end without return, which rounding must not decide.
+/// ln of the least ratio. A ratio of 0 would end all evidence for good, which rounding must not decide.
 const LEAST: f64 = -700.0;
 
-/// ln LR of candidate `own` under a tournament of `depth` layers with two leaves: ln Π_l (1 + g_l − G_l).
+/// Returns ln LR of candidate `own` under a tournament of `depth` layers with two leaves: ln Π_l (1 + g_l − G_l).
 ///
-/// `p` are the candidates' probabilities up to a common factor, `g` their g-values; `p` is left as the tournament's
-/// result. With Z the mass of g = 0 the factor of a layer is 1 + Z or Z; 1 − G would lose all digits where G is near
-/// 1. Dividing by the sum in each layer keeps rounding from adding up.
+/// `p` has the candidates' probabilities up to a common factor, `g` their g-values. `p` becomes the tournament's
+/// result. With Z the mass of g = 0, the factor of a layer is 1 + Z or Z. For G near 1, 1 − G would lose all digits.
+/// Dividing by the sum in each layer keeps rounding from adding up.
 ///
 /// # Panics
 /// Panics if `g` is not as long as `p`, or `own` is out of range.
@@ -35,7 +35,7 @@ pub(super) fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> 
             ln += ratio.max(f64::MIN_POSITIVE).ln();
             ratio = 1.0;
         }
-        // With the next layer's sums in the same pass; those above the last layer are not used.
+        // The same pass computes the next layer's sums; those above the last layer are not used.
         (total, zeros) = (0.0, 0.0);
         for (p, g) in p.iter_mut().zip(g) {
             *p *= factors[(g.0 >> layer & 1) as usize];
@@ -46,7 +46,7 @@ pub(super) fn ln_ratio(p: &mut [f64], g: &[GBits], depth: usize, own: usize) -> 
     (ln + ratio.ln()).max(LEAST)
 }
 
-/// What the key says of a token through the model.
+/// What the key says of a token, given the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelRatio {
     /// The token's probability under the model; 0 if it is not a candidate.
@@ -60,7 +60,7 @@ pub struct ModelRatio {
 pub struct TokenRatios {
     /// How many tokens before it decide its values.
     pub context_len: usize,
-    /// Under each sampling setting.
+    /// The ratio under each sampling setting.
     pub model: Vec<ModelRatio>,
     /// The text-only likelihood ratio of the token's own g-bits, see [`EntropyClasses`].
     pub text: f64,
@@ -76,7 +76,7 @@ pub(super) struct Position {
     settings: Vec<Candidates>,
 }
 
-/// The candidates of one setting; empty if the text's token is none of them.
+/// The candidates of one setting; empty if the text's token is not one of them.
 #[derive(Clone, Debug, Default)]
 struct Candidates {
     /// Places in [`Position::tokens`].
@@ -89,7 +89,7 @@ struct Candidates {
     own_p: f64,
 }
 
-/// Memory that is used again from token to token.
+/// Memory that is reused from token to token.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scratch {
     p: Vec<f64>,
@@ -97,8 +97,8 @@ pub(super) struct Scratch {
 }
 
 impl Position {
-    /// From the distributions of the settings, of which only those that hold `token` count. `context_len` tokens before it
-    /// decide its values.
+    /// Makes a position from the distributions of the settings, of which only those with `token` count. The
+    /// `context_len` tokens before it decide its values.
     pub(super) fn new(context_len: usize, token: u32, next: &[Distribution]) -> Self {
         let mut position = Self { context_len, tokens: vec![token], settings: Vec::new() };
         for distribution in next {
@@ -122,8 +122,8 @@ impl Position {
         position
     }
 
-    /// The place of a candidate in `tokens`. Settings that share their candidates have them at like places, so the
-    /// search begins at `hint` and the place after it.
+    /// Returns the place of a candidate in `tokens`. Settings that share their candidates have them in the same order,
+    /// so the search begins at `hint` and the place after it.
     fn place(&mut self, token: u32, hint: usize) -> u32 {
         let near = |place: usize| (self.tokens.get(place) == Some(&token)).then_some(place);
         let found =
@@ -134,7 +134,7 @@ impl Position {
         }) as u32
     }
 
-    /// The ratios under g-values `g`, one entry for each of `tokens`, with `classes` for the text alone.
+    /// Returns the ratios under g-values `g`, one entry for each of `tokens`, with `classes` for the text alone.
     pub(super) fn ratios(
         &self,
         g: &[GBits],
@@ -162,17 +162,17 @@ impl Position {
 }
 
 impl ModelRatio {
-    /// Of a token that the model would not have drawn.
+    /// The ratio of a token that the model would not have drawn.
     pub const NO_CANDIDATE: Self = Self { p: 0.0, ln_ratio: 0.0 };
 }
 
-/// The probability of `token`, if it is positive.
+/// Returns the probability of `token`, if it is positive.
 pub(super) fn probability(distribution: &Distribution, token: u32) -> Option<f64> {
     let place = distribution.tokens().iter().position(|&candidate| candidate == token)?;
     Some(distribution.probabilities()[place]).filter(|&p| p > 0.0)
 }
 
-/// The greatest ln LR that any key could give a token of probability `p`: the lesser of `depth` ln 2 and −ln p.
+/// Returns the greatest ln LR that any key could give a token of probability `p`: the lesser of `depth` ln 2 and −ln p.
 pub(super) fn ceiling(p: f64, depth: usize) -> f64 {
     (depth as f64 * LN_2).min(-p.ln()).max(0.0)
 }

@@ -16,7 +16,7 @@ use crate::statistics::power::POWER;
 use crate::statistics::{PKind, PValue, Profile};
 use crate::verdict::Verdict;
 
-/// Follows a text token by token and keeps the e-value; [`super::verify`] drives it with a model.
+/// Follows a text token by token and keeps the e-value. [`super::verify`] drives it with a model.
 #[derive(Clone, Debug)]
 pub struct RunningRatio {
     prf: Prf,
@@ -27,11 +27,11 @@ pub struct RunningRatio {
     marked: Option<MarkedTexts>,
     /// What a marked token looks like without the model.
     classes: EntropyClasses,
-    /// What the text-only p-value is made of, where it takes its share of the level.
+    /// The parts of the text-only p-value, if it has a share of the level.
     text: Option<TextOnly>,
     tokens: Vec<Option<TokenRatios>>,
     surprisals: Vec<Vec<f64>>,
-    /// Sum over the scored tokens of what any key could have reached, for each setting and doubt.
+    /// Sum over the scored tokens of the most that any key could have reached, for each setting and doubt.
     ceilings: Vec<f64>,
     scratch: Scratch,
 }
@@ -41,9 +41,9 @@ pub struct RunningRatio {
 struct TextOnly {
     /// Sum of the lattice scores.
     sum: i64,
-    /// Tokens that count: those of the text-only detector.
+    /// Number of tokens that count in the text-only detector.
     tokens: u64,
-    /// The pairs of neighbours so far, where the rule looks at them.
+    /// The pairs of neighbours so far, if the rule looks at them.
     pairs: Option<HashSet<[u32; 2]>>,
     last: Option<u32>,
 }
@@ -54,7 +54,7 @@ impl TextOnly {
         Self { sum: 0, tokens: 0, pairs, last: None }
     }
 
-    /// Goes on by a token, and what the key says of it.
+    /// Takes a token, and what the key says of it.
     fn push(&mut self, token: u32, ratios: Option<&TokenRatios>) {
         let pair = self.last.replace(token).map(|last| [last, token]);
         let new_pair = match (&mut self.pairs, pair) {
@@ -71,20 +71,20 @@ impl TextOnly {
 /// What the model and the key say of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    /// What the key says of each token read; none where the token does not count, because its context is incomplete
-    /// or came up before.
+    /// What the key says of each token read. `None` if the token does not count because its context is incomplete or
+    /// came up before.
     pub tokens: Vec<Option<TokenRatios>>,
-    /// For each setting −ln p of each token read, in nats; infinite where it is not a candidate.
+    /// For each setting −ln p of each token read, in nats; infinite if it is not a candidate.
     pub surprisals: Vec<Vec<f64>>,
     /// ln E over all tokens read.
     pub ln_e: f64,
     /// ln of the greatest E on the way, at least 0.
     pub ln_sup: f64,
-    /// The share of a level that 1 / sup E has: 1, or 1/2 where the prompt is not known and the text-only p-value has
-    /// the rest.
+    /// The share of a level that 1 / sup E has: 1, or 1/2 if the prompt is not known and the text-only p-value has the
+    /// rest.
     pub share: f64,
-    /// The exact p-value of the text-only likelihood ratio under the profile `pooled`; none where it has no share, or
-    /// where reading stopped early, since where it did depends on the key.
+    /// The exact p-value of the text-only likelihood ratio under the profile `pooled`. `None` if it has no share, or if
+    /// reading stopped early: where it stopped depends on the key.
     pub text_only: Option<PValue>,
     /// The most that ln E could have become under any key.
     pub ln_ceiling: f64,
@@ -92,8 +92,7 @@ pub struct Evidence {
     pub shares: Vec<f64>,
     /// The rank among random keys.
     pub monte_carlo: Option<MonteCarlo>,
-    /// For each setting ln sup E of marked texts that were drawn from the same distributions, where that was asked
-    /// for.
+    /// For each setting ln sup E of marked texts that were drawn from the same distributions, if that was asked for.
     pub marked_texts: Option<Vec<Vec<f64>>>,
     /// The chains that were mixed.
     pub grid: Grid,
@@ -106,14 +105,14 @@ pub struct Evidence {
 pub struct MonteCarlo {
     /// Random keys R.
     pub keys: usize,
-    /// (1 + those with at least the key's E after the last token) / (R + 1). Where the prompt is known, E is that of the
-    /// chains without doubts.
+    /// (1 + the number of keys with at least the key's E after the last token) / (R + 1). If the prompt is known, E is
+    /// that of the chains without doubts.
     pub p: f64,
 }
 
 impl RunningRatio {
-    /// Starts a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]; or, where `prompt` is
-    /// empty because it is not known, with [`Grid::without_prompt`] and half of the level for the text-only p-value.
+    /// Starts a response to `prompt` under `settings` ≥ 1 sampling settings, with [`Grid::new`]. If `prompt` is empty
+    /// because it is not known, it takes [`Grid::without_prompt`], and half of the level is for the text-only p-value.
     pub fn new(prf: &Prf, prompt: &[u32], settings: usize) -> Self {
         let context_len = prf.scheme().context_len();
         if prompt.is_empty() {
@@ -145,16 +144,17 @@ impl RunningRatio {
         }
     }
 
-    /// Judges the text under `keys` random keys as well; costs about `keys` times the arithmetic, not the model. The
-    /// random numbers follow from the text, so `ids` is all of it. To be called before the first [`push`](Self::push).
+    /// Judges the text under `keys` random keys as well. That multiplies the arithmetic by about `keys`, not the work
+    /// of the model. The random numbers follow from the text, so `ids` is the whole text. Call this before the first
+    /// [`push`](Self::push).
     pub fn with_monte_carlo(mut self, keys: usize, prompt: &[u32], ids: &[u32]) -> Self {
         self.random = Some(RandomKeys::new(keys, &self.grid, self.settings(), prompt, ids));
         self
     }
 
-    /// Draws `texts` marked texts for each setting from the same distributions as well, so that a verdict knows
-    /// whether the mark would have been found; costs about `texts` times the arithmetic, not the model.
-    /// To be called before the first [`push`](Self::push).
+    /// Draws `texts` marked texts for each setting from the same distributions as well, so that a verdict knows whether
+    /// the mark would have been found. That multiplies the arithmetic by about `texts`, not the work of the model. Call
+    /// this before the first [`push`](Self::push).
     pub fn with_marked_texts(mut self, texts: usize) -> Self {
         self.marked = Some(MarkedTexts::new(texts, &self.grid, self.settings()));
         self
@@ -167,7 +167,7 @@ impl RunningRatio {
     /// Reads one more token; `next` has its distribution under each setting.
     ///
     /// # Panics
-    /// Panics if `next` has not one distribution a setting.
+    /// Panics if `next` does not have one distribution for each setting.
     pub fn push(&mut self, token: u32, next: &[Distribution]) {
         assert_eq!(next.len(), self.settings(), "one distribution a setting");
         let depth = self.prf.scheme().depth();
@@ -239,7 +239,7 @@ impl RunningRatio {
         if self.text.is_some() { 0.5 } else { 1.0 }
     }
 
-    /// The text-only p-value of the tokens so far, where it has a share.
+    /// Returns the text-only p-value of the tokens so far, if it has a share.
     fn text_only(&self) -> Option<PValue> {
         let TextOnly { sum, tokens, .. } = *self.text.as_ref()?;
         let scheme = self.prf.scheme();
@@ -276,14 +276,15 @@ impl Evidence {
         self.tokens.iter().flatten().count()
     }
 
-    /// Returns min(1, 1 / (share · sup E)), or if it is less the text-only p-value divided by its share (Bonferroni).
+    /// Returns min(1, 1 / (share · sup E)) or the text-only p-value divided by its share, whichever is less
+    /// (Bonferroni).
     pub fn p_value(&self) -> PValue {
         let ratio = -self.ln_sup - self.share.ln();
         let text = self.text_only.map_or(0.0, |p| p.log10 * LN_10 - (1.0 - self.share).ln());
         PValue::from_ln(ratio.min(text), self.kind(PKind::Conservative))
     }
 
-    /// Returns the p-value that decides: the rank among random keys where that was asked for, else [`Self::p_value`].
+    /// Returns the p-value that decides: the rank among random keys if that was asked for, else [`Self::p_value`].
     pub fn deciding(&self) -> PValue {
         self.monte_carlo.map_or(self.p_value(), |monte_carlo| PValue {
             log10: monte_carlo.p.log10() + 0.0,
@@ -295,8 +296,8 @@ impl Evidence {
         kind(self.approximate, exact)
     }
 
-    /// The setting that makes the text likeliest: the fewest tokens that it would not have drawn, then the least
-    /// surprisal. It does not look at the key.
+    /// Returns the setting that makes the text likeliest: the fewest tokens that it would not have drawn, then the
+    /// least surprisal. The choice does not depend on the key.
     fn likeliest_setting(&self) -> usize {
         let cost = |setting: &usize| {
             let surprisals = &self.surprisals[*setting];
@@ -307,17 +308,17 @@ impl Evidence {
         settings.min_by(|a, b| cost(a).partial_cmp(&cost(b)).unwrap_or(Ordering::Equal)).unwrap_or(0)
     }
 
-    /// Returns the share of simulated marked texts for which sup E alone reaches `fpr`, drawn from the distributions
-    /// of the likeliest setting at the same positions; none if no texts were simulated. It supposes that model,
-    /// prompt and settings are right, and that nothing was edited.
+    /// Returns the share of simulated marked texts for which sup E alone reaches `fpr`, drawn from the distributions of
+    /// the likeliest setting at the same positions. `None` if no texts were simulated. It supposes that model, prompt
+    /// and settings are right, and that nothing was edited.
     pub fn power(&self, fpr: f64) -> Option<f64> {
         let texts = self.marked_texts.as_ref()?.get(self.likeliest_setting())?;
         let found = texts.iter().filter(|&&ln_sup| -ln_sup <= (fpr * self.share).ln()).count();
         Some(found as f64 / texts.len().max(1) as f64)
     }
 
-    /// Returns the verdict: `too_short` where a marked text with the same distributions would be found with probability
-    /// below [`POWER`], or where no key whatever could have brought 1/E to `fpr`: the mark's absence then says nothing.
+    /// Returns the verdict. It is `too_short` if a marked text with the same distributions would be found with
+    /// probability below [`POWER`], or if no key could have reduced 1/E to `fpr`. The mark's absence then says nothing.
     pub fn verdict(&self, fpr: f64) -> Verdict {
         if self.deciding().reaches(fpr) {
             Verdict::Watermarked
@@ -335,14 +336,14 @@ impl Evidence {
         self.ln_ceiling / LN_10
     }
 
-    /// ln of each token's factor under a setting and a doubt; 0 where it does not count.
+    /// Returns ln of each token's factor under a setting and a doubt; 0 if it does not count.
     pub(super) fn ln_factors(&self, setting: usize, doubt: Doubt) -> Vec<f64> {
         let factor = |ratios: &TokenRatios| doubt.factor(ratios.model[setting], ratios.text).ln();
         self.tokens.iter().map(|ratios| ratios.as_ref().map_or(0.0, factor)).collect()
     }
 
-    /// Returns for each token read the probability that it is marked, given the whole text, if it is marked at all: a
-    /// description for a heat map, not a p-value.
+    /// Returns for each token read the probability that it is marked, given the whole text, if the text is marked at
+    /// all. This describes the text for a heat map and is not a p-value.
     pub fn marked_probability(&self) -> Vec<f64> {
         let settings = 0..self.surprisals.len();
         let hypotheses: Vec<(f64, Vec<f64>)> = settings
@@ -358,7 +359,7 @@ impl Evidence {
     }
 }
 
-/// What a p-value promises: no more than `approximate` where the g-values are not quite independent coins.
+/// Returns what a p-value promises: no more than `approximate` if the g-values are not quite independent coins.
 fn kind(approximate: bool, kind: PKind) -> PKind {
     if approximate { PKind::Approximate } else { kind }
 }

@@ -1,4 +1,4 @@
-//! The theory, on cases small enough to enumerate, and by simulation.
+//! Tests of the theory, on cases small enough to enumerate, and by simulation.
 
 use std::f64::consts::{LN_2, LN_10};
 
@@ -32,7 +32,7 @@ fn key(secret: u64) -> Key {
     Key::new(Scheme::default(), Secret::new(bytes.into())).unwrap()
 }
 
-/// ln LR of `own` for a pattern of bits: `depth` bits a candidate.
+/// Returns ln LR of `own` for a pattern of bits: `depth` bits a candidate.
 fn ln_of_pattern(p: &[f64], pattern: u64, depth: usize, own: usize) -> f64 {
     let g: Vec<GBits> = (0..p.len()).map(|i| GBits(pattern >> (i * depth) & ((1 << depth) - 1))).collect();
     ln_ratio(&mut p.to_vec(), &g, depth, own)
@@ -65,7 +65,7 @@ fn the_ratio_is_the_tournaments_and_below_its_ceiling() {
             for own in 0..p.len() {
                 let expected = (after.probabilities()[own] / before.probabilities()[own]).ln().max(-700.0);
                 let found = ln_ratio(&mut p.clone(), &g, depth, own);
-                // Where the tournament leaves almost nothing, its probabilities are denormal.
+                // If the tournament leaves almost nothing, its probabilities are denormal.
                 assert!(
                     expected < -650.0 || (found - expected).abs() < 1e-9 * (1.0 + expected.abs()),
                     "{found}, expected {expected}"
@@ -97,19 +97,19 @@ fn settings_with_other_candidates_share_the_g_values() {
     assert_eq!(found.text, classes().likelihood_ratio(g[0]));
 }
 
-/// Two classes of two layers.
+/// Returns two classes of two layers.
 fn classes() -> EntropyClasses {
     EntropyClasses::from_real(&[0.75, 0.25], &[vec![0.1, 0.05], vec![0.9, 0.8]]).unwrap()
 }
 
-/// What a pattern of two bits a candidate says of `own`, under the model and under one that does not have it.
+/// Returns what a pattern of two bits for each candidate says of `own`, under the model and under a model without it.
 fn ratios_of_pattern(p: &[f64], pattern: u64, own: usize) -> TokenRatios {
     let known = ModelRatio { p: p[own], ln_ratio: ln_of_pattern(p, pattern, 2, own) };
     let text = classes().likelihood_ratio(GBits(pattern >> (2 * own) & 3));
     TokenRatios { context_len: 4, model: vec![known, ModelRatio::NO_CANDIDATE], text }
 }
 
-/// Under every doubt, and for a token that is no candidate, where the text-only ratio stands alone.
+/// Holds under every doubt, and for a token that is not a candidate, for which the text-only ratio stands alone.
 #[test]
 fn the_mean_of_a_doubtful_factor_is_one() {
     for p in [&[0.7, 0.2, 0.1][..], &[0.999, 0.0005, 0.0005], &[0.6, 0.4]] {
@@ -148,7 +148,7 @@ fn every_chain_has_mean_one_at_every_token() {
     };
     let ratios: Vec<Vec<TokenRatios>> = (0..3).map(|t| (0..64).map(|g| ratios(t, g)).collect()).collect();
     let grids = [Grid::new(4), Grid::without_prompt(4), Grid::unedited(4)];
-    // All contexts of the same length, and each of another.
+    // All contexts have the same length, or each has another.
     for (grid, lens) in grids.iter().flat_map(|grid| [(grid, [4, 4, 4]), (grid, [1, 3, 2])]) {
         let mut ratios = ratios.clone();
         for (ratios, len) in ratios.iter_mut().zip(lens) {
@@ -194,8 +194,8 @@ fn the_weights_of_the_grid_sum_to_one() {
     assert_eq!(Grid::new(4).chains().len(), 10);
 }
 
-/// A context that came up before is not scored again whatever token follows it: with n-gram deduplication the pair of
-/// positions (z, then y in the same context) would have mean 1.25 a layer.
+/// A context that came up before is not scored again, whatever token follows it. With n-gram deduplication a pair of
+/// positions with z and then y in the same context would have mean 1.25 a layer.
 #[test]
 fn a_context_counts_once_even_with_another_token() {
     let prf = key(1).prf();
@@ -227,14 +227,14 @@ impl Toy {
             .collect()
     }
 
-    /// A text of `len` tokens under setting 0, marked if there is a key.
+    /// Returns a text of `len` tokens under setting 0, marked if there is a key.
     fn text(&self, key: Option<&Key>, len: usize, seed: u64) -> Vec<u32> {
         let mut ids = Vec::new();
         self.go_on(&mut ids, key, len, seed);
         ids
     }
 
-    /// Goes on with a text by `len` tokens.
+    /// Continues a text by `len` tokens.
     fn go_on(&self, ids: &mut Vec<u32>, key: Option<&Key>, len: usize, seed: u64) {
         let mut random = Random(seed);
         let mut marking = key.map(|key| Watermark::new(key.prf()).start(ids, 0));
@@ -312,8 +312,8 @@ fn a_marked_text_is_found_where_the_text_alone_says_little() {
     assert_eq!(evidence.tokens.len(), 40);
 }
 
-/// The reader's p is that of another text, as without the prompt: the model alone is fooled, and the tokens' own
-/// g-bits are seen all the same.
+/// The reader's p is that of another text, as without the prompt. The model alone is fooled, but the tokens' own g-bits
+/// are still seen.
 #[test]
 fn a_wrong_model_does_not_hide_what_the_text_says() {
     let key = key(5);
@@ -331,7 +331,7 @@ fn a_wrong_model_does_not_hide_what_the_text_says() {
     assert!(with > 100.0 && with > 3.0 * without, "{without} {with}");
 }
 
-/// Without the prompt, and only for a text that was read to its end.
+/// This holds without the prompt, and only for a text that was read to its end.
 #[test]
 fn the_text_alone_has_half_of_the_level() {
     let key = key(5);
@@ -354,7 +354,7 @@ fn the_text_alone_has_half_of_the_level() {
     assert_eq!((prompted.share, prompted.text_only), (1.0, None));
 }
 
-/// What was kept of each token gives the running value again.
+/// The kept ratios of each token give the running value again.
 #[test]
 fn recorded_ratios_give_the_same_evidence() {
     let key = key(5);
@@ -413,7 +413,7 @@ fn reading_stops_early_only_where_that_is_valid() {
 
 #[test]
 fn too_short_is_what_no_key_could_reach() {
-    // Certain tokens carry nothing, however many, if the model is right.
+    // Certain tokens carry no evidence, however many there are, if the model is right.
     let mut running = RunningRatio::with_grid(&key(8).prf(), &[], 1, Grid::unedited(4));
     for id in 0..200 {
         running.push(id, &[Distribution::from_probabilities(vec![id], vec![1.0]).unwrap()]);
@@ -421,7 +421,7 @@ fn too_short_is_what_no_key_could_reach() {
     let certain = running.finish();
     assert_eq!((certain.scored_tokens(), certain.ln_ceiling), (196, 0.0));
     assert_eq!(certain.verdict(0.001), Verdict::TooShort);
-    // A wrong key on text that could have carried a mark, and on a text that could have but would seldom.
+    // A wrong key on a text that could have carried a mark, and on a text that seldom would have.
     let ids = Toy { settings: 1 }.text(None, 60, 5);
     let long = evidence(&ids, &key(9), 1, Options::default());
     assert_eq!((long.verdict(0.001), long.power(0.001)), (Verdict::NotDetected, Some(1.0)));

@@ -15,7 +15,7 @@ use crate::statistics::{Method, PKind, PValue};
 use crate::verdict::Verdict;
 pub use attack::attack;
 
-// Writing to a string cannot fail, so what `write!` returns is dropped throughout.
+// Writing to a string cannot fail, so the result of `write!` is dropped throughout.
 
 /// Returns the report on a text in a few lines: the verdict first.
 pub fn score(input: &str, report: &Report) -> String {
@@ -192,7 +192,7 @@ pub fn calibration(report: &CalibrationReport) -> String {
     text
 }
 
-/// The start of a passage on one line, without what a terminal would obey.
+/// Returns the start of a passage on one line, without characters that a terminal would obey.
 fn short(text: &str) -> String {
     const SHOWN: usize = 60;
     let line: String = text.chars().take(SHOWN).map(|c| if is_obeyed(c) { ' ' } else { c }).collect();
@@ -219,14 +219,14 @@ pub fn g_values(values: &GValues) -> String {
     text
 }
 
-/// What was changed in the text, if anything was.
+/// Writes what was changed in the text, if anything was.
 fn changes(text: &mut String, changes: Option<Changes>, forms_tried: Option<u64>) {
     if let Some(changed) = changed(changes, forms_tried) {
         let _ = write!(text, "\n  changed before scoring: {changed}");
     }
 }
 
-/// The warnings and hints, a line each.
+/// Writes the warnings and hints, a line each.
 fn end(text: &mut String, warnings: &[Warning]) {
     for warning in warnings {
         let kind = if warning.code == WarningCode::OtherNormalisation { "hint" } else { "warning" };

@@ -13,7 +13,7 @@ const DIM: &str = "\x1b[2m";
 const UNDERLINED: &str = "\x1b[4m";
 const RESET: &str = "\x1b[0m";
 
-/// Returns whether colours are welcome: standard output is a terminal, and `NO_COLOR` is not set.
+/// Returns whether to write colours: standard output is a terminal, and `NO_COLOR` is not set.
 pub fn colours_are_welcome() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -21,7 +21,8 @@ pub fn colours_are_welcome() -> bool {
 /// A stretch of a text that looks the same throughout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What is written. It gives no orders to the terminal and does not turn the lines around it; line breaks stay.
+    /// The text to write. It cannot control the terminal or change the direction of the lines around it; line breaks
+    /// stay.
     pub text: String,
     /// The escape sequences that switch its look on.
     style: String,
@@ -43,7 +44,7 @@ impl Run {
         }));
     }
 
-    /// Returns `part` of the text with the escape sequences of its look, or without them where `colours` is false.
+    /// Returns `part` of the text with the escape sequences of its look, or without them if `colours` is false.
     pub fn paint(&self, part: &str, colours: bool) -> String {
         if colours && !self.style.is_empty() {
             format!("{}{part}{RESET}", self.style)
@@ -53,7 +54,7 @@ impl Run {
     }
 }
 
-/// Returns the original text, or the token ids where there is none, in stretches.
+/// Returns the original text, or the token ids if there is no text, in stretches.
 pub fn runs(bytes: Option<&[u8]>, explanation: &Explanation) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut put = |style: String, text: &str| {

@@ -9,7 +9,7 @@ pub(super) fn false_alarms(fpr: f64) -> String {
     format!("one in {} unmarked texts is called watermarked at the rate {fpr:?}", one_in(fpr.log10()))
 }
 
-/// Says what was changed in a text, and how many forms of it were tried; `None` if neither is worth a word.
+/// Says what was changed in a text, and how many forms of it were tried; returns `None` if neither is worth a word.
 pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<String> {
     let kinds = changes.map(Changes::kinds).into_iter().flatten();
     let kinds: Vec<String> = kinds.map(|(kind, count)| counted(count, kind)).collect();
@@ -24,8 +24,8 @@ pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<Str
     }
 }
 
-/// Lists the first passages of a text, each with its place and its p. `kind` is that of the p-value of the whole text; a
-/// passage's is an upper bound.
+/// Lists the first passages of a text, each with its place and its p. `kind` is that of the p-value of the whole text.
+/// A passage's p-value is an upper bound.
 pub(super) fn passages(spans: &[Span], kind: PKind) -> String {
     const SHOWN: usize = 3;
     let kind = if kind == PKind::Exact { PKind::Conservative } else { kind };
@@ -40,13 +40,13 @@ pub(super) fn passages(spans: &[Span], kind: PKind) -> String {
     text
 }
 
-/// `¹⁷` for 17.
+/// Returns `¹⁷` for 17.
 fn superscript(number: u64) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     number.to_string().bytes().map(|digit| DIGITS[usize::from(digit - b'0')]).collect()
 }
 
-/// `3.2 million` for one in 3,210,000: 1/p from log₁₀ p, rounded so that it is never too large.
+/// Returns `3.2 million` for one in 3,210,000: 1/p from log₁₀ p, rounded so that it is never too large.
 pub(super) fn one_in(log10_p: f64) -> String {
     const NAMES: [(f64, &str); 3] = [(12.0, "trillion"), (9.0, "billion"), (6.0, "million")];
     let exponent = -log10_p;

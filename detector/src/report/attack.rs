@@ -9,6 +9,7 @@ use crate::statistics::{Method, PKind};
 
 /// How many texts are found after edits, and how many human texts are taken for marked after the same edits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AttackReport {
     /// [`SCHEMA_VERSION`].
@@ -26,7 +27,7 @@ pub struct AttackReport {
     pub detector: Method,
     /// What the p-values promise for a text of one form.
     pub p_kind: PKind,
-    /// What the random numbers of the edits are drawn from.
+    /// The seed of the edits' random numbers.
     pub seed: u64,
     /// The rates at which texts are found, the largest first.
     pub fprs: Vec<f64>,
@@ -42,18 +43,20 @@ pub struct AttackReport {
     pub failed: u64,
     /// How many times a text of one length was judged after one edit.
     pub judged: u64,
-    /// How many there were to judge, if the run was interrupted; absent if it was not.
+    /// How many would have been judged without an interruption; absent if the run was not interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_of: Option<u64>,
     /// A row for each edit with its rate and each length, in this order.
     pub rows: Vec<AttackRow>,
     /// What the reader should know before trusting the above.
     #[serde(flatten, with = "crate::warning")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::warning::Written<'static>"))]
     pub warnings: Vec<Warning>,
 }
 
 impl AttackReport {
-    /// Returns a report without rows by the detector that made `of`, a report on any text. Its caller knows the rest.
+    /// Returns a report without rows by the detector that made `of`, a report on any text. The caller fills in the
+    /// rest.
     pub fn new(of: &Report) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
@@ -78,8 +81,9 @@ impl AttackReport {
     }
 }
 
-/// What is found of texts of one length after one edit.
+/// What is found in texts of one length after one edit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AttackRow {
     /// The name of the edit; `none` for the unedited text and `program` for an external program.
@@ -91,9 +95,9 @@ pub struct AttackRow {
     pub program: Option<String>,
     /// Tokens of the unedited text.
     pub length: u64,
-    /// The texts that the run is about, which should be marked.
+    /// The results of the marked texts that the run is about.
     pub marked: Summary,
-    /// The human texts.
+    /// The results of the human texts.
     pub human: Summary,
 }
 

@@ -15,8 +15,9 @@ fn is_weighted_mean(method: &Method) -> bool {
     *method == Method::WeightedMean
 }
 
-/// What one of many keys makes of a text.
+/// The result of a text under one of many keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct KeyReport {
     /// The key's public id.
@@ -24,21 +25,21 @@ pub struct KeyReport {
     /// The channel in which its evidence is strongest; absent if the key has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u16>,
-    /// Its label in a ring of derived keys, its file's name in one of a directory, or all names of a key in several files;
-    /// null otherwise.
+    /// Its label in a ring of derived keys, or its file's name in a ring of a directory. A key in several files has all
+    /// their names. Null otherwise.
     pub name: Option<String>,
     /// Its scheme.
     pub scheme: String,
-    /// The statistic, the usual one of its scheme.
+    /// The usual statistic of its scheme.
     #[serde(default = "weighted_mean", skip_serializing_if = "is_weighted_mean")]
     pub detector: Method,
     /// Tokens that count under its scheme.
     pub scored_tokens: u64,
     /// The statistic over them, as in [`Report::score`](super::Report::score).
     pub score: f64,
-    /// p, corrected for the number of keys and of forms; never below the smallest normal `f64`.
+    /// p, corrected for the number of keys, channels and forms; never below the smallest normal `f64`.
     pub p_value: f64,
-    /// log₁₀ of it.
+    /// log₁₀ p, finite also where `p_value` is at its floor.
     pub log10_p: f64,
     /// log₁₀ p as if this key alone had been tried.
     pub log10_p_alone: f64,
@@ -48,32 +49,34 @@ pub struct KeyReport {
 
 /// What [`Detector::attribute`](crate::Detector::attribute) says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Attribution {
-    /// Name of the tokenizer that split the text; null where the input was token ids.
+    /// Name of the tokenizer that split the text; null if the input was token ids.
     pub tokenizer: Option<String>,
     /// Tokens of the text.
     pub tokens: u64,
     /// The usual statistic of the scheme of the key with the least p.
     pub detector: Method,
-    /// K: the different keys that could have been named.
+    /// K, the number of different keys that could have been named.
     pub keys_tried: u64,
-    /// How many channels of the keys were tried, of all keys together; absent if each has one. p is corrected for them.
+    /// How many channels of all keys together were tried; absent if each key has one. p is corrected for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels_tried: Option<u64>,
-    /// The probability that a key is named which did not mark the text is at most this.
+    /// Upper bound of the probability that a key is named which did not mark the text.
     pub fpr: f64,
-    /// `watermarked`: by the keys below. Otherwise none of the keys is named.
+    /// `watermarked` if the keys below marked the text. Otherwise no key is named.
     pub verdict: Verdict,
-    /// The keys whose corrected p is at most `fpr`, least p first; empty means none.
+    /// The keys whose corrected p is at most `fpr`, least p first; empty if there are none.
     pub keys: Vec<KeyReport>,
-    /// The key with the least p among the others; null where there are no others or nothing is scored.
+    /// The key with the least p among the others; null if there are no others or if nothing is scored.
     pub runner_up: Option<KeyReport>,
-    /// As in [`Report`](super::Report).
+    /// The warnings, as in [`Report`](super::Report).
     #[serde(flatten, with = "crate::warning")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::warning::Written<'static>"))]
     pub warnings: Vec<Warning>,
-    /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
-    /// absent if it is one. p is corrected for them.
+    /// How many forms of the text with different tokens were tried; they differ in their typographic characters. Absent
+    /// if it is one. p is corrected for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forms_tried: Option<u64>,
     /// What was changed in the text before it was cut into tokens; absent if nothing was.

@@ -9,6 +9,7 @@ use crate::statistics::Method;
 
 /// The deployed key on the user's own unmarked texts, among random keys on the same texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CalibrationReport {
     /// [`SCHEMA_VERSION`].
@@ -17,28 +18,28 @@ pub struct CalibrationReport {
     pub scheme: String,
     /// The deployed key's public id.
     pub key_id: String,
-    /// Name of the tokenizer; null where the corpus was token ids.
+    /// Name of the tokenizer; null if the corpus was token ids.
     pub tokenizer: Option<String>,
     /// The statistic that decides.
     pub detector: Method,
     /// The level that it was asked for.
     pub fpr: f64,
-    /// Documents of the corpus, or the first ones of it, if the run was interrupted.
+    /// Documents of the corpus, or only the first ones if the run was interrupted.
     pub documents: u64,
     /// Documents of the whole corpus, if the run was interrupted; absent if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents_given: Option<u64>,
-    /// Those that could not be read.
+    /// Documents that could not be read.
     pub failed: u64,
     /// Tokens of all documents.
     pub tokens: u64,
     /// Positions that count.
     pub scored_tokens: u64,
-    /// Positions that would count but for the ignore list.
+    /// Positions that would count without the ignore list.
     pub ignored_tokens: u64,
     /// R: random keys of the same scheme.
     pub random_keys: u64,
-    /// What they were drawn from.
+    /// The seed of the random keys.
     pub seed: u64,
     /// X: documents that the deployed key flags.
     pub flagged: u64,
@@ -52,17 +53,18 @@ pub struct CalibrationReport {
     pub worse_than_chance: bool,
     /// The false positive rate over the whole corpus.
     pub rate: Rate,
-    /// The same by scored tokens; buckets without a document are left out.
+    /// The same rates by scored tokens; buckets without a document are left out.
     pub buckets: Vec<Bucket>,
-    /// What many documents share.
+    /// The n-grams that many documents share.
     pub shared: Shared,
     /// What the reader should know before trusting the above.
     #[serde(flatten, with = "crate::warning")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::warning::Written<'static>"))]
     pub warnings: Vec<Warning>,
 }
 
 impl CalibrationReport {
-    /// Returns the report on `calibration` of the key with this scheme and public id. Its caller knows the rest: the
+    /// Returns the report on `calibration` of the key with this scheme and public id. The caller fills in the rest: the
     /// tokenizer, the documents that failed, and the passages' texts.
     pub fn new(calibration: Calibration, scheme: &str, key_id: &str) -> Self {
         Self {
@@ -95,32 +97,34 @@ impl CalibrationReport {
 
 /// N-grams that many documents share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Shared {
-    /// From how many documents on an n-gram is listed.
+    /// Number of documents from which on an n-gram is listed.
     pub least_documents: u64,
-    /// Distinct n-grams that are.
+    /// Distinct n-grams that are listed.
     pub ngrams: u64,
     /// Share of all scored positions that they fill, 0 to 1.
     pub scored_share: f64,
     /// Number of passages that they form.
     pub passages_found: u64,
-    /// The commonest of these.
+    /// The commonest of these passages.
     pub passages: Vec<SharedPassage>,
 }
 
 /// A passage that many documents share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SharedPassage {
-    /// Its text; null where the corpus was token ids.
+    /// Its text; null if the corpus was token ids.
     pub text: Option<String>,
     /// Its tokens.
     pub tokens: Vec<u32>,
     /// In how many documents the rarest of its n-grams counts.
     pub documents: u64,
-    /// Where its sum under the deployed key lies between the least and the largest possible one, 0 to 1. For the two means
-    /// that is a share, 0.5 on average.
+    /// Where its sum under the deployed key lies between the least and the largest possible sum, 0 to 1. For the two
+    /// means that is a share, 0.5 on average.
     pub score: f64,
     /// log₁₀ of the p-value of that passage alone.
     pub log10_p: f64,

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::Report;
 
-/// The levels of evidence: how many times as likely the tokens around a place are with the mark as without it, and the
-/// natural logarithm of that. By Markov's inequality an unmarked place reaches a level with a probability of at most
-/// one over it, since a likelihood ratio has mean 1 there.
+/// The levels of evidence: how many times likelier the tokens around a place are with the mark than without it, and the
+/// natural logarithm of that. A likelihood ratio has mean 1 at an unmarked place. So by Markov's inequality such a
+/// place reaches a level with a probability of at most one over it.
 pub const LEVELS: [(&str, f64); 4] = [
     ("10", std::f64::consts::LN_10),
     ("100", 2.0 * std::f64::consts::LN_10),
@@ -20,11 +20,11 @@ pub const LEVELS: [(&str, f64); 4] = [
 pub struct TokenEvidence {
     /// The token.
     pub id: u32,
-    /// The bytes of the original text that it covers; empty where the input was token ids.
+    /// The bytes of the original text that it covers; empty if the input was token ids.
     pub bytes: Range<usize>,
-    /// ln LR of the token alone under the built-in profile `pooled`, in nats; `None` where it does not count.
+    /// ln LR of the token alone under the built-in profile `pooled`, in nats; `None` if it does not count.
     pub evidence: Option<f64>,
-    /// Sum of that over the token and up to seven that count on either side; `None` where it does not count.
+    /// Sum of that over the token and up to seven tokens that count on either side; `None` if it does not count.
     pub local: Option<f64>,
     /// Whether it is in a passage that is marked by itself, one of the report's `spans`.
     pub in_span: bool,
@@ -36,7 +36,7 @@ impl TokenEvidence {
         Self { id, bytes: 0..0, evidence: None, local: None, in_span: false }
     }
 
-    /// Returns whether it counts: its context is complete and new, and no ignore list has it.
+    /// Returns whether the token counts: its context is complete and new, and no ignore list has it.
     pub fn counts(&self) -> bool {
         self.evidence.is_some()
     }
@@ -51,9 +51,9 @@ impl TokenEvidence {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// As [`Detector::score`](crate::Detector::score) gives it.
+    /// The report, as [`Detector::score`](crate::Detector::score) gives it.
     pub report: Report,
-    /// Every token of the text, in order. With a keyring, under the key of the report.
+    /// Every token of the text, in order. With a keyring the evidence is that under the key of the report.
     pub tokens: Vec<TokenEvidence>,
 }
 
@@ -62,12 +62,12 @@ pub struct Explanation {
 pub struct Piece<'a> {
     /// Its bytes in the original text.
     pub bytes: Range<usize>,
-    /// The token that covers it, the one with most evidence if several do; `None` where the stretch was removed before
-    /// the text was cut.
+    /// The token that covers it, or the one with the most evidence if several do. `None` if the stretch was removed
+    /// before the text was cut.
     pub token: Option<&'a TokenEvidence>,
 }
 
-/// A report without tokens, such as that of a text that is too long to be shown.
+/// Takes a report without tokens, such as that on a text that is too long to be shown.
 impl From<Report> for Explanation {
     fn from(report: Report) -> Self {
         Self { report, tokens: Vec::new() }
@@ -75,8 +75,8 @@ impl From<Report> for Explanation {
 }
 
 impl Explanation {
-    /// Returns the original text of `len` bytes as stretches that follow each other and cover it. Byte tokens of one
-    /// character, which share its bytes, are one stretch.
+    /// Returns the original text of `len` bytes as consecutive stretches that cover it. Byte tokens of one character,
+    /// which share its bytes, are one stretch.
     pub fn pieces(&self, len: usize) -> Vec<Piece<'_>> {
         let mut pieces: Vec<Piece<'_>> = Vec::new();
         let mut end = 0;

@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Changes;
 
-/// What [`Detector::g_values`](crate::Detector::g_values) says of one text: of the form as it was given.
+/// What [`Detector::g_values`](crate::Detector::g_values) says of one text, in the form as it was given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct GValues {
-    /// Tokens of the longest context and the token itself, H + 1.
+    /// Length of the longest context plus the token itself, H + 1.
     pub ngram_len: u32,
-    /// Index of the first position that has values: H, or less under the rule of the shortest contexts, and where contexts begin
-    /// before the text. A shorter text has none.
+    /// Index of the first position that has values. It is H, or less under the rule of the shortest contexts or where
+    /// contexts begin before the text. A shorter text has no values.
     #[serde(skip)]
     pub first: u32,
     /// Layers m; absent if the scheme is not a tournament.
@@ -20,33 +21,33 @@ pub struct GValues {
     /// The channel of the key; absent if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u16>,
-    /// One digit for each position from the shortest context's length on: how many tokens its context has, `0` where all
-    /// contexts are taken. Absent if all contexts have H tokens (H = `ngram_len` − 1).
+    /// One digit for each position from the shortest context's length on: how many tokens its context has, or `0` if
+    /// all contexts are taken. Absent if all contexts have H tokens (H = `ngram_len` − 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_lens: Option<String>,
     /// One string for each position from H on, or for each of `context_lens`: `depth` times `0` or `1`, layer 0 first. Absent if
     /// the scheme is not a tournament.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub g_bits: Option<Vec<String>>,
-    /// The number of each position, in [0, 1): the lower edge of the cell that the engine's own lies in. Only of schemes that draw by
-    /// such numbers.
+    /// The number of each position, in [0, 1): the lower edge of the cell that the engine's own number lies in. Only
+    /// schemes that draw by such numbers have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uniforms: Option<Vec<f64>>,
-    /// The same of the second key, if the scheme has two.
+    /// The numbers of the second key, if the scheme has two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_uniforms: Option<Vec<f64>>,
-    /// One character for each position, `1` where its token is green. Only of green lists.
+    /// One character for each position, `1` where its token is green. Only green lists have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub green: Option<String>,
-    /// One character for each of these positions, `1` where it is scored; for the compatible schemes as the
-    /// reference implementation does it.
+    /// One character for each of these positions, `1` where it is scored. For the compatible schemes that is as in the
+    /// reference implementation.
     pub mask: String,
-    /// How much each of these positions counts in the weighted mean, in thirds: `0` to `3`. Absent if the scheme knows whole ones
-    /// only.
+    /// How much each of these positions counts in the weighted mean, in thirds: `0` to `3`. Absent if all positions of
+    /// the scheme count wholly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<String>,
-    /// How many forms of the text have different tokens (typographic characters kept, or made plain); `None` if it is one.
-    /// [`Detector::score`](crate::Detector::score) tries each of them, and these are the values of the first.
+    /// How many forms of the text have different tokens; they differ in their typographic characters. `None` if it is
+    /// one. [`Detector::score`](crate::Detector::score) tries each of them. These values are those of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forms: Option<u64>,
     /// What was changed in the text before it was cut into tokens; `None` if nothing was.

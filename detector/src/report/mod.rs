@@ -1,5 +1,5 @@
-//! What is said of a text, as data. The programs print each report as one JSON object in a [`Row`]; `docs/reference/json.md` describes
-//! every field.
+//! Reports on texts, as data. The programs print each report as one JSON object in a [`Row`]. `docs/reference/json.md`
+//! describes every field.
 
 mod attack;
 mod attribution;
@@ -22,6 +22,6 @@ pub use segments::{SegmentsReport, Span};
 pub use crate::changes::Changes;
 pub use crate::warning::{Warning, WarningCode};
 
-/// Version of the JSON objects. It rises when a field is removed or changes its meaning, not when one is added, so a reader
-/// must accept fields that it does not know.
+/// Version of the JSON objects. It rises when a field is removed or changes its meaning, not when one is added. So a
+/// reader must accept fields that it does not know.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -6,13 +6,14 @@ use super::SCHEMA_VERSION;
 
 /// What a program prints of one input: a report, and which input it is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Row<T> {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Where the text came from: a path, `-`, or the id of a JSON line.
     pub input: String,
-    /// The report; its fields stand beside the two above.
+    /// The report; its fields are in the same JSON object as the two above.
     #[serde(flatten)]
     pub report: T,
 }
@@ -24,8 +25,9 @@ impl<T> Row<T> {
     }
 }
 
-/// What is said of an input that could not be scored.
+/// The row of an input that could not be scored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Failure {
     /// What was expected, what was found, what to do.

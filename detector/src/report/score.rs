@@ -1,4 +1,4 @@
-//! What is said of one text.
+//! The report on one text.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use crate::verdict::{Strength, Verdict};
 
 /// What [`Detector::score`](crate::Detector::score) says of one text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Report {
     /// Name of the key's scheme, such as `synthid-sha256`.
@@ -18,23 +19,23 @@ pub struct Report {
     pub tokenizer: Option<String>,
     /// Number of tokens of the text, without any that a tokenizer adds.
     pub tokens: u64,
-    /// Number of tokens that count: their context is complete and has not come up before (or, by the rule of the
-    /// shortest contexts, one is free and the pair with the token before is new), and no ignore list has them.
+    /// Number of tokens that count: their context is complete and has not come up before, and no ignore list has them.
+    /// By the rule of the shortest contexts, one context must be free and the pair with the token before must be new.
     pub scored_tokens: u64,
-    /// Which statistic `score`, the p-value and the verdict belong to.
+    /// The statistic that `score`, the p-value and the verdict belong to.
     pub detector: Method,
     /// Value of that statistic over the scored tokens, `None` if there are none. Means are shares, 0.5 on average without
-    /// the mark. The likelihood ratio and the Bayesian detector have nats, mostly below 0 without the mark. The Gumbel
-    /// statistic is 1 on average without the mark, and z of a green list 0.
+    /// the mark. The likelihood ratio and the Bayesian detector are in nats, mostly below 0 without the mark. On
+    /// average without the mark, the Gumbel statistic is 1, and z of a green list is 0.
     pub score: Option<f64>,
-    /// P(a score at least this high | the text does not depend on the key), `None` if nothing was scored, and never
-    /// below the smallest normal `f64`. Corrected for the number of keys, of their channels and of forms.
+    /// P(a score at least this high | the text does not depend on the key), corrected for the number of keys, channels
+    /// and forms. `None` if nothing was scored; never below the smallest normal `f64`.
     pub p_value: Option<f64>,
-    /// log₁₀ of it, finite also where `p_value` is at its floor.
+    /// log₁₀ of the p-value, finite also where `p_value` is at its floor.
     pub log10_p: Option<f64>,
     /// What the p-value promises.
     pub p_kind: PKind,
-    /// The false positive rate that the verdict holds p against.
+    /// The false positive rate that the verdict compares p with.
     pub fpr: f64,
     /// The verdict.
     pub verdict: Verdict,
@@ -44,22 +45,23 @@ pub struct Report {
     pub scores: Scores,
     /// What the reader should know before trusting the above.
     #[serde(flatten, with = "crate::warning")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::warning::Written<'static>"))]
     pub warnings: Vec<Warning>,
-    /// The marked passages of the key named here, as in [`SegmentsReport`](super::SegmentsReport); absent in JSON where there
-    /// are none. The report on a reader has none: they need the whole text.
+    /// The marked passages of the key named here, as in [`SegmentsReport`](super::SegmentsReport); absent in JSON if
+    /// there are none. The report on a reader has none, since they need the whole text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
     /// How many different keys the keyring has; `None` if the detector was made for one key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_tried: Option<u64>,
-    /// The channel of the key that this is about; absent if the key has one.
+    /// The channel that the report is about; absent if the key has only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u16>,
-    /// How many channels of the keys were tried, of all keys together; absent if each has one. p is corrected for them.
+    /// How many channels of all keys together were tried; absent if each key has one. p is corrected for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels_tried: Option<u64>,
-    /// How many forms of the text have different tokens (typographic characters kept, or made plain) and were tried;
-    /// `None` if it is one. p is corrected for them.
+    /// How many forms of the text with different tokens were tried; they differ in their typographic characters. `None`
+    /// if it is one. p is corrected for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forms_tried: Option<u64>,
     /// What was changed in the text before it was cut into tokens; `None` if nothing was.
@@ -71,16 +73,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns how strong the evidence is, `None` unless the text is called watermarked.
+    /// Returns how strong the evidence is; `None` unless the text is called watermarked.
     pub fn strength(&self) -> Option<Strength> {
         let log10_p = self.log10_p.filter(|_| self.verdict == Verdict::Watermarked)?;
         Some(Strength::new(log10_p, self.fpr))
     }
 }
 
-/// The statistics of one text under a tournament's key; null where its reference mask leaves nothing to score. Of another
-/// key's they are absent.
+/// The statistics of one text under a tournament's key; null if the reference mask leaves nothing to score. Under other
+/// keys they are absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Scores {
     /// Whether the key's scheme is a tournament.
@@ -93,7 +96,7 @@ pub struct Scores {
     /// [`Llr`](crate::statistics::Llr), in nats; absent unless it is the detector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llr: Option<f64>,
-    /// Posterior probability of the mark, as `transformers`' Bayesian detector has it; absent unless it is the detector.
+    /// Posterior probability of the mark, as in `transformers`' Bayesian detector; absent unless it is the detector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bayesian: Option<f64>,
 }
@@ -188,7 +191,7 @@ pub(super) mod tests {
         assert_eq!(json["warnings"], serde_json::json!(["it is not UTF-8"]));
         assert_eq!(json["warning_codes"], serde_json::json!(["invalid_utf8"]));
         assert_eq!(serde_json::from_value::<Report>(json.clone()).unwrap(), report);
-        // Of an earlier program, and of a later one.
+        // JSON of an older program, and of a newer one.
         json.as_object_mut().unwrap().remove("warning_codes");
         let code = |json| serde_json::from_value::<Report>(json).unwrap().warnings[0].code;
         assert_eq!(code(json.clone()), WarningCode::Unknown);

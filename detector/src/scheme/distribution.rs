@@ -2,7 +2,7 @@
 
 use super::exponential::exponentials;
 
-/// Candidate tokens and their probabilities, which sum to 1. Not logits: the constructors make the difference.
+/// Candidate tokens and their probabilities, which sum to 1. Logits have another constructor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distribution {
     tokens: Vec<u32>,
@@ -42,7 +42,7 @@ pub enum DistributionError {
 }
 
 impl Distribution {
-    /// Makes a distribution of probabilities, which may have a common factor.
+    /// Makes a distribution from probabilities, which need not sum to 1.
     ///
     /// # Errors
     /// Returns an error if the lists differ in length or are empty, if a number is negative or not finite, or if all are 0.
@@ -61,7 +61,7 @@ impl Distribution {
         Ok(distribution)
     }
 
-    /// Makes the softmax of logits, in f64. A logit of −∞ excludes its token.
+    /// Makes a distribution from logits by softmax, in f64. A logit of −∞ excludes its token.
     ///
     /// # Errors
     /// Returns an error if the lists differ in length or are empty, or if a logit is NaN or +∞, or all are −∞.
@@ -73,8 +73,8 @@ impl Distribution {
         Ok(distribution)
     }
 
-    /// Becomes what [`from_logits`](Self::from_logits) makes of these tokens and logits, in the memory that it has.
-    /// It is unchanged after an error.
+    /// Becomes what [`from_logits`](Self::from_logits) makes of these tokens and logits, without new memory. It is
+    /// unchanged after an error.
     ///
     /// # Errors
     /// Returns an error if there are no entries, if a logit is NaN or +∞, or if all are −∞.
@@ -137,10 +137,10 @@ impl Distribution {
     }
 }
 
-/// Numbers that are added or compared side by side: one after the other they would wait for each other.
+/// How many numbers are added or compared side by side. One after the other, each would wait for the one before.
 pub(super) const SIDE_BY_SIDE: usize = 8;
 
-/// The sum, in an order of its own.
+/// Returns the sum, added as [`SIDE_BY_SIDE`] partial sums.
 fn sum(xs: &[f64]) -> f64 {
     let mut sums = [0.0; SIDE_BY_SIDE];
     let (chunks, rest) = xs.as_chunks::<SIDE_BY_SIDE>();
@@ -152,7 +152,7 @@ fn sum(xs: &[f64]) -> f64 {
     sums.iter().chain(rest).sum()
 }
 
-/// The largest of numbers without NaN; −∞ of none.
+/// Returns the largest of numbers without NaN; −∞ of none.
 fn largest(xs: &[f64]) -> f64 {
     let greater = |a: f64, b: f64| if b > a { b } else { a };
     let mut largest = [f64::NEG_INFINITY; SIDE_BY_SIDE];

@@ -25,7 +25,7 @@ pub(super) struct Engine {
     pub required: &'static [&'static str],
 }
 
-/// A file that holds the configuration in a field, with what it has beside it.
+/// A file that holds the configuration in a field, with the file's other fields.
 #[derive(Deserialize)]
 struct Outer<T> {
     #[serde(alias = "watermark_config")]
@@ -35,7 +35,8 @@ struct Outer<T> {
 type Names = BTreeMap<String, IgnoredAny>;
 
 impl Engine {
-    /// Reads it. `path` is for messages, which name fields and places and quote no values: these may be keys.
+    /// Reads the configuration. `path` is for messages. They name fields and places but quote no values, which may be
+    /// keys.
     pub(super) fn read<T: DeserializeOwned>(&self, json: &[u8], path: &str) -> Result<T, KeyError> {
         let names = serde_json::from_slice::<Names>(json);
         let nested =
@@ -59,7 +60,7 @@ impl Engine {
         })
     }
 
-    /// The error for a file in which something was found that does not belong there.
+    /// Returns the error for a file in which something was found that does not belong there.
     pub(super) fn error(&self, path: &str, found: String) -> KeyError {
         let fields = self.required.iter().map(|field| format!("`{field}`"));
         let fields = fields.collect::<Vec<_>>().join(" and ");
@@ -67,13 +68,13 @@ impl Engine {
         KeyError::EngineJson { path: path.into(), scheme: self.scheme, fields, found }
     }
 
-    /// The error for a field whose value, which is not a key, does not fit.
+    /// Returns the error for a field whose value, which is not a key, does not fit.
     pub(super) fn value(&self, path: &str, field: &str, expected: &str, found: &str) -> KeyError {
         self.error(path, format!("`{field}` = {found:?} (expected {expected})"))
     }
 }
 
-/// A key that is wiped when it is dropped.
+/// Reads a key that is wiped when it is dropped.
 pub(super) fn wiped<'de, T, D>(deserializer: D) -> Result<Zeroizing<T>, D::Error>
 where
     T: Zeroize + Deserialize<'de>,
@@ -82,7 +83,7 @@ where
     T::deserialize(deserializer).map(Zeroizing::new)
 }
 
-/// The same where there may be none.
+/// Reads a key that may be missing, as [`wiped`] does.
 pub(super) fn wiped_option<'de, T, D>(deserializer: D) -> Result<Option<Zeroizing<T>>, D::Error>
 where
     T: Zeroize + Deserialize<'de>,
@@ -91,20 +92,20 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.map(Zeroizing::new))
 }
 
-/// Sentences on the fields that play no part, but for those that are `known` to be about writing alone.
+/// Returns sentences on the fields that play no part, except those that are `known` to matter only for writing.
 pub(super) fn notes(other: &serde_json::Map<String, serde_json::Value>, known: &[&str]) -> Vec<String> {
     let unknown = other.keys().filter(|name| !known.contains(&name.as_str()));
     unknown.map(|name| format!("the field {name:?} plays no part in the mark and was ignored")).collect()
 }
 
-/// What is said of a key that stands in the engine's own sources or manual.
+/// Returns the warning about a key that stands in the engine's sources or manual, if it does.
 pub(super) fn public_key(is_public: bool) -> Option<String> {
     is_public.then(|| {
         "the key is one that the engine's sources or manual show: everybody has it, and anyone can write its mark".into()
     })
 }
 
-/// A number that a byte holds.
+/// Returns `found` as a byte, or an error if it does not fit.
 pub(super) fn small(scheme: &'static str, field: &'static str, found: u64) -> Result<u8, KeyError> {
     u8::try_from(found).map_err(|_| parameter(scheme, field, "at most 255".into(), found))
 }
@@ -122,7 +123,7 @@ pub(super) fn within(
     Err(parameter(scheme, field, format!("from {} to {}", range.start(), range.end()), found))
 }
 
-/// Refuses what is not a share.
+/// Refuses a share that is not from 0 to 1.
 pub(super) fn share(scheme: &'static str, field: &'static str, found: f64) -> Result<(), KeyError> {
     if (0.0..=1.0).contains(&found) {
         return Ok(());
@@ -130,7 +131,7 @@ pub(super) fn share(scheme: &'static str, field: &'static str, found: f64) -> Re
     Err(parameter(scheme, field, "from 0 to 1".into(), found))
 }
 
-/// The error for a parameter that does not work.
+/// Returns the error for a parameter that does not work.
 pub(super) fn parameter(
     scheme: &'static str,
     field: &'static str,

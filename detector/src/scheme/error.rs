@@ -33,7 +33,7 @@ pub enum KeyError {
         /// Tokens of the longest.
         longest: u8,
     },
-    /// No channel would mark nothing, and a detector has to try all of them.
+    /// A key without channels would mark nothing, and a detector has to try all channels.
     #[error("a key needs 1 to 1024 channels, found {found}; the usual number is 16")]
     Channels {
         /// What was asked for.
@@ -49,7 +49,7 @@ pub enum KeyError {
         /// What was asked for.
         found: usize,
     },
-    /// Channels are `synthid-sha256-v2`'s.
+    /// Only `synthid-sha256-v2` has channels.
     #[error(
         "{scheme} has no channels, found {found} asked for; expected none, or a key of synthid-sha256-v2"
     )]
@@ -84,10 +84,10 @@ pub enum KeyError {
         scheme: &'static str,
         /// Bytes needed.
         expected: usize,
-        /// Bytes there.
+        /// Bytes found.
         found: usize,
     },
-    /// Equal layer keys make equal layers: the evidence would be counted twice and false alarms follow.
+    /// Equal layer keys make equal layers, so the evidence would be counted twice and false alarms would follow.
     #[error(
         "two of the layer keys are equal, so their layers would be the same; use a different key for each layer"
     )]
@@ -171,7 +171,7 @@ pub enum KeyError {
         path: String,
         /// Bytes that its header promises.
         expected: usize,
-        /// Bytes there.
+        /// Bytes found.
         found: usize,
     },
     /// The checksum does not fit.
@@ -211,7 +211,7 @@ pub enum KeyError {
         scheme: &'static str,
         /// The fields that it must have, if there are any: ` with …`.
         fields: String,
-        /// What is there (names and positions of fields, values only of those that are not keys).
+        /// What was found: names and positions of fields, and values only of fields that are not keys.
         found: String,
     },
     /// A parameter of an engine's mark that does not work.
@@ -226,7 +226,7 @@ pub enum KeyError {
         /// The value.
         found: String,
     },
-    /// The mark of another engine where one of a tournament is needed.
+    /// A key of another engine's mark where the key of a tournament is needed.
     #[error(
         "expected the key of a tournament (a scheme whose name begins with synthid), found one of {scheme}, which is another \
          engine's mark: wmdetect reads it, and that engine writes it"

@@ -20,8 +20,8 @@ impl GBits {
     }
 }
 
-/// How much a position counts in a p-value: a choice by the text alone. A token that could be foreseen from the text tells
-/// less of the key.
+/// How much a position counts in a p-value, which depends on the text alone. A token that could be foreseen from the
+/// text tells less about the key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Share {
     /// Not at all: its context is incomplete, or has come up before.
@@ -44,8 +44,8 @@ impl Share {
 
 /// The evidence of a text under one key, position by position from the first with a complete context.
 ///
-/// Each kind has the same two masks beside its values, with one entry for each position t ≥ `first`; a text of at most
-/// `first` tokens has none.
+/// Each kind has values and the same two masks, with one entry for each position t ≥ `first`. A text of at most `first`
+/// tokens has no entries.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Evidence {
@@ -75,19 +75,19 @@ pub enum EvidenceKind {
     Uniform(Uniforms),
 }
 
-/// How the bits of a scheme with uniform numbers are read. Under the null hypothesis each number n is uniform among 0 to
-/// `steps` − 1, so n / `steps` is at most a uniform number of [0, 1) that it was rounded down from.
+/// How the bits of a scheme with uniform numbers are read. Under the null hypothesis each number n is uniform among 0
+/// to `steps` − 1. So n / `steps` is a uniform number of [0, 1), rounded down.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Uniforms {
-    /// How many numbers there are, at most 2^32 where there are two keys, else at most 2^53.
+    /// How many numbers there are: at most 2^32 with two keys, else at most 2^53.
     pub steps: u64,
-    /// Of a scheme with two keys, the share of the second: a token then has two numbers, the first key's in the low 32 bits
-    /// and the second key's in the high 32 bits. Not where a token has one number.
+    /// Share of the second key in a scheme with two keys. A token then has two numbers: the first key's in the low 32
+    /// bits, the second key's in the high 32 bits. `None` if a token has one number.
     pub second_share: Option<f64>,
 }
 
 impl Uniforms {
-    /// Returns the numbers of a token in [0, 1): that of the key, or of the first and the second key.
+    /// Returns the numbers of a token in [0, 1): that of the key, or those of the first and the second key.
     pub fn read(self, g: GBits) -> [Option<f64>; 2] {
         let unit = |number: u64| number as f64 / self.steps as f64;
         match self.second_share {
@@ -96,7 +96,8 @@ impl Uniforms {
         }
     }
 
-    /// Returns −ln(1 − u) of a token, of two keys the mean by their shares. Its mean is at most 1 under the null hypothesis.
+    /// Returns −ln(1 − u) of a token; with two keys, the mean weighted by their shares. Its expectation is at most 1
+    /// under the null hypothesis.
     pub fn exponential(self, g: GBits) -> f64 {
         let exponential = |u: Option<f64>| u.map_or(0.0, |u| -(-u).ln_1p());
         let [first, second] = self.read(g).map(exponential);
@@ -127,8 +128,8 @@ pub struct TextGValues {
     pub depth: usize,
     /// g-values of position `first` + i.
     pub g: Vec<GBits>,
-    /// True where the position counts with two thirds at least. Statistics that know no shares count it wholly, and no
-    /// others.
+    /// True where the position counts with at least two thirds. Statistics without shares count these positions wholly,
+    /// and no others.
     pub scored: Vec<bool>,
     /// How much each position counts.
     pub shares: Vec<Share>,
@@ -152,8 +153,8 @@ pub struct TextGreens {
     pub reference_mask: Vec<bool>,
 }
 
-/// The numbers that the tokens of a text were drawn by. Under the null hypothesis that of a scored position is uniform
-/// in [0, 1), or below such a number.
+/// The numbers that the tokens of a text were drawn by. Under the null hypothesis the number of a scored position is
+/// uniform in [0, 1), or at most such a number.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TextUniforms {
     /// Index of the first position in the text that has a value.
@@ -169,7 +170,7 @@ pub struct TextUniforms {
 }
 
 impl Evidence {
-    /// Returns which evidence it is.
+    /// Returns the kind of evidence.
     pub fn kind(&self) -> EvidenceKind {
         match self {
             Self::Layers(values) => EvidenceKind::Layers { depth: values.depth },
@@ -206,8 +207,8 @@ impl Evidence {
         }
     }
 
-    /// Returns [`scored_mask`](Self::scored_mask), to take positions out of it. Which ones may depend on the text alone,
-    /// or p is not valid.
+    /// Returns [`scored_mask`](Self::scored_mask), to take positions out of it. The choice may depend on the text
+    /// alone, or p is not valid.
     pub fn scored_mask_mut(&mut self) -> &mut [bool] {
         match self {
             Self::Layers(values) => &mut values.scored,
@@ -225,7 +226,7 @@ impl Evidence {
         }
     }
 
-    /// Returns how much each position counts: of kinds that know no shares wholly or not at all.
+    /// Returns how much each position counts. In kinds without shares it counts wholly or not at all.
     pub fn shares(&self) -> Vec<Share> {
         match self {
             Self::Layers(values) => values.shares.clone(),

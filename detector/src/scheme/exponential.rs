@@ -1,12 +1,12 @@
 //! The exponentials of a softmax, many at a time.
 //!
-//! Made of additions and multiplications that IEEE 754 rounds and of nothing else, so it gives the same bits on every
-//! processor, whatever its mathematical library and however many numbers fit a register.
+//! They use only additions and multiplications, which IEEE 754 rounds. So the bits are the same on every processor,
+//! whatever its mathematical library and however many numbers fit a register.
 
 #![expect(clippy::inline_always, reason = "the loop must be compiled anew for each instruction set")]
 
-/// e^x for x ≤ 0 within two units in the last place, 0 below −708: 2ⁿ e^r with n = round(x / ln 2), e^r by its Taylor
-/// series up to r¹³.
+/// Returns e^x for x ≤ 0 within two units in the last place, and 0 below −708. It is 2ⁿ e^r with n = round(x / ln 2),
+/// and e^r comes from its Taylor series up to r¹³.
 #[inline(always)]
 fn exp(x: f64) -> f64 {
     /// 1.5 · 2^52: added and taken away again, it rounds to a whole number.
@@ -54,7 +54,7 @@ fn each_avx2(xs: &mut [f64], max: f64) {
     each(xs, max);
 }
 
-/// Every x, at most `max`, becomes e^(x − max).
+/// Replaces every x, which is at most `max`, by e^(x − max).
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the build for the processor"))]
 pub(super) fn exponentials(xs: &mut [f64], max: f64) {
     #[cfg(target_arch = "x86_64")]

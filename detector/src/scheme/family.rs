@@ -2,10 +2,10 @@
 //!
 //! A family is a type that holds a scheme's public parameters. It implements [`Parameters`] and [`Family`], its keyed
 //! function implements [`KeyedFunction`] and [`FixedContext`], and one line in `schemes.rs` registers it. Keys, key
-//! files, marking and detection ask these traits and know no family.
+//! files, marking and detection ask these traits and do not know the families.
 //!
-//! Calls go through the traits once a text or once a position. The loops over candidates and over the n-grams of a
-//! text are the family's.
+//! Calls go through the traits once a text or once a position. The loops over candidates and over the n-grams of a text
+//! belong to the family.
 
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -46,46 +46,47 @@ impl Promise {
 
 /// The questions about a scheme's public parameters.
 pub(super) trait Parameters {
-    /// The name of the scheme in key ids, reports and on command lines.
+    /// Returns the name of the scheme in key ids, reports and on command lines.
     fn name(&self) -> &'static str;
 
-    /// H + 1: the length of the longest n-grams that have values.
+    /// Returns H + 1, the length of the longest n-grams that have values.
     fn ngram_len(&self) -> usize;
 
-    /// Which context decides a position's values, and which positions count.
+    /// Returns which context decides a position's values, and which positions count.
     fn context_rule(&self) -> ContextRule {
         ContextRule::Whole { len: self.ngram_len() - 1 }
     }
 
-    /// Whether the key decides which positions count: what repeats an input under one key need not under another.
+    /// Returns whether the key decides which positions count. n-grams that share an input under one key need not share
+    /// one under another.
     fn positions_depend_on_key(&self) -> bool {
         false
     }
 
-    /// How many functions a key has, of which each response takes one.
+    /// Returns how many functions a key has, of which each response takes one.
     fn channels(&self) -> u16 {
         1
     }
 
-    /// What a text's evidence is.
+    /// Returns what a text's evidence is.
     fn evidence_kind(&self) -> EvidenceKind;
 
-    /// What a p-value may claim.
+    /// Returns what a p-value may claim.
     fn promise(&self) -> Promise;
 
-    /// What a secret looks like.
+    /// Returns what a secret looks like.
     fn secret_shape(&self) -> SecretShape;
 
     /// Returns an error if the parameters cannot work.
     fn check(&self) -> Result<(), KeyError>;
 
-    /// The parameters as the fields of a key file.
+    /// Returns the parameters as the fields of a key file.
     fn to_fields(&self) -> Vec<u8>;
 
-    /// Adds all that values depend on, beside secret and name, to the hash that a key's id is made of.
+    /// Adds everything that values depend on, except secret and name, to the hash that a key's id is made from.
     fn update_id(&self, id: &mut Sha256);
 
-    /// A key as the JSON that the scheme's own library reads; none where there is no such library.
+    /// Returns a key as the JSON that the scheme's own library reads; `None` if there is no such library.
     fn to_json(&self, _secret: &Secret) -> Option<Zeroizing<String>> {
         None
     }
@@ -105,7 +106,7 @@ pub(super) trait Family: Parameters + Sized {
     /// Reads what [`Parameters::to_fields`] gives.
     fn from_fields(fields: &mut Fields<'_>) -> Result<Self, KeyError>;
 
-    /// Reads the JSON of the scheme's own library; none where there is no such library. `path` is for messages.
+    /// Reads the JSON of the scheme's own library; returns `None` if there is no such library. `path` is for messages.
     fn from_json(
         _json: &[u8],
         _path: &str,
@@ -114,18 +115,18 @@ pub(super) trait Family: Parameters + Sized {
         None
     }
 
-    /// The function of a key with these parameters, whose secret has the right shape, in one of its channels.
+    /// Returns the function of a key with these parameters, whose secret has the right shape, in one of its channels.
     fn function(&self, secret: &Secret, channel: u16) -> Self::Function;
 
-    /// Fixes a context of H tokens, oldest first; under a rule of shortest contexts it may have fewer.
+    /// Fixes a context of H tokens, oldest first, or of fewer under a rule of shortest contexts.
     fn fix<'f>(function: &'f Self::Function, context: &[u32]) -> Self::Context<'f>;
 }
 
-/// What a configuration of another library may lack.
+/// Values that a configuration of another library may lack.
 #[derive(Clone, Copy, Default, Debug)]
 #[non_exhaustive]
 pub struct ImportOptions {
-    /// The size of the vocabulary that green lists are made of. A field `vocab_size` of the file says the same.
+    /// Size of the vocabulary that green lists are made from. A field `vocab_size` in the file says the same.
     pub vocab_size: Option<u32>,
 }
 
@@ -150,22 +151,22 @@ pub(super) struct Imported<P> {
 
 /// A scheme's function under one key: (context, token) to [`GBits`], and what they mean.
 pub(super) trait KeyedFunction: Send + Sync {
-    /// The rule by which a generator marks the positions of a response to `prompt`.
+    /// Returns the rule by which a generator marks the positions of a response to `prompt`.
     fn marked_positions(&self, prompt: &[u32]) -> ContextTracker;
 
     /// Puts the mark on the candidates of a position; `g` has the bits of each. A tournament has `leaves` competitors a
-    /// match; the other families have no use for the number.
+    /// match; the other families ignore the number.
     fn mark(&self, g: &[GBits], leaves: u32, candidates: &mut Distribution);
 
-    /// The evidence of the next piece of a text. A position is scored only if its context is fresh, and if nothing
-    /// else that its value depends on has come up before.
+    /// Returns the evidence of the next piece of a text. A position is scored only if its context is fresh, and if
+    /// nothing else that its value depends on has come up before.
     fn evidence(&self, memory: &mut TextMemory, piece: &Piece<'_>) -> Evidence;
 
     /// Replaces `g` by the bits of the last token of each n-gram after the others.
     fn g_bits_of(&self, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>);
 
-    /// What decides all bits of an n-gram's last token, where that is narrower than the n-gram. Two n-grams that share it
-    /// share all bits.
+    /// Returns what decides all bits of an n-gram's last token, where that is narrower than the n-gram. Two n-grams
+    /// that share it share all bits.
     fn narrow_input(&self, _ngram: &[u32]) -> Option<u64> {
         None
     }
@@ -173,7 +174,7 @@ pub(super) trait KeyedFunction: Send + Sync {
 
 /// A keyed function with its context fixed.
 pub(super) trait FixedContext {
-    /// The bits of each of `tokens`, into as many entries of `g`.
+    /// Writes the bits of each of `tokens` into as many entries of `g`.
     fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits]);
 }
 
@@ -187,8 +188,8 @@ pub(super) struct TextMemory {
 }
 
 impl TextMemory {
-    /// Notes an input of the keyed function; true if it is new. Of very many it may take a new one for a repeated one, never the
-    /// reverse.
+    /// Notes an input of the keyed function and returns whether it is new. Among very many inputs it may take a new one
+    /// for a repeated one, never the reverse.
     pub(super) fn insert(&mut self, input: u64) -> bool {
         self.inputs.insert(input)
     }

@@ -10,17 +10,17 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of `body`; `path` is for messages.
+    /// Starts at the first field of `body`; `path` is for messages.
     pub(super) fn new(body: &'a [u8], path: &'a str) -> Self {
         Self { rest: body, path }
     }
 
-    /// Whether all fields were taken.
+    /// Returns whether all fields were taken.
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The error for a field that does not fit.
+    /// Returns the error for a field that does not fit.
     pub(super) fn corrupted(&self, what: &'static str) -> KeyError {
         KeyError::Corrupted { path: self.path.into(), what }
     }

@@ -1,11 +1,11 @@
-//! SHA-256 of many messages at a time, one a lane of the vector registers: 16 with AVX-512, twice 8 with AVX2.
+//! SHA-256 of many messages at a time, one in each lane of the vector registers: 16 with AVX-512, twice 8 with AVX2.
 //!
-//! The messages end with the same block but for a few words next to each other, which come as [`Row`]s. What follows
-//! from the shared words alone, rounds before the first of the others and parts of the message schedule, is the same
-//! for all [`Set`]s of a call, and the compiler takes it out of the loop over them.
+//! The last blocks of the messages differ only in a few neighbouring words, which come as [`Row`]s. Rounds before the
+//! first of these words, and parts of the message schedule, depend on the shared words alone. They are the same for all
+//! [`Set`]s of a call, and the compiler takes them out of the loop over the sets.
 //!
-//! It needs `unsafe`: it calls code for instruction sets that the processor was asked for, and moves whole registers from
-//! and to memory.
+//! The module needs `unsafe`: it calls code for instruction sets after asking the processor for them, and moves whole
+//! registers from and to memory.
 
 #[cfg(test)]
 use sha2::block_api::compress256;
@@ -26,7 +26,7 @@ pub(super) type Digests = [Row; 2];
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Lanes(Level);
 
-/// The instruction sets; none of a processor that is not an x86.
+/// The instruction sets. A processor that is not an x86 has none of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Level {
     #[cfg(target_arch = "x86_64")]
@@ -39,7 +39,7 @@ impl Lanes {
     /// Fewer messages than this in a set are hashed faster one by one, with the processor's SHA instructions.
     const WORTHWHILE: usize = 6;
 
-    /// The fastest way that the processor has, if it has any that beats one message after the other.
+    /// Returns the fastest way that the processor has, if it has any that beats one message after the other.
     pub(super) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
@@ -53,13 +53,13 @@ impl Lanes {
         None
     }
 
-    /// How many of `count` messages go side by side; the others are too few for a set of their own.
+    /// Returns how many of `count` messages go side by side; the others are too few for another set.
     pub(super) fn side_by_side(count: usize) -> usize {
         if count % LANES < Self::WORTHWHILE { count - count % LANES } else { count }
     }
 
-    /// The first two words of SHA-256's state, from `start` on, after `block` with words `FIRST` to
-    /// `FIRST` + `ROWS` − 1 in the place of the block's own: for each set of messages one entry of `digests`.
+    /// Computes the first two words of SHA-256's state after `block`, from the state `start`: one entry of `digests`
+    /// for each set of messages. A set replaces the words `FIRST` to `FIRST` + `ROWS` − 1 of the block.
     #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls the build for the processor"))]
     #[cfg_attr(
         not(target_arch = "x86_64"),
@@ -135,8 +135,8 @@ macro_rules! compression {
                         }
                         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = start_lanes;
                         // Round t (FIPS 180-4, section 6.2.2). Two of the eight variables change; the others only
-                        // pass on their values, so the next round names them anew in place of moving them. w is a
-                        // window over the message schedule.
+                        // pass on their values, so the next round renames them in place of moving them. w is a window
+                        // over the message schedule.
                         macro_rules! round {
                             ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident $t:expr) => {
                                 if $t >= 16 {
@@ -277,7 +277,7 @@ compression! { avx2, "avx2", __m256i, avx2_operations }
 mod tests {
     use super::*;
 
-    /// All ways that this processor has, not only the one that it takes.
+    /// Returns all ways that this processor has, not only the one that it takes.
     fn all() -> Vec<Lanes> {
         let mut all: Vec<Lanes> = Lanes::detect().into_iter().collect();
         #[cfg(target_arch = "x86_64")]

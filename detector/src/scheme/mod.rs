@@ -1,13 +1,14 @@
 //! Schemes: how a key, a context and a token become values, how these steer a draw, and what they say of a text.
 //!
 //! A text is a sequence of token ids. The *context* of a position is the H = `ngram_len` − 1 tokens before it, or fewer
-//! where the scheme says so ([`ContextRule`]). A key's keyed function ([`Prf`]) maps (context, token) to bits. The generator draws by them ([`Watermark`]); the detector
-//! computes them for the tokens that were drawn ([`Evidence`]) and sees that they are not those of chance.
+//! where the scheme says so ([`ContextRule`]). A key's keyed function ([`Prf`]) maps (context, token) to bits. The
+//! generator draws by them ([`Watermark`]). The detector computes them for the tokens that were drawn ([`Evidence`])
+//! and sees whether they differ from chance.
 //!
 //! In SynthID the bits are m = `depth` *g-values*. The generator runs a tournament of m layers over its candidates, which
-//! favours tokens with many ones without changing the distribution on average over keys; the detector counts the ones.
-//! Terms are those of Dathathri et al., "Scalable watermarking for identifying large language model outputs", Nature 634
-//! (2024).
+//! favours tokens with many ones without changing the distribution on average over keys. The detector counts the ones.
+//! Terms are those of Dathathri et al., "Scalable watermarking for identifying large language model outputs", Nature
+//! 634 (2024).
 //!
 //! | module | what it settles |
 //! |---|---|

@@ -10,7 +10,7 @@ pub(super) const NGRAM_WORDS: usize = 5;
 /// n-grams of one length, also laid out as `synthid-sha256` hashes them.
 pub(crate) struct Ngrams<'t> {
     each: Vec<&'t [u32]>,
-    /// The words after the key of those that are hashed side by side: the first of `each`, by sets.
+    /// The words after the key, in sets, of the n-grams that are hashed side by side: the first of `each`.
     sets: Vec<Set<NGRAM_WORDS>>,
 }
 
@@ -49,17 +49,17 @@ impl<'t> Ngrams<'t> {
         Self { each, sets }
     }
 
-    /// How many there are.
+    /// Returns the number of n-grams.
     pub(crate) fn len(&self) -> usize {
         self.each.len()
     }
 
-    /// The n-grams.
+    /// Returns the n-grams.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'t [u32]> + '_ {
         self.each.iter().copied()
     }
 
-    /// The first n-grams, as sets of [`LANES`].
+    /// Returns the first n-grams, as sets of [`LANES`].
     pub(super) fn sets(&self) -> &[Set<NGRAM_WORDS>] {
         &self.sets
     }
@@ -81,7 +81,7 @@ impl<'t> DistinctNgrams<'t> {
         Self(by_length.into_iter().map(|(len, ngrams)| Ngrams::new(len, ngrams.into_iter())).collect())
     }
 
-    /// Those of each length.
+    /// Returns the n-grams of each length.
     pub(super) fn by_length(&self) -> &[Ngrams<'t>] {
         &self.0
     }

@@ -6,22 +6,22 @@ use std::str::FromStr;
 use super::schemes::Scheme;
 use super::synthid::{Sha256, Sha256V2};
 
-/// What a new key is to be good at. Each survives fewer edits than the one before, and gives less to those who would
-/// learn it from many texts. `docs/guide/choosing.md` has the measurements.
+/// What a new key is good at. Each preset survives fewer edits than the one before, and reveals less to people who try
+/// to learn the key from many texts. `docs/guide/choosing.md` has the measurements.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Preset {
-    /// Finds most after edits, and tells most to those who collect texts.
+    /// Survives edits best, and reveals most to people who collect texts.
     Robust,
-    /// Survives edits, and a text tells of one channel in sixteen.
+    /// Survives edits, and a text reveals one channel in sixteen.
     #[default]
     Balanced,
-    /// Tells least; a replaced word costs five positions.
+    /// Reveals least; a replaced word costs five positions.
     Secret,
 }
 
 impl Preset {
-    /// All of them.
+    /// All presets.
     pub const ALL: [Self; 3] = [Self::Robust, Self::Balanced, Self::Secret];
 
     /// Returns the name on command lines.

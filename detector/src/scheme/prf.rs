@@ -98,8 +98,8 @@ impl Prf {
         self.keyed().marked_positions(prompt)
     }
 
-    /// Replaces `g` by the bits of the last token of each of `ngrams` after the others: what a detector asks for, where
-    /// a sampler asks for many tokens in one context.
+    /// Replaces `g` by the bits of the last token of each of `ngrams` after the others. A detector asks for this; a
+    /// sampler asks for many tokens in one context.
     ///
     /// # Panics
     /// Panics if an n-gram is shorter or longer than the scheme's.
@@ -113,7 +113,7 @@ impl Prf {
     }
 
     /// Returns the bits of the last token of each n-gram after the others. Where the scheme's hash is narrower than the
-    /// n-gram, as that of `synthid-hf` is, n-grams that share an input of it have one entry together.
+    /// n-gram, as that of `synthid-hf` is, n-grams that share an input have one entry.
     ///
     /// # Panics
     /// Panics if an n-gram has none of the scheme's [lengths](Scheme::ngram_lens).
@@ -131,7 +131,7 @@ impl Prf {
         all
     }
 
-    /// What the family says of the function.
+    /// Returns the function as its family's trait.
     pub(super) fn keyed(&self) -> &dyn KeyedFunction {
         self.function().keyed()
     }

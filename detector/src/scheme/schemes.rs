@@ -42,14 +42,14 @@ macro_rules! families {
                 }
             }
 
-            /// The scheme's number in a key file.
+            /// Returns the scheme's number in a key file.
             pub(super) fn tag(&self) -> u8 {
                 match self {
                     $($(#[cfg($cfg)])? Self::$name(_) => <$family>::TAG,)*
                 }
             }
 
-            /// The scheme of the number `tag`, whose parameters are next in `fields`.
+            /// Returns the scheme of the number `tag`, whose parameters are next in `fields`.
             pub(super) fn from_fields(tag: u8, fields: &mut Fields<'_>) -> Result<Self, KeyError> {
                 match tag {
                     $($(#[cfg($cfg)])? <$family>::TAG => <$family>::from_fields(fields).map(Self::from),)*
@@ -57,7 +57,8 @@ macro_rules! families {
                 }
             }
 
-            /// The key of the scheme `name` in the JSON of another library. None if there is no such scheme or library.
+            /// Returns the key of the scheme `name` in the JSON of another library. Returns `None` if there is no such
+            /// scheme or library.
             pub(super) fn from_json(
                 name: &str,
                 json: &[u8],
@@ -72,7 +73,7 @@ macro_rules! families {
                 }
             }
 
-            /// The function of the key with this secret in a channel.
+            /// Returns the function of the key with this secret in a channel.
             pub(super) fn function(&self, secret: &Secret, channel: u16) -> Function {
                 match self {
                     $($(#[cfg($cfg)])? Self::$name(parameters) => {
@@ -83,7 +84,7 @@ macro_rules! families {
         }
 
         impl Function {
-            /// The questions of the trait.
+            /// Returns the function as its family's trait.
             pub(super) fn keyed(&self) -> &dyn KeyedFunction {
                 match self {
                     $($(#[cfg($cfg)])? Self::$name(function) => function,)*
@@ -207,7 +208,8 @@ impl Scheme {
         Ok(scheme)
     }
 
-    /// Checks that the scheme is a tournament, whose marks this project writes. Those of other engines are read.
+    /// Checks that the scheme is a tournament, whose marks this project writes. It only reads the marks of other
+    /// engines.
     ///
     /// # Errors
     /// Returns an error if it is not: [`KeyError::NotATournament`].
@@ -277,7 +279,7 @@ impl Scheme {
         self.parameters().check()
     }
 
-    /// The parameters as the fields of a key file.
+    /// Returns the parameters as the fields of a key file.
     pub(super) fn to_fields(&self) -> Vec<u8> {
         self.parameters().to_fields()
     }

@@ -48,7 +48,7 @@ impl SecretShape {
 }
 
 impl Secret {
-    /// Takes over `bytes`; the caller's other copies are the caller's to wipe.
+    /// Takes over `bytes`. The caller wipes any other copies.
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self(bytes)
     }
@@ -68,14 +68,14 @@ impl Secret {
         &self.0
     }
 
-    /// HKDF-SHA256 over the secret, `info` being the concatenation of its parts.
+    /// Fills `out` with HKDF-SHA256 over the secret. The parts of `info` are concatenated.
     pub(crate) fn expand(&self, info: &[&[u8]], out: &mut [u8]) {
         Hkdf::<Sha256>::new(Some(HKDF_SALT), &self.0)
             .expand_multi_info(info, out)
             .expect("HKDF-SHA256 gives up to 8,160 bytes and no caller asks for more than 32");
     }
 
-    /// The secret as a list of 64-bit layer keys, in layer order.
+    /// Returns the secret as a list of 64-bit layer keys, in layer order.
     pub(crate) fn layer_keys(&self) -> Zeroizing<Vec<i64>> {
         let (keys, _) = self.0.as_chunks::<8>();
         Zeroizing::new(keys.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())

@@ -1,4 +1,4 @@
-//! Two small families that are not SynthID, to hold the joint to what it promises: a green list and uniform numbers.
+//! Two small families that are not SynthID, which test what the traits promise: a green list and uniform numbers.
 
 use sha2::Sha256;
 
@@ -252,7 +252,7 @@ mod tests {
         Key::new(scheme, Secret::new(secret.to_le_bytes().to_vec().into())).unwrap()
     }
 
-    /// 400 tokens of 2,000 candidates that are equally likely before the mark.
+    /// Returns 400 tokens, drawn from 2,000 candidates that are equally likely before the mark.
     fn marked(prf: &Prf) -> Vec<u32> {
         let (mut marking, mut random) = (Watermark::new(prf.clone()).start(&[], 0), 1);
         let tokens: Vec<u32> = (0..2000).collect();

@@ -11,7 +11,7 @@ pub(super) struct Twister {
 }
 
 impl Twister {
-    /// `manual_seed(seed)`, of which the low 32 bits count.
+    /// Makes the generator after `manual_seed(seed)`, of which the low 32 bits count.
     pub(super) fn new(seed: u32) -> Self {
         let mut state = [seed; N];
         for i in 1..N {
@@ -21,7 +21,7 @@ impl Twister {
         Self { state, at: N }
     }
 
-    /// The next 32 bits.
+    /// Returns the next 32 bits.
     pub(super) fn next(&mut self) -> u32 {
         if self.at == N {
             self.twist();
@@ -51,7 +51,7 @@ impl Twister {
     }
 }
 
-/// `torch.randperm(n)` after `manual_seed(seed)`, for n below 2^32 / 20.
+/// Returns `torch.randperm(n)` after `manual_seed(seed)`, for n below 2^32 / 20.
 pub(super) fn permutation(seed: u32, n: u32) -> Vec<u32> {
     let mut twister = Twister::new(seed);
     let mut numbers: Vec<u32> = (0..n).collect();
@@ -62,8 +62,8 @@ pub(super) fn permutation(seed: u32, n: u32) -> Vec<u32> {
     numbers
 }
 
-/// For each of `values`, each below `n`, whether it is among the numbers with the indices `from` to `to` − 1 of
-/// [`permutation`]. No array is made: of each value its place is followed.
+/// Returns for each of `values`, which are below `n`, whether it is among the numbers with the indices `from` to `to` −
+/// 1 of [`permutation`]. It makes no array, but follows the place of each value.
 pub(super) fn among(seed: u32, n: u32, [from, to]: [u32; 2], values: &[u32]) -> Vec<bool> {
     let mut twister = Twister::new(seed);
     let mut found = vec![false; values.len()];

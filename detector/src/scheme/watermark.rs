@@ -31,13 +31,14 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// Makes the mark of the key's scheme. In a tournament a match has two competitors, which leaves the text's distribution
-    /// as it is on average over keys.
+    /// Makes the mark of the key's scheme. In a tournament a match has two competitors, which leaves the text's
+    /// distribution unchanged on average over keys.
     pub fn new(prf: Prf) -> Self {
         Self { prf, leaves: 2 }
     }
 
-    /// Makes the mark of a tournament with more competitors a match: stronger, but it changes the text's distribution.
+    /// Makes the mark of a tournament with more competitors a match. It is stronger, but changes the text's
+    /// distribution.
     ///
     /// # Panics
     /// Panics if `leaves` is less than 2, or if the key's scheme is not a tournament.
@@ -51,12 +52,12 @@ impl Watermark {
     /// Returns the channel that `random` chooses, if the key has several.
     pub fn channel(&self, random: u64) -> Option<u16> {
         let channels = self.prf.scheme().channels();
-        // Uniform but for one part in 2^54, as there are at most 2^10 channels.
+        // Uniform except for one part in 2^54, since a key has at most 2^10 channels.
         (channels > 1).then(|| ((u128::from(random) * u128::from(channels)) >> 64) as u16)
     }
 
-    /// Starts the response to `prompt` (empty if there is none). `random`, a uniform number from your generator, chooses
-    /// the channel; a key without channels has no use for it.
+    /// Starts the response to `prompt` (empty if there is none). `random`, a uniform number from your generator,
+    /// chooses the channel; a key without channels ignores it.
     pub fn start(&self, prompt: &[u32], random: u64) -> Marking {
         let prf = self.prf.in_channel(self.channel(random).unwrap_or(0));
         Marking {
@@ -92,8 +93,8 @@ impl Marking {
         self.apply_with(candidates, |keyed, tokens, g| keyed.g_bits_of(tokens, g))
     }
 
-    /// Does what [`apply`](Self::apply) does, with `hash` in the place of [`KeyedContext::g_bits_of`]: for a caller who
-    /// shares the hashes of many candidates among threads. `hash` must fill all entries with the same bits.
+    /// Does what [`apply`](Self::apply) does, with `hash` in the place of [`KeyedContext::g_bits_of`]. A caller can
+    /// thus share the hashes of many candidates among threads. `hash` must fill all entries with the same bits.
     pub fn apply_with(
         &mut self,
         candidates: &mut Distribution,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `passage` | what is found |
 //! | `scan` | all windows of a text at once, at one family-wise error |
-//! | `restarts` | the same under the rule of the shortest contexts |
+//! | `restarts` | all windows under the rule of the shortest contexts |
 //! | `scanners` | the profiles that the scan looks with |
 //! | `reach` | how far a passage goes on where its tokens carry no evidence |
 
@@ -25,7 +25,7 @@ use scanners::{PROFILES, REACH, Scanners, scanners};
 
 /// Returns the passages of `ids` that one key shows in one channel, in order of the text. `evidence` is that of the whole
 /// text. `keep` says whether an n-gram counts; it must not depend on the key. `fpr`, above 0 and below 1, is the
-/// family-wise error over `tries` keys and channels, at least 1.
+/// family-wise error over `tries` ≥ 1 keys and channels.
 pub fn passages(
     prf: &Prf,
     evidence: &Evidence,
@@ -64,18 +64,18 @@ pub fn passages(
     reach::reach(found, ids, nats, prf.scheme().context_len())
 }
 
-/// What looks for passages: ln LR of a token by each of several profiles, E[LR] ≤ 1 under the null hypothesis.
+/// A way to look for passages: ln LR of a token by each of several profiles, with E[LR] ≤ 1 under the null hypothesis.
 trait Look {
-    /// What [`scan_rows`] takes with these rows.
+    /// Returns what [`scan_rows`] takes with these rows.
     fn bounds(&self) -> Vec<StartBound>;
 
-    /// The name of each profile.
+    /// Returns the name of each profile.
     fn name(&self, track: usize) -> &str;
 
-    /// ln LR of a token under each.
+    /// Writes ln LR of a token under each profile.
     fn row(&self, g: GBits, row: &mut [f64]);
 
-    /// Whether there is anything to find among tokens, of which there are `n`; true where that is not known.
+    /// Returns whether there is anything to find among the `n` scored tokens; true if that is not known.
     fn finds(&self, scored: &mut dyn Iterator<Item = GBits>, n: u64, fpr: f64) -> bool;
 }
 
@@ -137,7 +137,7 @@ impl Look for FreeDraws {
     }
 }
 
-/// The windows of a text of whose positions each counts or not, with p for one key.
+/// Returns the windows of a text, each position of which counts wholly or not at all, with p for one key.
 fn windows(evidence: &Evidence, look: &dyn Look, fpr: f64, kind: PKind) -> Vec<Passage> {
     let mask = evidence.scored_mask();
     let scored = || evidence.g_bits().iter().zip(mask).filter(|(_, scored)| **scored).map(|(&g, _)| g);
@@ -156,7 +156,7 @@ fn windows(evidence: &Evidence, look: &dyn Look, fpr: f64, kind: PKind) -> Vec<P
     };
     let mut found: Vec<Passage> = Vec::new();
     for window in windows {
-        // The evidence of a token is about its context as well: those tokens were written with it.
+        // The evidence of a token is also about its context: those tokens were written with it.
         let start = position(window.start);
         let end = position(window.end - 1) + evidence.first() + 1;
         let before = found.last().map_or(0, |passage| passage.tokens.end);

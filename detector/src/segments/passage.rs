@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::statistics::PValue;
 
-/// A passage that is marked on its own.
+/// A passage that is marked by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passage {
     /// Its tokens in the text.
@@ -13,8 +13,8 @@ pub struct Passage {
     pub scored_tokens: usize,
     /// Σ ln LR of that window, in nats; 0 for a passage that repeats another.
     pub score: f64,
-    /// p of that window, corrected for all windows, profiles and keys; of the passage that is repeated, if it repeats
-    /// one.
+    /// p of that window, corrected for all windows, profiles and keys. A repetition has the p of the passage that it
+    /// repeats.
     pub p: PValue,
     /// Name of the profile that found it.
     pub profile: String,

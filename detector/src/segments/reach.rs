@@ -1,17 +1,17 @@
 //! How far a marked passage reaches, and where the text repeats it.
 //!
-//! The scan ends a passage with its last token of evidence. A model that runs into a loop goes on without any: tokens
-//! whose context has come up before carry no mark of their own. So from either end the passage goes on to where the
-//! sum of these is largest: 1 for a token whose context came up inside the passage, ln LR − [`DRIFT`] for any other.
-//! In text that has nothing to do with the passage that sum falls.
+//! The scan ends a passage with its last token of evidence. A model that runs into a loop goes on without evidence,
+//! since tokens whose context has come up before carry no mark. So the passage is extended at either end to where a sum
+//! is largest. The sum counts 1 for a token whose context came up inside the passage, and ln LR − [`DRIFT`] for any
+//! other. In text that has nothing to do with the passage that sum falls.
 //!
-//! What lies outside all passages and repeats one is a passage too, if [`REPEATED`] tokens or more do and the like
-//! sum with [`STRICT`] in place of [`DRIFT`] reaches that number. The scan cannot see it, since its tokens do not
-//! count a second time.
+//! Text outside all passages that repeats one is a passage too, under two conditions. At least [`REPEATED`] tokens
+//! repeat it, and the same sum with [`STRICT`] in place of [`DRIFT`] reaches that number. The scan cannot see it, since
+//! its tokens do not count a second time.
 //!
 //! No p-value changes: a passage grows around a window that the scan has found, and a repetition has the p-value of
 //! what it repeats. The constants were chosen on texts at temperature 0.5 and 0.7 other than those of
-//! `docs/reference/results.md`.
+//! `research/results.md`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,11 +19,11 @@ use std::ops::Range;
 use super::passage::Passage;
 use crate::scheme::first_places;
 
-/// What a token that repeats nothing costs at the ends of a passage, in nats.
+/// Cost in nats of a token that repeats nothing, at the ends of a passage.
 const DRIFT: f64 = 0.1;
-/// The same in looking for repetitions.
+/// The same cost in the search for repetitions.
 const STRICT: f64 = 0.3;
-/// Tokens of a repetition, and its least sum.
+/// Least number of tokens of a repetition, and its least sum.
 const REPEATED: u32 = 12;
 /// How far the sum may fall behind its largest value before the search for a larger one ends: at the ends of a
 /// passage, and within a repetition.
@@ -32,7 +32,8 @@ const BEHIND: [f64; 2] = [6.0, 16.0];
 /// A text and the passages in it.
 struct Reach<F> {
     context_len: usize,
-    /// For each token the position at which its context came up first, or [`NONE`] if that was not before.
+    /// For each token the earlier position at which its context came up first, or [`NONE`] if it has not come up
+    /// before.
     first_of: Vec<u32>,
     /// ln LR of a token, 0 where it does not count.
     ln_lr: F,
@@ -43,15 +44,15 @@ struct Reach<F> {
 /// No position and no passage.
 const NONE: u32 = u32::MAX;
 
-/// Lets `passages`, disjoint and in order of the text, reach to their ends, and adds the repetitions. `ln_lr` gives ln LR
-/// of each of `ids`, 0 where the token does not count.
+/// Extends `passages`, which are disjoint and in order of the text, to their ends, and adds the repetitions. `ln_lr`
+/// gives ln LR of each of `ids`, 0 if the token does not count.
 pub(super) fn reach(
     passages: Vec<Passage>,
     ids: &[u32],
     ln_lr: impl Fn(usize) -> f64,
     context_len: usize,
 ) -> Vec<Passage> {
-    // A text of so many tokens has its passages as the scan found them.
+    // A text of so many tokens keeps its passages as the scan found them.
     if passages.is_empty() || context_len == 0 || ids.len() >= NONE as usize {
         return passages;
     }
@@ -73,7 +74,7 @@ pub(super) fn reach(
     text.grow(passages)
 }
 
-/// [`first_places`] for contexts of any length.
+/// Does what [`first_places`] does, for contexts of any length.
 fn first_by_map(context_len: usize, ids: &[u32]) -> Vec<u32> {
     let mut first = HashMap::new();
     let mut first_of = vec![NONE; ids.len()];
@@ -92,7 +93,7 @@ impl<F: Fn(usize) -> f64> Reach<F> {
         self.passage[inside].fill(index as u32);
     }
 
-    /// The passage that the token's context came up in first, if it has come up before.
+    /// Returns the passage that the token's context came up in first, if it has come up before.
     fn repeats(&self, t: usize) -> Option<usize> {
         let passage = *self.passage.get(self.first_of[t] as usize)?;
         (passage != NONE).then_some(passage as usize)
@@ -120,7 +121,7 @@ impl<F: Fn(usize) -> f64> Reach<F> {
         passages
     }
 
-    /// Stretches between the passages that repeat them, as they are before they grow.
+    /// Returns the stretches between the passages that repeat them, as they are before they grow.
     fn repetitions(&self, passages: &[Passage]) -> Vec<Passage> {
         let mut found = Vec::new();
         let ends = passages.iter().map(|passage| passage.tokens.end);
@@ -151,7 +152,7 @@ impl<F: Fn(usize) -> f64> Reach<F> {
         found
     }
 
-    /// The stretch from the start of `range` with the largest sum.
+    /// Returns the stretch from the start of `range` with the largest sum.
     fn run(&self, range: Range<usize>) -> Run {
         let mut run =
             Run { end: range.start, read: range.start, most: 0.0, repeated: 0, sources: Vec::new() };
@@ -176,27 +177,27 @@ impl<F: Fn(usize) -> f64> Reach<F> {
 
 /// A stretch that may repeat passages.
 struct Run {
-    /// After the token with which the sum is largest.
+    /// The end of the token with which the sum is largest.
     end: usize,
-    /// After the last token read.
+    /// The end of the last token read.
     read: usize,
     /// The largest sum.
     most: f64,
-    /// Tokens up to `end` that repeat a passage.
+    /// Number of tokens up to `end` that repeat a passage.
     repeated: u32,
     /// The passages they repeat.
     sources: Vec<usize>,
 }
 
 impl Run {
-    /// Of the passages that are repeated the one with the largest p.
+    /// Returns the repeated passage with the largest p.
     fn source(&self, passages: &[Passage]) -> usize {
         let p = |index: &usize| passages[*index].p.log10;
         self.sources.iter().copied().max_by(|a, b| p(a).total_cmp(&p(b))).unwrap_or(0)
     }
 }
 
-/// The token up to which the sum of values is largest, if it is above 0 anywhere.
+/// Returns the token up to which the sum of values is largest, if it is above 0 anywhere.
 fn furthest(tokens: impl Iterator<Item = usize>, value: impl Fn(usize) -> f64) -> Option<usize> {
     let (mut sum, mut most, mut last) = (0.0, 0.0, None);
     for t in tokens {
@@ -221,7 +222,7 @@ mod tests {
         Passage { tokens, scored_tokens: 9, score: 20.0, p, profile: "t1.0".into() }
     }
 
-    /// A text with a context of one token, of which the tokens of `marked` speak for the mark.
+    /// Returns a text with a context of one token, of which the tokens of `marked` speak for the mark.
     fn text(first_of: Vec<u32>, marked: Range<usize>) -> Reach<impl Fn(usize) -> f64> {
         let passage = vec![NONE; first_of.len()];
         let ln_lr = move |t| if marked.contains(&t) { 2.0 } else { -3.0 };
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_repeats_the_passage_itself_belongs_to_it() {
-        // Tokens 10 to 13 repeat contexts of the passage, so they do not count; they are nobody else's either.
+        // Tokens 10 to 13 repeat contexts of the passage, so they do not count, but they are not foreign text either.
         let mut first_of = vec![NONE; 20];
         first_of[10..14].copy_from_slice(&[7, 8, 9, 7]);
         let grown = text(first_of, 6..10).grow(vec![passage(6..10)]);

@@ -1,14 +1,15 @@
 //! All windows of a text under the rule of the shortest contexts, at one family-wise error.
 //!
-//! Which context a position takes depends on those that were taken before it. A marked passage was written from its own
-//! start, so text in front of it takes contexts from it, and its positions seem to have others. Therefore the rule is
-//! started anew every [`CELL`] tokens: a *run* follows it from there on. A window that starts at a token is judged by the
-//! run of the token's cell, so in its first tokens a passage competes with fewer than [`CELL`] tokens of other text.
+//! The context that a position takes depends on those taken before it. A marked passage was written from its own start.
+//! So text in front of it takes contexts from it, and its positions seem to have others. Therefore the rule is
+//! restarted every [`CELL`] tokens, and a *run* follows it from there on. A window that starts at a token is judged by
+//! the run of the token's cell. So in its first tokens a passage competes with fewer than [`CELL`] tokens of other
+//! text.
 //!
-//! The error stays what it is in [`scan`](super::scan). Each start has one run, in which each context counts once. So the
+//! The error is the same as in [`scan`](super::scan). Each start has one run, in which each context counts once. So the
 //! likelihood ratios from that start on are independent under the null hypothesis, and the union over the starts has as
-//! many terms as before. Only the number N of starts is larger: W begins at 0 in each cell, so the first tokens' share of
-//! starts, `extra`, counts once a cell.
+//! many terms as there. Only the number N of starts is larger: W begins at 0 in each cell, so the first tokens' share
+//! of starts, `extra`, counts once for each cell.
 
 use super::passage::Passage;
 use super::scan::{Found, MANY, StartBound, Thresholds, keep_reached};
@@ -17,16 +18,18 @@ use crate::scheme::{ContextRule, GBits, Ngrams, Prf, first_places};
 use crate::statistics::llr::TRACKS;
 use crate::statistics::{PKind, PValue};
 
-/// Tokens between two starts of the rule. Fewer would leave a passage less other text in front of it, at more work.
+/// Number of tokens between two starts of the rule. With fewer, a passage would have less other text in front of it, at
+/// more work.
 const CELL: usize = 32;
-/// Runs that go on at a time beyond their cells. Of more the weakest ends, which costs no more than power.
+/// Number of runs that go on at a time beyond their cells. If there are more, the weakest ends, which only costs power.
 const RUNS: usize = 32;
-/// Positions whose g-values are in memory at a time.
+/// Number of positions whose g-values are in memory at a time.
 const BLOCK: usize = 1 << 13;
 /// Windows with fewer tokens between them are one passage.
 const GAP: usize = 8;
 
-/// The windows of `ids` that pass family-wise error `fpr`, in order of the text. `keep` says whether an n-gram counts.
+/// Returns the windows of `ids` that pass family-wise error `fpr`, in order of the text. `keep` says whether an n-gram
+/// counts.
 pub(super) fn windows(
     prf: &Prf,
     ids: &[u32],
@@ -85,7 +88,7 @@ pub(super) fn windows(
 struct Block {
     start: usize,
     shortest: usize,
-    /// For each length, of each position.
+    /// The g-values for each length and each position.
     g: Vec<Vec<GBits>>,
 }
 
@@ -106,16 +109,16 @@ impl Block {
         Self { start: positions.start, shortest: rule.shortest(), g }
     }
 
-    /// Of the position `t` after a context of `len` tokens.
+    /// Returns the g-values of position `t` after a context of `len` tokens.
     fn of(&self, t: usize, len: usize) -> GBits {
         self.g[len - self.shortest][t - self.start]
     }
 }
 
-/// Which contexts and pairs of a text are the same, by the position at which each comes first.
+/// Which contexts and pairs of a text are the same, by the position at which each first occurs.
 struct Places {
     shortest: usize,
-    /// For each length of contexts, by the position after the context; [`NONE`] where it comes first.
+    /// For each length of contexts, by the position after the context; [`NONE`] where the context first occurs.
     contexts: Vec<Vec<u32>>,
     /// The same for pairs of neighbours, by the position after the pair.
     pairs: Vec<u32>,
@@ -125,7 +128,7 @@ struct Places {
 const NONE: u32 = u32::MAX;
 
 impl Places {
-    /// Of a text that is not too long for a table.
+    /// Makes the places of a text; `None` if it is too long for a table.
     fn new(rule: ContextRule, ids: &[u32]) -> Option<Self> {
         let contexts =
             (rule.shortest()..=rule.longest()).map(|len| first_places(len, ids)).collect::<Option<_>>()?;
@@ -134,12 +137,12 @@ impl Places {
         Some(Self { shortest: rule.shortest(), contexts, pairs })
     }
 
-    /// A number for the context of `len` tokens before `t`, the same for equal ones.
+    /// Returns a number for the context of `len` tokens before `t`, the same for equal ones.
     fn context(&self, len: usize, t: usize) -> usize {
         number(self.contexts[len - self.shortest][t], t)
     }
 
-    /// A number for the token at `t` and the one before.
+    /// Returns a number for the token at `t` and the one before.
     fn pair(&self, t: usize) -> usize {
         number(self.pairs[t + 1], t + 1) - 1
     }
@@ -161,7 +164,7 @@ impl Set {
         Self { words: vec![0; tokens.div_ceil(64)], used: Vec::new() }
     }
 
-    /// True if `number` was not there.
+    /// Adds `number` and returns true if it was not there.
     fn insert(&mut self, number: usize) -> bool {
         let (word, bit) = (&mut self.words[number / 64], 1 << (number % 64));
         if *word == 0 {
@@ -172,7 +175,7 @@ impl Set {
         new
     }
 
-    /// Empties it, in a time that depends on what is in it and not on the text.
+    /// Empties the set, in a time that depends on its content and not on the text.
     fn clear(&mut self) {
         for word in self.used.drain(..) {
             self.words[word] = 0;
@@ -180,7 +183,7 @@ impl Set {
     }
 }
 
-/// The rule from one token on, and the best window of each profile that it judges and that is not closed.
+/// The rule from one token on, with the best unclosed window of each profile.
 struct Run {
     /// The first token.
     from: usize,
@@ -197,13 +200,13 @@ impl Run {
         Self { from, taken, pairs: Set::new(tokens), open: [Open::NONE; TRACKS] }
     }
 
-    /// The same from another token on.
+    /// Restarts the rule at another token, in the same memory.
     fn restarted(mut self, from: usize) -> Self {
         self.taken.iter_mut().chain([&mut self.pairs]).for_each(Set::clear);
         Self { from, open: [Open::NONE; TRACKS], ..self }
     }
 
-    /// The length of the context of the token at `t`, the next one, if its position counts.
+    /// Returns the length of the context of the token at `t`, the next one, if its position counts.
     fn context_len(&mut self, places: &Places, t: usize) -> Option<usize> {
         let before = t - self.from;
         let new_pair = before == 0 || self.pairs.insert(places.pair(t));
@@ -212,16 +215,16 @@ impl Run {
         free.next().filter(|_| new_pair)
     }
 
-    /// That of its best window.
+    /// Returns the worth of the best window.
     fn worth(&self) -> f64 {
         self.open.iter().map(Open::worth).fold(f64::NEG_INFINITY, f64::max)
     }
 }
 
-/// A window that is not closed.
+/// A window that is not closed yet.
 #[derive(Clone, Copy)]
 struct Open {
-    /// Its first token, the context of the first that counts included.
+    /// The window's first token, including the context of the first token that counts.
     start: usize,
     /// Tokens that count.
     scored: usize,
@@ -233,7 +236,7 @@ struct Open {
 }
 
 impl Open {
-    /// The total that it leads to, before its cost.
+    /// Returns the total that the window leads to, before its cost.
     fn worth(&self) -> f64 {
         self.total + self.sum
     }
@@ -259,7 +262,7 @@ struct Scan<'a> {
     /// Runs whose memory can be used again.
     ended: Vec<Run>,
     found: Vec<Found<Window>>,
-    /// Closed windows from which on those that nothing comes back to are dropped.
+    /// Number of closed windows from which on unreachable ones are dropped.
     most: usize,
     /// Σ (score − cost) over the best set of closed windows, and the last of them.
     total: f64,
@@ -279,8 +282,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes on by the token at `t`. `ln_lr` gives ln LR after a context of so many tokens, none where the n-gram does not
-    /// count.
+    /// Takes the token at `t`. `ln_lr` gives ln LR after a context of this many tokens, or `None` if the n-gram does
+    /// not count.
     fn step(&mut self, t: usize, places: &Places, ln_lr: impl Fn(usize) -> Option<[f64; TRACKS]>) {
         let (total, last) = (self.total, self.last);
         let mut best = None;
@@ -314,7 +317,7 @@ impl<'a> Scan<'a> {
         self.end_runs(t);
     }
 
-    /// Ends the runs that lead nowhere: past their cells, without a window that is worth more than none.
+    /// Ends the runs that lead nowhere: those past their cells without a window that is worth more than no window.
     fn end_runs(&mut self, t: usize) {
         let total = self.total;
         self.ended.extend(self.runs.extract_if(.., |run| t + 1 >= run.from + CELL && run.worth() <= total));
@@ -325,7 +328,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The windows of the best set, in order.
+    /// Returns the windows of the best set, in order.
     fn windows(self) -> Vec<Window> {
         let mut windows = Vec::new();
         let mut last = self.last;
@@ -365,7 +368,7 @@ mod tests {
             let mut secret = vec![1; 28];
             secret.extend(text.to_le_bytes());
             let prf = Key::new(Preset::Robust, Secret::new(secret.into())).unwrap().prf();
-            // Each token is the best of some candidates, in some texts of more than one.
+            // Each token is the best of some candidates; in some texts there is more than one.
             let mut contexts = prf.marked_positions(&[]);
             let ids: Vec<u32> = (0..CELL)
                 .map(|t| {
@@ -392,7 +395,8 @@ mod tests {
             let whole = scan_rows(&scanners.bounds(), scored.len(), 0.5, row);
             let runs = windows(&prf, &ids, &|_| true, scanners, 0.5, PKind::Conservative);
             found[usize::from(!runs.is_empty())] += 1;
-            // Both take the same window. The numbers of starts differ a little, so a weak one may count for one of them only.
+            // Both take the same window. The numbers of starts differ a little, so a weak window may count for only one
+            // of them.
             if let ([run], [window]) = (&runs[..], &whole[..]) {
                 assert!((run.score - window.score).abs() < 1e-9, "{text}: {run:?} {window:?}");
                 assert_eq!(run.scored_tokens, window.end - window.start);

@@ -1,44 +1,44 @@
 //! All windows of a text at once, at one family-wise error.
 //!
-//! Each scored token t has a likelihood ratio LR_t ≥ 0 with E[LR_t | the tokens before] ≤ 1 where the text does not
-//! depend on the key. By Ville's inequality the product over a window that starts at a given token ever reaches e^x
-//! with probability at most e^−x, so among the windows of n tokens, for D profiles,
+//! Each scored token t has a likelihood ratio LR_t ≥ 0 with E[LR_t | the tokens before] ≤ 1 if the text does not depend
+//! on the key. By Ville's inequality the product over a window that starts at a given token ever reaches e^x with
+//! probability at most e^−x. So among the windows of n tokens, for D profiles,
 //!
 //! P(some window's ln LR ≥ x) ≤ D n e^−x.
 //!
-//! A window is reported if its score, Σ ln LR, passes c = ln(D n / fpr); its p-value is min(1, D n e^−score). The
-//! union runs over the starts inside unmarked stretches only, so the error is controlled beside marked passages as
-//! well: with probability 1 − fpr at least *every* window that is reported meets marked text. Where it begins and
-//! ends is an estimate; no level belongs to it.
+//! A window is reported if its score, Σ ln LR, passes c = ln(D n / fpr). Its p-value is min(1, D n e^−score). The union
+//! covers only the starts inside unmarked stretches, so the error is controlled near marked passages as well. With
+//! probability at least 1 − fpr, *every* reported window meets marked text. Where a window begins and ends is an
+//! estimate without a level.
 //!
-//! Of all sets of disjoint windows the one with the largest Σ (score − c) is taken, which a Viterbi pass with one
-//! state outside and one for each profile finds in O(D n). Every window in it has score ≥ c and no prefix or suffix
-//! below 0 (else dropping it would gain), and two windows of one profile are kept apart only by a gap that costs c or
-//! more.
+//! Among all sets of disjoint windows the scan takes the one with the largest Σ (score − c). A Viterbi pass with one
+//! state outside and one for each profile finds it in O(D n). Every window in it has score ≥ c and no prefix or suffix
+//! below 0, since dropping such a part would gain. Two windows of one profile are kept apart only by a gap that costs c
+//! or more.
 //!
 //! **The factor K.** Any window contains one that begins at its lowest partial sum: from there the sum stays above 0
-//! until it reaches x. Where the law of ln LR is known, and the same for every token, the probability of that is at
-//! most K e^−x, K = E[LR_1 … LR_τ; the sum reaches `level` before it falls to 0], for every x ≥ `level` (the product
-//! is a supermartingale). So D n K e^−x bounds the whole, with K around 0.4 and not 1 ([`start_bound`]). Where the
-//! law is not known, K = 1.
+//! until it reaches x. Suppose that the law of ln LR is known, and is the same for every token. Since the product is a
+//! supermartingale, the probability of that is at most K e^−x for every x ≥ `level`. Here K = E[LR_1 … LR_τ; the sum
+//! reaches `level` before it falls to 0]. So D n K e^−x bounds the whole, with K around 0.4 and not 1
+//! ([`start_bound`]). If the law is not known, K = 1.
 //!
-//! **The number N of starts.** Not every token can start such a window: take the windows of one profile that lie in
+//! **The number N of starts.** Not every token can start such a window. Take the windows of one profile that lie in
 //! unmarked text, and all unmarked tokens one after the other, with W_t = max(0, W_{t−1} + ln LR_t). The first window
-//! that W completes starts where W was 0 last. That it is 0 after t tokens depends on those, that the sum then
-//! reaches x before it falls to 0 on later ones, so the probability of both is at most P(W_t = 0) K e^−x, and N = Σ
-//! P(W_t = 0) takes the place of n: 0.24 to 0.64 of it.
+//! that W completes starts where W was last 0. Whether W is 0 after t tokens depends on those tokens. Whether the sum
+//! then reaches x before it falls to 0 depends on later ones. So the probability of both is at most P(W_t = 0) K e^−x,
+//! and N = Σ P(W_t = 0) takes the place of n. N is 0.24 to 0.64 of n.
 
 /// The likelihood ratios of one profile (or temperature) along a text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Track<'a> {
     /// ln LR of each scored token, in order of the text. −∞ is allowed; NaN counts as −∞.
     pub ln_lr: &'a [f64],
-    /// The factor K and where it holds.
+    /// The factor K, and for which scores it holds.
     pub bound: StartBound,
 }
 
-/// P(a window that starts at a given token is reported at score x) ≤ `factor` · e^−x for x ≥ `level`; and how many
-/// tokens may start one.
+/// A bound of the windows that start at a token: P(one is reported at score x) ≤ `factor` · e^−x for x ≥ `level`. It
+/// also says how many tokens may start one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct StartBound {
     /// K, in (0, 1].
@@ -55,7 +55,7 @@ impl StartBound {
     /// Ville's inequality, for any likelihood ratios.
     pub(crate) const VILLE: Self = Self { factor: 1.0, share: 1.0, extra: 0.0, level: 0.0 };
 
-    /// N K for a text of `n` scored tokens.
+    /// Returns N K for a text of `n` scored tokens.
     fn starts(&self, n: usize) -> f64 {
         (self.share * n as f64 + self.extra).min(n as f64) * self.factor
     }
@@ -68,7 +68,7 @@ pub struct Window {
     pub start: usize,
     /// The one after its last token.
     pub end: usize,
-    /// Σ ln LR, in nats. Of windows of several tracks that touch and are reported as one, the one with the least p.
+    /// Σ ln LR, in nats. If windows of several tracks touch and are reported as one, it is the score with the least p.
     pub score: f64,
     /// The track that `score` belongs to.
     pub track: usize,
@@ -76,8 +76,8 @@ pub struct Window {
     pub ln_p: f64,
 }
 
-/// The disjoint windows that pass family-wise error `fpr`, 0 < `fpr` < 1, in order of the text. The tracks are those
-/// of one text and equally long; what a longer one has beyond the shortest is left out.
+/// Returns the disjoint windows that pass family-wise error `fpr`, 0 < `fpr` < 1, in order of the text. The tracks are
+/// those of one text and equally long; values beyond the shortest track are left out.
 pub(crate) fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
     let n = tracks.iter().map(|track| track.ln_lr.len()).min().unwrap_or(0);
     let bounds: Vec<StartBound> = tracks.iter().map(|track| track.bound).collect();
@@ -87,8 +87,8 @@ pub(crate) fn scan(tracks: &[Track<'_>], fpr: f64) -> Vec<Window> {
     scan_rows(&bounds, n, fpr, row)
 }
 
-/// As [`scan`], of tracks that are not in memory: `row` writes ln LR of token t under each of them. It is called once for
-/// each of the `n` tokens, in order.
+/// Does what [`scan`] does, for tracks that are not in memory. `row` writes ln LR of token t under each of them. It is
+/// called once for each of the `n` tokens, in order.
 pub(super) fn scan_rows(
     bounds: &[StartBound],
     n: usize,
@@ -154,17 +154,17 @@ pub(super) fn scan_rows(
     windows
 }
 
-/// What a window of each track has to reach.
+/// The sums that a window of each track has to reach.
 #[derive(Clone, Debug)]
 pub(super) struct Thresholds {
-    /// ln(D N K): with it a score is ln p.
+    /// ln(D N K), which turns a score into ln p.
     ln_starts: Vec<f64>,
     /// c: a window is reported only if some window's Σ ln LR is above it.
     costs: Vec<f64>,
 }
 
 impl Thresholds {
-    /// For the tracks with these bounds on texts of `n` scored tokens, at family-wise error `fpr`.
+    /// Makes the thresholds of the tracks with these bounds, for texts of `n` scored tokens at family-wise error `fpr`.
     pub(super) fn new(bounds: impl IntoIterator<Item = StartBound>, n: u64, fpr: f64) -> Self {
         let bounds: Vec<StartBound> = bounds.into_iter().collect();
         let tracks = bounds.len() as f64;
@@ -175,13 +175,13 @@ impl Thresholds {
         Self { ln_starts, costs }
     }
 
-    /// For each track ln(D N K): a window's ln p is this less its score, but at most 0.
+    /// Returns ln(D N K) for each track: a window's ln p is this less its score, but at most 0.
     pub(super) fn ln_starts(&self) -> &[f64] {
         &self.ln_starts
     }
 
-    /// For each track the sum above which a window is reported. [`scan`] finds nothing if and only if no window of
-    /// any track has a larger one.
+    /// Returns for each track the sum above which a window is reported. [`scan`] finds nothing if and only if no window
+    /// of any track has a larger one.
     pub(super) fn costs(&self) -> &[f64] {
         &self.costs
     }
@@ -204,11 +204,11 @@ pub(super) struct Found<W> {
     pub before: Option<usize>,
 }
 
-/// Closed windows from which on it is worthwhile to look which of them are still needed.
+/// Number of closed windows from which on it is worthwhile to check which are still needed.
 pub(super) const MANY: usize = if cfg!(test) { 4 } else { 1 << 12 };
 
-/// Drops the windows that none of `ends` comes back to. A marked passage closes a window with almost every token, and all
-/// but a few of them are better closed later.
+/// Drops the windows that no chain from `ends` contains. A marked passage closes a window with almost every token, and
+/// nearly all of them are better closed later.
 pub(super) fn keep_reached<W>(found: &mut Vec<Found<W>>, ends: Vec<&mut Option<usize>>) {
     let mut reached = vec![false; found.len()];
     for mut at in ends.iter().map(|end| **end) {
@@ -229,15 +229,15 @@ pub(super) fn keep_reached<W>(found: &mut Vec<Found<W>>, ends: Vec<&mut Option<u
     }
 }
 
-/// The factor K for ln LR on a lattice: `law` has (value in steps, null probability), `step` is in nats. The
+/// Returns the factor K for ln LR on a lattice: `law` has (value in steps, null probability), `step` is in nats. The
 /// probabilities are those of one token; E\[LR\] must not exceed 1 (then K ≤ 1).
 ///
 /// With the tilted law q(s) = P(s) e^(s · step), K = Σ_s q(s) v(s), where v(s) is the q-probability to reach `level`
-/// from s before 0 or below: 1 at `level` and above, 0 at 0 and below, and between them the solution of
-/// v(s) = Σ_d q(d) v(s + d), a linear system with a diagonally dominant matrix.
+/// from s before 0 or below. So v is 1 at `level` and above, and 0 at 0 and below. Between them it solves v(s) = Σ_d
+/// q(d) v(s + d), a linear system with a diagonally dominant matrix.
 ///
 /// P(W_t = 0) falls with t, so after the first `FOLLOWED` tokens its last value stands for the rest. W is followed
-/// below `level` and set to 0 where it would pass it; that makes it smaller for good, and P(W_t = 0) larger.
+/// below `level` and set to 0 where it would pass it. That makes W smaller from there on, and P(W_t = 0) larger.
 pub(super) fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBound {
     let states = (level / step).ceil().max(1.0) as usize;
     let tilted: Vec<(i64, f64)> = law.iter().map(|&(s, p)| (s, p * (s as f64 * step).exp())).collect();
@@ -276,7 +276,7 @@ pub(super) fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBou
     }
     let within = |s: i64| usize::try_from(s - 1).ok().and_then(|i| value.get(i)).copied().unwrap_or(0.0);
     let factor = reached(0) + tilted.iter().map(|&(s, q)| q * within(s)).sum::<f64>();
-    // Rounding in the solution is below 1e-12; what is added covers it. NaN, from a law that is none, gives 1.
+    // Rounding in the solution is below 1e-12; the added number covers it. NaN, from an invalid law, gives 1.
     let factor = factor + 1e-9;
     let at_zero = at_zero(law, states);
     let share = at_zero[FOLLOWED].min(1.0);
@@ -284,10 +284,10 @@ pub(super) fn start_bound(law: &[(i64, f64)], step: f64, level: f64) -> StartBou
     StartBound { factor: if factor < 1.0 { factor } else { 1.0 }, share, extra, level: states as f64 * step }
 }
 
-/// Tokens over which [`start_bound`] follows W.
+/// Number of tokens over which [`start_bound`] follows W.
 const FOLLOWED: usize = 16;
 
-/// P(W_t = 0) for t from 0 to [`FOLLOWED`], for the W that is set to 0 at `states`.
+/// Returns P(W_t = 0) for t from 0 to [`FOLLOWED`], for the W that is set to 0 at `states`.
 fn at_zero(law: &[(i64, f64)], states: usize) -> [f64; FOLLOWED + 1] {
     let mut mass = vec![0.0; states];
     mass[0] = 1.0;
@@ -301,7 +301,7 @@ fn at_zero(law: &[(i64, f64)], states: usize) -> [f64; FOLLOWED + 1] {
             }
         }
         mass = next;
-        // Rounding; a law that is none gives 1.
+        // The added number covers rounding; an invalid law gives 1.
         *p = if mass[0] < 1.0 { mass[0] + 1e-9 } else { 1.0 };
     }
     at_zero

@@ -7,11 +7,11 @@ use crate::scheme::GBits;
 use crate::statistics::Profile;
 use crate::statistics::llr::{LatticeTable, STEP, TRACKS};
 
-/// The profiles of the scan, each for texts of one temperature: a profile for temperature 1 is evidence against text
-/// at 0.5, and one for both is weak at either.
+/// The profiles of the scan, each for texts of one temperature. A profile for temperature 1 is evidence against text at
+/// 0.5, and a profile for both is weak at either.
 pub(super) const PROFILES: [&str; TRACKS] = ["t1.0", "t0.7", "t0.5", "t0.35"];
 
-/// Which of them says how far a passage reaches: its ends are less certain text than its middle.
+/// The profile that says how far a passage reaches: the text at its ends is less certain than in its middle.
 pub(super) const REACH: usize = 2;
 
 /// The least score, in nats, for which [`start_bound`]'s factor is computed; thresholds are above it.
@@ -20,21 +20,21 @@ const LEVEL: f64 = 5.0;
 /// Half a step of the profiles' lattice, in nats.
 const HALF_STEP: f64 = STEP / 2.0;
 
-/// Layers up to which the null law of a shortened profile is enumerated for its factor. Beyond, and below the
-/// built-in profiles' own depth, Ville's inequality has to do: the enumeration would take seconds.
+/// Number of layers up to which the null law of a shortened profile is enumerated for its factor. Between this and the
+/// built-in profiles' own depth, Ville's inequality is used, since the enumeration would take seconds.
 const ENUMERATED: usize = 18;
 
 /// A profile of the scan.
 struct Scanner {
     profile: Profile,
-    /// Added to each token's score, in half lattice steps: 1 where E[LR] stays at most 1 with it. The lattice rounds
-    /// down, which costs half a step a token, a tenth of the evidence at temperature 0.5.
+    /// Shift of each token's score, in half lattice steps: 1 if E[LR] stays at most 1 with it. The lattice rounds down,
+    /// which costs half a step a token, a tenth of the evidence at temperature 0.5.
     shift: i32,
     bound: StartBound,
 }
 
 impl Scanner {
-    /// With the null law, if it is `known`.
+    /// Makes a scanner, with the null law if it is `known`.
     fn new(profile: Profile, known: bool) -> Self {
         if !known {
             return Self { profile, shift: 0, bound: StartBound::VILLE };
@@ -70,34 +70,34 @@ impl Scanners {
         Self { each, table, shifts }
     }
 
-    /// ln LR of each profile in half lattice steps, with E[LR] ≤ 1 under the null.
+    /// Returns ln LR of each profile in half lattice steps, with E[LR] ≤ 1 under the null.
     fn half_steps(&self, g: GBits) -> [i32; TRACKS] {
         let mut steps = self.table.points(g);
         steps.iter_mut().zip(self.shifts).for_each(|(step, shift)| *step = 2 * *step + shift);
         steps
     }
 
-    /// ln LR of a token under each profile.
+    /// Returns ln LR of a token under each profile.
     pub(super) fn ln_lr(&self, g: GBits) -> [f64; TRACKS] {
         self.half_steps(g).map(|step| f64::from(step) * HALF_STEP)
     }
 
-    /// What [`scan_rows`](super::scan::scan_rows) takes with rows of [`ln_lr`](Self::ln_lr).
+    /// Returns what [`scan_rows`](super::scan::scan_rows) takes with rows of [`ln_lr`](Self::ln_lr).
     pub(super) fn bounds(&self) -> Vec<StartBound> {
         self.each.iter().map(|scanner| scanner.bound).collect()
     }
 
-    /// The name of the profile of a track.
+    /// Returns the name of the profile of a track.
     pub(super) fn name(&self, track: usize) -> &str {
         self.each[track].profile.name()
     }
 
-    /// Whether [`scan`](super::scan::scan) finds anything in `n` tokens at family-wise error `fpr`: whether the
-    /// largest sum over a window of any profile passes what a window costs. One pass that keeps nothing, and most
-    /// texts need no other.
+    /// Returns whether [`scan`](super::scan::scan) finds anything in `n` tokens at family-wise error `fpr`: whether the
+    /// largest sum over a window of any profile passes what a window costs. It takes one pass that keeps nothing, and
+    /// most texts need no other.
     pub(super) fn finds(&self, scored: impl Iterator<Item = GBits>, n: u64, fpr: f64) -> bool {
         let thresholds = Thresholds::new(self.each.iter().map(|scanner| scanner.bound), n, fpr);
-        // The sums are integers. That of a profile that is not there never grows.
+        // The sums are integers. The sum of a missing profile never grows.
         let mut limits = [i32::MAX; TRACKS];
         let costs = thresholds.costs().iter().map(|cost| (cost / HALF_STEP).floor() as i32);
         limits.iter_mut().zip(costs).for_each(|(limit, cost)| *limit = cost);
@@ -117,7 +117,7 @@ impl Scanners {
     }
 }
 
-/// The profiles for `depth` layers.
+/// Returns the profiles for `depth` layers.
 pub(super) fn scanners(depth: usize) -> &'static Scanners {
     const MAX: usize = 30;
     static SCANNERS: [OnceLock<Scanners>; MAX + 1] = [const { OnceLock::new() }; MAX + 1];
@@ -157,7 +157,7 @@ mod tests {
         let mut found = [0, 0];
         for round in 0..400_u64 {
             let n = 1 + next() % 200;
-            // Ones where either of two bits is: some texts pass, some do not.
+            // A bit is one if either of two bits is: some texts pass, some do not.
             let marked = round % 3 * 20;
             let g: Vec<GBits> =
                 (0..n).map(|t| GBits((next() | if t < marked { next() } else { 0 }) >> 34)).collect();

@@ -27,20 +27,20 @@ pub(super) struct KeyFacts {
     scheme: String,
     /// The tokenizer that it is bound to; null if it is bound to none
     tokenizer: Option<String>,
-    /// Its label, or the name of its file; null below expert
+    /// Its label, or the name of its file; null for the public
     label: Option<String>,
-    /// active, retired or leaked; null where no keys.toml says it
+    /// active, retired or leaked; null unless keys.toml says it
     status: Option<&'static str>,
-    /// From when on texts are marked with it; null where no keys.toml says it
+    /// First moment at which texts are marked with it; null unless keys.toml says it
     #[schema(value_type = Option<String>)]
     not_before: Option<Timestamp>,
-    /// Until when
+    /// Last moment at which texts are marked with it; null unless keys.toml says it
     #[schema(value_type = Option<String>)]
     not_after: Option<Timestamp>,
 }
 
 impl KeyFacts {
-    /// Returns the facts of each key, in order.
+    /// Returns the facts about each key, in order.
     pub(super) fn of(keys: &Keyring) -> Vec<Self> {
         let facts = |key: &wmdetect::Key| Self {
             key_id: key.id(),
@@ -78,7 +78,7 @@ impl KeyFacts {
 }
 
 impl Server {
-    /// Returns what the key with this id is called.
+    /// Returns the name of the key with this id.
     pub(super) fn key_name(&self, key_id: &str) -> Option<&str> {
         self.keys.iter().find(|key| key.key_id == key_id)?.label.as_deref()
     }
@@ -116,7 +116,7 @@ pub(super) async fn well_known(State(server): State<Arc<Server>>) -> Response {
     ([(CONTENT_TYPE, "application/json")], server.signpost.clone()).into_response()
 }
 
-/// The signpost. No standard names its fields yet, so it is small and has a version.
+/// Returns the signpost. No standard names its fields yet, so it is small and has a version.
 pub(super) fn signpost(options: &Options, keys: &[KeyFacts], signing: Option<&SigningKey>) -> String {
     let signatures = signing.map(|key| jwk_set([key.verifying_key()]));
     let signatures: Option<serde_json::Value> = signatures.and_then(|set| serde_json::from_str(&set).ok());

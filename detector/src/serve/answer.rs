@@ -12,7 +12,7 @@ use super::credentials::Role;
 use super::judge::Judgement;
 use super::policy::{Answer, ExpertReport, Passage, PublicReport};
 
-/// What a caller calls a text.
+/// A caller's name for a text.
 #[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(untagged, expecting = "expected a string or an integer")]
 pub(super) enum Id {
@@ -26,18 +26,18 @@ pub(super) enum Id {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Detail {
-    /// The verdict and what it rests on
+    /// The verdict and the numbers that it rests on
     Verdict,
     /// The whole report
     #[default]
     Full,
 }
 
-/// The answer, as it is written: a list of results, each of which is serialized once and into its place.
+/// The answer, as it is written: a list of results, each serialized once, directly into its place.
 pub(super) struct Results(Vec<u8>);
 
 impl Results {
-    /// An answer without results yet, with room for `count`.
+    /// Makes an empty answer with room for `count` results.
     pub(super) fn new(count: usize) -> Self {
         let mut json = Vec::with_capacity(64 + 1024 * count);
         json.extend_from_slice(b"{\"results\":[");
@@ -47,7 +47,7 @@ impl Results {
     /// Adds a result.
     ///
     /// # Errors
-    /// Returns an error if it has no JSON, which does not happen.
+    /// Returns an error if the result has no JSON, which does not happen.
     pub(super) fn push(
         &mut self,
         server: &Server,
@@ -83,7 +83,7 @@ struct Named<'a, T> {
 }
 
 impl<T> Named<'_, T> {
-    /// A result without what requests ask for beside the report.
+    /// Makes a result with only the report, without the parts that requests ask for in addition.
     fn new(id: Option<Id>, report: T) -> Self {
         Self { id, report, segments: None, attribution: None, signature: None }
     }

@@ -1,23 +1,24 @@
 //! What a question costs, and who can still pay.
 //!
-//! Those who want to remove a mark, or to forge one, ask about many near-copies of one text and keep those whose answer
-//! changes. So a question is charged by what it shares with the recent ones of the same account:
+//! People who want to remove or forge a mark ask about many near-copies of one text, and keep those whose answer
+//! changes. So a question is charged by what it shares with the recent questions of the same account:
 //!
 //! - The same text again, to the byte, costs nothing: the answer is the same.
-//! - Any other text costs 1 query for each begun [`CONTEXTS_A_QUERY`] contexts (windows of 5 tokens, hashed).
-//! - Each context that occurs in the recent texts adds [`KNOWN`], up to [`NEAR_COPY`], which is also what is added where
-//!   more than half of the contexts do.
+//! - Any other text costs 1 query for each started block of [`CONTEXTS_A_QUERY`] contexts, which are hashed windows of
+//!   5 tokens.
+//! - Each context that occurs in the recent texts adds [`KNOWN`], up to [`NEAR_COPY`]. If more than half of the
+//!   contexts occur there, [`NEAR_COPY`] is added.
 //!
-//! What is known is counted, and not its share alone, since filler lowers a share. Texts that fill the memory, to make it
-//! forget, cost more than a near-copy.
+//! Known contexts are counted, and not only their share, since filler lowers a share. Texts that fill the memory, to
+//! make it forget, cost more than a near-copy.
 //!
-//! An account has `queries_per_day`. What is spent comes back evenly over a day. A question that cannot be paid is
+//! An account has `queries_per_day`. Spent queries come back evenly over a day. A question that cannot be paid is
 //! refused and costs nothing.
 //!
-//! "Recent" are the last [`TEXTS`] texts, and fewer if they have more than [`CONTEXTS`] contexts. Of a long text those
-//! [`CONTEXTS_A_TEXT`] contexts count whose hashes are least: two copies of it then count the same ones. Clients without a
-//! token share one memory of recent texts, so that changing the address does not help; each address has a budget of its
-//! own.
+//! "Recent" are the last [`TEXTS`] texts, and fewer if they have more than [`CONTEXTS`] contexts. In a long text those
+//! [`CONTEXTS_A_TEXT`] contexts count whose hashes are least, so two copies of it count the same ones. Each address
+//! without a token has its own budget. But all of them share one memory of recent texts, so changing the address does
+//! not help.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -31,17 +32,17 @@ use super::credentials::{Account, Credential};
 const NEAR_COPY: f64 = 19.0;
 /// What a known context adds.
 const KNOWN: f64 = 0.1;
-/// Contexts that a query pays for.
+/// Number of contexts that a query pays for.
 const CONTEXTS_A_QUERY: usize = 1 << 12;
-/// Tokens of a context.
+/// Number of tokens in a context.
 const WINDOW: usize = 5;
-/// Texts that an account remembers.
+/// Number of texts that an account remembers.
 const TEXTS: usize = 256;
-/// Contexts that an account remembers, at about 30 bytes each.
+/// Number of contexts that an account remembers, at about 30 bytes each.
 const CONTEXTS: usize = 1 << 18;
-/// Contexts that are kept of one text.
+/// Number of contexts that are kept of one text.
 const CONTEXTS_A_TEXT: usize = 1 << 16;
-/// Client addresses that are remembered.
+/// Number of client addresses that are remembered.
 const CLIENTS: usize = 1 << 16;
 
 const DAY: f64 = 86_400.0;
@@ -51,7 +52,7 @@ pub(super) type TextHash = [u8; 32];
 
 /// The budgets of everybody.
 pub(super) struct Budgets {
-    /// One for each credential; `None` for one that may ask as often as it likes.
+    /// One for each credential; `None` for a credential that may ask as often as it likes.
     credentials: Vec<Option<Mutex<Ledger>>>,
     clients: Mutex<Clients>,
     hasher: RandomState,
@@ -65,13 +66,13 @@ struct Ledger {
 
 struct Clients {
     purses: HashMap<IpAddr, Purse>,
-    /// Of clients for which there is no more room.
+    /// The shared budget of clients for which there is no more room.
     others: Purse,
     per_day: f64,
     recent: Recent,
 }
 
-/// What is left of a budget at a time.
+/// The rest of a budget at a moment.
 #[derive(Clone, Copy)]
 struct Purse {
     left: f64,
@@ -82,7 +83,7 @@ impl Purse {
     /// Spends `cost`, at most the budget of a day.
     ///
     /// # Errors
-    /// Returns the seconds until it can be paid.
+    /// Returns an error if the rest is too small: the seconds until it can be paid.
     fn spend(&mut self, cost: f64, per_day: f64, now: Instant) -> Result<(), u32> {
         let cost = cost.min(per_day);
         let since = now.saturating_duration_since(self.at).as_secs_f64();
@@ -99,12 +100,12 @@ impl Purse {
 /// The recent texts of an account.
 #[derive(Default)]
 struct Recent {
-    /// Oldest first.
+    /// The texts, oldest first.
     texts: VecDeque<(TextHash, Vec<u64>)>,
     hashes: HashSet<TextHash>,
     /// In how many of the texts a context occurs.
     contexts: HashMap<u64, u32>,
-    /// Contexts of all texts, each as often as it occurs.
+    /// Number of contexts of all texts, each as often as it occurs.
     len: usize,
 }
 
@@ -140,7 +141,7 @@ impl Recent {
 }
 
 impl Budgets {
-    /// Makes full budgets for each credential and for `per_client` texts a day of each client without a token.
+    /// Makes full budgets for each credential, and of `per_client` texts a day for each client without a token.
     pub(super) fn new(credentials: &[Credential], per_client: u32) -> Self {
         let now = Instant::now();
         let full = |per_day| Purse { left: per_day, at: now };
@@ -158,7 +159,7 @@ impl Budgets {
         }
     }
 
-    /// Whether an account may ask as often as it likes.
+    /// Returns whether an account may ask as often as it likes.
     pub(super) fn is_free(&self, account: Account) -> bool {
         match account {
             Account::Open => true,
@@ -167,10 +168,10 @@ impl Budgets {
         }
     }
 
-    /// Charges a question to an account. `tokens` is called only if that needs to know the tokens of the text.
+    /// Charges a question to an account. `tokens` is called only if the tokens of the text are needed.
     ///
     /// # Errors
-    /// Returns the seconds until the question can be paid, or the error of `tokens`.
+    /// Returns an error if the question cannot be paid (the seconds until it can), or if `tokens` does.
     pub(super) fn charge<E>(
         &self,
         account: Account,
@@ -206,7 +207,7 @@ impl Budgets {
         }
     }
 
-    /// The hashes of the different contexts of a text. One that is shorter than a context is one.
+    /// Returns the hashes of the different contexts of a text. A text that is shorter than a context is one context.
     fn contexts(&self, tokens: &[u32]) -> Vec<u64> {
         let window = WINDOW.min(tokens.len()).max(1);
         let mut contexts: Vec<u64> =
@@ -241,7 +242,7 @@ fn pay(
     contexts: Vec<u64>,
     now: Instant,
 ) -> Result<(), u32> {
-    // Asked twice at once: the other one has paid.
+    // If a text is asked about twice at once, the other question has paid.
     if recent.hashes.contains(&text) {
         return Ok(());
     }
@@ -264,7 +265,7 @@ mod tests {
     struct Test(Budgets, Instant);
 
     impl Test {
-        /// 50 texts a day and client.
+        /// Makes budgets of 50 texts a day for each client.
         fn new() -> Self {
             Self(Budgets::new(&[], 50), Instant::now())
         }
@@ -304,7 +305,7 @@ mod tests {
         test.ask(1, &copy, 0).unwrap();
         for (change, at) in [1000, 2000, 3000].into_iter().zip([10, 50, 90]) {
             copy[at] = change;
-            // 49 are left after the first: two copies can be paid, the third in half a day.
+            // 49 queries are left after the first text: two copies can be paid, the third in half a day.
             let expected = if at == 90 { Err((11.0 * DAY / 50.0) as u32) } else { Ok(()) };
             assert_eq!(test.ask(1, &copy, 0), expected, "{at}");
         }
@@ -315,7 +316,7 @@ mod tests {
         test.ask(2, &copy, 0).unwrap();
         let left = (0..100).take_while(|&i| test.ask(2, &text(10 + i), 0).is_ok()).count();
         assert_eq!(left, 30);
-        // What is spent comes back.
+        // Spent queries come back.
         test.ask(2, &text(90), 2000).unwrap();
     }
 
@@ -328,7 +329,7 @@ mod tests {
             assert!(recent.texts.len() <= TEXTS && recent.contexts.len() <= recent.len);
             assert!(recent.len <= CONTEXTS);
         }
-        // One that takes all the room drives out the others.
+        // A text that takes all the room drives out the others.
         recent.add([255; 32], vec![0; CONTEXTS]);
         assert_eq!((recent.texts.len(), recent.hashes.len(), recent.contexts.len()), (1, 1, 1));
         let budgets = Budgets::new(&[], 1);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Values by a hash, of which those that were asked for lately are kept. Holds at most `2 * half` of them.
+/// Values by a hash. Keeps those that were asked for lately, at most `2 * half`.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
     half: usize,
@@ -13,7 +13,7 @@ pub(super) struct Recent<V> {
 #[derive(Debug)]
 struct Halves<V> {
     young: HashMap<[u8; 32], V>,
-    /// What was young before; what is not asked for until the young half is full again is dropped.
+    /// The previous young half. A value that is not asked for until the young half is full again is dropped.
     old: HashMap<[u8; 32], V>,
 }
 
@@ -22,7 +22,7 @@ impl<V: Clone> Recent<V> {
         Self { half, halves: Mutex::new(Halves { young: HashMap::new(), old: HashMap::new() }) }
     }
 
-    /// Returns the value of `key`, and whether it was there; else it becomes that of `make`.
+    /// Returns the value of `key`, and whether it was there. If it was not, `make` makes it.
     pub(super) fn get_or_insert(&self, key: [u8; 32], make: impl FnOnce() -> V) -> (V, bool) {
         let Halves { young, old } = &mut *self.halves.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = young.get(&key) {

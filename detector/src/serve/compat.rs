@@ -26,12 +26,12 @@ pub(super) struct VllmRequest {
     text: Text,
 }
 
-/// What vLLM's example server says of a text
+/// The answer of vLLM's example server about a text
 #[derive(Serialize, ToSchema)]
 pub(super) struct VllmResponse {
-    /// The statistic; null where nothing was scored
+    /// The statistic; null if nothing was scored
     score: Option<f64>,
-    /// Its p-value; null where nothing was scored
+    /// Its p-value; null if nothing was scored
     p_value: Option<f64>,
     num_scored_tokens: u64,
     is_watermarked: bool,
@@ -66,7 +66,7 @@ pub(super) struct ContentsRequest {
     /// The texts
     #[schema(value_type = Vec<String>, min_items = 1, max_items = 256)]
     contents: Vec<Text>,
-    /// Taken and not looked at: there is nothing to set
+    /// Accepted and ignored: there is nothing to set
     #[serde(default)]
     #[allow(dead_code, reason = "it is checked to be an object")]
     detector_params: Option<serde_json::Map<String, serde_json::Value>>,
@@ -118,14 +118,14 @@ fn contents_error(error: ApiError) -> Response {
     response
 }
 
-/// Says that there is `POST` only.
+/// Says that only `POST` is allowed.
 pub(super) async fn method_not_allowed() -> Response {
     contents_error(ApiError::method_not_allowed())
 }
 
 /// Finds marked passages, as the FMS guardrails' detectors do
 ///
-/// Positions are characters. The header `detector-id`, or `detector_id` in the query, is taken and not looked at.
+/// Positions are characters. The header `detector-id`, or `detector_id` in the query, is accepted and ignored.
 #[utoipa::path(
     post, path = "/api/v1/text/contents", request_body = ContentsRequest,
     params(
@@ -170,7 +170,7 @@ async fn detections(
     Ok(found)
 }
 
-/// The passages of a text with their places in characters.
+/// Returns the passages of a text with their places in characters.
 fn in_characters(text: &str, spans: &[Span], role: Role) -> Vec<Detection> {
     // Number of characters before a byte, counted on from the last passage's start.
     let (mut byte, mut characters) = (0, 0);

@@ -1,4 +1,4 @@
-//! Who asks.
+//! The people who ask, and their roles.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -15,7 +15,7 @@ use wmdetect::shell::Hinted;
 
 use super::Server;
 
-/// What a caller is told; see [`policy`](super::policy).
+/// A caller's role, which decides what it is told; see [`policy`](super::policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Role {
@@ -24,7 +24,7 @@ pub(super) enum Role {
     Public,
     /// A verified fact-checker or an authority.
     Expert,
-    /// Who runs the keys.
+    /// The people who run the keys.
     Operator,
 }
 
@@ -38,15 +38,15 @@ impl Role {
     }
 }
 
-/// The budget of an expert whose credential has none.
+/// The default budget of an expert.
 const EXPERT_QUERIES: u32 = 1000;
 
-/// Somebody who has a token.
+/// A person or program with a token.
 #[derive(Debug)]
 pub(super) struct Credential {
     pub(super) name: Arc<str>,
     pub(super) role: Role,
-    /// Fresh texts in a day; `None` is any number.
+    /// Number of fresh texts in a day; `None` is any number.
     pub(super) queries_per_day: Option<u32>,
     token: TokenHash,
 }
@@ -104,10 +104,10 @@ fn parse(text: &str) -> Result<Vec<Credential>> {
     Ok(credentials)
 }
 
-/// Whose budget a text is charged to.
+/// The account whose budget a text is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
-    /// Nobody's: there are no credentials, and everybody is operator.
+    /// No account: there are no credentials, and everybody is an operator.
     Open,
     /// The credential with this number.
     Credential(usize),
@@ -115,7 +115,7 @@ pub(super) enum Account {
     Client(IpAddr),
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) role: Role,
@@ -136,7 +136,7 @@ impl FromRequestParts<Arc<Server>> for Caller {
 /// Everybody who may ask.
 #[derive(Debug)]
 pub(super) struct Callers {
-    /// `None`: everybody is operator.
+    /// `None` if everybody is an operator.
     pub(super) credentials: Option<Vec<Credential>>,
     /// Whether people without a token may ask.
     pub(super) public: bool,
@@ -147,7 +147,7 @@ impl Callers {
     /// Returns who sent a request.
     ///
     /// # Errors
-    /// Returns an error if nobody has the token, or there is none and one is needed.
+    /// Returns an error if the token is unknown, or if it is missing and needed.
     fn find(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, ApiError> {
         let Some(credentials) = &self.credentials else {
             return Ok(Caller { role: Role::Operator, name: "".into(), account: Account::Open });
@@ -163,11 +163,11 @@ impl Callers {
         Ok(Caller { role: *role, name: Arc::clone(name), account: Account::Credential(number) })
     }
 
-    /// The address that a budget belongs to: of IPv6 its first 48 bits, since one customer of a provider can have all
-    /// addresses behind them.
+    /// Returns the address that a budget belongs to. For IPv6 it has only the first 48 bits, since one customer of a
+    /// provider can have all addresses behind them.
     fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let forwarded = || {
-            // Only the last entry is the proxy's own; those before it are the client's word.
+            // Only the last entry comes from the proxy; the client may have made up those before it.
             let value = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
             value.rsplit(',').next()?.trim().parse().ok()
         };
@@ -182,10 +182,10 @@ impl Callers {
     }
 }
 
-/// Refuses to let everybody who reaches this machine be operator.
+/// Refuses to make everybody who reaches this machine an operator.
 ///
 /// # Errors
-/// Returns an error if `host` is more than the machine itself and there are no credentials.
+/// Returns an error if others can reach `host` and there are no credentials.
 pub(super) fn check_host(host: &str, has_credentials: bool) -> Result<()> {
     if is_loopback(host) || has_credentials {
         return Ok(());

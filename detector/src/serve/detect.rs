@@ -19,13 +19,13 @@ use super::credentials::{Caller, Role};
 use super::judge::{Content, Judgement, Question, Refused};
 use super::policy::allow;
 
-/// The most texts of a request.
+/// Largest number of texts in a request.
 pub(super) const TEXTS: usize = 256;
-/// The most bytes of a text that the public may ask about.
+/// Largest number of bytes of a text that the public may ask about.
 const PUBLIC_TEXT: usize = 256 << 10;
 
-/// A text in JSON. Half of a surrogate pair, which Python and JavaScript write where a text was cut inside a character,
-/// is read as U+FFFD.
+/// A text in JSON. Half of a surrogate pair is read as U+FFFD. Python and JavaScript write one where a text was cut
+/// inside a character.
 #[derive(Clone)]
 pub(super) struct Text(pub(super) String);
 
@@ -91,18 +91,18 @@ pub(super) struct DetectRequest {
     prompt: Option<Prompt>,
     /// The channel of a key that has several, as the text's receipt names it; operators only
     channel: Option<u16>,
-    /// What the answer calls the text
+    /// Name of the text in the answer
     id: Option<Id>,
     /// Texts to judge
     #[schema(value_type = Option<Vec<Item>>, min_items = 1, max_items = 256)]
     inputs: Option<Vec<Box<RawValue>>>,
-    /// How much is said of each text
+    /// Amount of detail in the answer about each text
     #[serde(default)]
     detail: Detail,
     /// Add the marked passages, of all keys
     #[serde(default)]
     segments: bool,
-    /// Add which keys marked the text; operators only
+    /// Add the keys that marked the text; operators only
     #[serde(default)]
     attribute: bool,
     /// Add the signed verdict, as `wmdetect score --sign` does
@@ -127,7 +127,7 @@ pub(super) struct Item {
     prompt: Option<Prompt>,
     /// The channel of a key that has several, as the text's receipt names it; operators only
     channel: Option<u16>,
-    /// What the answer calls the text
+    /// Name of the text in the answer
     id: Option<Id>,
 }
 
@@ -195,13 +195,13 @@ impl DetectRequest {
     }
 }
 
-/// An item of a request: who it is, and a question or what is wrong with it.
+/// An item of a request: its id, and a question or what is wrong with it.
 struct Asked {
     id: Option<Id>,
     question: Result<Question, String>,
 }
 
-/// Reads an item; what is wrong with it is its own affair, unless it asks for what the role may not have.
+/// Reads an item. A fault concerns only the item, unless it asks for something that the role may not have.
 fn asked(item: &RawValue, role: Role, sign: bool, at: usize) -> Result<Asked, ApiError> {
     Ok(match serde_json::from_str::<Item>(item.get()) {
         Ok(mut item) => {
@@ -219,7 +219,7 @@ fn asked(item: &RawValue, role: Role, sign: bool, at: usize) -> Result<Asked, Ap
 /// Says of each text whether it is marked
 ///
 /// The answer has a result for each text, in order. A text that cannot be judged has an `error` instead of a report and
-/// does not disturb the others. What a report has depends on the role of the token.
+/// does not affect the others. The content of a report depends on the role of the token.
 #[utoipa::path(
     post, path = "/v1/detect", request_body = DetectRequest,
     responses((status = 200, description = "A result for each text", body = super::openapi::DetectResponse))
@@ -263,7 +263,7 @@ pub(super) async fn detect(
         }
     };
     let Options { segments, attribute, fpr, .. } = options;
-    // What cannot be read keeps its place: of each item its id and what is wrong with it.
+    // An item that cannot be read keeps its place, with its id and what is wrong with it.
     let mut readable = Vec::with_capacity(items.len());
     let mut places = Vec::with_capacity(items.len());
     for Asked { id, question } in items {
@@ -293,10 +293,10 @@ pub(super) async fn detect(
     Ok(([(CONTENT_TYPE, "application/json")], results.finish()).into_response())
 }
 
-/// Returns an error if the text is longer than the role may ask about.
+/// Checks that the text is not longer than the role may ask about.
 ///
 /// # Errors
-/// Returns an error if it is.
+/// Returns an error if it is longer.
 pub(super) fn check_length(role: Role, question: &Question) -> Result<(), ApiError> {
     match &question.content {
         Content::Text(text) if role == Role::Public && text.len() > PUBLIC_TEXT => {
@@ -306,7 +306,7 @@ pub(super) fn check_length(role: Role, question: &Question) -> Result<(), ApiErr
     }
 }
 
-/// Why the whole request is refused: it has one text, or none of its texts could be paid for or logged.
+/// Returns why the whole request is refused: it has one text, or none of its texts could be paid for or logged.
 fn refused_as_a_whole(judged: &[Result<Judgement, Refused>], single: bool) -> Option<Refused> {
     let refused = judged.first()?.as_ref().err()?;
     let all = judged.iter().all(|judged| matches!(judged, Err(Refused::Budget(_) | Refused::Unlogged)));

@@ -1,4 +1,4 @@
-//! From a question to what is found: budget, cache, detector, audit log.
+//! Judges a question: budget, cache, detector, audit log.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -31,7 +31,7 @@ impl Content {
         }
     }
 
-    /// The bytes that are hashed: of token ids, four each.
+    /// Returns the bytes that are hashed: the text's, or four for each token id.
     fn bytes(&self) -> std::borrow::Cow<'_, [u8]> {
         match self {
             Self::Text(text) => text.as_bytes().into(),
@@ -44,15 +44,15 @@ impl Content {
     }
 }
 
-/// What is asked of one text.
+/// A question about one text.
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for or not")]
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) content: Content,
     pub(super) prompt: Option<Content>,
-    /// The channel of the text, as its receipt names it.
+    /// The channel of the text, if its receipt names it.
     pub(super) channel: Option<u16>,
-    /// Another rate than the role's.
+    /// A rate that replaces the role's.
     pub(super) fpr: Option<f64>,
     /// Whether the passages of all keys are wanted.
     pub(super) segments: bool,
@@ -79,7 +79,7 @@ impl Question {
     }
 }
 
-/// What is found in one text. A role is told a part of it.
+/// The result of one text. A role is told a part of it.
 #[derive(Debug)]
 pub(super) struct Found {
     /// Its report, with the evidence of each token if that was asked for.
@@ -93,7 +93,7 @@ impl Found {
         &self.explanation.report
     }
 
-    /// Whether it takes so little memory that it may be kept.
+    /// Returns whether the result takes so little memory that it may be kept.
     fn is_small(&self) -> bool {
         let spans = self.report().spans.len() + self.segments.as_ref().map_or(0, Vec::len);
         let keys = self.attribution.as_ref().map_or(0, |attribution| attribution.keys.len());
@@ -101,7 +101,7 @@ impl Found {
     }
 }
 
-/// What a caller is told of a text, and what that rests on.
+/// The answer about a text, and what it rests on.
 #[derive(Clone, Debug)]
 pub(super) struct Judgement {
     pub(super) role: Role,
@@ -114,7 +114,7 @@ pub(super) struct Judgement {
 /// Why a text is not judged.
 #[derive(Clone, Debug)]
 pub(super) enum Refused {
-    /// The budget is spent; it can be asked again after so many seconds.
+    /// The budget is spent; the text can be asked about again after this many seconds.
     Budget(u32),
     /// The detector cannot judge it.
     Failed(String),
@@ -156,14 +156,14 @@ impl From<DetectError> for Refused {
     }
 }
 
-/// What was found before, or is being found; a text that is asked for twice at once is judged once.
+/// A result that was found before, or is being found. A text that is asked about twice at once is judged once.
 pub(super) type Kept = Arc<OnceLock<Result<Arc<Found>, Refused>>>;
 
 impl Server {
-    /// Judges one text for a caller, when there is a place.
+    /// Judges one text for a caller, once there is a place.
     ///
     /// # Errors
-    /// Returns an error if too many wait, the budget is spent, or the text cannot be judged.
+    /// Returns an error if too many requests wait, if the budget is spent, or if the text cannot be judged.
     pub(super) async fn judge(
         self: &Arc<Self>,
         caller: &Caller,
@@ -174,10 +174,10 @@ impl Server {
         Ok(judged.pop().unwrap_or(Err(Refused::Panicked))?)
     }
 
-    /// Judges texts on all cores, and returns what is said of each in their order.
+    /// Judges texts on all cores, and returns the results in their order.
     ///
     /// # Errors
-    /// Returns an error if too many wait.
+    /// Returns an error if too many requests wait.
     pub(super) async fn judge_all(
         self: &Arc<Self>,
         caller: &Caller,
@@ -203,7 +203,7 @@ impl Server {
         let start = Instant::now();
         let bytes = question.content.bytes();
         let (found, repeated) = if self.budgets.is_free(caller.account) && caller.role == Role::Operator {
-            // To hash the text and to keep its answer takes longer than it saves.
+            // Hashing the text and keeping its answer would take longer than it saves.
             (find(&self.detector_for(caller.role, question)?, question), false)
         } else {
             let text: TextHash =
@@ -236,7 +236,7 @@ impl Server {
             })?;
         }
         let signature = self.signing.as_ref().filter(|_| question.sign).map(|key| {
-            // A signature has the verdict that the caller is told, and no p.
+            // A signature has the verdict that the caller is told, without p.
             let mut statement = Statement::of(report, Sha256::digest(&bytes).into(), Timestamp::now());
             statement.verdict = verdict;
             key.sign(&statement)
@@ -245,7 +245,7 @@ impl Server {
         Ok(Judgement { role: caller.role, verdict, found, signature })
     }
 
-    /// The detector at the rate of a role, or at the rate that was asked for, for a text of this channel.
+    /// Returns the detector at the rate of a role, or at the rate that was asked for, for a text of this channel.
     fn detector_for(&self, role: Role, question: &Question) -> Result<Detector, DetectError> {
         let detector = match (role, question.fpr) {
             (Role::Public, _) => &self.public_detector,
@@ -256,7 +256,7 @@ impl Server {
         detector.with_channel(question.channel)
     }
 
-    /// What is found in a text, and whether it was found before.
+    /// Returns the result of a text, and whether it was found before.
     fn found(&self, role: Role, question: &Question, text: &TextHash) -> (Result<Arc<Found>, Refused>, bool) {
         let detector = match self.detector_for(role, question) {
             Ok(detector) => detector,
@@ -291,7 +291,7 @@ fn find(detector: &Detector, question: &Question) -> Result<Arc<Found>, Refused>
     Ok(Arc::new(Found { explanation, segments: segments.map(|report| report.segments), attribution }))
 }
 
-/// What an answer depends on.
+/// Returns what an answer depends on.
 fn key(text: &TextHash, question: &Question, fpr: f64) -> [u8; 32] {
     let mut hash = Sha256::new()
         .chain_update(text)

@@ -1,4 +1,4 @@
-//! What is counted of judged texts.
+//! The metrics of judged texts.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) struct Metrics {
     repeated: Counter,
     refused: Family<Reason, Counter>,
     seconds: Histogram,
-    /// Requests that wait or are judged.
+    /// Number of requests that wait or are judged.
     pub(super) queue: Gauge,
 }
 
@@ -39,7 +39,7 @@ struct Reason {
     reason: &'static str,
 }
 
-/// Bounds of the time that a text takes.
+/// Bounds of a histogram of the time that a text takes.
 const SECONDS: [f64; 10] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0];
 
 impl Metrics {
@@ -77,7 +77,7 @@ impl Metrics {
         self.seconds.observe(time.as_secs_f64());
     }
 
-    /// `reason` is `queue` or `budget`.
+    /// Counts a refused request. `reason` is `queue` or `budget`.
     pub(super) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
     }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `options`, `credentials` | how it is started, and who may ask |
 //! | `policy`, `budget` | what each role is told, and how often it may ask |
-//! | `judge`, `pool`, `cache` | from a question to what is found |
+//! | `judge`, `pool`, `cache` | from a question to its answer |
 //! | `detect`, `answer`, `compat`, `page`, `about` | the routes |
-//! | `openapi`, `metrics` | what describes and counts them |
+//! | `openapi`, `metrics` | the description of the routes, and their counts |
 
 mod about;
 mod answer;
@@ -49,19 +49,19 @@ use metrics::Metrics;
 pub(crate) use options::Options;
 use pool::Pool;
 
-/// The most bytes of a body.
+/// Largest number of bytes in a body.
 const BODY: usize = 8 << 20;
-/// Half of the answers that are kept.
+/// Half the number of answers that are kept.
 const ANSWERS: usize = 2048;
 
-/// The first texts take longer than the others: lengths from which on silence means something are worked out for a text
-/// in one form and for one in two, which typographic characters make.
+/// Texts to judge before the first request, since the first texts take longer. The lengths from which on silence means
+/// something are computed for a text in one form and for a text in two. Typographic characters make the second.
 const WARM_UP: [&str; 2] = ["A plain text.", "A \u{201c}text\u{201d} of people\u{2019}s software."];
 
-/// What the detector is made of.
+/// The parts of the detector.
 pub(crate) struct Opened {
     pub(crate) keys: Keyring,
-    /// The directory that they were read from, if it was one.
+    /// The directory that the keys were read from, if it was one.
     pub(crate) directory: Option<PathBuf>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) normaliser: Normaliser,
@@ -72,11 +72,11 @@ pub(crate) struct Opened {
 
 /// What all requests share.
 struct Server {
-    /// At the operators' rate.
+    /// The detector at the operators' rate.
     detector: Detector,
-    /// The same at the experts' rate.
+    /// The detector at the experts' rate.
     expert_detector: Detector,
-    /// The same at the public's rate.
+    /// The detector at the public's rate.
     public_detector: Detector,
     keys: Vec<about::KeyFacts>,
     callers: Callers,
@@ -86,7 +86,7 @@ struct Server {
     pool: Pool,
     metrics: Metrics,
     signpost: String,
-    /// What verdicts are signed with.
+    /// The key that signs verdicts.
     signing: Option<SigningKey>,
 }
 
@@ -105,7 +105,7 @@ impl Server {
         let detector = builder.build()?;
         let expert_detector = detector.with_fpr(options.expert_fpr).context("--expert-fpr")?;
         let public_detector = detector.with_fpr(options.public_fpr).context("--public-fpr")?;
-        // What is computed when it is first needed is computed now.
+        // Everything that is computed when it is first needed is computed at this point.
         for detector in [&detector, &expert_detector, &public_detector] {
             for text in WARM_UP {
                 detector.score(text)?;
@@ -135,7 +135,7 @@ impl Server {
     }
 }
 
-/// Serves until it is told to stop. `open` opens what the detector is made of.
+/// Serves until it is told to stop. `open` opens the parts of the detector.
 pub(crate) fn run(options: &Options, open: impl FnOnce() -> Result<Opened>) -> Result<ExitCode> {
     check_host(&options.host, options.credentials.is_some())?;
     start_log(options.log);
@@ -148,7 +148,7 @@ pub(crate) fn run(options: &Options, open: impl FnOnce() -> Result<Opened>) -> R
         .build()
         .context("cannot start the server's threads")?;
     let result = runtime.block_on(serve(options, &server, about));
-    // A text that takes longer than the drain is given up.
+    // A text that takes longer than the drain is abandoned.
     runtime.shutdown_background();
     if let Some(audit) = &server.audit {
         audit.sync().context("the disk does not take the end of the audit log")?;
@@ -188,7 +188,7 @@ fn routes(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
-/// Has the disk take what was logged, each second.
+/// Syncs the log to the disk each second.
 async fn sync_each_second(server: Arc<Server>) {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -6,7 +6,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::answer::Id;
 use super::{about, compat, detect, policy};
 
-/// What is said of each text, in order
+/// The answer about each text, in order
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes what is written")]
 pub(super) struct DetectResponse {
@@ -14,7 +14,7 @@ pub(super) struct DetectResponse {
     results: Vec<DetectResult>,
 }
 
-/// What is said of a text
+/// The answer about a text
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes what is written")]
 #[serde(untagged)]
@@ -25,17 +25,17 @@ enum DetectResult {
     Failed(Failed),
 }
 
-/// What operators are told of a text; all fields are those of `wmdetect score --json`
+/// The answer to operators about a text; all fields are those of `wmdetect score --json`
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes what is written")]
 struct OperatorReport {
-    /// What the request calls the text
+    /// Name of the text in the request
     id: Option<Id>,
     schema_version: u32,
     #[schema(value_type = String)]
     verdict: wmdetect::Verdict,
     scheme: String,
-    /// The key with the least p, whether or not it marked the text
+    /// The key with the least p, even if it did not mark the text
     key_id: String,
     tokens: u64,
     scored_tokens: u64,
@@ -49,7 +49,7 @@ struct OperatorReport {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes what is written")]
 struct Failed {
-    /// What the request calls the text
+    /// Name of the text in the request
     id: Option<Id>,
     /// What was expected and found
     error: String,
@@ -72,7 +72,7 @@ struct ErrorParts {
     /// The field that it is about
     #[schema(required = true)]
     param: Option<String>,
-    /// A name for programs
+    /// A code for programs
     #[schema(required = true)]
     code: Option<String>,
 }
@@ -134,7 +134,7 @@ fn openapi() {}
 )]
 struct Api;
 
-/// What can go wrong with a request that has a body.
+/// Errors of a request that has a body.
 const WITH_BODY: [(&str, &str); 10] = [
     ("400", "The request cannot be answered as it is"),
     ("401", "No valid token"),
@@ -151,7 +151,7 @@ const WITH_BODY: [(&str, &str); 10] = [
 /// Returns the description as JSON.
 pub(super) fn document() -> String {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
-    // An expert's report is one for the public, too, with more fields.
+    // An expert's report is also a report for the public, with more fields.
     if let Some(result) = document["components"]["schemas"]["DetectResult"].as_object_mut()
         && let Some(reports) = result.remove("oneOf")
     {

@@ -1,4 +1,4 @@
-//! `GET /` and `POST /`: the detector for people.
+//! `GET /` and `POST /`: the page of the detector.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,7 +23,7 @@ use super::credentials::{Caller, Role};
 use super::detect::check_length;
 use super::judge::{Content, Judgement, Question};
 
-/// The longest text, in bytes, that the form takes for certain: in the form's encoding a byte can become three.
+/// The longest text, in bytes, that the form surely takes: in the form's encoding a byte can become three.
 const TEXT: usize = 2 << 20;
 
 /// Nothing is loaded from anywhere, nothing runs but the page's own script, and no other page may show this one.
@@ -57,7 +57,7 @@ pub(super) async fn judge(State(server): State<Arc<Server>>, request: Request) -
         Ok(sent) => sent,
         Err(error) => return server.refused("", error),
     };
-    // Forms send every line's end as two characters.
+    // Forms send every line end as two characters.
     let text = std::mem::take(&mut sent.text).replace("\r\n", "\n");
     let judged = server.judge_sent(&mut parts, &sent.token, &text).await;
     match judged {
@@ -75,8 +75,8 @@ pub(super) async fn judge(State(server): State<Arc<Server>>, request: Request) -
     }
 }
 
-/// Forms that are read at a time. Their senders are not known before the end, unlike those of JSON, so this bounds the
-/// memory that strangers can take.
+/// Number of forms that are read at a time. Unlike senders of JSON, their senders are not known before the end, so this
+/// bounds the memory that strangers can take.
 static READING: Semaphore = Semaphore::const_new(64);
 
 /// Reads the form.
@@ -88,7 +88,7 @@ async fn read(request: Request) -> Result<Sent, ApiError> {
     let mut form = Request::new(Body::from(body));
     *form.method_mut() = Method::POST;
     form.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    // Its length is known to be allowed.
+    // The length has been checked already.
     DefaultBodyLimit::disable().apply(&mut form);
     let sent = Form::<Sent>::from_request(form, &()).await;
     sent.map(|Form(sent)| sent).map_err(|rejection| ApiError::bad_request(rejection.body_text()))
@@ -101,7 +101,7 @@ impl Server {
         token: &str,
         text: &str,
     ) -> Result<Judgement, ApiError> {
-        // What a proxy asks for itself is not for this server.
+        // Credentials that a proxy asks for are not for this server.
         if bearer(&parts.headers).is_none() {
             parts.headers.remove(AUTHORIZATION);
         }

@@ -1,7 +1,7 @@
 //! What each role is told.
 //!
-//! A detector that answers with p, or with verdicts on whatever it is asked, tells an attacker after each small change
-//! whether it helped to remove or to forge the mark. So:
+//! If a detector answers with p, or gives a verdict on every text, an attacker learns after each small change whether
+//! it helped to remove or forge the mark. So:
 //!
 //! | role | is told | may choose |
 //! |---|---|---|
@@ -9,10 +9,11 @@
 //! | expert | the verdict, the key, the passages without p, the strength in words, what the technique can and cannot show | passages of all keys |
 //! | public | the verdict and one sentence | nothing |
 //!
-//! Below operator nobody chooses the rate: bisecting it gives p. Token ids and a prompt move the positions that count.
-//! An expert's text with fewer than [`LEAST_TOKENS`] tokens that count is never called unmarked, and the public hears of
-//! such a text only that it is too short: a verdict on a snippet says something of each of its tokens. Tokens
-//! that count, rather than tokens, because a snippet can be made longer with repetitions, which do not count.
+//! Only operators choose the rate, since bisecting it gives p. Only they may send token ids and a prompt, which move
+//! the positions that count. An expert's text with fewer than [`LEAST_TOKENS`] tokens that count is never called
+//! unmarked. The public is told only that such a text is too short, since a verdict on a snippet says something about
+//! each of its tokens. Only tokens that count matter here, because a snippet can be made longer with repetitions, which
+//! do not count.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,7 +24,7 @@ use wmdetect::verdict::Strength;
 
 use super::credentials::Role;
 
-/// Tokens that must count before a text is called unmarked below operator.
+/// Number of tokens that must count before anyone but an operator is told that a text is unmarked.
 pub(super) const LEAST_TOKENS: u64 = 200;
 
 /// Returns the verdict that a role is told.
@@ -49,7 +50,7 @@ pub(super) fn allow(role: Role, needed: Role, name: impl Into<String>) -> Result
     Err(ApiError::forbidden(message).with_param(name))
 }
 
-/// A marked passage, as an expert is told of it.
+/// A marked passage in the answer to an expert.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Passage {
     /// First byte of the text and the one after the last
@@ -65,7 +66,7 @@ impl Passage {
     }
 }
 
-/// What an expert is told of a text.
+/// The report on a text for an expert.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ExpertReport {
     /// watermarked, not_detected or too_short
@@ -84,17 +85,17 @@ pub(super) struct ExpertReport {
     spans: Vec<Passage>,
     /// What the verdict means
     meaning: String,
-    /// What it does not show
+    /// What the verdict does not show
     limits: &'static str,
-    /// What to know before trusting it, as sentences
+    /// What to know before trusting the verdict, as sentences
     warnings: Vec<String>,
-    /// The code of each
+    /// The code of each warning
     #[schema(value_type = Vec<String>)]
     warning_codes: Vec<WarningCode>,
 }
 
 impl ExpertReport {
-    /// `name` says what a key is called.
+    /// Makes the report. `name` gives the name of a key.
     pub(super) fn new<'a>(report: &Report, name: impl FnOnce(&str) -> Option<&'a str>) -> Self {
         let verdict = told(Role::Expert, report);
         let marked = verdict == Verdict::Watermarked;
@@ -121,7 +122,7 @@ impl ExpertReport {
     }
 }
 
-/// What everybody is told of a text.
+/// The report on a text for everybody.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct PublicReport {
     /// watermarked, not_detected or too_short

@@ -1,4 +1,4 @@
-//! Work on all cores, with a queue that has an end.
+//! Work on all cores, with a bounded queue.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,15 +11,15 @@ use tokio::task::{JoinSet, spawn_blocking};
 use wmdetect::pool::available_threads;
 use wmdetect::service::ApiError;
 
-/// How long a request has a core while others wait for it.
+/// How long a request may keep a core while others wait.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// Threads for what takes the processor's time.
+/// Threads for work that takes processor time.
 #[derive(Debug)]
 pub(super) struct Pool {
     cores: Arc<Semaphore>,
     threads: usize,
-    /// For requests that wait or are worked on.
+    /// Places for requests that wait or are worked on.
     places: Semaphore,
     taken: Gauge,
 }
@@ -34,11 +34,11 @@ impl Drop for Taken<'_> {
 }
 
 impl Pool {
-    /// Makes a pool that takes so many requests at a time. `taken` shows how many there are.
+    /// Makes a pool that takes `places` requests at a time. `taken` shows how many there are.
     pub(super) fn new(places: u32, taken: Gauge) -> Self {
         let threads = available_threads();
         Self {
-            // One more has its work at hand when another's ends.
+            // One more worker has its work ready when another ends.
             cores: Arc::new(Semaphore::new(threads + 1)),
             threads,
             places: Semaphore::new(places as usize),
@@ -46,10 +46,11 @@ impl Pool {
         }
     }
 
-    /// Does the jobs of one request and returns their results in order; `None` for a job that panicked. A request
-    /// takes the cores that are free, or waits for one, has each for [`SLICE`] and the job that it began, and waits again:
-    /// cores go to the request that has waited longest, so one of many texts does not stop the others.
-    /// Dropping the future leaves the jobs undone that have not begun.
+    /// Does the jobs of one request and returns their results in order; `None` for a job that panicked.
+    ///
+    /// A request takes the free cores, or waits for one. It has each core for [`SLICE`] and until the end of the job
+    /// that it began, and waits again. Cores go to the request that has waited longest, so a request with many texts
+    /// does not stop the others. If the future is dropped, jobs that have not begun are not done.
     ///
     /// # Errors
     /// Returns an error if all places are taken.
@@ -63,7 +64,7 @@ impl Pool {
         self.taken.inc();
         let _taken = Taken(&self.taken);
         let mut results: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
-        // Where others wait for cores, to spread over several is only more work.
+        // If others wait for cores, spreading over several is only more work.
         let workers = self.cores.available_permits().clamp(1, self.threads).min(jobs.len());
         let jobs: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(jobs.into_iter().enumerate().collect()));
         let mut set = JoinSet::new();
@@ -95,14 +96,14 @@ impl Pool {
     }
 }
 
-/// Does jobs until [`SLICE`] is over or none is left, and returns their numbers and results.
+/// Does jobs until [`SLICE`] is over or no job is left, and returns their numbers and results.
 fn work<T>(jobs: &Mutex<VecDeque<(usize, impl FnOnce() -> T)>>) -> Vec<(usize, Option<T>)> {
     let start = Instant::now();
     let mut done = Vec::new();
     while done.is_empty() || start.elapsed() < SLICE {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((number, job)) = job else { break };
-        // A panic is one text's affair; what the job had is dropped with it.
+        // A panic concerns only one text; everything that the job owned is dropped with it.
         done.push((number, catch_unwind(AssertUnwindSafe(job)).ok()));
     }
     done

@@ -1,4 +1,4 @@
-//! What every server has beside its own routes.
+//! What every server has in addition to its own routes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -20,7 +20,7 @@ use super::{ApiError, Health, HttpMetrics, Limits, State};
 
 /// The health and the metrics of a server.
 pub struct About {
-    /// Whether the server can be sent requests.
+    /// Whether the server can take requests.
     pub health: Arc<Health>,
     /// Its metrics; empty once the [routes](Self::routes) are made.
     pub registry: Registry,
@@ -28,7 +28,7 @@ pub struct About {
 }
 
 impl About {
-    /// A server that is loading, without metrics of its own. The names of its metrics begin with `prefix`.
+    /// Makes a server that is loading, without further metrics. The names of its metrics begin with `prefix`.
     pub fn new(prefix: &'static str) -> Self {
         let mut registry = Registry::with_prefix(prefix);
         let http = HttpMetrics::new(&mut registry);
@@ -36,7 +36,7 @@ impl About {
     }
 
     /// Adds to the server's own routes what every server has: `/health`, `/ready`, `/metrics` and `/openapi.json`,
-    /// errors for all other paths, an answer where a handler panics, a name for each request, its line in the log, and
+    /// errors for all other paths, and an answer if a handler panics. Each request gets a name, a line in the log, and
     /// `limits` for [`Json`](super::Json). Metrics must be registered before.
     pub fn routes(&mut self, own: Router, openapi: String, limits: Limits) -> Router {
         let (health, http) = (Arc::clone(&self.health), self.http.clone());
@@ -57,7 +57,8 @@ impl About {
     }
 }
 
-/// 200 if requests are answered, else 503; a load balancer asks this, and `/health` is for what restarts the process.
+/// Answers 200 if requests are answered, else 503. This is for load balancers; `/health` is for supervisors that
+/// restart the process.
 fn ready(health: &Health) -> Response {
     let state = health.state();
     let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -73,7 +74,7 @@ fn metrics(registry: &Registry) -> Response {
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
-/// Answers with 500 where a handler panics; the connection stays.
+/// Answers with 500 if a handler panics; the connection stays.
 async fn answer_for_panics(request: Request, next: Next) -> Response {
     let mut answer = pin!(next.run(request));
     let caught = std::future::poll_fn(|context| {

@@ -22,17 +22,17 @@ impl ApiError {
         Self { status, kind, message: message.into(), param: None, code: None, retry_after: None }
     }
 
-    /// 400: the request cannot be answered as it is.
+    /// Makes the error 400: the request cannot be answered as it is.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 
-    /// 400: the field `param` cannot be honoured.
+    /// Makes the error 400: the field `param` cannot be honoured.
     pub fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..Self::bad_request(message) }
     }
 
-    /// 401: no token, or one that nobody has.
+    /// Makes the error 401: there is no token, or it is unknown.
     pub fn unauthorized() -> Self {
         let message = "no valid token: expected the header `Authorization: Bearer TOKEN`";
         Self {
@@ -41,17 +41,17 @@ impl ApiError {
         }
     }
 
-    /// 403: the token's owner may not do this.
+    /// Makes the error 403: the token's owner may not do this.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "permission_error", message)
     }
 
-    /// 404: there is no such thing.
+    /// Makes the error 404: there is no such thing.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found_error", message)
     }
 
-    /// 405: the path has no such method.
+    /// Makes the error 405: the path has no such method.
     pub fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -60,19 +60,19 @@ impl ApiError {
         )
     }
 
-    /// 408: the body did not arrive in time.
+    /// Makes the error 408: the body did not arrive in time.
     pub fn too_slow(seconds: u64) -> Self {
         let message = format!("the body did not arrive within {seconds} seconds");
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout_error", message)
     }
 
-    /// 413: the body is too long.
+    /// Makes the error 413: the body is too long.
     pub fn too_large(limit: usize) -> Self {
         let message = format!("the body is longer than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
     }
 
-    /// 415: the body is not JSON by its own account.
+    /// Makes the error 415: the body's type is not JSON.
     pub fn not_json() -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -81,7 +81,7 @@ impl ApiError {
         )
     }
 
-    /// 429: too much is asked for; try again after so many seconds.
+    /// Makes the error 429: too much is asked for. `retry_after` is in seconds.
     pub fn too_many(message: impl Into<String>, retry_after: u32) -> Self {
         Self {
             code: Some("rate_limit_exceeded"),
@@ -90,12 +90,12 @@ impl ApiError {
         }
     }
 
-    /// 503: the server is loading or stopping.
+    /// Makes the error 503: the server is loading or stopping.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message) }
     }
 
-    /// 500: the fault is the server's.
+    /// Makes the error 500: the fault is the server's.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
     }

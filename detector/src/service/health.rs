@@ -1,22 +1,22 @@
-//! Whether a server can be sent requests.
+//! Whether a server can take requests.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Where a server is between its start and its end.
+/// State of a server between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It cannot answer yet.
     Loading,
     /// It answers.
     Ready,
-    /// It answers what it has taken, and takes nothing more.
+    /// It answers the requests that it has taken, and takes no more.
     Draining,
-    /// What it answers with is gone.
+    /// The part that computes its answers is gone.
     Broken,
 }
 
 impl State {
-    /// Returns the name that `/ready` gives it.
+    /// Returns the name of the state in `/ready`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Loading => "loading",
@@ -39,7 +39,7 @@ impl Health {
         STATES[usize::from(self.0.load(Ordering::Relaxed))]
     }
 
-    /// Changes it. What has begun to drain or is broken does not become ready again.
+    /// Changes the state. A server that drains or is broken does not become ready again.
     pub fn set(&self, state: State) {
         let code = STATES.iter().position(|other| *other == state).unwrap_or(0) as u8;
         self.0.fetch_max(code, Ordering::Relaxed);

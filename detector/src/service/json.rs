@@ -1,4 +1,4 @@
-//! Bodies of JSON, with errors that say where.
+//! Bodies of JSON, with errors that say where they are.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -22,7 +22,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
             let kind = value.split(';').next().unwrap_or_default().trim();
             kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
         };
-        // A body without a type is taken for what it must be.
+        // A body without a type is taken as JSON.
         let kind = request.headers().get(CONTENT_TYPE);
         if kind.is_some_and(|kind| !kind.to_str().is_ok_and(is_json)) {
             return Err(ApiError::not_json());
@@ -31,21 +31,21 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// How many times the limit of a body is read of a longer one and thrown away, so that its sender comes to read the
+/// Of a body over the limit, this many times the limit is read and thrown away, so that its sender goes on to read the
 /// answer.
 const DISCARDED: usize = 4;
 
 /// Reads the whole body of a request, within the server's [`Limits`].
 ///
 /// # Errors
-/// Returns an error if it is too long, comes too slowly, or does not come to its end.
+/// Returns an error if the body is too long, comes too slowly, or ends early.
 pub async fn body_bytes(request: Request) -> Result<Bytes, ApiError> {
     let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
     let body = read(request.into_body(), limits.body_bytes);
     timeout(limits.body, body).await.unwrap_or_else(|_| Err(ApiError::too_slow(limits.body.as_secs())))
 }
 
-/// The bodies that are being read may have 256 MiB together, counted in blocks.
+/// All bodies that are being read may have 256 MiB together, counted in blocks.
 static BLOCKS: Semaphore = Semaphore::const_new(1 << 16);
 const BLOCK: usize = 4 << 10;
 
@@ -77,10 +77,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<Json<T>, ApiError> {
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
-        // Where no value was begun, the path is a dot.
+        // If no value was begun, the path is a dot.
         if !cause.is_data() || path == "." {
             let message = cause.to_string();
-            // Serde puts the name of a field that is missing between backquotes.
+            // Serde puts the name of a missing field between backquotes.
             return match message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
                 Some(field) => ApiError::field(field, format!("{field} is missing")),
                 None => ApiError::bad_request(format!("the body cannot be read: {message}")),

@@ -5,20 +5,20 @@ use std::time::Duration;
 /// What a server allows its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time. A new one beyond them ends the one that has been idle longest.
+    /// Number of connections at a time. A further one ends the connection that has been idle longest.
     pub connections: usize,
     /// The time that a request's head may take, a connection may be idle, and a client may read nothing of its answer.
     pub head: Duration,
     /// The time that a request's body may take.
     pub body: Duration,
-    /// The most bytes of a body.
+    /// Largest number of bytes in a body.
     pub body_bytes: usize,
     /// The time that open requests have after the server was told to stop.
     pub drain: Duration,
 }
 
 impl Default for Limits {
-    /// 16,384 connections, 30 seconds for a head and for a body, 1 MiB for a body, 30 seconds to the end.
+    /// Returns 16,384 connections, 30 seconds for a head and for a body, 1 MiB for a body, and 30 seconds to the end.
     fn default() -> Self {
         Self {
             connections: 16_384,

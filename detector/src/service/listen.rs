@@ -1,4 +1,4 @@
-//! The accept loop: limits of connections and of time, and an end that answers what was taken.
+//! The accept loop: limits of connections and of time, and an end that answers the requests that were taken.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use super::stall::Impatient;
 use super::{About, Limits, State};
 
-/// The address that a request came from, among its extensions: the client's, or that of a proxy in front.
+/// The address that a request came from, among its extensions: the client's, or that of a proxy before the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
@@ -39,10 +39,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at `host` and `port`; port 0 is any that is free.
+    /// Listens at `host` and `port`; port 0 stands for any free port.
     ///
     /// # Errors
-    /// Returns an error if the address does not exist here or is taken.
+    /// Returns an error if this machine does not have the address, or if it is taken.
     pub async fn bind(host: &str, port: u16, limits: Limits) -> io::Result<Self> {
         let files = raise_file_limit();
         let connections = limits.connections.min(files.saturating_sub(128)).max(1);
@@ -57,8 +57,8 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Answers requests until `stop`, then lets those that are open end. Returns how many had not ended when their time
-    /// was over.
+    /// Answers requests until `stop`, then lets the open ones end. Returns how many had not ended when their time was
+    /// over.
     pub async fn serve(self, router: Router, about: &About, stop: impl Future<Output = ()>) -> usize {
         let Self { socket, limits } = self;
         let connections = Arc::new(Connections::new(about.http.connections.clone()));
@@ -70,7 +70,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    // Where all others are busy, a new one is not taken.
+                    // If all others are busy, a new one is not taken.
                     let Some(entry) = connections.enter(limits.connections) else { continue };
                     tokio::spawn(answer(stream, Peer(peer.ip()), router.clone(), entry, limits));
                 }
@@ -103,7 +103,7 @@ pub async fn stop_signal() {
     }
 }
 
-/// Lets this process open as many files as it may, and returns how many that are.
+/// Lets this process open as many files as the system allows, and returns that number.
 fn raise_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -114,7 +114,7 @@ fn raise_file_limit() -> usize {
 
 /// Answers the requests of one connection, one after the other.
 async fn answer(stream: TcpStream, peer: Peer, router: Router, entry: Entry, limits: Limits) {
-    // Pieces of a stream are small and wanted at once.
+    // Pieces of a stream are small and should be sent at once.
     let _ = stream.set_nodelay(true);
     let connection = &entry.connection;
     let service = service_fn(|request: Request<Incoming>| {
@@ -133,7 +133,7 @@ async fn answer(stream: TcpStream, peer: Peer, router: Router, entry: Entry, lim
     let mut finishing = false;
     loop {
         tokio::select! {
-            // An error is the client's, which has gone or has sent what is not HTTP.
+            // An error is the client's: it has gone, or has sent something other than HTTP.
             _ = served.as_mut() => return,
             () = connection.finish.notified(), if !finishing => {
                 finishing = true;
@@ -156,11 +156,11 @@ async fn answer(stream: TcpStream, peer: Peer, router: Router, entry: Entry, lim
 struct Connection {
     /// Requests whose answers are not complete.
     busy: AtomicUsize,
-    /// When the last of them was complete, in milliseconds of this process; at first when the client came.
+    /// When the last of them was complete, in milliseconds of this process. Before that, when the client came.
     idle_since: AtomicU64,
-    /// Told to end after the request that is open.
+    /// Tells the connection to end after the open request.
     finish: Notify,
-    /// Told to end now.
+    /// Tells the connection to end at once.
     end: Notify,
 }
 
@@ -187,7 +187,7 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection, and ends an idle one if there are `limit` already; none if none of them is idle.
+    /// Adds a connection, and ends an idle one if there are `limit` already. Returns `None` if none of them is idle.
     fn enter(self: &Arc<Self>, limit: usize) -> Option<Entry> {
         let is_full = self.lock().by_age.len() >= limit;
         if is_full && !self.end_longest_idle() {
@@ -253,7 +253,7 @@ impl Drop for Entry {
     }
 }
 
-/// Milliseconds since the first call.
+/// Returns the milliseconds since the first call.
 fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed().as_millis() as u64

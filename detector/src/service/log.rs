@@ -13,10 +13,10 @@ use tracing_subscriber::fmt;
 
 use super::HttpMetrics;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
     /// Lines for people
     Text,
@@ -40,7 +40,7 @@ pub fn start_log(format: LogFormat) {
 pub struct RequestId(pub String);
 
 impl RequestId {
-    /// Returns a name that no other request of this process has, nor of one that started at another time.
+    /// Returns a name that is unique among the requests of this process and of processes that started at another time.
     fn new() -> Self {
         static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -51,7 +51,7 @@ impl RequestId {
     }
 }
 
-/// The path as the router knows it, so that no part of a request reaches labels.
+/// Returns the path as the router knows it, so that no part of a request reaches labels.
 fn route(request: &Request) -> String {
     let path = request.extensions().get::<MatchedPath>();
     path.map_or("other", MatchedPath::as_str).to_owned()

@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// What is counted of every request, whatever it asks for.
+/// The metrics of every request, whatever it asks for.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     requests: Family<Labels, Counter>,
@@ -54,7 +54,7 @@ impl HttpMetrics {
     }
 
     pub(super) fn count(&self, method: &Method, route: &str, status: u16, seconds: f64) {
-        // Methods that nobody knows are one.
+        // Unknown methods are counted as one.
         let known = [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS];
         let method = if known.contains(method) { method.as_str() } else { "other" };
         let (method, route) = (method.to_owned(), route.to_owned());

@@ -1,5 +1,5 @@
 //! What the servers of both crates share: the accept loop with its limits, tokens, errors, health, metrics, the log and
-//! the way to stop. Not part of the library's promise.
+//! the way to stop. It is not part of the library's promise.
 //!
 //! A server makes its own [`axum::Router`], lets [`About::routes`] add what every server has, and hands it to
 //! [`Listener::serve`].

@@ -1,4 +1,4 @@
-//! Connections end whose clients do not read.
+//! Ends connections whose clients do not read.
 
 use std::future::Future;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream that fails if what is written is not taken within a time.
+/// A stream that fails if the client does not take written bytes within a time.
 pub(super) struct Impatient<S> {
     stream: S,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! The accept loop with real sockets.
+//! Tests of the accept loop with real sockets.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::{About, Json, Limits, Listener, State};
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// More than the system takes for a client that does not read.
+/// More than the system buffers for a client that does not read.
 const BIG: usize = 64 << 20;
 
 struct Server {
@@ -106,10 +106,10 @@ async fn what_goes_wrong_is_json_with_a_status() {
 async fn a_slow_sender_is_cut() {
     let server = Server::start(Limits { head: SHORT, body: SHORT, ..Limits::default() }).await;
     let start = Instant::now();
-    // Of the head and of the body only a part.
+    // Only a part of the head, and only a part of the body.
     assert_eq!(server.ask("GET / HTTP/1.1\r\nHo").await, "");
     assert!(server.ask(&post_of("{}").replacen("h: 2", "h: 9", 1)).await.starts_with("HTTP/1.1 408"));
-    // One that never asks.
+    // A client that never asks.
     assert_eq!(read(&mut server.connect().await).await, "");
     assert!(start.elapsed() < 10 * SHORT);
 }
@@ -122,7 +122,7 @@ async fn a_client_that_does_not_read_is_cut() {
         connection.write_all(get_of("/big").as_bytes()).await.unwrap();
         sleep(wait).await;
         let mut answer = Vec::new();
-        // Whether the rest is an end or an error is the system's affair.
+        // The system decides whether the rest is an end or an error.
         let _ = timeout(Duration::from_secs(20), connection.read_to_end(&mut answer)).await.expect("an end");
         answer.len()
     };

@@ -1,4 +1,4 @@
-//! Bearer tokens, of which a server keeps hashes only.
+//! Bearer tokens, of which a server keeps only hashes.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::hex;
 
-/// SHA-256 of a bearer token. A token is random and long, so that a plain hash does not give it away.
+/// SHA-256 of a bearer token. A token is random and long, so a plain hash does not reveal it.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct TokenHash([u8; 32]);
@@ -22,7 +22,7 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// The error of a hash that is not one.
+/// The error for a text that is not such a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected the SHA-256 of a token as 64 hexadecimal digits, as `printf %s TOKEN | sha256sum` prints it"
@@ -44,7 +44,7 @@ impl TokenHash {
         Self(Sha256::digest(token).into())
     }
 
-    /// Returns which of `hashes` is this one. The time that it takes depends on their number alone.
+    /// Returns which of `hashes` is this one. The time that this takes depends only on their number.
     pub fn find(&self, hashes: impl IntoIterator<Item = Self>) -> Option<usize> {
         let (mut found, mut place) = (Choice::from(0), 0u64);
         for (index, other) in (0u64..).zip(hashes) {

@@ -1,4 +1,4 @@
-//! From the process's arguments to a command, and the pages about the commands.
+//! Reads the process's arguments, and writes the pages about the commands.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -12,21 +12,22 @@ use crate::one_line::OneLine;
 /// Reads the process's arguments.
 ///
 /// # Errors
-/// Returns clap's error, which is also how it answers `--help` and `--version`. Nothing in it is obeyed by a terminal.
+/// Returns an error if clap does, which is also how it answers `--help` and `--version`. Nothing in the error controls
+/// a terminal.
 pub fn arguments<P: Parser>() -> Result<P, Error> {
     let parsed = |arguments: Vec<OsString>| {
         let mut matches = negative_values(P::command()).try_get_matches_from(arguments)?;
         P::from_arg_matches_mut(&mut matches)
     };
     parsed(std::env::args_os().collect()).map_err(|error| {
-        // The same error, about arguments as they may be shown.
+        // The same error, about arguments that are safe to show.
         let shown =
             std::env::args_os().map(|argument| OneLine(&argument.to_string_lossy()).to_string().into());
         parsed(shown.collect()).err().unwrap_or(error)
     })
 }
 
-/// Lets `-1` be the value of any option: the option's message says what it expects, where clap takes `-1` for a flag.
+/// Lets `-1` be the value of any option. Clap would take it for a flag, but the option's message says what it expects.
 fn negative_values(command: Command) -> Command {
     let options = command.mut_args(|arg| {
         let takes_number = !arg.is_positional() && arg.get_action().takes_values();

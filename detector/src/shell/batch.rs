@@ -1,21 +1,21 @@
-//! Runs over several texts: how far one has come, and what it came to.
+//! Runs over several texts: their progress and their results.
 
 use std::io::{self, IsTerminal as _};
 
 use super::{ProgressLine, say};
 use crate::counted::counted;
 
-/// Different mistakes that are remembered; each further one is said at once.
+/// Number of different mistakes that are remembered; each further one is reported at once.
 const MISTAKES: usize = 64;
-/// Inputs that are named where several share a mistake.
+/// Number of inputs that are named if several share a mistake.
 const NAMED: usize = 5;
 
-/// What a run over texts comes to.
+/// The progress and the results of a run over texts.
 #[derive(Debug)]
 pub struct Batch {
-    /// What one of them is called.
+    /// The noun for one text.
     unit: &'static str,
-    /// None where results go to the terminal, and show themselves how far the run has come.
+    /// `None` if results go to the terminal and show the progress themselves.
     line: Option<ProgressLine>,
     /// The texts that were judged, by what was found.
     findings: Vec<(String, u64)>,
@@ -23,15 +23,15 @@ pub struct Batch {
     mistakes: Vec<Mistake>,
 }
 
-/// A mistake, and the inputs that share it with the one of which it was said.
+/// A mistake that was reported for one input, and the other inputs that share it.
 #[derive(Debug)]
 struct Mistake {
-    /// The input of which it was said.
+    /// The input for which it was reported.
     first: String,
     error: String,
     /// The next ones, as many as are named.
     more: Vec<String>,
-    /// All but the first.
+    /// Number of inputs except the first.
     count: u64,
 }
 
@@ -41,19 +41,19 @@ impl Batch {
         Self::of(what, ["text", "texts"])
     }
 
-    /// As [`new`](Self::new), over things of another name: of one, and of several.
+    /// Starts a run as [`new`](Self::new) does, over things with another noun: its singular and its plural.
     pub fn of(what: &str, [unit, units]: [&'static str; 2]) -> Self {
         let line = (!io::stdout().is_terminal()).then(|| ProgressLine::new(what, units));
         Self { line, ..Self::without_progress().counting(unit) }
     }
 
-    /// Sets what one of the things is called.
+    /// Sets the noun for one of the things.
     #[must_use]
     pub fn counting(self, unit: &'static str) -> Self {
         Self { unit, ..self }
     }
 
-    /// As [`new`](Self::new), for a run that shows otherwise how far it has come.
+    /// Starts a run as [`new`](Self::new) does, but without a line of progress.
     pub fn without_progress() -> Self {
         Self { unit: "text", line: None, findings: Vec::new(), failed: 0, mistakes: Vec::new() }
     }
@@ -67,8 +67,8 @@ impl Batch {
         self.show();
     }
 
-    /// Counts an input that failed, and returns what to say of it now: nothing if another one failed alike, for then it is
-    /// named or counted at the end.
+    /// Counts an input that failed, and returns the message to write at once. Returns `None` if another input failed in
+    /// the same way: this one is then named or counted at the end.
     #[must_use]
     pub fn failed(&mut self, input: &str, error: &str) -> Option<String> {
         self.failed += 1;
@@ -87,7 +87,7 @@ impl Batch {
         Some(format!("error: {input}: {error}"))
     }
 
-    /// Erases what stands on the terminal for now, so that something else can be said.
+    /// Erases the line of progress, so that something else can be written.
     pub fn clear(&mut self) {
         if let Some(line) = &mut self.line {
             line.clear();
@@ -99,8 +99,8 @@ impl Batch {
         self.failed
     }
 
-    /// Says what the run came to, if there were several texts. `rate` is the share of unmarked texts in which chance alone
-    /// finds something; `named` says which inputs share a mistake, where no row does.
+    /// Writes the result of the run, if there were several texts. `rate` is the share of unmarked texts in which chance
+    /// alone finds something. With `named` it names the inputs that share a mistake, since no row does.
     pub fn finish(mut self, rate: Option<f64>, named: bool) {
         self.clear();
         for line in self.lines(rate, named) {
@@ -122,11 +122,11 @@ impl Batch {
             let others = count - more.len() as u64;
             let others =
                 if others > 0 { format!(" and {}", counted(others, "other")) } else { String::new() };
-            // Numbers in it, such as a column, are those of the first.
+            // Numbers in the message, such as a column, are those of the first input.
             lines.push(format!("error: {}{others}: as {first}: {error}", more.join(", ")));
         }
         let judged: u64 = self.findings.iter().map(|(_, count)| count).sum();
-        // Without a rate nothing is found, and that all were read need not be said.
+        // Without a rate nothing is found, and the user need not hear that all were read.
         if judged + self.failed < 2 || rate.is_none() && self.failed == 0 {
             return lines;
         }
@@ -155,7 +155,7 @@ impl Batch {
     }
 }
 
-/// Whether two errors are the same but for numbers, such as the column of a syntax error.
+/// Returns whether two errors are the same except for numbers, such as the column of a syntax error.
 fn alike(a: &str, b: &str) -> bool {
     let words = |text: &str| {
         text.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<String>()
@@ -163,7 +163,7 @@ fn alike(a: &str, b: &str) -> bool {
     a == b || words(a) == words(b)
 }
 
-/// A number rounded to two digits, or to a whole one.
+/// Returns a number rounded to two digits, or to a whole one.
 fn two_digits(number: f64) -> String {
     if number >= 10.0 || number <= 0.0 {
         return format!("{number:.0}");

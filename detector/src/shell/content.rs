@@ -1,4 +1,4 @@
-//! Texts with their names, and what can be wrong with them.
+//! Texts with their names, and their errors.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -9,26 +9,27 @@ use super::open::NotText;
 use crate::detect::{DetectError, Input};
 use crate::id_list;
 
-/// A text of more bytes is read in blocks by a command that can.
+/// A longer text is read in blocks, if the command can do that.
 pub(super) const WHOLE_LEN: u64 = 8 << 20;
-/// The most bytes of a text that is held in memory, decompressed: 1 GiB.
+/// Largest number of bytes of a text in memory, decompressed: 1 GiB.
 const MOST_IN_MEMORY: u64 = 1 << 30;
 
-/// What a text is called, and where it stands.
+/// The name of a text, and its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
-    /// Its id if it has one, else the file, with the number of the line if it is one of several.
+    /// Its id if it has one, else the file, with the number of the line if the file has several texts.
     pub input: String,
-    /// The number of its line, from 1; `None` where a file is one text.
+    /// The number of its line, from 1; `None` if the file is one text.
     pub line: Option<usize>,
     /// The JSON of its id, as it was written.
     pub id: Option<String>,
-    /// The JSON of what it shares with other texts, as it was written; see [`Lines::group_field`](super::Lines::group_field).
+    /// The JSON of the value that it shares with other texts, as it was written; see
+    /// [`Lines::group_field`](super::Lines::group_field).
     pub group: Option<String>,
 }
 
 impl Label {
-    /// Returns the label of a file, or of standard input where `path` is `-`.
+    /// Returns the label of a file, or of standard input if `path` is `-`.
     pub fn of_file(path: &Path) -> Self {
         Self { input: path.display().to_string(), ..Self::default() }
     }
@@ -38,12 +39,12 @@ impl Label {
         Self { input: format!("{}:{number}", self.input), line: Some(number), ..Self::default() }
     }
 
-    /// Returns the label of a line that has this id; null is none. A string gives its characters as the name, another
-    /// value gives them as it was written.
+    /// Returns the label of a line that has this id; null is not an id. The name is the characters of a string, or any
+    /// other value as it was written.
     #[must_use]
     pub fn with_id(mut self, id: Option<Json<'_>>) -> Self {
         if let Some(id) = id.filter(|id| id.kind() != "null") {
-            // Half of a surrogate pair cannot be kept otherwise, and without it two names could be one.
+            // Half of a surrogate pair cannot be kept in another way, and without it two names could be the same.
             let kept = id.string().filter(|text| !text.contains(char::REPLACEMENT_CHARACTER));
             self.input = kept.map_or_else(|| id.as_written().trim_matches('"').to_owned(), Cow::into_owned);
             self.id = Some(id.as_written().to_owned());
@@ -52,35 +53,35 @@ impl Label {
     }
 }
 
-/// One text to look at.
+/// The content of one text.
 pub enum Content {
-    /// As bytes; they should be UTF-8.
+    /// Bytes, which should be UTF-8.
     Text(Vec<u8>),
-    /// As token ids.
+    /// Token ids.
     Tokens(Vec<u32>),
 }
 
 /// A text, or the reader of one that is long.
 pub enum Source<'a> {
-    /// In memory.
+    /// A text in memory.
     Content(Content),
-    /// More than 8 MiB.
+    /// A text of more than 8 MiB.
     Long(Box<dyn Read + 'a>),
 }
 
 /// Why one input cannot be read or scored; the others still can.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// The system refuses it, or it is damaged.
+    /// The system cannot read it, or it is damaged.
     #[error("cannot read it: {0}; expected a readable file, or - for standard input")]
     Unreadable(#[source] io::Error),
     /// It is another kind of file.
     #[error("expected text in UTF-8, found {}; {}", .0.found, .0.remedy)]
     NotText(NotText),
-    /// It is too long for what is asked of it.
+    /// It is too long for the question.
     #[error("the text has more than 1 GiB; expected one that fits into memory; cut it into several")]
     LongText,
-    /// It is no list of token ids.
+    /// It is not a list of token ids.
     #[error(transparent)]
     Ids(#[from] id_list::IdListError),
     /// The line is too long.
@@ -109,17 +110,17 @@ pub enum InputError {
     /// The line is not an object.
     #[error("expected a JSON object with the field {field:?}, found {found}")]
     NoObject {
-        /// What was looked for.
+        /// The field that was looked for.
         field: String,
-        /// What is there.
+        /// What was found.
         found: &'static str,
     },
     /// The object has no such field.
     #[error("no field {field:?}; expected it to hold {expected}, found {found}")]
     NoField {
-        /// What was looked for.
+        /// The field that was looked for.
         field: String,
-        /// What it should hold.
+        /// What the field should hold.
         expected: &'static str,
         /// The fields that there are.
         found: String,
@@ -139,22 +140,22 @@ pub enum InputError {
         field: String,
         /// What it holds.
         found: &'static str,
-        /// What it should hold.
+        /// What the field should hold.
         expected: &'static str,
     },
-    /// It was read and cannot be scored.
+    /// It was read but cannot be scored.
     #[error(transparent)]
     Detect(#[from] DetectError),
 }
 
 impl InputError {
-    /// Returns what a flag of `wmdetect` can do about it.
+    /// Returns advice about a flag of `wmdetect` that helps.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::NoField { .. } => Some("name another with --field"),
             Self::Field { found: "an array", .. } => Some("--tokens takes token ids"),
             Self::LongLine { .. } => {
-                Some("raise the limit with --max-line, or score the text as a file of its own")
+                Some("raise the limit with --max-line, or score the text as a separate file")
             }
             _ => None,
         }
@@ -172,7 +173,7 @@ impl Content {
 }
 
 impl Source<'_> {
-    /// Returns all of the text.
+    /// Returns the whole text.
     ///
     /// # Errors
     /// Returns an error if it cannot be read to its end, or has more than 1 GiB.

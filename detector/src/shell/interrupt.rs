@@ -1,4 +1,4 @@
-//! The end of long work that the user asks for.
+//! Ends long work when the user asks for it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// The exit code of a program that ended because it was asked to: 128 and the number of Ctrl-C's signal, as shells have it.
+/// The exit code of a program that ended because it was asked to: 128 plus the number of Ctrl-C's signal, as in shells.
 pub const INTERRUPTED: u8 = 130;
 
-/// Returns a flag that Ctrl-C and SIGTERM set, to end with what is done so far. The second time the program ends at once.
-/// SIGHUP stays as it is, since `nohup` has it ignored. To be called once.
+/// Returns a flag that Ctrl-C and SIGTERM set, so that the program ends with the results so far. The second signal ends
+/// it at once. SIGHUP is left alone, since `nohup` ignores it. Call this once.
 ///
 /// # Errors
-/// Returns an error if the system lets nobody listen.
+/// Returns an error if the system does not allow a handler.
 pub fn stop_when_asked() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

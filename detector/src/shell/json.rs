@@ -1,6 +1,6 @@
 //! Values inside a line of JSON, as they were written.
 //!
-//! Nothing is built of what is not asked for, so a long line costs no more memory than its bytes. Numbers keep their
+//! Only the values that are asked for are built, so a long line costs no more memory than its bytes. Numbers keep their
 //! digits, and strings may hold what UTF-8 cannot.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use serde::de::IgnoredAny;
 
-/// What JSON takes for white space.
+/// White space in JSON.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// A value of valid JSON, as it was written.
@@ -47,15 +47,15 @@ impl<'a> Json<'a> {
         self.0.starts_with('{')
     }
 
-    /// Returns the member with this name. Where an object has no member `a.b`, that is the member `b` of its member `a`;
-    /// in an array a number counts from 0. Of several members with one name the last counts.
+    /// Returns the member with this name. If an object has no member `a.b`, it is the member `b` of its member `a`. In
+    /// an array a number counts from 0. If several members have one name, the last counts.
     pub fn get(self, name: &str) -> Option<Self> {
         let (mut whole, mut starts) = (None, Vec::new());
         for (key, value) in self.members() {
             match name.strip_prefix(&*key) {
                 Some("") => whole = Some(value),
                 Some(rest) if rest.starts_with('.') => {
-                    // Of one length is only the same name again.
+                    // A name of the same length is the same name again.
                     starts.retain(|&(len, _)| len != key.len());
                     starts.push((key.len(), value));
                 }
@@ -76,21 +76,21 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Returns a reader of the string, `None` for another value. Half of a surrogate pair, which Python and JavaScript
-    /// write where a text was cut inside a character, is read as U+FFFD.
+    /// Returns a reader of the string, or `None` for another value. Half of a surrogate pair is read as U+FFFD. Python
+    /// and JavaScript write one where a text was cut inside a character.
     pub fn reader(self) -> Option<Unescaped<'a>> {
         let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
         Some(Unescaped { rest: inside.as_bytes(), pending: [0; 4], from: 0, to: 0 })
     }
 
-    /// Returns the string, `None` for another value. As [`reader`](Self::reader).
+    /// Returns the string as [`reader`](Self::reader) reads it, or `None` for another value.
     pub fn string(self) -> Option<Cow<'a, str>> {
         let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
         if !inside.contains('\\') {
             return Some(Cow::Borrowed(inside));
         }
         let mut text = String::with_capacity(inside.len());
-        // It reads from memory, and whole characters.
+        // The reader reads from memory, and whole characters.
         self.reader()?.read_to_string(&mut text).ok()?;
         Some(Cow::Owned(text))
     }
@@ -106,7 +106,7 @@ impl<'a> Json<'a> {
 
 /// Members of an object or an array, in their order.
 pub struct Members<'a> {
-    /// What follows the opening bracket or the last member.
+    /// The text after the opening bracket or the last member.
     rest: &'a str,
     /// The number of the next member of an array.
     number: Option<usize>,
@@ -134,7 +134,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// The length of the value that valid JSON starts with.
+/// Returns the length of the value that valid JSON starts with.
 fn value_len(json: &str) -> usize {
     let bytes = json.as_bytes();
     let (mut at, mut depth) = (0, 0_usize);
@@ -163,7 +163,7 @@ fn value_len(json: &str) -> usize {
     at
 }
 
-/// The length of the string that valid JSON starts with, quotes included.
+/// Returns the length of the string that valid JSON starts with, quotes included.
 fn string_len(bytes: &[u8]) -> usize {
     let mut at = 1;
     while let Some(&byte) = bytes.get(at) {
@@ -219,7 +219,7 @@ impl Unescaped<'_> {
             .unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 
-    /// The number of the `\u` at the start, if there is one.
+    /// Returns the number of the `\u` at the start, if there is one.
     fn unit(&self) -> Option<u16> {
         let digits = self.rest.strip_prefix(b"\\u")?.get(..4)?;
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -234,7 +234,7 @@ impl Read for Unescaped<'_> {
             let source = if self.from < self.to {
                 &self.pending[self.from..self.to]
             } else {
-                // No farther than there is room, or a long string would be searched again by each read.
+                // Look only as far as there is room, or each read would search a long string again.
                 let ahead = &self.rest[..self.rest.len().min(free.len())];
                 let run = ahead.iter().position(|&byte| byte == b'\\').unwrap_or(ahead.len());
                 &ahead[..run]

@@ -8,21 +8,21 @@ use super::content::{Content, InputError, Label, Source, WHOLE_LEN};
 use super::json::Json;
 use super::open::{Opened, without_mark};
 
-/// Field names that an error lists.
+/// Number of field names that an error lists.
 const LISTED: usize = 12;
-/// The capacity that is kept from line to line.
+/// The capacity of the buffer that is kept from line to line.
 const KEPT: usize = 1 << 20;
-/// Characters of such a name.
+/// Number of characters of a field name that are shown.
 const SHOWN: usize = 40;
 
-/// Where JSON lines hold what.
+/// The fields of JSON lines.
 #[derive(Clone, Debug)]
 pub struct Lines {
     /// The field with the text or the ids.
     pub field: String,
     /// The field with the name of the text.
     pub id_field: String,
-    /// The field with what some texts share, such as their prompt, if it is asked for.
+    /// The field with a value that some texts share, such as their prompt, if it is asked for.
     pub group_field: Option<String>,
     /// The longest line, in MiB.
     pub max_line: u64,
@@ -64,7 +64,7 @@ pub(super) fn objects(
     for number in 1_usize.. {
         let label = file.of_line(number);
         line.clear();
-        // One long line is no reason to keep its memory for all that follow.
+        // The memory of one long line is not kept for all that follow.
         line.shrink_to(KEPT);
         match (&mut input).take(limit.saturating_add(1)).read_until(b'\n', &mut line) {
             Err(error) => return each(&label, Err(InputError::Unreadable(error))),
@@ -83,7 +83,7 @@ pub(super) fn objects(
             continue;
         }
         match parse(json) {
-            // The rest is no better.
+            // The rest would fail in the same way.
             Err(InputError::Json(_)) if number == 1 && json.trim_ascii().starts_with(b"[") => {
                 return each(file, Err(InputError::Array));
             }
@@ -93,13 +93,13 @@ pub(super) fn objects(
     Ok(())
 }
 
-/// Takes a line.
+/// Parses a line.
 pub(super) fn parse(line: &[u8]) -> Result<Json<'_>, InputError> {
     let line = std::str::from_utf8(line).map_err(|error| InputError::NotUtf8 { at: error.valid_up_to() })?;
     Json::parse(line).map_err(InputError::Json)
 }
 
-/// The text or the ids of a JSON line.
+/// Returns the text or the ids of a JSON line.
 fn field<'a>(object: Json<'a>, tokens: bool, name: &str) -> Result<Source<'a>, InputError> {
     let expected = if tokens { "an array of token ids" } else { "a string" };
     let field = || name.to_owned();
@@ -122,7 +122,7 @@ fn field<'a>(object: Json<'a>, tokens: bool, name: &str) -> Result<Source<'a>, I
     }
 }
 
-/// The names of an object's fields, the first of them.
+/// Returns the names of an object's first fields.
 fn names(object: Json<'_>) -> String {
     let mut names: Vec<String> = object.members().take(LISTED + 1).map(|(name, _)| short(&name)).collect();
     match names.len() {
@@ -133,7 +133,7 @@ fn names(object: Json<'_>) -> String {
     format!("the fields {}", names.join(", "))
 }
 
-/// The start of a field's name.
+/// Returns the start of a field's name.
 fn short(name: &str) -> String {
     let start: String = name.chars().take(SHOWN).collect();
     if start.len() < name.len() { format!("{start:?}…") } else { format!("{start:?}") }

@@ -1,9 +1,10 @@
-//! The commands `wmgen key` and `wmdetect key`: what can be done with a key that exists.
+//! The commands `wmgen key` and `wmdetect key`, which work on existing keys.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::outputs::{Kind, Outputs};
@@ -17,30 +18,30 @@ use crate::scheme::{ContextRule, ImportOptions, Key};
 pub enum KeyCommand {
     /// Show what is public about a key
     Show {
-        /// The key file
+        /// Key file
         key: PathBuf,
-        /// As one JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Bind a key to the tokenizer of the texts that it marks; its secret and its id stay
+    /// Bind a key to the tokenizer of its texts; the secret and the id do not change
     Bind {
-        /// The key file
+        /// Key file
         key: PathBuf,
         /// A tokenizer.json, a directory with one, or a GGUF file
         #[arg(long, value_name = "PATH")]
         tokenizer: PathBuf,
-        /// Bind it even if it is bound to another vocabulary
+        /// Bind the key even if it is bound to another vocabulary
         #[arg(long)]
         force: bool,
     },
     /// Derive a key for a label, such as a tenant or an epoch
     Derive {
-        /// The master key
+        /// Master key file
         master: PathBuf,
-        /// Where to write the derived key
+        /// File to write the derived key to
         path: PathBuf,
-        /// What the key is for
+        /// Label that says what the key is for
         #[arg(long)]
         label: String,
         /// Overwrite an existing key, which loses it for good
@@ -49,16 +50,16 @@ pub enum KeyCommand {
     },
     /// Make a key file from the configuration of another library or engine
     Import {
-        /// Its JSON: for synthid-hf and synthid-deepmind with `keys` and `ngram_len`, for vLLM and SGLang that of
-        /// --watermark-config, for kgw-hf a generation_config.json
+        /// JSON file with the configuration: `keys` and `ngram_len` for synthid-hf and synthid-deepmind, that of
+        /// --watermark-config for vLLM and SGLang, a generation_config.json for kgw-hf
         config: PathBuf,
-        /// Where to write the key
+        /// File to write the key to
         path: PathBuf,
-        /// Which implementation the configuration belongs to
+        /// Implementation that the configuration belongs to
         #[arg(long, value_enum)]
         scheme: CompatScheme,
-        /// The size of the vocabulary that the green lists of kgw-hf, kgw and kgw-tgi are made of: the width of the model's
-        /// logits; a field `vocab_size` of the file says the same
+        /// Size of the vocabulary that the green lists of kgw-hf, kgw and kgw-tgi are made from: the width of the
+        /// model's logits. A field `vocab_size` in the file says the same
         #[arg(long)]
         vocab_size: Option<u32>,
         /// Overwrite an existing key, which loses it for good
@@ -67,7 +68,7 @@ pub enum KeyCommand {
     },
     /// Print the JSON that the key's library or engine reads; it holds the secret keys
     Export {
-        /// A key of one of their schemes, such as synthid-hf or vllm-gumbel
+        /// Key file of such a scheme, for instance synthid-hf or vllm-gumbel
         key: PathBuf,
         /// Write to this file, with mode 0600, instead of standard output
         #[arg(long)]
@@ -78,7 +79,7 @@ pub enum KeyCommand {
     },
 }
 
-/// A scheme whose keys another library holds as JSON.
+/// A scheme whose keys another library stores as JSON.
 #[derive(ValueEnum, Clone, Copy, Debug)]
 pub enum CompatScheme {
     /// transformers, and synthid-text 0.2.1
@@ -122,34 +123,47 @@ impl CompatScheme {
     }
 }
 
-#[derive(Serialize)]
-struct KeyReport<'a> {
+/// The object that `key show --json` prints.
+#[derive(Serialize, JsonSchema)]
+pub struct ShownKey<'a> {
+    /// Version of this object, 1.
     schema_version: u32,
+    /// Public id of the key, 16 hexadecimal digits.
     key_id: String,
+    /// Name of the scheme.
     scheme: &'a str,
+    /// Layers of the tournament; absent for other schemes.
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<usize>,
+    /// Length of the longest context plus one, in tokens.
     ngram_len: usize,
+    /// Tokens of the shortest context; absent if all have the same length.
     #[serde(skip_serializing_if = "Option::is_none")]
     shortest_context: Option<usize>,
+    /// Number of channels; absent for schemes without channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     channels: Option<u16>,
+    /// Label that the key was derived for; null if it was not derived or its file has no label.
     label: Option<&'a str>,
-    tokenizer: Option<TokenizerReport<'a>>,
+    /// Tokenizer that the key is bound to; null without one.
+    tokenizer: Option<ShownTokenizer<'a>>,
 }
 
-#[derive(Serialize)]
-struct TokenizerReport<'a> {
+#[derive(Serialize, JsonSchema)]
+struct ShownTokenizer<'a> {
+    /// Name.
     name: &'a str,
+    /// Digest of the vocabulary, 64 hexadecimal digits.
     fingerprint: String,
+    /// Digest of the rules that split text, 64 hexadecimal digits; null if the key is bound to the vocabulary alone.
     rules: Option<String>,
 }
 
 /// Runs a command.
 ///
 /// # Errors
-/// Returns an error if a key, a tokenizer or a configuration cannot be read, they do not belong together, or the output
-/// cannot be written.
+/// Returns an error if a key, a tokenizer or a configuration cannot be read, if they do not belong together, or if the
+/// output cannot be written.
 pub fn run_key_command(command: &KeyCommand) -> Result<()> {
     match command {
         KeyCommand::Show { key: path, json } => {
@@ -159,7 +173,7 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
                 ContextRule::Whole { .. } | ContextRule::Padded { .. } | ContextRule::Spanning { .. } => None,
             };
             let depth = key.scheme().check_tournament().is_ok().then(|| key.scheme().depth());
-            let report = KeyReport {
+            let report = ShownKey {
                 schema_version: 1,
                 key_id: key.id(),
                 scheme: key.scheme().name(),
@@ -168,7 +182,7 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
                 shortest_context: shortest,
                 channels: shortest.map(|_| key.scheme().channels()),
                 label: key.label(),
-                tokenizer: key.tokenizer().map(|binding| TokenizerReport {
+                tokenizer: key.tokenizer().map(|binding| ShownTokenizer {
                     name: &binding.name,
                     fingerprint: hex::encode(&binding.fingerprint),
                     rules: binding.rules.map(|rules| hex::encode(&rules)),
@@ -253,7 +267,7 @@ pub fn run_key_command(command: &KeyCommand) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to write over a file that the run reads. `--force` does not allow it.
+/// Refuses to overwrite a file that the run reads. `--force` does not allow it either.
 fn not_an_input(path: &Path, input: &Path) -> Result<()> {
     Ok(Outputs::new(true).reads([input]).check_input(path, Kind::KEY)?)
 }

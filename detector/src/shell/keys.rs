@@ -1,4 +1,4 @@
-//! Key files, with a warning on standard error where others can read or change them.
+//! Key files, with a warning on standard error if others can read or change them.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::signed::{JwkError, SigningKey};
 /// Reads a key.
 ///
 /// # Errors
-/// As [`Key::read`].
+/// Returns an error if [`Key::read`] would.
 pub fn read_key(path: &Path) -> Result<Key, KeyError> {
     let key = Key::read(path)?;
     warn_of_permissions(path);
@@ -23,7 +23,7 @@ pub fn read_key(path: &Path) -> Result<Key, KeyError> {
 /// Reads the keys in a directory.
 ///
 /// # Errors
-/// As [`Keyring::open`].
+/// Returns an error if [`Keyring::open`] would.
 pub fn read_keyring(dir: &Path) -> Result<Keyring, DetectError> {
     Ok((&read_key_directory(dir)?).into())
 }
@@ -31,7 +31,7 @@ pub fn read_keyring(dir: &Path) -> Result<Keyring, DetectError> {
 /// Reads the keys in a directory, with what its list says of them.
 ///
 /// # Errors
-/// As [`KeyDirectory::open`].
+/// Returns an error if [`KeyDirectory::open`] would.
 pub fn read_key_directory(dir: &Path) -> Result<KeyDirectory, KeyDirectoryError> {
     let directory = KeyDirectory::open(dir)?;
     warn_of_changes(dir);
@@ -46,10 +46,10 @@ pub fn read_key_directory(dir: &Path) -> Result<KeyDirectory, KeyDirectoryError>
     Ok(directory)
 }
 
-/// Reads a key that signs.
+/// Reads a signing key.
 ///
 /// # Errors
-/// As [`SigningKey::read`].
+/// Returns an error if [`SigningKey::read`] would.
 #[cfg(feature = "sign")]
 pub fn read_signing_key(path: &Path) -> Result<SigningKey, JwkError> {
     let key = SigningKey::read(path)?;
@@ -63,7 +63,7 @@ fn warn_of_permissions(key: &Path) {
     }
 }
 
-/// Warns of a directory or a list in which others could put another key in the place of one.
+/// Warns about a directory or a list in which others could replace a key.
 fn warn_of_changes(path: &Path) {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! Files as texts: standard input, gzip and zstd, and what is no text.
+//! Files as texts: standard input, gzip and zstd, and files that are not text.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -9,9 +9,10 @@ use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// How much of a file is looked at to know what it is.
+/// Number of bytes that are looked at to know what a file is.
 const HEAD_LEN: usize = 8 << 10;
-/// The bytes that are waited for: more than any signature has, so that what is behind it shows whether it is a word.
+/// Number of bytes that are waited for. That is more than any signature has, so that the bytes after it show whether it
+/// is a word.
 const ENOUGH: usize = 16;
 
 /// Signatures of formats that are not text: how they start, what they are, and how they become text.
@@ -28,7 +29,7 @@ const SIGNATURES: [(&[u8], &str, &str); 11] = [
     (b"PAR1", "a Parquet file", "write its texts as JSON lines"),
     (b"GGUF", "a model in GGUF", "name a file with text"),
 ];
-/// So many of them, the last ones, are words that a text may begin with, too.
+/// This many of them, at the end, are words with which a text may also begin.
 const WORDS: usize = 2;
 
 /// Returns bytes without the byte order mark in front of them.
@@ -40,11 +41,11 @@ pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
 pub(super) struct Opened {
     /// The content.
     pub input: Box<dyn BufRead>,
-    /// The first bytes of it: all that came at once, at least [`ENOUGH`] if there are as many.
+    /// The first bytes: all that came at once, at least [`ENOUGH`] if there are as many.
     pub head: Vec<u8>,
 }
 
-/// What a file is that is not text.
+/// The kind of a file that is not text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotText {
     /// What it is, with its article.
@@ -53,7 +54,7 @@ pub struct NotText {
     pub remedy: &'static str,
 }
 
-/// Opens a file, or standard input where `path` is `-`: once, since for a second reader it is empty.
+/// Opens a file, or standard input if `path` is `-`. Open standard input once, since it is empty for a second reader.
 pub(super) fn open(path: &Path) -> io::Result<Opened> {
     static STDIN_IS_READ: AtomicBool = AtomicBool::new(false);
     if path != Path::new("-") {
@@ -78,7 +79,7 @@ fn read(input: impl Read + 'static) -> io::Result<Opened> {
     Ok(Opened { input, head })
 }
 
-/// Looks at the first bytes, without waiting for more than a signature needs.
+/// Looks at the first bytes, and waits for no more than a signature needs.
 fn plain(mut input: impl Read + 'static) -> io::Result<Opened> {
     let (mut head, mut len) = (vec![0; HEAD_LEN], 0);
     while len < ENOUGH {
@@ -102,7 +103,7 @@ impl NotText {
         // Without a byte order mark: every second byte of Latin text in UTF-16 is 0.
         let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|&&byte| byte == 0).count();
         let (even, odd) = (zeros(0), zeros(1));
-        // Where all bytes are 0 it is something else.
+        // If all bytes are 0, it is something else.
         let utf16 = head.len() >= 4 && even.max(odd) * 3 > head.len() && even.min(odd) * 8 < even.max(odd);
         if head.get(257..262) == Some(b"ustar") {
             return Some(Self { found: "a tar archive", remedy: "take its texts out first" });
@@ -112,7 +113,7 @@ impl NotText {
     }
 }
 
-/// Whether there is no control among the first bytes but those of white space.
+/// Returns whether the only control characters among the first bytes are white space.
 fn is_plain(head: &[u8]) -> bool {
     head.iter().take(ENOUGH).all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
 }
@@ -146,7 +147,7 @@ struct Zstd<R> {
 }
 
 impl<R: BufRead> Zstd<R> {
-    /// Begins the next frame with content; false at the end of the file.
+    /// Begins the next frame with content. Returns false at the end of the file.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.input.fill_buf()?.is_empty() {
             match self.decoder.reset(&mut self.input) {
@@ -166,7 +167,7 @@ impl<R: BufRead> Zstd<R> {
 
 impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // The decoder holds as much as is asked for besides its window.
+        // In addition to its window, the decoder holds as much as is asked for.
         let len = buffer.len().min(128 << 10);
         loop {
             if !self.open && !self.next_frame()? {

@@ -1,14 +1,14 @@
-//! Where the programs write: one rule for the files and directories of all commands.
+//! The outputs of the programs: one rule for the files and directories of all commands.
 //!
-//! - Nothing is written over a file that the run reads, by whatever name: files are compared by device and inode.
-//! - A page, a file of receipts or an ignore file replaces an earlier one. To replace any other file takes `--force`, and
-//!   so does a model, a profile or a key, which take long to make again or cannot be made again. An empty file holds
-//!   nothing to lose.
+//! - A file that the run reads is never overwritten, under any name: files are compared by device and inode.
+//! - A page, a file of receipts or an ignore file replaces an earlier one. Replacing any other file takes `--force`. So
+//!   does replacing a model, a profile or a key, which take long to make again or cannot be made again. An empty file
+//!   can always be replaced.
 //! - A directory is filled if it is new, empty, or holds an earlier output of the same command.
-//! - What is not a regular file (a device, a pipe) is written through.
+//! - If the output is not a regular file but a device or a pipe, the bytes go straight into it.
 //!
-//! An output is open before the long work begins, so a place that cannot be written is an error at once. Nothing is there
-//! before the output is complete; see [`atomic_file`](crate::atomic_file).
+//! An output is opened before the long work begins, so a place that cannot be written is an error at once. The file
+//! does not appear before it is complete; see [`atomic_file`](crate::atomic_file).
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write};
@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file::{self, AtomicFile};
 use crate::render::html;
 
-/// What a file is for a reader, and how an earlier one is recognised.
+/// The kind of an output: its name for people, and how an earlier one is recognised.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     what: &'static str,
-    /// How all files of this kind begin; none where every file that exists is kept.
+    /// The beginning of all files of this kind; `None` if every existing file is kept.
     begins: Option<&'static str>,
 }
 
@@ -44,11 +44,11 @@ impl Kind {
         Self { what: "comparison", begins: Some("{\"metadata\":{\"source_path\":\"wmgen compare") };
     /// A model.
     pub const MODEL: Self = Self { what: "model", begins: None };
-    /// What a teacher says of each token of a text.
+    /// A teacher's targets for each token of a text.
     pub const TARGETS: Self = Self { what: "file of teacher targets", begins: None };
     /// A profile of marked texts.
     pub const PROFILE: Self = Self { what: "profile", begins: None };
-    /// A key, or what holds its secret.
+    /// A key, or another file with its secret.
     pub const KEY: Self = Self { what: "key", begins: None };
 
     fn may_replace(self, path: &Path) -> bool {
@@ -59,7 +59,7 @@ impl Kind {
     }
 }
 
-/// Why a place is not written. Nothing has changed there.
+/// Why an output is not written. Nothing has changed there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
@@ -71,7 +71,7 @@ pub enum OutputError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// The name by which the run reads it.
+        /// The name under which the run reads it.
         input: PathBuf,
     },
     /// Another output of the run goes there.
@@ -90,7 +90,7 @@ pub enum OutputError {
         /// The file.
         path: PathBuf,
     },
-    /// There is a file, and outputs of this kind replace none.
+    /// The file exists, and outputs of this kind never replace a file.
     #[error("cannot write the {what} {}: expected a new file, found one that exists", .path.display())]
     Exists {
         /// What was to be written.
@@ -115,7 +115,7 @@ pub enum OutputError {
         /// What was to be written.
         what: &'static str,
     },
-    /// The system refused.
+    /// The system cannot write it.
     #[error("cannot write the {what} {}", .path.display())]
     Io {
         /// What was to be written.
@@ -136,7 +136,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Starts with no input; `force` is the user's leave to replace files.
+    /// Starts with no input; `force` is the user's permission to replace files.
     pub fn new(force: bool) -> Self {
         Self { force, inputs: Vec::new(), written: Vec::new() }
     }
@@ -193,7 +193,8 @@ impl Outputs {
         Ok(())
     }
 
-    /// Checks that the path names a file, and that the run does not read it. Whether it may be replaced is for the caller to say.
+    /// Checks that the path names a file, and that the run does not read it. The caller decides whether it may be
+    /// replaced.
     ///
     /// # Errors
     /// Returns an error if the path is `-` or the run reads the file.
@@ -210,7 +211,7 @@ impl Outputs {
         }
     }
 
-    /// Checks a file that the run reads and then goes on writing. Whether it is an earlier one is for the caller to say.
+    /// Checks a file that the run reads and then continues. The caller decides whether it is an earlier output.
     ///
     /// # Errors
     /// Returns an error if the path is `-`, if the file is another input of the run, or if the run writes it twice.
@@ -246,7 +247,7 @@ impl Outputs {
         if !entries.is_empty() && !ours {
             return Err(OutputError::ForeignDirectory { what, path: path.to_owned() });
         }
-        // A file that is dropped leaves nothing behind.
+        // A file that is dropped without being finished leaves nothing behind.
         let parent = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
         AtomicFile::create(parent.join("probe")).map_err(io)?;
         Ok(ours)
@@ -282,7 +283,7 @@ impl Write for Output {
     }
 }
 
-/// Which regular file a path leads to, through links, or would once it is written.
+/// The regular file that a path leads to through links, or would lead to once it is written.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     #[cfg(unix)]
@@ -294,7 +295,7 @@ enum Place {
 }
 
 impl Place {
-    /// None for what is not a regular file.
+    /// Returns the place of a path, or `None` if it is not a regular file.
     fn of(path: &Path) -> Option<Self> {
         match fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() => None,

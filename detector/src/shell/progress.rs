@@ -1,18 +1,18 @@
-//! A line on a terminal that says how far long work has come.
+//! A line on a terminal that shows the progress of long work.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use crate::counted::counted;
 
-/// Work that takes less shows no line.
+/// Shorter work shows no line.
 const BEFORE: Duration = Duration::from_secs(1);
-/// Between two changes of the line.
+/// Time between two changes of the line.
 const BETWEEN: Duration = Duration::from_millis(200);
 
-/// A line on standard error that changes as work goes on. There is none where standard error is not a terminal.
+/// A line on standard error that changes as work goes on. There is no line if standard error is not a terminal.
 ///
-/// It is gone when the value is dropped. [`clear`](Self::clear) it before anything else is printed.
+/// It is erased when the value is dropped. [`clear`](Self::clear) it before anything else is printed.
 #[derive(Debug)]
 pub struct ProgressLine {
     on: bool,
@@ -23,7 +23,7 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Makes a line of `what` is done and the `unit` that it is counted in, such as "scoring" and "texts".
+    /// Makes a line for the work `what`, counted in `unit`, such as "scoring" and "texts".
     pub fn new(what: impl Into<String>, unit: &'static str) -> Self {
         Self { on: io::stderr().is_terminal(), what: what.into(), unit, start: Instant::now(), shown: None }
     }
@@ -44,16 +44,16 @@ impl ProgressLine {
         }
         self.shown = Some(now);
         let line = line(self, now.duration_since(self.start));
-        // The cursor goes to the first column, and what stood on the line is erased.
+        // The cursor goes to the first column, and the line is erased.
         let _ = write!(io::stderr(), "\r\x1b[2K{line}").and_then(|()| io::stderr().flush());
     }
 
-    /// Shows that `done` are done, of nobody knows how many.
+    /// Shows that `done` are done of an unknown number.
     pub fn count(&mut self, done: u64) {
         self.put(|line, _| format!("{}: {}", line.what, counted(done, line.unit.trim_end_matches('s'))));
     }
 
-    /// Erases the line and begins to count the time anew.
+    /// Erases the line and restarts its clock.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[2K").and_then(|()| io::stderr().flush());
@@ -68,7 +68,7 @@ impl Drop for ProgressLine {
     }
 }
 
-/// What the line says after `spent`.
+/// Returns the text of the line after `spent`.
 fn line(what: &str, unit: &str, done: u64, total: u64, spent: Duration) -> String {
     let share = if total == 0 { 1.0 } else { done as f64 / total as f64 };
     let done_so_far = format!("{what}: {done} of {total} {unit} ({:.0} %)", (100.0 * share).floor());

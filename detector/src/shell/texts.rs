@@ -1,4 +1,4 @@
-//! From files, JSON lines and arrays of token ids to single texts, each with a name: the one reader of both programs.
+//! Reads files, JSON lines and arrays of token ids as single texts, each with a name. Both programs use this reader.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Layout {
 /// Calls `each` with every text and its label, or with what is wrong with it, in order and as soon as it is read.
 ///
 /// # Errors
-/// Returns the first error of `each`, which is about the output, and an error if standard input is named twice.
+/// Returns an error if `each` does (its first one, about the output), or if standard input is named twice.
 pub fn for_each(
     files: &[PathBuf],
     layout: &Layout,
@@ -45,7 +45,7 @@ pub fn for_each(
     Ok(())
 }
 
-/// A file that is one text.
+/// Calls `each` with a file that is one text.
 fn whole(
     label: &Label,
     opened: Opened,
@@ -62,7 +62,7 @@ fn whole(
     each(label, Ok(Source::Content(Content::Text(bytes))))
 }
 
-/// Says that a file is probably something else than `read`.
+/// Writes a note that a file is probably something other than `read`.
 fn note_layout(label: &Label, read: &str, likely: Option<(&str, &str)>) {
     if let Some((found, flag)) = likely {
         say(&format!(
@@ -72,7 +72,7 @@ fn note_layout(label: &Label, read: &str, likely: Option<(&str, &str)>) {
     }
 }
 
-/// What a file probably is that was given as one text, and the flag that reads it as such.
+/// Returns what a file that was given as one text probably is, and the flag that reads it as such.
 fn likely_layout(name: &str, head: &[u8]) -> Option<(&'static str, &'static str)> {
     let head = without_mark(head).trim_ascii_start();
     if let Some(array) = head.strip_prefix(b"[") {
@@ -88,7 +88,7 @@ fn likely_layout(name: &str, head: &[u8]) -> Option<(&'static str, &'static str)
     object.then_some(("JSON lines", "--jsonl"))
 }
 
-/// A file that is one array of token ids, or one array a line.
+/// Calls `each` with the lists of a file that is one array of token ids, or one array a line.
 fn lists(
     label: &Label,
     opened: Opened,
@@ -111,7 +111,7 @@ fn lists(
 /// Calls `each` with the object of every line of a file that is not empty, or with what is wrong with the line.
 ///
 /// # Errors
-/// Returns the first error of `each`, and an error if the file cannot be opened or is no text.
+/// Returns an error if `each` does (its first one), or if the file cannot be opened or is not text.
 pub fn for_each_object(
     path: &Path,
     each: impl FnMut(&Label, Result<Json<'_>, InputError>) -> Result<()>,
@@ -121,7 +121,7 @@ pub fn for_each_object(
     json_lines::objects(&label, opened, Lines::default().max_line, each)
 }
 
-/// Opens a file, or standard input where `path` is `-`, that is not certainly something else than text.
+/// Opens a file, or standard input if `path` is `-`. Refuses a file that is certainly not text.
 fn open_text(path: &Path) -> Result<Opened, InputError> {
     let opened = open(path).map_err(InputError::Unreadable)?;
     match NotText::of(&opened.head) {
@@ -130,8 +130,8 @@ fn open_text(path: &Path) -> Result<Opened, InputError> {
     }
 }
 
-/// Reads a text file, or standard input where `path` is `-`, without its byte order mark. It may be compressed with
-/// gzip or zstd.
+/// Reads a text file, or standard input if `path` is `-`, without its byte order mark. It may be compressed with gzip
+/// or zstd.
 ///
 /// # Errors
 /// Returns an error if it cannot be read, has more than 1 GiB, is another kind of file or is not UTF-8.
@@ -154,7 +154,7 @@ pub fn read_text(path: &Path) -> Result<String> {
 mod tests {
     use super::*;
 
-    /// The labels and the contents of a file.
+    /// Returns the labels and the contents of a file.
     fn found(content: impl AsRef<[u8]>, layout: &Layout) -> Vec<(String, Result<String, String>)> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t");

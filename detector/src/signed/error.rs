@@ -6,7 +6,7 @@ use crate::scheme::KeyError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwkError {
-    /// The system refuses to read it.
+    /// The system cannot read the file.
     #[error("{path}: cannot read the key for signatures: {source}")]
     Unreadable {
         /// The file.
@@ -14,10 +14,10 @@ pub enum JwkError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// It cannot be written, or the system gives no randomness.
+    /// The key cannot be written, or the system gives no randomness.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// It is something else.
+    /// The file is something else.
     #[error("{path}: expected {expected}, found {found}")]
     Other {
         /// The file.
@@ -33,13 +33,13 @@ pub enum JwkError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// It is no compact JWS.
+    /// It is not a compact JWS.
     #[error("expected a compact JWS, found {found}")]
     Malformed {
         /// What was found.
         found: String,
     },
-    /// It is signed with another algorithm, or with none.
+    /// It is signed with another algorithm, or not signed.
     #[error("expected a signature with the algorithm EdDSA, found {found:?}")]
     Algorithm {
         /// The algorithm.
@@ -51,7 +51,7 @@ pub enum SignatureError {
         /// The extension.
         found: String,
     },
-    /// It is of something else than a verdict.
+    /// It signs something other than a verdict.
     #[error("expected a signed verdict (the type {expected:?}), found {found}")]
     Type {
         /// The type of a verdict.
@@ -67,7 +67,7 @@ pub enum SignatureError {
         /// The thumbprint in the signature.
         found: String,
     },
-    /// The key did not make it, or it was changed since.
+    /// The key did not make it, or it was changed afterwards.
     #[error(
         "the signature is not one of the key {key} over this content: one of the two was changed, or another key signed"
     )]
@@ -75,7 +75,7 @@ pub enum SignatureError {
         /// The thumbprint of the key that checks.
         key: String,
     },
-    /// The signature holds, but what it signs is no statement that this version reads.
+    /// The signature is valid, but it signs a statement that this version cannot read.
     #[error("expected a signed statement of version {expected}, found {found}")]
     Statement {
         /// The version that is read.

@@ -15,7 +15,7 @@ use super::JwkError;
 use crate::scheme::KeyError;
 use crate::scheme::key::write_private;
 
-/// No file of keys is longer.
+/// Size of the largest file of keys.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A private key that signs verdicts. It is wiped from memory when it is dropped, and `Debug` does not show it.
@@ -31,7 +31,7 @@ pub struct VerifyingKey {
     kid: String,
 }
 
-/// A JWK as it was read. Of a private one `d` is the secret.
+/// A JWK as it was read. In a private key `d` is the secret.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -100,7 +100,7 @@ impl SigningKey {
     /// Parses a private key, as [`read`](Self::read) does. `path` stands for the file in error messages.
     ///
     /// # Errors
-    /// Returns an error if the bytes are no such key, or if its public part belongs to another one.
+    /// Returns an error if the bytes are not such a key, or if its public part belongs to another key.
     pub fn from_jwk(bytes: &[u8], path: &str) -> Result<Self, JwkError> {
         let expected = "a private key for Ed25519 as a JWK (kty OKP, with d)";
         let other = |found: &str| JwkError::Other { path: path.into(), expected, found: found.into() };
@@ -108,7 +108,7 @@ impl SigningKey {
         jwk.check().map_err(|found| other(&found))?;
         let Some(SecretText(d)) = &jwk.d else { return Err(other("a public key")) };
         let mut secret = Zeroizing::new([0; 33]);
-        // With room to spare, so that a secret that is too long is seen.
+        // With room to spare, so that a secret that is too long is noticed.
         if URL_SAFE_NO_PAD.decode_slice(d.as_bytes(), &mut *secret).ok() != Some(32) {
             return Err(other("a d that is not 32 bytes in base64url"));
         }
@@ -160,8 +160,8 @@ impl VerifyingKey {
         Self { key, kid: URL_SAFE_NO_PAD.encode(Sha256::digest(members)) }
     }
 
-    /// Reads public keys from a file: a JWK, or a JWK set, of whose keys those of other types are left out. There is at
-    /// least one.
+    /// Reads public keys from a file: a JWK or a JWK set. Keys of other types in a set are left out. Returns at least
+    /// one key.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, has no key for Ed25519, or has a private one.
@@ -181,7 +181,7 @@ impl VerifyingKey {
             let ours = |key: &serde_json::Value| key["kty"] == "OKP" && key["crv"] == "Ed25519";
             let jwk = |key| {
                 let jwk: Jwk =
-                    serde_json::from_value(key).map_err(|_| other("a key whose members are no texts"))?;
+                    serde_json::from_value(key).map_err(|_| other("a key whose members are not texts"))?;
                 jwk.public().map_err(|found| other(&found))
             };
             let keys = set.keys.into_iter().filter(ours).map(jwk).collect::<Result<Vec<_>, _>>()?;
@@ -221,7 +221,7 @@ pub fn jwk_set<'k>(keys: impl IntoIterator<Item = &'k VerifyingKey>) -> String {
 }
 
 impl Jwk {
-    /// Checks that it is a key for Ed25519 and for signatures.
+    /// Checks that the key is for Ed25519 and for signatures.
     fn check(&self) -> Result<(), String> {
         if self.kty != "OKP" || self.crv.as_deref() != Some("Ed25519") {
             let crv = self.crv.as_deref().unwrap_or("none");
@@ -245,16 +245,16 @@ impl Jwk {
             self.x.and_then(|x| URL_SAFE_NO_PAD.decode(x).ok()).and_then(|x| <[u8; 32]>::try_from(x).ok());
         let x = x.ok_or("no x of 32 bytes in base64url")?;
         let key = ed25519_dalek::VerifyingKey::from_bytes(&x).ok().filter(|key| !key.is_weak());
-        key.map(VerifyingKey::new).ok_or_else(|| "an x that is no public key".into())
+        key.map(VerifyingKey::new).ok_or_else(|| "an x that is not a public key".into())
     }
 }
 
-/// What is wrong with JSON, without any of its content.
+/// Returns what is wrong with JSON, without any of its content.
 fn no_json(error: &serde_json::Error) -> String {
-    format!("something that is no JWK from line {}, column {} on", error.line(), error.column())
+    format!("something that is not a JWK from line {}, column {} on", error.line(), error.column())
 }
 
-/// The content of a file. It is wiped when it is dropped.
+/// Returns the content of a file. It is wiped when it is dropped.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, JwkError> {
     let unreadable = |source| JwkError::Unreadable { path: path.display().to_string(), source };
     let file = File::open(path).map_err(unreadable)?;

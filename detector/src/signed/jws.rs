@@ -10,13 +10,13 @@ use super::{SignatureError, SigningKey, Statement, VerifyingKey};
 use crate::report::SCHEMA_VERSION;
 
 const ALGORITHM: &str = "EdDSA";
-/// The type of a verdict. A signature of something else by the same key cannot pass for one.
+/// The type of a verdict. The same key's signature of something else cannot pass for a verdict.
 const TYPE: &str = "wmdetect-verdict+jws";
-/// No signature of ours is longer.
+/// Length of the longest signature that is accepted.
 const MAX_LEN: usize = 64 << 10;
 
-/// The header's parameters that play a part. Those that say which key to believe (`jwk`, `jku`, `x5c`, `x5u`) are not
-/// among them.
+/// The header's parameters that are used. Parameters that say which key to trust (`jwk`, `jku`, `x5c`, `x5u`) are
+/// ignored.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -28,7 +28,7 @@ struct Header {
     b64: Option<Value>,
 }
 
-/// A parameter that is there, null included.
+/// Returns a parameter that is present, even if it is null.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -54,8 +54,9 @@ impl VerifyingKey {
     /// Checks a compact JWS, and returns the statement that this key signed.
     ///
     /// # Errors
-    /// Returns an error if it is no JWS of this key with the algorithm `EdDSA`, if anything in it was changed, if it
-    /// asks for an extension (`crit`, `b64`), or if what it signs is no statement of this version.
+    /// Returns an error if the text is not a JWS of this key with the algorithm `EdDSA`, or if anything in it was
+    /// changed. Also returns an error if it asks for an extension (`crit`, `b64`), or does not sign a statement of this
+    /// version.
     pub fn verify(&self, jws: &str) -> Result<Statement, SignatureError> {
         let (header, payload) = self.verify_bytes(jws)?;
         if header.typ.as_deref() != Some(TYPE) {

@@ -1,12 +1,12 @@
-//! Signed verdicts: a [`Statement`] of what the detector said of a text, signed by those who run it.
+//! Signed verdicts: a [`Statement`] of what the detector said of a text, signed by the operator.
 //!
 //! The signature is a JSON Web Signature (JWS, RFC 7515) in the compact serialisation, with Ed25519 (`alg` is `EdDSA`,
 //! RFC 8037). Any JOSE library can check it with the public key. The key is a JSON Web Key (JWK, RFC 7517, of the type
 //! `OKP` of RFC 8037), and `kid` is its thumbprint (RFC 7638).
 //!
-//! The payload is the statement as JSON. It stands inside the signature. The text does not: the statement has its
-//! SHA-256, so the text can be kept, sent or withheld apart from the signature. This is why neither a detached payload
-//! (RFC 7515, appendix F) nor an unencoded one (RFC 7797, `b64`) is needed; a signature that asks for the latter is refused.
+//! The payload is the statement as JSON, inside the signature. The text is not inside: the statement has its SHA-256,
+//! so the text can be kept, sent or withheld apart from the signature. So neither a detached payload (RFC 7515,
+//! appendix F) nor an unencoded one (RFC 7797, `b64`) is needed. A signature that asks for the latter is refused.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,17 +42,19 @@ use crate::statistics::PKind;
 use crate::timestamp::Timestamp;
 use crate::verdict::Verdict;
 
-/// What is signed: what the detector said of a text, when, and how often it is wrong.
+/// The signed statement: what the detector said of a text, when, and how often it is wrong.
 ///
-/// [`of`](Self::of) takes it from a report. It has no p-value and no score: who sees those for texts of their own can
+/// [`of`](Self::of) takes it from a report. It has no p-value and no score: anyone who sees those for their texts can
 /// edit a text until they change. [`with_log10_p`](Self::with_log10_p) adds p for those who may see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Statement {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// SHA-256 of the bytes of the text as they were submitted; in JSON 64 hexadecimal digits.
     #[serde(serialize_with = "digits", deserialize_with = "bytes")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub sha256: [u8; 32],
     /// The program that judged the text: `wmdetect`.
     pub detector: String,
@@ -60,8 +62,8 @@ pub struct Statement {
     pub version: String,
     /// Name of the watermarking scheme, such as `synthid-sha256`.
     pub technique: String,
-    /// Public id of the key that marked the text. Of a text that is not called watermarked, the id of the key if it was
-    /// the only one that was tried, else none.
+    /// Public id of the key that marked the text. If the text is not called watermarked, it is the key's id if only one
+    /// key was tried, else `None`.
     pub key_id: Option<String>,
     /// How many keys were tried.
     pub keys_tried: u64,
@@ -82,12 +84,13 @@ pub struct Statement {
     #[serde(default)]
     pub warning_codes: Vec<WarningCode>,
     /// When the statement was made.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
 impl Statement {
     /// Returns what `report` says of the text with this SHA-256, as a statement made at `time` by this version of this
-    /// program. p is left out.
+    /// program. It leaves out p.
     pub fn of(report: &Report, sha256: [u8; 32], time: Timestamp) -> Self {
         let names_key =
             report.verdict == Verdict::Watermarked || report.keys_tried.is_none_or(|keys| keys == 1);

@@ -25,7 +25,7 @@ fn statement() -> Statement {
     Statement::of(&report.unwrap(), [9; 32], "2026-12-01T08:30:00Z".parse().unwrap())
 }
 
-/// A JWS of the key with this header and this payload.
+/// Returns a JWS of the key with this header and this payload.
 fn signed(header: &Value, payload: &Value) -> String {
     key().sign_bytes(header.to_string().as_bytes(), payload.to_string().as_bytes())
 }
@@ -41,7 +41,7 @@ fn keys_and_signatures_are_those_of_rfc_8037() {
                cNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
     assert_eq!(key().sign_bytes(br#"{"alg":"EdDSA"}"#, b"Example of Ed25519 signing"), jws);
     assert_eq!(public.payload(jws).unwrap(), b"Example of Ed25519 signing");
-    // It is no verdict.
+    // It is not a verdict.
     assert!(matches!(public.verify(jws), Err(SignatureError::Type { .. })));
 }
 
@@ -68,7 +68,7 @@ fn what_was_signed_comes_back_and_any_change_is_seen() {
     }
     let other = SigningKey::generate().unwrap();
     assert!(matches!(other.verifying_key().verify(&jws), Err(SignatureError::OtherKey { .. })));
-    // Without a kid the signature alone says it.
+    // Without a kid only the signature says which key it was.
     let header = json!({ "alg": "EdDSA", "typ": "wmdetect-verdict+jws" });
     let jws = signed(&header, &serde_json::to_value(&statement).unwrap());
     assert_eq!(key.verifying_key().verify(&jws).unwrap(), statement);
@@ -85,7 +85,7 @@ fn a_header_cannot_choose_how_it_is_checked() {
         let error = check(json!({ "alg": alg, "typ": typ }));
         assert_eq!(error, SignatureError::Algorithm { found: alg.into() });
     }
-    // The public key as the secret of an HMAC, and no signature at all.
+    // The public key as the secret of an HMAC, and a JWS without a signature.
     let unsigned = URL_SAFE_NO_PAD.encode(json!({ "alg": "none", "typ": typ }).to_string());
     let unsigned = format!("{unsigned}.{}.", URL_SAFE_NO_PAD.encode(payload.to_string()));
     assert!(matches!(key.verifying_key().verify(&unsigned), Err(SignatureError::Algorithm { .. })));
@@ -101,7 +101,7 @@ fn a_header_cannot_choose_how_it_is_checked() {
     }
     assert!(matches!(check(json!({ "typ": typ })), SignatureError::Malformed { .. }));
     assert!(matches!(check(json!({ "alg": "EdDSA", "typ": "JWT" })), SignatureError::Type { .. }));
-    // A key that comes with the signature is not believed.
+    // A key that comes with the signature is not trusted.
     let forger = SigningKey::generate().unwrap();
     let jwk: Value = serde_json::from_str(&forger.verifying_key().to_jwk()).unwrap();
     let header = json!({ "alg": "EdDSA", "typ": typ, "jwk": jwk });
@@ -147,7 +147,7 @@ fn keys_are_written_read_and_refused() {
     let jwk: Value = serde_json::from_str(&key.to_jwk()).unwrap();
     let secret = jwk["d"].as_str().unwrap();
     assert!(!format!("{key:?}").contains(secret));
-    // A private key is not to be handed to those who check.
+    // A private key must not be given to people who check signatures.
     let refused = VerifyingKey::read(&path).unwrap_err().to_string();
     assert!(refused.contains("a private key") && !refused.contains(secret), "{refused}");
     let other = SigningKey::generate().unwrap();

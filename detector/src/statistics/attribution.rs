@@ -1,13 +1,13 @@
 //! Which of many keys marked a text, if any.
 //!
-//! A text that does not depend on a key gives a valid p-value for it, whatever the other keys are (their keyed
-//! functions are independent). With K keys that could have been tried, min(1, K · p) of each is corrected: the
-//! probability that any key which did not mark the text is named at level `fpr` is at most `fpr` (Bonferroni; it
-//! holds too where other keys did mark it). K counts every key that could have been named, not those that a text was
-//! looked at with.
+//! If a text does not depend on a key, its p-value for that key is valid whatever the other keys are, since their keyed
+//! functions are independent. With K keys that could have been tried, each p is corrected to min(1, K · p)
+//! (Bonferroni). Then the probability that any key which did not mark the text is named at level `fpr` is at most
+//! `fpr`, even if other keys did mark it. K counts every key that could have been named, not only those that were tried
+//! on a text.
 //!
-//! For one number of scored tokens the p-value of a statistic falls as its sum rises, so K keys cost K sums, one
-//! sort, and exact tails of the few keys at the top only.
+//! For one number of scored tokens the p-value of a statistic falls as its sum rises. So K keys cost K sums, one sort,
+//! and the exact tails of only the few keys at the top.
 
 use super::p_value::PValue;
 use super::scored::Scored;
@@ -35,7 +35,7 @@ pub(crate) struct KeySum {
     pub sum: i64,
 }
 
-/// A key and what it makes of the text.
+/// A key and its evidence in the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct KeyEvidence {
     /// The key's number.
@@ -55,17 +55,18 @@ pub(crate) struct KeyEvidence {
 /// The keys that pass, and the first that does not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Attributed {
-    /// Keys with corrected p ≤ fpr, least p first; empty means that none of them marked the text.
+    /// Keys with corrected p ≤ fpr, least p first; empty if no key marked the text.
     pub found: Vec<KeyEvidence>,
     /// The key with the least p among the others: how close chance came.
     pub runner_up: Option<KeyEvidence>,
 }
 
-/// The keys whose p-value, corrected for `tries` keys, is at most `fpr`. Groups without scored tokens name nobody.
+/// Returns the keys whose p-value, corrected for `tries` keys, is at most `fpr`. Groups without scored tokens name no
+/// key.
 pub(crate) fn attribute(groups: Vec<KeySums<'_>>, tries: usize, fpr: f64) -> Attributed {
     let mut result = Attributed::default();
     for mut group in groups {
-        // Equal sums in order of number, so that the answer does not depend on the sort.
+        // Equal sums are in order of number, so that the answer does not depend on the sort.
         group.sums.sort_unstable_by_key(|&KeySum { key, sum, .. }| (std::cmp::Reverse(sum), key));
         let mut last = None;
         for &KeySum { key, channel, sum } in &group.sums {
@@ -95,7 +96,7 @@ mod tests {
     use super::super::weighted_mean::WeightedMean;
     use super::*;
 
-    /// Two depths at once: every key is judged by its own null, and only by it.
+    /// Two depths at once: every key is judged only by its own null law.
     #[test]
     fn keys_that_pass_and_the_runner_up() {
         let (deep, flat) = (WeightedMean::new(30), WeightedMean::new(1));

@@ -13,12 +13,12 @@ use super::statistic::Statistic;
 use super::weighted_mean::{self, WeightedMean};
 use crate::scheme::EvidenceKind;
 
-/// A method with what it has learnt of marked text: all that deciding needs, apart from a key.
+/// A method with what it has learnt of marked text: everything that a decision needs, apart from a key.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Decider {
-    /// The usual one of the key's scheme: the weighted mean for tournaments, the Gumbel statistic for uniform numbers, the
-    /// number of green tokens for green lists.
+    /// The usual statistic of the key's scheme: the weighted mean for tournaments, the Gumbel statistic for uniform
+    /// numbers, the number of green tokens for green lists.
     #[default]
     Usual,
     /// The share of ones among the g-values.
@@ -36,7 +36,7 @@ pub enum Decider {
 }
 
 impl Decider {
-    /// Returns its method for keys whose texts have values of this kind.
+    /// Returns the method for keys whose texts have values of this kind.
     pub fn method(&self, kind: EvidenceKind) -> Method {
         match self {
             Self::Usual => match kind {
@@ -54,8 +54,8 @@ impl Decider {
     }
 
     /// Returns the statistic for keys of a scheme whose tokens have values of this kind. A profile or a Bayesian
-    /// detector of more layers than the key looks at the first ones; their law is enumerated when it is first needed,
-    /// which takes some seconds at 29 layers and half of that with each layer less.
+    /// detector of more layers than the key uses only the first layers. Their law is enumerated when it is first
+    /// needed. That takes some seconds at 29 layers, and half as long with each layer less.
     ///
     /// # Errors
     /// Returns an error if the method cannot sum such values.
@@ -80,7 +80,7 @@ impl Decider {
     }
 }
 
-/// With the profile or the weights that ship with the crate, where the method needs any.
+/// Takes the profile or the weights that ship with the crate, if the method needs any.
 impl From<Method> for Decider {
     fn from(method: Method) -> Self {
         match method {

@@ -1,10 +1,12 @@
 //! The green list statistic: how many tokens are on the green lists of their positions.
 //!
-//! Score = (W − n γ) / √(n γ (1 − γ)) for W green ones of n tokens, the usual z. p is the tail of Binomial(n, γ), not that of a
-//! normal law, and it errs upwards. Null law of W: tokens of different lists are independent; different tokens of one list are
-//! drawn without replacement, so their greens are hypergeometric. Such a number is distributed as a sum of independent bits of
-//! other rates (Vatutin and Mikhailov 1982), hence so is W. For such a sum of mean n γ the binomial tail is the larger one
-//! from n γ + 1 on (Hoeffding 1956); below that p is 1. γ may be a bound of the rate.
+//! The score is the usual z = (W − n γ) / √(n γ (1 − γ)) for W green tokens among n. p is the tail of Binomial(n, γ),
+//! not that of a normal law, and it errs upwards.
+//!
+//! Null law of W: tokens of different lists are independent. Different tokens of one list are drawn without
+//! replacement, so their greens are hypergeometric. A hypergeometric number is distributed as a sum of independent bits
+//! of other rates (Vatutin and Mikhailov 1982), hence so is W. For such a sum of mean n γ the binomial tail is the
+//! larger one from n γ + 1 on (Hoeffding 1956). Below that p is 1. γ may be a bound of the rate.
 //!
 //! Source: Kirchenbauer et al., "A watermark for large language models" (2023), for the score.
 
@@ -63,7 +65,7 @@ impl Statistic for GreenList {
         null::binomial_at(scored.full, self.rate, sum)
     }
 
-    /// z: 0 on average without the mark.
+    /// Returns z, which is 0 on average without the mark.
     fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
         let n = scored.full as f64;
         (scored.full > 0).then(|| (sum as f64 - n * self.rate) / (n * self.rate * (1.0 - self.rate)).sqrt())
@@ -97,7 +99,7 @@ mod tests {
         );
     }
 
-    /// Where the binomial tail is not a bound of all such laws.
+    /// There the binomial tail is not a bound of all such laws.
     #[test]
     fn p_is_one_up_to_the_mean_and_one_more() {
         let p = |sum| GreenList::new(0.25).ln_tail(Scored::full(8), sum);

@@ -1,9 +1,11 @@
 //! The Gumbel statistic: a sum of exponentials, for the schemes that draw by uniform numbers.
 //!
-//! A token whose number is u adds −ln(1 − u), of a scheme with two keys the mean of both by their shares. Score = the sum
-//! over the number of tokens. Null law: a uniform number gives an exponential of mean 1, so the sum of n is Gamma(n) and p is its
-//! upper tail ([`gamma`](null::gamma), [`two_gammas`](null::two_gammas)). u is the lower edge of a cell of equally likely
-//! numbers, and the sum is rounded down, so the sum is at most a sum of exponentials and p errs upwards.
+//! A token whose number is u adds −ln(1 − u); with two keys, the mean of both weighted by their shares. The score is
+//! the sum divided by the number of tokens.
+//!
+//! Null law: a uniform number gives an exponential of mean 1, so the sum of n is Gamma(n) and p is its upper tail
+//! ([`gamma`](null::gamma), [`two_gammas`](null::two_gammas)). u is the lower edge of a cell of equally likely numbers,
+//! and the sum is rounded down. So the sum is at most a sum of exponentials, and p errs upwards.
 //!
 //! Source: Aaronson, "Watermarking of large language models" (2022); Fernandez et al., "Three bricks to consolidate
 //! watermarks for large language models" (2023), for the Gamma law.
@@ -17,10 +19,10 @@ use super::scored::Scored;
 use super::statistic::Statistic;
 use crate::scheme::{EvidenceKind, GBits, Uniforms};
 
-/// A nat in the unit of the sums: 2^−25 nats, so that the greatest value of a token fits an `i32`.
+/// A nat in the unit of the sums. The unit is 2^−25 nats, so that the greatest value of a token fits an `i32`.
 const NAT: f64 = (1_u32 << 25) as f64;
 
-/// The same in the search for required lengths, whose tables are shorter.
+/// A nat in the unit of the search for required lengths, whose tables are shorter.
 const COARSE: f64 = 16.0;
 
 /// The Gumbel statistic for keys whose numbers are read alike.
@@ -50,10 +52,10 @@ impl Gumbel {
         }
     }
 
-    /// The law of a token's value in a marked text, in the coarse unit.
+    /// Returns the law of a token's value in a marked text, in the coarse unit.
     fn marked(self) -> TableNull {
         let last = (self.law.steps as f64).ln();
-        // P(value ≤ t) where the number is the greatest of 1 / collision uniform ones.
+        // P(value ≤ t) if the number is the greatest of 1 / collision uniform numbers.
         let drawn = |weight: f64| {
             let below = |t: f64| -> f64 {
                 marked::mixture(|collision| (-(-t / weight).exp_m1()).powf(1.0 / collision))
@@ -74,8 +76,8 @@ impl Gumbel {
     }
 }
 
-/// The masses of a law on the coarse grid, each point with what is nearest to it, from its distribution function; what is above
-/// `last` is at the last point.
+/// Returns the masses of a law on the coarse grid, from its distribution function. Each point has the mass that is
+/// nearest to it; the last point has all mass above `last`.
 fn table(below: impl Fn(f64) -> f64, last: f64) -> Vec<f64> {
     let points = (last * COARSE) as usize + 1;
     let edge = |i: usize| if i == points { 1.0 } else { below((i as f64 - 0.5) / COARSE) };
@@ -126,7 +128,7 @@ impl Statistic for Gumbel {
         self.ln_tail_of(scored.full, sum as f64 / NAT)
     }
 
-    /// The mean of the tokens' values: 1 on average without the mark.
+    /// Returns the mean of the tokens' values: 1 on average without the mark.
     fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
         (scored.full > 0).then(|| sum as f64 / NAT / scored.full as f64)
     }
@@ -175,7 +177,7 @@ mod tests {
         }
     }
 
-    /// Of uniform numbers, which are drawn at random, p ≤ a in a of the cases.
+    /// For uniform numbers drawn at random, p ≤ a in a share a of the cases.
     #[test]
     fn p_is_uniform_under_the_null_hypothesis() {
         let mut state = 5;

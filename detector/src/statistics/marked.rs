@@ -1,14 +1,15 @@
 //! A model of marked text for the schemes without a tournament: how free its tokens were.
 //!
-//! The built-in profile [`REFERENCE`](super::llr::REFERENCE) has classes of tokens with their shares π and, for each, the strength
-//! ψ of the first layer. By Dathathri et al. that is 1 − c, where c = Σ p² is the probability that two draws are
-//! the same. A token of a class is taken for one of 1 / c equally likely ones. The model decides how long a text must be
-//! for its silence to mean something, and what passages and explanations look for; no p-value depends on it.
+//! The built-in profile [`REFERENCE`](super::llr::REFERENCE) has classes of tokens with their shares π and, for each,
+//! the strength ψ of the first layer. By Dathathri et al. that is 1 − c, where c = Σ p² is the probability that two
+//! draws are the same. A token of a class is modelled as one of 1 / c equally likely tokens. The model decides how long
+//! a text must be for its silence to mean something, and what passages and explanations look for. No p-value depends on
+//! it.
 
 use super::llr::{PSI_UNITS, Profile, WEIGHT_UNITS};
 use crate::scheme::{EvidenceKind, GBits};
 
-/// How many times as likely a token's number is in such a text as without the mark.
+/// How many times likelier a token's number is in such a text than without the mark.
 ///
 /// Without the mark its mean is at most 1. Over uniform numbers the factor (1/c) u^(1/c − 1) has mean 1. It rises with u, so at the
 /// lower edges of cells its mean is smaller. Green raises the factor, and a token is green with at most the probability
@@ -20,13 +21,13 @@ pub(crate) struct LikelihoodRatio<'p> {
 }
 
 impl<'p> LikelihoodRatio<'p> {
-    /// For uniform numbers and green lists, in texts whose tokens are as free as those of the profile. For a tournament it is always
-    /// 1: [`Profile`] has the ratios of tournaments.
+    /// Makes the ratio for uniform numbers and green lists, in texts whose tokens are as free as those of the profile.
+    /// For a tournament it is always 1: [`Profile`] has the ratios of tournaments.
     pub(crate) fn new(kind: EvidenceKind, profile: &'p Profile) -> Self {
         Self { kind, profile }
     }
 
-    /// Returns ln of it, in nats.
+    /// Returns ln of the ratio, in nats.
     pub(crate) fn ln(&self, g: GBits) -> f64 {
         let of_uniform =
             |u: f64| mixture_of(self.profile, |collision| u.powf(1.0 / collision - 1.0) / collision);
@@ -63,12 +64,12 @@ fn mixture_of(profile: &Profile, f: impl Fn(f64) -> f64) -> f64 {
     classes.weights().iter().zip(classes.psi()).map(class).sum()
 }
 
-/// What is added to the logits of green tokens in the texts that [`Statistic::required_tokens`](super::Statistic::required_tokens) is about: every engine's
-/// default.
+/// The bias of green logits in the texts that [`Statistic::required_tokens`](super::Statistic::required_tokens) is
+/// about: every engine's default.
 const BIAS: f64 = 2.0;
 
-/// The probability of green in a marked text where two draws are the same with the probability `collision`: what the
-/// bias makes of the rate where the choice is free, the rate itself where there is none.
+/// Returns the probability of green in a marked text where two draws are the same with the probability `collision`. If
+/// the choice is free, it is what the bias makes of the rate; if there is no choice, it is the rate itself.
 pub(super) fn green_rate(rate: f64, collision: f64) -> f64 {
     let odds = rate / (1.0 - rate) * BIAS.exp();
     collision * rate + (1.0 - collision) * odds / (1.0 + odds)

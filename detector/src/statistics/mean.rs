@@ -1,7 +1,7 @@
 //! The mean: the share of ones among all g-bits of the scored tokens.
 //!
 //! Score = Σ_t Σ_l g_l(t) / (m · n) for n tokens and m layers. Null law: the number of ones is Binomial(m · n, 1/2),
-//! so the p-value is that distribution's upper tail, exactly.
+//! so the p-value is exactly that distribution's upper tail.
 //!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Mean score"; equals `mean_score` of `synthid-text`.
 
@@ -34,13 +34,13 @@ impl Mean {
         sample.g_bits(self.method(), &(self.depth..=self.depth))
     }
 
-    /// A token's number of ones.
+    /// Returns a token's number of ones.
     fn ones(self, g: GBits) -> i32 {
         let layers = u64::MAX.checked_shr(64 - self.depth as u32).unwrap_or(0);
         (g.0 & layers).count_ones() as i32
     }
 
-    /// [`Statistic::required_tokens`], without the table.
+    /// Computes [`Statistic::required_tokens`] without the table.
     pub(super) fn search(self, alpha: f64) -> u64 {
         let marked = Profile::reference().classes().weighted_ones(&vec![1; self.depth]);
         Test { null: &|n, ones| self.ln_tail(Scored::full(n), ones), marked: &marked }.required_tokens(alpha)

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Which statistic decides. The first four are for tournaments, whose tokens have one g-value, 0 or 1, a layer; see
 /// [`GBits`](crate::scheme::GBits). The last two are for the marks of other engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
@@ -28,7 +29,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 6] =
         [Self::WeightedMean, Self::Mean, Self::Llr, Self::Bayesian, Self::Gumbel, Self::GreenList];
 

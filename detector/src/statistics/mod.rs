@@ -1,12 +1,12 @@
-//! Statistics that see the text alone: each turns the values of the scored tokens into a score and a p-value.
+//! Statistics that see only the text: each turns the values of the scored tokens into a score and a p-value.
 //!
 //! Null hypothesis: the text does not depend on the key. Then the g-bits of distinct (context, token) pairs are
-//! independent fair coins, whatever the text is, so the null law of a statistic depends only on the number of
-//! scored tokens and the depth. A position is scored if its context is complete and has not come up before, which
-//! makes the pairs distinct.
+//! independent fair coins, whatever the text is. So the null law of a statistic depends only on the number of scored
+//! tokens and the depth. A position is scored if its context is complete and has not come up before, which makes the
+//! pairs distinct.
 //!
-//! A [`Statistic`] gives each scored token one integer. What decides about a text is their sum, whose null law is
-//! exact. A [`Decider`] is the choice of a statistic before the key is known.
+//! A [`Statistic`] gives each scored token one integer. Their sum decides about a text, and its null law is exact. A
+//! [`Decider`] is the choice of a statistic before the key is known.
 //!
 //! | file | what |
 //! |---|---|
@@ -19,7 +19,7 @@
 //! | [`bayesian`] | posterior of a trained detector |
 //! | `gumbel` | sum of exponentials, for uniform numbers |
 //! | `green_list` | green tokens, for green lists |
-//! | `marked` | a model of marked text for the two |
+//! | `marked` | a model of marked text for `gumbel` and `green_list` |
 //! | `null` | the null distributions that they share |
 //! | [`power`] | how long a text must be |
 //! | `attribution` | which of many keys |

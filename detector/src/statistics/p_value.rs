@@ -8,21 +8,22 @@ use crate::scheme::Promise;
 
 /// What a p-value promises under the null hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PKind {
     /// The probability itself of a score at least this high, apart from rounding errors around 1e-12 of it. One key of
-    /// `synthid-sha256` gives it for a text of one form.
+    /// `synthid-sha256` has such a p for a text of one form.
     Exact,
-    /// An upper bound of it: P(p ≤ a) ≤ a, possibly much less. A keyring, a text of several forms, and marked passages give it, since their p is
-    /// corrected for what was tried.
+    /// An upper bound of that probability: P(p ≤ a) ≤ a, possibly much less. Keyrings, texts of several forms and
+    /// marked passages have such a p, since it is corrected for what was tried.
     Conservative,
     /// Computed as if the scheme's g-bits were independent fair coins, which its hash does not guarantee. `synthid-hf`
-    /// and `synthid-deepmind` give it.
+    /// and `synthid-deepmind` have such a p.
     Approximate,
 }
 
-/// What an exact p-value of a statistic is worth under a scheme that promises this.
+/// Returns what an exact p-value of a statistic is worth under a scheme that promises this.
 impl From<Promise> for PKind {
     fn from(promise: Promise) -> Self {
         match promise {
@@ -46,7 +47,7 @@ impl PValue {
     /// p = 1: no evidence at all.
     pub const ONE: Self = Self { log10: 0.0, kind: PKind::Exact };
 
-    /// From ln p, as [`null`](super::null) gives it.
+    /// Makes a p-value from ln p, as [`null`](super::null) gives it.
     pub(crate) fn from_ln(ln: f64, kind: PKind) -> Self {
         // `+ 0.0` turns -0.0 into 0.0, which would be printed with its sign.
         Self { log10: (ln * std::f64::consts::LOG10_E).min(0.0) + 0.0, kind }
@@ -68,7 +69,7 @@ impl PValue {
     }
 }
 
-/// `3.1e-12`, also where p is below the smallest `f64`; rounded up, so that the text never understates p.
+/// Writes `3.1e-12`, also if p is below the smallest `f64`. It is rounded up, so that the text never understates p.
 impl fmt::Display for PValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.log10 > -3.0 {

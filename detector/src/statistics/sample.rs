@@ -13,9 +13,9 @@ pub struct Sample<'a> {
     kind: EvidenceKind,
     /// What the keyed function says of each token.
     g: &'a [GBits],
-    /// Which count; all where there is none.
+    /// Which tokens count; all of them if `None`.
     mask: Option<&'a [bool]>,
-    /// How much they count; where there is none, those that count do so wholly.
+    /// How much tokens count; if `None`, those that count do so wholly.
     shares: Option<&'a [Share]>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Sample<'a> {
         Self { mask: Some(mask), ..Self::bits(evidence.kind(), evidence.g_bits()) }
     }
 
-    /// Takes tokens that all count, by what a keyed function whose texts have evidence of this kind says of them.
+    /// Takes tokens that all count, with the bits of a keyed function whose texts have evidence of this kind.
     pub fn bits(kind: EvidenceKind, g: &'a [GBits]) -> Self {
         Self { kind, g, mask: None, shares: None }
     }
@@ -46,7 +46,7 @@ impl<'a> Sample<'a> {
         Self::bits(EvidenceKind::Layers { depth }, g)
     }
 
-    /// Returns what kind of values they are.
+    /// Returns the kind of the values.
     pub fn kind(self) -> EvidenceKind {
         self.kind
     }
@@ -59,7 +59,7 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// How many tokens the mask selects.
+    /// Returns how many tokens the mask selects.
     fn masked(self) -> u64 {
         self.mask.map_or(self.g.len(), |mask| mask.iter().filter(|&&counts| counts).count()) as u64
     }
@@ -81,7 +81,7 @@ impl<'a> Sample<'a> {
         Ok(())
     }
 
-    /// The g-bits that count, for `method`, which needs a number of layers within `depths`.
+    /// Returns the g-bits that count, for `method`, which needs a number of layers within `depths`.
     pub(super) fn g_bits(
         self,
         method: Method,
@@ -93,7 +93,7 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// The bits that count, for `method`, which needs this kind of evidence.
+    /// Returns the bits that count, for `method`, which needs this kind of evidence.
     pub(super) fn of_kind(
         self,
         method: Method,
@@ -126,7 +126,7 @@ impl<T: Copy> Iterator for Selected<'_, T> {
         self.values.by_ref().zip(mask).find(|(_, counts)| **counts).map(|(value, _)| *value)
     }
 
-    /// One loop for either case, in place of a decision a token.
+    /// Folds over the selected values, with one loop for either case in place of a decision for each token.
     fn fold<B, F: FnMut(B, T) -> B>(self, start: B, mut add: F) -> B {
         match self.mask {
             None => self.values.fold(start, |sum, value| add(sum, *value)),
@@ -148,12 +148,12 @@ pub struct UnsupportedEvidence {
 }
 
 impl UnsupportedEvidence {
-    /// For `method`, which needs what `expected` says.
+    /// Makes the error of `method`, which needs what `expected` says.
     pub(super) fn new(method: Method, expected: String, found: EvidenceKind) -> Self {
         Self { method, expected, found }
     }
 
-    /// For `method`, which needs a number of layers within `depths`.
+    /// Makes the error of `method`, which needs a number of layers within `depths`.
     pub(super) fn layers(method: Method, depths: &RangeInclusive<usize>, found: EvidenceKind) -> Self {
         Self::new(method, format!("g-bits of {} layers", number(depths)), found)
     }
@@ -163,13 +163,13 @@ impl UnsupportedEvidence {
         self.method
     }
 
-    /// Returns what the values are.
+    /// Returns the kind of the values that were found.
     pub fn found(&self) -> EvidenceKind {
         self.found
     }
 }
 
-/// `30`, or `1 to 64`.
+/// Returns `30`, or `1 to 64`.
 fn number(depths: &RangeInclusive<usize>) -> String {
     if depths.start() == depths.end() {
         depths.start().to_string()

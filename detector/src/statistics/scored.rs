@@ -34,18 +34,19 @@ impl Scored {
         self.full + self.two_thirds + self.third
     }
 
-    /// Returns how many tokens that count wholly tell as much: Σ share², rounded down. The evidence of a token of share s
-    /// is expected to be s of a whole token's, and the variance of its part of the sum is s².
+    /// Returns how many tokens that count wholly carry as much evidence: Σ share², rounded down. The evidence of a
+    /// token of share s is expected to be s times a whole token's, and the variance of its part of the sum is s² times
+    /// as large.
     pub fn whole(self) -> u64 {
         (9 * self.full + 4 * self.two_thirds + self.third) / 9
     }
 
-    /// Returns 3 Σ share: what one unit a token comes to, in thirds.
+    /// Returns 3 Σ share: the total of one unit a token, in thirds.
     pub fn thirds(self) -> u64 {
         3 * self.full + 2 * self.two_thirds + self.third
     }
 
-    /// Each share's thirds and tokens, the largest share first.
+    /// Returns each share's thirds and tokens, the largest share first.
     pub(super) fn parts(self) -> [(u64, u64); 3] {
         [(3, self.full), (2, self.two_thirds), (1, self.third)]
     }

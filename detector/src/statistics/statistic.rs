@@ -1,4 +1,4 @@
-//! The one joint of everything that judges a text: scoring, calibration, attribution and the length that a verdict
+//! The trait behind everything that judges a text: scoring, calibration, attribution, and the length that a verdict
 //! needs.
 
 use std::fmt::Debug;
@@ -11,11 +11,11 @@ use crate::scheme::Share;
 
 /// One integer for each scored token, their sum, and the exact law of the sum under the null hypothesis.
 ///
-/// Sums of the parts of a text add up. For the same [`Scored`] tokens the p-value falls as the sum rises. A statistic may let
-/// tokens count by their [`Share`]; the others take those of two thirds and more for whole ones, and no others. [`counts`](Self::counts)
-/// says which, and the methods that take [`Scored`] tokens take what it returns.
+/// Sums of the parts of a text add up. For the same [`Scored`] tokens the p-value falls as the sum rises. A statistic
+/// may let tokens count by their [`Share`]. The others count tokens of two thirds and more wholly, and no others.
+/// [`counts`](Self::counts) says which, and the methods that take [`Scored`] tokens take what it returns.
 pub trait Statistic: Debug + Send + Sync {
-    /// Returns which statistic it is.
+    /// Returns the method that this statistic is.
     fn method(&self) -> Method;
 
     /// Returns how the tokens of a text count in this statistic.
@@ -23,7 +23,7 @@ pub trait Statistic: Debug + Send + Sync {
         Scored::full(text.full + text.two_thirds)
     }
 
-    /// Returns what the sum of tokens that count wholly comes to if they count with this share.
+    /// Returns what becomes of the sum of tokens that count wholly if they count with this share.
     fn at_share(&self, sum: i64, share: Share) -> i64 {
         if share >= Share::TwoThirds { sum } else { 0 }
     }
@@ -72,13 +72,13 @@ pub trait Statistic: Debug + Send + Sync {
         Ok(Evaluated { scored, sum, score: self.score(scored, sum), p: self.p_value(scored, sum) })
     }
 
-    /// Returns what gives the posterior probability of the mark, if the statistic has a prior.
+    /// Returns the statistic as a [`Posterior`], if it has a prior.
     fn posterior(&self) -> Option<&dyn Posterior> {
         None
     }
 
-    /// Returns the public ids of the keys whose texts it was fitted to. Under these its p-value is not exact for texts
-    /// that share passages with the training texts.
+    /// Returns the public ids of the keys whose texts the statistic was fitted to. Under these keys its p-value is not
+    /// exact for texts that share passages with the training texts.
     fn fitted_keys(&self) -> &[String] {
         &[]
     }
@@ -97,7 +97,7 @@ pub struct Evaluated {
     pub p: Option<PValue>,
 }
 
-/// A posterior probability of the mark. It takes the likelihood ratio without the rounding of the sum.
+/// A posterior probability of the mark, from the likelihood ratio without the rounding of the sum.
 pub trait Posterior {
     /// Returns Σ ln of the tokens' likelihood ratios; those of the parts of a text add up.
     ///

@@ -1,4 +1,4 @@
-//! What holds of all statistics.
+//! Tests of what holds for all statistics.
 
 use super::power::table;
 use super::*;
@@ -18,8 +18,8 @@ fn lengths_at_the_usual_levels() {
     assert_eq!(table, [[69, 54, 54], [99, 79, 78], [186, 150, 148]]);
 }
 
-/// Recomputes some entries of the table. They change with the reference profile; the table is printed by
-/// `cargo test -p wmdetect --lib statistics::tests::print_table -- --ignored --nocapture`.
+/// Recomputes some entries of the table. They change with the reference profile. The table is printed by `cargo test -p
+/// wmdetect --lib statistics::tests::print_table -- --ignored --nocapture`.
 #[test]
 fn the_table_is_what_the_search_finds() {
     for (alpha, depth) in [(1e-3, 30), (1e-2, 30), (5e-2, 12), (1e-6, 20), (1e-4, 3), (1e-5, 1)] {
@@ -112,7 +112,7 @@ fn tokens_count_by_their_shares() {
     let found = WeightedMean::new(2).evaluate(sample).unwrap();
     assert_eq!((found.scored, found.sum), (scored, 3 * 10 + 2 * 11 + 1));
     assert_eq!(found.score, Some(53.0 / 77.0));
-    // The others take the first two for whole ones.
+    // The other statistics count the first two wholly.
     let found = Mean::new(2).evaluate(sample).unwrap();
     assert_eq!((found.scored, found.sum), (Scored::full(2), 3));
 }

@@ -1,12 +1,12 @@
-//! The weighted mean: the share of ones, with weights that fall linearly from 10 at the first layer to 1 at the
-//! last, since early layers carry more of the mark.
+//! The weighted mean: the share of ones, with weights that fall linearly from 10 at the first layer to 1 at the last.
+//! Early layers carry more of the mark.
 //!
 //! Score = Σ_t Σ_l w_l g_l(t) / (n · Σ_l w_l). With m layers w_l ∝ a_l = 10 (m − 1) − 9 l over their common divisor
-//! (m = 30: 290, 281, …, 29; m = 1: 1), so W = Σ a_l g_l is an integer and P(W ≥ w) under the null can be computed
+//! (m = 30: 290, 281, …, 29; m = 1: 1). So W = Σ a_l g_l is an integer and P(W ≥ w) under the null can be computed
 //! exactly ([`WeightedNull`]).
 //!
-//! A token counts by its [`Share`]: Σ_l a_l g_l is multiplied by 3, 2 or 1, and the largest sum accordingly. So sums are in
-//! thirds of a token.
+//! A token counts by its [`Share`]: Σ_l a_l g_l is multiplied by 3, 2 or 1, and the largest sum accordingly. So sums
+//! are in thirds of a token.
 //!
 //! Source: Dathathri et al., Nature 634 (2024), Methods, "Weighted mean score"; equals `weighted_mean_score` of
 //! `synthid-text` with its default weights.
@@ -24,7 +24,7 @@ use crate::scheme::{GBits, Share};
 /// Largest depth whose g-bits fit a [`GBits`].
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// What a one adds to a token's entry in addition to its weight; no token's weighted sum is as large.
+/// What each g-value of 1 adds to a token's entry in addition to its weight; no token's weighted sum is as large.
 const ONE: u64 = 1 << 32;
 
 /// The weighted mean for keys of one depth.
@@ -51,8 +51,8 @@ impl WeightedMean {
         self.null.weights().len()
     }
 
-    /// Returns the sum, by the tokens' shares, and the sum of the [`Mean`], in one pass: what the reference's two scores
-    /// need.
+    /// Returns the sum, by the tokens' shares, and the sum of the [`Mean`], in one pass. The reference's two scores
+    /// need both.
     ///
     /// # Errors
     /// Returns an error if the values are not g-bits of its depth.
@@ -66,16 +66,16 @@ impl WeightedMean {
         Ok((sum, ones))
     }
 
-    /// Σ a_l g_l + [`ONE`] Σ g_l of one token; bits at the depth and above count nothing.
+    /// Returns Σ a_l g_l + [`ONE`] Σ g_l of one token; bits at the depth and above do not count.
     fn of(&self, g: GBits) -> u64 {
         let bytes = g.0.to_le_bytes();
         self.tables.iter().zip(bytes).map(|(table, byte)| table[usize::from(byte)]).sum()
     }
 
-    /// [`Statistic::required_tokens`], without the table.
+    /// Computes [`Statistic::required_tokens`] without the table.
     pub(super) fn search(&self, alpha: f64) -> u64 {
         let marked = Profile::reference().classes().weighted_ones(self.null.weights());
-        // The exact tail of a few tokens takes long, since their sum is far from normal: start where n* will be.
+        // The exact tail of a few tokens takes long, since their sum is far from normal. So the search starts near n*.
         let guess = Mean::new(self.depth()).required_tokens(alpha);
         Test { null: &|n, w| self.null.tail(n, w.max(0) as u64), marked: &marked }
             .required_tokens_near(alpha, guess)
@@ -118,7 +118,7 @@ impl Statistic for WeightedMean {
         self.null.tail_of_shares(scored, sum.max(0) as u64)
     }
 
-    /// The share that the sum is of the largest possible one.
+    /// Returns the sum as a share of the largest possible one.
     fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
         (scored.tokens() > 0).then(|| sum as f64 / self.largest_sum(scored) as f64)
     }
@@ -128,7 +128,7 @@ impl Statistic for WeightedMean {
     }
 }
 
-/// The integers a_l, `depth` entries in falling order.
+/// Returns the integers a_l, `depth` entries in falling order.
 pub(super) fn weights(depth: usize) -> Vec<u32> {
     if depth <= 1 {
         return vec![1; depth];

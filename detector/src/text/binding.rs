@@ -1,10 +1,10 @@
-//! What a key that is bound to a tokenizer remembers of it.
+//! What a key remembers of the tokenizer that it is bound to.
 //!
-//! Two digests: the [fingerprint](super::TokenizerFingerprint) of the vocabulary, and one of all that decides which of its
-//! tokens a text becomes. Without the second, a tokenizer with the same vocabulary and no merges would pass for the right
-//! one and find no mark. `docs/concepts/scheme.md` has both byte for byte.
+//! A key remembers two digests: the [fingerprint](super::TokenizerFingerprint) of the vocabulary, and one of everything
+//! that decides which of its tokens a text becomes. Without the second, a tokenizer with the same vocabulary and no
+//! merges would pass for the right one and find no mark. `docs/concepts/scheme.md` defines both byte for byte.
 //!
-//! The rules are taken in a form in which a tokenizer.json and the GGUF file of the same model agree:
+//! The rules are put in a form in which a tokenizer.json and the GGUF file of the same model agree:
 //!
 //! - Control tokens are left out, because text never becomes one. So are user-defined tokens with names such as
 //!   `<unused7>`, which one file may call control tokens.
@@ -46,11 +46,11 @@ impl Tokenizer {
         TokenizerBinding { name: self.name().to_owned(), fingerprint: self.fingerprint().0, rules: None }
     }
 
-    /// SHA-256 over all that decides which tokens a text becomes.
+    /// Returns SHA-256 over everything that decides which tokens a text becomes.
     fn rules(&self) -> [u8; 32] {
         *self.rules.get_or_init(|| match &self.engine {
             Engine::Compiled(compiled) => {
-                // All that is compiled has the same normaliser and settings; see `compiled::build`.
+                // Every compiled tokenizer has the same normaliser and settings; see `compiled::build`.
                 let made = compiled.made().into_iter().filter(|&(id, _)| self.is_ordinary(id));
                 let made: Vec<_> = made.map(|(id, own)| [id, own.into()]).collect();
                 self.digest(&made, &[], "sentencepiece-bpe")
@@ -68,7 +68,7 @@ impl Tokenizer {
         self.token_kind(id) == TokenKind::Ordinary
     }
 
-    /// `merges` are in order of rank, `scores` those of a Unigram model by id.
+    /// Returns the digest. `merges` are in order of rank, `scores` are those of a Unigram model by id.
     fn digest(&self, merges: &[[u32; 2]], scores: &[f64], settings: &str) -> [u8; 32] {
         let end = u32::MAX.to_le_bytes();
         let mut bytes = b"wmdetect tokenizer rules 1\0".to_vec();
@@ -98,13 +98,13 @@ impl Tokenizer {
     }
 }
 
-/// Whether a user-defined token is a name such as `<unused7>`: files of one model disagree on whether it is a control
-/// token.
+/// Returns whether a user-defined token is a name such as `<unused7>`: files of one model disagree on whether it is a
+/// control token.
 fn is_name(piece: &[u8]) -> bool {
     piece.starts_with(b"<") && piece.ends_with(b">")
 }
 
-/// The model of a tokenizer that only the library can do.
+/// The model of a tokenizer that only the library can handle.
 struct Model {
     /// Left, right and resulting id, in order of rank.
     merges: Vec<[u32; 3]>,
@@ -223,7 +223,7 @@ mod tests {
     /// What is changed in a tokenizer.json, and how.
     type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
 
-    /// Each of these cuts texts in another way, and has the same vocabulary.
+    /// Each of these has the same vocabulary and cuts texts in another way.
     #[test]
     fn what_decides_the_ids_is_bound() {
         let json: Value = serde_json::from_slice(&std::fs::read(fixture("tokenizer.json")).unwrap()).unwrap();
@@ -260,7 +260,7 @@ mod tests {
             assert_eq!(tokenizer.fingerprint().0, good.fingerprint, "{name}");
             let error = tokenizer.check_key(&key).expect_err(name);
             assert!(matches!(error, KeyError::OtherRules { .. }), "{name}: {error}");
-            // An earlier binding knows the vocabulary alone.
+            // A binding without rules knows the vocabulary alone.
             let binding = TokenizerBinding { rules: None, ..good.clone() };
             let old = Key::from_bytes(&[7; 32], "k").unwrap().with_tokenizer(Some(binding));
             tokenizer.check_key(&old).unwrap();

@@ -2,21 +2,22 @@
 
 use std::io::{self, Read};
 
-/// Bytes of a block, if nothing else is asked for. Cutting a text into tokens takes some hundred times as much memory
-/// as the text has bytes.
+/// Default number of bytes in a block. Cutting a text into tokens takes about a hundred times as much memory as the
+/// text has bytes.
 pub const BLOCK_LEN: usize = 256 << 10;
 
 /// Reads a text in blocks of at most `len` bytes.
 ///
-/// A block ends before ASCII white space, if the second half of it has any: before the last run with a line break, else
-/// before the last run. Gemma's vocabularies have no piece that reaches from a visible character over into a space or
-/// a line feed (but for Gemma 3's ` ></`), so the tokens of the blocks are the tokens of the whole. Where there is no white space the block ends
-/// between two characters, and a token or two at the cut may differ. Either way the blocks depend on the text alone.
+/// A block ends before ASCII white space, if its second half has any: before the last run with a line break, else
+/// before the last run. Except for Gemma 3's ` ></`, Gemma's vocabularies have no piece that reaches from a visible
+/// character into a space or a line feed. So the tokens of the blocks are the tokens of the whole. Where there is no
+/// white space, the block ends between two characters, and a token or two at the cut may differ. Either way the blocks
+/// depend on the text alone.
 #[derive(Debug)]
 pub struct Blocks<R> {
     input: R,
     len: usize,
-    /// What was read and is in no block yet.
+    /// Bytes that were read and are not in a block yet.
     rest: Vec<u8>,
     ended: bool,
 }
@@ -46,7 +47,7 @@ impl<R: Read> Blocks<R> {
     }
 }
 
-/// Where to cut `bytes`: from half of its length up to all of it.
+/// Returns where to cut `bytes`: between half of its length and all of it.
 fn cut(bytes: &[u8]) -> usize {
     let mut space = None;
     for at in (bytes.len() / 2..bytes.len()).rev() {

@@ -1,10 +1,10 @@
-//! The tokenizer of the model that ships with `wmgen`, so that its texts need no file to be scored.
+//! The tokenizer of the model that ships with `wmgen`. Its texts can be scored without a tokenizer file.
 
 use std::path::Path;
 
 use super::Tokenizer;
 
-/// What the model and its tokenizer are called.
+/// Name of the model and of its tokenizer.
 pub const DEFAULT_MODEL: &str = "wmgen-default";
 
 impl Tokenizer {

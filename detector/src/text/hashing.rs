@@ -10,7 +10,7 @@ use crate::cache::Key;
 use crate::gguf::names::GENERAL_NAME;
 use crate::gguf::{GgufError, Metadata};
 
-/// SHA-256 of all that `reader` has.
+/// Returns SHA-256 of everything that `reader` gives.
 pub(super) fn key_of_all(mut reader: impl Read) -> io::Result<Key> {
     let watch = Watch::default();
     watch.on.set(true);
@@ -18,8 +18,8 @@ pub(super) fn key_of_all(mut reader: impl Read) -> io::Result<Key> {
     Ok(watch.key())
 }
 
-/// SHA-256 of the keys of a GGUF file that decide how texts are cut, with their values, and the file's name for people.
-/// Files of one model in many formats have one vocabulary.
+/// Returns SHA-256 of the keys of a GGUF file that decide how texts are cut, with their values, and the file's name for
+/// people. Files of one model in many formats have one vocabulary.
 pub(super) fn key_of_gguf(reader: impl BufRead, len: u64) -> Result<(Key, Metadata), GgufError> {
     let watch = Watch::default();
     watch.hash.borrow_mut().update(b"gguf\0");
@@ -38,7 +38,7 @@ pub(super) fn key_of_gguf(reader: impl BufRead, len: u64) -> Result<(Key, Metada
     Ok((watch.key(), metadata))
 }
 
-/// What is hashed, and whether what comes next is.
+/// The hash so far, and whether the next bytes belong to it.
 #[derive(Default)]
 struct Watch {
     hash: RefCell<Sha256>,
@@ -77,7 +77,7 @@ impl<R: BufRead> BufRead for Hashing<'_, R> {
     }
 
     fn consume(&mut self, amount: usize) {
-        // What is consumed has been filled, so this reads nothing and cannot fail.
+        // The bytes to consume are in the buffer, so this reads nothing and cannot fail.
         if let Ok(buffer) = self.inner.fill_buf() {
             self.watch.see(&buffer[..amount]);
         }

@@ -1,4 +1,4 @@
-//! From a tokenizer.json to a pipeline that tokenizes plain text.
+//! Turns a tokenizer.json into a pipeline that tokenizes plain text.
 
 use tokenizers::{DecoderWrapper, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
@@ -8,7 +8,7 @@ use super::vocabulary::Parts;
 
 /// Names of `<eos>` in published tokenizers: tokenizer.json does not say which token ends a text.
 const EOS: [&str; 4] = ["<eos>", "</s>", "<|endoftext|>", "<|end_of_text|>"];
-/// Names of `<bos>`, for a tokenizer.json whose post-processor adds none.
+/// Names of `<bos>`, for a tokenizer.json whose post-processor does not add it.
 const BOS: [&str; 3] = ["<bos>", "<s>", "<|begin_of_text|>"];
 
 /// Takes over what [`tokenizers`] has read.
@@ -34,7 +34,7 @@ pub(super) fn build(mut inner: tokenizers::Tokenizer) -> Result<Parts, TextError
         .collect();
     let pieces = Pieces::new(entries, spelling)?;
 
-    // A tokenizer.json often says how training cut and filled its batches, and a post-processor may add special
+    // A tokenizer.json often says how training truncated and padded its batches. A post-processor may add special
     // tokens and trim the spaces off the offsets. None of that belongs to a text.
     inner.with_truncation(None).map_err(|error| TextError::Encode { message: error.to_string() })?;
     inner.with_padding(None);
@@ -42,7 +42,7 @@ pub(super) fn build(mut inner: tokenizers::Tokenizer) -> Result<Parts, TextError
     Ok(Parts { inner, pieces, bos, eos })
 }
 
-/// How the vocabulary spells bytes, from the parts of the pipeline that turn it into text.
+/// Returns how the vocabulary spells bytes, from the parts of the pipeline that turn it into text.
 fn spelling(inner: &tokenizers::Tokenizer) -> Result<Spelling, TextError> {
     let unsupported = |found: String| TextError::Unsupported {
         expected: "BPE or Unigram with SentencePiece's ▁ or with GPT-2's byte level",
@@ -69,12 +69,12 @@ fn spelling(inner: &tokenizers::Tokenizer) -> Result<Spelling, TextError> {
     }
 }
 
-/// The decoder as JSON, since a sequence does not show its members otherwise.
+/// Returns the decoder as JSON, since a sequence does not show its members otherwise.
 fn parts_of_decoder(decoder: &DecoderWrapper) -> String {
     serde_json::to_string(decoder).unwrap_or_default()
 }
 
-/// The special token that the post-processor puts in front of a text.
+/// Returns the special token that the post-processor puts in front of a text.
 fn first_special(processor: Option<&PostProcessorWrapper>) -> Option<u32> {
     let json = serde_json::to_value(processor?).ok()?;
     let template = match json["type"].as_str()? {

@@ -1,8 +1,8 @@
-//! What the `tokenizers` library is given, and what becomes of its panics.
+//! Guards the `tokenizers` library: checks what it is given, and catches its panics.
 //!
-//! It panics on some damaged files: on a part such as a decoder that is not JSON, on a merge that makes more than the
-//! longest piece, on a `continuing_subword_prefix` longer than a piece. What is known is looked for first, the rest is
-//! caught. (A build that aborts on panics cannot catch them.)
+//! The library panics on some damaged files. Examples are a part such as a decoder that is not JSON, a merge that makes
+//! more than the longest piece, and a `continuing_subword_prefix` longer than a piece. The known cases are looked for
+//! first, the others are caught. A build that aborts on panics cannot catch them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::TextError;
 
-/// The parts of a tokenizer.json in which the library expects JSON to be whole. All else is its own reader's to refuse.
+/// The parts of a tokenizer.json in which the library expects valid JSON. Its own reader refuses everything else.
 #[derive(Deserialize)]
 struct Head {
     #[serde(default)]
@@ -56,7 +56,7 @@ pub(super) fn read(json: &[u8], path: &Path) -> Result<tokenizers::Tokenizer, Te
 
 /// Runs `call`, which calls the library, and returns what it panicked with.
 pub(super) fn fenced<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    // What the call had in hand is dropped with it.
+    // Everything that the call owned is dropped with it.
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
         format!("the tokenizers library panicked: {}", message(&*panic).unwrap_or("it does not say why"))
     })
@@ -66,7 +66,7 @@ fn message(panic: &(dyn Any + Send)) -> Option<&str> {
     panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied())
 }
 
-/// The part of an error that helps: the first line, shortened.
+/// Returns the part of an error that helps: the first line, shortened.
 fn short(message: &str) -> String {
     message.lines().next().unwrap_or_default().chars().take(200).collect()
 }
@@ -112,7 +112,7 @@ mod tests {
         assert!(message.contains("is not a valid tokenizer.json"), "{message}");
     }
 
-    /// Cut anywhere, or with a byte changed: an error or a tokenizer, and texts are cut.
+    /// A file cut anywhere, or with a byte changed, gives an error or a tokenizer that cuts texts.
     #[test]
     fn no_damage_panics() {
         let json = fixture();

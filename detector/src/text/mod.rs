@@ -1,8 +1,8 @@
 //! From text to token ids and back.
 //!
 //! A watermark is a statement about token ids, so the detector must cut a text as the generator's model does. This
-//! module reads the tokenizer from a Hugging Face tokenizer.json or from the metadata of a GGUF file, and keeps for
-//! each token the bytes of the text that it covers, so that a finding can be shown in place.
+//! module reads the tokenizer from a Hugging Face tokenizer.json or from the metadata of a GGUF file. For each token it
+//! keeps which bytes of the text it covers, so that a finding can be shown in place.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), wmdetect::text::TextError> {
@@ -49,7 +49,7 @@ use crate::cache::{Cache, Key};
 use crate::gguf::names::GENERAL_NAME;
 use crate::gguf::{GgufError, Metadata};
 
-/// Tokenizers in smaller files are compiled sooner than the cache is looked at.
+/// Tokenizers in smaller files are compiled faster than they are looked up in the cache.
 const WORTH_IT: u64 = 64 << 10;
 
 /// Names of vocabularies that are known whatever file they come from.
@@ -65,18 +65,19 @@ pub struct Encoded {
     /// The token ids, in order.
     pub ids: Vec<u32>,
     /// For each token the bytes of the text that it covers, always whole characters. The byte tokens of one character
-    /// share its range. Starts and ends never decrease, and together the ranges cover the text (but for characters that
-    /// a vocabulary without byte tokens cannot write).
+    /// share its range. Starts and ends never decrease. Together the ranges cover the text, except for characters that
+    /// a vocabulary without byte tokens cannot write.
     pub offsets: Vec<Range<usize>>,
 }
 
 /// A tokenizer: text to ids, ids to text, and which vocabulary it is.
 ///
-/// Text is only ever text: a `<bos>` or `<end_of_turn>` that somebody wrote is cut into ordinary tokens. Control tokens
-/// are asked for by [`bos`](Self::bos) or [`control_id`](Self::control_id); the caller puts them between the ids.
+/// Text is always text: a `<bos>` or `<end_of_turn>` that somebody wrote is cut into ordinary tokens.
+/// [`bos`](Self::bos) and [`control_id`](Self::control_id) give control tokens, and the caller puts them between the
+/// ids.
 pub struct Tokenizer {
     engine: Engine,
-    /// What the file calls itself, or where it lies.
+    /// The name that the file gives itself, or the name of its place.
     file_name: String,
     /// The vocabulary's own name, if it is known, once somebody asks.
     known: OnceLock<Option<&'static str>>,
@@ -89,7 +90,7 @@ enum Engine {
     Library(Box<Library>),
 }
 
-/// A tokenizer that only the `tokenizers` library can do.
+/// A tokenizer that only the `tokenizers` library can handle.
 struct Library {
     inner: tokenizers::Tokenizer,
     pieces: Pieces,
@@ -132,7 +133,7 @@ impl Tokenizer {
         }
         let mut file = File::open(path).map_err(read)?;
         let meta = file.metadata().map_err(read)?;
-        // What cannot be read twice cannot be looked up either.
+        // A file that cannot be read twice cannot be looked up either.
         let cache = cache.filter(|_| meta.is_file() && meta.len() >= WORTH_IT);
         let mut start = Vec::new();
         (&mut file).take(64).read_to_end(&mut start).map_err(read)?;
@@ -164,7 +165,7 @@ impl Tokenizer {
         Self::from_json(json, Path::new(name), None)
     }
 
-    /// The tokenizer that the content of a tokenizer.json describes; `path` is where it lies, for names and errors.
+    /// Returns the tokenizer that the content of a tokenizer.json describes; `path` is for names and errors.
     fn from_json(json: &[u8], path: &Path, cache: Option<&Cache>) -> Result<Self, TextError> {
         let inner = library::read(json, path)?;
         let source = cache.map(|cache| (cache, Sha256::digest(json).into()));
@@ -231,9 +232,9 @@ impl Tokenizer {
         })?
     }
 
-    /// Compiles the tokenizer if that can be done, for the cache too if there is one and a hash of the source.
+    /// Compiles the tokenizer if that is possible, and stores it in the cache if there is one and a hash of the source.
     fn new(mut parts: Parts, file_name: String, source: Option<(&Cache, Key)>) -> Self {
-        // "Encode" them as the text that they are, that is, do not look for them.
+        // "Encode" special tokens as text, that is, do not look for them.
         parts.inner.set_encode_special_tokens(true);
         let key = source.map_or_else(Key::default, |source| source.1);
         let engine = if let Some(compiled) = compiled::compile(&parts, &key) {
@@ -265,7 +266,7 @@ impl Tokenizer {
         }
     }
 
-    /// The ids of [`encode`](Self::encode), without the memory that the offsets take.
+    /// Returns the ids of [`encode`](Self::encode), without the memory that the offsets take.
     fn encode_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
         #[cfg(test)]
         crate::work::encodes();
@@ -337,8 +338,8 @@ impl Tokenizer {
         }
     }
 
-    /// Returns one more than the largest id. The model's head may have more rows (padding) or fewer (Gemma 3's
-    /// tokenizer.json lists an image token beyond the text model's vocabulary).
+    /// Returns one more than the largest id. The model's head may have more rows, for padding. It may have fewer: Gemma
+    /// 3's tokenizer.json lists an image token beyond the text model's vocabulary.
     pub fn vocab_size(&self) -> usize {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.vocab_size(),
@@ -355,7 +356,7 @@ impl Tokenizer {
         known.unwrap_or(&self.file_name)
     }
 
-    /// Returns which vocabulary it is, whatever file it was read from.
+    /// Returns the fingerprint of the vocabulary, which does not depend on the file that it was read from.
     pub fn fingerprint(&self) -> TokenizerFingerprint {
         match &self.engine {
             Engine::Compiled(compiled) => compiled.fingerprint(),
@@ -385,8 +386,8 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// A name from where a file lies: `gemma-2-2b-it/tokenizer.json` is gemma-2-2b-it, and so is that model in the hub's
-/// cache (`models--google--gemma-2-2b-it/snapshots/<commit>/tokenizer.json`); any other file is its stem.
+/// Returns a name from a file's path: `gemma-2-2b-it/tokenizer.json` is gemma-2-2b-it, and so is that model in the
+/// hub's cache (`models--google--gemma-2-2b-it/snapshots/<commit>/tokenizer.json`); any other file is its stem.
 fn place_name(path: &Path) -> String {
     let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
     let stem = path.file_stem().map(text).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The vocabulary as a table: for each id what kind of token it is and which bytes it stands for.
+//! The vocabulary as a table: the kind of token of each id, and the bytes that it stands for.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub enum TokenKind {
     Byte,
     /// A piece of text that was added by hand, such as a run of newlines.
     UserDefined,
-    /// Steers the model (`<bos>`, `<end_of_turn>`); stands for no text.
+    /// Steers the model (`<bos>`, `<end_of_turn>`) and does not stand for text.
     Control,
     /// The id is not in the vocabulary.
     Unused,
@@ -28,10 +28,10 @@ pub enum TokenKind {
 
 /// Identifies a vocabulary, whatever file it was read from.
 ///
-/// It is SHA-256 over, for each [ordinary](TokenKind::Ordinary) or [byte](TokenKind::Byte) token in ascending order
-/// of id: the id (u32, little-endian), the number of its bytes (u32, little-endian), its bytes as they appear in the
-/// decoded text (`▁` is a space, `<0x0A>` is one byte). Control, unused and user-defined tokens are left out, since
-/// tokenizer.json and GGUF disagree about them even for the same model: the first has an `<image_soft_token>` beyond
+/// It is SHA-256 over all [ordinary](TokenKind::Ordinary) and [byte](TokenKind::Byte) tokens, in ascending order of id.
+/// Each gives its id (u32, little-endian), the number of its bytes (u32, little-endian), and its bytes as in the
+/// decoded text: `▁` is a space, `<0x0A>` is one byte. Control, unused and user-defined tokens are left out, since
+/// tokenizer.json and GGUF disagree about them even for the same model. The first has an `<image_soft_token>` beyond
 /// Gemma 3's vocabulary, and writes runs of spaces with `▁` where the second has spaces.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenizerFingerprint(pub [u8; 32]);
@@ -73,7 +73,7 @@ impl Pieces {
     /// Builds the table from (id, spelling, kind) in any order.
     ///
     /// # Errors
-    /// An id above [`MAX_ID`], the same id twice, or more than 4 GiB of pieces.
+    /// Returns an error if an id is above [`MAX_ID`] or comes twice, or if the pieces have more than 4 GiB.
     pub(super) fn new(
         mut entries: Vec<(u32, String, TokenKind)>,
         spelling: Spelling,
@@ -135,29 +135,29 @@ impl Pieces {
         Ok(())
     }
 
-    /// One more than the largest id.
+    /// Returns one more than the largest id.
     pub(super) fn len(&self) -> usize {
         self.kinds.len()
     }
 
-    /// The control token with this name.
+    /// Returns the control token with this name.
     pub(super) fn control_id(&self, name: &str) -> Option<u32> {
         self.control.get(name).copied()
     }
 
-    /// Name and id of each control token, by id.
+    /// Returns the name and id of each control token, by id.
     pub(super) fn controls(&self) -> Vec<(&str, u32)> {
         let mut all: Vec<_> = self.control.iter().map(|(name, &id)| (name.as_str(), id)).collect();
         all.sort_unstable_by_key(|&(_, id)| id);
         all
     }
 
-    /// The kind of `id`; [`TokenKind::Unused`] beyond the table.
+    /// Returns the kind of `id`; [`TokenKind::Unused`] beyond the table.
     pub(super) fn kind(&self, id: u32) -> TokenKind {
         self.kinds.get(id as usize).copied().unwrap_or(TokenKind::Unused)
     }
 
-    /// The bytes of `id`, none if it stands for no text.
+    /// Returns the bytes of `id`, or `None` if it does not stand for text.
     pub(super) fn bytes(&self, id: u32) -> Option<&[u8]> {
         match self.kind(id) {
             TokenKind::Control | TokenKind::Unused => None,
@@ -212,7 +212,7 @@ impl Spelling {
     }
 }
 
-/// The byte that a piece such as `<0x0A>` stands for.
+/// Returns the byte that a piece such as `<0x0A>` stands for.
 pub(super) fn byte_piece(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     (digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b)))
@@ -220,7 +220,7 @@ pub(super) fn byte_piece(text: &str) -> Option<u8> {
         .flatten()
 }
 
-/// The byte that GPT-2 writes as `c`: printable Latin-1 is itself, the other 68 bytes follow from U+0100 on, in
+/// Returns the byte that GPT-2 writes as `c`: printable Latin-1 is itself, the other 68 bytes follow from U+0100 on, in
 /// order (`bytes_to_unicode` of OpenAI's encoder.py).
 fn byte_level(c: char) -> Option<u8> {
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);

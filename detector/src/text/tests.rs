@@ -39,7 +39,8 @@ fn gguf_encodes_as_sentencepiece() {
     }
 }
 
-/// But for a literal `▁` next to a space: there Hugging Face's conversion differs from SentencePiece, and so do we.
+/// The exception is a literal `▁` next to a space: there Hugging Face's conversion differs from SentencePiece, and so
+/// do we.
 #[test]
 fn json_encodes_as_sentencepiece() {
     let tokenizer = open("tokenizer.json");
@@ -142,7 +143,7 @@ fn names_come_from_the_place() {
     }
 }
 
-/// Texts around the edges of the vocabulary: spaces, newlines, added pieces, control names, all of Unicode.
+/// Returns texts around the edges of the vocabulary: spaces, newlines, added pieces, control names, all of Unicode.
 fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         "[a-z ]{0,12}",

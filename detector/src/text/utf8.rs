@@ -1,12 +1,12 @@
-//! From the bytes of tokens to text, a piece at a time.
+//! Turns the bytes of tokens into text, a piece at a time.
 
 /// U+FFFD, which stands for one byte that belongs to no character.
 const REPLACEMENT: char = '\u{FFFD}';
 
-/// Joins byte strings that may break inside a character and gives back complete characters only.
+/// Joins byte strings that may break inside a character, and gives back only complete characters.
 ///
-/// Bytes that are part of no character become U+FFFD, one for each byte, as SentencePiece's decoder does it. So
-/// the text does not depend on how the bytes were cut.
+/// Each byte that is not part of a character becomes U+FFFD, as in SentencePiece's decoder. So the text does not depend
+/// on how the bytes were cut.
 ///
 /// ```
 /// let mut utf8 = wmdetect::text::Utf8Stream::default();
@@ -24,7 +24,7 @@ pub struct Utf8Stream {
 }
 
 impl Utf8Stream {
-    /// Takes the next bytes and appends to `text` what they complete.
+    /// Takes the next bytes and appends to `text` the characters that they complete.
     pub fn push(&mut self, bytes: &[u8], text: &mut String) {
         if self.pending.is_empty() {
             let used = append(bytes, text);
@@ -36,16 +36,16 @@ impl Utf8Stream {
         }
     }
 
-    /// Ends the text: bytes that still wait for the rest of their character become U+FFFD. Afterwards the stream is
-    /// as new.
+    /// Ends the text. Bytes that still wait for the rest of their character become U+FFFD. Afterwards the stream is
+    /// like a new one.
     pub fn finish(&mut self, text: &mut String) {
         text.extend(std::iter::repeat_n(REPLACEMENT, self.pending.len()));
         self.pending.clear();
     }
 }
 
-/// Appends the characters of `bytes` to `text` and returns how many bytes that used: all but the start of a last,
-/// incomplete character.
+/// Appends the characters of `bytes` to `text` and returns how many bytes that used: all except the start of an
+/// incomplete last character.
 fn append(bytes: &[u8], text: &mut String) -> usize {
     let mut used = 0;
     for chunk in bytes.utf8_chunks() {

@@ -1,10 +1,10 @@
-//! From a GGUF file's vocabulary to a `tokenizers` pipeline.
+//! Turns a GGUF file's vocabulary into a `tokenizers` pipeline.
 //!
 //! SentencePiece's BPE merges the neighbours whose joined piece has the best score. GGUF has the scores and not the
-//! merges, so the merges are rebuilt: one for each way to split an ordinary piece into two ordinary pieces, ranked by
-//! the score of the whole, and among the splits of one piece the longer left part first, which is the order in which
-//! the published tokenizer.json files of Gemma have them. User-defined pieces never take part in a merge; they are
-//! cut out of the text first, the longest at each place, as SentencePiece does it.
+//! merges, so the merges are rebuilt: one for each way to split an ordinary piece into two ordinary pieces. They are
+//! ranked by the score of the whole. Among the splits of one piece, the longer left part comes first. The published
+//! tokenizer.json files of Gemma have this order. User-defined pieces never take part in a merge. They are cut out of
+//! the text first, the longest at each place, as SentencePiece does it.
 
 use std::collections::HashMap;
 
@@ -22,8 +22,8 @@ use crate::gguf::{GgufError, Metadata};
 use super::TextError;
 use super::pieces::{MAX_ID, Pieces, Spelling, TokenKind};
 
-/// The longest piece that is accepted, in bytes. Real ones stay under 100; the number of splits to look up grows with
-/// the square of it.
+/// The longest piece that is accepted, in bytes. Real ones stay under 100. The work for a piece grows with the square
+/// of its length.
 const MAX_PIECE: usize = 512;
 
 /// A tokenizer as a model file describes it.
@@ -53,12 +53,12 @@ impl From<TextError> for Problem {
     }
 }
 
-/// The keys that [`build`] reads, and the name.
+/// Returns whether [`build`] reads this key, or it is the name.
 pub(super) fn is_needed(key: &str) -> bool {
     key == GENERAL_NAME || is_rule(key)
 }
 
-/// The keys that decide how texts are cut.
+/// Returns whether this key decides how texts are cut.
 pub(super) fn is_rule(key: &str) -> bool {
     if let Some(key) = key.strip_prefix("tokenizer.ggml.") {
         return matches!(
@@ -109,7 +109,7 @@ pub(super) fn build(meta: &Metadata) -> Result<Parts, Problem> {
             .into());
         }
     }
-    // A byte-level model was seldom trained with a token in front, even where the vocabulary names one.
+    // A byte-level model was seldom trained with a token in front, even if the vocabulary names one.
     let in_front = meta.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(spelling == Spelling::SentencePiece);
     Ok(Parts { inner, pieces: Pieces::new(entries, spelling)?, bos: bos.filter(|_| in_front), eos })
 }
@@ -122,8 +122,8 @@ fn unsupported(expected: &'static str, found: impl Into<String>) -> Problem {
     TextError::Unsupported { expected, found: found.into() }.into()
 }
 
-/// Id, spelling and kind of every token. SentencePiece's user-defined pieces are spelled with `▁`, whatever the file
-/// has.
+/// Returns id, spelling and kind of every token. SentencePiece's user-defined pieces are spelled with `▁`, whatever the
+/// file has.
 fn entries(meta: &Metadata, spelling: Spelling) -> Result<Vec<(u32, String, TokenKind)>, Problem> {
     let tokens = meta.strings("tokenizer.ggml.tokens")?.ok_or_else(|| missing("tokenizer.ggml.tokens"))?;
     let types =
@@ -269,8 +269,8 @@ fn byte_level(
     Ok(inner)
 }
 
-/// The ids by spelling, without control tokens, so that no text can become one. Of two tokens with the same spelling
-/// the first counts.
+/// Returns the ids by spelling, without control tokens, so that no text can become one. Of two tokens with the same
+/// spelling the first counts.
 fn vocab(entries: &[(u32, String, TokenKind)]) -> Vocab {
     // Backwards, so that the first of two overwrites the second.
     entries
@@ -281,7 +281,7 @@ fn vocab(entries: &[(u32, String, TokenKind)]) -> Vocab {
         .collect()
 }
 
-/// See the head of this file.
+/// Returns the merges, as the head of this file says.
 fn merges(entries: &[(u32, String, TokenKind)], scores: &[f32]) -> Merges {
     let ordinary: HashMap<&str, u32> = entries
         .iter()
@@ -298,7 +298,7 @@ fn merges(entries: &[(u32, String, TokenKind)], scores: &[f32]) -> Merges {
             }
         }
     }
-    // Down to the spelling, so that the order does not depend on the map's.
+    // Sorted down to the spelling, so that the order does not depend on the map's.
     ranked.sort_unstable_by(|a, b| {
         b.0.total_cmp(&a.0).then_with(|| b.1.len().cmp(&a.1.len())).then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
     });
@@ -343,7 +343,7 @@ mod tests {
         Value::Array(Array::I32(values))
     }
 
-    /// A vocabulary of (spelling, score, type), as a converter would write it.
+    /// Returns a vocabulary of (spelling, score, type), as a converter would write it.
     fn metadata(model: &str, tokens: &[(&str, f32, i32)]) -> Vec<(String, Value)> {
         [
             ("model", Value::String(model.to_owned())),
@@ -396,7 +396,8 @@ mod tests {
         assert_eq!(ids(&parts, "abbc"), [1, 2]);
         // "cc" is cut out first although "bc" has a better score than its own.
         assert_eq!(ids(&parts, "bcc"), [5, 11]);
-        // "<" + "c>" would spell a control token: no merge makes one. And "c" is the ordinary token, not its namesake.
+        // "<" + "c>" would spell a control token, which no merge makes. And "c" is the ordinary token, not its
+        // namesake.
         assert_eq!(ids(&parts, "<c>"), [8, 10]);
         assert_eq!(ids(&parts, "c"), [6]);
         assert_eq!(parts.pieces.control_id("<c>"), Some(7));

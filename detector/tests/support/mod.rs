@@ -74,6 +74,38 @@ impl Place {
     pub fn run(&self, args: &str) -> Run {
         self.run_on(args, b"")
     }
+
+    /// Holds lines of JSON to the schema that `wmdetect schema` prints for `what`, which must name every field.
+    #[track_caller]
+    pub fn conform(&self, what: &str, lines: &str) {
+        let mut schema = serde_json::from_str(&self.run(&format!("schema {what}")).code(0).out()).unwrap();
+        close(&mut schema);
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        assert!(!lines.is_empty());
+        for line in lines.lines() {
+            let line = serde_json::from_str(line).unwrap();
+            let faults: Vec<_> = schema.iter_errors(&line).map(|fault| fault.to_string()).collect();
+            assert!(faults.is_empty(), "{what}: {faults:#?} in {line}");
+        }
+    }
+}
+
+/// Closes the objects of a schema, so that a field which it does not name is a fault. Alternatives stay open: their parts
+/// complete each other.
+fn close(schema: &mut serde_json::Value) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    if schema.contains_key("properties") {
+        schema.insert("unevaluatedProperties".into(), false.into());
+    }
+    for list in ["properties", "$defs"] {
+        schema
+            .get_mut(list)
+            .and_then(|list| list.as_object_mut())
+            .into_iter()
+            .flatten()
+            .for_each(|(_, part)| close(part));
+    }
+    schema.get_mut("items").into_iter().for_each(close);
 }
 
 pub struct Run(pub Output);

@@ -1,18 +1,18 @@
-//! The arrays of numpy that a sampler hands over. They are not converted: logits are changed in place, and a copy of
-//! either would cost more than the mark.
+//! The arrays of numpy that a sampler passes. They are not converted: logits are changed in place, and a copy of either
+//! array would cost more than the mark.
 
 use numpy::ndarray::Dimension;
 use numpy::{Element, PyArray, PyArrayMethods, PyReadonlyArray, PyReadwriteArray};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-/// The numbers of an argument.
+/// The type of an argument's numbers.
 pub(super) trait Numbers: Element {
-    /// The argument.
+    /// Name of the argument.
     const ARGUMENT: &'static str;
-    /// What numpy calls them.
+    /// Numpy's name of the type.
     const NAME: &'static str;
-    /// What to do with an array of others.
+    /// What to do with an array of another type.
     const HINT: &'static str;
 }
 
@@ -29,7 +29,7 @@ impl Numbers for f32 {
         "they are changed in place, so they are not converted; of a torch tensor take .float().numpy()";
 }
 
-/// What an array is, for messages.
+/// Returns what an array is, for messages.
 fn found(object: &Bound<'_, PyAny>) -> String {
     let shape = object.getattr("shape").and_then(|shape| shape.repr()).map(|shape| shape.to_string());
     let dtype = object.getattr("dtype").and_then(|dtype| dtype.str()).map(|dtype| dtype.to_string());
@@ -42,7 +42,7 @@ fn found(object: &Bound<'_, PyAny>) -> String {
 fn cast<'a, 'py, T: Numbers, D: Dimension>(
     object: &'a Bound<'py, PyAny>,
 ) -> PyResult<&'a Bound<'py, PyArray<T, D>>> {
-    // numpy is imported only to look at what may be an array.
+    // numpy is imported only if the object may be an array.
     let may_be = object.hasattr("__array_interface__")?;
     may_be.then(|| object.cast().ok()).flatten().ok_or_else(|| {
         let dimensions = match D::NDIM {
@@ -59,7 +59,7 @@ fn cast<'a, 'py, T: Numbers, D: Dimension>(
     })
 }
 
-/// An argument as an array that is read.
+/// Returns an argument as an array for reading.
 pub(super) fn readable<'py, T: Numbers, D: Dimension>(
     object: &Bound<'py, PyAny>,
 ) -> PyResult<PyReadonlyArray<'py, T, D>> {
@@ -67,7 +67,7 @@ pub(super) fn readable<'py, T: Numbers, D: Dimension>(
     array.try_readonly().map_err(|error| PyValueError::new_err(format!("{}: {error}", T::ARGUMENT)))
 }
 
-/// The logits as an array that is changed.
+/// Returns the logits as an array for writing.
 pub(super) fn writable<'py, D: Dimension>(
     object: &Bound<'py, PyAny>,
 ) -> PyResult<PyReadwriteArray<'py, f32, D>> {

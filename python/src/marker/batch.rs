@@ -12,7 +12,8 @@ use super::marking::{Row, kind_name};
 use crate::errors::error;
 use crate::input::ids_of;
 
-/// Candidates of all rows from which on the rows are shared among threads: below, a thread costs more than it saves.
+/// Number of candidates in all rows from which on the rows are shared among threads. With fewer, a thread costs more
+/// than it saves.
 const WORTH_THREADS: usize = 4096;
 
 /// Several responses being marked side by side, a row each.
@@ -29,7 +30,7 @@ struct Job<'a> {
     active: bool,
 }
 
-/// The rows that take part, all by default.
+/// Returns the rows that take part, all by default.
 fn active_of(active: Option<Vec<bool>>, rows: usize) -> PyResult<Vec<bool>> {
     let active = active.unwrap_or_else(|| vec![true; rows]);
     if active.len() == rows {
@@ -116,13 +117,13 @@ impl MarkingBatch {
         Ok(())
     }
 
-    /// Of each row and each token in it whether its position carries the mark.
+    /// For each row and each token in it, whether its position carries the mark.
     #[getter]
     fn masks(&self) -> Vec<Vec<bool>> {
         self.rows.iter().map(Row::mask).collect()
     }
 
-    /// The channel of each row; `None` where the key has one.
+    /// The channel of each row; `None` if the key has only one.
     #[getter]
     fn channels(&self) -> Vec<Option<u16>> {
         self.rows.iter().map(|row| row.channel).collect()

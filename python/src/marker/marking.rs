@@ -13,18 +13,18 @@ use crate::errors::error;
 #[pyclass(module = "wmdetect")]
 pub(crate) struct Marking(pub(super) Row);
 
-/// A response, and what was said of its positions.
+/// A response, and what the rule said of its positions.
 pub(super) struct Row {
     marking: wmdetect::scheme::Marking,
     pub(super) channel: Option<u16>,
     candidates: Distribution,
     entries: Vec<(u32, f32)>,
     kinds: Vec<PositionKind>,
-    /// What was said of the next position, if it was asked.
+    /// What the rule said of the next position, if it was asked.
     next: Option<PositionKind>,
 }
 
-/// The name of what the rule says of a position.
+/// Returns the name of what the rule says of a position.
 pub(super) fn kind_name(kind: PositionKind) -> &'static str {
     match kind {
         PositionKind::Marked => "marked",
@@ -61,7 +61,7 @@ impl Row {
         Ok(kind)
     }
 
-    /// Replaces logits by the logarithms of the marked probabilities, where the position carries the mark.
+    /// Replaces logits by the logarithms of the marked probabilities, if the position carries the mark.
     pub(super) fn apply(
         &mut self,
         tokens: &[u32],
@@ -79,7 +79,7 @@ impl Row {
 
     pub(super) fn push(&mut self, token: u32) {
         self.marking.push(token);
-        // Not asked about: not marked, whatever the rule says.
+        // A position that was not asked about is not marked, whatever the rule says.
         self.kinds.push(self.next.take().unwrap_or(PositionKind::IncompleteContext));
     }
 
@@ -92,9 +92,9 @@ impl Row {
 impl Marking {
     /// Puts the mark on the candidates of the next position, if it carries one, and returns what the rule says of it.
     ///
-    /// `tokens` are the candidates, a `uint32` array; `logits` is a `float32` array as long, which is changed in place:
-    /// to the natural logarithms of the marked probabilities where the position is marked, else not at all. A logit of
-    /// minus infinity excludes its token. Returns `marked`, `repeated_context` or `incomplete_context`.
+    /// `tokens` are the candidates, a `uint32` array; `logits` is a `float32` array as long, which is changed in place.
+    /// If the position is marked, it gets the natural logarithms of the marked probabilities; otherwise it stays as it
+    /// is. A logit of minus infinity excludes its token. Returns `marked`, `repeated_context` or `incomplete_context`.
     fn apply(
         &mut self,
         py: Python<'_>,
@@ -155,13 +155,13 @@ impl Marking {
         self.0.kinds.iter().filter(|&&kind| kind == PositionKind::RepeatedContext).count()
     }
 
-    /// Of each token so far whether its position carries the mark.
+    /// For each token so far, whether its position carries the mark.
     #[getter]
     fn mask(&self) -> Vec<bool> {
         self.0.mask()
     }
 
-    /// The channel of the response; `None` where the key has one.
+    /// The channel of the response; `None` if the key has only one.
     #[getter]
     fn channel(&self) -> Option<u16> {
         self.0.channel

@@ -17,15 +17,15 @@ use marking::Row;
 
 /// Marks the output of any sampler: it changes the probabilities of the candidates right before the draw.
 ///
-/// The mark must come last: after temperature, top-k, top-p and penalties. `leaves` above 2 make it stronger, and change
-/// what is written.
+/// The mark must come last: after temperature, top-k, top-p and penalties. `leaves` above 2 make the mark stronger, and
+/// change the distribution of the text.
 #[pyclass(frozen, module = "wmdetect")]
 pub(crate) struct Marker {
     watermark: Watermark,
     key: Py<PyKey>,
 }
 
-/// A random number from the system, for the channel.
+/// Returns the given random number for the channel, or one from the system.
 fn random_of(py: Python<'_>, random: Option<u64>) -> PyResult<u64> {
     match random {
         Some(random) => Ok(random),
@@ -55,9 +55,9 @@ impl Marker {
         self.key.clone_ref(py)
     }
 
-    /// Starts the response to a prompt, given as token ids; an empty one if there is none.
+    /// Starts the response to a prompt, given as token ids. Without a prompt, give an empty list.
     ///
-    /// `random`, from 0 to 2**64 - 1, chooses the channel of a key that has several; by default the system does.
+    /// `random`, from 0 to 2**64 - 1, chooses the channel of a key that has several. By default the system chooses it.
     #[pyo3(signature = (prompt, *, random = None))]
     fn start(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>, random: Option<u64>) -> PyResult<Marking> {
         let prompt = ids_of(prompt)?;
@@ -88,8 +88,8 @@ impl Marker {
         Ok(MarkingBatch { rows: prompts.iter().enumerate().map(row).collect::<PyResult<_>>()? })
     }
 
-    /// Returns the g-values of tokens in a context, the tokens before the position, oldest first: a string of 0 and 1
-    /// for each token, layer 0 first.
+    /// Returns the g-values of tokens in a context: a string of 0 and 1 for each token, layer 0 first. The context has
+    /// the tokens before the position, oldest first.
     #[pyo3(signature = (context, tokens, *, channel = 0))]
     fn g_values(
         &self,

@@ -15,7 +15,7 @@ use crate::json::{from_py, name, to_dict, to_json};
 #[derive(PartialEq)]
 pub(crate) struct Attribution(pub(crate) report::Attribution);
 
-/// What one of many keys makes of a text.
+/// The result of a text under one of many keys.
 #[pyclass(frozen, eq, module = "wmdetect")]
 #[derive(PartialEq)]
 pub(crate) struct KeyReport(report::KeyReport);
@@ -40,7 +40,7 @@ impl KeyReport {
         &self.0.scheme
     }
 
-    /// The channel in which its evidence is strongest; `None` where it has one.
+    /// The channel in which its evidence is strongest; `None` if it has only one.
     #[getter]
     fn channel(&self) -> Option<u16> {
         self.0.channel
@@ -70,13 +70,13 @@ impl KeyReport {
         self.0.p_value
     }
 
-    /// The decimal logarithm of it.
+    /// The decimal logarithm of the p-value.
     #[getter]
     fn log10_p(&self) -> f64 {
         self.0.log10_p
     }
 
-    /// The same as if this key alone had been tried.
+    /// The decimal logarithm of the p-value as if this key alone had been tried.
     #[getter]
     fn log10_p_alone(&self) -> f64 {
         self.0.log10_p_alone
@@ -102,7 +102,7 @@ impl Attribution {
         from_py(json, "a report on keys").map(Self)
     }
 
-    /// Name of the tokenizer that split the text; `None` where the input was token ids.
+    /// Name of the tokenizer that split the text; `None` if the input was token ids.
     #[getter]
     fn tokenizer(&self) -> Option<&str> {
         self.0.tokenizer.as_deref()
@@ -120,25 +120,25 @@ impl Attribution {
         self.0.detector.name()
     }
 
-    /// The different keys that could have been named.
+    /// The number of different keys that could have been named.
     #[getter]
     fn keys_tried(&self) -> u64 {
         self.0.keys_tried
     }
 
-    /// How many channels were tried; `None` where each key has one.
+    /// How many channels were tried; `None` if each key has one.
     #[getter]
     fn channels_tried(&self) -> Option<u64> {
         self.0.channels_tried
     }
 
-    /// The probability that a key is named which did not mark the text is at most this.
+    /// The largest probability that a key is named which did not mark the text.
     #[getter]
     fn fpr(&self) -> f64 {
         self.0.fpr
     }
 
-    /// `watermarked`: by the keys of `keys`. Otherwise `not_detected` or `too_short`.
+    /// `watermarked` if the keys in `keys` marked the text. Otherwise `not_detected` or `too_short`.
     #[getter]
     fn verdict(&self) -> &'static str {
         self.0.verdict.name()

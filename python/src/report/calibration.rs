@@ -14,7 +14,7 @@ use crate::json::{from_py, to_dict, to_json};
 #[derive(PartialEq)]
 pub(crate) struct CalibrationReport(pub(crate) report::CalibrationReport);
 
-/// A false positive rate: of the key on this corpus, and over random keys.
+/// A false positive rate: that of the key on this corpus, and the rate over random keys.
 #[pyclass(frozen, eq, get_all, module = "wmdetect")]
 #[derive(PartialEq)]
 pub(crate) struct Rate {
@@ -26,7 +26,7 @@ pub(crate) struct Rate {
     mean_interval: (f64, f64),
     /// The middle 95 % of single random keys.
     keys_range: (f64, f64),
-    /// What the null distribution says the mean is.
+    /// The mean that the null distribution predicts.
     expected: f64,
 }
 
@@ -67,7 +67,7 @@ impl Bucket {
         self.0.documents
     }
 
-    /// Those that the key flags.
+    /// Number of texts that the key flags.
     #[getter]
     fn flagged(&self) -> u64 {
         self.0.flagged
@@ -87,7 +87,7 @@ pub(crate) struct SharedPassage(report::SharedPassage);
 
 #[pymethods]
 impl SharedPassage {
-    /// Its text; `None` where the corpus was token ids.
+    /// Its text; `None` if the corpus was token ids.
     #[getter]
     fn text(&self) -> Option<&str> {
         self.0.text.as_deref()
@@ -105,7 +105,7 @@ impl SharedPassage {
         self.0.documents
     }
 
-    /// Where its sum lies between the least and the largest possible one, 0 to 1.
+    /// Where its sum lies between the least and the largest possible sum, 0 to 1.
     #[getter]
     fn score(&self) -> f64 {
         self.0.score
@@ -138,7 +138,7 @@ impl CalibrationReport {
         &self.0.key_id
     }
 
-    /// Name of the tokenizer; `None` where the corpus was token ids.
+    /// Name of the tokenizer; `None` if the corpus was token ids.
     #[getter]
     fn tokenizer(&self) -> Option<&str> {
         self.0.tokenizer.as_deref()
@@ -180,7 +180,7 @@ impl CalibrationReport {
         self.0.scored_tokens
     }
 
-    /// Tokens that would count but for the ignore list.
+    /// Tokens that would count without the ignore list.
     #[getter]
     fn ignored_tokens(&self) -> u64 {
         self.0.ignored_tokens
@@ -192,7 +192,7 @@ impl CalibrationReport {
         self.0.random_keys
     }
 
-    /// What they were drawn from.
+    /// The seed of the random keys.
     #[getter]
     fn seed(&self) -> u64 {
         self.0.seed
@@ -216,7 +216,7 @@ impl CalibrationReport {
         self.0.keys_at_least
     }
 
-    /// The rank of the key among them as a p-value: exact, however the texts depend on each other.
+    /// The rank of the key among the random keys as a p-value: exact, however the texts depend on each other.
     #[getter]
     fn rank_p(&self) -> f64 {
         self.0.rank_p
@@ -234,7 +234,7 @@ impl CalibrationReport {
         self.0.rate.into()
     }
 
-    /// The same by scored tokens.
+    /// The rates by scored tokens.
     #[getter]
     fn buckets(&self) -> Vec<Bucket> {
         self.0.buckets.iter().copied().map(Bucket).collect()

@@ -11,7 +11,7 @@ use super::score::Report;
 #[pyclass(frozen, module = "wmdetect")]
 pub(crate) struct Explanation {
     pub(crate) explanation: report::Explanation,
-    /// The text, where it was one.
+    /// The text, if the input was a text.
     pub(crate) text: Option<Vec<u8>>,
 }
 
@@ -21,12 +21,12 @@ pub(crate) struct Explanation {
 pub(crate) struct TokenEvidence {
     /// The token.
     id: u32,
-    /// First byte that it covers in the UTF-8 of the text and the one after the last; both 0 where the input was token
+    /// First byte that it covers in the UTF-8 of the text and the one after the last; both 0 if the input was token
     /// ids.
     bytes: (usize, usize),
-    /// The evidence of the token alone; `None` where it does not count.
+    /// The evidence of the token alone; `None` if it does not count.
     evidence: Option<f64>,
-    /// The sum over the token and up to seven that count on either side; `None` where it does not count.
+    /// The sum over the token and up to seven tokens that count on either side; `None` if it does not count.
     local: Option<f64>,
     /// Whether it is in a marked passage.
     in_span: bool,

@@ -19,7 +19,7 @@ pub(crate) use explanation::{Explanation, TokenEvidence};
 pub(crate) use score::{Report, Scores, Span};
 pub(crate) use segments::SegmentsReport;
 
-/// What is said of a text that could not be scored.
+/// The result for a text that could not be scored.
 #[pyclass(frozen, eq, get_all, module = "wmdetect")]
 #[derive(PartialEq)]
 pub(crate) struct Failure {
@@ -46,12 +46,12 @@ impl Failure {
     }
 }
 
-/// How a pickle makes an object from its JSON again.
+/// Returns what a pickle needs to make an object from its JSON again.
 fn again<'py, T: PyTypeInfo>(py: Python<'py>, json: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
     (py.get_type::<T>().getattr("from_json")?, (json,)).into_pyobject(py)
 }
 
-/// A page in a frame of a notebook, so that its style is its own. `height` is in lines.
+/// Returns a page in a frame of a notebook, so that the notebook's style does not affect it. `height` is in lines.
 fn frame(page: &str, height: u32) -> String {
     let page = page.replace('&', "&amp;").replace('"', "&quot;");
     format!(

@@ -1,4 +1,4 @@
-//! What is said of one text.
+//! The report on one text.
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -20,7 +20,7 @@ pub(crate) struct Report(pub(crate) report::Report);
 pub(crate) struct Scores {
     /// The share of ones among the g-values.
     mean: Option<f64>,
-    /// The same, where early layers weigh more.
+    /// The share of ones among the g-values, with more weight on early layers.
     weighted_mean: Option<f64>,
     /// The log likelihood ratio in nats; `None` unless it decides.
     llr: Option<f64>,
@@ -35,7 +35,7 @@ pub(crate) struct Span(pub(crate) report::Span);
 
 #[pymethods]
 impl Span {
-    /// First byte in the UTF-8 of the text and the one after the last; `None` where the input was token ids.
+    /// First byte in the UTF-8 of the text and the one after the last; `None` if the input was token ids.
     #[getter]
     fn bytes(&self) -> Option<(u64, u64)> {
         self.0.bytes.map(Into::into)
@@ -53,7 +53,7 @@ impl Span {
         self.0.scored_tokens
     }
 
-    /// The natural logarithm of the likelihood ratio over them.
+    /// The natural logarithm of the likelihood ratio over these tokens.
     #[getter]
     fn score(&self) -> f64 {
         self.0.score
@@ -65,7 +65,7 @@ impl Span {
         self.0.p_value
     }
 
-    /// The decimal logarithm of it.
+    /// The decimal logarithm of the p-value.
     #[getter]
     fn log10_p(&self) -> f64 {
         self.0.log10_p
@@ -83,7 +83,7 @@ impl Span {
         &self.0.key_id
     }
 
-    /// The channel of the key in which it was found; `None` where the key has one.
+    /// The channel of the key in which it was found; `None` if the key has only one.
     #[getter]
     fn channel(&self) -> Option<u16> {
         self.0.channel
@@ -146,19 +146,19 @@ impl Report {
         &self.0.scheme
     }
 
-    /// Public id of the key; of several, the one with the least p.
+    /// Public id of the key; with several keys, of the one with the least p.
     #[getter]
     fn key_id(&self) -> &str {
         &self.0.key_id
     }
 
-    /// Name of the tokenizer that split the text; `None` where the input was token ids.
+    /// Name of the tokenizer that split the text; `None` if the input was token ids.
     #[getter]
     fn tokenizer(&self) -> Option<&str> {
         self.0.tokenizer.as_deref()
     }
 
-    /// Tokens of the text, none added.
+    /// Tokens of the text, without any that a tokenizer adds.
     #[getter]
     fn tokens(&self) -> u64 {
         self.0.tokens
@@ -189,7 +189,7 @@ impl Report {
         self.0.p_value
     }
 
-    /// The decimal logarithm of it, right also where `p_value` is at its floor.
+    /// The decimal logarithm of the p-value, correct also where `p_value` is at its floor.
     #[getter]
     fn log10_p(&self) -> Option<f64> {
         self.0.log10_p
@@ -201,7 +201,7 @@ impl Report {
         name(&self.0.p_kind)
     }
 
-    /// The false positive rate that p is held against.
+    /// The false positive rate that p is compared with.
     #[getter]
     fn fpr(&self) -> f64 {
         self.0.fpr
@@ -256,13 +256,13 @@ impl Report {
         self.0.keys_tried
     }
 
-    /// The channel of the key that the report is about; `None` where the key has one.
+    /// The channel of the key that the report is about; `None` if the key has only one.
     #[getter]
     fn channel(&self) -> Option<u16> {
         self.0.channel
     }
 
-    /// How many channels were tried; `None` where each key has one.
+    /// How many channels were tried; `None` if each key has one.
     #[getter]
     fn channels_tried(&self) -> Option<u64> {
         self.0.channels_tried

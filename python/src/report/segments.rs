@@ -14,11 +14,11 @@ use crate::json::{from_py, name, to_dict, to_json};
 #[pyclass(frozen, eq, module = "wmdetect")]
 pub(crate) struct SegmentsReport {
     pub(crate) report: report::SegmentsReport,
-    /// The text, where it is to be shown.
+    /// The text, if it is to be shown.
     pub(crate) text: Option<Vec<u8>>,
 }
 
-/// The text is for notebooks alone.
+/// The text is only for notebooks, so it is not compared.
 impl PartialEq for SegmentsReport {
     fn eq(&self, other: &Self) -> bool {
         self.report == other.report
@@ -33,7 +33,7 @@ impl SegmentsReport {
         Ok(Self { report: from_py(json, "a report on passages")?, text: None })
     }
 
-    /// Name of the tokenizer that split the text; `None` where the input was token ids.
+    /// Name of the tokenizer that split the text; `None` if the input was token ids.
     #[getter]
     fn tokenizer(&self) -> Option<&str> {
         self.report.tokenizer.as_deref()
@@ -45,7 +45,7 @@ impl SegmentsReport {
         self.report.tokens
     }
 
-    /// Tokens that count; of several keys, the largest number.
+    /// Tokens that count; with several keys, the largest number.
     #[getter]
     fn scored_tokens(&self) -> u64 {
         self.report.scored_tokens
@@ -69,7 +69,7 @@ impl SegmentsReport {
         self.report.keys_tried
     }
 
-    /// How many channels were tried; `None` where each key has one.
+    /// How many channels were tried; `None` if each key has one.
     #[getter]
     fn channels_tried(&self) -> Option<u64> {
         self.report.channels_tried

@@ -10,7 +10,7 @@ use crate::engine::{Feed, LanguageModel};
 use crate::logits::LogitRows;
 use crate::model::{self, Cache, Gemma};
 
-/// A model of an engine that measures.
+/// A model of an engine that is measured.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are two of them")]
 pub(super) enum Model {
@@ -18,21 +18,21 @@ pub(super) enum Model {
     Oracle(Oracle),
 }
 
-/// What it keeps of a sequence.
+/// A sequence of such a model.
 pub(super) enum Sequence {
     Gemma(Cache),
-    /// The ids.
+    /// The ids of the sequence.
     Oracle(Vec<u32>),
 }
 
-/// Guesses what is known to come, and now and then something else.
+/// Guesses what is known to come and, now and then, something else.
 #[derive(Clone, Debug)]
 pub(super) struct Oracle {
     /// Prompts and responses.
     texts: Arc<Vec<Vec<u32>>>,
-    /// The probability that a guess is right.
+    /// Probability that a guess is right.
     acceptance: f64,
-    /// How long a pass takes.
+    /// Time that a pass takes.
     time: Duration,
     vocab: usize,
     context: usize,
@@ -50,7 +50,7 @@ impl Oracle {
         }
     }
 
-    /// The guess after `ids`.
+    /// Returns the guess after `ids`.
     fn next(&self, ids: &[u32]) -> u32 {
         let text = self.texts.iter().find(|text| text.len() > ids.len() && text.starts_with(ids));
         let Some(&next) = text.and_then(|text| text.get(ids.len())) else { return 0 };

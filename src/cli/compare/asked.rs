@@ -1,6 +1,6 @@
-//! What a judge is asked, and what becomes of it.
+//! Questions to a judge, and their outcomes.
 
-/// What was asked of the judge.
+/// A question to the judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
     pub example: usize,
@@ -12,16 +12,16 @@ pub(super) struct Asked {
 pub(super) struct Job {
     pub asked: Asked,
     pub prompt: String,
-    /// What the draws of the reply are seeded with.
+    /// Seed of the reply's draws.
     pub seed: u64,
 }
 
-/// What becomes of a prompt.
+/// Outcome of a prompt.
 pub(super) enum Outcome {
     /// The judge replied.
     Reply(String),
     /// The prompt does not fit into the judge's context.
     TooLong,
-    /// A server took this prompt for a bad one.
+    /// A server refused this prompt as invalid.
     Refused,
 }

@@ -13,10 +13,10 @@ use wmgen::default_model;
 
 use super::super::args::{CompareArgs, UnpairedArg};
 
-/// Places that an error names.
+/// Maximum number of places that an error names.
 const NAMED: usize = 5;
 
-/// What is compared.
+/// Inputs of a comparison.
 pub(super) struct Inputs {
     pub names: [String; 2],
     pub pairs: Pairs,
@@ -26,11 +26,11 @@ pub(super) struct Inputs {
 /// A file of answers.
 struct Answers {
     rows: Vec<Row>,
-    /// Lines that say why a prompt has no answer.
+    /// Number of lines that have an error instead of an answer.
     failed: usize,
 }
 
-/// Reads and pairs.
+/// Reads and pairs the answers.
 pub(super) fn read(args: &CompareArgs) -> Result<Inputs> {
     let a = answers(&args.a)?;
     let (mut a, mut b) = match &args.b {
@@ -71,7 +71,7 @@ fn answers(path: &Path) -> Result<Answers> {
     let mut answers = Answers { rows: Vec::new(), failed: 0 };
     for_each_object(path, |label, object| {
         let value = value(label, &object)?;
-        // The first line of samples, and a prompt that `wmgen generate` could not answer.
+        // Not an answer: the first line of samples, or a prompt that `wmgen generate` could not answer.
         let is_header = value.get("eval").is_some() && value.get("schema_version").is_some();
         if is_header {
             return Ok(());
@@ -100,7 +100,7 @@ fn value(label: &Label, object: &Result<Json<'_>, InputError>) -> Result<Value> 
     serde_json::from_str(object.as_written()).with_context(|| label.input.clone())
 }
 
-/// The marked and the unmarked answers of one file of samples.
+/// Splits the answers of one file of samples into marked and unmarked ones.
 fn split(path: &Path, answers: Answers) -> Result<(Answers, Answers)> {
     let (marked, unmarked): (Vec<Row>, Vec<Row>) =
         answers.rows.into_iter().partition(|row| row.marked == Some(true));
@@ -117,7 +117,7 @@ fn split(path: &Path, answers: Answers) -> Result<(Answers, Answers)> {
     Ok((Answers { rows: marked, failed }, Answers { rows: unmarked, failed: 0 }))
 }
 
-/// What a file of prompts says, by line and by id.
+/// Prompts and tags of a file of prompts, by line and by id.
 struct Prompts {
     file: String,
     by_line: HashMap<u64, (String, Vec<String>)>,
@@ -132,7 +132,8 @@ impl Prompts {
             let mut value = value(label, &object)?;
             let id = object.as_ref().ok().and_then(|object| object.get("id"));
             let id = label.clone().with_id(id).id;
-            // Only prompt and tags are of interest: an answer is not needed here, and another's would be wrong.
+            // Only the prompt and the tags matter. An answer is not needed here, and the answer of another file
+            // would be wrong.
             if let Some(fields) = value.as_object_mut() {
                 fields.retain(|name, _| ["prompt", "tags", "tag", "category"].contains(&name.as_str()));
                 fields.insert("response".to_owned(), Value::String(String::new()));
@@ -174,7 +175,7 @@ impl Prompts {
     }
 }
 
-/// Gives receipts their prompts, which they have as ids.
+/// Decodes the prompts of receipts, which have them as token ids.
 fn spell<'r>(args: &CompareArgs, rows: impl Iterator<Item = &'r mut Row>) -> Result<()> {
     let mut tokenizer: Option<Tokenizer> = None;
     for row in rows.filter(|row| row.prompt.is_none()) {
@@ -196,7 +197,7 @@ fn spell<'r>(args: &CompareArgs, rows: impl Iterator<Item = &'r mut Row>) -> Res
     Ok(())
 }
 
-/// The names of A and B.
+/// Returns the names of A and B.
 fn names(args: &CompareArgs, a: &[Row], b: &[Row]) -> [String; 2] {
     if let Some([first, second]) = args.names.as_deref() {
         return [first.clone(), second.clone()];
@@ -221,7 +222,7 @@ fn names(args: &CompareArgs, a: &[Row], b: &[Row]) -> [String; 2] {
     }
 }
 
-/// Says which answers have no other half.
+/// Says which answers have no counterpart.
 fn unpaired(pairs: &Pairs) -> String {
     let parts: Vec<String> = pairs
         .unpaired

@@ -1,4 +1,4 @@
-//! Asking a judge: what is left to ask, and what came of it.
+//! Asks a judge: finds what is left to ask, and collects the outcomes.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -20,9 +20,9 @@ use super::local::Local;
 use super::ratings::{self, Ratings};
 use super::server::Server;
 
-/// Who judges.
+/// The judge.
 pub(super) enum Judge {
-    /// Nobody.
+    /// No judge.
     None,
     /// A model.
     Local(Box<Local>),
@@ -30,17 +30,17 @@ pub(super) enum Judge {
     Server(Server),
 }
 
-/// What came of it.
+/// Result of the judging.
 pub(super) struct Judged {
     /// The ratings of each example.
     pub ratings: Vec<Vec<Rating>>,
     pub report: Option<JudgeReport>,
-    /// Whether the user ended it before all was judged.
+    /// Whether the user stopped it before everything was judged.
     pub stopped: bool,
 }
 
 impl Judge {
-    /// Looks at the options, before anything is read.
+    /// Checks the options, before anything is read.
     pub(super) fn of(args: &CompareArgs) -> Result<Self> {
         if !(0.0..=2.0).contains(&args.temperature) {
             bail!("--temperature is {}, expected a number from 0 to 2", args.temperature);
@@ -64,7 +64,7 @@ impl Judge {
         Ok(Self::Local(Box::new(Local::of(args, judge)?)))
     }
 
-    /// The files that are read.
+    /// Returns the files that are read.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         match self {
             Self::Local(local) => local.paths(),
@@ -73,7 +73,7 @@ impl Judge {
     }
 }
 
-/// Has the examples judged as often as asked, but for what the log has.
+/// Has the examples judged as often as asked, except for replies that the log has.
 pub(super) fn judge(
     args: &CompareArgs,
     judge: Judge,
@@ -153,7 +153,7 @@ pub(super) fn judge(
     Ok(Judged { ratings, report: Some(report), stopped })
 }
 
-/// What the replies depend on. How often each example is judged is not part of it, so that a later run can add repeats.
+/// Returns what the replies depend on. The number of repeats is not part of it, so that a later run can add repeats.
 fn header(
     args: &CompareArgs,
     template: &Template,

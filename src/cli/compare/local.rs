@@ -19,20 +19,20 @@ use super::super::model::{Loaded, Place};
 use super::super::say;
 use super::asked::{Asked, Job, Outcome};
 
-/// What ends a reply, so that nothing is written behind it.
+/// String that ends a reply, so that nothing is written after it.
 const STOP: &str = "</result>";
 
 /// A judge that is a model.
 pub(super) struct Local {
     model: ModelArgs,
     tokenizer: Option<Tokenizer>,
-    /// Whether it takes turns.
+    /// Whether the model has a chat template.
     chat: bool,
     loaded: Option<Loaded>,
 }
 
 impl Local {
-    /// Opens the tokenizer and looks at the model, without its weights.
+    /// Opens the tokenizer and reads the model's header, without its weights.
     pub(super) fn of(args: &CompareArgs, judge: &str) -> Result<Self> {
         let model = ModelArgs {
             model: (judge != "default").then(|| judge.to_owned()),
@@ -63,7 +63,7 @@ impl Local {
         Ok((loaded.name.clone(), loaded.model.fingerprint().map(str::to_owned)))
     }
 
-    /// Has the model reply.
+    /// Has the model reply to prompts.
     pub(super) fn ask(
         &self,
         args: &CompareArgs,

@@ -1,4 +1,4 @@
-//! What a key's detector finds in all answers.
+//! Marks that a key's detector finds in all answers.
 
 use std::path::Path;
 

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | this | from arguments to a report |
 //! | `inputs` | reading and pairing the answers |
-//! | `marks` | what a key's detector finds in them |
-//! | `asked` | what a judge is asked, and what becomes of it |
-//! | `judging` | asking a judge: what is left to ask, and what came of it |
+//!  `marks` | marks that a key's detector finds in them |
+//!  `asked` | questions to a judge, and their outcomes |
+//!  `judging` | asking a judge: what is left to ask, and the outcomes |
 //! | `local`, `server` | a judge that is a model, and one behind HTTP |
-//! | `ratings` | ratings that are kept, one a line, and ratings of others |
+//!  `ratings` | ratings that are logged, one a line, and ratings from elsewhere |
 //! | `table`, `page` | the report for people |
 
 mod asked;
@@ -112,7 +112,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to be known of a judge.
+/// Returns the warnings about a judge.
 fn of_judge(judge: &JudgeReport) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut warn = |number: usize, one: &str, what: &str| {
@@ -128,7 +128,7 @@ fn of_judge(judge: &JudgeReport) -> Vec<String> {
     warn(
         judge.too_long,
         "prompt",
-        "not judged: too long for the judge's context beside a reply of --max-tokens",
+        "not judged: too long for the judge's context together with a reply of --max-tokens",
     );
     warn(judge.refused, "prompt", "not judged: refused by the server");
     warnings

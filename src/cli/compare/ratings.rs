@@ -1,4 +1,4 @@
-//! Ratings that are kept as they come: the log of a run, what it goes on from, and ratings of others.
+//! Ratings: the log that a run writes and resumes from, and ratings from elsewhere.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,10 +15,10 @@ use wmgen::compare::{Example, Rating, VERDICTS, Verdict};
 use super::super::line_log::{self, Kind, LineLog};
 use super::asked::Asked;
 
-/// The log.
+/// The log of ratings.
 pub(super) const KIND: Kind = Kind { what: "ratings", command: "compare", option: "--ratings" };
 
-/// A line.
+/// A line of the log.
 #[derive(Serialize)]
 struct Line<'a> {
     example: usize,
@@ -28,13 +28,13 @@ struct Line<'a> {
     reply: &'a str,
 }
 
-/// Replies of this run and of the one that it goes on with: of each a rating, or none if it has no verdict.
+/// Replies of this run and of the run that it resumes. Each has a rating, or `None` if it has no verdict.
 pub(super) struct Ratings {
     known: HashMap<(usize, usize), Option<Rating>>,
     log: Option<LineLog>,
 }
 
-/// A digest of what is judged.
+/// Returns a digest of what is judged.
 pub(super) fn digest(examples: &[Example]) -> String {
     let mut digest = Sha256::new();
     for example in examples {
@@ -47,7 +47,7 @@ pub(super) fn digest(examples: &[Example]) -> String {
 }
 
 impl Ratings {
-    /// Opens the log of an earlier run with the same header, or makes one.
+    /// Opens the log of an earlier run with the same header, or creates one.
     pub(super) fn open(path: Option<&Path>, header: &Map<String, Value>, examples: usize) -> Result<Self> {
         let Some(path) = path else { return Ok(Self { known: HashMap::new(), log: None }) };
         let (log, earlier) = KIND.open(path, header)?;
@@ -83,12 +83,12 @@ impl Ratings {
         Ok(Self { known, log: Some(log) })
     }
 
-    /// Whether there is a reply.
+    /// Returns whether there is a reply.
     pub(super) fn has(&self, example: usize, repeat: usize) -> bool {
         self.known.contains_key(&(example, repeat))
     }
 
-    /// Keeps a reply.
+    /// Keeps a reply, in the log as well.
     pub(super) fn keep(&mut self, asked: &Asked, reply: &str) -> Result<()> {
         let Asked { example, repeat, flipped } = *asked;
         let rating = rating(asked, reply);
@@ -100,7 +100,7 @@ impl Ratings {
         Ok(())
     }
 
-    /// The ratings of each example in the order of the repeats, and the number of replies without a verdict.
+    /// Returns the ratings of each example in the order of the repeats, and the number of replies without a verdict.
     pub(super) fn of_examples(&self, examples: usize, repeats: usize) -> (Vec<Vec<Rating>>, usize) {
         let mut unread = 0;
         let ratings = (0..examples)
@@ -118,7 +118,7 @@ fn rating(asked: &Asked, reply: &str) -> Option<Rating> {
     Some(Rating::of(verdict, asked.flipped, &explanation))
 }
 
-/// Reads a line of a log. Its verdict is for people: the reply counts.
+/// Parses a line of a log. Its verdict is for people only: the reply decides.
 fn logged(line: &str, examples: usize) -> Result<(Asked, String), String> {
     let wrong = |expected: &str, found: &dyn std::fmt::Display| format!("expected {expected}, found {found}");
     let line: Value = serde_json::from_str(line).map_err(|_| wrong("a JSON object", &"damaged JSON"))?;
@@ -140,7 +140,8 @@ fn logged(line: &str, examples: usize) -> Result<(Asked, String), String> {
     Ok((asked, reply.to_owned()))
 }
 
-/// Reads ratings of others, or the log of an earlier run: of each example its ratings, and the number of replies without a verdict.
+/// Reads ratings from elsewhere, or the log of an earlier run. Returns each example's ratings, and the number of replies without a
+/// verdict.
 pub(super) fn read(path: &Path, examples: &[Example]) -> Result<(Vec<Vec<Rating>>, usize)> {
     let mut ratings = vec![Vec::new(); examples.len()];
     let mut unread = 0;
@@ -191,7 +192,7 @@ pub(super) fn read(path: &Path, examples: &[Example]) -> Result<(Vec<Vec<Rating>
     Ok((ratings, unread))
 }
 
-/// A line with a verdict or a score.
+/// Parses a line with a verdict or a score.
 fn of_others(line: &Value, wrong: &dyn Fn(&str, &Value) -> anyhow::Error) -> Result<Rating> {
     let rationale =
         ["rationale", "explanation"].iter().find_map(|name| line[*name].as_str()).unwrap_or_default();

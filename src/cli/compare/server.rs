@@ -1,4 +1,4 @@
-//! A judge behind a server with OpenAI's interface.
+//! A judge behind a server with OpenAI's API.
 
 use std::env::VarError;
 use std::ops::ControlFlow;
@@ -16,31 +16,31 @@ use wmdetect::shell::{Hinted, OneLine};
 use super::super::args::CompareArgs;
 use super::asked::{Asked, Job, Outcome};
 
-/// How long a reply may take.
+/// Time limit of a reply.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Waits before a request is made again that the server could not take.
+/// Waiting times in seconds before a request is repeated that the server could not take.
 const WAITS: [u64; 4] = [1, 4, 16, 60];
-/// Bytes of a reply at most.
+/// Maximum number of bytes of a reply.
 const BODY: u64 = 16 << 20;
-/// Characters of a server's message that are shown.
+/// Maximum number of characters of a server's message that are shown.
 const SHOWN: usize = 300;
-/// A server that refuses so many prompts before it takes one refuses all.
+/// Number of refusals, before any reply, after which the server counts as refusing all prompts.
 const REFUSED: usize = 3;
 
-/// A server.
+/// A judge behind a server.
 pub(super) struct Server {
     agent: Agent,
-    /// The address, without a slash at its end.
+    /// The address, without a final slash.
     address: String,
     model: Option<String>,
-    /// The header with the key. It is sensitive, so it is not shown.
+    /// The header with the key, marked sensitive so that it is not shown.
     authorization: Option<HeaderValue>,
 }
 
-/// What a server says to one prompt.
+/// A server's answer to one prompt.
 enum Said {
     Reply(String),
-    /// The prompt is a bad one, and why.
+    /// The server refused the prompt, for this reason.
     Refused(String),
 }
 
@@ -50,7 +50,7 @@ impl Server {
         judge.starts_with("http://") || judge.starts_with("https://")
     }
 
-    /// Looks at the address and the key. Nothing is sent.
+    /// Checks the address and the key. Nothing is sent.
     pub(super) fn of(args: &CompareArgs, address: &str) -> Result<Self> {
         if address.starts_with("https://") {
             bail!(Hinted::new(
@@ -76,7 +76,7 @@ impl Server {
         Ok(Self { agent, address, model: args.judge_model.clone(), authorization })
     }
 
-    /// The name of the model that judges. Without --judge-model the server is asked.
+    /// Returns the name of the judging model. Without --judge-model the server is asked.
     pub(super) fn model(&mut self) -> Result<String> {
         if let Some(model) = &self.model {
             return Ok(model.clone());
@@ -117,7 +117,7 @@ impl Server {
         let number = jobs.len();
         let workers = usize::from(args.batch).min(number);
         let jobs = Mutex::new(jobs.into_iter());
-        // Set when one has failed, so that the others do not go on.
+        // Set when one request has failed, so that the others stop.
         let failed = AtomicBool::new(false);
         let ends = || stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
         let next = || if ends() { None } else { jobs.lock().ok()?.next() };
@@ -138,7 +138,7 @@ impl Server {
             }
             drop(sender);
             let (mut replies, mut refused) = (0, 0);
-            // After a failure the replies that are on their way are still kept.
+            // After a failure, replies that are on their way are still kept.
             for (asked, said) in said {
                 let result = match said {
                     Ok(None) => continue,
@@ -172,7 +172,7 @@ impl Server {
         Ok(if taken == number { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     }
 
-    /// The reply to one prompt; none if the run has ended meanwhile.
+    /// Returns the reply to one prompt, or `None` if the run ended meanwhile.
     fn reply(&self, args: &CompareArgs, job: &Job, ends: &dyn Fn() -> bool) -> Result<Option<Said>> {
         let body = json!({
             "model": self.model, "messages": [{"role": "user", "content": job.prompt}],
@@ -234,11 +234,11 @@ impl Server {
     }
 }
 
-/// The header with the key that an environment variable holds.
+/// Returns the header with the key that an environment variable holds.
 fn key(name: &str) -> Result<HeaderValue> {
     let found = match std::env::var(name) {
         Ok(key) if !key.trim().is_empty() => {
-            // A key is not shown, whatever is wrong with it.
+            // A key is never shown, whatever is wrong with it.
             let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
                 anyhow!("--api-key-env: expected visible ASCII characters in {name}, found others")
             })?;
@@ -252,13 +252,13 @@ fn key(name: &str) -> Result<HeaderValue> {
     bail!("--api-key-env: expected an environment variable {name} with the server's key, found that {found}")
 }
 
-/// What the model says in a chat completion.
+/// Returns what the model says in a chat completion.
 fn said(body: &str) -> Result<String> {
     let completion: Value = serde_json::from_str(body)
         .map_err(|_| anyhow!("expected the JSON of a chat completion, found {}", shown(body)))?;
     match &completion["choices"][0]["message"]["content"] {
         Value::String(said) => Ok(said.clone()),
-        // A model that thinks until its tokens are used up says nothing.
+        // A model that thinks until it has used up its tokens says nothing.
         Value::Null if completion["choices"][0].is_object() => Ok(String::new()),
         _ => bail!("expected the JSON of a chat completion, found {}", shown(body)),
     }
@@ -269,7 +269,7 @@ fn text(response: &mut Response<Body>) -> Result<String> {
     Ok(String::from_utf8_lossy(&body.context("cannot read the server's reply")?).into_owned())
 }
 
-/// The start of a server's message.
+/// Returns the start of a server's message.
 fn shown(body: &str) -> String {
     let message = serde_json::from_str::<Value>(body).ok();
     let message =

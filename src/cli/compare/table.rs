@@ -8,7 +8,7 @@ use wmdetect::shell::OneLine;
 use wmgen::compare::report::{CompareReport, Verdicts};
 use wmgen::compare::summary::{Share, Wins};
 
-/// Returns the lines.
+/// Returns the report as lines of text.
 pub(super) fn of(report: &CompareReport) -> String {
     let [a, b] = report.models.each_ref().map(|name| OneLine(name).to_string());
     let mut out = String::new();
@@ -29,7 +29,7 @@ pub(super) fn of(report: &CompareReport) -> String {
     out
 }
 
-/// The result in a sentence.
+/// Returns the result in a sentence.
 pub(super) fn answer(report: &CompareReport) -> String {
     let wins = &report.overall;
     let examples = counted(wins.examples as u64, "example");
@@ -49,12 +49,12 @@ pub(super) fn answer(report: &CompareReport) -> String {
     )
 }
 
-/// An interval behind its number.
+/// Formats an interval, to follow its number.
 fn within([low, high]: [f64; 2]) -> String {
     format!(" (95 %: {} to {})", percent(low), percent(high))
 }
 
-/// What else there is to say, a line each.
+/// Returns the remaining facts, one a line.
 pub(super) fn facts(report: &CompareReport) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(judge) = &report.judge {
@@ -142,17 +142,17 @@ fn row(name: &str, wins: &Wins) -> [String; 8] {
     ]
 }
 
-/// A share as a percentage.
+/// Formats a share as a percentage.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A p-value with two digits.
+/// Formats a p-value with two digits.
 pub(super) fn short(p: f64) -> String {
     if p >= 0.01 { format!("{p:.2}") } else { format!("{p:.1e}") }
 }
 
-/// Writes rows in columns, of which the first is a word.
+/// Writes rows in columns; the first column holds a word.
 fn put(out: &mut String, rows: &[[String; 8]]) {
     let widths: [usize; 8] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or_default());

@@ -1,47 +1,48 @@
-//! Two texts beside each other in a terminal.
+//! Two texts side by side in a terminal.
 
 use terminal_size::{Width, terminal_size};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use wmdetect::render::terminal::Run;
 
-/// What stands between the columns.
+/// Separator of the columns.
 const BETWEEN: &str = " │ ";
 
-/// Where the columns stand.
+/// Widths of the line and the columns.
 pub(super) struct Layout {
-    /// Cells of a line.
+    /// Number of cells in a line.
     width: usize,
-    /// Cells of each column.
+    /// Number of cells in each column.
     column: usize,
 }
 
 /// A line of a column.
 struct Line {
     painted: String,
-    /// Cells that it takes.
+    /// Number of cells that it takes.
     width: usize,
 }
 
 impl Layout {
-    /// For the width of the terminal; 100 where there is none.
+    /// Returns the layout for the terminal's width, or for 100 cells if there is no terminal.
     pub(super) fn for_terminal() -> Self {
         Self::new(terminal_size().map_or(100, |(Width(width), _)| usize::from(width)))
     }
 
-    /// Lines longer than 140 are hard to read, and columns below 28 hold no sentence.
+    /// Limits the width: lines longer than 140 are hard to read, and columns below 28 cannot hold a
+    /// sentence.
     fn new(width: usize) -> Self {
         let width = width.clamp(60, 140);
         Self { width, column: (width - BETWEEN.width()) / 2 }
     }
 
-    /// Plain text over the whole width.
+    /// Wraps plain text over the whole width.
     pub(super) fn paragraph(&self, text: &str) -> String {
         let lines: Vec<String> =
             wrap(&plain(text), self.width, false).into_iter().map(|line| line.painted).collect();
         lines.join("\n")
     }
 
-    /// Two texts, each in its column.
+    /// Writes two texts, each in its column.
     pub(super) fn beside(&self, out: &mut String, texts: [Vec<Run>; 2], colours: bool) {
         let [left, right] = texts.map(|runs| wrap(&runs, self.column, colours));
         let none = Line { painted: String::new(), width: 0 };
@@ -58,7 +59,7 @@ impl Layout {
         }
     }
 
-    /// A line under or over the columns.
+    /// Writes a line above or below the columns.
     pub(super) fn rule(&self, out: &mut String) {
         let dashes = |n: usize| "─".repeat(n);
         out.push_str(&dashes(self.column + 1));
@@ -68,12 +69,12 @@ impl Layout {
     }
 }
 
-/// Text without a look.
+/// Makes a run of text without a style.
 pub(super) fn plain(text: &str) -> Vec<Run> {
     vec![Run::plain(text)]
 }
 
-/// Lines of at most `width` cells, broken at spaces where there are some.
+/// Wraps runs into lines of at most `width` cells, broken at spaces where possible.
 fn wrap(runs: &[Run], width: usize, colours: bool) -> Vec<Line> {
     let letters: Vec<(usize, char)> =
         runs.iter().enumerate().flat_map(|(i, run)| run.text.chars().map(move |c| (i, c))).collect();
@@ -81,7 +82,7 @@ fn wrap(runs: &[Run], width: usize, colours: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut start = 0;
     while start < letters.len() {
-        // What fits, and the last space in it.
+        // The text that fits, and the last space in it.
         let (mut end, mut used, mut space) = (start, 0, None);
         while end < letters.len() && letters[end].1 != '\n' && used + cells(letters[end].1) <= width {
             used += cells(letters[end].1);
@@ -101,7 +102,7 @@ fn wrap(runs: &[Run], width: usize, colours: bool) -> Vec<Line> {
                 }
             }
         }
-        // One letter at least, however narrow the column.
+        // Take at least one letter, however narrow the column.
         let end = if next == start { start + 1 } else { end };
         lines.push(paint(runs, &letters[start..end], colours));
         start = next.max(end);

@@ -1,4 +1,4 @@
-//! The page of `wmgen demo --html`: texts beside each other.
+//! The page of `wmgen demo --html`: texts side by side.
 
 use std::fmt::Write as _;
 
@@ -9,16 +9,16 @@ use wmdetect::report::Explanation;
 /// One of the texts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column<'a> {
-    /// What stands above it.
+    /// Heading above the text.
     pub heading: &'a str,
     /// The text.
     pub text: &'a str,
-    /// What was found in it.
+    /// The detector's explanation of the text.
     pub explanation: &'a Explanation,
 }
 
-/// A page of texts that continue one prompt: what was done (`intro`), the texts, what to try next (`commands`, a line
-/// each).
+/// Returns a page of texts that continue one prompt. `intro` says what was done, and `commands` what to try next, one
+/// a line.
 pub(super) fn comparison(
     title: &str,
     intro: &str,
@@ -52,7 +52,7 @@ pub(super) fn comparison(
         body.push_str("</section>\n");
     }
     body.push_str("</div>\n");
-    // The column whose legend has most to say: underlined passages are explained where there are some.
+    // Take the column whose legend says most: the legend explains underlined passages where there are some.
     if let Some(column) = columns.iter().max_by_key(|column| column.explanation.report.spans.len()) {
         legend(&mut body, column.explanation);
     }

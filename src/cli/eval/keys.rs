@@ -1,4 +1,4 @@
-//! The runs: which keys and seeds.
+//! The runs: their keys and seeds.
 
 use anyhow::{Context as _, Result, bail};
 use wmdetect::scheme::Key;
@@ -14,15 +14,17 @@ use super::EvalArgs;
 pub(super) struct Run {
     pub key_id: String,
     pub mark: KeyMark,
-    /// Differs from run to run, so that the runs of a comparison draw independently.
+    /// Seed of the run. Each run has another one, so that the runs of a comparison draw
+    /// independently.
     pub seed: u64,
 }
 
 /// The runs of all tasks.
 pub(super) struct Runs {
-    /// Those with a mark, none without a key.
+    /// The marked runs; empty without a key.
     pub marked: Vec<Run>,
-    /// Seeds of the runs without. Of a comparison, that of the marked run with the same number.
+    /// Seeds of the unmarked runs. In a comparison, each is the seed of the marked run with the
+    /// same number.
     pub unmarked: Vec<u64>,
 }
 
@@ -68,12 +70,12 @@ impl Runs {
         Ok(Self { marked, unmarked })
     }
 
-    /// Key and seed of every run, in their order: what the results depend on.
+    /// Returns the key and the seed of every run, in order: the results depend on them.
     pub(super) fn bound(&self) -> (Vec<(&str, u64)>, &[u64]) {
         (self.marked.iter().map(|run| (run.key_id.as_str(), run.seed)).collect(), &self.unmarked)
     }
 
-    /// The keys' public ids, each once. The runs of a key stand together.
+    /// Returns the keys' public ids, each once. The runs of a key are adjacent.
     pub(super) fn key_ids(&self) -> Vec<&str> {
         let mut ids: Vec<&str> = self.marked.iter().map(|run| run.key_id.as_str()).collect();
         ids.dedup();
@@ -81,7 +83,8 @@ impl Runs {
     }
 }
 
-/// The seed of a document's draws: below 2^53, so that every reader of JSON keeps it.
+/// Returns the seed of a document's draws. It is below 2^53, so that every JSON reader keeps it
+/// exactly.
 pub(super) fn seed_of(run: u64, document: usize) -> u64 {
     mix(mix(run) ^ document as u64) >> 11
 }

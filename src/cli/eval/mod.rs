@@ -6,8 +6,8 @@
 //! | `plan` | reading tasks and documents |
 //! | `keys` | the keys and seeds of the runs |
 //! | `work` | reading and answering |
-//! | `samples` | results that are kept, one a line |
-//! | `shape` | what such a line can hold |
+//!  `samples` | results that are logged, one a line |
+//!  `shape` | what such a line may hold |
 //! | `program` | running programs that the model wrote |
 //! | `sum` | from results to the report |
 //! | `table` | the report for people |
@@ -103,7 +103,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks that what is asked for can be measured.
+/// Checks that the requested metrics can be measured.
 fn check(args: &EvalArgs, plans: &[Plan]) -> Result<()> {
     if args.watermark.len() > 1 && !args.compare {
         bail!(Hinted::new(
@@ -131,7 +131,8 @@ fn check(args: &EvalArgs, plans: &[Plan]) -> Result<()> {
     Ok(())
 }
 
-/// How the answers of a task are drawn. A task with right answers is answered greedily unless that is to be marked.
+/// Returns how the answers of a task are drawn. Tasks with right answers are answered greedily, unless the answers
+/// are to be marked.
 fn sampling(args: &EvalArgs, plan: &Plan) -> Sampling {
     let greedy = plan.task.kind == Kind::Generate && args.watermark.is_empty();
     Sampling {
@@ -143,7 +144,7 @@ fn sampling(args: &EvalArgs, plan: &Plan) -> Sampling {
     }
 }
 
-/// What the results depend on.
+/// Returns what the results depend on.
 fn header(args: &EvalArgs, plans: &[Plan], runs: &Runs, fingerprint: Option<&str>) -> Map<String, Value> {
     let tasks: Vec<Value> = plans
         .iter()

@@ -12,14 +12,14 @@ use wmgen::eval::{BUILT_IN, Document, EvalError, Item, Kind, Shots, Task, prompt
 use super::super::read_text;
 use super::EvalArgs;
 
-/// A task with what it is asked of.
+/// A task with its documents.
 pub(super) struct Plan {
     pub task: Task,
     pub shots: Shots,
     pub items: Vec<Item>,
-    /// File and line of each document of the data, also of those that are not asked for.
+    /// File and line of each document of the data, including those that are not asked for.
     pub places: Vec<String>,
-    /// Of task file, documents and examples.
+    /// Digest of the task file, the documents and the examples.
     pub digest: String,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn read(args: &EvalArgs) -> Result<Vec<Plan>> {
     Ok(plans)
 }
 
-/// The task files.
+/// Returns the task files.
 pub(super) fn files(args: &EvalArgs) -> impl Iterator<Item = &Path> {
     args.task.iter().filter(|name| BUILT_IN.iter().all(|(built_in, _)| built_in != name)).map(Path::new)
 }
@@ -127,7 +127,7 @@ fn plan(args: &EvalArgs, name: &str, data: &Path, shots_data: Option<&Path>) -> 
     Ok(Plan { task, shots, items, places, digest: hex::encode(&digest.finalize()) })
 }
 
-/// The documents of a task, each with its place.
+/// Reads the documents of a task, each with its place.
 fn lines(path: &Path, task: &Task) -> Result<Vec<(String, Value)>> {
     let mut lines = objects(path)?;
     let mut problem = None;
@@ -141,7 +141,7 @@ fn lines(path: &Path, task: &Task) -> Result<Vec<(String, Value)>> {
     problem.map_or(Ok(lines), Err)
 }
 
-/// The objects of a file, each with its place.
+/// Reads the objects of a file, each with its place.
 fn objects(path: &Path) -> Result<Vec<(String, Value)>> {
     let mut objects = Vec::new();
     for_each_object(path, |label, object| {

@@ -1,7 +1,8 @@
-//! Runs a program that a model wrote, to see whether it passes its tests.
+//! Runs programs that a model wrote, to see whether they pass their tests.
 //!
-//! It gets a process with a limit of time, processor time, memory and file size, an empty directory, an empty environment and
-//! no input. What it writes is thrown away. It can still read files and use the network: that is what containers are for.
+//! A program gets a process with limits on time, processor time, memory and file size. It has an empty directory, no
+//! environment variables but `PATH`, and no input. What it writes is discarded. It can still read files and use the network;
+//! use a container against that.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,14 +13,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use wmdetect::shell::Hinted;
 
-/// Starts a watchdog, sets the limits and becomes the interpreter. Sizes are in KiB, but that of a file is in blocks of 512
-/// bytes. The watchdog ends the process group after the third argument's seconds, even if wmgen was killed before.
+/// Script that starts a watchdog, sets the limits and becomes the interpreter. Sizes are in KiB, except for that of a file,
+/// which is in blocks of 512 bytes. The watchdog ends the process group after the third argument's seconds, even if wmgen was
+/// killed before.
 const SHELL: &str = "( (sleep \"$3\" && kill -9 0) & ); \
      ulimit -c 0 && ulimit -t \"$1\" && ulimit -v \"$2\" && ulimit -f 32768 && exec \"$0\" -I program.py";
-/// Between two looks at a program.
+/// Time between two looks at a program.
 const BETWEEN: Duration = Duration::from_millis(10);
 
-/// What a program may use.
+/// Limits of a program.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub interpreter: PathBuf,
@@ -88,7 +90,7 @@ impl Limits {
             .args([self.seconds, kibibytes, self.seconds.saturating_add(1)].map(|limit| limit.to_string()));
         command.current_dir(&dir.0).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // So that it is ended with all that it starts.
+        // The program gets its own process group, so that everything it starts is ended with it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().context("cannot start /bin/sh")?;
@@ -105,7 +107,7 @@ impl Limits {
     }
 }
 
-/// Ends a program and those that it has started, if they did not leave its group.
+/// Ends a program and the programs that it started, unless they left its group.
 fn kill(child: &mut Child) {
     #[cfg(unix)]
     {
@@ -116,7 +118,7 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// A directory that goes when it is dropped.
+/// A directory that is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -140,7 +142,7 @@ impl Drop for Scratch {
 mod tests {
     use super::*;
 
-    /// A stand-in for Python that runs the program as a script of the shell.
+    /// Returns limits with a stand-in for Python that runs the program as a shell script.
     fn limits(dir: &std::path::Path, seconds: u64) -> Limits {
         use std::os::unix::fs::PermissionsExt as _;
         let interpreter = dir.join("interpreter");
@@ -159,11 +161,11 @@ mod tests {
         let begun = Instant::now();
         assert!(!limits.pass(&format!("(sleep 4; touch {}) & sleep 100", left.display())).unwrap());
         assert!(begun.elapsed() < Duration::from_secs(4));
-        // What outlives the program is ended too.
+        // A process that outlives the program is ended too.
         assert!(limits.pass(&format!("(sleep 1; touch {}) &", left.display())).unwrap());
         thread::sleep(Duration::from_secs(3));
         assert!(!left.exists());
-        // Nor does it stay if nobody ends it.
+        // The watchdog ends the program if nobody else does.
         let mut alone = Command::new("/bin/sh");
         alone.args(["-c", SHELL]).arg(&limits.interpreter).args(["9", "1048576", "1"]);
         std::fs::write(dir.path().join("program.py"), "sleep 100").unwrap();
@@ -176,7 +178,7 @@ mod tests {
             let error = found(Path::new(missing)).unwrap_err().to_string();
             assert!(error.contains("no-such-program not found"), "{error}");
         }
-        // No variable and no large file.
+        // The program sees no variable and can write no large file.
         assert!(limits.pass("test -z \"$HOME\"").unwrap());
         assert!(!limits.pass("dd if=/dev/zero of=big bs=1M count=20").unwrap());
     }

@@ -1,7 +1,7 @@
-//! Results that are kept as they come: the log of a run, and what it goes on from.
+//! Results: the log that a run writes and resumes from.
 //!
-//! The first line binds the file to what the results depend on. Each further line is a document in one run. How many documents
-//! are asked for is not bound.
+//! The first line binds the file to what the results depend on. Each further line is one document in one run. The number of
+//! documents asked for is not bound.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,10 +15,10 @@ use wmgen::eval::judge::Scores;
 use super::super::line_log::{self, Kind, LineLog};
 use super::shape::{self, Kept, Place, Shape};
 
-/// The log.
+/// The log of samples.
 const KIND: Kind = Kind { what: "samples", command: "eval", option: "--samples" };
 
-/// What a line tells besides, for who reads the log.
+/// Additional fields of a line, for people who read the log.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Told<'a> {
     pub prompt: &'a str,
@@ -52,15 +52,15 @@ struct Line<'a> {
     told: Told<'a>,
 }
 
-/// Results of this run and of the one that it goes on with.
+/// Results of this run and of the run that it resumes.
 pub(super) struct Samples {
     known: HashMap<Place, Kept>,
-    /// None without `--samples`.
+    /// The log; `None` without `--samples`.
     log: Option<LineLog>,
 }
 
 impl Samples {
-    /// Opens the file of an earlier run with the same header, or makes one. What was half-written at its end goes.
+    /// Opens the file of an earlier run with the same header, or creates one. A half-written last line is removed.
     pub(super) fn open(path: Option<&Path>, header: &Map<String, Value>, shapes: &[Shape]) -> Result<Self> {
         let Some(path) = path else { return Ok(Self { known: HashMap::new(), log: None }) };
         let what = || format!("cannot use the samples {}", path.display());
@@ -112,7 +112,7 @@ impl Samples {
     }
 }
 
-/// Checks that samples can be in a file of this name.
+/// Checks that samples can be written to this path.
 pub(super) fn check(path: &Path) -> Result<()> {
     KIND.check(path)
 }

@@ -1,4 +1,4 @@
-//! What a line of the samples can hold, and how two runs differ.
+//! What a line of the samples may hold, and how two runs differ.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::EvalArgs;
 use super::keys::Runs;
 use super::plan::Plan;
 
-/// Which result it is.
+/// Identifies a result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub task: String,
@@ -20,7 +20,7 @@ pub(super) struct Place {
     pub document: usize,
 }
 
-/// What reports are made of.
+/// A result, from which reports are made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Kept {
     pub scores: Scores,
@@ -29,14 +29,14 @@ pub(super) struct Kept {
     pub marked_tokens: u64,
 }
 
-/// What the lines of a task hold.
+/// What the lines of a task may hold.
 pub(super) struct Shape {
     pub task: String,
-    /// The scores, each with its least and its greatest value and whether every document has it.
+    /// Scores, each with its least and greatest value, and whether every document has it.
     pub scores: BTreeMap<String, (f64, f64, bool)>,
-    /// Number of documents, also of those that are not asked for.
+    /// Number of documents, including those that are not asked for.
     pub documents: usize,
-    /// Numbers of unmarked and of marked runs.
+    /// Number of unmarked and of marked runs.
     pub runs: [usize; 2],
 }
 
@@ -64,10 +64,11 @@ impl Shape {
     }
 }
 
-/// Reads a line. Numbers are read digit by digit, so that a result is the same as when it was written.
+/// Parses a line. Numbers are parsed digit by digit, so that a result is exactly the one that was
+/// written.
 ///
 /// # Errors
-/// Returns what was expected and what was found.
+/// Returns an error that says what was expected and what was found.
 pub(super) fn result(line: &str, shapes: &[Shape]) -> Result<(Place, Kept), String> {
     let wrong = |expected: &str, found: &str| format!("expected {expected}, found {found}");
     let line = Json::parse(line).map_err(|_| wrong("a JSON object", "damaged JSON"))?;
@@ -133,7 +134,7 @@ pub(super) fn result(line: &str, shapes: &[Shape]) -> Result<(Place, Kept), Stri
     Ok((place, Kept { scores, truncated: truth("truncated")?, tokens, marked_tokens }))
 }
 
-/// Says what of an earlier run is another than here.
+/// Describes how an earlier run differs from this one.
 pub(super) fn difference(here: &Map<String, Value>, earlier: &Map<String, Value>) -> Option<String> {
     let (name, found) = first(here, earlier)?;
     let expected = here.get(name).unwrap_or(&Value::Null);
@@ -147,7 +148,7 @@ pub(super) fn difference(here: &Map<String, Value>, earlier: &Map<String, Value>
     })
 }
 
-/// The first member that differs, with its earlier value.
+/// Returns the first member that differs, with its earlier value.
 fn first<'m>(here: &'m Map<String, Value>, earlier: &'m Map<String, Value>) -> Option<(&'m str, &'m Value)> {
     let differs = |name: &&String| here.get(*name) != earlier.get(*name);
     let name = here.keys().chain(earlier.keys()).find(differs)?;

@@ -50,7 +50,7 @@ pub(super) fn report(
     }
 }
 
-/// Reports some documents of a task.
+/// Makes the report on some documents of a task.
 fn part(args: &EvalArgs, runs: &Runs, plan: &Plan, results: &Results, places: &[usize]) -> TaskReport {
     let of = |run: &[Kept]| -> Vec<Kept> { places.iter().filter_map(|at| run.get(*at).cloned()).collect() };
     let (unmarked, marked): (Vec<_>, Vec<_>) = (
@@ -103,7 +103,7 @@ fn differences(args: &EvalArgs, plan: &Plan, unmarked: &[Vec<Kept>], marked: &[V
                     unmarked.iter().zip(marked).map(pair).collect()
                 })
                 .collect();
-            // Of what is no share, the margin is a share of the unmarked mean.
+            // For a metric that is not a share, the margin is a share of the unmarked mean.
             let unmarked =
                 || metrics::mean(&pairs.iter().flatten().map(|pair| pair.unmarked).collect::<Vec<_>>());
             let unit = if matches!(metric, Metric::Nll | Metric::Tokens) { unmarked().abs() } else { 1.0 };
@@ -112,7 +112,7 @@ fn differences(args: &EvalArgs, plan: &Plan, unmarked: &[Vec<Kept>], marked: &[V
         .collect()
 }
 
-/// Gives a task with groups the harness's standard errors of a group of tasks.
+/// Gives a task with groups the harness's standard errors for a group of tasks.
 fn pool(task: &mut TaskReport) {
     if task.groups.is_empty() || task.comparison.is_some() {
         return;

@@ -17,7 +17,7 @@ pub(super) fn of(report: &EvalReport) -> String {
         let mut rows = vec![row(["task", "filter", "shots", "metric", "value", "stderr", "documents"])];
         for task in measured {
             for metric in &task.metrics {
-                // What has no questions has no shots.
+                // Tasks without questions have no shots.
                 let none = task.shots == 0 && matches!(task.kind, Kind::Perplexity | Kind::FreeText);
                 let shots = if none { "-".into() } else { task.shots.to_string() };
                 rows.push(vec![
@@ -102,7 +102,7 @@ fn compared(metric: &Compared) -> Vec<String> {
     ]
 }
 
-/// Writes rows in columns. The first `left` columns are words, and so is the last of a row that has more than it.
+/// Writes rows in columns. The first `left` columns hold words; if `left` is 1, so does the last column.
 fn put(out: &mut String, rows: &[Vec<String>], left: usize) {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);

@@ -19,7 +19,7 @@ use super::program::Limits;
 use super::samples::{Samples, Told};
 use super::shape::{Kept, Place};
 
-/// A run of the program.
+/// State of a run of the program.
 pub(super) struct Work<'a> {
     pub args: &'a EvalArgs,
     pub loaded: &'a Loaded,
@@ -29,14 +29,14 @@ pub(super) struct Work<'a> {
     pub stop: Arc<AtomicBool>,
 }
 
-/// The results of a task: for each run those of its documents, in their order.
+/// Results of a task: for each run, those of its documents in order.
 pub(super) struct Results {
     pub unmarked: Vec<Vec<Kept>>,
     pub marked: Vec<Vec<Kept>>,
 }
 
 impl Work<'_> {
-    /// Does a task. If the run was [stopped](Self::stopped), documents are missing.
+    /// Runs a task. If the user [stopped](Self::stopped) the run, documents are missing.
     pub(super) fn of(&mut self, plan: &Plan) -> Result<Results> {
         let mut line = ProgressLine::new(plan.task.task.clone(), "documents");
         if !plan.task.writes() {
@@ -63,7 +63,7 @@ impl Work<'_> {
         Ok(Results { unmarked: of(false, runs.unmarked.len()), marked: of(true, runs.marked.len()) })
     }
 
-    /// Whether the user asked to stop.
+    /// Returns whether the user asked to stop.
     pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -75,12 +75,12 @@ impl Work<'_> {
             .collect()
     }
 
-    /// The items that have no result yet.
+    /// Returns the items that have no result yet.
     fn left<'p>(&self, plan: &'p Plan, marked: bool, run: usize) -> Vec<&'p Item> {
         plan.items.iter().filter(|item| self.samples.get(&place(plan, item, marked, run)).is_none()).collect()
     }
 
-    /// Reads the documents of a task without answers.
+    /// Reads the documents of a task that has no answers.
     fn read(&mut self, plan: &Plan, line: &mut ProgressLine) -> Result<()> {
         let (model, tokenizer) = (&self.loaded.model, &self.loaded.tokenizer);
         let room = model.config().max_position;

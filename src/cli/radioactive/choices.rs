@@ -1,4 +1,4 @@
-//! The student's first choices, which are kept as they come.
+//! The student's first choices, and their log.
 
 use std::path::Path;
 
@@ -11,24 +11,24 @@ use wmgen::radioactive::Document;
 use super::super::line_log::{self, Kind, LineLog};
 use super::RadioactiveArgs;
 
-/// The log.
+/// The log of choices.
 pub(super) const KIND: Kind = Kind { what: "samples", command: "radioactive", option: "--samples" };
 
-/// For each document the first choice at each token of its answers.
+/// The first choice at each token of a document's answers, for each document.
 pub(super) struct Choices {
     known: Vec<Option<Vec<u32>>>,
-    /// None without `--samples`.
+    /// The log; `None` without `--samples`.
     log: Option<LineLog>,
 }
 
-/// What is kept of a document.
+/// A document's line in the log.
 #[derive(Serialize, Deserialize)]
 struct Line {
     document: usize,
     choices: Vec<u32>,
 }
 
-/// What the choices depend on.
+/// Returns what the choices depend on.
 pub(super) fn header(args: &RadioactiveArgs, fingerprint: Option<&str>, corpus: &str) -> Map<String, Value> {
     let fields = json!({
         "student": fingerprint, "corpus": corpus,
@@ -40,15 +40,15 @@ pub(super) fn header(args: &RadioactiveArgs, fingerprint: Option<&str>, corpus: 
     }
 }
 
-/// Says what of an earlier run is another than here.
+/// Describes how an earlier run differs from this one.
 fn difference(here: &Map<String, Value>, earlier: &Map<String, Value>) -> Option<String> {
     let name = here.keys().chain(earlier.keys()).find(|name| here.get(*name) != earlier.get(*name))?;
     Some(format!("expected the {name} of this command, found another"))
 }
 
 impl Choices {
-    /// Opens the file of an earlier run with the same student and corpus, or makes one. A line of a document that is not asked
-    /// for is kept.
+    /// Opens the file of an earlier run with the same student and corpus, or creates one. A line of a document that is not
+    /// asked for is kept.
     pub(super) fn open(
         path: Option<&Path>,
         header: &Map<String, Value>,

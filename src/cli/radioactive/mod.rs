@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | this | from arguments to a report |
-//! | `choices` | the student's first choices, which are kept |
+//!  `choices` | the student's first choices, and their log |
 //! | `table` | the report for people |
 
 mod choices;
@@ -35,9 +35,9 @@ use choices::Choices;
 
 /// The documents of a run.
 struct Corpus {
-    /// Those that are asked for.
+    /// The documents that are asked for.
     documents: Vec<Document>,
-    /// Of all.
+    /// Digest of all documents.
     digest: String,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn run(args: &RadioactiveArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The keys to try.
+/// Returns the keys to try.
 fn keys(args: &RadioactiveArgs) -> Result<Keyring> {
     if let Some(dir) = &args.keyring {
         return Ok(read_keyring(dir)?);
@@ -117,7 +117,8 @@ fn read(args: &RadioactiveArgs, tokenizer: &Tokenizer, vocab: usize) -> Result<C
     Ok(Corpus { documents, digest: hex::encode(&digest.finalize()) })
 }
 
-/// Asks the student for its first choices, where they are not known. Returns whether all are known now.
+/// Asks the student for its first choices where they are not known. Returns whether all of them are
+/// known afterwards.
 fn choose(loaded: &Loaded, documents: &[Document], choices: &mut Choices) -> Result<bool> {
     let (reader, stop) = (Reader::new(&loaded.model), stop_when_asked()?);
     let mut line = ProgressLine::new("the student reads", "documents");

@@ -1,18 +1,18 @@
-//! Guesses out of the prompt and the text so far.
+//! Guesses from the prompt and the text so far.
 
 use super::{CLASSES, Guess};
 
-/// The longest match that is told from longer ones.
+/// Longest match that is distinguished from longer ones.
 const LONGEST: usize = CLASSES;
 
-/// All ids of a response's prompt and of the response.
+/// All token ids of a response's prompt and of the response.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Lookup {
     ids: Vec<u32>,
 }
 
 impl Lookup {
-    /// Starts with a prompt.
+    /// Starts with the ids of a prompt.
     pub(in crate::engine) fn new(prompt: &[u32]) -> Self {
         Self { ids: prompt.to_vec() }
     }
@@ -22,14 +22,14 @@ impl Lookup {
         self.ids.push(token);
     }
 
-    /// Makes `guess` the `most` tokens that followed the last ones where the longest run of them stood before, or the latest of
-    /// several such places. A text that has come back to its own end goes on as it did since. The class of a guess is the length
-    /// of that run.
+    /// Fills `guess` with the `most` tokens that followed the longest earlier match of the last tokens. Of several such matches,
+    /// the latest counts. If they reach the end of the text, the guess repeats from its beginning, as a loop does. The class of
+    /// a guess is the length of the match.
     pub(in crate::engine) fn guess(&self, most: usize, guess: &mut Guess) {
         guess.clear();
         let Some((last, before)) = self.ids.split_last() else { return };
         let (mut longest, mut from) = (0, 0);
-        // `end` is where the tokens after an earlier `last` begin.
+        // `end` is the place after an earlier `last`, where its continuation begins.
         for end in (1..self.ids.len()).rev() {
             if self.ids[end - 1] != *last {
                 continue;
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_longest_match_is_found_and_of_several_the_latest() {
-        // 3 stands at three places; before the last 3 there are 1 2, as at the first.
+        // 3 occurs three times. The last 3 follows 1 2, as the first one does.
         assert_eq!(guess(&[1, 2, 3, 4, 5, 9, 3, 7, 8, 1, 2, 3], 3), (vec![4, 5, 9], 3));
         assert_eq!(guess(&[1, 3, 4, 2, 3, 5, 9, 3], 2), (vec![5, 9], 1));
         assert_eq!(guess(&[1, 2, 3, 4], 3), (vec![], 0));

@@ -1,22 +1,21 @@
-//! Drafts: guesses at the next tokens of a response, which one pass over the weights checks all at once.
+//! Drafts: guesses at the next tokens of a response, all checked in one pass over the weights.
 //!
-//! Reading the weights takes nearly all of the time of a decode step, and a pass that computes several positions takes little more
-//! than a pass for one. So the engine feeds the last token together with guesses at those that follow it. The logits after each of
-//! them are to the bit those that steps of one token would give ([`LanguageModel::feed`](super::LanguageModel::feed)), and each
-//! token is drawn from them as always. A guess is right where it is the token that was drawn; at the first that is wrong, what was
-//! read after it is taken back. So a text, its mark, its log-probabilities and its receipt are those without drafts, whatever was
-//! guessed. Only the time differs.
+//! Reading the weights takes nearly all the time of a decode step. A pass that computes several positions takes little more time
+//! than a pass for one. So the engine feeds the last token together with guesses at the tokens after it. The logits after each of
+//! them are bit-identical to those of single-token steps ([`LanguageModel::feed`](super::LanguageModel::feed)), and each token is
+//! drawn from them as usual. A guess is right if it is the token that was drawn. At the first wrong guess, what was read after it
+//! is taken back. So a text, its mark, its log-probabilities and its receipt are the same as without drafts, whatever was guessed.
+//! Only the time differs.
 //!
-//! A draft model guesses what it would write itself: with the settings, the key and the seed of the response. The seed decides a
-//! draw in such a way that two models which nearly agree on a distribution nearly always draw the same token
-//! ([`Draw`](crate::sample::Draw)).
+//! A draft model guesses what it would write itself, with the settings, the key and the seed of the response. Draws are seeded so
+//! that two models that nearly agree on a distribution nearly always draw the same token ([`Draw`](crate::sample::Draw)).
 //!
-//! | file | what it settles |
+//!  file | what it does |
 //! |---|---|
-//! | `lookup` | guesses out of the prompt and the text so far |
-//! | `models` | the model that answers and the one that guesses for it, as one |
-//! | `odds` | how often guesses of a class have been right |
-//! | `pace` | how many guesses pay, by the time that passes have taken |
+//!  `lookup` | guesses from the prompt and the text so far |
+//!  `models` | combines the model that answers with the model that guesses for it |
+//!  `odds` | estimates how often guesses of a class are right |
+//!  `pace` | decides how many guesses pay off, from the time that passes have taken |
 
 mod lookup;
 mod models;
@@ -28,14 +27,14 @@ pub(super) use models::{Caches, Models};
 pub(super) use odds::{CLASSES, Odds};
 pub(super) use pace::{GAIN, Pace};
 
-/// Where guesses come from.
+/// Source of guesses.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Draft<M> {
-    /// Nowhere: a pass over the weights gives a response one token.
+    /// No guesses: a pass over the weights gives a response one token.
     #[default]
     None,
-    /// The prompt and the text so far: what followed the last tokens where they stood before. It pays where a text repeats its
-    /// prompt, as summaries, extracts and edited texts do, or itself.
+    /// The prompt and the text so far: guesses what followed earlier occurrences of the last tokens. This pays off where a text
+    /// repeats itself or its prompt, as summaries, extracts and edited texts do.
     Prompt,
     /// A smaller model with the same vocabulary.
     Model(M),
@@ -44,9 +43,9 @@ pub enum Draft<M> {
 /// Guesses at the next tokens of a response.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Guess {
-    /// The tokens, the next one first.
+    /// The guessed tokens, the next one first.
     pub(super) tokens: Vec<u32>,
-    /// How sure each is, from 1 to [`CLASSES`]: its class of [`Odds`].
+    /// Class of each guess in [`Odds`], from 1 to [`CLASSES`]: how sure it is.
     pub(super) classes: Vec<usize>,
 }
 

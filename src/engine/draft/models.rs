@@ -1,20 +1,20 @@
-//! The model that answers, and the one that guesses for it, if there is one.
+//! The model that answers, and the model that guesses for it, if there is one.
 
 use super::Draft;
 use crate::engine::model::{Feed, LanguageModel};
 use crate::logits::LogitRows;
 
-/// A model and where guesses at its tokens come from. To the engine it is one model, whose caches hold what both have read.
+/// A model, and the source of guesses at its tokens. The engine sees one model, whose caches hold what both have read.
 #[derive(Clone)]
 pub(in crate::engine) struct Models<M> {
     target: M,
     draft: Draft<M>,
 }
 
-/// One sequence as both models keep it.
+/// The caches of one sequence in both models.
 pub(in crate::engine) struct Caches<C> {
     target: C,
-    /// The draft model's, which may have read less or, while guesses are made, more. None if nothing is guessed by a model.
+    /// The draft model's cache; `None` if no model guesses. It may have read less than the target or, while guessing, more.
     draft: Option<C>,
 }
 
@@ -23,7 +23,7 @@ impl<M: LanguageModel> Models<M> {
         Self { target, draft }
     }
 
-    /// Where guesses come from.
+    /// Returns the source of guesses.
     pub(in crate::engine) fn draft(&self) -> &Draft<M> {
         &self.draft
     }
@@ -35,26 +35,26 @@ impl<M: LanguageModel> Models<M> {
         }
     }
 
-    /// Returns the number of positions that the draft model has read, and how many more it can read; none where it does not guess.
+    /// Returns how many positions the draft model has read, and how many more it can read, or `None` where it does not guess.
     pub(in crate::engine) fn draft_len(&self, cache: &Caches<M::Cache>) -> Option<(usize, usize)> {
         let (model, cache) = (self.draft_model()?, cache.draft.as_ref()?);
         let len = model.len(cache);
         Some((len, model.context().saturating_sub(len)))
     }
 
-    /// Lets the draft model guess for a sequence, of which it may have read nothing yet.
+    /// Makes the draft model guess for a sequence, of which it may have read nothing yet.
     pub(in crate::engine) fn start_drafting(&self, cache: &mut Caches<M::Cache>) {
         if let (Some(model), None) = (self.draft_model(), &cache.draft) {
             cache.draft = Some(model.new_cache());
         }
     }
 
-    /// Lets the draft model guess no more for a sequence.
+    /// Makes the draft model stop guessing for a sequence.
     pub(in crate::engine) fn stop_drafting(cache: &mut Caches<M::Cache>) {
         cache.draft = None;
     }
 
-    /// Lets the draft model read `ids`, the beginning of a sequence, as far as it has not. If it cannot, it does not guess.
+    /// Makes the draft model read `ids`, the beginning of a sequence, from where it stopped. If it cannot, it stops guessing.
     pub(in crate::engine) fn read_draft(&self, cache: &mut Caches<M::Cache>, ids: &[u32]) {
         let Some((len, room)) = self.draft_len(cache) else { return };
         let ids = &ids[len.min(ids.len())..];
@@ -66,8 +66,8 @@ impl<M: LanguageModel> Models<M> {
         }
     }
 
-    /// [Feeds](LanguageModel::feed) the draft model, for sequences for which it guesses. If it fails, it guesses for none of them
-    /// any more.
+    /// [Feeds](LanguageModel::feed) the draft model, for sequences for which it guesses. If that fails, it stops guessing for all
+    /// of them.
     pub(in crate::engine) fn feed_draft<T>(
         &self,
         batch: &mut [Feed<'_, Caches<M::Cache>>],
@@ -88,7 +88,7 @@ impl<M: LanguageModel> Models<M> {
     }
 }
 
-/// The target, and room for both.
+/// Behaves like the target, with memory for the caches of both models.
 impl<M: LanguageModel> LanguageModel for Models<M> {
     type Cache = Caches<M::Cache>;
     type Error = M::Error;
@@ -124,7 +124,7 @@ impl<M: LanguageModel> LanguageModel for Models<M> {
     fn fork(&self, cache: &Self::Cache, len: usize) -> Result<Option<Self::Cache>, M::Error> {
         let Some(target) = self.target.fork(&cache.target, len)? else { return Ok(None) };
         let draft = match (self.draft_model(), &cache.draft) {
-            // One that cannot be copied is read again.
+            // A draft cache that cannot be copied is rebuilt by reading again.
             (Some(model), Some(draft)) => {
                 Some(model.fork(draft, len.min(model.len(draft)))?.unwrap_or_else(|| model.new_cache()))
             }

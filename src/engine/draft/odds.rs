@@ -1,15 +1,15 @@
-//! How often guesses have been right.
+//! Estimates how often guesses are right.
 
 use super::Guess;
 
-/// The classes of guesses: by the length of a match, or by how sure the draft model was.
+/// Number of classes of guesses. The class is the length of a match, or how sure the draft model was.
 pub(in crate::engine) const CLASSES: usize = 8;
-/// What a guess weighs against those after it.
+/// Weight that earlier guesses keep with each further guess.
 const KEPT: f64 = 0.95;
-/// Guesses that the first estimate stands for.
+/// Number of guesses that the first estimate counts as.
 const SUPPOSED: f64 = 4.0;
 
-/// How often the guesses for one response have been right, by their class.
+/// How often the guesses for one response were right, by class.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Odds {
     classes: [Class; CLASSES],
@@ -27,7 +27,8 @@ impl Class {
         Self { right: share * SUPPOSED, made: SUPPOSED }
     }
 
-    /// Never certain, so that a longer draft is always worth less a token.
+    /// Returns the share of right guesses. It is never 0 or 1, so that in a longer draft each further guess
+    /// is worth less.
     fn share(self) -> f64 {
         (self.right / self.made).clamp(0.02, 0.98)
     }
@@ -39,7 +40,7 @@ impl Class {
 }
 
 impl Odds {
-    /// What is supposed of a response that has no guesses yet: the higher the class, the likelier.
+    /// Returns the odds assumed for a response without guesses: the higher the class, the likelier.
     pub(in crate::engine) fn new() -> Self {
         let share = |class: usize| (class as f64 + 1.0) / (class as f64 + 2.5);
         Self {
@@ -48,7 +49,7 @@ impl Odds {
         }
     }
 
-    /// Returns these odds as a first estimate, which gives way to what is seen.
+    /// Returns these odds as a first estimate, which gives way to observations.
     pub(in crate::engine) fn as_estimate(&self) -> Self {
         let estimate = |class: Class| Class::supposed(class.right / class.made);
         Self { classes: self.classes.map(estimate), all: estimate(self.all) }
@@ -59,12 +60,12 @@ impl Odds {
         self.classes[class - 1].share()
     }
 
-    /// Returns the probability that a guess is right whose class is not known yet, if those before it were.
+    /// Returns the probability that a guess of unknown class is right if those before it were.
     pub(in crate::engine) fn of_any(&self) -> f64 {
         self.all.share()
     }
 
-    /// Returns for each of some guesses the probability that it is right and those before it are.
+    /// Returns for each guess the probability that it and all guesses before it are right.
     pub(in crate::engine) fn chances<'a>(&'a self, guess: &'a Guess) -> impl Iterator<Item = f64> + 'a {
         guess.classes.iter().scan(1.0, |chance, class| {
             *chance *= self.of(*class);
@@ -72,7 +73,7 @@ impl Odds {
         })
     }
 
-    /// Learns that the first `right` of some guesses were right.
+    /// Learns that exactly the first `right` of these guesses were right.
     pub(in crate::engine) fn learn(&mut self, guess: &Guess, right: usize) {
         // Guesses after a wrong one were not tried.
         for (place, class) in guess.classes.iter().enumerate().take(right + 1) {
@@ -97,10 +98,10 @@ mod tests {
             odds.learn(&of_class(3, 4), 0);
         }
         assert!(odds.of(2) > 0.95 && odds.of(3) < 0.05, "{odds:?}");
-        // Four right ones to each wrong one.
+        // Four right guesses to each wrong one.
         assert!((0.7..0.9).contains(&odds.of_any()), "{odds:?}");
         assert_eq!(odds.of(5), before);
-        // Half of those that are tried.
+        // Half of the guesses that were tried are right.
         for _ in 0..400 {
             odds.learn(&of_class(4, 9), 1);
         }

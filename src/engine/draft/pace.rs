@@ -1,32 +1,32 @@
-//! How many guesses pay.
+//! Decides how many guesses pay off.
 
-/// What a further row adds to a pass, as a share of a pass of one row, until it was measured.
+/// Assumed cost of a further row, as a share of a pass of one row, until it is measured.
 const SUPPOSED: f64 = 0.1;
-/// Passes after which a time is no longer believed.
+/// Number of passes after which a time no longer counts.
 const FORGOTTEN: u64 = 256;
-/// Times of a number of rows that are kept; their median counts.
+/// Number of times kept for each number of rows; their median counts.
 const KEPT: usize = 5;
-/// Times of a number of rows that are believed where they are longer than others let expect: a first pass of a kind may wait for memory,
-/// and what seems slow is not tried again.
+/// Number of times after which they count even if they are longer than other numbers of rows suggest. The first pass of a kind may wait
+/// for memory, and what seems slow would not be tried again.
 const CERTAIN: usize = 3;
-/// Drafts must promise this much more than none, or the error of the times would decide.
+/// Drafts must promise this factor over no drafts; otherwise errors of measurement would decide.
 pub(in crate::engine) const GAIN: f64 = 1.03;
 
-/// How long passes of so many rows have taken, in any unit.
+/// How long passes of each number of rows took, in any unit.
 #[derive(Clone, Default, Debug)]
 pub(in crate::engine) struct Pace {
-    /// Passes so far.
+    /// Number of passes so far.
     passes: u64,
-    /// By the number of rows.
+    /// Times by number of rows.
     times: Vec<Times>,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
 struct Times {
     last: [f64; KEPT],
-    /// How many there are; from [`KEPT`] on the oldest are gone.
+    /// Number of times learned; only the last [`KEPT`] are kept.
     count: usize,
-    /// The pass of the last.
+    /// Number of the pass that gave the last time.
     pass: u64,
 }
 
@@ -55,12 +55,12 @@ impl Pace {
         times.pass = self.passes;
     }
 
-    /// Whether a time is known.
+    /// Returns whether any time is known.
     pub(in crate::engine) fn is_measured(&self) -> bool {
         self.passes > 0
     }
 
-    /// Returns the time that a pass of so many rows should take: measured, or by the nearest number of rows that was.
+    /// Returns the expected time of a pass of this many rows: its own, or scaled from the nearest number of rows that was measured.
     pub(in crate::engine) fn of(&self, rows: usize) -> f64 {
         let supposed = |rows: usize| 1.0 + SUPPOSED * (rows as f64 - 1.0);
         let fresh = |times: &&Times| times.count > 0 && self.passes - times.pass <= FORGOTTEN;
@@ -79,14 +79,14 @@ impl Pace {
         }
     }
 
-    /// Returns how many of its guesses pay for each response: the numbers that give most tokens in a time. `chances` has for each
-    /// the probabilities that its first guess is right, that its first two are, and so on.
+    /// Returns how many of its guesses pay off for each response: the numbers that give the most tokens per unit of time. `chances` has,
+    /// for each response, the probabilities that its first guess is right, that its first two are, and so on.
     pub(in crate::engine) fn lengths(&self, chances: &[Vec<f64>]) -> Vec<usize> {
         let gains = chances.iter().enumerate();
         let gains =
             gains.flat_map(|(response, chances)| chances.iter().map(move |chance| (*chance, response)));
         let mut gains: Vec<(f64, usize)> = gains.collect();
-        // The most first; in a response an earlier guess never adds less.
+        // Largest gain first. Within a response, an earlier guess never gains less than a later one.
         gains.sort_by(|a, b| b.0.total_cmp(&a.0));
         let responses = chances.len();
         let mut tokens = responses as f64;
@@ -110,7 +110,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// A pace at which a pass of k rows takes `time(k)`.
+    /// Returns a pace at which a pass of k rows takes `time(k)`.
     fn pace(time: impl Fn(usize) -> f64) -> Pace {
         let mut pace = Pace::default();
         for rows in 1..=40 {
@@ -130,12 +130,12 @@ mod tests {
     fn drafts_are_as_long_as_they_pay() {
         let cheap = pace(|rows| 1.0 + 0.05 * (rows as f64 - 1.0));
         let dear = pace(|rows| 1.0 + 0.8 * (rows as f64 - 1.0));
-        // By hand: of odds 0.5 the third guess gives 1.875 / 1.15 after 1.75 / 1.1, and the fourth no more.
+        // By hand: at odds 0.5 the third guess raises 1.75 / 1.1 to 1.875 / 1.15, and the fourth raises it no further.
         assert_eq!(cut(&cheap, &[0.5], 8), [3]);
         assert_eq!(cut(&cheap, &[0.98], 8), [8]);
         assert_eq!(cut(&cheap, &[0.02], 8), [0]);
         assert_eq!(cut(&dear, &[0.5], 8), [0]);
-        // Of two responses the likely one is drafted.
+        // Of two responses, the likely one is drafted.
         assert_eq!(cut(&cheap, &[0.03, 0.95], 4), [0, 4]);
     }
 
@@ -148,7 +148,7 @@ mod tests {
         }
         assert_eq!(pace.of(1), 3.0, "the median");
         assert_eq!(pace.of(11), 6.0, "by the nearest");
-        // What is slow for once may be so by chance.
+        // A single slow pass may be slow by chance.
         pace.learn(11, 20.0);
         assert_eq!(pace.of(11), 6.0);
         pace.learn(11, 20.0);

@@ -1,4 +1,4 @@
-//! The guesses of a draft model.
+//! Guesses of a draft model.
 
 use std::mem;
 use std::time::Instant;
@@ -8,34 +8,34 @@ use crate::engine::draft::{CLASSES, Caches, Draft, GAIN, Models, Odds};
 use crate::engine::model::{Feed, LanguageModel};
 use crate::engine::sequence::Sequence;
 
-/// Steps after which a response for which guesses do not pay gets none any more: the draft model does not read what it would
-/// not use.
+/// Number of steps after which a response for which guesses do not pay off gets no more of them. Then the draft model need not read
+/// what it would not use.
 const PATIENCE: u32 = 32;
 
-/// Of so many requests for which guesses do not pay, by what was learned from others, one is guessed for all the same.
+/// Where guesses do not pay off, by what other requests have shown, one of this many requests gets guesses all the same.
 const EXPLORED: u64 = 16;
 
 /// A response that the draft model runs ahead of.
 struct Ahead {
     row: usize,
-    /// The most guesses.
+    /// Maximum number of guesses.
     most: usize,
-    /// The response as it will be if the guesses are right; made for the first one.
+    /// The response as it will be if the guesses are right; made with the first guess.
     sequence: Option<Sequence>,
-    /// Tokens that the draft model has not read.
+    /// Tokens that the draft model has not read yet.
     unread: Vec<u32>,
-    /// The probability that all guesses so far are right.
+    /// Probability that all guesses so far are right.
     chance: f64,
 }
 
 impl<C: Send> Rows<C> {
-    /// Whether the draft model should read the next request's prompt, in order to guess for its responses.
+    /// Returns whether the draft model should read the next request's prompt, so that it can guess for its responses.
     pub(in crate::engine) fn reads_along(&mut self) -> bool {
         self.requests += 1;
         self.pays() || self.requests % EXPLORED == 1
     }
 
-    /// What is supposed of the guesses for a new response.
+    /// Returns the odds assumed for the guesses of a new response.
     pub(in crate::engine) fn first_odds<M>(&self, draft: &Draft<M>) -> Odds {
         match draft {
             Draft::Model(_) if self.pays() => self.odds.as_estimate(),
@@ -43,7 +43,7 @@ impl<C: Send> Rows<C> {
         }
     }
 
-    /// Whether a guess of the draft model pays, by what was learned from all responses.
+    /// Returns whether a guess of the draft model pays off, by what all responses have shown.
     fn pays(&self) -> bool {
         if !(self.pace.is_measured() && self.draft_pace.is_measured()) {
             return true;
@@ -52,14 +52,14 @@ impl<C: Send> Rows<C> {
         with > GAIN / self.pace.of(1)
     }
 
-    /// Lets the draft model guess the next tokens of the responses, of each at most as many as `most` says. Each of its passes
-    /// guesses one more token of those for which that pays.
+    /// Makes the draft model guess the next tokens of the responses, at most `most[i]` for response `i`. Each of its passes guesses
+    /// one more token for each response for which that pays off.
     pub(super) fn run_ahead<M: LanguageModel<Cache = C>>(&mut self, models: &Models<M>, most: &[usize]) {
         for drafting in self.responses.iter_mut().filter_map(|row| row.drafting.as_mut()) {
             drafting.guess.clear();
             drafting.declined += 1;
         }
-        // What a pass takes is known after the first step.
+        // The time of a pass is known only after the first step.
         if !self.pace.is_measured() {
             return;
         }
@@ -92,7 +92,7 @@ impl<C: Send> Rows<C> {
         }
     }
 
-    /// Response number `row`, if the draft model can run ahead of it.
+    /// Returns response number `row`, if the draft model can run ahead of it.
     fn ahead<M: LanguageModel<Cache = C>>(
         &mut self,
         models: &Models<M>,
@@ -116,8 +116,8 @@ impl<C: Send> Rows<C> {
         self.responses[row].guessed().len()
     }
 
-    /// Puts the responses first for which a further guess pays most. Returns the number of those for which it should be made and
-    /// the tokens that it gains; none where that would not give more tokens in a time than `rate`.
+    /// Sorts the responses by how much a further guess gains, the largest gain first. Returns how many of them should get one, and
+    /// the tokens that this gains. Returns `None` if it would not give more tokens per unit of time than `rate`.
     fn further(
         &self,
         ahead: &mut [Ahead],
@@ -137,7 +137,7 @@ impl<C: Send> Rows<C> {
         for (index, ahead) in ahead.iter().enumerate() {
             gained += gain(ahead);
             ids += ahead.unread.len();
-            // Until a pass of the draft model was measured it is taken to cost nothing, once.
+            // Until a pass of the draft model is measured, it is assumed to cost nothing, once.
             let draft = if self.draft_pace.is_measured() { self.draft_pace.of(ids) } else { 0.0 };
             let rate = (tokens + gained) / (time + draft + self.pace.of(rows + index + 1));
             if rate > best_rate {
@@ -147,7 +147,8 @@ impl<C: Send> Rows<C> {
         best
     }
 
-    /// Guesses the next token of each, in the order of rows. Returns how many ids the draft model has read for it; none if it failed.
+    /// Guesses the next token of each response, in the order of rows. Returns how many ids the draft model read for that, or `None`
+    /// if it failed.
     fn guess_one<M: LanguageModel<Cache = C>>(
         &mut self,
         models: &Models<M>,

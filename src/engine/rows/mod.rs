@@ -1,4 +1,4 @@
-//! The responses that have begun, and the decode step that they share.
+//! The running responses, and the decode step that they share.
 
 mod ahead;
 mod row;
@@ -16,26 +16,26 @@ pub(super) use row::{Drafting, Row};
 /// The responses that have begun and are not complete.
 pub(super) struct Rows<C> {
     responses: Vec<Row>,
-    /// The models' side of each.
+    /// The models' cache of each response.
     caches: Vec<Caches<C>>,
-    /// Room for what each is fed: its last token, and the guesses after it.
+    /// Ids that each response is fed: its last token, and the guesses after it. Kept to reuse the memory.
     ids: Vec<Vec<u32>>,
     pub(super) sampler: Sampler,
-    /// The most guesses for a response in a step.
+    /// Maximum number of guesses for a response in a step.
     most_drafts: usize,
     pace: Pace,
-    /// The draft model's.
+    /// Pace of the draft model.
     draft_pace: Pace,
-    /// How often its guesses have been right, for all responses.
+    /// How often the draft model's guesses were right, over all responses.
     odds: Odds,
-    /// Requests so far.
+    /// Number of requests so far.
     requests: u64,
     pub(super) drafted: u64,
     pub(super) accepted: u64,
 }
 
 impl<C: Send> Rows<C> {
-    /// No responses. Each will have at most `most_drafts` guesses in a step.
+    /// Makes an empty set of responses. Each will have at most `most_drafts` guesses in a step.
     pub(super) fn new(most_drafts: usize) -> Self {
         Self {
             responses: Vec::new(),
@@ -52,7 +52,7 @@ impl<C: Send> Rows<C> {
         }
     }
 
-    /// Makes it appear that a guess costs next to nothing.
+    /// Makes guesses appear to cost next to nothing.
     #[cfg(test)]
     pub(super) fn pretend_that_guesses_pay(&mut self) {
         (self.pace, self.draft_pace) = (Pace::default(), Pace::default());
@@ -62,7 +62,7 @@ impl<C: Send> Rows<C> {
         }
     }
 
-    /// Whether tokens are guessed.
+    /// Returns whether tokens are guessed.
     pub(super) fn drafts(&self) -> bool {
         self.most_drafts > 0
     }
@@ -91,7 +91,7 @@ impl<C: Send> Rows<C> {
         }
     }
 
-    /// Drops the responses that have ended, and returns the bytes that they were promised.
+    /// Drops the responses that have ended. Returns the number of bytes that they were promised.
     pub(super) fn sweep(&mut self) -> usize {
         let bytes = self.responses.iter().filter(|row| row.ended).map(|row| row.bytes).sum();
         let mut rows = self.responses.iter();
@@ -100,7 +100,7 @@ impl<C: Send> Rows<C> {
         bytes
     }
 
-    /// Gives each response its next token, and those after it that were guessed.
+    /// Gives each response its next token, and those after it that were guessed right.
     pub(super) fn step<M: LanguageModel<Cache = C>>(&mut self, model: &Models<M>, events: &mut Vec<Event>) {
         let count = self.responses.len();
         if count == 0 {
@@ -115,7 +115,7 @@ impl<C: Send> Rows<C> {
             return;
         };
         let error = Failure::Model(Arc::new(error));
-        // One of them may be to blame: each for itself. Of those that were to get several ids the model has lost the sequence.
+        // One of them may be to blame, so each steps alone. The model has lost the sequences that were to get several ids.
         for index in 0..count {
             if !self.responses[index].guessed().is_empty() {
                 self.responses[index].fail(error.clone(), events);
@@ -125,11 +125,11 @@ impl<C: Send> Rows<C> {
         }
     }
 
-    /// Guesses as many tokens of the responses as pay.
+    /// Guesses as many tokens of each response as pay off.
     fn guess<M: LanguageModel<Cache = C>>(&mut self, model: &Models<M>) {
         let most = |row: &Row, cache: &Caches<C>| {
-            // The last token of a response is drawn and never fed, so no guess is made at what would follow it. Of the free
-            // positions one is for the token that is fed before the guesses.
+            // The last token of a response is drawn and never fed, so nothing is guessed after it. One of the free positions
+            // is for the token that is fed before the guesses.
             let open = row.sequence.open_tokens().min(model.context().saturating_sub(model.len(cache)));
             self.most_drafts.min(open.saturating_sub(1))
         };
@@ -146,7 +146,7 @@ impl<C: Send> Rows<C> {
         }
     }
 
-    /// Gives some of the responses their next tokens, in one pass over the weights.
+    /// Gives some of the responses their next tokens in one pass over the weights.
     fn step_of<M: LanguageModel<Cache = C>>(
         &mut self,
         model: &Models<M>,

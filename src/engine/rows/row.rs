@@ -11,29 +11,29 @@ use crate::sample::Sampler;
 /// A response that has begun.
 pub(in crate::engine) struct Row {
     pub(in crate::engine) id: Id,
-    /// Which response to its request.
+    /// Number of the response within its request.
     pub(in crate::engine) number: usize,
     pub(in crate::engine) sequence: Sequence,
-    /// Bytes that its cache needs at worst.
+    /// Number of bytes that its cache needs at worst.
     pub(in crate::engine) bytes: usize,
     pub(in crate::engine) ended: bool,
-    /// What its next tokens are guessed from, if they are.
+    /// State of its drafts, if its tokens are guessed.
     pub(in crate::engine) drafting: Option<Drafting>,
 }
 
-/// The drafts of one response.
+/// Drafts of one response.
 pub(in crate::engine) struct Drafting {
-    /// Where what comes next may have stood before; none if a model guesses.
+    /// Finds earlier occurrences of the last tokens; `None` if a model guesses.
     lookup: Option<Lookup>,
     pub(super) odds: Odds,
-    /// The one for the next step.
+    /// The draft for the next step.
     pub(super) guess: Guess,
-    /// Steps since the last one for which guesses would have paid.
+    /// Number of steps since guesses last would have paid off.
     pub(super) declined: u32,
 }
 
 impl Drafting {
-    /// Starts with the prompt, and with what is supposed of the guesses.
+    /// Starts with the prompt, and with the odds assumed for the guesses.
     pub(in crate::engine) fn new<M>(draft: &Draft<M>, prompt: &[u32], odds: Odds) -> Option<Self> {
         let lookup = match draft {
             Draft::None => return None,
@@ -70,17 +70,17 @@ impl Row {
         }
     }
 
-    /// The guesses at its next tokens.
+    /// Returns the guesses at its next tokens.
     pub(super) fn guessed(&self) -> &[u32] {
         self.drafting.as_ref().map_or(&[], |drafting| &drafting.guess.tokens)
     }
 
-    /// For each guess the probability that it is right and those before it are.
+    /// Returns for each guess the probability that it and all guesses before it are right.
     pub(super) fn chances(&self) -> Vec<f64> {
         self.drafting.as_ref().map_or(Vec::new(), |drafting| drafting.odds.chances(&drafting.guess).collect())
     }
 
-    /// Takes back the guesses from number `len` on.
+    /// Removes the guesses from number `len` on.
     pub(super) fn shorten_guess(&mut self, len: usize) {
         if let Some(drafting) = &mut self.drafting {
             drafting.guess.truncate(len);
@@ -94,8 +94,8 @@ impl Row {
         }
     }
 
-    /// Gives the response its next tokens, one for each row of `logits` up to the first that was guessed wrong. Returns how
-    /// many guesses were right. The sequence has `len` positions before its first row.
+    /// Gives the response its next tokens, one for each row of `logits` up to the first wrong guess. Returns how many
+    /// guesses were right. `is_full(n)` says whether the first `n` rows fill the context.
     pub(super) fn take(
         &mut self,
         sampler: &mut Sampler,

@@ -1,11 +1,12 @@
-//! How responses end: by themselves, by their caller, by an error; and what they report of their tokens.
+//! Tests of how responses end, by themselves, by their caller or by an error, and of what they report of their
+//! tokens.
 
 use super::super::{LanguageModel, RequestError};
 use super::fake::{Fake, NAN, POISON, VOCAB, expected};
 use super::*;
 use crate::sample::SampleError;
 
-/// A request whose every token is `id`.
+/// Returns a request whose every token is `id`.
 fn only(id: u32, prompt: Vec<u32>, max_tokens: usize) -> Request {
     let banned_ids = (0..VOCAB as u32).filter(|other| *other != id).rev().collect();
     Request { banned_ids, ..request(prompt, max_tokens) }
@@ -54,7 +55,8 @@ fn a_banned_token_is_never_drawn() {
 
 #[test]
 fn a_request_is_cancelled_while_it_waits_is_read_or_answered() {
-    // After so many steps: one response is being answered, the long prompt is being read, and the last request waits.
+    // After this many steps, one response is being answered, the long prompt is being read, and the last request
+    // waits.
     for (cancelled, steps) in [(0, 3), (1, 3), (2, 3)] {
         let mut engine = Engine::new(Fake::new(), Options { together: 2, ..options() });
         let requests = [(4, 30), (60, 5), (5, 5)].map(|(len, max)| request(prompt(len, len), max));
@@ -82,7 +84,7 @@ fn a_request_is_cancelled_while_it_waits_is_read_or_answered() {
 #[test]
 fn one_response_of_several_is_cancelled_at_any_time() {
     let request = Request { sequences: 3, ..request(prompt(1, 40), 10) };
-    // It waits, is being read, and is answered.
+    // The request waits, is being read, or is being answered.
     for steps in [0, 2, 8] {
         let mut engine = Engine::new(Fake::new(), options());
         let id = engine.submit(request.clone()).unwrap();
@@ -107,7 +109,7 @@ fn one_bad_row_of_eight_fails_alone() {
     for (bad, error) in [(POISON, "poisoned"), (NAN, "not a number")] {
         let mut engine = Engine::new(Fake::new(), Options { together: 8, ..options() });
         let mut requests: Vec<Request> = (0..8).map(|i| request(prompt(i, 5), 12)).collect();
-        // Its first token is one that the model cannot go on from.
+        // Its first token is one that the model cannot continue from.
         requests[3] = only(bad, prompt(3, 5), 12);
         let ids: Vec<Id> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
         let answers = run(&mut engine);
@@ -206,7 +208,7 @@ fn what_can_never_be_answered_is_refused_with_the_reason() {
 #[test]
 fn log_probabilities_are_the_models_own() {
     let mut asked = Request { logprobs: Some(3), ..request(prompt(1, 20), 6) };
-    // None of these may show.
+    // None of these may have a visible effect.
     let penalties = Sampling { repeat_penalty: 1.5, presence_penalty: 1.0, ..Sampling::default() };
     asked.sampling = Sampling { temperature: 0.5, top_k: 4, top_p: 0.9, seed: 3, ..penalties };
     asked.banned_ids = vec![7, 2, 19];

@@ -1,4 +1,5 @@
-//! A model whose logits are a hash of everything that was read, and of how: a text shows whether anything else entered it.
+//! A model whose logits are a hash of everything that was read, and of how it was read. So a text shows whether anything
+//! else influenced it.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,32 +12,32 @@ use crate::logits::{LogitRows, Logits};
 use crate::sample::Sampler;
 
 pub(super) const VOCAB: usize = 32;
-/// The model cannot read this token.
+/// Token that the model cannot read.
 pub(super) const POISON: u32 = 30;
-/// The logits after this token are not numbers.
+/// Token after which the logits are NaN.
 pub(super) const NAN: u32 = 31;
-/// Bytes of a position.
+/// Number of bytes of a position.
 pub(super) const BYTES: usize = 10;
 
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("poisoned")]
 pub(super) struct Poisoned;
 
-/// Clones share what they record.
+/// The model. Clones share what they record.
 #[derive(Clone, Debug)]
 pub(super) struct Fake {
     pub(super) context: usize,
     /// Whether it panics instead of reading.
     pub(super) panics: bool,
-    /// The positions of a sequence that it can read before it fails.
+    /// Number of positions of a sequence that it can read before it fails.
     pub(super) fails_at: usize,
-    /// How long a pass takes.
+    /// Time that a pass takes.
     pub(super) time: Duration,
-    /// The lengths at whose multiples its logits are others than those of other models; 0 where they never are.
+    /// At multiples of this length, its logits differ from those of other models; 0 for never.
     pub(super) errs_at: usize,
-    /// The first positions that a cache no longer has when it has so many; none are lost where not given.
+    /// Once a cache has this many positions, it has lost the first ones; by default it loses none.
     pub(super) window: usize,
-    /// The parts of sequences that were read, a list for each pass.
+    /// The parts of sequences that were read, one list for each pass.
     pub(super) passes: Arc<Mutex<Vec<Vec<Range<usize>>>>>,
     pub(super) memory: Arc<Memory>,
 }
@@ -47,7 +48,7 @@ pub(super) struct Memory {
     peak: AtomicUsize,
 }
 
-/// The parts in which a sequence was read, and its ids.
+/// The ids of a sequence, and the parts in which they were read.
 pub(super) struct Cache {
     ids: Vec<u32>,
     ends: BTreeSet<usize>,
@@ -90,12 +91,12 @@ impl Fake {
         }
     }
 
-    /// The most bytes that all caches had together.
+    /// Returns the largest number of bytes that all caches had together.
     pub(super) fn peak_bytes(&self) -> usize {
         self.memory.peak.load(Ordering::Relaxed)
     }
 
-    /// Logits after the ids `ids`, which were read in parts with these ends.
+    /// Returns the logits after `ids`, which were read in parts with these ends.
     pub(super) fn logits(ids: &[u32], ends: &BTreeSet<usize>) -> Vec<f32> {
         if ids.last() == Some(&NAN) {
             return vec![f32::NAN; VOCAB];
@@ -110,7 +111,7 @@ impl Fake {
             let x = (hash ^ token).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             logits.push((x >> 40) as f32 / (1 << 22) as f32);
         }
-        // Drawn only where all others are banned.
+        // Drawn only if all other tokens are banned.
         logits[POISON as usize] = -100.0;
         logits[NAN as usize] = -100.0;
         logits
@@ -196,8 +197,8 @@ impl LanguageModel for Fake {
     }
 }
 
-/// The tokens of response number `number`, and why it ends: the definition, without an engine. The prompt is read in
-/// slices with these ends.
+/// Returns the tokens of response number `number`, and why it ends, by definition and without an engine. The prompt is
+/// read in slices with these ends.
 pub(super) fn expected(request: &Request, number: u64, ends: &[usize]) -> (Vec<u32>, FinishReason) {
     let mut sequence = Sequence::new(Arc::new(request.clone()), number);
     let mut sampler = Sampler::default();

@@ -1,10 +1,10 @@
-//! The budget of caches, and prompts that begin alike.
+//! Tests of the cache budget, and of prompts that begin alike.
 
 use super::fake::{BYTES, Fake, expected};
 use super::*;
 use crate::engine::model::LanguageModel as _;
 
-/// Answers a request and returns how many of its prompt's tokens were taken over.
+/// Answers a request, and returns how many of its prompt's tokens were taken over.
 fn reused(engine: &mut Engine<Fake>, request: &Request) -> usize {
     let id = engine.submit(request.clone()).unwrap();
     let mut events = Vec::new();
@@ -38,7 +38,7 @@ fn requests_wait_until_the_memory_that_they_may_need_is_free() {
             assert_eq!(answers.of(id, 0), expected(request, 0, &ends(6)));
         }
         assert!(fake.peak_bytes() <= cache_bytes, "{} of {cache_bytes}", fake.peak_bytes());
-        // What is there is used: two responses beside each other from 300 bytes on.
+        // The memory is used: from 300 bytes on, two responses run at a time.
         assert!(fake.peak_bytes() > 150, "{} of {cache_bytes}", fake.peak_bytes());
     }
 }
@@ -79,7 +79,7 @@ fn memory_comes_back_from_a_prompt_that_was_being_read() {
     let cancels: [fn(&mut Engine<Fake>, Id); 2] =
         [|engine, id| engine.cancel(id), |engine, id| engine.cancel_sequence(id, 1)];
     for cancel in cancels {
-        // Just enough for one such request at a time.
+        // Memory for exactly one such request at a time.
         let cache_bytes = 2 * Fake::new().cache_bytes(60 + 9);
         let mut engine = Engine::new(Fake::new(), Options { cache_bytes, ..options() });
         let first = engine.submit(long.clone()).unwrap();
@@ -102,9 +102,9 @@ fn a_prompt_that_begins_like_an_earlier_one_is_read_from_where_they_part() {
     let mut engine = Engine::new(Fake::new(), with_prefixes());
     let first = request(prompt(1, 60), 10);
     assert_eq!(reused(&mut engine, &first), 0);
-    // What one tenant has asked is not told to another by the time that it takes.
+    // The time must not reveal to one tenant what another has asked.
     assert_eq!(reused(&mut engine, &Request { tenant: 1, ..first.clone() }), 0);
-    // All of it again: as many slices as leave something to read.
+    // The same prompt again takes over as many slices as leave something to read.
     assert_eq!(reused(&mut engine, &first), 40);
     let mut second = first.clone();
     second.prompt[30] += 1;
@@ -118,7 +118,7 @@ fn positions_that_were_not_read_as_a_prompt_are_not_taken_over() {
     let mut engine = Engine::new(Fake::new(), with_prefixes());
     let first = request(prompt(1, 60), 30);
     reused(&mut engine, &first);
-    // The next turn of a conversation: prompt, answer, and something more.
+    // The next turn of a conversation: the prompt, the answer and something more.
     let (answer, _) = expected(&first, 0, &ends(60));
     let next = request([first.prompt, answer, prompt(3, 20)].concat(), 10);
     assert_eq!(reused(&mut engine, &next), 40);
@@ -129,7 +129,7 @@ fn a_cache_that_cannot_go_back_is_not_taken_over() {
     let mut engine = Engine::new(Fake { window: 50, ..Fake::new() }, with_prefixes());
     let (long, short) = (request(prompt(1, 60), 5), request(prompt(1, 45), 5));
     assert_eq!([&long, &long, &short].map(|request| reused(&mut engine, request)), [0, 0, 0]);
-    // The shorter one has lost nothing, so it serves the longer one, too.
+    // The shorter prompt has lost nothing, so it serves the longer one too.
     assert_eq!([&short, &long].map(|request| reused(&mut engine, request)), [24, 24]);
 }
 
@@ -140,7 +140,8 @@ fn the_prefix_that_was_used_longest_ago_is_given_up_first() {
     let [a, b, c] = [1, 2, 3].map(|start| request(prompt(start, 60), 3));
     assert_eq!([&a, &b, &a, &c].map(|request| reused(&mut engine, request)), [0, 0, 40, 0]);
     assert_eq!([&a, &c, &b].map(|request| reused(&mut engine, request)), [40, 40, 0]);
-    // To serve another prompt is a use, too: here of the older of the two that are kept.
+    // Serving another prompt counts as a use; here it is a use of the older of the two kept
+    // prompts.
     let like_c = request(c.prompt[..45].to_vec(), 3);
     assert_eq!([&like_c, &c].map(|request| reused(&mut engine, request)), [24, 40]);
 }
@@ -153,7 +154,7 @@ fn prefixes_are_given_back_when_requests_need_the_memory() {
         Engine::new(fake.clone(), Options { cache_bytes, prefix_bytes: usize::MAX, ..options() });
     let small = request(prompt(1, 60), 10);
     assert_eq!([&small, &small].map(|request| reused(&mut engine, request)), [0, 40]);
-    // Two prefixes beside a response to one of them would be too much.
+    // Two prefixes and a response to one of them would be too much.
     assert_eq!(reused(&mut engine, &request(prompt(3, 60), 10)), 0);
     assert!(fake.peak_bytes() <= cache_bytes, "{}", fake.peak_bytes());
     let large = request(prompt(2, 100), 40);

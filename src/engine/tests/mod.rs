@@ -1,4 +1,4 @@
-//! The engine with a model that takes no time. See [`fake`] for what its texts show.
+//! Tests of the engine with a model that takes no time. See [`fake`] for what its texts show.
 
 mod endings;
 mod fake;
@@ -12,14 +12,14 @@ use super::{Draft, Engine, Event, FinishReason, Id, Options, Progress, Request};
 use crate::sample::Sampling;
 use fake::Fake;
 
-/// Slices of 8 tokens, so that prompts of some dozens have several.
+/// Size of a slice: 8 tokens, so that prompts of a few dozen tokens have several slices.
 const SLICE: usize = 8;
 
 fn options() -> Options {
     Options { together: 4, slice: SLICE, cache_bytes: usize::MAX, prefix_bytes: 0, ..Options::default() }
 }
 
-/// A prompt of `len` tokens that no other `start` has.
+/// Returns a prompt of `len` tokens that differs from that of any other `start`.
 fn prompt(start: u32, len: u32) -> Vec<u32> {
     (0..len).map(|i| (start * 7 + i * 5 + i * i) % 28).collect()
 }
@@ -29,17 +29,17 @@ fn request(prompt: Vec<u32>, max_tokens: usize) -> Request {
     Request { max_tokens, sampling, ..Request::new(prompt) }
 }
 
-/// The ends of the slices of a prompt.
+/// Returns the ends of the slices of a prompt.
 fn ends(len: usize) -> Vec<usize> {
     let slices = super::slices::Slices::new(SLICE);
     let next = |at: &usize| (*at < len).then(|| slices.end(*at, len));
     std::iter::successors(next(&0), next).collect()
 }
 
-/// A response's tokens, and how it ended.
+/// Tokens of a response, and how it ended.
 type Answer = (Vec<u32>, Option<Result<FinishReason, String>>);
 
-/// What became of each response.
+/// Outcome of each response.
 #[derive(Default)]
 struct Answers(BTreeMap<(Id, usize), Answer>);
 

@@ -1,4 +1,4 @@
-//! Who runs when, and that a text does not depend on it.
+//! Tests of who runs when, and that a text does not depend on it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::super::Stats;
 use super::fake::{BYTES, Fake, VOCAB, expected};
 use super::*;
 
-/// The number of rows of each decode step, and the prompt tokens of each pass that reads.
+/// Returns the number of rows of each decode step, and of prompt tokens of each pass that reads.
 fn rows_of(fake: &Fake) -> Vec<usize> {
     fake.passes
         .lock()
@@ -34,9 +34,9 @@ fn a_text_depends_on_its_request_alone() {
         request.watermark = (start > 2).then(|| Watermark::new(key.prf()));
         requests.push(request);
     }
-    // Of four tokens some are guessed right.
+    // With only four tokens to choose from, some guesses are right.
     requests.push(Request { banned_ids: (4..VOCAB as u32).collect(), ..request(prompt(6, 9), 60) });
-    // A draft model that is nearly the same, one that reads no long text, and one that fails.
+    // A draft model that is nearly the same, one that cannot read long texts, and one that fails.
     let time = Duration::from_micros(300);
     let target = || Fake { time, ..Fake::new() };
     let drafts = [
@@ -52,7 +52,7 @@ fn a_text_depends_on_its_request_alone() {
         for together in [1, 2, 4, 100] {
             let options = Options { together, prefix_bytes: 1000, ..options() };
             let mut engine = Engine::with_draft(target(), draft.clone(), options);
-            // The second time, what was read of the prompts is still there.
+            // The second time, the caches of the prompts still exist.
             for _ in 0..2 {
                 let ids: Vec<Id> =
                     requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
@@ -97,7 +97,8 @@ fn responses_to_a_request_come_in_their_order() {
 fn requests_begin_in_order_and_none_overtakes() {
     let fake = Fake::new();
     let mut engine = Engine::new(fake.clone(), options());
-    // Room for four: the second waits for the first, and the third, which would fit beside it, waits for the second.
+    // There is room for four. The second waits for the first. The third would fit next to the first, but waits for
+    // the second.
     let ids: Vec<Id> = [(3, 10), (2, 4), (1, 4)]
         .map(|(sequences, max)| engine.submit(Request { sequences, ..request(prompt(1, 4), max) }).unwrap())
         .to_vec();
@@ -122,7 +123,7 @@ fn tenants_begin_in_turn_and_each_ones_requests_in_order() {
         engine.submit(asked).unwrap()
     };
     let a: Vec<Id> = (0..20).map(|_| submit(1, 1)).collect();
-    // Two rows, so it waits until nothing runs, and nothing that fits overtakes it.
+    // It has two rows, so it waits until nothing runs, and nothing that fits overtakes it.
     let b = submit(2, 2);
     let c = [submit(3, 1), submit(3, 1)];
     let mut events = Vec::new();

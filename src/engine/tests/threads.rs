@@ -1,4 +1,4 @@
-//! The engine on a thread of its own.
+//! Tests of the engine on a separate thread.
 
 use std::sync::mpsc;
 
@@ -38,7 +38,7 @@ fn dropped_responses_are_cancelled() {
     let (handle, worker) =
         spawn(Fake { context: 100_000_000, ..Fake::new() }, Options { together: 1, ..options() }, Some(1))
             .unwrap();
-    // It would keep the only row for days.
+    // It would occupy the only row for days.
     let mut endless = handle.submit(request(prompt(1, 4), 50_000_000)).unwrap();
     assert!(endless.next().is_some());
     let next = request(prompt(2, 4), 5);

@@ -1,4 +1,4 @@
-//! Attention of many queries by the matrix unit: keys and values are put into its tiles once, for all queries of a prompt.
+//! Attention of many queries by the matrix unit. Keys and values are packed into its tiles once, for all queries of a prompt.
 
 use crate::kernels::bf16_tiles::{self as tiles, Line};
 use crate::kernels::gemm::amx::{Product, configured};
@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Positions that are packed together: the inputs of one tile of values.
+/// Number of positions that are packed together: the inputs of one tile of values.
 const BLOCK: usize = tiles::COLS;
-/// Columns of a tile, and its lines.
+/// Number of columns of a tile, and of its lines.
 const LANES: usize = 16;
 
-/// Keys and values of a head, filled up with zeros to whole blocks of 32 positions.
+/// Keys and values of a head, padded with zeros to whole blocks of 32 positions.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
     dim: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Packed {
     values: Vec<Line>,
 }
 
-/// Numbers that are of no use to the next call.
+/// Buffers that calls reuse. Each call overwrites their content.
 #[derive(Debug, Default)]
 struct Scratch {
     queries: Vec<bf16>,
@@ -34,12 +34,12 @@ struct Scratch {
 }
 
 impl Packed {
-    /// Whether heads of this width have whole tiles.
+    /// Returns whether heads of this width have whole tiles.
     pub(crate) fn takes(dim: usize) -> bool {
         dim > 0 && dim.is_multiple_of(BLOCK)
     }
 
-    /// Takes the place of what was packed before: key and value of each position, `dim` numbers each.
+    /// Packs the key and the value of each position, `dim` numbers each, and replaces what was packed before.
     pub(crate) fn pack(&mut self, dim: usize, rows: &[(&[bf16], &[bf16])]) {
         debug_assert!(Self::takes(dim));
         (self.dim, self.positions) = (dim, rows.len());
@@ -72,11 +72,11 @@ impl Packed {
         });
     }
 
-    /// softmax(soft cap(q · kᵀ)) · v for the queries `[queries, dim]`, which are scaled already, to `out`, of the same shape.
-    /// `seen` says which of the positions a query sees, at least one.
+    /// Computes softmax(soft cap(q · kᵀ)) · v for the queries `[queries, dim]`, which are already scaled. Writes the result to `out`, of
+    /// the same shape. `seen` says which of the positions a query sees; it must be at least one.
     ///
     /// # Panics
-    /// Panics if the processor lacks the unit, or a query sees what there is not.
+    /// Panics if the processor lacks the unit, or a query sees positions that are not packed.
     pub(crate) fn attend(
         &self,
         out: &mut [f32],
@@ -104,12 +104,12 @@ impl Packed {
         let first = (0..queries).map(|query| seen(query).start).min().unwrap_or(0);
         let end = (0..queries).map(|query| seen(query).end).max().unwrap_or(0);
         assert!(end <= self.positions, "a query sees positions that are not packed");
-        // Whole blocks.
+        // Round to whole blocks.
         let blocks = first / BLOCK..end.div_ceil(BLOCK);
         let (first, positions) = (blocks.start * BLOCK, blocks.len() * BLOCK);
         let strips = queries.div_ceil(tiles::ROWS);
         let padded = strips * tiles::ROWS;
-        // Rows at a distance that is not a power of two, so that they do not share their places in the cache.
+        // The distance between rows is not a power of two, so that they do not compete for the same places in the cache.
         let width = positions + BLOCK;
         let Scratch { queries: q_rows, scores, weights, found } = own;
         q_rows.resize(padded * dim, bf16::ZERO);
@@ -141,8 +141,8 @@ impl Packed {
     }
 }
 
-/// Rows `a` at a distance of `a_line`, over `steps` times 32 inputs, times `panels` tiles' width of columns `b`, which lie `[panel, step]`
-/// lines apart, to the rows `c` at a distance of `c_line`.
+/// Multiplies rows by columns. The rows `a` are `a_line` apart and have `steps` times 32 inputs. The columns `b` are `panels` tiles wide,
+/// and their tiles are `[panel, step]` lines apart. The results go to the rows `c`, which are `c_line` apart.
 #[expect(clippy::too_many_arguments, reason = "three matrices and where they lie")]
 fn product(
     a: &[bf16],
@@ -179,7 +179,7 @@ fn product(
                     c_panel: LANES,
                     add: false,
                 };
-                // SAFETY: the unit is configured, and all tiles lie inside the three matrices, as asserted.
+                // SAFETY: the unit is configured, and all tiles are inside the three matrices, as asserted.
                 #[expect(unsafe_code, reason = "calls a kernel")]
                 unsafe {
                     product.run(strips - strip, panels - panel);
@@ -194,8 +194,8 @@ mod tests {
     use super::*;
     use crate::kernels::cpu::has_matrix_unit;
 
-    /// Against f64 on the same bf16 numbers, with a first position that is in no whole block, a window, and queries that fill
-    /// no tile. What is rounded in between is a weight, to 8 bits.
+    /// Compares with f64 on the same bf16 numbers. The first position is not at the start of a block, there is a window, and the queries
+    /// do not fill a tile. Only the weights are rounded in between, to 8 bits.
     #[test]
     fn equals_the_definition() {
         if !has_matrix_unit() {
@@ -210,7 +210,7 @@ mod tests {
             let q = numbers(queries * dim, 3.0);
             let rows: Vec<_> = keys.chunks_exact(dim).zip(values.chunks_exact(dim)).collect();
             let mut packed = Packed::default();
-            // What was there before must not shine through.
+            // What was packed before must not remain visible.
             packed.pack(dim, &vec![(&keys[..dim], &values[..dim]); positions + 40]);
             packed.pack(dim, &rows);
             let seen = |query: usize| {

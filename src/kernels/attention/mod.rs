@@ -1,4 +1,5 @@
-//! Attention of a decode step: one query a head, straight off the cache. That of a prompt by the matrix unit is in `amx`.
+//! Attention of a decode step: one query per head, straight from the cache. Module `amx` has the attention of a prompt by
+//! the matrix unit.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
@@ -12,24 +13,25 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use half::bf16;
 use rayon::prelude::*;
 
-/// Below this many numbers of keys for a thread, starting it costs more than it gains.
+/// With fewer numbers of keys per thread, starting the thread costs more than it gains.
 const MIN_NUMBERS_PER_TASK: usize = 64 * 1024;
 
-/// softmax(soft cap(q · kᵀ)) · v for queries `[batch, kv_heads, group, head_dim]`, which are scaled already, and keys and
-/// values `[batch, kv_heads, positions, head_dim]`, all of which each query sees. f32, without a gradient.
+/// Computes softmax(soft cap(q · kᵀ)) · v, in f32 and without a gradient. The queries are
+/// `[batch, kv_heads, group, head_dim]` and already scaled. The keys and values are
+/// `[batch, kv_heads, positions, head_dim]`, and every query sees all of them.
 ///
-/// Positions may lie in a larger buffer: only the last dimension need be without gaps. Keys and values are read once,
-/// for all query heads that share them.
+/// Positions may be in a larger buffer: only the last dimension must have no gaps. Keys and values are read once for all
+/// query heads that share them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DecodeAttention {
     /// Scores x become cap · tanh(x / cap).
     pub softcap: Option<f32>,
 }
 
-/// One of the three tensors: its numbers and where they lie.
+/// One of the three tensors: its numbers and their layout.
 struct View<'a> {
     numbers: &'a [f32],
-    /// Of batch, head and row.
+    /// Strides of batch, head and row.
     strides: [usize; 3],
 }
 
@@ -45,7 +47,7 @@ impl<'a> View<'a> {
         Ok((Self { numbers, strides: [of_batch, of_head, of_row] }, [batch, heads, rows, dim]))
     }
 
-    /// The rows of a head, from the first to the end of the last.
+    /// Returns the rows of a head, from the first to the end of the last.
     fn head(&self, batch: usize, head: usize, rows: usize, dim: usize) -> &'a [f32] {
         let start = batch * self.strides[0] + head * self.strides[1];
         &self.numbers[start..start + (rows - 1) * self.strides[2] + dim]
@@ -99,7 +101,7 @@ impl CustomOp3 for DecodeAttention {
     }
 }
 
-/// A number as the cache stores it.
+/// A number in the form in which the cache stores it.
 trait Stored: Copy {
     fn value(self) -> f32;
 }
@@ -111,13 +113,14 @@ impl Stored for f32 {
 }
 
 impl Stored for bf16 {
-    /// The bits of a bf16 are the upper half of the f32's.
+    /// Returns the value; the bits of a bf16 are the upper half of the bits of the f32.
     fn value(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
 }
 
-/// Returns Σ a·b, always summed in the same order. Two registers hold partial sums, because one would wait for itself.
+/// Returns Σ a·b, always summed in the same order. Partial sums are in two registers, because one would have to wait for
+/// itself.
 fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
     let mut lanes = [0f32; 2 * LANES];
     let (a, a_tail) = a.as_chunks::<{ 2 * LANES }>();
@@ -141,7 +144,7 @@ fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
     sum
 }
 
-/// See [`attention_scores`].
+/// Computes [`attention_scores`] in plain loops.
 fn scores_of<E: Stored>(scores: &mut [f32], q: &[f32], k: &[E], stride: usize, dim: usize) {
     let positions = scores.len() / (q.len() / dim);
     for j in 0..positions {
@@ -152,7 +155,7 @@ fn scores_of<E: Stored>(scores: &mut [f32], q: &[f32], k: &[E], stride: usize, d
     }
 }
 
-/// See [`attention_mix`].
+/// Computes [`attention_mix`] in plain loops.
 fn mix_of<E: Stored>(out: &mut [f32], weights: &[f32], v: &[E], stride: usize, dim: usize) {
     let positions = weights.len() / (out.len() / dim);
     for j in 0..positions {
@@ -166,7 +169,7 @@ fn mix_of<E: Stored>(out: &mut [f32], weights: &[f32], v: &[E], stride: usize, d
     }
 }
 
-/// The sum of lanes, half onto half, so that it takes five additions after each other and not 32.
+/// Returns the sum of the lanes. Halves are added to each other, so that it takes five dependent additions and not 32.
 fn halving_sum(mut lanes: [f32; 2 * LANES]) -> f32 {
     let mut half = LANES;
     while half > 0 {
@@ -178,7 +181,7 @@ fn halving_sum(mut lanes: [f32; 2 * LANES]) -> f32 {
     lanes[0]
 }
 
-/// Defines a loop of attention: in vector registers where the processor has them and heads are whole ones.
+/// Defines a loop of attention. It uses vector registers if the processor has them and heads fill whole registers.
 macro_rules! on_this_processor {
     ($(
         $(#[$doc:meta])*
@@ -192,7 +195,7 @@ macro_rules! on_this_processor {
                 #[cfg(target_arch = "x86_64")]
                 if $dim.is_multiple_of(LANES) {
                     match Level::best() {
-                        // SAFETY: the processor has what the loop was compiled for, as `best` has asked.
+                        // SAFETY: the processor has what the loop was compiled for, as `best` has checked.
                         Level::Vnni => return unsafe { vector::vnni::$vector($out, $a, $b, $stride, $dim) },
                         // SAFETY: as above.
                         Level::Avx512 | Level::Avx2 => {
@@ -208,18 +211,18 @@ macro_rules! on_this_processor {
 }
 
 on_this_processor! {
-    /// Scores of one key head's queries q `[group, dim]` with keys k, rows of `dim` numbers `stride` apart:
-    /// `scores` `[group, positions]` gets q · kᵀ. Each key is read once.
+    /// Writes q · kᵀ to `scores`, `[group, positions]`: the scores of one key head's queries q, `[group, dim]`, with the
+    /// keys k, rows of `dim` numbers that are `stride` apart. Each key is read once.
     pub fn attention_scores(scores: &mut [f32], q: &[f32], k: &[f32], stride: usize, dim: usize) = scores, scores_of
 
-    /// What [`attention_scores`] is for: `out` `[group, dim]` is increased by weights `[group, positions]` times values v,
-    /// rows of `dim` numbers `stride` apart. Each value is read once.
+    /// Adds weights `[group, positions]` times values v to `out`, `[group, dim]`. The weights are made from the scores of
+    /// [`attention_scores`]. The values are rows of `dim` numbers that are `stride` apart. Each value is read once.
     pub fn attention_mix(out: &mut [f32], weights: &[f32], v: &[f32], stride: usize, dim: usize) = mix, mix_of
 
-    /// As [`attention_scores`], for keys in bf16.
+    /// Does the same as [`attention_scores`], for keys in bf16.
     pub fn attention_scores_bf16(scores: &mut [f32], q: &[f32], k: &[bf16], stride: usize, dim: usize) = scores_bf16, scores_of
 
-    /// As [`attention_mix`], for values in bf16.
+    /// Does the same as [`attention_mix`], for values in bf16.
     pub fn attention_mix_bf16(out: &mut [f32], weights: &[f32], v: &[bf16], stride: usize, dim: usize) = mix_bf16, mix_of
 }
 
@@ -229,7 +232,7 @@ mod tests {
     use candle_core::{D, Device, Tensor};
     use candle_nn::ops::softmax;
 
-    /// Bit for bit, so that a text does not depend on the processor that wrote it.
+    /// Compares bit by bit, so that a text does not depend on the processor that wrote it.
     #[test]
     fn vector_registers_give_what_plain_loops_give() {
         for (group, dim, positions) in
@@ -256,14 +259,14 @@ mod tests {
             attention_mix_bf16(&mut outs[0], &weights, &v16, stride, dim);
             mix_of(&mut outs[1], &weights, &v16, stride, dim);
             assert_eq!(bits(&outs[0]), bits(&outs[1]), "mix of bf16 {group} {dim} {positions}");
-            // A processor with more than AVX2 took the other build above.
+            // On a processor with more than AVX2, the other build ran above.
             #[cfg(target_arch = "x86_64")]
             if Level::Avx2.is_available() {
-                // What `scores_of` and `mix_of` gave last.
+                // Last results of `scores_of` and `mix_of`.
                 let (want, before) = (bits(&scores[1]), outs[1].clone());
                 mix_of(&mut outs[1], &weights, &v16, stride, dim);
                 let mut got = (vec![0.0; group * positions], before);
-                // SAFETY: the processor has AVX2, as just asked.
+                // SAFETY: the processor has AVX2, as just checked.
                 #[expect(unsafe_code, reason = "calls one build")]
                 unsafe {
                     vector::avx2::scores_bf16(&mut got.0, &q, &k16, stride, dim);
@@ -278,7 +281,7 @@ mod tests {
         }
     }
 
-    /// Against candle's operations, with keys and values inside larger buffers, as a cache has them.
+    /// Compares with candle's operations, with keys and values inside larger buffers, as in a cache.
     #[test]
     fn equals_the_definition() {
         let dev = Device::Cpu;

@@ -1,17 +1,17 @@
-//! The loops of attention in vector registers, written once on the operations of the [vectors](crate::kernels::simd).
+//! The loops of attention in vector registers, written once with the operations of the [vectors](crate::kernels::simd).
 //!
-//! A tile of some keys by one or two queries is computed at a time: each key is loaded and made f32 once for both, and their sums do
-//! not wait for each other. In plain loops the compiler kept the partial sums of a dot product in pairs, at half of this
-//! speed or less. All give the same bits as the plain loops.
+//! A tile of some keys by one or two queries is computed at a time. Each key is loaded and converted to f32 once for both queries,
+//! and their sums do not wait for each other. In plain loops the compiler kept the partial sums of a dot product in pairs, at half
+//! of this speed or less. All versions give the same bits as the plain loops.
 
 /// Defines `scores` and `mix` for keys and values of one type.
 macro_rules! loops {
     ($features:literal, $element:ty, $load:ident, $scores:ident, $mix:ident, $add_products:ident, $score_tile:ident,
      $mix_tile:ident) => {
-        /// Adds the products of 16 numbers of Q queries, `dim` apart, and K keys, `stride` apart, to their sums.
+        /// Adds the products of 16 numbers of Q queries, which are `dim` apart, and K keys, which are `stride` apart, to their sums.
         ///
         /// # Safety
-        /// The processor has the instructions, and there are so many numbers.
+        /// The processor must have the instructions, and each query and key must have that many numbers.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[inline]
         #[target_feature(enable = $features)]
@@ -37,11 +37,12 @@ macro_rules! loops {
             }
         }
 
-        /// Scores of Q queries, `dim` numbers each, with K keys, `stride` apart: that of query g with key t goes to
-        /// `scores[g · positions + t]`.
+        /// Computes the scores of Q queries, `dim` numbers each, with K keys, which are `stride` apart. The score of query g with
+        /// key t goes to `scores[g · positions + t]`.
         ///
         /// # Safety
-        /// The processor has the instructions, `dim` is a multiple of 16, and there are so many numbers.
+        /// The processor must have the instructions, `dim` must be a multiple of 16, and each query, key and score must be in its
+        /// buffer.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[inline]
         #[target_feature(enable = $features)]
@@ -55,7 +56,7 @@ macro_rules! loops {
         ) {
             // SAFETY: `i` ends at `dim`, the length of each key and query.
             unsafe {
-                // Two registers of partial sums for each, as the plain loop has.
+                // Two registers of partial sums for each, as in the plain loop.
                 let (mut low, mut high) = ([[zero(); Q]; K], [[zero(); Q]; K]);
                 let mut i = 0;
                 while i + 2 * LANES <= dim {
@@ -74,10 +75,12 @@ macro_rules! loops {
             }
         }
 
-        /// Adds K values, `stride` apart, to Q outputs, `dim` numbers each: value t times `weights[g · positions + t]` to output g.
+        /// Adds K values, which are `stride` apart, to Q outputs, `dim` numbers each: value t times `weights[g · positions + t]` to
+        /// output g.
         ///
         /// # Safety
-        /// The processor has the instructions, `dim` is a multiple of 16, and there are so many numbers.
+        /// The processor must have the instructions, `dim` must be a multiple of 16, and each output, value and weight must be in
+        /// its buffer.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[inline]
         #[target_feature(enable = $features)]
@@ -117,10 +120,10 @@ macro_rules! loops {
             }
         }
 
-        /// See [`attention_scores`](crate::kernels::attention::attention_scores); `dim` is a multiple of 16.
+        /// Computes [`attention_scores`](crate::kernels::attention::attention_scores); `dim` must be a multiple of 16.
         ///
         /// # Safety
-        /// The processor has the instructions.
+        /// The processor must have the instructions.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[target_feature(enable = $features)]
         pub(in super::super) unsafe fn $scores(
@@ -142,8 +145,7 @@ macro_rules! loops {
                 let scores = &mut scores[g * positions + j..];
                 let (q, k) = (&q[g * dim..], &k[j * stride..]);
                 let (scores, q, k) = (scores.as_mut_ptr(), q.as_ptr(), k.as_ptr());
-                // SAFETY: a tile ends at the last query and the last key, of which there are as many numbers as
-                // asserted above.
+                // SAFETY: a tile ends at the last query and the last key, and both have all the numbers, as asserted above.
                 unsafe {
                     match (queries, keys) {
                         (2, 1) => $score_tile::<2, 1>(scores, positions, q, k, stride, dim),
@@ -155,10 +157,10 @@ macro_rules! loops {
             });
         }
 
-        /// See [`attention_mix`](crate::kernels::attention::attention_mix); `dim` is a multiple of 16.
+        /// Computes [`attention_mix`](crate::kernels::attention::attention_mix); `dim` must be a multiple of 16.
         ///
         /// # Safety
-        /// The processor has the instructions.
+        /// The processor must have the instructions.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[target_feature(enable = $features)]
         pub(in super::super) unsafe fn $mix(
@@ -195,9 +197,9 @@ macro_rules! loops {
     };
 }
 
-/// Calls `tile(first query, first position, queries, positions)` for tiles that cover `group` queries by `positions`: two queries
-/// and half of `most` positions, or one query and `most`; at the end one position at a time. All tiles of some positions come
-/// one after the other, while they are in the cache, and positions in order.
+/// Calls `tile(first query, first position, queries, positions)` for tiles that cover `group` queries by `positions`. A tile has two
+/// queries and half of `most` positions, or one query and `most`; at the end it has one position. All tiles of the same positions
+/// come one after the other, while they are in the cache, and positions come in order.
 #[inline]
 fn for_each_tile(
     group: usize,
@@ -212,7 +214,7 @@ fn for_each_tile(
         let mut g = 0;
         while g < group {
             let queries = (group - g).min(2);
-            // The last of an odd number of queries is alone with half of what it could take.
+            // With an odd number of queries, the last one is alone with half of the positions that it could take.
             if queries == 1 && group > 1 {
                 for j in j..j + together {
                     tile(g, j, 1, 1);
@@ -226,8 +228,8 @@ fn for_each_tile(
     }
 }
 
-/// Defines the loops for one instruction set, for tiles of so many scores and of so many values times outputs, which its registers
-/// have room for.
+/// Defines the loops for one instruction set. `$scores` and `$values` are the numbers of scores, and of values times outputs, for
+/// which its registers have room.
 macro_rules! loops_of {
     ($operations:ident, $features:literal, $scores:literal, $values:literal) => {
         pub(super) mod $operations {

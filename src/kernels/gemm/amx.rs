@@ -1,10 +1,11 @@
-//! Products for the many rows of a prompt by AMX, the matrix unit of Xeons since Sapphire Rapids: one instruction multiplies
-//! a tile of 16 rows of activations by one of 16 rows of weights, 32 inputs of each, all in bf16, and adds to sums in f32.
+//! Products for the many rows of a prompt by AMX, the matrix unit of Xeons since Sapphire Rapids. One instruction multiplies a
+//! tile of 16 rows of activations by a tile of 16 rows of weights. Both have 32 inputs in bf16, and the products are added to sums
+//! in f32.
 //!
-//! Weights in bf16 lie as the unit takes them. Others become bf16 as they are needed, two [panels](crate::kernels::panels) and
-//! at most 2,048 inputs at a time, in memory that stays in the second-level cache. Their scales are in them, so that sums stay
-//! in the unit: in 8-bit integers they would come back through memory for each scale, once in 32 inputs, which takes longer than
-//! the multiplication.
+//! Weights in bf16 are stored in the unit's layout. Others are converted to bf16 when they are needed, two
+//! [panels](crate::kernels::panels) and at most 2,048 inputs at a time, in memory that stays in the second-level cache. The
+//! converted weights include their scales, so that sums stay in the unit. As 8-bit integers, sums would have to go through memory
+//! for each scale, once in 32 inputs, which takes longer than the multiplication.
 
 use crate::kernels::Format;
 use crate::kernels::bf16_tiles::{self as tiles, Bf16Tiles, Line};
@@ -25,14 +26,14 @@ use std::arch::x86_64::{
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Inputs whose weights are in bf16 at a time, in tiles: with the activations of 256 rows they fit the second-level cache.
+/// Number of tiles whose inputs have weights in bf16 at a time: with the activations of 256 rows they fit the second-level cache.
 const STEPS: usize = 64;
-/// Bf16Tiles in the longest group of a format.
+/// Number of tiles in the longest group of a format.
 const GROUP: usize = 8;
-/// Lines of a tile, of activations as of weights.
+/// Number of lines of a tile, for activations and weights.
 const LINES: usize = 16;
 
-/// What `ldtilecfg` reads (Software Developer's Manual, "Intel AMX programming"): the rows of each tile and the bytes of a row.
+/// Input of `ldtilecfg` (Software Developer's Manual, "Intel AMX programming"): the rows of each tile and the bytes of a row.
 #[repr(C, align(64))]
 struct TileConfig {
     palette: u8,
@@ -51,11 +52,11 @@ static TILES: TileConfig = TileConfig {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// The rows of the panels `range` times rows of activations: `out` gets `[panels, 16 · strips, 16]`.
+/// Multiplies the rows of the panels `range` by rows of activations, and writes `[panels, 16 · strips, 16]` to `out`.
 ///
 /// # Panics
-/// Panics if the processor lacks the unit, the panels do not exist, rows have another length than the matrix's, or `out` is not of
-/// that size.
+/// Panics if the processor lacks the unit, the panels do not exist, the rows do not have the matrix's width, or `out` does not
+/// have that size.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
 pub(crate) fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out: &mut [[f32; LANES]]) {
     thread_local! {
@@ -65,7 +66,7 @@ pub(crate) fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out
     let rows = strips * tiles::ROWS;
     assert_eq!(xs.cols(), panels.cols(), "activations of another width");
     assert_eq!(out.len(), range.len() * rows, "an output for each panel and row");
-    // As many parts of one size as are needed, of whole groups.
+    // As many equal parts as are needed, of whole groups.
     let part = steps.div_ceil(steps.div_ceil(STEPS)).next_multiple_of(GROUP);
     let mut all_parts = |weights: &mut [Vec<Line>; 2]| {
         for weights in weights.iter_mut() {
@@ -104,9 +105,8 @@ pub(crate) fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out
                         c_panel: rows * LANES,
                         add: part.start > 0,
                     };
-                    // SAFETY: the unit is configured. A strip has `steps` tiles from its start on, of which the part is some, and
-                    // the weights of each panel of the pair are there for the part. A panel has 16 outputs
-                    // for each row of a strip.
+                    // SAFETY: the unit is configured. Each strip has `steps` tiles from its start, which include the part. The
+                    // weights of each panel of the pair are there for the part. A panel has 16 outputs for each row of a strip.
                     unsafe { product.run(strips - strip, pair.len()) };
                     strip += 2;
                 }
@@ -116,28 +116,28 @@ pub(crate) fn multiply(panels: &Panels, range: Range<usize>, xs: &Bf16Tiles, out
     configured(|| WEIGHTS.with_borrow_mut(|weights| all_parts(weights)));
 }
 
-/// One or two strips of 16 rows in bf16 times one or two tiles' width of columns, over some inputs. All distances are in numbers,
-/// of columns in lines.
+/// A product of one or two strips of 16 rows in bf16 and one or two tiles' width of columns, over some inputs. Distances are
+/// counted in numbers, those of the columns in lines.
 pub(in crate::kernels) struct Product {
-    /// The rows of each strip, their distance, and that from one 32 inputs to the next.
+    /// The rows of each strip; then the distance from row to row, and from one 32 inputs to the next.
     pub(in crate::kernels) a: [*const bf16; 2],
     pub(in crate::kernels) a_line: usize,
     pub(in crate::kernels) a_step: usize,
-    /// Bf16Tiles of the columns, of 16 lines, and their distance.
+    /// The tiles of the columns, 16 lines each; then the distance between them.
     pub(in crate::kernels) b: [*const Line; 2],
     pub(in crate::kernels) b_step: usize,
-    /// How many times 32 inputs.
+    /// Number of times 32 inputs.
     pub(in crate::kernels) steps: usize,
-    /// Outputs, and the distances from one row, one strip and one tile of columns to the next.
+    /// Outputs; then the distances from one row, one strip and one tile of columns to the next.
     pub(in crate::kernels) c: *mut f32,
     pub(in crate::kernels) c_line: usize,
     pub(in crate::kernels) c_strip: usize,
     pub(in crate::kernels) c_panel: usize,
-    /// To what is there.
+    /// Whether to add to the outputs that are there.
     pub(in crate::kernels) add: bool,
 }
 
-/// An instruction that moves a tile from or to lines.
+/// Emits an instruction that moves a tile from or to lines.
 macro_rules! tile {
     ($operation:literal, $at:expr, $line:expr) => {
         asm!($operation, at = in(reg) $at, line = in(reg) $line, options(nostack))
@@ -145,10 +145,11 @@ macro_rules! tile {
 }
 
 impl Product {
-    /// Of `strips` and `panels`, of which there may be more than two.
+    /// Computes the product for `strips` and `panels`, which may be more than two; then it takes two.
     ///
     /// # Safety
-    /// The unit is [configured](configured); strips and columns have `steps` tiles, and outputs a place for each of their tiles.
+    /// The unit must be [configured](configured). Strips and columns must have `steps` tiles, and the outputs a place for each of
+    /// their tiles.
     #[expect(unsafe_code, reason = "a kernel for one instruction set")]
     pub(in crate::kernels) unsafe fn run(&self, strips: usize, panels: usize) {
         // SAFETY: as the caller promises.
@@ -162,14 +163,14 @@ impl Product {
         }
     }
 
-    /// See [`Self::run`].
+    /// Does the work of [`Self::run`], and has the same conditions.
     #[expect(unsafe_code, reason = "a kernel for one instruction set")]
     #[inline]
     unsafe fn tiles<const STRIPS: usize, const PANELS: usize>(&self) {
         let (c0, c2) = (self.c, self.c.wrapping_add(self.c_strip));
         let (c1, c3) = (c0.wrapping_add(self.c_panel), c2.wrapping_add(self.c_panel));
         let (a_line, c_line) = (self.a_line * size_of::<bf16>(), self.c_line * size_of::<f32>());
-        // SAFETY: as the caller promises. No other code knows of the unit's registers.
+        // SAFETY: as the caller promises. No other code uses the unit's registers.
         unsafe {
             asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
             if self.add {
@@ -222,22 +223,22 @@ impl Product {
 /// Calls `work` with the unit configured.
 ///
 /// # Panics
-/// Panics if the processor lacks it.
+/// Panics if the processor lacks the unit.
 #[expect(unsafe_code, reason = "configures the matrix unit")]
 pub(in crate::kernels) fn configured(work: impl FnOnce()) {
     assert!(has_matrix_unit(), "no matrix unit");
-    // SAFETY: the processor and the system have the unit, as just asserted, and the configuration is one that it takes.
+    // SAFETY: the processor and the system have the unit, as just asserted, and the configuration is valid.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILES, options(nostack, readonly)) };
     work();
     // SAFETY: the unit is configured.
     unsafe { asm!("tilerelease", options(nostack, nomem)) };
 }
 
-/// Weights of a panel in bf16, the tiles `steps` of 32 inputs: line i of a tile has inputs 2i and 2i + 1 of each of the 16
-/// rows.
+/// Converts weights of a panel to bf16, for the tiles `steps` of 32 inputs. Line i of a tile has inputs 2i and 2i + 1 of each of
+/// the 16 rows.
 ///
 /// # Safety
-/// The processor has AVX-512 VNNI and BF16; `to` has 16 lines a tile.
+/// The processor must have AVX-512 VNNI and BF16; `to` must have 16 lines a tile.
 #[expect(unsafe_code, reason = "a kernel for one instruction set")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512bf16")]
 unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [Line]) {
@@ -284,7 +285,7 @@ unsafe fn unpack(panels: &Panels, panel: usize, steps: Range<usize>, to: &mut [L
     }
 }
 
-/// The order that puts the second half of a vector's words between the first.
+/// Returns the order that interleaves the two halves of a vector's words.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn order() -> __m512i {
     _mm512_set_epi16(
@@ -293,10 +294,10 @@ fn order() -> __m512i {
     )
 }
 
-/// Writes quads times a scale a row, plus what their zero comes to, two lines each.
+/// Writes quads times a scale for each row, plus the contribution of their zero, two lines for each quad.
 ///
 /// # Safety
-/// The processor has AVX-512 VNNI and BF16.
+/// The processor must have AVX-512 VNNI and BF16.
 #[expect(unsafe_code, reason = "a kernel for one instruction set")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512bf16")]
@@ -305,7 +306,7 @@ unsafe fn write(lines: &mut [Line], quads: &[__m512i], scale: __m512, zero: __m5
     let mut q = 0;
     while q < quads.len() {
         let quad = quads[q];
-        // SAFETY: computes, and writes two lines of 64 bytes at a multiple of 64, which there are.
+        // SAFETY: computes, and writes two lines of 64 bytes at a multiple of 64, which exist, as asserted.
         unsafe {
             let a = fmadd(nth_byte::<0>(quad), scale, zero);
             let b = fmadd(nth_byte::<8>(quad), scale, zero);
@@ -319,7 +320,7 @@ unsafe fn write(lines: &mut [Line], quads: &[__m512i], scale: __m512, zero: __m5
     }
 }
 
-/// Numbers of a and b in bf16, one of each in turn.
+/// Converts a and b to bf16, and interleaves their numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[expect(unsafe_code, reason = "a vector of bf16 is one of words")]
@@ -335,8 +336,8 @@ mod tests {
     use crate::kernels::cpu::Level;
     use crate::kernels::panels::tests::{FORMATS, matrix};
 
-    /// Runs on every processor that converts to bf16, also where it has no tiles. A weight and its place are right if it is within
-    /// a step of bf16 of what is stored.
+    /// Runs on every processor that converts to bf16, even if it has no tiles. A weight and its place are right if it is within a
+    /// step of bf16 of what is stored.
     #[test]
     #[expect(unsafe_code, reason = "calls a kernel for one instruction set")]
     fn unpacked_weights_are_those_of_the_panel() {
@@ -349,10 +350,10 @@ mod tests {
             let panels = Panels::new(matrix.bytes(), format, LANES, cols, |_| {}).unwrap();
             let mut weights = vec![0f32; LANES * cols];
             matrix.dequantize(0..LANES, &mut weights);
-            // The second half, which begins at a whole group of every format.
+            // The second half; it begins at a whole group in every format.
             let steps = 8..16;
             let mut lines = vec![Line::ZERO; steps.len() * LINES];
-            // SAFETY: the processor has the instructions, as just asked, and there are 16 lines a tile.
+            // SAFETY: the processor has the instructions, as just checked, and there are 16 lines a tile.
             unsafe { unpack(&panels, 0, steps.clone(), &mut lines) };
             for (i, line) in lines.iter().enumerate() {
                 for (n, got) in line.0.iter().enumerate() {
@@ -364,7 +365,7 @@ mod tests {
         }
     }
 
-    /// Against weights and activations, each rounded to bf16, in f64.
+    /// Compares with weights and activations, each rounded to bf16, in f64.
     #[test]
     fn equals_the_product_in_bf16() {
         if !has_matrix_unit() {

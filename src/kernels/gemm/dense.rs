@@ -1,4 +1,4 @@
-//! Products of dense f32 matrices in memory, on the calling thread: what training spends its time in.
+//! Products of dense f32 matrices in memory, on the calling thread. Training spends most of its time in them.
 
 /// A read-only matrix in a slice; strides are in numbers.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +10,7 @@ pub(crate) struct View<'a> {
     col_stride: usize,
 }
 
-/// A matrix in a slice that can be written; columns are next to each other.
+/// A writable matrix in a slice. Its columns are adjacent.
 #[derive(Debug)]
 pub(crate) struct ViewMut<'a> {
     data: &'a mut [f32],
@@ -19,30 +19,30 @@ pub(crate) struct ViewMut<'a> {
     row_stride: usize,
 }
 
-/// Whether the numbers of a `rows` x `cols` matrix lie in a slice of `len`.
+/// Returns whether the numbers of a `rows` x `cols` matrix fit in a slice of `len`.
 fn fits(len: usize, rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
     rows == 0 || cols == 0 || (rows - 1) * row_stride + (cols - 1) * col_stride < len
 }
 
 impl<'a> View<'a> {
-    /// `rows` x `cols` numbers, row after row.
+    /// Views `rows` x `cols` numbers, row after row.
     ///
     /// # Panics
-    /// Where the slice is too short.
+    /// Panics if the slice is too short.
     pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
-    /// `rows` x `cols` numbers whose rows start `row_stride` apart.
+    /// Views `rows` x `cols` numbers whose rows start `row_stride` apart.
     ///
     /// # Panics
-    /// Where the slice is too short.
+    /// Panics if the slice is too short.
     pub(crate) fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(fits(data.len(), rows, cols, row_stride, 1), "{rows} x {cols} in {}", data.len());
         Self { data, rows, cols, row_stride, col_stride: 1 }
     }
 
-    /// The transpose; nothing is moved.
+    /// Returns the transpose, without moving numbers.
     pub(crate) fn t(self) -> Self {
         let Self { data, rows, cols, row_stride, col_stride } = self;
         Self { data, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
@@ -50,18 +50,18 @@ impl<'a> View<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    /// `rows` x `cols` numbers, row after row.
+    /// Views `rows` x `cols` numbers, row after row.
     ///
     /// # Panics
-    /// Where the slice is too short.
+    /// Panics if the slice is too short.
     pub(crate) fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
-    /// `rows` x `cols` numbers whose rows start `row_stride` apart.
+    /// Views `rows` x `cols` numbers whose rows start `row_stride` apart.
     ///
     /// # Panics
-    /// Where the slice is too short, or rows overlap.
+    /// Panics if the slice is too short, or rows overlap.
     pub(crate) fn strided(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(fits(data.len(), rows, cols, row_stride, 1), "{rows} x {cols} in {}", data.len());
         assert!(cols <= row_stride || rows <= 1, "rows overlap");
@@ -69,10 +69,10 @@ impl<'a> ViewMut<'a> {
     }
 }
 
-/// out = scale · a·b, plus what is in `out` where `accumulate` is set.
+/// Computes out = scale · a·b, plus the previous content of `out` if `accumulate` is set.
 ///
 /// # Panics
-/// Where the shapes do not fit each other.
+/// Panics if the shapes do not fit each other.
 #[expect(unsafe_code, reason = "calls gemm, which takes pointers")]
 pub(crate) fn product(out: ViewMut<'_>, a: View<'_>, b: View<'_>, scale: f32, accumulate: bool) {
     assert!(a.rows == out.rows && b.cols == out.cols && a.cols == b.rows, "shapes of a product");
@@ -80,7 +80,7 @@ pub(crate) fn product(out: ViewMut<'_>, a: View<'_>, b: View<'_>, scale: f32, ac
         return;
     }
     // SAFETY: the constructors of the views, whose fields only this file sees, have asserted that every element
-    // (i, j) lies inside its slice; `out` is borrowed mutably, so it overlaps neither factor.
+    // (i, j) is inside its slice; `out` is borrowed mutably, so it overlaps neither factor.
     unsafe {
         gemm::gemm(
             out.rows,

@@ -1,7 +1,7 @@
 //! Products of panels and many rows of activations, such as those of a prompt.
 //!
-//! Where the processor has a matrix unit for bf16, activations and weights are rounded to that; elsewhere the kernels of a decode
-//! step take the rows eight at a time.
+//! If the processor has a matrix unit for bf16, activations and weights are rounded to bf16. Otherwise the kernels of a decode step take
+//! the rows eight at a time.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
@@ -16,20 +16,20 @@ use super::{Bf16Tiles, Panels, QuantisedRows};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows that are worked on together.
+/// Number of rows that are processed together.
 pub(crate) const STRIP: usize = bf16_tiles::ROWS;
 
-/// Rows of activations, rounded as this processor's product for many rows takes them.
+/// Rows of activations, rounded in the way that this processor's product for many rows takes them.
 #[derive(Debug)]
 pub enum Activations {
     /// In bf16, for the matrix unit.
     Tiles(Bf16Tiles),
-    /// As a decode step takes them.
+    /// In the form that a decode step takes.
     Rows(QuantisedRows),
 }
 
 impl Activations {
-    /// Makes room for activations of the kind that this processor multiplies fastest.
+    /// Makes an empty buffer for activations of the kind that this processor multiplies fastest.
     pub fn new() -> Self {
         #[cfg(target_arch = "x86_64")]
         if super::cpu::has_matrix_unit() {
@@ -40,8 +40,8 @@ impl Activations {
 
     /// Takes `rows` rows of `cols` numbers and rounds them, on all threads.
     ///
-    /// Calls `strip(rows, side, out)` for each strip of up to [`STRIP`] rows: with the range of rows, the matching part of `beside`, and
-    /// an output slice to fill, in which any numbers stand.
+    /// Calls `strip(rows, side, out)` for each strip of up to [`STRIP`] rows. It gets the range of rows, the matching part of `beside`,
+    /// and an output slice to fill, which holds arbitrary numbers.
     pub fn fill(
         &mut self,
         rows: usize,
@@ -63,7 +63,7 @@ impl Activations {
         }
     }
 
-    /// Multiplies the panels `range` by the rows: `[panels, rows, 16]`, where rows are filled up to whole strips.
+    /// Multiplies the panels `range` by the rows: `[panels, rows, 16]`, where rows are padded to whole strips.
     fn multiply(&self, panels: &Panels, range: Range<usize>, out: &mut [[f32; LANES]]) {
         match self {
             Self::Rows(rows) => {
@@ -86,11 +86,11 @@ impl Default for Activations {
     }
 }
 
-/// The output of a product: `[panels, rows, 16]`, rows filled up to whole strips.
+/// Output of a product: `[panels, rows, 16]`, with rows padded to whole strips.
 #[derive(Debug, Default)]
 pub struct Sums {
     panels: usize,
-    /// Rows with those that fill up the last strip.
+    /// Number of rows, including the padding of the last strip.
     rows: usize,
     numbers: Vec<[f32; LANES]>,
 }
@@ -126,12 +126,12 @@ impl Sums {
         self.numbers.resize(self.panels * self.rows, [0.0; LANES]);
     }
 
-    /// Returns the numbers of a row.
+    /// Returns how many numbers a row has.
     pub fn width(&self) -> usize {
         self.panels * LANES
     }
 
-    /// Copies some rows to `out`, one after the other.
+    /// Copies some rows to `out`, row after row.
     pub fn read(&self, rows: Range<usize>, out: &mut [f32]) {
         for (panel, numbers) in self.numbers.chunks_exact(self.rows).enumerate() {
             for (numbers, out) in numbers[rows.clone()].iter().zip(out.chunks_exact_mut(self.width())) {
@@ -148,7 +148,7 @@ fn in_parts(
     numbers: &mut [[f32; LANES]],
     work: impl Fn(Range<usize>, &mut [[f32; LANES]]) + Sync,
 ) {
-    // A few runs a thread even out what the threads do not get done at the same speed. The matrix unit takes pairs.
+    // A few runs per thread even out different speeds of the threads. The matrix unit takes pairs.
     let run = panels.div_ceil(8 * rayon::current_num_threads()).next_multiple_of(2);
     numbers.par_chunks_mut(run * rows).enumerate().for_each(|(index, numbers)| {
         let start = index * run;
@@ -169,7 +169,7 @@ mod tests {
         ((row * 31 + col * 7) as f32 * 0.37).sin() * 2.0
     }
 
-    /// For each output of a row, its value and Σ |weight|.
+    /// Returns the value and Σ |weight| of each output of a row.
     fn naive(matrix: &Matrix, row: usize) -> Vec<(f64, f64)> {
         let mut weights = vec![0f32; matrix.rows() * COLS];
         matrix.dequantize(0..matrix.rows(), &mut weights);
@@ -180,7 +180,7 @@ mod tests {
         weights.chunks_exact(COLS).map(terms).collect()
     }
 
-    /// Of both kinds, with a last strip that is not whole and an odd number of panels, within what rounding allows.
+    /// Tries both kinds, with an incomplete last strip and an odd number of panels, within what rounding allows.
     #[test]
     fn products_are_those_of_the_rows() {
         if !crate::kernels::cpu::Level::best().has_panel_kernels() {
@@ -211,7 +211,7 @@ mod tests {
             for row in 0..3 {
                 let want = [naive(&a, 15 + row), naive(&b, 15 + row)].concat();
                 for (got, (want, weights)) in got[row * 64..].iter().zip(want) {
-                    // Activations are at most 2, and rounded to steps of 2/127 or to 8 bits, as weights may be.
+                    // Activations are at most 2, and rounded to steps of 2/127 or to 8 bits; the weights may be rounded in the same way.
                     assert!(
                         (f64::from(*got) - want).abs() < 2.0 / 128.0 * weights,
                         "row {row}: {got} {want}"

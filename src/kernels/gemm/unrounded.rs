@@ -1,14 +1,14 @@
-//! Products of panels and many rows of activations without any rounding but that of f32: what `wmgen verify` reads texts with.
+//! Products of panels and many rows of activations without any rounding except that of f32. `wmgen verify` reads texts with them.
 //!
-//! Two panels at a time are converted to f32, in memory that stays in the second-level cache, and multiplied by all rows, a few
-//! at a time, so that each weight and each activation is loaded once for several products.
+//! Two panels at a time are converted to f32, in memory that stays in the second-level cache, and multiplied by all rows. Several rows
+//! are multiplied at a time, so that each weight and each activation is loaded once for several products.
 
 use crate::kernels::cpu::Level;
 use crate::kernels::panels::{LANES, Panels};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// One input's weights of the rows of a panel.
+/// Weights of one input for the rows of a panel.
 #[repr(align(64))]
 #[derive(Clone, Copy, Debug)]
 pub(in crate::kernels) struct Input(
@@ -20,12 +20,12 @@ type Unpack = fn(&Panels, usize, &mut [Input]);
 /// Multiplies the weights of two panels by rows.
 type Times = fn([&[Input]; 2], &[f32], &mut [[f32; LANES]]);
 
-/// The rows of the panels `range` times the rows `xs` `[rows, cols]`: `out[p · rows + m]` is of the p-th panel of the range for
-/// row m.
+/// Multiplies the rows of the panels `range` by the rows `xs`, `[rows, cols]`. `out[p · rows + m]` is the result of the p-th panel of the
+/// range for row m.
 ///
 /// # Panics
-/// Panics if the processor lacks the instructions, there are no such panels, `xs` is not rows of the matrix's length, or `out` is not one
-/// for each panel and row.
+/// Panics if the processor lacks the instructions, the panels do not exist, `xs` has another width, or `out` does not have one entry for
+/// each panel and row.
 pub(crate) fn multiply(
     level: Level,
     panels: &Panels,
@@ -59,13 +59,13 @@ pub(crate) fn multiply(
                 unpack(panels, panel, &mut weights[..cols]);
             }
             let weights = [&weights[0][..cols], &weights[1][..cols]];
-            // Where the pair is half of one, the second product has no place and is not written.
+            // If the pair has only one panel, the second product has no place and is not written.
             times(weights, xs, out);
         }
     });
 }
 
-/// Defines, from the operations in scope, `unpack_all` and `times_all`; the latter takes so many rows at a time.
+/// Defines, from the operations in scope, `unpack_all` and `times_all`; the latter takes `$together` rows at a time.
 macro_rules! kernels {
     ($features:literal, $together:literal) => {
         use super::{Input, LANES, Panels};
@@ -76,7 +76,7 @@ macro_rules! kernels {
         use crate::kernels::simd::for_each_block;
 
         crate::kernels::simd::operations! { $features:
-            /// Writes four inputs for each quad: the numbers times a scale a row, plus what their zero comes to.
+            /// Writes four inputs for each quad: the numbers times a scale for each row, plus the contribution of their zero.
             fn write_quads(to: *mut Input, quads: *const Bytes, count: usize, scale: Floats, zero: Floats) {
                 let mut q = 0;
                 while q < count {
@@ -89,7 +89,7 @@ macro_rules! kernels {
                 }
             }
 
-            /// Writes a group of so many blocks of 32 inputs; `scales` and `numbers` are its vectors.
+            /// Writes a group of `blocks` blocks of 32 inputs; `scales` and `numbers` are its vectors.
             fn unpack_group(format: Format, blocks: usize, scales: *const u8, numbers: *const u8, to: *mut Input, ahead: Ahead) {
                 match format {
                     Format::F16 | Format::BF16 => {
@@ -108,7 +108,7 @@ macro_rules! kernels {
                 }
             }
 
-            /// Σ over `cols` inputs of two panels' weights times M rows of activations, `cols` apart.
+            /// Returns Σ over `cols` inputs of two panels' weights times M rows of activations, which are `cols` apart.
             fn times<const M: usize>(a: *const f32, b: *const f32, xs: *const f32, cols: usize) -> [[Floats; M]; 2] {
                 let (mut of_a, mut of_b) = ([zero(); M], [zero(); M]);
                 let mut i = 0;
@@ -127,7 +127,7 @@ macro_rules! kernels {
             }
         }
 
-        /// The weights of a panel, an input after the other.
+        /// Converts the weights of a panel, one input after the other.
         #[expect(unsafe_code, reason = "calls operations of the processor's instruction set")]
         pub(super) fn unpack_all(panels: &Panels, panel: usize, to: &mut [Input]) {
             let Some(shape) = Shape::of(panels.format()) else { return };
@@ -142,10 +142,10 @@ macro_rules! kernels {
             }
         }
 
-        /// Weights of two panels times the rows of `xs`, to `out` `[panels, rows, 16]`, which may have one panel only.
+        /// Multiplies weights of two panels by the rows of `xs`, to `out` `[panels, rows, 16]`, which may have only one panel.
         #[expect(unsafe_code, reason = "calls operations of the processor's instruction set")]
         pub(super) fn times_all(weights: [&[Input]; 2], xs: &[f32], out: &mut [[f32; LANES]]) {
-            /// Of M rows from `first` on. Returns M.
+            /// Multiplies M rows from `first` on. Returns M.
             #[inline]
             fn rows<const M: usize>(
                 weights: [&[Input]; 2],
@@ -156,8 +156,8 @@ macro_rules! kernels {
                 let [a, b] = weights;
                 let xs = &xs[first * a.len()..(first + M) * a.len()];
                 assert!(a.len() == b.len());
-                // SAFETY: the processor has the instructions, as `multiply` has asserted; each panel has 16 weights for
-                // each of `a.len()` inputs, and there are M rows of as many. An output is 16 floats.
+                // SAFETY: the processor has the instructions, as `multiply` has asserted; each panel has 16 weights for each of `a.len()`
+                // inputs, and there are M rows of `a.len()` numbers. An output is 16 floats.
                 unsafe {
                     let sums = times::<M>(a.as_ptr().cast(), b.as_ptr().cast(), xs.as_ptr(), a.len());
                     for (out, sums) in out.into_iter().zip(sums) {
@@ -204,8 +204,8 @@ mod tests {
     use super::*;
     use crate::kernels::panels::tests::{FORMATS, matrix};
 
-    /// Against the dequantised weights times the activations in f64, with an odd number of panels and every number of rows up
-    /// to some passes.
+    /// Compares with the dequantised weights times the activations in f64, with an odd number of panels and every number of rows up to a
+    /// few passes.
     #[test]
     fn equals_the_product_in_f64() {
         let (rows, cols) = (48, 512);

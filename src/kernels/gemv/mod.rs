@@ -1,13 +1,13 @@
 //! Products of [`Panels`] and a few rows of activations by the processor's vector instructions.
 //!
-//! Of quantised weights and activations rounded to 8 bits, sums are exact integers for each group of inputs with one scale;
-//! only then come the scales, in f32. A zero point z of the weights costs one number a group: Σ (w + z)·x = Σ w·x + z·Σx, and
-//! z·Σx is known. Weights that are floats are multiplied by the activations as they are, in f32.
+//! For quantised weights and activations rounded to 8 bits, the sums over each group of inputs with one scale are exact integers.
+//! The scales follow, in f32. A zero point z of the weights costs one number a group: Σ (w + z)·x = Σ w·x + z·Σx, and z·Σx is
+//! known. Weights that are floats are multiplied by the unrounded activations, in f32.
 //!
-//! The kernels are written once, in terms of a few operations on the numbers of a vector, and compiled for each instruction
-//! set that has these: AVX-512 VNNI (whose one instruction multiplies 64 unsigned by 64 signed bytes and adds
-//! them up by fours) and AVX2. Where the processor has neither, nothing is put into panels, and candle's kernels run.
-//! Both give the same bits. The many rows of a prompt go through AMX, the matrix unit of newer Xeons, where there is one, in bf16.
+//! The kernels are written once, with a few operations on the numbers of a vector, and compiled for each instruction set that has
+//! these. AVX-512 VNNI has one instruction that multiplies 64 unsigned by 64 signed bytes and adds them up by fours. The other set
+//! is AVX2. Both give the same bits. If the processor has neither, nothing is put into panels, and candle's kernels run. The many
+//! rows of a prompt go through AMX, in bf16, if the processor is a Xeon with that matrix unit.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -17,15 +17,15 @@ use super::panels::{LANES, Panels};
 use super::quantised_rows::BLOCK;
 use std::ops::Range;
 
-/// QuantisedRows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
+/// Number of rows of activations that one pass over a panel serves: their sums and the weights fit the 32 registers of AVX-512.
 const ROWS: usize = 8;
 
-/// The rows of the panels `range` times rows of activations: `out[p · xs.rows() + m]` is of the p-th panel of the range for
-/// row m.
+/// Multiplies the rows of the panels `range` by rows of activations. `out[p · xs.rows() + m]` is the result of the p-th panel of
+/// the range for row m.
 ///
 /// # Panics
-/// Panics if the processor lacks the instructions, there are no such panels, rows have another length than the matrix's, or
-/// `out` is not one for each panel and row.
+/// Panics if the processor lacks the instructions, the panels do not exist, the rows have another width, or `out` does not have
+/// one entry for each panel and row.
 pub fn multiply(
     level: Level,
     panels: &Panels,
@@ -55,7 +55,7 @@ struct Pointers<const M: usize> {
 }
 
 impl<const M: usize> Pointers<M> {
-    /// Of the rows from `first` on.
+    /// Points to the rows from `first` on.
     fn new(xs: &QuantisedRows, first: usize) -> Self {
         let blocks = xs.blocks();
         Self {
@@ -69,17 +69,15 @@ impl<const M: usize> Pointers<M> {
     }
 }
 
-/// Defines a kernel: the checks that make its pointers safe, then its body, once a group, for M rows.
+/// Defines a kernel: the checks that make its pointers safe, then its body, which runs once a group, for M rows.
 macro_rules! kernel {
     ($features:literal, $name:ident, $format:expr,
      |$scales:ident, $numbers:ident, $ahead:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
-        /// See [`panels`](crate::kernels::panels).
-        ///
-        /// Multiplies panels that lie one after the other by M rows of `xs` from `first` on, and writes the sums of the
-        /// p-th for row m to `out[p · xs.rows() + m]`. Returns M.
+        /// Multiplies adjacent [panels](crate::kernels::panels) by M rows of `xs` from `first` on. Writes the sums of the p-th
+        /// panel for row m to `out[p · xs.rows() + m]`. Returns M.
         ///
         /// # Safety
-        /// The processor has the instructions, and `panels` starts at a multiple of 64.
+        /// The processor must have the instructions, and `panels` must start at a multiple of 64.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[target_feature(enable = $features)]
         unsafe fn $name<const M: usize>(
@@ -125,8 +123,8 @@ macro_rules! kernel {
     };
 }
 
-/// Defines the kernel of a format with a scale for each 32 inputs, of which `$unpack` makes quads from so many vectors; the zero
-/// of its weights contributes `$start`.
+/// Defines the kernel of a format with one scale for each 32 inputs. `$unpack` makes their quads from `$vectors` vectors, and
+/// `$start` is what the zero of its weights contributes.
 macro_rules! small_blocks {
     ($features:literal, $name:ident, $format:expr, $unpack:ident of $vectors:literal, |$minus_8:ident| $start:expr) => {
         kernel! { $features, $name, $format, |scales, numbers, ahead, group, rows, acc| {
@@ -148,11 +146,11 @@ macro_rules! small_blocks {
     };
 }
 
-/// Defines a kernel for floats, 32 inputs a group; `$unpack` gives inputs 2i and 2i + 1 of a vector.
+/// Defines a kernel for floats, 32 inputs a group. `$unpack` returns inputs 2i and 2i + 1 of a vector.
 macro_rules! float_blocks {
     ($features:literal, $name:ident, $format:expr, $unpack:ident) => {
         kernel! { $features, $name, $format, |scales, numbers, ahead, group, rows, acc| {
-            // Two chains, since each sum waits for the one before.
+            // Two chains, because each sum waits for the one before.
             let mut odd = [zero(); M];
             let mut v = 0;
             while v < SHAPE.numbers {
@@ -175,11 +173,11 @@ macro_rules! float_blocks {
     };
 }
 
-/// Runs a kernel for M rows from `$first` on, the most that there are one for; returns M.
+/// Runs the kernel for the largest M that the rows from `$first` on allow. Returns M.
 macro_rules! pass {
     ($kernel:ident, $panels:expr, $xs:expr, $first:expr, $out:expr) => {
-        // SAFETY: the processor has the instructions, and all rows have the width of the panels; `Panels` gives slices of
-        // the size that belongs to its format and width, at multiples of 64 bytes.
+        // SAFETY: the processor has the instructions, and all rows have the width of the panels; `Panels` returns slices of the
+        // size that belongs to its format and width, at multiples of 64 bytes.
         unsafe {
             match $xs.rows() - $first {
                 8.. => $kernel::<8>($panels, $xs, $first, $out),
@@ -200,7 +198,8 @@ macro_rules! kernels {
         use crate::kernels::prefetch::Ahead;
         use crate::kernels::simd::align_frame;
 
-        /// As [`super::multiply`], which has checked that the processor has the instructions and the rows the width.
+        /// Does the same as [`super::multiply`], which has checked that the processor has the instructions and that the rows have
+        /// the right width.
         #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
         pub(super) fn run(
             panels: &Panels,
@@ -236,7 +235,7 @@ macro_rules! kernels {
         }
 
         crate::kernels::simd::operations! { $features:
-            /// Σ over 8 quads of weights below 128, starting from `start`; two chains, since each product waits for the one
+            /// Returns Σ over 8 quads of weights below 128, plus `start`. Two chains, because each product waits for the one
             /// before.
             fn dot8(quads: &[Bytes; 8], values: *const i8, start: Ints) -> Ints {
                 let (mut even, mut odd) = (start, ints(0));
@@ -310,7 +309,7 @@ macro_rules! kernels {
             let mut j = 0;
             while j < 16 {
                 let scale = mul(scale, signed(scales.add(32 + LANES * j)));
-                // 16 inputs: half of a block of activations.
+                // These 16 inputs are half of a block of activations.
                 let h = 16 * group + j;
                 let numbers = numbers.add(3 * j * VECTOR);
                 let quads = sixes(numbers, ahead);
@@ -353,8 +352,8 @@ mod tests {
     use super::*;
     use crate::kernels::panels::tests::{FORMATS, matrix};
 
-    /// Against the dequantised weights times the activations, rounded for quantised ones, in f64, for every number of rows up
-    /// to a pass.
+    /// Compares with the dequantised weights times the activations in f64, for every number of rows up to a pass. The activations
+    /// are rounded if the weights are quantised.
     #[test]
     fn equals_the_product_of_what_is_stored() {
         let rows = 32;

@@ -3,15 +3,15 @@
 use crate::kernels::cpu::for_each_target;
 
 for_each_target! {
-    /// a += factor · b.
+    /// Computes a += factor · b.
     pub(crate) fn add_scaled(a: &mut [f32], b: &[f32], factor: f32) {
         for (a, b) in a.iter_mut().zip(b) {
             *a = b.mul_add(factor, *a);
         }
     }
 
-    /// One step of AdamW (Loshchilov and Hutter, 2019) on a run of parameters. `rate` is the learning rate, `shrink` is
-    /// 1 − rate · decay, `fix1` and `fix2` are 1/(1 − beta^t); the gradient is taken times `scale`.
+    /// Takes one step of AdamW (Loshchilov and Hutter, 2019) on consecutive parameters. `rate` is the learning rate,
+    /// `shrink` is 1 − rate · decay, and `fix1` and `fix2` are 1/(1 − beta^t). The gradient is multiplied by `scale`.
     pub(crate) fn adamw_step(
         param: &mut [f32], mean: &mut [f32], square: &mut [f32], grad: &[f32], step: AdamwStep,
     ) {
@@ -25,23 +25,23 @@ for_each_target! {
     }
 }
 
-/// The numbers of one step of [`adamw_step`].
+/// Numbers of one step of [`adamw_step`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdamwStep {
     /// Learning rate.
     pub(crate) rate: f32,
     /// 1 − rate · weight decay.
     pub(crate) shrink: f32,
-    /// Decay of the mean.
+    /// Decay rate of the mean.
     pub(crate) beta1: f32,
-    /// Decay of the mean square.
+    /// Decay rate of the mean square.
     pub(crate) beta2: f32,
-    /// Added to the root.
+    /// Number that is added to the root.
     pub(crate) eps: f32,
     /// 1 / (1 − beta1^t).
     pub(crate) fix1: f32,
     /// 1 / (1 − beta2^t).
     pub(crate) fix2: f32,
-    /// Factor of the gradient: the clipping.
+    /// Factor of the gradient, for clipping.
     pub(crate) scale: f32,
 }

@@ -6,7 +6,7 @@ use super::exp::{exp, tanh};
 use super::reduce::{max_of, sum_by};
 use crate::kernels::cpu::for_each_target;
 
-/// x becomes x − max and `probs` e^(x − max); returns (max, sum).
+/// Replaces x by x − max, and sets `probs` to e^(x − max). Returns (max, sum).
 #[inline(always)]
 fn centre(xs: &mut [f32], probs: &mut [f32]) -> (f32, f32) {
     let max = max_of(xs);
@@ -18,7 +18,7 @@ fn centre(xs: &mut [f32], probs: &mut [f32]) -> (f32, f32) {
 }
 
 for_each_target! {
-    /// x becomes cap · tanh(x / cap) / temperature and `slope` its derivative, without the temperature.
+    /// Replaces x by cap · tanh(x / cap) / temperature, and sets `slope` to the derivative without the temperature.
     pub(crate) fn final_logits_row(xs: &mut [f32], slope: &mut [f32], softcap: Option<f32>, temperature: f32) {
         let scale = 1.0 / temperature;
         let slope = &mut slope[..xs.len()];
@@ -37,12 +37,12 @@ for_each_target! {
         }
     }
 
-    /// `probs` becomes e^(x − max), and each x is reduced by max; returns (max, sum).
+    /// Sets `probs` to e^(x − max), and subtracts max from each x. Returns (max, sum).
     pub(crate) fn exponentials_row(xs: &mut [f32], probs: &mut [f32]) -> (f32, f32) {
         centre(xs, probs)
     }
 
-    /// x becomes x · factor · slope.
+    /// Replaces x by x · factor · slope.
     pub(crate) fn scale_by_slope_row(xs: &mut [f32], slope: &[f32], factor: f32) {
         let slope = &slope[..xs.len()];
         for (x, s) in xs.iter_mut().zip(slope) {
@@ -50,11 +50,11 @@ for_each_target! {
         }
     }
 
-    /// Generalised Jensen-Shannon divergence of a student's and a teacher's logits: returns it and replaces the student's
-    /// logits by its gradient times `factor` and `slope`. The other rows are room for as many numbers; `teacher` is
-    /// overwritten.
+    /// Returns the generalised Jensen-Shannon divergence of a student's and a teacher's logits, and replaces the
+    /// student's logits by its gradient times `factor` and `slope`. `p` and `q` are buffers of the same length. `teacher`
+    /// is overwritten.
     ///
-    /// With M = (1 − β) S + β T it is β KL(T‖M) + (1 − β) KL(S‖M), at β = 0 KL(T‖S) and at β = 1 KL(S‖T).
+    /// With M = (1 − β) S + β T, the divergence is β KL(T‖M) + (1 − β) KL(S‖M). At β = 0 it is KL(T‖S), at β = 1 KL(S‖T).
     pub(crate) fn divergence_row(
         student: &mut [f32], slope: &[f32], teacher: &mut [f32], p: &mut [f32], q: &mut [f32], beta: f32, factor: f32,
     ) -> f32 {

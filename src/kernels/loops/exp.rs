@@ -1,5 +1,5 @@
-//! Exponentials and hyperbolic tangents without a branch, so that the compiler works on a whole vector register of numbers at
-//! once. The library's functions are called number by number.
+//! Exponentials and hyperbolic tangents without branches, so that the compiler can process a whole vector register of numbers
+//! at once. The library's functions take one number at a time.
 //!
 //! | function | error | used by |
 //! |---|---|---|
@@ -7,16 +7,17 @@
 //! | [`tanh`] | 2e-7 | gelu and the soft cap of attention |
 //! | [`precise_tanh`] | 3 units in the last place | [`SoftCap`](super::SoftCap), whose numbers are compared with each other |
 //!
-//! [`tanh`] is (1 − e) / (1 + e) of an `exp`, which loses the digits of small numbers. [`precise_tanh`] keeps them by e^r − 1
-//! in place of e^r. They are not merged: logits would change in their last bits.
-//! The sampler's weights are the library's `exp` in f64.
+//! [`tanh`] is (1 − e) / (1 + e) with e an `exp`, which loses the digits of small numbers. [`precise_tanh`] keeps them by
+//! computing e^r − 1 instead of e^r. The two are not merged, because logits would change in their last bits. The sampler's
+//! weights use the library's `exp` in f64.
 
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
-/// e^x within 3e-7 of its value, for x clamped to ±87: 2^n · e^r with n = round(x / ln 2), e^r by its Taylor series.
+/// Returns e^x within 3e-7 of its value, for x clamped to ±87: 2^n · e^r with n = round(x / ln 2), and e^r by its Taylor
+/// series.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// 1.5 · 2^23: added and taken away again, it rounds to a whole number.
+    /// The number 1.5 · 2^23: adding and subtracting it rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HI: f32 = 0.693_359_4;
     const LN2_LO: f32 = -2.121_944_4e-4;
@@ -39,18 +40,19 @@ pub(super) fn exp(x: f32) -> f32 {
     p * power
 }
 
-/// tanh x, within 2e-7.
+/// Returns tanh x, within 2e-7.
 #[inline(always)]
 pub(super) fn tanh(x: f32) -> f32 {
     let e = exp(-2.0 * x.abs());
     ((1.0 - e) / (1.0 + e)).copysign(x)
 }
 
-/// tanh x within 3 units in the last place: −t / (2 + t) with t = e^(−2|x|) − 1, and x's sign. With −2|x| = n ln 2 + r,
-/// t is 2ⁿ (e^r − 1) + (2ⁿ − 1), e^r − 1 by its Taylor series up to r⁷, so it keeps its digits where x is small.
+/// Returns tanh x within 3 units in the last place: −t / (2 + t) with t = e^(−2|x|) − 1, and x's sign. With −2|x| = n ln 2 +
+/// r, t is 2ⁿ (e^r − 1) + (2ⁿ − 1). The term e^r − 1 comes from its Taylor series up to r⁷, so it keeps its digits if x is
+/// small.
 #[inline(always)]
 pub(super) fn precise_tanh(x: f32) -> f32 {
-    /// 1.5 · 2^23: added and taken away again, it rounds to a whole number.
+    /// The number 1.5 · 2^23: adding and subtracting it rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts; the first has so few bits that its multiples are exact.
     const LN2_HI: f32 = 0.693_359_4;
@@ -90,7 +92,7 @@ mod tests {
         assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
     }
 
-    /// Of all sizes of numbers, every one of the f32 numbers that share an exponent's 11 upper bits.
+    /// Tries numbers of all sizes: one for each value of the exponent and the 11 upper bits of the fraction.
     #[test]
     fn precise_tanh_is_within_three_units_in_the_last_place() {
         for bits in (0..0x7f80_0000).step_by(1 << 12) {

@@ -3,12 +3,13 @@
 use super::exp::tanh;
 use crate::kernels::cpu::for_each_target;
 
-/// tanh's argument in gelu and its slope: √(2/π)·(x + 0.044715 x³).
+/// Constants of tanh's argument in gelu, √(2/π)·(x + 0.044715 x³), and of its slope.
 const GELU_SCALE: f32 = 0.797_884_6;
 const GELU_CUBE: f32 = 0.044_715;
 
 for_each_target! {
-    /// The gated feed-forward's middle: out = gelu(gate) · up, with the tanh form of gelu.
+    /// Computes the middle of the gated feed-forward layer: out = gelu(gate) · up, with the tanh
+    /// form of gelu.
     pub(crate) fn gated_gelu_row(out: &mut [f32], gate: &[f32], up: &[f32]) {
         for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
             let g = *g;
@@ -17,7 +18,7 @@ for_each_target! {
         }
     }
 
-    /// Gradient of [`gated_gelu_row`]: `gate` and `up` are replaced by their gradients.
+    /// Computes the gradient of [`gated_gelu_row`]: replaces `gate` and `up` by their gradients.
     pub(crate) fn gated_gelu_grad_row(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
         for ((g, u), d) in gate.iter_mut().zip(up).zip(grad) {
             let (x, v, d) = (*g, *u, *d);

@@ -1,5 +1,5 @@
-//! Loops over rows of numbers: all of inference and training that is not a matrix product. Each is compiled for every
-//! instruction set of [`cpu`](super::cpu).
+//! Loops over rows of numbers: everything in inference and training that is not a matrix product. Each loop is
+//! compiled for every instruction set of [`cpu`](super::cpu).
 
 mod adamw;
 mod divergence;

@@ -4,7 +4,8 @@ use super::reduce::sum_by;
 use crate::kernels::cpu::for_each_target;
 
 for_each_target! {
-    /// RMSNorm of one row: out = x · r · (1 + w), r = 1/√(mean(x²) + eps); returns r. Slices of one length.
+    /// Computes RMSNorm of one row: out = x · r · (1 + w), r = 1/√(mean(x²) + eps). Returns r. The slices have one
+    /// length.
     pub(crate) fn rms_norm_row(out: &mut [f32], xs: &[f32], weight: &[f32], eps: f32) -> f32 {
         let n = xs.len();
         let square = sum_by(n, |i| xs[i] * xs[i]);
@@ -15,7 +16,7 @@ for_each_target! {
         r
     }
 
-    /// RMSNorm of one row with a weight that has the 1 in it: out = x · r · weight.
+    /// Computes RMSNorm of one row with a weight that includes the 1: out = x · r · weight.
     pub(crate) fn scaled_norm_row(out: &mut [f32], xs: &[f32], weight: &[f32], eps: f32) {
         let n = xs.len();
         let square = sum_by(n, |i| xs[i] * xs[i]);
@@ -25,7 +26,7 @@ for_each_target! {
         }
     }
 
-    /// As [`rms_norm_row`], added to what `out` holds.
+    /// Does the same as [`rms_norm_row`], but adds the result to `out`.
     pub(crate) fn rms_norm_add_row(out: &mut [f32], xs: &[f32], weight: &[f32], eps: f32) -> f32 {
         let n = xs.len();
         let square = sum_by(n, |i| xs[i] * xs[i]);
@@ -36,9 +37,9 @@ for_each_target! {
         r
     }
 
-    /// Gradient of [`rms_norm_row`]: `dx` gets (or, with `accumulate`, is increased by) the gradient of the row and
-    /// `dw` is increased by that of the weight. With y = r·x·v, v = 1 + w:
-    /// dx = r·(g·v − x·r²·mean(g·v·x)), dw = g·x·r.
+    /// Computes the gradient of [`rms_norm_row`]. `dx` is set to the gradient of the row or, with `accumulate`,
+    /// increased by it. `dw` is increased by the gradient of the weight. With y = r·x·v, v = 1 + w: dx = r·(g·v −
+    /// x·r²·mean(g·v·x)), dw = g·x·r.
     pub(crate) fn rms_norm_grad_row(
         dx: &mut [f32], dw: &mut [f32], grad: &[f32], xs: &[f32], weight: &[f32], r: f32, accumulate: bool,
     ) {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
-/// Lanes of independent partial results.
+/// Number of lanes of independent partial results.
 pub(in crate::kernels) const LANES: usize = 16;
 
 /// Returns the sum of `at(0)` to `at(len - 1)`, always in the same order.

@@ -1,32 +1,32 @@
-//! A look at every logit of a step, which must not cost more than reading them.
+//! Loops that look at every logit of a step, and must cost no more than reading them.
 
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
 use crate::kernels::cpu::for_each_target;
 
-/// Numbers of a block.
+/// Number of entries of a block.
 pub(crate) const BLOCK: usize = 64;
-/// Lanes of independent partial results.
+/// Number of lanes of independent partial results.
 const LANES: usize = 16;
 
-/// The greater of the two; `a` if `b` is NaN.
+/// Returns the greater of the two; `a` if `b` is NaN.
 #[inline(always)]
 fn greater(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
-/// The smaller of the two; `a` if `b` is NaN.
+/// Returns the smaller of the two; `a` if `b` is NaN.
 #[inline(always)]
 fn less(a: f32, b: f32) -> f32 {
     if b < a { b } else { a }
 }
 
 for_each_target! {
-    /// The largest number of each block of [`BLOCK`] numbers of `xs`, NaN apart, into as many entries of `maxima`; true if
-    /// there is a NaN. A block of nothing but NaN has −∞.
+    /// Writes the largest number of each block of [`BLOCK`] numbers of `xs`, ignoring NaN, to `maxima`. Returns whether
+    /// there is a NaN. A block of only NaN gives −∞.
     pub(crate) fn block_maxima(maxima: &mut [f32], xs: &[f32]) -> bool {
-        // The largest bits of a number without its sign: beyond those of infinity only a NaN's are. A flag a lane would
-        // cost twice the time of everything else.
+        // The largest bits of a number without its sign: only those of NaN are beyond those of infinity. A flag for each
+        // lane would take twice the time of everything else.
         let mut bits = [0u32; LANES];
         let (whole, rest) = xs.split_at(xs.len() / BLOCK * BLOCK);
         for (max, block) in maxima.iter_mut().zip(whole.chunks(BLOCK)) {
@@ -54,7 +54,7 @@ for_each_target! {
         bits.iter().any(|b| *b > f32::INFINITY.to_bits()) || rest.iter().any(|x| x.is_nan())
     }
 
-    /// The largest logit of candidates, NaN apart; −∞ of none.
+    /// Returns the largest logit of the candidates, ignoring NaN; −∞ if there are none.
     pub(crate) fn largest_logit(candidates: &[(u32, f32)]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let (chunks, tail) = candidates.as_chunks::<LANES>();
@@ -66,7 +66,7 @@ for_each_target! {
         lanes.into_iter().chain(tail.iter().map(|entry| entry.1)).fold(f32::NEG_INFINITY, greater)
     }
 
-    /// The smallest logit of candidates, NaN apart; ∞ of none.
+    /// Returns the smallest logit of the candidates, ignoring NaN; ∞ if there are none.
     pub(crate) fn smallest_logit(candidates: &[(u32, f32)]) -> f32 {
         let mut lanes = [f32::INFINITY; LANES];
         let (chunks, tail) = candidates.as_chunks::<LANES>();
@@ -78,7 +78,7 @@ for_each_target! {
         lanes.into_iter().chain(tail.iter().map(|entry| entry.1)).fold(f32::INFINITY, less)
     }
 
-    /// Every logit becomes logit / temperature, rounded once.
+    /// Divides every logit by the temperature, with one rounding.
     pub(crate) fn divide_logits(candidates: &mut [(u32, f32)], temperature: f64) {
         for entry in candidates {
             *entry = (entry.0, (f64::from(entry.1) / temperature) as f32);

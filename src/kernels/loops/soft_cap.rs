@@ -1,17 +1,17 @@
 //! The cap of the final logits, x → cap · tanh(x / cap): one function for a model's tensors and for a sampler's candidates.
 //!
-//! Its tanh is made of additions, multiplications and one division that IEEE 754 rounds, and of nothing else, so it gives
-//! the same bits on every processor, whatever its mathematical library, one number at a time or 16.
+//! Its tanh uses only additions, multiplications and one division, which IEEE 754 rounds exactly. So it gives the same bits
+//! on every processor, with any mathematical library, one number at a time or 16.
 
 use super::exp::precise_tanh;
 use crate::kernels::cpu::for_each_target;
 
-/// Numbers x become cap · tanh(x / cap).
+/// The cap: numbers x become cap · tanh(x / cap).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct SoftCap(pub(crate) f32);
 
 impl SoftCap {
-    /// The capped value of one number.
+    /// Returns the capped value of one number.
     pub(crate) fn of(self, x: f32) -> f32 {
         let mut number = [x];
         self.apply(&mut number);
@@ -30,7 +30,7 @@ impl SoftCap {
 }
 
 for_each_target! {
-    /// x becomes cap · tanh(x / cap).
+    /// Replaces x by cap · tanh(x / cap).
     fn cap_row(xs: &mut [f32], cap: f32) {
         let inverse = 1.0 / cap;
         for x in xs {
@@ -38,7 +38,7 @@ for_each_target! {
         }
     }
 
-    /// The same of the second part of each entry.
+    /// Does the same to the second part of each entry.
     fn cap_candidates(entries: &mut [(u32, f32)], cap: f32) {
         let inverse = 1.0 / cap;
         for entry in entries {

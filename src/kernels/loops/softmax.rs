@@ -1,4 +1,4 @@
-//! Softmax of rows behind a soft cap: the weights of attention, the cross-entropy of logits, and their gradients.
+//! Softmax of rows after a soft cap: the weights of attention, the cross-entropy of logits, and their gradients.
 
 #![expect(clippy::inline_always, reason = "the loops must be compiled anew for each instruction set")]
 
@@ -6,7 +6,7 @@ use super::exp::{exp, tanh};
 use super::reduce::{max_of, sum_by};
 use crate::kernels::cpu::for_each_target;
 
-/// x becomes cap · tanh(x / cap) and `slope` the derivative, 1 − tanh².
+/// Replaces x by cap · tanh(x / cap), and sets `slope` to the derivative, 1 − tanh².
 #[inline(always)]
 fn cap_with_slope(xs: &mut [f32], slope: &mut [f32], cap: f32) {
     let inverse = 1.0 / cap;
@@ -17,7 +17,7 @@ fn cap_with_slope(xs: &mut [f32], slope: &mut [f32], cap: f32) {
     }
 }
 
-/// x becomes e^(x − max); returns (max, sum).
+/// Replaces x by e^(x − max). Returns (max, sum).
 #[inline(always)]
 fn exponentials(xs: &mut [f32]) -> (f32, f32) {
     let max = max_of(xs);
@@ -28,7 +28,7 @@ fn exponentials(xs: &mut [f32]) -> (f32, f32) {
 }
 
 for_each_target! {
-    /// One row of attention scores to weights: soft cap, softmax.
+    /// Turns one row of attention scores into weights: soft cap, then softmax.
     pub(crate) fn attention_row(scores: &mut [f32], softcap: Option<f32>) {
         if let Some(cap) = softcap {
             let inverse = 1.0 / cap;
@@ -43,7 +43,7 @@ for_each_target! {
         }
     }
 
-    /// As [`attention_row`]; `slope` gets the derivative of the soft cap.
+    /// Does the same as [`attention_row`], and sets `slope` to the derivative of the soft cap.
     pub(crate) fn attention_row_with_slope(scores: &mut [f32], slope: &mut [f32], softcap: Option<f32>) {
         if let Some(cap) = softcap {
             cap_with_slope(scores, slope, cap);
@@ -57,7 +57,8 @@ for_each_target! {
         }
     }
 
-    /// Gradient of [`attention_row`]: `grad`, the gradient of the weights, becomes that of the raw scores.
+    /// Computes the gradient of [`attention_row`]: turns `grad`, the gradient of the weights, into that of the
+    /// raw scores.
     pub(crate) fn attention_grad_row(grad: &mut [f32], weights: &[f32], slope: &[f32]) {
         let n = grad.len();
         let (weights, slope) = (&weights[..n], &slope[..n]);
@@ -67,8 +68,8 @@ for_each_target! {
         }
     }
 
-    /// Soft cap and cross-entropy of one row: returns −ln softmax(logits)\[target\] and replaces the logits
-    /// by its gradient times `factor`. `slope` is room for as many numbers.
+    /// Applies soft cap and cross-entropy to one row. Returns −ln softmax(logits)\[target\], and replaces the
+    /// logits by its gradient times `factor`. `slope` is a buffer of the same length.
     pub(crate) fn cross_entropy_row(
         logits: &mut [f32], slope: &mut [f32], target: usize, softcap: Option<f32>, factor: f32,
     ) -> f32 {

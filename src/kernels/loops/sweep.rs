@@ -1,10 +1,11 @@
-//! A read of memory at full speed, to measure how fast weights can be read at all.
+//! Reads memory at full speed, to measure how fast weights can be read at all.
 
 use crate::kernels::cpu::for_each_target;
 use crate::kernels::prefetch::Ahead;
 
 for_each_target! {
-    /// The wrapping sum of the whole 8-byte words: a read of the bytes that does next to nothing else.
+    /// Returns the wrapping sum of the whole 8-byte words. It reads the bytes and does next to nothing
+    /// else.
     pub(crate) fn sum_of_words(bytes: &[u8]) -> u64 {
         let ahead = Ahead::here();
         let mut sums = [0u64; 64];

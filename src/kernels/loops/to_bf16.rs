@@ -4,7 +4,7 @@ use crate::kernels::cpu::for_each_target;
 use half::bf16;
 
 for_each_target! {
-    /// Numbers to the nearest bf16, ties to even; NaN stays NaN.
+    /// Rounds numbers to the nearest bf16, ties to even; NaN stays NaN.
     pub(crate) fn bf16_row(out: &mut [bf16], xs: &[f32]) {
         for (out, x) in out.iter_mut().zip(xs) {
             let bits = x.to_bits();

@@ -1,4 +1,4 @@
-//! Where the numbers of a row lie in the groups of its panel: one module a format.
+//! Places of a row's numbers in the groups of its panel: one module for each format.
 
 use super::{Format, LANES, VECTOR};
 use half::f16;
@@ -31,7 +31,7 @@ fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
-/// Where quad `quad` of a row lies in its vector.
+/// Returns the place of an input of row `lane` in its vector.
 fn quad_byte(lane: usize, input: usize) -> usize {
     4 * lane + input % 4
 }
@@ -39,7 +39,7 @@ fn quad_byte(lane: usize, input: usize) -> usize {
 mod floats {
     use super::{Format, VECTOR};
 
-    /// The first byte of input `i` of a group.
+    /// Returns the first byte of input `i` of a group.
     fn place(format: Format, lane: usize, i: usize) -> usize {
         let (vector, second) = (i / 2 * VECTOR, i % 2);
         vector + if format == Format::F16 { second * VECTOR / 2 + 2 * lane } else { 4 * lane + 2 * second }
@@ -89,7 +89,8 @@ mod q8_0 {
     }
 }
 
-/// Nibbles of 32 inputs in 4 vectors: input i of a row is in the low half of its byte for i < 16, else in the high one.
+/// Returns the byte and the shift of input i among the nibbles of 32 inputs in 4 vectors. It is in the low half of its
+/// byte for i < 16, else in the high half.
 fn nibble(lane: usize, i: usize) -> (usize, u32) {
     (i % 16 / 4 * VECTOR + quad_byte(lane, i), if i < 16 { 0 } else { 4 })
 }
@@ -128,7 +129,7 @@ mod q5_0 {
 
     /// A block of the file: f16 scale, 32 fifth bits, 16 bytes of nibbles as in `q4_0`.
     const BLOCK: usize = 22;
-    /// Vectors of 32 inputs.
+    /// Number of vectors for 32 inputs.
     const VECTORS: usize = 5;
 
     pub(super) fn pack(row: &[u8], lane: usize, scales: &mut [u8], numbers: &mut [u8]) {
@@ -164,7 +165,7 @@ mod q4_k {
 
     /// A block of the file: f16 scale, f16 minimum, 12 bytes of 6-bit factors, 128 bytes of nibbles.
     const BLOCK: usize = 144;
-    /// The factors of scale and minimum of group `j`; `get_scale_min_k4` of ggml-quants.c.
+    /// Returns the factors of scale and minimum of group `j`, as `get_scale_min_k4` of ggml-quants.c does.
     fn factors(packed: &[u8], j: usize) -> (u8, u8) {
         if j < 4 {
             (packed[j] & 63, packed[j + 4] & 63)
@@ -181,7 +182,7 @@ mod q4_k {
             let (scale, minimum) = factors(&block[4..16], j);
             scales[64 + 2 * LANES * j + lane] = scale;
             scales[64 + 2 * LANES * j + LANES + lane] = minimum;
-            // Two times 32 inputs share 32 bytes of the file.
+            // Two times 32 inputs share 32 bytes in the file.
             let bytes = &block[16 + j / 2 * 32..][..32];
             let numbers = &mut numbers[j * 4 * VECTOR..][..4 * VECTOR];
             for (i, &byte) in bytes.iter().enumerate() {
@@ -210,7 +211,7 @@ mod q6_k {
 
     /// A block of the file: 128 bytes of lower halves, 64 bytes of upper bits, 16 i8 factors, f16 scale.
     const BLOCK: usize = 210;
-    /// Input `i` of a block, 0 to 63; `dequantize_row_q6_K` of ggml-quants.c.
+    /// Returns input `i` of a block, 0 to 63, as `dequantize_row_q6_K` of ggml-quants.c does.
     fn number(block: &[u8], i: usize) -> u8 {
         let (half, part, l) = (i / 128, i % 128 / 32, i % 32);
         let low = block[half * 64 + part % 2 * 32 + l] >> (part / 2 * 4) & 15;
@@ -218,7 +219,7 @@ mod q6_k {
         low | high << 4
     }
 
-    /// Where input `i` of 16 lies: its nibble's byte and shift, its upper bits' byte and shift.
+    /// Returns where input `i` of 16 is: its nibble's byte and shift, and its upper bits' byte and shift.
     fn place(lane: usize, i: usize) -> (usize, u32, usize, u32) {
         let (quad, byte) = (i / 4, quad_byte(lane, i));
         (quad % 2 * VECTOR + byte, (quad / 2 * 4) as u32, 2 * VECTOR + byte, 2 * quad as u32)

@@ -1,9 +1,9 @@
 //! Matrices in the order in which the kernels read them.
 //!
-//! A panel is 16 rows side by side, so that one vector register holds the same four inputs of all 16 and their sums
-//! need no adding up across lanes. It is a run of groups of inputs. A group has first the scales of its 16 rows, then the
-//! numbers, four inputs at a time (a quad): byte 4r + j of a 64-byte vector is input j of row r. Numbers are stored
-//! without a sign (`zero` is added), because the processor multiplies unsigned by signed bytes. Of floats a vector has two inputs.
+//! A panel is 16 rows side by side. So one vector register holds the same four inputs of all 16 rows, and their sums need not be added up
+//! across lanes. A panel consists of groups of inputs. A group has first the scales of its 16 rows, then the numbers, four inputs at a time
+//! (a quad). Byte 4r + j of a 64-byte vector is input j of row r. Numbers are stored without a sign (`zero` is added), because the
+//! processor multiplies unsigned by signed bytes. A vector of floats has two inputs.
 //!
 //! | format | inputs of a group | vectors of scales | vectors of numbers |
 //! |---|---|---|---|
@@ -15,9 +15,9 @@
 //! | `bf16` | 32 | 0 | 16, a pair of inputs of each row in turn, as matrix units take them |
 //! | `f16` | 32 | 0 | 16, one input of all rows and then the next, as it is converted |
 //!
-//! So a product reads one stream of memory from end to end, at the rate at which the processor fetches ahead by itself:
-//! with the scales of a panel before all of its numbers it had half of that. A panel has the bytes that its rows had, but
-//! for 3 % more in `q4_k`, whose 6-bit factors become bytes, and 1 % in `q6_k`.
+//! So a product reads one stream of memory from end to end, at the rate at which the processor's prefetcher works. With all scales of a
+//! panel before all of its numbers, it had half of that rate. A panel takes as many bytes as its rows did, except for 3 % more in `q4_k`,
+//! whose 6-bit factors become bytes, and 1 % more in `q6_k`.
 
 mod formats;
 
@@ -26,9 +26,9 @@ use memmap2::MmapMut;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows of a panel: the 32-bit lanes of a vector.
+/// Number of rows of a panel: the 32-bit lanes of a vector.
 pub const LANES: usize = 16;
-/// Bytes of a vector.
+/// Number of bytes of a vector.
 pub(super) const VECTOR: usize = 64;
 
 /// A matrix in panels.
@@ -40,19 +40,19 @@ pub struct Panels {
     panel_bytes: usize,
 }
 
-/// What a panel is made of.
+/// Parts of a group of a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// Inputs of a group.
+    /// Number of inputs of a group.
     pub(super) inputs: usize,
-    /// Vectors of scales of a group.
+    /// Number of vectors of scales of a group.
     pub(super) scales: usize,
-    /// Vectors of numbers of a group.
+    /// Number of vectors of numbers of a group.
     pub(super) numbers: usize,
 }
 
 impl Shape {
-    /// `None` where the format has no panels.
+    /// Returns the shape for a format, or `None` if the format has no panels.
     pub(super) const fn of(format: Format) -> Option<Self> {
         let (inputs, scales, numbers) = match format {
             Format::Q8_0 => (64, 1, 16),
@@ -66,7 +66,7 @@ impl Shape {
         Some(Self { inputs, scales, numbers })
     }
 
-    /// Bytes of a group.
+    /// Returns how many bytes a group has.
     pub(super) const fn bytes(self) -> usize {
         (self.scales + self.numbers) * VECTOR
     }
@@ -79,8 +79,8 @@ impl std::fmt::Debug for Panels {
 }
 
 impl Panels {
-    /// Reorders a matrix whose rows lie one after the other in `bytes`. `None` where the format has no panels, or the
-    /// shape is not whole panels. `read` hears of each range of `bytes` that is not needed any more.
+    /// Reorders a matrix whose rows follow each other in `bytes`. Returns `None` if the format has no panels, or the shape is not whole
+    /// panels. `read` is called with each range of `bytes` that is not needed any more.
     pub fn new(
         bytes: &[u8],
         format: Format,
@@ -88,7 +88,7 @@ impl Panels {
         cols: usize,
         mut read: impl FnMut(Range<usize>),
     ) -> Option<Self> {
-        /// Bytes that are reordered between two calls of `read`.
+        /// Number of bytes that are reordered between two calls of `read`.
         const PART: usize = 16 << 20;
         let shape = Shape::of(format)?;
         let row_bytes = format.bytes_of(cols)?;
@@ -116,37 +116,37 @@ impl Panels {
         Some(Self { memory, format, rows, cols, panel_bytes })
     }
 
-    /// The storage format.
+    /// Returns the storage format.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers in a row.
+    /// Returns how many numbers a row has.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Bytes of a panel.
+    /// Returns how many bytes a panel has.
     pub fn panel_bytes(&self) -> usize {
         self.panel_bytes
     }
 
-    /// Bytes of all panels.
+    /// Returns how many bytes all panels have.
     pub fn bytes(&self) -> usize {
         self.memory.len
     }
 
-    /// The groups of some panels.
+    /// Returns the groups of some panels.
     pub(super) fn panels(&self, range: Range<usize>) -> &[u8] {
         &self.memory.bytes()[range.start * self.panel_bytes..range.end * self.panel_bytes]
     }
 
-    /// Converts a row to f32: the same numbers as [`Format::dequantize`] gives for the row.
+    /// Converts a row to f32, to the same numbers as [`Format::dequantize`] gives for it.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         let lane = row % LANES;
         let Some(shape) = Shape::of(self.format) else { return };
@@ -169,9 +169,8 @@ fn pack(panel: &mut [u8], rows: &[u8], format: Format, shape: Shape) {
     }
 }
 
-/// Zeroed bytes at a multiple of 64, on huge pages where the system has them: with pages of 4 KiB the processor's
-/// fetching ahead ends every 4 KiB. The system gives pages as they are written, so that a large matrix does not take
-/// twice its memory while it is copied.
+/// Zeroed bytes at a multiple of 64, on huge pages if the system has them: with pages of 4 KiB the processor's prefetching stops every 4
+/// KiB. The system provides pages as they are written, so that a large matrix does not take twice its memory while it is copied.
 struct Aligned {
     memory: MmapMut,
     start: usize,
@@ -180,12 +179,12 @@ struct Aligned {
 
 impl Aligned {
     fn zeroed(len: usize) -> std::io::Result<Self> {
-        /// Bytes of a huge page, at a multiple of which they begin. What is skipped before is never touched.
+        /// Size of a huge page, to a multiple of which the start is aligned. The bytes skipped before it are never touched.
         const HUGE: usize = 2 << 20;
         let skip = if len < HUGE { 0 } else { HUGE };
         let memory = MmapMut::map_anon(len + skip)?;
         let start = memory.as_ptr().addr().next_multiple_of(skip.max(VECTOR)) - memory.as_ptr().addr();
-        // Advice: where it is refused the pages are small.
+        // This is advice: if it is refused, the pages are small.
         #[cfg(target_os = "linux")]
         let _ = memory.advise_range(memmap2::Advice::HugePage, start, len);
         Ok(Self { memory, start, len })
@@ -210,7 +209,7 @@ pub(super) mod tests {
     pub(in super::super) const FORMATS: [Format; 7] =
         [Format::Q8_0, Format::Q4_0, Format::Q5_0, Format::Q4K, Format::Q6K, Format::F16, Format::BF16];
 
-    /// Blocks of any bits but for their f16 scales, which are finite. Floats are moderate numbers.
+    /// Makes blocks of arbitrary bits, except that their f16 scales are finite. Floats are moderate numbers.
     pub(in super::super) fn matrix(format: Format, rows: usize, cols: usize) -> Matrix {
         let mut bytes: Vec<u8> = (0..format.bytes_of(cols).unwrap() * rows)
             .map(|i| ((i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8)
@@ -224,7 +223,7 @@ pub(super) mod tests {
         let floats = matches!(format, Format::F16 | Format::BF16);
         for (b, block) in bytes.chunks_exact_mut(format.block_bytes()).enumerate() {
             if floats {
-                // An exponent near that of 1 in either format.
+                // An exponent near that of 1, in either format.
                 block[1] = block[1] & 0x83 | 0x3C;
             }
             for &at in halves {
@@ -236,7 +235,7 @@ pub(super) mod tests {
         Matrix::new(Bytes::new(Arc::new(bytes), 0..len).unwrap(), format, rows, cols).unwrap()
     }
 
-    /// Bit for bit, so that a packed matrix is the same matrix.
+    /// Compares bit by bit, so that a packed matrix is the same matrix.
     #[test]
     fn a_row_of_a_panel_is_the_row() {
         for format in FORMATS {

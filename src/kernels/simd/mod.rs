@@ -1,4 +1,4 @@
-//! Operations on vectors of 16 lanes, for each instruction set: what the kernels for panels and for attention are written on.
+//! Operations on vectors of 16 lanes, for each instruction set. The kernels for panels and for attention are written with them.
 //!
 //! [`vnni`] and [`avx2`] have the same operations under the same names, so that a kernel is written once and compiled for both.
 //! Both give the same bits.
@@ -10,9 +10,9 @@ pub(in crate::kernels) mod vnni;
 
 /// Makes the frame of the function that calls this begin at a multiple of 64 bytes.
 ///
-/// A kernel for eight rows has more numbers at work than there are registers, and keeps some in its frame. The compiler
-/// aligns the frame for them only where something else in it asks for that. Otherwise it depends on the callers whether such
-/// a number lies across two lines of the cache, or across two pages: then storing it took a seventh of a kernel's time.
+/// A kernel for eight rows uses more numbers than there are registers, and keeps some in its frame. The compiler aligns the frame
+/// for them only if something else in it requires alignment. Otherwise the callers decide whether such a number crosses two lines
+/// of the cache, or two pages; storing it then took a seventh of a kernel's time.
 #[inline(always)]
 pub(in crate::kernels) fn align_frame() {
     #[repr(align(64))]
@@ -21,7 +21,7 @@ pub(in crate::kernels) fn align_frame() {
     std::hint::black_box(&mut line.0);
 }
 
-/// Defines operations of an instruction set: inlined, compiled for it, and unsafe only for what they read and write.
+/// Defines operations of an instruction set: inlined, compiled for it, and unsafe only because of what they read and write.
 macro_rules! operations {
     ($features:literal: $(
         $(#[$doc:meta])*
@@ -41,12 +41,12 @@ macro_rules! operations {
     };
 }
 
-/// Defines, from the operations in scope, how the numbers of each format come out of the vectors of a
+/// Defines, from the operations in scope, how to read the numbers of each format from the vectors of a
 /// [panel](crate::kernels::panels).
 macro_rules! unpackers {
     ($features:literal) => {
         $crate::kernels::simd::operations! { $features:
-            /// Quads of 32 inputs.
+            /// Loads the quads of 32 inputs.
             fn bytes(numbers: *const u8, ahead: Ahead) -> [Bytes; 8] {
                 let mut quads = [splat_byte(0); 8];
                 let mut q = 0;
@@ -57,7 +57,7 @@ macro_rules! unpackers {
                 quads
             }
 
-            /// The lower and the upper halves of four vectors: quads 0 to 3 and 4 to 7 of 32 inputs.
+            /// Splits four vectors into lower and upper halves: quads 0 to 3 and 4 to 7 of 32 inputs.
             fn nibbles(numbers: *const u8, ahead: Ahead) -> [Bytes; 8] {
                 let mask = splat_byte(15);
                 let mut quads = [mask; 8];
@@ -71,7 +71,7 @@ macro_rules! unpackers {
                 quads
             }
 
-            /// The 5-bit numbers of 32 inputs, of four vectors of nibbles and one of fifth bits.
+            /// Returns the 5-bit numbers of 32 inputs, from four vectors of nibbles and one of fifth bits.
             fn fives(numbers: *const u8, ahead: Ahead) -> [Bytes; 8] {
                 let (quads, fifth) = (nibbles(numbers, ahead), load(numbers.add(4 * VECTOR), ahead));
                 let bit = splat_byte(16);
@@ -87,7 +87,7 @@ macro_rules! unpackers {
                 ]
             }
 
-            /// The 6-bit numbers of 16 inputs, of two vectors of lower halves and one of upper bits.
+            /// Returns the 6-bit numbers of 16 inputs, from two vectors of lower halves and one of upper bits.
             fn sixes(numbers: *const u8, ahead: Ahead) -> [Bytes; 4] {
                 let (a, b) = (load(numbers, ahead), load(numbers.add(VECTOR), ahead));
                 let (low, high) = (splat_byte(15), load(numbers.add(2 * VECTOR), ahead));
@@ -99,7 +99,7 @@ macro_rules! unpackers {
                 ]
             }
 
-            /// Two times 16 half floats.
+            /// Loads two times 16 half floats.
             fn halves2(numbers: *const u8, ahead: Ahead) -> [Floats; 2] {
                 ahead.ask(numbers);
                 [halves(numbers), halves(numbers.add(VECTOR / 2))]
@@ -108,9 +108,9 @@ macro_rules! unpackers {
     };
 }
 
-/// Runs `$body` for the 32 inputs of each block in `$blocks` of a group of a quantised format, from the operations in scope. The
-/// weights of `$quads` are number · `$scale` + `$zero`, a lane for each row. Of `q6_k` 16 inputs have one scale, so the body runs
-/// twice for a block. `$first` is the number of the first input in the group.
+/// Runs `$body` for the 32 inputs of each block in `$blocks` of a group of a quantised format, with the operations in scope. The
+/// weights of `$quads` are number · `$scale` + `$zero`, with a lane for each row. In `q6_k` only 16 inputs have one scale, so the
+/// body runs twice for a block. `$first` is the number of the first input in the group.
 macro_rules! for_each_block {
     ($format:expr, $scales:expr, $numbers:expr, $blocks:expr, $ahead:expr,
      |$first:ident, $quads:ident, $scale:ident, $zero:ident| $body:block) => {{
@@ -147,7 +147,7 @@ macro_rules! for_each_block {
                     block += 1;
                 }
             }
-            // Of q6_k.
+            // The remaining format is q6_k.
             _ => {
                 let mut half = 2 * blocks.start;
                 while half < 2 * blocks.end {

@@ -1,4 +1,5 @@
-//! Positions of a local layer that later ones have overwritten in its ring, for as long as these may be taken back.
+//! Positions of a local layer that later ones have overwritten in its ring, kept as long as the later ones may be
+//! taken back.
 
 use super::POSITIONS;
 use crate::model::error::Result;
@@ -6,10 +7,10 @@ use candle_core::Tensor;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Positions that are copied at once before single ones overwrite them.
+/// Number of positions that are copied together before later ones overwrite them one by one.
 pub(super) const BLOCK: usize = 16;
 
-/// Keys and values of consecutive positions, in blocks that are never written to.
+/// Keys and values of consecutive positions, in blocks that are never modified.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Aside(VecDeque<Block>);
 
@@ -33,17 +34,18 @@ impl Block {
 }
 
 impl Aside {
-    /// The position after the last; 0 of none.
+    /// Returns the position after the last one, or 0 if empty.
     pub(super) fn end(&self) -> usize {
         self.0.back().map_or(0, Block::end)
     }
 
-    /// Whether all these positions are here.
+    /// Returns whether all these positions are here.
     pub(super) fn holds(&self, positions: &Range<usize>) -> bool {
         self.0.front().is_some_and(|block| block.start <= positions.start) && positions.end <= self.end()
     }
 
-    /// Adds positions from `start` on, which follow those that are here or are more than one after them.
+    /// Adds positions from `start` on. If they do not directly follow those that are here, the latter are
+    /// forgotten.
     pub(super) fn push(&mut self, start: usize, (keys, values): (Tensor, Tensor)) {
         if start != self.end() {
             self.0.clear();
@@ -70,7 +72,7 @@ impl Aside {
         Ok(())
     }
 
-    /// Keys and values of these positions, in parts with the first position of each.
+    /// Returns the keys and values of these positions, in parts, each with its first position.
     pub(super) fn parts(&self, positions: Range<usize>) -> Result<Vec<(usize, Tensor, Tensor)>> {
         let mut parts = Vec::new();
         for block in &self.0 {
@@ -83,7 +85,7 @@ impl Aside {
         Ok(parts)
     }
 
-    /// Keeps the rows of a batch that are named.
+    /// Keeps only the named rows of a batch.
     pub(super) fn select(&mut self, rows: &Tensor) -> Result<()> {
         for block in &mut self.0 {
             block.keys = block.keys.index_select(rows, 0)?;

@@ -1,4 +1,4 @@
-//! Keys and values where they lie: what a position of one sequence sees before itself.
+//! Keys and values, read in place, that a position of one sequence sees before itself.
 
 use super::LayerCache;
 use candle_core::{CpuStorage, D, Storage, Tensor};
@@ -6,12 +6,13 @@ use half::bf16;
 use std::ops::{Deref, Range};
 
 impl LayerCache {
-    /// What a position sees before itself; `None` where it is not kept on the CPU in bf16, or is not one sequence's.
+    /// Returns what a position sees before itself, or `None` unless it is one sequence's and kept on the CPU in
+    /// bf16.
     pub(in crate::model) fn past(&self, position: usize) -> Option<Past<'_>> {
         let slots = if position < self.limit {
             [0..position, 0..0]
         } else {
-            // The slot that this position will take holds one that it does not see.
+            // The slot that this position will take holds a position that it does not see.
             let slot = position % self.limit;
             [slot + 1..self.limit, 0..slot]
         };
@@ -24,7 +25,7 @@ impl LayerCache {
     }
 }
 
-/// A buffer's numbers, `[kv_heads, capacity, head_dim]`, while they are read.
+/// Numbers of a buffer, `[kv_heads, capacity, head_dim]`, locked while they are read.
 struct Guarded<'a>(Box<dyn Deref<Target = Storage> + Sync + 'a>);
 
 impl<'a> Guarded<'a> {
@@ -42,22 +43,22 @@ impl<'a> Guarded<'a> {
     }
 }
 
-/// The keys and values that one position of one sequence sees before itself, where they lie.
+/// The keys and values, in place, that one position of one sequence sees before itself.
 pub(in crate::model) struct Past<'a> {
     buffers: Option<(Guarded<'a>, Guarded<'a>)>,
-    /// The slots that are seen, in the order of their positions: two runs, either of which may be empty.
+    /// Visible slots in the order of their positions: two runs, either of which may be empty.
     slots: [Range<usize>; 2],
     capacity: usize,
     dim: usize,
 }
 
 impl Past<'_> {
-    /// Number of positions.
+    /// Returns the number of positions.
     pub(in crate::model) fn len(&self) -> usize {
         self.slots.iter().map(Range::len).sum()
     }
 
-    /// Keys and values of a head.
+    /// Returns the keys and values of a head.
     pub(in crate::model) fn head(&self, head: usize) -> impl Iterator<Item = Run<'_>> + Clone {
         self.buffers.iter().flat_map(move |(keys, values)| {
             self.slots.iter().filter(|slots| !slots.is_empty()).map(move |slots| {
@@ -70,22 +71,22 @@ impl Past<'_> {
     }
 }
 
-/// Keys and values of some positions of a head, rows of its width each.
+/// Keys and values of some positions of a head; each row has the width of a head.
 #[derive(Clone, Copy)]
 pub(in crate::model) struct Run<'a> {
     pub(in crate::model) keys: &'a [bf16],
     pub(in crate::model) values: &'a [bf16],
-    /// Numbers from one row to the next.
+    /// Distance from one row to the next, in numbers.
     pub(in crate::model) stride: usize,
 }
 
 impl<'a> Run<'a> {
-    /// Number of positions, of heads of this width.
+    /// Returns the number of positions, for heads of width `dim`.
     pub(in crate::model) fn len(&self, dim: usize) -> usize {
         (self.keys.len() + self.stride - dim) / self.stride
     }
 
-    /// Key and value of each position.
+    /// Returns the key and the value of each position.
     #[cfg(target_arch = "x86_64")]
     pub(in crate::model) fn rows(self, dim: usize) -> impl Iterator<Item = (&'a [bf16], &'a [bf16])> {
         let places =
@@ -93,7 +94,7 @@ impl<'a> Run<'a> {
         places.map(move |place| (&self.keys[place.clone()], &self.values[place]))
     }
 
-    /// Without the first positions.
+    /// Returns the run without its first positions.
     pub(in crate::model) fn skip(&self, positions: usize) -> Self {
         let at = (positions * self.stride).min(self.keys.len());
         Self { keys: &self.keys[at..], values: &self.values[at..], stride: self.stride }

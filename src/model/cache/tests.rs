@@ -1,10 +1,11 @@
-//! Positions that are taken back, against a sequence that never had them: bit by bit, over the ring's end and past it.
+//! Compares caches whose positions were taken back with sequences that never had them, bit by bit, over the ring's end
+//! and beyond.
 
 use super::{Cache, TAKE_BACK};
 use crate::kernels::Format;
 use crate::model::{Config, Gemma, LayerKind, random};
 
-/// Models that keep keys and values in bf16 and in f32, with rings of several sizes.
+/// Returns models that keep keys and values in bf16 and in f32, with rings of several sizes.
 fn models() -> Vec<Gemma> {
     let with_window = |window: usize| -> Config {
         let mut config = random::config();
@@ -25,7 +26,7 @@ fn ids(start: u32, len: usize) -> Vec<u32> {
     (0..len as u32).map(|i| (start + i * 37) % 2048).collect()
 }
 
-/// The bits of the logits after each of the ids, fed one by one.
+/// Returns the bits of the logits after each of the ids, fed one by one.
 fn step(model: &Gemma, cache: &mut Cache, ids: &[u32]) -> Vec<Vec<u32>> {
     let mut bits = Vec::new();
     for id in ids {
@@ -68,11 +69,11 @@ fn what_follows_positions_that_were_taken_back_is_as_if_they_had_never_been() {
                     continue;
                 }
                 assert!(back, "{name}");
-                // Twice: the second time some of what was set aside has been written back.
+                // Twice: the second time, some of what was set aside has been written back.
                 assert!(step(model, &mut cache, &ids(7, 24)) == want, "{name}");
                 assert!(cache.truncate(prompt.len()).unwrap(), "{name}, again");
                 assert!(step(model, &mut cache, &ids(7, 24)) == want, "{name}, again");
-                // Nothing of what was taken back first comes up again.
+                // Nothing that was taken back the first time may come up again.
                 assert!(cache.truncate(prompt.len() + 20).unwrap(), "{name}, in part");
                 assert!(step(model, &mut cache, &ids(7, 24)[20..]) == want[20..], "{name}, in part");
             }
@@ -110,7 +111,8 @@ fn a_copy_of_the_first_positions_shares_nothing() {
     }
 }
 
-/// Bit by bit, where there is no matrix unit, whose tiles begin where what a query sees begins.
+/// Compares bit by bit, except on processors with a matrix unit, whose tiles begin where a query's visible positions
+/// begin.
 #[test]
 fn a_packed_model_reads_a_prompt_in_slices_as_it_reads_it_whole() {
     if matches!(crate::kernels::Activations::new(), crate::kernels::Activations::Tiles(_)) {
@@ -119,9 +121,9 @@ fn a_packed_model_reads_a_prompt_in_slices_as_it_reads_it_whole() {
     for format in [Format::Q8_0, Format::Q4_0, Format::BF16] {
         let model = random::model(random::config(), format);
         if model.packed.is_none() {
-            return; // A processor without kernels for panels.
+            return; // This processor has no kernels for panels.
         }
-        // The last token of the second is a chunk of its own when it is read whole.
+        // If the second prompt is read whole, its last token is a separate chunk.
         for prompt in [333, 257].map(|len| ids(1, len)) {
             let mut cache = model.new_cache(1);
             let whole = model.forward(&[&prompt], &mut cache).unwrap().to_vec2::<f32>().unwrap();
@@ -149,7 +151,7 @@ fn logits_are_to_be_had_of_any_number_of_last_positions() {
         let mut cache = model.new_cache(1);
         model.read(&prompt, &mut cache, wanted).unwrap().unwrap().capped().unwrap().to_vec2::<f32>().unwrap()
     };
-    // Over a border of chunks, which lies at 256.
+    // These cross a border of chunks, which is at 256.
     let many = rows(60);
     assert_eq!(many.len(), 60);
     assert_eq!(rows(3), many[57..]);

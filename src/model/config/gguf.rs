@@ -1,4 +1,4 @@
-//! GGUF metadata. What the format has no key for is filled in as llama.cpp does.
+//! Reads GGUF metadata. What the format has no key for is filled in as llama.cpp does.
 
 use super::{Architecture, Config, LayerKind, MAX_LAYERS, RopeBase, bad, periodic};
 use crate::model::error::{Error, Result};
@@ -101,7 +101,8 @@ fn whole(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok()
 }
 
-/// The layer pattern of a GGUF file: newer files spell it out (a period, or one flag a layer), older ones do not.
+/// Returns the layer pattern of a GGUF file. Newer files state it, as a period or as one flag a layer; older ones
+/// do not.
 fn layer_kinds(
     value: Option<&Value>,
     key: &str,

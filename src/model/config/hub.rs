@@ -1,10 +1,10 @@
-//! config.json: the form on the hub and the form that transformers 5 writes.
+//! Reads config.json, in the form on the hub and in the form that transformers 5 writes.
 
 use super::{Architecture, Config, LayerKind, MAX_LAYERS, RopeBase, bad, periodic};
 use crate::model::error::{Error, Result};
 use serde_json::{Map, Value};
 
-/// A JSON object whose accessors name the key in their errors. A null is as good as no entry.
+/// A JSON object whose accessors name the key in their errors. A null counts as no entry.
 struct Json<'a>(&'a Map<String, Value>);
 
 impl<'a> Json<'a> {
@@ -40,7 +40,7 @@ impl<'a> Json<'a> {
         self.get(key).map(|v| v.as_object().map(Json).ok_or_else(|| bad(key, v, "an object"))).transpose()
     }
 
-    /// A key whose value must be `expected` where it is given at all.
+    /// Checks that a key, if it is given at all, has the value `expected`.
     fn must_be(&self, key: &str, expected: &str) -> Result<()> {
         match self.text(key)? {
             Some(v) if v != expected => Err(bad(key, v, expected)),
@@ -56,7 +56,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The token ids of a number or a list of numbers.
+/// Returns the token ids of a number or a list of numbers.
 pub(in crate::model) fn token_ids(key: &str, value: Option<&Value>) -> Result<Vec<u32>> {
     let id = |v: &Value| {
         v.as_u64()
@@ -99,7 +99,7 @@ pub(super) fn read(text: &str) -> Result<Config> {
     if layers > MAX_LAYERS {
         return Err(bad("num_hidden_layers", layers, format!("at most {MAX_LAYERS}")));
     }
-    // transformers' defaults (Gemma2Config, Gemma3TextConfig) stand in for the settings that it does not write out.
+    // Settings that are not written out have the defaults of transformers (Gemma2Config, Gemma3TextConfig).
     let window = json.size("sliding_window")?.unwrap_or(4096);
     let (rope_local, rope_global) = hub_rope(json, gemma3)?;
     let caps = |key: &str, default: f64| -> Result<Option<f64>> {
@@ -135,7 +135,7 @@ pub(super) fn read(text: &str) -> Result<Config> {
     Ok(config)
 }
 
-/// The layer pattern: spelled out, or the family's own.
+/// Returns the layer pattern: the one that is given, or the family's default.
 fn hub_layers(
     json: &Json<'_>,
     architecture: Architecture,
@@ -169,7 +169,7 @@ fn hub_layers(
         .collect()
 }
 
-/// The rotary embeddings of local and global layers.
+/// Returns the rotary embeddings of local and global layers.
 fn hub_rope(json: &Json<'_>, gemma3: bool) -> Result<(RopeBase, RopeBase)> {
     let default = if gemma3 { 1_000_000.0 } else { 10_000.0 };
     if let Some(parameters) = json.object("rope_parameters")? {
@@ -190,14 +190,14 @@ fn hub_rope(json: &Json<'_>, gemma3: bool) -> Result<(RopeBase, RopeBase)> {
     };
     let global = RopeBase { base, factor };
     if gemma3 {
-        // The scaling is for the global layers only (transformers' Gemma3 before version 5).
+        // The scaling applies only to the global layers (transformers' Gemma3 before version 5).
         let base = json.number("rope_local_base_freq")?.unwrap_or(10_000.0) as f32;
         return Ok((RopeBase { base, factor: 1.0 }, global));
     }
     Ok((global, global))
 }
 
-/// One entry of `rope_parameters`, or a `rope_scaling`.
+/// Returns the rotary embedding of an entry of `rope_parameters`, or of a `rope_scaling`.
 fn rope_of(json: &Json<'_>, default: f64) -> Result<RopeBase> {
     let kind = match json.text("rope_type")? {
         Some(kind) => kind,

@@ -1,4 +1,4 @@
-//! A Gemma model as data, read from config.json or from GGUF metadata.
+//! The configuration of a Gemma model, read from config.json or from GGUF metadata.
 
 mod gguf;
 mod hub;
@@ -12,12 +12,12 @@ pub(super) use tensors::{EMBEDDING, HEAD};
 use wmdetect::gguf::Metadata;
 use wmdetect::gguf::names::Family;
 
-/// Which published model family the layers follow.
+/// Model family that the layers follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
-    /// Gemma 2: soft caps, no norm on queries and keys, local and global layers alternate.
+    /// Gemma 2: soft caps, no norm on queries and keys, alternating local and global layers.
     Gemma2,
-    /// Gemma 3, text only: queries and keys are normalised, two RoPE bases, five local layers to one global.
+    /// Gemma 3, text only: norms on queries and keys, two RoPE bases, five local layers to one global.
     Gemma3,
 }
 
@@ -30,7 +30,7 @@ impl Architecture {
         }
     }
 
-    /// The family of GGUF files.
+    /// Returns the family in GGUF files.
     pub(crate) fn family(self) -> Family {
         match self {
             Self::Gemma2 => Family::Gemma2,
@@ -39,12 +39,12 @@ impl Architecture {
     }
 }
 
-/// What a layer's queries see.
+/// Positions that the queries of a layer see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerKind {
     /// Itself and the `window` − 1 positions before it.
     Local {
-        /// Positions seen, at least 1.
+        /// Number of positions seen, at least 1.
         window: usize,
     },
     /// Every position so far.
@@ -66,11 +66,11 @@ impl LayerKind {
 pub struct RopeBase {
     /// The base, `rope_theta`.
     pub base: f32,
-    /// Linear scaling: positions are divided by it. 1 for none.
+    /// Linear scaling: the divisor of positions, or 1 for none.
     pub factor: f32,
 }
 
-/// Everything that tells one Gemma from another. The fields are public, so that a variant can be built by hand.
+/// Everything that distinguishes one Gemma from another. The fields are public, so that variants can be built by hand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The model family.
@@ -79,19 +79,19 @@ pub struct Config {
     pub name: Option<String>,
     /// Width of the residual stream.
     pub hidden: usize,
-    /// What each layer sees, layer 0 first; its length is the number of layers.
+    /// What each layer sees, layer 0 first. Its length is the number of layers.
     pub layers: Vec<LayerKind>,
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
-    /// Key and value heads; divides `heads`.
+    /// Number of key and value heads; divides `heads`.
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
     /// Width of the feed-forward layer.
     pub intermediate: usize,
-    /// Entries of the embedding.
+    /// Number of entries of the embedding.
     pub vocab: usize,
-    /// Queries are scaled by this to the power −1/2.
+    /// Queries are multiplied by this number to the power −1/2.
     pub query_pre_attn_scalar: f64,
     /// Attention logits x become cap · tanh(x / cap), before the mask.
     pub attn_softcap: Option<f64>,
@@ -99,15 +99,15 @@ pub struct Config {
     pub final_softcap: Option<f64>,
     /// Added to the mean square in RMSNorm.
     pub rms_eps: f64,
-    /// What is added to the stored norm weights: 1 for checkpoints; 0 for GGUF, whose converter has added the 1.
+    /// Number that is added to the stored norm weights: 1 for checkpoints, 0 for GGUF, whose converter has added the 1.
     pub norm_offset: f64,
     /// Rotary embedding of the local layers.
     pub rope_local: RopeBase,
     /// Rotary embedding of the global layers.
     pub rope_global: RopeBase,
-    /// Positions that the model was made for.
+    /// Number of positions that the model was made for.
     pub max_position: usize,
-    /// Whether the head is the embedding.
+    /// Whether the embedding also serves as the head.
     pub tie: bool,
     /// The token that starts a text.
     pub bos: Option<u32>,
@@ -115,9 +115,9 @@ pub struct Config {
     pub eos: Vec<u32>,
 }
 
-/// No model has more layers; a file that says so is damaged.
+/// Maximum number of layers. No model has more; a file that says so is damaged.
 const MAX_LAYERS: usize = 1024;
-/// No dimension is larger; products of two still fit in 64 bits.
+/// Maximum size of a dimension. Products of two still fit in 64 bits.
 const MAX_DIM: usize = 1 << 30;
 
 fn bad(field: &str, found: impl std::fmt::Display, expected: impl Into<String>) -> Error {
@@ -125,20 +125,21 @@ fn bad(field: &str, found: impl std::fmt::Display, expected: impl Into<String>) 
 }
 
 impl Config {
-    /// Reads a config.json: both the form on the hub and the one that transformers 5 writes.
+    /// Reads a config.json, in the form on the hub or in the form that transformers 5 writes.
     ///
     /// # Errors
-    /// Returns an error if the JSON cannot be read, the architecture is another one, or a setting is missing, unsupported or
-    /// impossible.
+    /// Returns an error if the JSON cannot be read, the architecture is not a supported one, or a setting is missing,
+    /// unsupported or impossible.
     pub fn from_json(text: &str) -> Result<Self> {
         hub::read(text)
     }
 
-    /// Reads a GGUF file's metadata. `shape` gives the shape of a tensor by its name, or none if the file does not have
-    /// it: the vocabulary's size is the embedding's first dimension, and a file without a head has a tied one.
+    /// Reads a GGUF file's metadata. `shape` returns the shape of a tensor by its name, or `None` if the file does not have
+    /// the tensor. The size of the vocabulary is the first dimension of the embedding. In a file without a head, the
+    /// embedding is the head.
     ///
     /// # Errors
-    /// Returns an error if the architecture is another one, or a setting is missing, unsupported or impossible.
+    /// Returns an error if the architecture is not a supported one, or a setting is missing, unsupported or impossible.
     pub fn from_gguf<'a>(metadata: &Metadata, shape: impl Fn(&str) -> Option<&'a [usize]>) -> Result<Self> {
         gguf::read(metadata, shape)
     }
@@ -210,7 +211,7 @@ impl Config {
     }
 }
 
-/// Every `period`-th layer is global, the others local.
+/// Makes every `period`-th layer global, and the others local.
 fn periodic(layers: usize, period: usize, window: usize) -> Vec<LayerKind> {
     (1..=layers)
         .map(|i| if i.is_multiple_of(period) { LayerKind::Global } else { LayerKind::Local { window } })

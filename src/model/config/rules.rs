@@ -1,15 +1,15 @@
-//! Gemma's rules: what follows from a configuration, worked out here for all that run a model's layers.
+//! Gemma's rules: what follows from a configuration, in one place for all code that runs layers.
 
 use super::{Config, LayerKind, RopeBase};
 use std::ops::Range;
 
-/// What a layer computes with besides its weights.
+/// Settings of a layer, besides its weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LayerRules {
     pub(crate) kind: LayerKind,
-    /// Query heads.
+    /// Number of query heads.
     pub(crate) heads: usize,
-    /// Key and value heads; divides `heads`.
+    /// Number of key and value heads; divides `heads`.
     pub(crate) kv_heads: usize,
     /// Width of a head.
     pub(crate) head_dim: usize,
@@ -20,7 +20,7 @@ pub(crate) struct LayerRules {
 }
 
 impl LayerRules {
-    /// Returns the number of positions that a query sees, itself included, if it is limited.
+    /// Returns the number of positions that a query sees, including its own, if it is limited.
     pub(crate) fn window(&self) -> Option<usize> {
         self.kind.window()
     }
@@ -47,7 +47,7 @@ impl LayerRules {
     }
 }
 
-/// One thing for the local layers and one for the global ones, which differ in their rotary embedding.
+/// One value for the local layers and one for the global layers, which differ in their rotary embedding.
 #[derive(Debug, Clone)]
 pub(crate) struct ByKind<T> {
     local: T,
@@ -55,7 +55,7 @@ pub(crate) struct ByKind<T> {
 }
 
 impl<T> ByKind<T> {
-    /// Returns the thing for layers of this kind.
+    /// Returns the value for layers of this kind.
     pub(crate) fn of(&self, kind: LayerKind) -> &T {
         match kind {
             LayerKind::Local { .. } => &self.local,
@@ -63,12 +63,12 @@ impl<T> ByKind<T> {
         }
     }
 
-    /// Makes other things of both.
+    /// Applies `make` to both values.
     pub(crate) fn map<U>(self, make: impl Fn(T) -> U) -> ByKind<U> {
         ByKind { local: make(self.local), global: make(self.global) }
     }
 
-    /// As [`Self::map`], of references, where making can fail.
+    /// Applies `make`, which can fail, to references to both values.
     ///
     /// # Errors
     /// Returns the first error of `make`.

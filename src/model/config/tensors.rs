@@ -1,16 +1,17 @@
-//! The tensors that a model of a configuration consists of.
+//! Names and shapes of the tensors of a model.
 
 use super::{Architecture, Config};
 
-/// The embedding, in a Hugging Face checkpoint.
+/// Name of the embedding in a Hugging Face checkpoint.
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
-/// The head of a model whose head is not the embedding, in a Hugging Face checkpoint.
+/// Name of the head in a Hugging Face checkpoint, for a model whose head is not the embedding.
 pub(crate) const HEAD: &str = "lm_head.weight";
 
 impl Config {
-    /// Returns the tensors of a Hugging Face checkpoint with their shapes: `[out, in]` of a matrix, `[len]` of a norm's weight.
+    /// Returns the tensors of a Hugging Face checkpoint with their shapes: `[out, in]` for a matrix, `[len]` for a norm's
+    /// weight.
     ///
-    /// q, k and v of a layer are next to each other, and so are gate and up.
+    /// q, k and v of a layer are adjacent, and so are gate and up.
     pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let c = self;
         let mut tensors = vec![(EMBEDDING.to_owned(), vec![c.vocab, c.hidden])];

@@ -1,5 +1,5 @@
-//! Attention of some queries over keys and values in bf16: where they lie, for a decode step; for a prompt on a processor with a
-//! matrix unit, in its tiles.
+//! Computes attention of some queries over keys and values in bf16. A decode step reads them in place. A prompt, on a processor
+//! with a matrix unit, uses the unit's tiles.
 
 use crate::kernels::Activations;
 #[cfg(target_arch = "x86_64")]
@@ -9,16 +9,16 @@ use crate::kernels::loops::attention_row;
 use crate::model::cache::Run;
 use std::ops::Range;
 
-/// Numbers that are of no use to the next call.
+/// Buffers that calls reuse. Each call overwrites their content.
 #[derive(Default)]
 pub(super) struct Scratch {
     scores: Vec<f32>,
     part: Vec<f32>,
 }
 
-/// softmax(soft cap(q · kᵀ)) · v for the queries `[queries, dim]` of a key head, which are scaled already, to `out`, of the same
-/// shape. `seen` says which positions a query sees, counted through the runs; the first of them do not go down from
-/// query to query.
+/// Computes softmax(soft cap(q · kᵀ)) · v for the queries `[queries, dim]` of a key head, which are already scaled. Writes the
+/// result to `out`, of the same shape. `seen` says which positions a query sees, counted through the runs; their starts do not
+/// decrease from query to query.
 pub(super) fn attend<'a>(
     out: &mut [f32],
     q: &[f32],
@@ -30,7 +30,7 @@ pub(super) fn attend<'a>(
 ) {
     let queries = q.len() / dim;
     let Scratch { scores, part } = own;
-    // What no query sees is not read.
+    // Positions that no query sees are not read.
     let first = (0..queries).map(|query| seen(query).start).min().unwrap_or(0);
     let runs = runs.scan(first, |skip, run| {
         let skipped = (*skip).min(run.len(dim));
@@ -71,7 +71,7 @@ pub(super) fn attend<'a>(
     }
 }
 
-/// Keys and values of a layer in tiles, a head each; none where the processor has no unit for them.
+/// Keys and values of a layer in tiles, one entry per head; empty where the processor has no matrix unit.
 #[derive(Default)]
 pub(super) struct Packed {
     #[cfg(target_arch = "x86_64")]
@@ -79,7 +79,7 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Takes the keys and values of each head, if products are computed in tiles and heads are whole ones.
+    /// Packs the keys and values of each head, if products are computed in tiles and the unit can take heads of this width.
     pub(super) fn pack<'a, I: Iterator<Item = Run<'a>>>(
         &mut self,
         activations: &Activations,
@@ -99,7 +99,7 @@ impl Packed {
         let _ = (activations, heads, dim, runs);
     }
 
-    /// What [`attend`] does, over all that was packed of a head; false if nothing was.
+    /// Does the same as [`attend`] over everything that was packed of a head. Returns false if nothing was packed.
     pub(super) fn attend(
         &self,
         head: usize,

@@ -11,28 +11,28 @@ use crate::model::rope::AngleTensors;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops;
 
-/// One sequence of a step that several share.
+/// One of the sequences that share a step.
 #[derive(Debug)]
 pub(super) struct Sequence<'a> {
-    /// Of its next position.
+    /// Angles of its next position.
     pub(super) angles: &'a AngleTensors,
-    /// What the layer keeps of it.
+    /// The layer's cache of it.
     pub(super) cache: &'a mut LayerCache,
-    /// Positions that it has.
+    /// Number of positions that it has.
     pub(super) start: usize,
 }
 
-/// The masks of one pass, which layers of one kind share.
+/// The masks of one pass, shared by layers of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Masks(Vec<(usize, Option<usize>, Option<Tensor>)>);
 
 impl Layer {
-    /// `[batch, positions, hidden]` to the same, for positions from `start` on.
+    /// Maps `[batch, positions, hidden]` to the same shape, for positions from `start` on.
     ///
-    /// `masks` belong to this pass. Without a cache the keys are the positions' own.
+    /// `masks` belong to this pass. Without a cache, the keys are only those of the given positions.
     ///
     /// # Errors
-    /// Shapes that do not fit each other.
+    /// Returns an error if the shapes do not fit each other.
     pub(super) fn attend(
         &self,
         xs: &Tensor,
@@ -45,11 +45,11 @@ impl Layer {
         self.attention.o.forward(&self.found(projected, angles, masks, cache, start)?)
     }
 
-    /// One position of each of several sequences, `[sequences, 1, hidden]` to the same; each has a length and a cache of
-    /// its own, and they share the passes over the weights.
+    /// Maps one position of each of several sequences, `[sequences, 1, hidden]`, to the same shape. Each sequence has
+    /// its own length and cache; they share the passes over the weights.
     ///
     /// # Errors
-    /// Shapes that do not fit each other.
+    /// Returns an error if the shapes do not fit each other.
     pub(super) fn attend_each(&self, xs: &Tensor, sequences: &mut [Sequence<'_>]) -> Result<Tensor> {
         let [q, k, v] = self.project(xs)?;
         let mut rows = Vec::with_capacity(sequences.len());
@@ -63,7 +63,7 @@ impl Layer {
         self.attention.o.forward(&Tensor::cat(&rows, 0)?)
     }
 
-    /// Queries, keys and values, `[batch, heads, positions, head_dim]` each, not yet rotated.
+    /// Returns queries, keys and values, `[batch, heads, positions, head_dim]` each, before rotation.
     fn project(&self, xs: &Tensor) -> Result<[Tensor; 3]> {
         let (batch, len, _) = xs.dims3()?;
         let (rules, part) = (&self.rules, &self.attention);
@@ -79,7 +79,7 @@ impl Layer {
         ])
     }
 
-    /// What the queries find, `[batch, positions, heads · head_dim]`.
+    /// Returns the result of attention, `[batch, positions, heads · head_dim]`.
     fn found(
         &self,
         [q, k, v]: [Tensor; 3],
@@ -95,7 +95,7 @@ impl Layer {
             Some(cache) => cache.extend(start, &k, &v, self.attention.cache_dtype)?,
             None => (k, v),
         };
-        // Query heads that share a key head become further rows of it, so that keys are not repeated.
+        // Query heads that share a key head become further rows of it, so that keys are not repeated in memory.
         let q = (q * self.rules.scale)?.reshape((batch, kv_heads, self.rules.group() * len, dim))?;
         let (softcap, window) = (self.rules.softcap_f32(), self.rules.window());
         if len == 1 && takes_kernels(&q) && window.is_none_or(|w| k.dims()[2] <= w) {
@@ -113,7 +113,7 @@ impl Layer {
         Ok(ys.reshape((batch, heads, len, dim))?.transpose(1, 2)?.reshape((batch, len, heads * dim))?)
     }
 
-    /// What [`MaskedSoftmax`] does, from candle's operations: for GPUs and for gradients.
+    /// Does the same as [`MaskedSoftmax`] with candle's operations, for GPUs and for gradients.
     fn weights(&self, scores: Tensor, len: usize, masks: &mut Masks) -> Result<Tensor> {
         let (batch, kv_heads, rows, keys) = scores.dims4()?;
         let dtype = scores.dtype();
@@ -153,10 +153,12 @@ impl Masks {
     }
 }
 
-/// The mask of `len` queries that stand right after `past` keys, themselves the last keys: a query sees the keys up to
-/// itself and, with a window W, none that is W or more before it. `None` where nothing is hidden.
+/// Returns the mask of `len` queries after `past` keys; the queries' own keys are the last ones. A query sees the keys
+/// up to its own. With a window W, it sees none that is W or more positions before it. Returns `None` if nothing is
+/// hidden.
 ///
 /// # Errors
+/// Returns the errors of the device.
 /// What the device says.
 fn mask(
     past: usize,

@@ -1,12 +1,12 @@
-//! A decode step on the CPU: the next tokens of each of several sequences through all layers, all threads together.
+//! A decode step on the CPU: feeds the next tokens of each of several sequences through all layers, on all threads together.
 //!
-//! A token is a row of the activations. A sequence usually has one; one that has several gets what as many steps of one token
-//! would give it, to the bit: rows do not meet but in attention, and there a row sees the rows before it as the cache would have them.
+//! A token is a row of the activations. A sequence usually has one token. If it has several, the results are bit-identical to as many
+//! single-token steps. Rows meet only in attention, where a row sees the rows before it as the cache will hold them.
 //!
-//! The same arithmetic as [`tensors`](super::tensors), for models whose matrices lie in
-//! [panels](crate::kernels::panels). A layer has four products with a wait after each: queries, keys and values; attention's
-//! output; gate and up; down. Between the waits every thread computes what all need (norms, residuals, rounding to 8 bits)
-//! for itself, which takes less than handing it over. Attention is divided by row and key head.
+//! The arithmetic is that of [`tensors`](super::tensors), for models whose matrices are in [panels](crate::kernels::panels). A layer
+//! has four products, each followed by a wait: queries, keys and values; attention's output; gate and up; down. Between the waits,
+//! every thread computes what all of them need (norms, residuals, rounding to 8 bits) for itself. That takes less time than passing it
+//! on. Attention is divided by row and key head.
 
 use super::attend;
 use crate::kernels::loops::{gated_gelu_row, rotate_head, scaled_norm_row};
@@ -24,37 +24,37 @@ use candle_core::Tensor;
 use half::bf16;
 use std::sync::Arc;
 
-/// Below this many bytes of weights for a thread, waiting for it costs more than it does.
+/// With fewer bytes of weights per thread, waiting for the thread costs more than it saves.
 const MIN_BYTES_PER_THREAD: usize = 512 * 1024;
 
 /// One sequence of a step.
 pub(super) struct Sequence<'a> {
-    /// Position of its first token.
+    /// Position of its first token in the step.
     pub(super) position: usize,
-    /// Number of its tokens.
+    /// Number of its tokens in the step.
     pub(super) tokens: usize,
-    /// What the first token sees before itself, a layer each.
+    /// What the first token sees before itself, for each layer.
     pub(super) past: Vec<Past<'a>>,
 }
 
 /// One token of a step.
 #[derive(Clone, Copy)]
 struct Row {
-    /// Its sequence.
+    /// Index of its sequence.
     sequence: usize,
-    /// Tokens of the sequence that are before it in this step; they are the rows before it.
+    /// Number of the sequence's tokens before it in this step. They are the rows directly before it.
     before: usize,
 }
 
-/// What a step makes.
+/// Results of a step.
 pub(super) struct Stepped {
-    /// `[rows, vocab]`, before the final soft cap.
+    /// Logits before the final soft cap, `[rows, vocab]`.
     pub(super) logits: Vec<f32>,
     /// Keys and values of the new positions, `[layers, rows, kv_heads, 2, head_dim]`.
     pub(super) kv: Vec<f32>,
 }
 
-/// What threads hand each other.
+/// Buffers through which threads exchange results.
 #[derive(Debug)]
 struct Exchanges {
     qkv: Exchange,
@@ -64,7 +64,7 @@ struct Exchanges {
     logits: Exchange,
 }
 
-/// The products of a layer, and the (row, key head) pairs of its attention, to be taken.
+/// Work of a layer for the threads to take: its products, and the (row, key head) pairs of its attention.
 struct LayerWork {
     qkv: Work,
     attention: Work,
@@ -73,13 +73,13 @@ struct LayerWork {
     down: Work,
 }
 
-/// A step while it runs: what is the same for all threads.
+/// A running step: what is the same for all threads.
 struct Step<'a> {
     weights: &'a PackedWeights,
     config: &'a Config,
     sequences: &'a [Sequence<'a>],
     rows: Vec<Row>,
-    /// Of the position of each row.
+    /// Angles of the position of each row.
     angles: Vec<ByKind<Angles>>,
     exchanges: Exchanges,
     work: Vec<LayerWork>,
@@ -87,8 +87,8 @@ struct Step<'a> {
 }
 
 impl Gemma {
-    /// As [`Self::step_of_tensors`](super::tensors), by [`PackedWeights::step`]; `None` where the weights or a cache are not what that
-    /// takes.
+    /// Does the same as [`Self::step_of_tensors`](super::tensors), by [`PackedWeights::step`]. Returns `None` if the weights or a
+    /// cache are not in the form that this needs.
     pub(super) fn step_of_packed(
         &self,
         xs: &Tensor,
@@ -133,7 +133,7 @@ impl Gemma {
 }
 
 impl PackedWeights {
-    /// Feeds each of `sequences` its tokens; `xs` `[rows, hidden]` is their embedding, sequence by sequence.
+    /// Feeds each of `sequences` its tokens. `xs`, `[rows, hidden]`, are their embeddings, sequence by sequence.
     pub(super) fn step(&self, config: &Config, xs: &[f32], sequences: &[Sequence<'_>]) -> Stepped {
         let of_sequence = |(sequence, of): (usize, &Sequence<'_>)| {
             (0..of.tokens).map(move |before| Row { sequence, before })
@@ -171,31 +171,31 @@ impl PackedWeights {
         let mut kv = together(threads, |member| step.run(member, xs.to_vec()));
         let mut logits = vec![0.0; step.rows.len() * self.head.rows()];
         gather(&step.exchanges.logits, step.rows.len(), &mut logits);
-        // All threads have read the same.
+        // All threads have read the same numbers.
         Stepped { logits, kv: kv.swap_remove(0) }
     }
 }
 
-/// A thread's own numbers.
+/// Buffers of one thread.
 #[derive(Default)]
 struct Own {
-    /// The activations of a product.
+    /// Activations of a product.
     rows: QuantisedRows,
-    /// What was read from an exchange, `[rows, width]`.
+    /// Numbers that were read from an exchange, `[rows, width]`.
     gathered: Vec<f32>,
     /// One row.
     row: Vec<f32>,
     /// A key.
     key: Vec<f32>,
-    /// The keys of new positions, and then their values.
+    /// Keys of new positions, followed by their values.
     kept: Vec<bf16>,
-    /// The outputs of a run of panels.
+    /// Outputs of a run of panels.
     sums: [Vec<[f32; LANES]>; 2],
     attention: attend::Scratch,
 }
 
 impl Step<'_> {
-    /// Does one thread's part of the step. Returns the keys and values of the new positions, as [`Stepped::kv`].
+    /// Does one thread's part of the step. Returns the keys and values of the new positions, in the layout of [`Stepped::kv`].
     fn run(&self, member: &Member<'_>, mut xs: Vec<f32>) -> Vec<f32> {
         let rows = self.rows.len();
         let c = self.config;
@@ -223,7 +223,7 @@ impl Step<'_> {
             member.wait();
 
             own.rows.write(rows, c.intermediate, |out| gather(middle, rows, out));
-            // Everyone has read attention's output before the wait above.
+            // All threads have read attention's output before the wait above.
             product(member, &work.down, &[&layer.down], &own.rows, projected);
             member.wait();
 
@@ -236,7 +236,7 @@ impl Step<'_> {
         kv
     }
 
-    /// Makes the norm of each row of `xs` the next product's activations.
+    /// Makes the norm of each row of `xs` the activations of the next product.
     fn take_normed(&self, xs: &[f32], weight: &[f32], own: &mut Own) {
         let width = weight.len();
         own.rows.write(self.rows.len(), width, |out| {
@@ -258,7 +258,7 @@ impl Step<'_> {
         }
     }
 
-    /// Numbers of a (row, key head) pair: what its query heads found, its key, its value.
+    /// Returns how many numbers a (row, key head) pair has: the results of its query heads, its key and its value.
     fn pair_width(&self) -> usize {
         (self.config.heads / self.config.kv_heads + 2) * self.config.head_dim
     }
@@ -276,7 +276,7 @@ impl Step<'_> {
                 let (row, head) = (pair / c.kv_heads, pair % c.kv_heads);
                 let Row { sequence, before } = self.rows[row];
                 let (found, kv) = out.split_at_mut(group * dim);
-                // Keys and values of the sequence's tokens up to this one, as the cache will have them.
+                // Keys and values of the sequence's tokens up to this one, as the cache will hold them.
                 let first = row - before;
                 let of_keys = (before + 1) * dim;
                 own.kept.resize(2 * of_keys, bf16::ZERO);
@@ -314,7 +314,7 @@ impl Step<'_> {
         });
     }
 
-    /// Normalises a head, where the model does (Gemma 3).
+    /// Normalises a head if the model does so (Gemma 3).
     fn norm_head(&self, head: &mut [f32], weight: Option<&[f32]>, row: &mut Vec<f32>) {
         if let Some(weight) = weight {
             row.clear();
@@ -337,7 +337,7 @@ impl Step<'_> {
     }
 }
 
-/// Multiplies the panels of `matrices`, one after the other, by the rows. Each panel gives outputs for all rows.
+/// Multiplies the panels of `matrices`, one matrix after the other, by the rows. Each panel gives outputs for all rows.
 fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &QuantisedRows, to: &Exchange) {
     to.fill(member, work, xs.rows() * LANES, |run, out| {
         let mut rest = out.as_chunks_mut::<LANES>().0;
@@ -352,7 +352,7 @@ fn product(member: &Member<'_>, work: &Work, matrices: &[&Arc<Panels>], xs: &Qua
     });
 }
 
-/// Computes gelu(gate) · up as [`product`] computes a product.
+/// Computes gelu(gate) · up in the way [`product`] computes a product.
 fn gated(member: &Member<'_>, work: &Work, layer: &PackedLayer, own: &mut Own, to: &Exchange) {
     let rows = own.rows.rows();
     let [gate, up] = &mut own.sums;
@@ -365,11 +365,11 @@ fn gated(member: &Member<'_>, work: &Work, layer: &PackedLayer, own: &mut Own, t
     });
 }
 
-/// Collects the outputs of a [`product`] as `[rows, width]`.
+/// Collects the outputs of a [`product`] into `[rows, width]`.
 fn gather(from: &Exchange, rows: usize, out: &mut [f32]) {
     let width = out.len() / rows;
     from.for_each(rows * LANES, |panel, outputs| {
-        // Sixteen thousand panels of the head: iterators over the rows would take as long as the copy.
+        // The head has sixteen thousand panels: iterators over the rows would take as long as the copy.
         for row in 0..rows {
             let at = row * width + panel * LANES;
             out[at..at + LANES].copy_from_slice(&outputs[row * LANES..(row + 1) * LANES]);
@@ -382,8 +382,8 @@ mod tests {
     use crate::kernels::Format;
     use crate::model::{Cache, random};
 
-    /// Sequences of different lengths, across the end of the window's ring, against the same step by candle's operations
-    /// (over the same panels). Both round activations to 8 bits, so a last bit of f32 can become a step of 1/127.
+    /// Compares sequences of different lengths, across the end of the window's ring, with the same step by candle's operations over
+    /// the same panels. Both round activations to 8 bits, so a difference in a last bit of f32 can become a step of 1/127.
     #[test]
     fn equals_the_step_of_candles_operations() {
         for format in [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::BF16] {
@@ -392,7 +392,7 @@ mod tests {
             (config.query_pre_attn_scalar, config.attn_softcap) = (0.05, Some(0.5));
             let fast = random::model(config, format);
             if fast.packed.is_none() {
-                return; // A processor without kernels for panels.
+                return; // This processor has no kernels for panels.
             }
             let mut slow = fast.clone();
             slow.packed = None;
@@ -427,7 +427,7 @@ mod tests {
         }
     }
 
-    /// Across the end of the window's ring, beside sequences that get one token, and after some of the tokens were taken back.
+    /// Runs across the end of the window's ring, with sequences that get one token, and after some tokens were taken back.
     #[test]
     fn several_tokens_are_as_many_steps() {
         for format in [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::BF16, Format::F32] {

@@ -1,7 +1,7 @@
-//! From token ids to logits: the functions of [`Gemma`] that run its layers.
+//! Runs the layers of [`Gemma`], from token ids to logits.
 //!
-//! The layers are computed in one of three ways. [`tensors`] are candle's operations: any device, any weights, gradients.
-//! Where all matrices are [packed](super::packed), a step is that of [`decode`], and a prompt is read by [`prompt`]; both look at earlier positions through [`attend`].
+//! The layers are computed in one of three ways. [`tensors`] uses candle's operations: any device, any weights, gradients. If all matrices
+//! are [packed](super::packed), [`decode`] computes steps and [`prompt`] reads prompts. Both read earlier positions through [`attend`].
 
 mod attend;
 mod attention;
@@ -16,13 +16,13 @@ use super::logits::RawLogits;
 use crate::kernels::Activations;
 use candle_core::{DType, Tensor};
 
-/// Rows of activations that go through the layers at once; longer prompts are cut. It bounds the memory of attention
-/// scores and of feed-forward activations, and is more than the matrix products need to run at full speed.
+/// Number of rows of activations that go through the layers at once; longer prompts are cut. It limits the memory of attention scores and
+/// feed-forward activations. It is more than the matrix products need to run at full speed.
 pub const CHUNK: usize = 256;
 
 impl Gemma {
-    /// Feeds the next tokens of each sequence, `rows` of one length, and returns the logits after the last one:
-    /// `[batch, vocab]` in f32. It serves prompts and single steps.
+    /// Feeds the next tokens of each sequence, in `rows` of one length. Returns the logits after the last token, `[batch, vocab]` in f32.
+    /// Serves prompts and single steps.
     ///
     /// # Errors
     /// Returns an error if the rows do not fit the cache or the context, or an id is outside the vocabulary.
@@ -41,19 +41,18 @@ impl Gemma {
             last = Some(hidden.narrow(1, hidden.dim(1)? - 1, 1)?);
             Ok::<(), Error>(())
         })?;
-        // `visit_hidden` refuses empty rows, so there has been a last one.
+        // `visit_hidden` refuses empty rows, so there is a last one.
         let last = last.ok_or_else(|| Error::Batch { expected: "tokens".into(), found: "none".into() })?;
         Ok(RawLogits::new(self.head.forward(&last.squeeze(1)?)?.to_dtype(DType::F32)?, &self.config))
     }
 
-    /// Feeds the next ids of one sequence and returns the logits after the last `wanted` of them, `[wanted, vocab]`,
-    /// before the final soft cap; none are computed for 0.
+    /// Feeds the next ids of one sequence. Returns the logits after the last `wanted` ids, `[wanted, vocab]`, before the final soft cap, or
+    /// `None` if `wanted` is 0.
     ///
-    /// The ids go through the layers in the same chunks, whether a text is fed at once or in parts that end at multiples
-    /// of [`CHUNK`].
+    /// The ids go through the layers in the same chunks whether a text is fed at once or in parts that end at multiples of [`CHUNK`].
     ///
     /// # Errors
-    /// Returns an error if there are no ids, or fewer than `wanted`; also as [`Self::forward`].
+    /// Returns an error if there are no ids, or fewer than `wanted`, and the errors of [`Self::forward`].
     pub fn read(&self, ids: &[u32], cache: &mut Cache, wanted: usize) -> Result<Option<RawLogits>> {
         let len = self.check(&[ids], cache.batch(), cache.len())?;
         let Some(first) = len.checked_sub(wanted) else {
@@ -82,7 +81,7 @@ impl Gemma {
 
     /// Feeds the next tokens of each sequence and returns the logits after each of them, `[batch, positions, vocab]` in f32.
     ///
-    /// It computes [unrounded](super::LoadOptions::unrounded), because texts are scored with it. A token takes 4 · vocab bytes;
+    /// Computes [unrounded](super::LoadOptions::unrounded), because the logits serve to score texts. They take 4 · vocab bytes per token;
     /// [`Self::visit_logits`] does not keep them.
     ///
     /// # Errors
@@ -96,8 +95,8 @@ impl Gemma {
         Ok(Tensor::cat(&parts, 1)?)
     }
 
-    /// Does what [`Self::forward_all`] does, `chunk` positions at a time. `visit` gets the index in `rows` of the first token of the
-    /// chunk, and the logits after each token of it, `[batch, at most chunk, vocab]` in f32.
+    /// Does what [`Self::forward_all`] does, `chunk` positions at a time. `visit` gets the index in `rows` of the chunk's first token, and
+    /// the logits after each of its tokens, `[batch, at most chunk, vocab]` in f32.
     ///
     /// # Errors
     /// Returns the errors of [`Self::forward`] and those of `visit`.
@@ -131,7 +130,7 @@ impl Gemma {
         self.logits(&hidden)
     }
 
-    /// Returns the length of the rows, if they all have one length that fits.
+    /// Returns the length of the rows, if they all have the same length and it fits.
     pub(super) fn check<R: AsRef<[u32]>>(&self, rows: &[R], batch: usize, start: usize) -> Result<usize> {
         let len = rows.first().map_or(0, |r| r.as_ref().len());
         if rows.len() != batch || len == 0 || rows.iter().any(|r| r.as_ref().len() != len) {
@@ -143,7 +142,7 @@ impl Gemma {
         if needed > limit {
             return Err(Error::Context { needed, limit });
         }
-        // Before anything is written to the cache.
+        // Checked before anything is written to the cache.
         let vocab = self.config.vocab;
         for row in rows {
             if let Some(&id) = row.as_ref().iter().find(|id| **id as usize >= vocab) {
@@ -153,7 +152,7 @@ impl Gemma {
         Ok(len)
     }
 
-    /// Runs the layers over `rows` in chunks and hands the normalised residual stream of each to `visit`,
+    /// Runs the layers over `rows` in chunks, and passes the normalised residual stream of each chunk to `visit`,
     /// `[batch, positions, hidden]`.
     fn visit_hidden<R: AsRef<[u32]>, E: From<Error>>(
         &self,
@@ -173,36 +172,35 @@ impl Gemma {
         Ok(())
     }
 
-    /// Returns the residual stream at its start, `[batch, positions, hidden]`.
+    /// Returns the initial residual stream, `[batch, positions, hidden]`.
     pub(super) fn embed(&self, ids: &[u32], (batch, len): (usize, usize)) -> Result<Tensor> {
         let xs = self.embedding.forward(ids, &self.device, self.dtype)?;
-        // The reference rounds the factor to the compute dtype.
+        // The reference rounds the factor to the dtype of the activations.
         let factor = Tensor::new(&[self.config.embedding_factor()], &self.device)?.to_dtype(self.dtype)?;
         Ok(xs.broadcast_mul(&factor)?.reshape((batch, len, self.config.hidden))?)
     }
 
-    /// Feeds one token to each of several sequences, and returns the logits after it, `[sequences, vocab]`, before the final soft
-    /// cap.
+    /// Feeds one token to each of several sequences. Returns the logits after it, `[sequences, vocab]`, before the final soft cap.
     ///
-    /// Each sequence has a cache, and they may have different lengths. They share the passes over the weights, so eight sequences
-    /// take little longer than one.
+    /// Each sequence has a cache, and their lengths may differ. They share the passes over the weights, so eight sequences take little
+    /// longer than one.
     ///
     /// # Errors
-    /// Returns an error if there is not one token for each cache, a cache has more than one sequence, a context is full, or an id is
+    /// Returns an error if there is not exactly one token for each cache, a cache has several sequences, a context is full, or an id is
     /// outside the vocabulary.
     pub fn step(&self, tokens: &[u32], caches: &mut [&mut Cache]) -> Result<RawLogits> {
         let tokens: Vec<&[u32]> = tokens.iter().map(std::slice::from_ref).collect();
         self.steps(&tokens, caches)
     }
 
-    /// Does what as many calls of [`Self::step`] do as there are tokens, to the bit, and returns the logits after each token,
-    /// `[all tokens, vocab]`: those of the first sequence, in their order, then those of the second, and so on.
+    /// Does the work of one call of [`Self::step`] per token, with bit-identical results. Returns the logits after each token,
+    /// `[all tokens, vocab]`: those of the first sequence in order, then those of the second, and so on.
     ///
-    /// Where all matrices are packed for the CPU's own kernels, the tokens of a sequence share the passes over the weights, too
+    /// If all matrices are packed for the CPU's kernels, the tokens of a sequence also share the passes over the weights
     /// ([`Self::takes_several`]).
     ///
     /// # Errors
-    /// Returns an error if there are no tokens for a cache, or as [`Self::step`].
+    /// Returns an error if there are no tokens for a cache, and the errors of [`Self::step`].
     pub fn steps(&self, tokens: &[&[u32]], caches: &mut [&mut Cache]) -> Result<RawLogits> {
         if tokens.is_empty() || tokens.len() != caches.len() || caches.iter().any(|cache| cache.batch() != 1)
         {
@@ -232,12 +230,12 @@ impl Gemma {
         Ok(logits)
     }
 
-    /// Returns whether [`Self::steps`] reads the weights once for several tokens of a sequence.
+    /// Returns whether [`Self::steps`] reads the weights only once for several tokens of a sequence.
     pub fn takes_several(&self) -> bool {
         self.packed.is_some()
     }
 
-    /// Runs the layers over the tokens `range` of each row, which stand at positions from `start` on.
+    /// Runs the layers over the tokens `range` of each row, at positions from `start` on.
     pub(super) fn chunk<R: AsRef<[u32]>>(
         &self,
         rows: &[R],
@@ -259,7 +257,7 @@ impl Gemma {
         self.chunk_of_tensors(xs, cache, start)
     }
 
-    /// Returns the logits of `[batch, positions, hidden]`, `[batch, positions, vocab]` in f32 after the final soft cap.
+    /// Maps `[batch, positions, hidden]` to the logits after the final soft cap, `[batch, positions, vocab]` in f32.
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         RawLogits::new(self.head.forward(hidden)?.to_dtype(DType::F32)?, &self.config).capped()
     }

@@ -1,8 +1,8 @@
-//! Many positions of one sequence on the CPU: a prompt, or a part of one, through all layers.
+//! A prompt on the CPU: feeds many positions of one sequence through all layers.
 //!
-//! The same arithmetic as [`tensors`](super::tensors), for models whose matrices lie in
-//! [panels](crate::kernels::panels), in strips of 16 positions. Between two products every strip goes through all that lies
-//! between them (norm, residual, attention, rounding) while it is in the cache.
+//! The arithmetic is that of [`tensors`](super::tensors), for models whose matrices are in [panels](crate::kernels::panels), in strips
+//! of 16 positions. Between two products, every strip goes through all operations between them (norm, residual, attention, rounding)
+//! while it is in the CPU's cache.
 
 use super::attend::{self, Packed};
 use crate::kernels::gemm::STRIP;
@@ -17,10 +17,10 @@ use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
 
-/// A thread's own numbers.
+/// Buffers of one thread.
 #[derive(Default)]
 struct Own {
-    /// A strip of what a product gave.
+    /// A strip of a product's output.
     strip: Vec<f32>,
     /// One row.
     row: Vec<f32>,
@@ -33,29 +33,28 @@ thread_local! {
     static OWN: RefCell<Own> = RefCell::default();
 }
 
-/// Some positions of a sequence on their way through the layers.
+/// Some positions of a sequence that go through the layers.
 struct Prompt<'a> {
     config: &'a Config,
     /// The residual stream, `[positions, hidden]`.
     xs: &'a mut [f32],
     positions: usize,
-    /// What the next product takes, and what the last one gave.
+    /// Input of the next product, and output of the last one.
     activations: Activations,
     sums: Sums,
-    /// `[positions, heads · head_dim]`, scaled.
+    /// Queries, `[positions, heads · head_dim]`, scaled.
     queries: Vec<f32>,
-    /// `[positions, kv_heads · head_dim]` each.
+    /// Keys and values, `[positions, kv_heads · head_dim]` each.
     keys: Vec<bf16>,
     values: Vec<bf16>,
     packed: Packed,
-    /// What the queries of each key head found, `[kv_heads, positions, group · head_dim]`.
+    /// Results of attention for each key head, `[kv_heads, positions, group · head_dim]`.
     found: Vec<f32>,
 }
 
 impl PackedWeights {
-    /// Feeds the positions from `start` on of one sequence. Their embeddings `xs` `[positions, hidden]` become the output of the last
+    /// Feeds the positions from `start` on of one sequence. Their embeddings `xs`, `[positions, hidden]`, become the output of the last
     /// layer, and each layer's cache keeps them. `activations` says how products round.
-    ///
     /// # Errors
     /// Returns an error if a cache has another shape, or its [past](LayerCache::past) is not in bf16 on the CPU.
     pub(super) fn read(
@@ -105,7 +104,7 @@ impl PackedWeights {
 }
 
 impl Prompt<'_> {
-    /// Makes the norm of the residual stream the next product's activations.
+    /// Makes the norm of the residual stream the activations of the next product.
     fn norm(&mut self, weight: &[f32]) {
         let (hidden, eps) = (self.config.hidden, self.config.rms_eps as f32);
         self.activations.fill(self.positions, hidden, self.xs, |_, xs, out| {
@@ -115,14 +114,14 @@ impl Prompt<'_> {
         });
     }
 
-    /// Adds the norm of the last product to the residual stream.
+    /// Adds the norm of the last product's output to the residual stream.
     fn add(&mut self, weight: &[f32]) {
         let (hidden, eps, sums) = (self.config.hidden, self.config.rms_eps as f32, &self.sums);
         let strips = self.xs.par_chunks_mut(STRIP * hidden).enumerate();
         strips.for_each(|(index, xs)| add_normed(xs, index * STRIP, weight, eps, sums));
     }
 
-    /// Does [`Self::add`], then [`Self::norm`], in one pass.
+    /// Does [`Self::add`] and then [`Self::norm`], in one pass.
     fn add_and_norm(&mut self, weight: &[f32], next: &[f32]) {
         let (hidden, eps, sums) = (self.config.hidden, self.config.rms_eps as f32, &self.sums);
         self.activations.fill(self.positions, hidden, self.xs, |rows, xs, out| {
@@ -133,7 +132,7 @@ impl Prompt<'_> {
         });
     }
 
-    /// Makes the last product the next one's activations.
+    /// Makes the last product's output the activations of the next product.
     fn round(&mut self) {
         let sums = &self.sums;
         self.activations.fill(self.positions, sums.width(), self.xs, |rows, _, out| sums.read(rows, out));
@@ -182,7 +181,7 @@ impl Prompt<'_> {
         );
     }
 
-    /// Makes attention's output the next product's activations.
+    /// Makes attention's output the activations of the next product.
     fn attend(&mut self, layer: &PackedLayer, past: &Past<'_>) {
         let c = self.config;
         let rules = &layer.rules;
@@ -190,7 +189,7 @@ impl Prompt<'_> {
         let (of_q, of_kv) = (c.heads * dim, c.kv_heads * dim);
         let softcap = rules.softcap_f32();
         let (keys, values, queries) = (&self.keys, &self.values, &self.queries);
-        // Keys and values of a head: the cached ones, then those of this part up to `end`.
+        // Keys and values of a head: those in the cache, then those of this part up to `end`.
         let runs = |head: usize, end: usize| {
             let place = head * dim..(end - 1) * of_kv + (head + 1) * dim;
             let own = Run { keys: &keys[place.clone()], values: &values[place], stride: of_kv };
@@ -233,7 +232,7 @@ impl Prompt<'_> {
     }
 }
 
-/// Adds the norm of the rows of a product from `first` on to theirs of the residual stream.
+/// Adds the norm of a product's rows from `first` on to the same rows of the residual stream, `xs`.
 fn add_normed(xs: &mut [f32], first: usize, weight: &[f32], eps: f32, sums: &Sums) {
     let hidden = weight.len();
     OWN.with_borrow_mut(|own| {
@@ -255,15 +254,14 @@ mod tests {
     use crate::kernels::{Format, QuantisedRows};
     use crate::model::random;
 
-    /// Prompts in parts of many lengths, over the end of the window's ring and past it, against the unrounded path: off by no more than
-    /// rounding allows. A key too many or too few would be ten times that.
+    /// Compares prompts in parts of many lengths, over the end of the window's ring and beyond, with the unrounded path. They may
+    /// differ by no more than rounding allows. A key too many or too few would differ by ten times that.
     #[test]
     fn equals_the_unrounded_path_but_for_rounding() {
         let mut config = random::config();
         // Random weights give small scores; these are large enough for the cap to matter.
         (config.query_pre_attn_scalar, config.attn_softcap) = (0.05, Some(0.5));
-        // The most that is allowed of products in bf16 and of those of a decode step. Measured: 0.010 and 0.021; 0.007 and
-        // 0.0034.
+        // Maximum for products in bf16, and for those of a decode step. Measured: 0.010 and 0.021 for Q8_0, 0.007 and 0.0034 for BF16.
         for (format, most) in [(Format::Q8_0, [0.013, 0.025]), (Format::BF16, [0.009, 0.0045])] {
             stays_near_the_unrounded_path(&config, format, most);
         }
@@ -271,7 +269,7 @@ mod tests {
 
     fn stays_near_the_unrounded_path(config: &Config, format: Format, most: [f64; 2]) {
         let model = random::model(config.clone(), format);
-        let Some(packed) = &model.packed else { return }; // A processor without kernels for panels.
+        let Some(packed) = &model.packed else { return }; // This processor has no kernels for panels.
         let unrounded = model.unrounded();
         let tokens: Vec<u32> = (0..300).map(|i| i * 37 % 2048).collect();
         let kinds: [fn() -> Activations; 2] =

@@ -1,4 +1,4 @@
-//! The layers in candle's operations: the definition that the faster ways are tested against.
+//! Computes the layers with candle's operations. This is the definition that the faster ways are tested against.
 
 use super::attention::{Masks, Sequence};
 use crate::kernels::GatedGelu;
@@ -13,7 +13,7 @@ use crate::model::rope::{self, AngleTensors};
 use candle_core::{DType, Tensor};
 
 impl Gemma {
-    /// Runs the layers over the embeddings `xs` `[batch, positions, hidden]`, which stand at positions from `start` on.
+    /// Runs the layers over the embeddings `xs`, `[batch, positions, hidden]`, at positions from `start` on.
     pub(super) fn chunk_of_tensors(
         &self,
         mut xs: Tensor,
@@ -30,12 +30,12 @@ impl Gemma {
         self.norm.forward(&xs)
     }
 
-    /// Returns the angles of positions `start` to `start + len` − 1 where the model computes.
+    /// Returns the angles of positions `start` to `start + len` − 1 on the model's device.
     fn angle_tensors(&self, start: usize, len: usize) -> Result<ByKind<AngleTensors>> {
         rope::angles(&self.config, start, len).try_map(|angles| angles.to_tensors(&self.device, self.dtype))
     }
 
-    /// Feeds the embeddings `xs` `[sequences, 1, hidden]` of one token a cache.
+    /// Feeds one token to each cache; `xs`, `[sequences, 1, hidden]`, are their embeddings.
     pub(super) fn step_of_tensors(&self, mut xs: Tensor, caches: &mut [&mut Cache]) -> Result<RawLogits> {
         let angles: Vec<ByKind<AngleTensors>> =
             caches.iter().map(|cache| self.angle_tensors(cache.len, 1)).collect::<Result<_>>()?;
@@ -59,7 +59,7 @@ impl Gemma {
 }
 
 impl Layer {
-    /// The layer around its attention.
+    /// Computes the layer, with `attention` as its attention.
     fn around(&self, xs: &Tensor, attention: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let ys = attention(&self.input_norm.forward(xs)?)?;
         let xs = (xs + self.post_attention_norm.forward(&ys)?)?;
@@ -69,7 +69,7 @@ impl Layer {
 }
 
 impl Mlp {
-    /// `[batch, positions, hidden]` to the same.
+    /// Maps `[batch, positions, hidden]` to the same shape.
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let (gate, up) = (self.gate.forward(xs)?, self.up.forward(xs)?);
         let middle = if takes_kernels(&gate) {

@@ -1,4 +1,4 @@
-//! Whether a model was made to take turns, as far as its files say.
+//! Tells from a model's files whether it was trained to take turns.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use wmdetect::gguf::{Metadata, names};
 use super::read_if_there;
 use crate::model::error::Result;
 
-/// What a model's files say of a chat template. Files of an instruction-tuned model have one, those of a base model do not.
+/// What a model's files say about a chat template. Instruction-tuned models have one in their files, base models do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatTemplate {
     /// The template, in Jinja's language.
     Given(String),
-    /// The files that would have it do not.
+    /// The files that could hold a template have none.
     Missing,
-    /// The files that would have it are not there.
+    /// The files that could hold a template are missing.
     Unknown,
 }
 
@@ -27,7 +27,7 @@ impl ChatTemplate {
         }
     }
 
-    /// Reads what transformers writes beside a tokenizer.
+    /// Reads what transformers writes next to a tokenizer.
     pub(super) fn of_directory(directory: &Path) -> Result<Self> {
         if let Some(template) = read_if_there(&directory.join("chat_template.jinja"))? {
             return Ok(Self::Given(template));
@@ -38,7 +38,7 @@ impl ChatTemplate {
         let Ok(json) = serde_json::from_str::<Value>(&text) else { return Ok(Self::Unknown) };
         let template = match &json["chat_template"] {
             Value::String(template) => Some(template.as_str()),
-            // Several with their names.
+            // Several templates with their names.
             Value::Array(templates) => {
                 let default = templates.iter().find(|template| template["name"] == "default");
                 default.or(templates.first()).and_then(|template| template["template"].as_str())

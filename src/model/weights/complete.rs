@@ -1,5 +1,5 @@
-//! Checks that a model uses all of its weights. What is left over belongs to another model than the configuration
-//! describes.
+//! Checks that a model uses all of its weights. Unused weights mean that they belong to another model than the
+//! configuration describes.
 
 use super::{Container, TensorInfo, Weights};
 use crate::model::config::{EMBEDDING, HEAD};
@@ -7,9 +7,9 @@ use crate::model::error::{Error, Result};
 use std::collections::BTreeSet;
 use wmdetect::gguf::names;
 
-/// Numbers of two tensors that are compared at a time; a multiple of every format's block.
+/// How many numbers of two tensors are compared at a time; a multiple of every format's block.
 const STRIP: usize = 1 << 16;
-/// Tensors that an error names.
+/// Maximum number of tensors that an error names.
 const NAMED: usize = 3;
 
 impl Weights {
@@ -23,7 +23,7 @@ impl Weights {
         let mut unused: Vec<&str> = self.tensors().map(|(name, _)| name).collect();
         unused.retain(|name| !used.contains(*name) && !is_computed(name));
         if self.config.tie && unused.contains(&HEAD) {
-            // Some programs write the head of a tied model, too.
+            // Some programs also write the head of a tied model.
             if let (Some((_, head)), Some((_, embedding))) =
                 (self.tensors.get(HEAD), self.tensors.get(EMBEDDING))
                 && !self.are_equal((HEAD, head), (EMBEDDING, embedding))
@@ -62,7 +62,7 @@ impl Weights {
     }
 }
 
-/// Returns whether a tensor only repeats what follows from the configuration, as some programs write it.
+/// Returns whether a tensor only repeats what follows from the configuration. Some programs write such tensors.
 fn is_computed(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
 }

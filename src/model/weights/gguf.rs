@@ -1,5 +1,5 @@
-//! A GGUF file as weights: the reader is [`wmdetect::gguf`]; here ggml's types become formats, and each tensor's bytes are
-//! checked to lie in the file.
+//! Opens a GGUF file as weights. [`wmdetect::gguf`] is the reader. This module maps ggml's types to formats, and checks
+//! that each tensor's bytes are inside the file.
 
 use super::TensorInfo;
 use crate::kernels::Format;
@@ -11,14 +11,14 @@ use wmdetect::gguf::{self, GgufError, Metadata, Tensor, Value, names};
 /// A GGUF header.
 #[derive(Debug, Clone)]
 pub struct Header {
-    /// The keys and values but for the vocabulary's.
+    /// The keys and values, except those of the vocabulary.
     pub metadata: Metadata,
     /// The tensors by name.
     pub tensors: BTreeMap<String, TensorInfo>,
 }
 
 impl Header {
-    /// Reads the header of a whole file's bytes; `path` is for the errors.
+    /// Reads the header from the bytes of a whole file; `path` is for the errors.
     ///
     /// # Errors
     /// Returns an error if it is not a GGUF file, is truncated or damaged, or has a tensor of a type that cannot be read.
@@ -43,12 +43,12 @@ impl Header {
     }
 }
 
-/// Of the vocabulary only the numbers of single tokens: the rest is the tokenizer's.
+/// Returns whether a key is needed. The tokenizer's keys are not, except for the ids of single tokens.
 fn is_needed(key: &str) -> bool {
     !key.starts_with(&names::tokenizer_key("")) || key.ends_with("_token_id")
 }
 
-/// Refuses a part of a file that was split. Only the first part says what the model is, and none has all tensors.
+/// Refuses a part of a split file. Only the first part says what the model is, and no part has all tensors.
 fn check_whole(metadata: &Metadata, path: &Path) -> Result<()> {
     let number = |key| metadata.get(key).and_then(Value::as_u64);
     match number(names::SPLIT_COUNT) {

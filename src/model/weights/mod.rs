@@ -1,4 +1,4 @@
-//! A model's files, memory-mapped: tensors stay in the file's pages and in the file's dtype.
+//! A model's files, memory-mapped. Tensors stay in the file's pages, in the file's dtype.
 
 mod chat_template;
 mod complete;
@@ -17,16 +17,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How far a load has come, in bytes of weights.
+/// Progress of a load, in bytes of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes read so far.
+    /// Number of bytes read so far.
     pub done: u64,
-    /// Bytes of all tensors.
+    /// Number of bytes of all tensors.
     pub total: u64,
 }
 
-/// The two kinds of files; they name tensors differently.
+/// Kind of a model's files. The two kinds name tensors differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
     /// A Hugging Face directory.
@@ -35,14 +35,14 @@ pub enum Container {
     Gguf,
 }
 
-/// Where a tensor lies in a file.
+/// Place and format of a tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Dimensions, slowest first.
     pub shape: Vec<usize>,
-    /// How its numbers are stored.
+    /// Storage format of its numbers.
     pub format: Format,
-    /// First byte, from the start of the file.
+    /// Offset of its first byte from the start of the file.
     pub start: usize,
     /// Number of bytes.
     pub len: usize,
@@ -53,7 +53,7 @@ pub struct TensorInfo {
 enum FileBytes {
     /// A file in the file system.
     Mapped(Arc<Mmap>),
-    /// Part of the program, or made in memory.
+    /// Bytes that are part of the program or in memory.
     InMemory(Arc<dyn AsRef<[u8]> + Send + Sync>),
 }
 
@@ -65,7 +65,7 @@ impl FileBytes {
         }
     }
 
-    /// For [`Bytes`], which keep the file open.
+    /// Returns the owner for [`Bytes`], which keep the file open.
     fn owner(&self) -> Arc<dyn AsRef<[u8]> + Send + Sync> {
         match self {
             Self::Mapped(map) => Arc::clone(map) as _,
@@ -95,14 +95,14 @@ impl std::fmt::Debug for Weights {
 }
 
 impl Weights {
-    /// Opens a Hugging Face directory (config.json and model.safetensors or the shards that
-    /// model.safetensors.index.json names) or a GGUF file. Nothing but headers is read.
+    /// Opens a GGUF file or a Hugging Face directory: config.json and model.safetensors, or the shards that
+    /// model.safetensors.index.json names. Only headers are read.
     ///
-    /// The files are mapped: they must not be changed or shortened while the value lives.
+    /// The files are mapped: they must not be changed or shortened as long as the value lives.
     ///
     /// # Errors
-    /// Returns an error if there is no model at the path, its architecture or a setting is unsupported, a file is truncated or
-    /// damaged, or a model of the configuration would not use all tensors.
+    /// Returns an error if there is no model at the path, or its architecture or a setting is unsupported. Also returns an
+    /// error if a file is truncated or damaged, or a model of the configuration would not use all tensors.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         match std::fs::metadata(path) {
@@ -117,7 +117,7 @@ impl Weights {
         Self::of_gguf(FileBytes::Mapped(map(path)?), path)
     }
 
-    /// Opens a GGUF file that is part of the program or was made in memory. `name` stands for its path in errors.
+    /// Opens a GGUF file that is part of the program or is in memory. `name` stands for its path in errors.
     ///
     /// # Errors
     /// Returns the errors of [`Self::open`].
@@ -145,7 +145,7 @@ impl Weights {
             });
         };
         let mut config = Config::from_json(&text)?;
-        // An instruction-tuned model's further end tokens stand only here.
+        // Further end tokens of an instruction-tuned model are only in this file.
         if let Some(text) = read_if_there(&path.join("generation_config.json"))?
             && let Ok(json) = serde_json::from_str::<serde_json::Value>(&text)
         {
@@ -188,7 +188,7 @@ impl Weights {
         &self.config
     }
 
-    /// Returns what the files say of a chat template.
+    /// Returns what the files say about a chat template.
     pub fn chat_template(&self) -> &ChatTemplate {
         &self.chat_template
     }
@@ -209,7 +209,7 @@ impl Weights {
         self.files[*file].as_slice().get(info.start..info.start + info.len)
     }
 
-    /// Returns a two-dimensional tensor of exactly this shape, in place.
+    /// Returns a two-dimensional tensor of exactly this shape, without copying it.
     ///
     /// # Errors
     /// Returns an error if there is no such tensor, or it has another shape.
@@ -245,8 +245,8 @@ impl Weights {
         Ok((bytes.ok_or_else(missing)?, info.format))
     }
 
-    /// Says that the bytes `part` of a tensor are not needed for now, so that their pages need not stay in memory. They
-    /// come back from the file when they are read again.
+    /// Tells the system that the bytes `part` of a tensor are not needed for the moment, so that their pages need not stay in
+    /// memory. They are read from the file again when needed.
     pub(super) fn release(&self, name: &str, part: Range<usize>) {
         let Some((file, info)) = self.tensors.get(name) else { return };
         let FileBytes::Mapped(map) = &self.files[*file] else { return };
@@ -255,11 +255,11 @@ impl Weights {
         }
     }
 
-    /// Reads every tensor's pages into memory, so that the first step of the model does not wait for the disk.
+    /// Reads every tensor's pages into memory, so that the model's first step does not wait for the disk.
     pub fn prefault(&self, mut progress: impl FnMut(Progress)) {
-        /// The smallest page of any platform that we run on.
+        /// Smallest page of any supported platform.
         const PAGE: usize = 4096;
-        /// Bytes between two reports.
+        /// Number of bytes between two reports.
         const STEP: usize = 16 << 20;
         let total = self.tensors.values().map(|(_, info)| info.len as u64).sum();
         let mut done = 0;
@@ -283,26 +283,26 @@ fn map(path: &Path) -> Result<Arc<Mmap>> {
     if file.metadata().map_err(io)?.len() == 0 {
         return Err(Error::Truncated { path: path.into(), what: "the header".into(), needed: 8, found: 0 });
     }
-    // SAFETY: the map is read-only. That no other process changes or shortens the file while it is mapped is what
-    // `Weights::open` asks of its caller.
+    // SAFETY: the map is read-only. `Weights::open` requires of its caller that nobody changes or shortens the file while it
+    // is mapped.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     Ok(Arc::new(map))
 }
 
-/// Gives the memory of a part of a map back; where the system cannot, it stays.
+/// Gives the memory of a part of a map back. If the system cannot do that, the pages stay.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "advises the system on a map")]
 fn drop_pages(map: &Mmap, range: Range<usize>) {
     let advice = memmap2::UncheckedAdvice::DontNeed;
-    // SAFETY: the map is read-only, so no page of it differs from the file and a page that is dropped is read from the
-    // file again; slices of the map stay valid and keep their content.
+    // SAFETY: the map is read-only, so every page equals the file. A page that is dropped is read from the file again, and
+    // slices of the map stay valid and keep their content.
     let _ = unsafe { map.unchecked_advise_range(advice, range.start, range.len()) };
 }
 
 #[cfg(not(unix))]
 fn drop_pages(_: &Mmap, _: Range<usize>) {}
 
-/// A file's text, or `None` where there is no such file.
+/// Returns a file's text, or `None` if the file does not exist.
 fn read_if_there(path: &Path) -> Result<Option<String>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -311,7 +311,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The names of a directory's weight files. As for transformers, model.safetensors comes before an index.
+/// Returns the names of a directory's weight files. As in transformers, model.safetensors takes precedence over an index.
 fn shard_names(path: &Path) -> Result<BTreeSet<String>> {
     const INDEX: &str = "model.safetensors.index.json";
     const SINGLE: &str = "model.safetensors";

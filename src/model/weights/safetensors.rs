@@ -1,4 +1,4 @@
-//! The header of a safetensors file: where each tensor lies. The `safetensors` crate checks it.
+//! Reads the header of a safetensors file: the place of each tensor. The `safetensors` crate checks it.
 
 use super::TensorInfo;
 use crate::kernels::Format;
@@ -8,11 +8,11 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Reads the header of a whole file's bytes; `path` is for the errors.
+/// Reads the header from the bytes of a whole file; `path` is for the errors.
 ///
 /// # Errors
-/// Returns an error if the file is truncated or damaged, names a tensor twice, or has a tensor of another type than f32, f16 or
-/// bf16.
+/// Returns an error if the file is truncated or damaged, names a tensor twice, or has a tensor of a type other than f32, f16
+/// and bf16.
 pub fn tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, TensorInfo>> {
     let found = bytes.len() as u64;
     if let Some(twice) = first_twice(bytes) {
@@ -55,8 +55,8 @@ pub fn tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, TensorInfo>
     Ok(out)
 }
 
-/// Returns the first name in a file's header that came before. The `safetensors` crate would take the last of equal names.
-/// What else is wrong with the header is that crate's to say.
+/// Returns the first name in a file's header that occurs twice. The `safetensors` crate would take the last of equal names. It
+/// checks everything else in the header.
 fn first_twice(file: &[u8]) -> Option<String> {
     struct Keys(Option<String>);
 

@@ -1,14 +1,14 @@
-//! Attention of one layer: rotary embedding, soft cap, window, softmax, in blocks of queries.
+//! Attention of one layer: rotary embedding, soft cap, window and softmax, in blocks of queries.
 //!
-//! A block sees the keys from the window's start of its first query to its last query; the rest costs nothing. Nothing
-//! of the size positions² is kept: the backward pass computes a block's weights again.
+//! A block sees the keys from the window's start of its first query to its last query; other keys cost nothing.
+//! Nothing of size positions² is kept: the backward pass computes a block's weights again.
 
 use crate::kernels::gemm::dense::{View, ViewMut, product};
 use crate::kernels::loops;
 use crate::model::config::LayerRules;
 use crate::model::rope::Angles;
 
-/// Queries of a block.
+/// Number of queries in a block.
 const BLOCK: usize = 64;
 
 /// The attention of a layer over `batch` rows of `len` positions.
@@ -17,7 +17,7 @@ pub(super) struct Attention<'a> {
     pub(super) batch: usize,
     pub(super) len: usize,
     pub(super) rules: &'a LayerRules,
-    /// Of positions 0 to at least `len` − 1.
+    /// Angles of positions 0 to at least `len` − 1.
     pub(super) angles: &'a Angles,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Scratch {
 
 /// A block of queries of one row of the batch, and the keys that it sees.
 struct Block {
-    /// First query, counted within the row.
+    /// Its first query, counted within the row.
     query: usize,
     queries: usize,
     key: usize,
@@ -52,13 +52,13 @@ impl Attention<'_> {
         })
     }
 
-    /// Keys of the block that its query `i` sees.
+    /// Returns the keys of the block that its query `i` sees.
     fn seen(&self, block: &Block, i: usize) -> std::ops::Range<usize> {
         let seen = self.rules.seen(block.query + i);
         seen.start - block.key..seen.end - block.key
     }
 
-    /// Where the head begins in a row of `qkv`: of queries, of keys, of values.
+    /// Returns where the head's queries, keys and values begin in a row of `qkv`.
     fn columns(&self, head: usize) -> [usize; 3] {
         let LayerRules { heads, kv_heads, head_dim, .. } = *self.rules;
         let kv = head / self.rules.group();
@@ -75,7 +75,7 @@ impl Attention<'_> {
         }
     }
 
-    /// `qkv` `[n, width]` to `out` `[n, heads · head_dim]`; rotates queries and keys in place.
+    /// Maps `qkv`, `[n, width]`, to `out`, `[n, heads · head_dim]`. Rotates queries and keys in place.
     pub(super) fn forward(&self, qkv: &mut [f32], out: &mut [f32], scratch: &mut Scratch) {
         self.rotate(qkv, loops::rotate_head);
         let LayerRules { heads, head_dim: dim, .. } = *self.rules;
@@ -106,7 +106,8 @@ impl Attention<'_> {
         }
     }
 
-    /// From rotated `qkv` and `grad`, the gradient of the output, to that of `qkv` before the rotation.
+    /// Computes the gradient of `qkv` before the rotation, from the rotated `qkv` and `grad`, the gradient of the
+    /// output.
     pub(super) fn backward(&self, qkv: &[f32], grad: &[f32], dqkv: &mut [f32], scratch: &mut Scratch) {
         dqkv.fill(0.0);
         let LayerRules { heads, head_dim: dim, .. } = *self.rules;

@@ -1,9 +1,9 @@
-//! Loss and gradients of a Gemma 2 on the CPU, written out by hand.
+//! Computes loss and gradients of a Gemma 2 on the CPU with hand-written code.
 //!
 //! Candle's autograd keeps every intermediate result, copies keys and masks, and adds each gradient to a tensor of zeros.
-//! Here the backward pass of each part is one loop over rows beside the matrix products, attention is recomputed in
-//! blocks instead of being kept, and the logits exist for a few hundred positions at a time. The definition is the one of
-//! [`crate::model`]: a test compares loss and every gradient with candle's autograd through [`crate::model::Gemma`].
+//! Here the backward pass of each part is one loop over rows besides the matrix products. Attention is recomputed in
+//! blocks instead of being kept, and only a few hundred positions have logits at a time. [`crate::model`] is the
+//! definition: a test compares the loss and every gradient with candle's autograd through [`crate::model::Gemma`].
 //!
 //! One call works on one thread; the caller spreads batches over threads.
 
@@ -19,7 +19,7 @@ use crate::model::rope::{self, Angles};
 use crate::model::{Architecture, Config};
 use attention::Attention;
 
-/// Positions whose logits are in memory at once.
+/// Number of positions whose logits are in memory at once.
 const HEAD_ROWS: usize = 256;
 
 /// Computes loss and gradients of one model.
@@ -30,11 +30,11 @@ pub struct Fused {
     embedding: std::ops::Range<usize>,
     norm: std::ops::Range<usize>,
     rules: Vec<LayerRules>,
-    /// Of all positions.
+    /// Angles of all positions.
     angles: ByKind<Angles>,
 }
 
-/// What the forward pass of a layer leaves for the backward pass; `n` is the number of rows.
+/// What the forward pass of a layer saves for the backward pass; `n` is the number of rows.
 #[derive(Debug, Default, Clone)]
 struct Saved {
     /// The residual stream before the layer, `[n, hidden]`.
@@ -43,7 +43,7 @@ struct Saved {
     normed: Vec<f32>,
     /// Rotated queries and keys, and values, `[n, (heads + 2 · kv_heads) · head_dim]`.
     qkv: Vec<f32>,
-    /// `[n, heads · head_dim]`.
+    /// Result of attention before its output projection, `[n, heads · head_dim]`.
     mixed: Vec<f32>,
     /// Output of attention, `[n, hidden]`.
     attended: Vec<f32>,
@@ -51,9 +51,9 @@ struct Saved {
     middle: Vec<f32>,
     /// Normalised input of the feed-forward layer, `[n, hidden]`.
     mlp_in: Vec<f32>,
-    /// `[n, 2 · intermediate]`.
+    /// Gate and up projections, `[n, 2 · intermediate]`.
     gate_up: Vec<f32>,
-    /// `[n, intermediate]`.
+    /// gelu(gate) · up, `[n, intermediate]`.
     gated: Vec<f32>,
     /// Output of the feed-forward layer, `[n, hidden]`.
     mlp_out: Vec<f32>,
@@ -61,7 +61,7 @@ struct Saved {
     scales: Vec<f32>,
 }
 
-/// Memory that passes use again and again.
+/// Memory that passes reuse.
 #[derive(Debug, Default)]
 pub struct Workspace {
     layers: Vec<Saved>,
@@ -77,24 +77,24 @@ pub struct Workspace {
     attention: attention::Scratch,
 }
 
-/// Returns a slice of exactly this length, in which any numbers stand.
+/// Returns a slice of exactly this length, with arbitrary content.
 fn room(vec: &mut Vec<f32>, len: usize) -> &mut [f32] {
     vec.resize(len, 0.0);
     &mut vec[..]
 }
 
 impl Fused {
-    /// For a model of this configuration, with parameters as in its [`Table`].
+    /// Prepares a model of this configuration, with parameters as in its [`Table`].
     ///
     /// # Errors
-    /// [`Error::NotFused`] for anything but a Gemma 2 with a tied head.
+    /// Returns [`Error::NotFused`] for anything except a Gemma 2 with a tied head.
     pub fn new(config: &Config) -> Result<Self> {
         config.validate()?;
         if config.architecture != Architecture::Gemma2 {
             return Err(Error::NotFused { found: config.architecture.name().into() });
         }
         if !config.tie || config.norm_offset != 1.0 {
-            return Err(Error::NotFused { found: "a head of its own, or norms in GGUF's form".into() });
+            return Err(Error::NotFused { found: "a separate head, or norms in GGUF's form".into() });
         }
         let table = Table::new(config);
         let range = |name: &str| {
@@ -111,11 +111,11 @@ impl Fused {
         })
     }
 
-    /// Sum of −ln p(token | tokens before it) over `rows`, in nats. Each row has one token more than positions that are
-    /// predicted: all but its first.
+    /// Returns the sum of −ln p(token | tokens before it) over `rows`, in nats. All tokens of a row except the first are
+    /// predicted, so a row has one token more than positions.
     ///
     /// # Errors
-    /// As [`Self::learn`].
+    /// Returns the errors of [`Self::learn`].
     pub fn loss(
         &self,
         params: &[f32],
@@ -126,12 +126,13 @@ impl Fused {
         self.learn(params, &Lesson::of_ids(rows), grads, work)
     }
 
-    /// Sum of a lesson's losses, in nats.
+    /// Returns the sum of a lesson's losses, in nats.
     ///
-    /// With `grads`, the run of gradients is increased by the gradient of `factor` times that sum.
+    /// With `grads`, the gradients are increased by the gradient of `factor` times that sum.
     ///
     /// # Errors
-    /// Rows of different lengths, longer than the context, or with an id outside the vocabulary.
+    /// Returns an error if rows have different lengths, are longer than the context, or have an id outside the
+    /// vocabulary.
     pub fn learn(
         &self,
         params: &[f32],
@@ -150,7 +151,7 @@ impl Fused {
         for i in (0..self.layers.len()).rev() {
             self.layer_backward(i, params, grads, rows.len(), len, work);
         }
-        // The embedding's own gradient, beside the head's.
+        // The gradient of the embedding as a table; that of the head is added elsewhere.
         let hidden = self.config.hidden;
         let factor = self.config.embedding_factor();
         let table = &mut grads[self.embedding.clone()];
@@ -162,7 +163,7 @@ impl Fused {
         Ok(loss)
     }
 
-    /// Positions a row, if the rows fit.
+    /// Returns the number of positions of a row, if the rows fit.
     fn check(&self, rows: &[&[u32]]) -> Result<usize> {
         let (vocab, limit) = (self.config.vocab, self.config.max_position);
         let len = rows.first().map_or(0, |row| row.len()).saturating_sub(1);
@@ -185,7 +186,7 @@ impl Fused {
         Attention { batch, len, rules, angles: self.angles.of(rules.kind) }
     }
 
-    /// Runs the layers; leaves the residual stream in `work.stream` and what each layer saves.
+    /// Runs the layers. Leaves the residual stream in `work.stream`, and saves what each layer needs.
     fn forward(&self, params: &[f32], rows: &[&[u32]], len: usize, work: &mut Workspace) {
         let c = &self.config;
         let (n, h, f) = (rows.len() * len, c.hidden, c.intermediate);
@@ -234,7 +235,8 @@ impl Fused {
         }
     }
 
-    /// The last norm, the head and the loss. With `grads`, `work.grad` becomes the gradient of the residual stream.
+    /// Computes the last norm, the head and the loss. With `grads`, sets `work.grad` to the gradient of the residual
+    /// stream.
     fn head(
         &self,
         params: &[f32],
@@ -281,7 +283,7 @@ impl Fused {
         loss
     }
 
-    /// Turns `work.grad` from the gradient after the layer into that before it.
+    /// Turns `work.grad` from the gradient after the layer into the gradient before it.
     fn layer_backward(
         &self,
         i: usize,
@@ -382,12 +384,13 @@ impl Fused {
     }
 }
 
-/// out `[n, outs]` = xs `[n, ins]` · weightᵀ, weight `[outs, ins]`.
+/// Computes out `[n, outs]` = xs `[n, ins]` · weightᵀ, with weight `[outs, ins]`.
 fn linear(out: &mut [f32], xs: &[f32], weight: &[f32], n: usize, ins: usize, outs: usize) {
     product(ViewMut::new(out, n, outs), View::new(xs, n, ins), View::new(weight, outs, ins).t(), 1.0, false);
 }
 
-/// Gradients of [`linear`] for `[n, ins, outs]`: that of `xs` is written (or added), that of the weight is added.
+/// Computes the gradients of [`linear`] for `[n, ins, outs]`. That of `xs` is written (or added), that of the weight is
+/// added.
 fn linear_grad(
     dx: Option<(&mut [f32], bool)>,
     dw: &mut [f32],

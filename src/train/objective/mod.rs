@@ -1,12 +1,12 @@
-//! What a student learns at a position: loss and gradient of one position's logits.
+//! What a student learns at a position: the loss and the gradient of one position's logits.
 //!
-//! Both engines take a [`Lesson`], rows with a goal for each position, and ask it for the loss and its gradient with
-//! respect to the logits of one position at a time. So each rule stands in one place:
+//! Both engines take a [`Lesson`], which is rows with a goal for each position. For one position at a time, they ask it
+//! for the loss and its gradient with respect to the logits. So each rule is in one place:
 //!
 //! - the next token: −ln p(id), with p after the soft cap;
 //! - a teacher's logits: the generalised Jensen-Shannon [`Divergence`] of TRL's `DistillationTrainer`, over the whole
 //!   vocabulary or over the most likely tokens ([`support`]);
-//! - ids and log-probabilities of a file: the same divergence over these ids, or, if the ids were sampled, the
+//! - ids and log-probabilities of a file: the same divergence over these ids or, if the ids were sampled, the
 //!   cross-entropy of Gemma 3's report.
 
 pub mod support;
@@ -15,32 +15,34 @@ use super::error::{Error, Result};
 use crate::kernels::loops;
 use crate::sample::LEAST_TEMPERATURE;
 
-/// The generalised Jensen-Shannon divergence of a teacher T and a student S: with M = (1 − β) S + β T it is
-/// β KL(T‖M) + (1 − β) KL(S‖M). At β = 0 it is the forward divergence KL(T‖S), at β = 1 the reverse one KL(S‖T).
+/// The generalised Jensen-Shannon divergence of a teacher T and a student S. With M = (1 − β) S + β T it is β KL(T‖M) + (1
+/// − β) KL(S‖M). At β = 0 it is the forward divergence KL(T‖S), at β = 1 the reverse divergence KL(S‖T).
 ///
 /// Agarwal et al., "On-policy distillation of language models", 2024 (arXiv 2306.13649). Names and meanings are those of
 /// TRL's `DistillationTrainer`. Nothing is multiplied by the square of the temperature.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Divergence {
-    /// From 0, forward, to 1, reverse.
+    /// β, from 0 (forward) to 1 (reverse).
     pub beta: f64,
-    /// Both models' logits are divided by it.
+    /// Temperature: the divisor of both models' logits.
     pub temperature: f64,
-    /// Compare so many most likely tokens only: the teacher's at β = 0, the student's at β = 1, both's between. 0 is all.
+    /// Number of most likely tokens to compare: the teacher's at β = 0, the student's at β = 1, both models' in between; 0
+    /// is all.
     pub loss_top_k: usize,
-    /// Compare all other tokens together as one more; without it, both distributions are renormalised.
+    /// Whether all other tokens are compared together as one more token. Otherwise both distributions are renormalised.
     pub loss_add_tail: bool,
 }
 
 impl Divergence {
-    /// The forward divergence over the whole vocabulary: what is measured on held-out rows.
+    /// The forward divergence over the whole vocabulary, which is measured on held-out rows.
     pub const FORWARD: Self = Self { beta: 0.0, temperature: 1.0, loss_top_k: 0, loss_add_tail: true };
 
-    /// Refuses numbers out of range.
+    /// Checks that the numbers are in range.
     ///
     /// # Errors
-    /// Returns an error that names the first of them.
+    /// Returns an error that names the first number out of range.
     pub fn validate(&self) -> Result<()> {
         let numbers = [
             ("--beta", self.beta, (0.0..=1.0).contains(&self.beta), "a number from 0 to 1"),
@@ -60,27 +62,27 @@ impl Divergence {
     }
 }
 
-/// What is to be learned where a position has a goal.
+/// What is learned at the positions with a goal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Goals {
     /// The next id of the row.
     Ids,
     /// A teacher's distribution.
     Teacher {
-        /// Final logits, `[goals, vocab]`.
+        /// The teacher's final logits, `[goals, vocab]`.
         logits: Vec<f32>,
-        /// How it is compared.
+        /// Divergence from the teacher.
         divergence: Divergence,
     },
     /// Some ids with a teacher's log-probabilities.
     Listed {
-        /// Entries a goal.
+        /// Number of entries for each goal.
         k: usize,
-        /// `[goals, k]`.
+        /// Ids, `[goals, k]`.
         ids: Vec<u32>,
-        /// `[goals, k]`, in nats; −∞ marks a place without an entry.
+        /// Log-probabilities, `[goals, k]`, in nats; −∞ marks a place without an entry.
         logprobs: Vec<f32>,
-        /// How they are compared.
+        /// How they are learned from.
         rule: ListRule,
     },
 }
@@ -90,21 +92,21 @@ pub enum Goals {
 pub enum ListRule {
     /// The ids are the teacher's most likely ones.
     Divergence(Divergence),
-    /// The ids were sampled by the teacher's probability: cross-entropy with their probabilities, renormalised, and 0
-    /// elsewhere. Gemma Team, "Gemma 3 technical report", 2025, section 2.2.
+    /// The ids were sampled by the teacher's probability. The loss is the cross-entropy with their probabilities,
+    /// renormalised, and 0 elsewhere. Gemma Team, "Gemma 3 technical report", 2025, section 2.2.
     Sampled,
 }
 
-/// Rows of one length, and what is to be learned at each position. A row has one token more than positions.
+/// Rows of one length, and the goal of each position. A row has one token more than positions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lesson {
     rows: Vec<Vec<u32>>,
-    /// `[rows · positions]`: the number of the position's goal, if it has one.
+    /// Number of each position's goal, if it has one; `[rows · positions]`.
     goals: Vec<Option<usize>>,
     what: Goals,
 }
 
-/// Memory that rows of logits use again and again.
+/// Memory that rows of logits reuse.
 #[derive(Debug, Default)]
 pub struct Scratch {
     slope: Vec<f32>,
@@ -114,14 +116,14 @@ pub struct Scratch {
 }
 
 impl Lesson {
-    /// The next token at all positions.
+    /// Makes a lesson with the next token as the goal at all positions.
     pub fn of_ids(rows: &[&[u32]]) -> Self {
         let positions = rows.iter().map(|row| row.len().saturating_sub(1)).sum();
         let rows = rows.iter().map(|row| row.to_vec()).collect();
         Self { rows, goals: (0..positions).map(Some).collect(), what: Goals::Ids }
     }
 
-    /// Rows with a mask over their positions, row by row.
+    /// Makes a lesson of rows with a mask over their positions, row by row.
     ///
     /// # Panics
     /// Panics if the mask or the goals do not fit the rows.
@@ -146,17 +148,17 @@ impl Lesson {
         Self { rows, goals, what }
     }
 
-    /// The rows.
+    /// Returns the rows.
     pub fn rows(&self) -> Vec<&[u32]> {
         self.rows.iter().map(Vec::as_slice).collect()
     }
 
-    /// Number of positions with a goal.
+    /// Returns the number of positions with a goal.
     pub fn count(&self) -> usize {
         self.goals.iter().flatten().count()
     }
 
-    /// Sum of the entropies of the goals' distributions where the loss is their cross-entropy, in nats; else 0.
+    /// Returns the sum of the entropies of the goals' distributions if the loss is their cross-entropy, in nats; else 0.
     pub(super) fn entropy(&self) -> f64 {
         match &self.what {
             Goals::Listed { k, logprobs, rule: ListRule::Sampled, .. } => {
@@ -166,8 +168,8 @@ impl Lesson {
         }
     }
 
-    /// Loss of one position in nats, 0 where there is no goal. The raw logits become the gradient times `factor`; the soft
-    /// cap is part of it. `position` counts over the rows.
+    /// Returns the loss of one position in nats, or 0 if it has no goal. Replaces the raw logits by the gradient times
+    /// `factor`, which includes the soft cap. `position` counts over the rows.
     pub(super) fn learn(
         &self,
         position: usize,

@@ -1,17 +1,18 @@
-//! Objectives over some tokens of the vocabulary: a teacher's or a student's most likely ones, those of a list, and, if
-//! asked for, all others together as one more token.
+//! Objectives over some tokens of the vocabulary: a teacher's or a student's most likely ones, or those of a list. If
+//! asked for, all other tokens together count as one more.
 //!
-//! With log-probabilities s of the student over the support and s_τ = ln(1 − Σ e^s) of the tail, and g = ∂L/∂s,
-//! the gradient of the logits is g_i − p_i G on the support and g_τ p_i / p_τ − p_i G elsewhere, G being the sum of all g.
+//! Let s be the student's log-probabilities over the support, s_τ = ln(1 − Σ e^s) that of the tail, g = ∂L/∂s, and G the
+//! sum of all g. Then the gradient of the logits is g_i − p_i G on the support, and g_τ p_i / p_τ − p_i G elsewhere.
 //! Without a tail, both distributions are renormalised over the support, and the gradient elsewhere is 0.
 
 use super::Divergence;
 use crate::kernels::loops;
 
-/// Least probability of a tail, as TRL has it: beyond it neither the tail's loss nor its gradient is a number.
+/// Minimum probability of a tail, as in TRL: below it, neither the tail's loss nor its gradient is a number.
 const LEAST_TAIL: f64 = 1e-7;
 
-/// Loss and its derivative by each of the student's log-probabilities `s`; `t` are the teacher's.
+/// Returns the loss, and its derivative with respect to each of the student's log-probabilities `s`; `t` are the
+/// teacher's.
 fn divergence(s: &[f64], t: &[f64], beta: f64, grad: &mut Vec<f64>) -> f64 {
     grad.clear();
     let mut loss = 0.0;
@@ -32,7 +33,7 @@ fn divergence(s: &[f64], t: &[f64], beta: f64, grad: &mut Vec<f64>) -> f64 {
     loss
 }
 
-/// The `k` largest, smaller ids first among equals.
+/// Returns the indices of the `k` largest numbers, smaller indices first among equals.
 pub(crate) fn largest(xs: &[f32], k: usize) -> Vec<u32> {
     let mut ids: Vec<u32> = (0..xs.len() as u32).collect();
     let order = |a: &u32, b: &u32| xs[*b as usize].total_cmp(&xs[*a as usize]).then(a.cmp(b));
@@ -44,11 +45,11 @@ pub(crate) fn largest(xs: &[f32], k: usize) -> Vec<u32> {
     ids
 }
 
-/// A row of logits over a support: its exponentials, in `exps`, with those of the support taken out.
+/// A row of logits over a support. Its exponentials are in `exps`, where those of the support are set to 0.
 struct Rest {
-    /// Exponents of the support, less the row's maximum.
+    /// Exponents of the support, minus the row's maximum.
     inside: Vec<f64>,
-    /// Sum of the exponentials outside.
+    /// Sum of the exponentials outside the support.
     outside: f64,
     /// Sum of all exponentials.
     sum: f64,
@@ -66,10 +67,10 @@ impl Rest {
         Self { inside, outside, sum }
     }
 
-    /// Log-probabilities of the support, and of the tail if there is one.
+    /// Returns the log-probabilities of the support, and of the tail if there is one.
     fn logprobs(&self, add_tail: bool) -> Vec<f64> {
         let log = if add_tail { self.sum.ln() } else { (self.sum - self.outside).ln() };
-        // Where the outside is all there is, the difference has lost its digits.
+        // If the outside has nearly all the mass, the difference has lost its digits.
         let log = if add_tail || log.is_finite() { log } else { log_sum(&self.inside) };
         let inside = self.inside.iter().map(|x| x - log);
         let tail = (self.outside / self.sum).max(LEAST_TAIL).ln();
@@ -82,7 +83,7 @@ fn log_sum(xs: &[f64]) -> f64 {
     max + xs.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
 }
 
-/// Puts the gradient of the logits into `row`, whose exponentials outside of the support are in `exps`.
+/// Writes the gradient of the logits to `row`. `exps` has the exponentials outside the support.
 #[expect(clippy::too_many_arguments, reason = "rows, support and numbers of one position")]
 fn put(
     row: &mut [f32],
@@ -96,7 +97,7 @@ fn put(
 ) {
     let all: f64 = grad.iter().sum();
     if let Some(tail) = grad.get(support.len()) {
-        // A tail that was raised to its least probability does not move.
+        // A tail that was raised to the minimum probability has no gradient.
         let raised = rest.outside / rest.sum < LEAST_TAIL;
         let (tail, all) = if raised { (0.0, all - tail) } else { (*tail, all) };
         let share = if rest.outside > 0.0 { tail / rest.outside } else { 0.0 };
@@ -116,7 +117,7 @@ fn put(
     loops::scale_by_slope_row(row, slope, factor);
 }
 
-/// Divergence of two rows of final logits over the most likely tokens of one or both.
+/// Returns the divergence of two rows of final logits over the most likely tokens of one or both.
 pub(super) fn most_likely(
     row: &mut [f32],
     slope: &[f32],
@@ -143,13 +144,13 @@ pub(super) fn most_likely(
     loss
 }
 
-/// The entries of a list, without those of no probability.
+/// Returns the entries of a list, without those of probability 0.
 fn entries(ids: &[u32], logprobs: &[f32]) -> (Vec<u32>, Vec<f64>) {
     let entries = ids.iter().zip(logprobs).filter(|(_, l)| **l > f32::NEG_INFINITY);
     entries.map(|(id, l)| (*id, f64::from(*l))).unzip()
 }
 
-/// Divergence over the ids of a list, with a teacher's log-probabilities at temperature 1.
+/// Returns the divergence over the ids of a list, with a teacher's log-probabilities at temperature 1.
 pub(super) fn listed(
     row: &mut [f32],
     slope: &[f32],
@@ -180,14 +181,14 @@ pub(super) fn listed(
     loss
 }
 
-/// Entropy of the renormalised probabilities of a list, in nats.
+/// Returns the entropy of the renormalised probabilities of a list, in nats.
 pub(super) fn entropy(logprobs: &[f32]) -> f64 {
     let (_, t) = entries(&vec![0; logprobs.len()], logprobs);
     let log = log_sum(&t);
     t.iter().map(|t| (t - log).exp() * (log - t)).sum()
 }
 
-/// Cross-entropy with the renormalised probabilities of sampled ids.
+/// Returns the cross-entropy with the renormalised probabilities of sampled ids.
 pub(super) fn sampled(
     row: &mut [f32],
     slope: &[f32],

@@ -29,7 +29,8 @@ fn one() -> f64 {
     1.0
 }
 
-/// Loss and gradient of every objective are TRL's, both ends of beta, top-k with and without tail, two temperatures.
+/// Compares loss and gradient of every objective with TRL: both ends of beta, top-k with and without tail, two
+/// temperatures.
 #[test]
 fn every_objective_is_the_references() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/distill/objectives.json");

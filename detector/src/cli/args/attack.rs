@@ -1,4 +1,4 @@
-//! What `wmdetect attack` takes.
+//! The arguments of `wmdetect attack`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,50 +15,50 @@ pub(crate) struct AttackArgs {
     pub detector: DetectorArgs<KeysArgs>,
     #[command(flatten)]
     pub method: MethodArgs,
-    /// Texts that people wrote, in the same form as the marked ones. They give the words and passages that edits put in, and
-    /// are edited and scored too, to show how many of them are taken for marked
+    /// File of texts that people wrote, in the same form as the marked ones. Edits insert their words and passages.
+    /// These texts are also edited and scored, to show how many of them are taken for marked
     #[arg(long, required = true, value_name = "FILE")]
     pub human: Vec<PathBuf>,
-    /// The field of a JSON line of --human that holds the text [default: that of the marked texts]
+    /// Field of a JSON line of --human that holds the text [default: that of the marked texts]
     #[arg(long, requires = "jsonl", value_name = "NAME")]
     pub human_field: Option<String>,
-    /// An edit and its rates, such as delete=0.1,0.3, or program=NAME. Edits: delete, replace, insert, synonyms,
-    /// sentences, case, typography, homoglyphs, dilution, crop. May be given several times; the unedited texts are always
-    /// scored [default: a standard set, with synonyms if there is a table]
+    /// Edit and its rates, such as delete=0.1,0.3, or program=NAME. Edits: delete, replace, insert, synonyms,
+    /// sentences, case, typography, homoglyphs, dilution, crop. May be repeated; the unedited texts are always scored
+    /// [default: a standard set, with synonyms if there is a table]
     #[arg(long, value_name = "NAME=RATES")]
     pub edit: Vec<Edits>,
-    /// The table for --edit synonyms: a line has a word, a tab and its synonyms with commas between them
+    /// Table for --edit synonyms: each line has a word, a tab and its synonyms with commas between them
     #[arg(long, value_name = "FILE")]
     pub synonyms: Option<PathBuf>,
-    /// A program that edits: it reads a text on standard input and writes the edited text to standard output. It is run
-    /// once for each text and length, and without a shell: the command is split at spaces. May be given several times;
-    /// all are run
+    /// Program that edits: it reads a text on standard input and writes the edited text to standard output. It is run
+    /// once for each text and length, without a shell: the command is split at spaces. May be repeated; all programs
+    /// are run
     #[arg(long, value_name = "NAME=COMMAND")]
     pub program: Vec<ProgramArg>,
-    /// How long a program may take for one text
+    /// Seconds that a program may take for one text
     #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "program", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub program_timeout: u64,
-    /// Lengths in tokens. Each text is cut to its first tokens before it is edited; a shorter text is left out
+    /// Lengths in tokens. Each text is cut to its first tokens before it is edited; shorter texts are left out
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', default_value = "32,64,128,256,512", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub length: Vec<u64>,
-    /// The rates at which a text is found: shares of unmarked texts that may be called watermarked
+    /// Rates at which a text is found: shares of unmarked texts that may be called watermarked
     #[arg(long, value_name = "RATES", value_delimiter = ',', default_value = "0.01,0.001,0.000001", value_parser = rate)]
     pub fpr: Vec<f64>,
-    /// The field of a JSON line that texts of one prompt share, such as prompt. Intervals then know that these texts are
-    /// alike [default: each text stands alone]
+    /// Field of a JSON line that texts of one prompt share, such as prompt. The intervals then allow for the likeness
+    /// of these texts [default: each text stands alone]
     #[arg(long, requires = "jsonl", value_name = "NAME")]
     pub cluster: Option<String>,
-    /// What the random numbers of the edits are drawn from
+    /// Seed of the edits' random numbers
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Keep results in this file as they come, and take those that it has. A run that was interrupted goes on from there,
-    /// and may have more edits, lengths and rates
+    /// Store results in this file as they come, and reuse those that it has. An interrupted run continues from there,
+    /// and may add edits, lengths and rates
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// The report as a JSON object
+    /// Print the report as a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Write a page with curves to this file too
+    /// Also write a page with curves to this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Replace the file of --html even if it is not an earlier page

@@ -1,8 +1,8 @@
-//! Results that are kept as they come, so that a run that was interrupted goes on from there.
+//! Results that are stored as they come, so that an interrupted run continues from there.
 //!
-//! The file has JSON lines. The first binds it to what the results depend on: seed, keys, texts and the like. Each further
-//! line is the result of one text, one edit and one length. Edits, lengths and rates that a run asks for are not bound, since
-//! a result does not depend on what else is asked for. Errors are not kept: what failed is tried again.
+//! The file has JSON lines. The first binds the file to what the results depend on: seed, keys, texts and the like.
+//! Each further line is the result of one text, one edit and one length. The edits, lengths and rates of a run are not
+//! bound, since a result does not depend on the others. Errors are not stored: what failed is tried again.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,26 +18,26 @@ use wmdetect::shell::{Hinted, Json};
 
 use super::texts::Side;
 
-/// What is told of one edited text.
+/// The result of one edited text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Judged {
     pub log10_p: Option<f64>,
     pub words_kept: Option<f64>,
 }
 
-/// Which result it is.
+/// The text, edit and length of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub side: Side,
     /// The number of the text on its side.
     pub text: usize,
-    /// The edit with its rate; of a program, the command too.
+    /// The edit with its rate; for a program, also the command.
     pub edit: String,
-    /// In tokens.
+    /// The length in tokens.
     pub length: u64,
 }
 
-/// A line.
+/// A line of the file.
 #[derive(Serialize)]
 struct Line<'a> {
     side: &'a str,
@@ -55,20 +55,20 @@ pub(super) struct Checkpoint {
     file: Mutex<Locked>,
 }
 
-/// A file that is this run's alone. The lock goes with it even if a program that was just started, as edits start them,
-/// still has the file open.
+/// A file that only this run uses. Its lock is released even if a program that an edit has just started still has the
+/// file open.
 #[derive(Debug)]
 struct Locked(File);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // If that fails, closing the file does it.
+        // If that fails, closing the file releases the lock.
         let _ = self.0.unlock();
     }
 }
 
 impl Checkpoint {
-    /// Opens the file of an earlier run with the same header, or makes one. What was half-written at its end goes.
+    /// Opens the file of an earlier run with the same header, or makes one. A half-written line at its end is removed.
     pub(super) fn open(path: &Path, header: &Map<String, Value>) -> Result<Self> {
         let what = || format!("cannot use the checkpoint {}", path.display());
         if path.metadata().map_or(true, |file| file.is_file() && file.len() == 0) {
@@ -116,7 +116,7 @@ impl Checkpoint {
         self.known.get(place).copied()
     }
 
-    /// Keeps a result.
+    /// Stores a result.
     pub(super) fn keep(&self, place: &Place, judged: Judged) -> io::Result<()> {
         let line = Line {
             side: place.side.name(),
@@ -132,7 +132,7 @@ impl Checkpoint {
     }
 }
 
-/// What differs between this run and the earlier one.
+/// Returns what differs between this run and the earlier one.
 fn difference(here: &Map<String, Value>, earlier: &Map<String, Value>) -> Option<String> {
     let (name, expected) = here.iter().find(|(name, value)| earlier.get(*name) != Some(value))?;
     let found = earlier.get(name).unwrap_or(&Value::Null);

@@ -1,4 +1,4 @@
-//! Which edits are asked for.
+//! The edits that the arguments ask for.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wmdetect::shell::Hinted;
 use super::super::args::AttackArgs;
 use super::program::Program;
 
-/// What is tried where no `--edit` is given: from what a careless writer does to what a determined one does.
+/// The edits that are tried without `--edit`: from those of a careless writer to those of a determined one.
 const STANDARD: [(Kind, &[f64]); 10] = [
     (Kind::Delete, &[0.1, 0.3, 0.5]),
     (Kind::Replace, &[0.1, 0.3, 0.5]),
@@ -25,7 +25,7 @@ const STANDARD: [(Kind, &[f64]); 10] = [
 
 /// The edits of a run.
 pub(super) struct AskedFor {
-    /// In their order, each once, the unedited text first.
+    /// The edits in their order, each once, the unedited text first.
     pub edits: Vec<Edit>,
     pub programs: Vec<Program>,
 }

@@ -1,4 +1,4 @@
-//! Editing and scoring.
+//! Edits and scores the texts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use super::checkpoint::{Checkpoint, Judged, Place};
 use super::program::{Program, ProgramError};
 use super::texts::{Side, Text, Texts, tell};
 
-/// What is done to each text.
+/// The edits and the detector of a run.
 pub(super) struct Attack<'a> {
     pub detector: &'a Detector,
     pub editor: Editor,
@@ -23,7 +23,7 @@ pub(super) struct Attack<'a> {
     pub lengths: &'a [u64],
     pub seed: u64,
     pub checkpoint: Option<Checkpoint>,
-    /// Set when the run should end with what it has.
+    /// Set when the run should end with the results that it has.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -42,11 +42,11 @@ pub(super) struct Results {
     pub judged: u64,
     /// How many there would be if nothing had interrupted the run.
     pub of: u64,
-    /// Those that are errors.
+    /// Number of results that are errors.
     pub errors: u64,
 }
 
-/// Of one text, for some edits and lengths by their numbers: what was found, or why nothing could be.
+/// The results of one text, for some edits and lengths by their numbers: what was found, or why it failed.
 type Judgements = Vec<(usize, usize, Result<Judged, String>)>;
 
 impl Attack<'_> {
@@ -81,7 +81,7 @@ impl Attack<'_> {
             Ok(())
         };
         pool::ordered(pool::available_threads(), work, take, |feed| {
-            // By turns, so that a run that is interrupted has both.
+            // In turns, so that an interrupted run has both.
             for number in 0..marked.all.len().max(human.all.len()) {
                 for (side, texts) in [(Side::Marked, marked), (Side::Human, human)] {
                     let Some(text) = texts.all.get(number) else { continue };
@@ -155,7 +155,7 @@ impl Attack<'_> {
         }
     }
 
-    /// What a checkpoint calls an edit. A program with another command is another edit.
+    /// Returns the name of an edit in a checkpoint. A program with another command is another edit.
     fn label(&self, edit: &Edit) -> String {
         let program =
             edit.program().and_then(|name| self.programs.iter().find(|program| program.name == name));

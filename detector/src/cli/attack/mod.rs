@@ -3,11 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | this | from arguments to a report |
-//! | `edits` | which edits are asked for |
+//! | `edits` | the edits that are asked for |
 //! | `texts` | reading texts, and cutting them |
 //! | `judge` | editing and scoring |
 //! | `program` | external programs |
-//! | `checkpoint` | results that are kept |
+//! | `checkpoint` | stored results |
 
 mod checkpoint;
 mod edits;
@@ -166,7 +166,7 @@ fn check(marked: &Texts, editor: &Editor, lengths: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// What results depend on, for the checkpoint.
+/// Returns everything that results depend on, for the checkpoint.
 fn header(
     args: &AttackArgs,
     detector: &Detector,
@@ -205,7 +205,7 @@ fn header(
     }
 }
 
-/// What the reader should know of the numbers of texts.
+/// Returns the warnings about the numbers of texts.
 fn remarks(report: &AttackReport, marked: &Texts, lengths: &[u64], fprs: &[f64]) -> Vec<Warning> {
     let mut remarks = Vec::new();
     let missing: Vec<String> = lengths

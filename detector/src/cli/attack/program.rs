@@ -11,11 +11,11 @@ use wmdetect::shell::OneLine;
 
 /// The longest text that a program may write.
 const MOST: u64 = 16 << 20;
-/// How much of what a program complains of is kept.
+/// Number of bytes of a program's standard error that are kept.
 const COMPLAINT: u64 = 64 << 10;
-/// How much of that is shown.
+/// Number of characters of that that are shown.
 const SHOWN: usize = 200;
-/// Between two looks at a program that runs.
+/// Time between two looks at a running program.
 const BETWEEN: Duration = Duration::from_millis(50);
 
 /// A program that reads a text on standard input and writes the edited text to standard output.
@@ -24,7 +24,7 @@ pub(super) struct Program {
     pub name: String,
     /// The program and its arguments, at least the first.
     pub command: Vec<String>,
-    /// How long it may take for a text.
+    /// How long the program may take for a text.
     pub timeout: Duration,
 }
 
@@ -49,18 +49,19 @@ pub(super) enum ProgramError {
 }
 
 impl Program {
-    /// Edits a text. The program finds a number in the variable `WMDETECT_SEED`, below 2^31, if it draws random numbers.
+    /// Edits a text. The variable `WMDETECT_SEED` has a number below 2^31, for programs that draw random numbers.
     ///
-    /// A line end is added behind the text, for programs that read lines; one behind the answer is taken away.
+    /// A line end is added after the text, for programs that read lines. A line end after the answer is removed.
     ///
     /// # Errors
-    /// Returns an error if the program cannot be run, ends with another status than 0, takes too long, or writes no text.
+    /// Returns an error if the program cannot be run, ends with a status other than 0, takes too long, or does not
+    /// write text.
     pub(super) fn edit(&self, text: &str, seed: u64, stop: &AtomicBool) -> Result<String, ProgramError> {
         let name = || self.name.clone();
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).env("WMDETECT_SEED", (seed >> 33).to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C is for this run, which ends its programs itself.
+        // Ctrl-C must reach only this run, which ends its programs itself.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let start = |source| ProgramError::Start { name: name(), program: self.command[0].clone(), source };
@@ -69,7 +70,7 @@ impl Program {
         let line_end = if given_line_end { "" } else { "\n" };
         if let Some(mut input) = child.stdin.take() {
             let text = format!("{text}{line_end}");
-            // A program that leaves early is judged by its status.
+            // A program that ends early is judged by its status.
             thread::spawn(move || input.write_all(text.as_bytes()));
         }
         let output = read(child.stdout.take(), MOST + 1);
@@ -142,7 +143,7 @@ impl Program {
     }
 }
 
-/// Ends a program and those that it has started, if they did not leave its group.
+/// Ends a program, and the programs that it started and that did not leave its group.
 fn kill(child: &mut Child) {
     #[cfg(unix)]
     {
@@ -153,7 +154,8 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Reads a stream to its end on another thread, and hands on its first bytes. A program that nobody reads would wait.
+/// Reads a stream to its end on another thread, and passes on its first bytes. A program whose output is not read would
+/// wait.
 fn read(stream: Option<impl Read + Send + 'static>, most: u64) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!(edit(&["cat"], &long, 60), Ok(long.clone()));
         assert_eq!(edit(&["cat"], "a\n", 60), Ok("a\n".into()));
         assert_eq!(edit(&["sh", "-c", "echo $WMDETECT_SEED"], "a", 60), Ok("2147483647".into()));
-        // It does not read what it is given.
+        // This program does not read its input.
         assert_eq!(edit(&["echo", "b"], &long, 60), Ok("b".into()));
         for (command, expected) in [
             (&["false"][..], "program p: expected the exit status 0, found exit status: 1"),

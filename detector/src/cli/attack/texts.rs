@@ -14,7 +14,7 @@ use wmdetect::text::{TextError, Tokenizer};
 
 use super::super::message;
 
-/// Which texts they are.
+/// The side that texts are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Side {
     Marked,
@@ -40,9 +40,9 @@ impl fmt::Display for Side {
 
 /// A text, up to the end of its longest part.
 pub(super) struct Text {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
-    /// What the random numbers of its edits are drawn from: its id, or its number if it has none.
+    /// The name from which the random numbers of its edits are drawn: its id, or its number if it has none.
     pub identity: String,
     /// The number of its cluster.
     pub cluster: u64,
@@ -58,7 +58,7 @@ pub(super) struct Texts {
     pub all: Vec<Text>,
     /// The whole texts, if they were asked for.
     pub whole: Vec<String>,
-    /// Of the texts, their ids and their groups.
+    /// The hash of the texts, their ids and their groups.
     hash: Sha256,
     /// How many texts had each id before.
     ids: HashMap<String, u64>,
@@ -79,7 +79,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads the texts of the files. What cannot be read is said, and is counted by `batch`.
+    /// Reads the texts of the files. Texts that cannot be read are reported, and `batch` counts them.
     pub(super) fn read(&self, files: &[PathBuf], batch: &mut Batch) -> Result<Texts> {
         let mut texts = Texts::default();
         let cut = |(label, content): (Label, Result<Content, InputError>)| {
@@ -112,11 +112,11 @@ impl Reading<'_> {
         Ok(texts)
     }
 
-    /// The text, and where its parts end.
+    /// Returns the text, and where its parts end.
     fn cut(&self, content: Content) -> Result<(String, Vec<usize>), InputError> {
         let bytes = match content {
             Content::Text(bytes) => bytes,
-            // They are refused before a text is read.
+            // Token ids are refused before a text is read.
             Content::Tokens(_) => Vec::new(),
         };
         let text = Normaliser::none().apply_bytes(&bytes).text().to_owned();
@@ -182,7 +182,7 @@ impl Texts {
     }
 }
 
-/// Says what is wrong with an input, unless the same was said of another.
+/// Reports what is wrong with an input, unless the same was reported of another.
 pub(super) fn tell(batch: &mut Batch, input: &str, error: &str) {
     if let Some(line) = batch.failed(input, error) {
         batch.clear();
@@ -194,7 +194,7 @@ pub(super) fn tell(batch: &mut Batch, input: &str, error: &str) {
 mod tests {
     use super::*;
 
-    /// The parts are prefixes of the text, and of as many tokens as asked for.
+    /// The parts are prefixes of the text, with as many tokens as asked for.
     #[test]
     fn a_text_is_cut_behind_a_token() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");

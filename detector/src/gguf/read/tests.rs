@@ -1,7 +1,7 @@
 use super::*;
 use crate::gguf::{Layout, Plan};
 
-/// Writes a header and its entries; what does not fit the format goes in through `raw`.
+/// Writes a header and its entries; `raw` writes bytes that do not fit the format.
 struct Writer {
     count: u64,
     entries: Vec<u8>,
@@ -165,7 +165,7 @@ fn wrong_types_name_both() {
     }
 }
 
-/// A file of one key and two tensors of four f32 each.
+/// Returns a file of one key and two tensors of four f32 each.
 fn with_tensors(alignment: u32) -> Vec<u8> {
     let plan = |name: &str| Plan { name: name.into(), shape: vec![2, 2], ggml_type: 0, bytes: 16 };
     let metadata = [("general.alignment".to_owned(), Value::U32(alignment))];
@@ -180,7 +180,7 @@ fn header(bytes: &[u8]) -> Result<Header, GgufError> {
     Header::read(bytes, bytes.len() as u64, |_| false)
 }
 
-/// The place behind a tensor's name, where its number of dimensions stands.
+/// Returns the place after a tensor's name, where its number of dimensions is.
 fn behind(bytes: &[u8], name: &str) -> usize {
     bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap() + name.len()
 }

@@ -1,5 +1,5 @@
 //! The page of `wmdetect serve`: a form for a text, and what was found in it. It works without its script, which only
-//! reads a file into the form.
+//! loads a file into the form.
 
 use super::super::words::one_in;
 use super::score::{evidence, facts, sentence, verdicts};
@@ -39,20 +39,20 @@ pub struct Page<'a> {
 pub enum Token {
     /// Everybody gets the same answer.
     None,
-    /// Without a token one gets the public answer.
+    /// Without a token the answer is the public one.
     Optional,
-    /// Without a token one gets no answer.
+    /// Without a token there is no answer.
     Required,
 }
 
 /// What became of a text.
 #[derive(Clone, Copy, Debug)]
 pub enum Outcome<'a> {
-    /// All that is known. Tokens are shown only of texts of at most [`SHOWN`] bytes.
+    /// Everything that is known. Tokens are shown only for texts of at most [`SHOWN`] bytes.
     Full(&'a Explanation),
-    /// What those may know who might use more to remove or imitate the mark.
+    /// What people may know who could use more to remove or imitate the mark.
     Brief(&'a Brief),
-    /// Why it was not judged, as a sentence.
+    /// Why the text was not judged, as a sentence.
     Refused(&'a str),
 }
 
@@ -125,7 +125,7 @@ pub fn ask(page: Page<'_>) -> String {
 
 const TITLE: &str = "Is this text marked?";
 
-/// The verdict in a few words.
+/// Returns the verdict in a few words.
 fn heading(outcome: Outcome<'_>) -> &'static str {
     let (verdict, in_passage) = match outcome {
         Outcome::Full(explanation) => (explanation.report.verdict, !explanation.report.spans.is_empty()),
@@ -140,7 +140,7 @@ fn heading(outcome: Outcome<'_>) -> &'static str {
     }
 }
 
-/// The verdict in one sentence or two.
+/// Returns the verdict in one sentence or two.
 fn brief_sentence(brief: &Brief) -> String {
     let mark = brief.key.as_ref().map_or_else(|| "the mark".to_owned(), |key| format!("the mark of {key}"));
     let chance = format!("By chance, one in {} unmarked texts is called so.", one_in(brief.fpr.log10()));
@@ -162,7 +162,7 @@ fn brief_sentence(brief: &Brief) -> String {
             "A text this long that carries {mark} throughout would probably have been recognised. That does not mean \
              that a person wrote it."
         ),
-        // Whether the mark was found in a short text is not told to everybody.
+        // Not everybody is told whether the mark was found in a short text.
         (Verdict::TooShort, _) if brief.scheme.is_none() => {
             "A text of this length is not judged. Some hundred words are needed.".into()
         }
@@ -239,7 +239,7 @@ fn passages(html: &mut String, text: &str, ranges: &[[u64; 2]]) {
     }
 }
 
-/// The beginning and the end of a passage.
+/// Returns the beginning and the end of a passage.
 fn excerpt(passage: &str) -> String {
     const BEGINNING: usize = 400;
     const END: usize = 200;
@@ -261,7 +261,7 @@ fn form(html: &mut String, page: Page<'_>) {
     put!(html, "<section id=\"ask\">\n<h2>{heading}</h2>\n");
     html.push_str("<form method=\"post\" action=\"#result\" autocomplete=\"off\">\n");
     put!(html, "<p><label for=\"text\">Text</label></p>\n");
-    // Spell checkers of some browsers send what is typed elsewhere.
+    // Spell checkers of some browsers send typed text to other servers.
     put!(
         html,
         "<textarea id=\"text\" name=\"text\" rows=\"12\" required dir=\"auto\" spellcheck=\"false\" \
@@ -301,7 +301,7 @@ fn form(html: &mut String, page: Page<'_>) {
     html.push_str("</section>\n");
 }
 
-/// The text for the form, where it comes back from there as it was; nothing otherwise.
+/// The text for the form, if the form sends it back unchanged; otherwise nothing.
 struct Kept<'a>(&'a str);
 
 impl std::fmt::Display for Kept<'_> {
@@ -312,7 +312,7 @@ impl std::fmt::Display for Kept<'_> {
         }
         for c in self.0.chars() {
             match c {
-                // Marks of direction act inside the field only. In the source of the page they act nowhere.
+                // Direction marks act only inside the field. In the source of the page they act nowhere.
                 c if crate::one_line::is_obeyed(c) && !c.is_control() => write!(f, "&#x{:x};", u32::from(c))?,
                 c => write!(f, "{}", Escaped(c.encode_utf8(&mut [0; 4])))?,
             }
@@ -334,7 +334,7 @@ mod tests {
         ask(Page { text, token: Token::Optional, limit: 8 << 20, audited: true, outcome: Some(outcome) })
     }
 
-    /// `text` as tokens of one byte each.
+    /// Returns an explanation of `text` as tokens of one byte each.
     fn explained(text: &str) -> Explanation {
         let ids: Vec<u32> = text.bytes().map(u32::from).collect();
         let detector = Detector::builder(Key::from_bytes(&[1; 32], "test").unwrap()).build().unwrap();

@@ -7,15 +7,15 @@ use crate::statistics::PValue;
 /// Size of a plot, in its own units.
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 280.0;
-/// What is left free around the curves: the labels of the curves stand on the right.
+/// Space around the curves; the labels of the curves stand on the right.
 const LEFT: f64 = 48.0;
 const RIGHT: f64 = 110.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 44.0;
-/// Between two labels.
+/// Space between two labels.
 const LINE: f64 = 14.0;
 
-/// Dashes of the curves; the first is that of the unedited text.
+/// Dashes of the curves; the first is for the unedited text.
 const DASHES: [&str; 6] = ["none", "7 3", "2 3", "9 3 2 3", "12 4", "4 2 1 2 1 2"];
 
 /// Returns the page of an attack.
@@ -49,7 +49,7 @@ fn percent(share: f64) -> String {
     if percent > 0.0 && percent < 0.095 { format!("{percent:.3} %") } else { format!("{percent:.1} %") }
 }
 
-/// The share of the longest unedited texts that are found, at the strictest rate.
+/// Writes the share of the longest unedited texts that are found, at the strictest rate.
 fn answer(body: &mut String, report: &AttackReport) {
     let unedited = report.rows.iter().rfind(|row| row.edit == "none" && row.marked.texts > 0);
     let Some((row, found)) = unedited.and_then(|row| Some((row, row.marked.found.last()?))) else {
@@ -104,7 +104,7 @@ struct Group<'r> {
     curves: Vec<Curve<'r>>,
 }
 
-/// One plot for each edit and each program, in the order of the rows.
+/// Returns one plot for each edit and each program, in the order of the rows.
 fn groups(report: &AttackReport) -> Vec<Group<'_>> {
     let unedited = || Curve {
         label: "unedited".into(),
@@ -129,7 +129,7 @@ fn groups(report: &AttackReport) -> Vec<Group<'_>> {
     groups
 }
 
-/// The share found by length. `rate` is the number of the rate.
+/// Draws the share found by length. `rate` is the number of the rate.
 fn plot(body: &mut String, report: &AttackReport, group: &Group<'_>, rate: usize) {
     let title = Escaped(&group.title);
     let floor = HEIGHT - BOTTOM;
@@ -177,7 +177,7 @@ fn plot(body: &mut String, report: &AttackReport, group: &Group<'_>, rate: usize
     for (number, curve) in group.curves.iter().enumerate() {
         let points = curve.rows.iter().filter_map(|row| {
             let found = row.marked.found.get(rate)?;
-            // Curves stand a little beside each other, so that bars do not cover each other.
+            // Curves are shifted a little, so that bars do not cover each other.
             let shift = 3.0 * (number as f64 - (group.curves.len() - 1) as f64 / 2.0);
             Some((x(row.length) + shift, found.share?, found.interval?))
         });
@@ -216,13 +216,13 @@ fn plot(body: &mut String, report: &AttackReport, group: &Group<'_>, rate: usize
     body.push_str("</div>\n");
 }
 
-/// Moves labels apart that would stand on each other; they are sorted from the top down.
+/// Moves overlapping labels apart; they are sorted from the top down.
 fn spread(labels: &mut [(f64, usize, &String)]) {
     labels.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     for i in 1..labels.len() {
         labels[i].0 = labels[i].0.max(labels[i - 1].0 + LINE);
     }
-    // What went below the floor goes up again.
+    // Labels below the floor move up again.
     let mut most = HEIGHT - BOTTOM;
     for label in labels.iter_mut().rev() {
         label.0 = label.0.min(most);
@@ -230,7 +230,7 @@ fn spread(labels: &mut [(f64, usize, &String)]) {
     }
 }
 
-/// A mark whose shape tells the curve.
+/// Draws a mark whose shape tells the curve.
 fn marker(body: &mut String, number: usize, x: f64, y: f64) {
     let class = format!("point c{}", number.min(3));
     match number {
@@ -255,7 +255,7 @@ fn marker(body: &mut String, number: usize, x: f64, y: f64) {
     }
 }
 
-/// How many edited human texts are taken for marked, over all rates and lengths of the edit.
+/// Writes how many edited human texts are taken for marked, over all rates and lengths of the edit.
 fn human(body: &mut String, group: &Group<'_>, rate: usize) {
     let edited = group.curves.iter().skip(usize::from(group.curves.len() > 1));
     let (mut taken, mut judged) = (0, 0);

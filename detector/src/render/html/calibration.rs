@@ -7,7 +7,7 @@ use crate::statistics::{PKind, PValue};
 /// Width of both plots, in their own units.
 const WIDTH: f64 = 800.0;
 
-/// Shared passages that the page lists.
+/// Largest number of shared passages that the page lists.
 const SHOWN: usize = 25;
 
 /// Returns the page of a calibration.
@@ -101,7 +101,7 @@ fn facts(body: &mut String, report: &CalibrationReport) {
     body.push_str("</table>\n");
 }
 
-/// A round step so that about `wanted` of them reach `top`.
+/// Returns a round step so that about `wanted` of them reach `top`.
 fn step(top: f64, wanted: f64) -> f64 {
     let raw = (top / wanted).max(f64::MIN_POSITIVE);
     let power = 10f64.powf(raw.log10().floor());
@@ -109,7 +109,7 @@ fn step(top: f64, wanted: f64) -> f64 {
     digit.unwrap_or(10.0) * power
 }
 
-/// The random keys' counts as bars, the deployed key's as a line.
+/// Draws the random keys' counts as bars, and the deployed key's as a line.
 fn histogram(body: &mut String, report: &CalibrationReport) {
     const HEIGHT: f64 = 240.0;
     const LEFT: f64 = 44.0;
@@ -193,7 +193,7 @@ fn bucket_name(bucket: &Bucket) -> String {
     }
 }
 
-/// For each bucket the range of single keys, the mean over keys with its interval, and the deployed key.
+/// Draws for each bucket the range of single keys, the mean over keys with its interval, and the deployed key.
 fn lengths(body: &mut String, report: &CalibrationReport) {
     const HEIGHT: f64 = 260.0;
     const LEFT: f64 = 64.0;
@@ -319,7 +319,7 @@ fn shared(body: &mut String, report: &CalibrationReport) {
     );
     for passage in shared.passages.iter().take(SHOWN) {
         let text = passage.text.clone().unwrap_or_else(|| format!("{:?}", passage.tokens));
-        // One line each: the page is to be read, and the JSON has the text as it is.
+        // One line each: the page is for reading, and the JSON has the text as it is.
         let text = text.replace('\n', "↵");
         let p = PValue { log10: passage.log10_p, kind: PKind::Exact };
         put!(

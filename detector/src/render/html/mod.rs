@@ -1,4 +1,5 @@
-//! Reports as pages for people: one file each, no network, no scripts, light and dark, fit to be printed.
+//! Reports as pages for people. Each is one file, needs no network and no scripts, is light or dark, and can be
+//! printed.
 //!
 //! Everything that comes from outside (texts, names, warnings) goes through `Escaped`.
 
@@ -21,7 +22,7 @@ pub use calibration::calibration;
 pub use score::{Scored, report, score, sentence};
 pub use segments::{Segmented, segments};
 
-/// Writing to a string cannot fail; this keeps that in one place.
+/// Writes to a string, which cannot fail; this keeps that in one place.
 macro_rules! put {
     ($page:expr, $($format:tt)*) => {{
         use std::fmt::Write as _;
@@ -30,15 +31,15 @@ macro_rules! put {
 }
 use put;
 
-/// What other programs build their own pages of; outside the promises of the version number.
+/// Parts from which other programs build their own pages. They are outside the promises of the version number.
 #[doc(hidden)]
 pub mod parts {
     pub use super::score::{coloured, legend, meaning, shown_p};
     pub use super::{Escaped, Page, page, warnings};
 }
 
-/// A text as HTML shows it, in an element or in a quoted attribute. Controls that HTML forbids, and those that change
-/// the direction of what follows, become U+FFFD: a text must not rearrange the page around it.
+/// A text as HTML shows it, in an element or in a quoted attribute. Control characters that HTML forbids, and those
+/// that change the direction of what follows, become U+FFFD. So a text cannot rearrange the page around it.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -52,7 +53,7 @@ impl fmt::Display for Escaped<'_> {
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
                 '\n' | '\t' => f.write_char(c)?,
-                // A line break of its own, or half of one.
+                // A separate line break, or half of one.
                 '\r' => {}
                 c if is_obeyed(c) => f.write_char('\u{fffd}')?,
                 c => f.write_char(c)?,
@@ -62,7 +63,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// How every page begins. Behind it the policy may allow a script.
+/// The beginning of every page. After it the policy may allow a script.
 pub const OPENING: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
      <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
      <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'";
@@ -75,11 +76,11 @@ pub struct Page<'a> {
     pub title: &'a str,
     /// What stands under the heading, as HTML.
     pub body: &'a str,
-    /// Rules behind those that all pages have.
+    /// Style rules after those that all pages have.
     pub style: &'a str,
-    /// The script, which is run when the page is there.
+    /// The script, which runs when the page is loaded.
     pub script: &'a str,
-    /// SHA-256 of a line feed and the script, in base64: the policy allows nothing else.
+    /// SHA-256 of a line feed and the script, in base64. The policy allows no other script.
     pub script_sha256: &'a str,
 }
 
@@ -95,7 +96,7 @@ impl Page<'_> {
     }
 }
 
-/// The page around `body`, which is HTML.
+/// Returns the page around `body`, which is HTML.
 pub fn page(title: &str, body: &str) -> String {
     let style = include_str!("style.css");
     let title = Escaped(title);
@@ -105,12 +106,12 @@ pub fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// A row of a table of facts; `value` is text.
+/// Writes a row of a table of facts; `value` is text.
 fn fact(body: &mut String, name: &str, value: &str) {
     put!(body, "<tr><th>{}</th><td>{}</td></tr>\n", Escaped(name), Escaped(value));
 }
 
-/// The warnings as a list, if there are any.
+/// Writes the warnings as a list, if there are any.
 pub fn warnings(body: &mut String, warnings: &[Warning]) {
     if warnings.is_empty() {
         return;

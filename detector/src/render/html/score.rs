@@ -9,11 +9,11 @@ use crate::verdict::{Strength, Verdict};
 /// What a page says of one input.
 #[derive(Clone, Debug)]
 pub enum Scored {
-    /// A text, as bytes where the input was one, and what was found in it.
+    /// A text, as bytes if the input was one, and what was found in it.
     Text {
         /// Where it came from.
         input: String,
-        /// The input's bytes; none where it was token ids.
+        /// The input's bytes; `None` if it was token ids.
         bytes: Option<Vec<u8>>,
         /// Report and tokens.
         explanation: Box<Explanation>,
@@ -137,7 +137,7 @@ fn one(body: &mut String, input: &str, bytes: Option<&[u8]>, explanation: &Expla
     evidence(body, bytes, explanation);
 }
 
-/// Writes the verdict, what is to be known before trusting it, and the numbers.
+/// Writes the verdict, the warnings about it, and the numbers.
 fn verdict(body: &mut String, report: &Report) {
     put!(body, "<p class=\"verdict {}\">{}</p>\n", report.verdict.name(), Escaped(&sentence(report)));
     warnings(body, &report.warnings);
@@ -180,7 +180,7 @@ pub(super) fn evidence(body: &mut String, bytes: Option<&[u8]>, explanation: &Ex
     coloured(body, bytes, explanation);
 }
 
-/// Writes the text, or the token ids where there is none, in the colours of the legend.
+/// Writes the text, or the token ids if there is no text, in the colours of the legend.
 pub fn coloured(body: &mut String, bytes: Option<&[u8]>, explanation: &Explanation) {
     body.push_str("<div class=\"text\" dir=\"auto\">");
     match bytes {
@@ -208,7 +208,7 @@ pub fn legend(body: &mut String, explanation: &Explanation) {
     body.push_str("</p>\n");
 }
 
-/// Opens an element where the class changes, so that neighbours of one colour are one.
+/// Opens an element where the class changes, so that neighbours of one colour are one element.
 struct Runs<'a> {
     body: &'a mut String,
     class: String,
@@ -234,7 +234,7 @@ impl Runs<'_> {
     }
 }
 
-/// Classes: e1 to e4 a level of evidence, u not counted, s inside a marked passage.
+/// Returns the classes: e1 to e4 for a level of evidence, u for not counted, s inside a marked passage.
 fn class(token: &TokenEvidence) -> String {
     let mut class = match token.level() {
         0 if !token.counts() => "u".to_owned(),
@@ -275,7 +275,7 @@ pub fn meaning(body: &mut String) {
     );
 }
 
-/// Writes what each verdict means; `found` and `not_found` are what the page calls them.
+/// Writes what each verdict means; `found` and `not_found` are the page's names for them.
 pub(super) fn verdicts(body: &mut String, found: &str, not_found: &str) {
     put!(
         body,

@@ -8,11 +8,11 @@ use crate::statistics::PValue;
 /// What a page says of one input.
 #[derive(Clone, Debug)]
 pub enum Segmented {
-    /// A text, as bytes where it is to be shown, and the passages that were found in it.
+    /// A text, as bytes if it is to be shown, and the passages that were found in it.
     Text {
         /// Where it came from.
         input: String,
-        /// The input's bytes; none where it was token ids or is too long to be shown.
+        /// The input's bytes; `None` if it was token ids or is too long to be shown.
         bytes: Option<Vec<u8>>,
         /// The passages.
         report: Box<SegmentsReport>,
@@ -96,7 +96,7 @@ fn table(body: &mut String, report: &SegmentsReport) {
     body.push_str("</table></div>\n");
 }
 
-/// The text, with the passages underlined. Those of several keys may overlap.
+/// Writes the text with the passages underlined. Those of several keys may overlap.
 fn underlined(body: &mut String, bytes: &[u8], spans: &[Span]) {
     show(body, bytes, spans.iter().filter_map(|span| span.bytes).collect());
 }

@@ -2,13 +2,13 @@ use super::*;
 
 const HOSTILE: &str = "</td><script>alert(1)</script> & \"quoted\" 'x' \u{202e}\u{1b}[31m\0";
 
-/// Tags of a page in order, without their attributes.
+/// Returns the tags of a page in order, without their attributes.
 fn tags(page: &str) -> Vec<&str> {
     let tag = |rest: &'_ str| rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '!');
     page.split('<').skip(1).map(|rest| &rest[..tag(rest).unwrap_or(rest.len())]).collect()
 }
 
-/// What every page promises: nothing is fetched, nothing runs, tags are closed.
+/// Checks what every page promises: nothing is fetched, nothing runs, tags are closed.
 #[track_caller]
 fn assert_sound(page: &str) {
     for word in
@@ -42,7 +42,7 @@ mod of_an_attack {
     use crate::report::{AttackReport, AttackRow};
     use crate::{Detector, Input, Key};
 
-    /// A report on ten texts of each kind at two lengths, of which the longer ones are found.
+    /// Returns a report on ten texts of each kind at two lengths, of which the longer ones are found.
     fn report() -> AttackReport {
         let detector = Detector::builder(Key::from_bytes(&[7; 32], "a test").unwrap()).build().unwrap();
         let mut report = AttackReport::new(&detector.score(Input::tokens(&[])).unwrap());
@@ -193,7 +193,7 @@ mod of_a_score {
     use crate::verdict::Verdict;
     use crate::{Detector, Input};
 
-    /// `text` as tokens of one byte each.
+    /// Returns `text` as tokens of one byte each.
     fn scored(input: &str, text: &str) -> Scored {
         let ids: Vec<u32> = text.bytes().map(u32::from).collect();
         let detector = Detector::builder(Key::from_bytes(&[1; 32], "test").unwrap()).build().unwrap();
@@ -214,7 +214,7 @@ mod of_a_score {
         explanation
     }
 
-    /// The page without its tags.
+    /// Returns the page without its tags.
     fn words(page: &str) -> String {
         let mut inside = false;
         let keep = |c: &char| {

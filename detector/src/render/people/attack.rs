@@ -1,4 +1,4 @@
-//! What `wmdetect attack` prints: a table of the marked texts and one of the human texts.
+//! The output of `wmdetect attack`: a table of the marked texts and a table of the human texts.
 
 use std::fmt::Write as _;
 
@@ -42,7 +42,7 @@ pub fn attack(report: &AttackReport) -> String {
     text
 }
 
-/// A line for each row that has a text, under names that stand above their columns.
+/// Writes a line for each row that has a text, under the names of the columns.
 fn table(text: &mut String, report: &AttackReport, side: impl Fn(&AttackRow) -> &Summary) {
     let mut lines =
         vec![["edit", "tokens", "texts", "errors", "words kept", "median p"].map(String::from).to_vec()];

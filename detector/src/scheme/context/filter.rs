@@ -1,13 +1,13 @@
 //! A set of contexts in fixed memory that errs towards "seen".
 //!
-//! A blocked Bloom filter (Putze, Sanders, Singler 2007): each element sets a few bits of one cache line. Its hash is
-//! its own and knows no key, so which positions it drops is a fact of the text alone and p-values stay valid.
+//! A blocked Bloom filter (Putze, Sanders, Singler 2007): each element sets a few bits of one cache line. The hash uses
+//! no key. So which positions the filter drops depends on the text alone, and p-values stay valid.
 
 use crate::split_mix::mix;
 
-/// 64-byte lines: 2^21 of them are 128 MiB.
+/// Number of 64-byte lines, which take 128 MiB.
 const LINES: usize = 1 << 21;
-/// Bits that an element sets in its line.
+/// Number of bits that an element sets in its line.
 const BITS: u32 = 6;
 
 /// See the module.
@@ -40,7 +40,7 @@ impl ContextFilter {
     }
 }
 
-/// The line of an element, and its bits there.
+/// Returns the line of an element, and its bits there.
 fn place(id: u128) -> (usize, [u64; 8]) {
     let line = mix(id as u64 ^ mix((id >> 64) as u64));
     let mut bits = mix(line);
@@ -56,8 +56,8 @@ fn place(id: u128) -> (usize, [u64; 8]) {
 mod tests {
     use super::*;
 
-    /// At 4 million elements a line holds two on average; a Bloom filter of this size would take 1e-9 of new elements
-    /// for old, and lines of uneven load some more.
+    /// At 4 million elements a line holds two on average. A Bloom filter of this size takes 1e-9 of new elements for
+    /// old, and lines of uneven load take some more.
     #[test]
     fn never_forgets_and_seldom_invents() {
         let mut filter = ContextFilter::default();

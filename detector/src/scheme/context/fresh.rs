@@ -3,10 +3,10 @@
 use super::seen::{RandomFactors, context_id};
 use crate::scheme::Share;
 
-/// Returns for each position of `ids` with a complete context whether its context is new in `prompt` and `ids`. That is
-/// what a [`ContextTracker`](super::ContextTracker) says, by one probe of a small table a position.
+/// Returns for each position of `ids` with a complete context whether that context is new in `prompt` and `ids`. The
+/// answers are those of [`ContextTracker`](super::ContextTracker), but take one probe of a small table a position.
 ///
-/// None where there is no [table](has_table).
+/// Returns `None` if there is no [table](has_table).
 pub(super) fn fresh_contexts(context_len: usize, prompt: &[u32], ids: &[u32]) -> Option<Vec<bool>> {
     if !has_table(context_len, prompt.len().saturating_add(ids.len())) {
         return None;
@@ -29,9 +29,9 @@ pub(super) fn fresh_contexts(context_len: usize, prompt: &[u32], ids: &[u32]) ->
     Some(fresh)
 }
 
-/// Returns for each of `ids` the position whose context was the same first, or `u32::MAX` if none before was.
+/// Returns for each of `ids` the first position with the same context, or `u32::MAX` if no earlier position has it.
 ///
-/// None where there is no [table](has_table).
+/// Returns `None` if there is no [table](has_table).
 pub(crate) fn first_places(context_len: usize, ids: &[u32]) -> Option<Vec<u32>> {
     if !has_table(context_len, ids.len()) {
         return None;
@@ -41,10 +41,11 @@ pub(crate) fn first_places(context_len: usize, ids: &[u32]) -> Option<Vec<u32>> 
     Some(places)
 }
 
-/// What the rule of the [shortest contexts](super::Shortest) says of each position of `ids` from `shortest` on, as a
-/// [`ContextStream`](super::ContextStream) does: the length of its context, 0 if it has none, and how much it counts.
+/// Returns what the rule of the [shortest contexts](super::Shortest) says of each position of `ids` from `shortest` on,
+/// as a [`ContextStream`](super::ContextStream) does: the length of its context (0 without one), and how much it
+/// counts.
 ///
-/// None where there is no [table](has_table).
+/// Returns `None` if there is no [table](has_table).
 pub(super) fn shortest_contexts(
     shortest: usize,
     longest: usize,
@@ -81,7 +82,7 @@ pub(super) fn shortest_contexts(
     Some((lens, shares))
 }
 
-/// How much a position of the rule of the shortest contexts counts.
+/// Returns how much a position of the rule of the shortest contexts counts.
 pub(super) fn share(marked: bool, new_pair: bool, new_token: bool) -> Share {
     match (marked, new_pair, new_token) {
         (false, ..) => Share::Nothing,
@@ -91,8 +92,8 @@ pub(super) fn share(marked: bool, new_pair: bool, new_token: bool) -> Share {
     }
 }
 
-/// Positions of a text by hashes: an open-addressed table, at most half full. A slot has a position plus one and, above it,
-/// as much of the hash as there is room for; 0 is empty.
+/// Positions of a text by the hashes of their contexts, in an open-addressed table that is at most half full. A slot
+/// holds a position plus one and, above it, as many bits of the hash as fit. 0 marks an empty slot.
 struct Places {
     slots: Vec<u32>,
     /// The bits of a slot that hold the position.
@@ -100,7 +101,7 @@ struct Places {
 }
 
 impl Places {
-    /// For a text of `len` tokens, below 2^30.
+    /// Makes the table for a text of `len` tokens, fewer than 2^30.
     fn new(len: usize) -> Self {
         let index = (1_u32 << (usize::BITS - len.leading_zeros())) - 1;
         Self { slots: vec![0; (2 * len.max(1)).next_power_of_two()], index }
@@ -111,7 +112,7 @@ impl Places {
         self.slots[hash as usize & (self.slots.len() - 1)]
     }
 
-    /// The position of this hash for which `same` holds. If there is none, `at` is put in.
+    /// Returns the position of this hash for which `same` holds. If there is none, puts `at` in.
     fn first(&mut self, hash: u64, at: usize, same: impl Fn(usize) -> bool) -> Option<usize> {
         let mask = self.slots.len() - 1;
         let entry = (hash >> 32) as u32 & !self.index | (at as u32 + 1);
@@ -131,15 +132,15 @@ impl Places {
     }
 }
 
-/// Whether [`repeats`] takes such a text: not with contexts of more than four tokens, of which the ids themselves are no
-/// number to compare, and not if it is too long for the table.
+/// Returns whether [`repeats`] takes such a text. It takes no contexts of more than four tokens, whose ids do not fit
+/// one number, and no text that is too long for the table.
 fn has_table(context_len: usize, len: usize) -> bool {
     context_len <= 4 && len < 1 << 30
 }
 
-/// Calls `repeat` for each position of `text` whose context came up before, with the position where it did first.
+/// Calls `repeat` for each position of `text` whose context came up before, with the first position that had it.
 fn repeats(context_len: usize, text: &[u32], mut repeat: impl FnMut(usize, usize)) {
-    /// Contexts that are looked up together.
+    /// Number of contexts that are looked up together.
     const BATCH: usize = 32;
     if text.len() <= context_len {
         return;
@@ -185,7 +186,7 @@ mod tests {
             let vocabulary = [1, 2, 4, 1 << 20][round % 4];
             let mut tokens = |max: u32| -> Vec<u32> {
                 let n = next() % max;
-                // 0 and the largest id are ids like others.
+                // 0 and the largest id are ordinary ids.
                 (0..n).map(|_| (next() % vocabulary).wrapping_sub(next() & 1)).collect()
             };
             let (prompt, ids) = (if round % 3 == 0 { tokens(12) } else { vec![] }, tokens(300));

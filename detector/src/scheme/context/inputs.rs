@@ -1,8 +1,8 @@
-//! The inputs of a keyed function that a text has had, where they are narrower than its n-grams.
+//! The inputs that a text has given a keyed function, where they are narrower than the text's n-grams.
 
 use super::seen::Seen;
 
-/// Inputs that are held as they are; later ones in a filter.
+/// Number of inputs that are stored exactly. Later ones go into a filter.
 const EXACT: usize = 3_600_000;
 
 /// See the module.
@@ -16,7 +16,7 @@ impl Default for Inputs {
 }
 
 impl Inputs {
-    /// Notes an input; true if it is new. A filter may take a new one for a repeated one, never the reverse.
+    /// Notes an input and returns whether it is new. A filter may take a new one for a repeated one, never the reverse.
     pub(in crate::scheme) fn insert(&mut self, input: u64) -> bool {
         self.0.insert(input.into())
     }

@@ -1,20 +1,20 @@
 //! Which positions carry the mark, and which of them count.
 //!
-//! The rule of our own scheme, which generator and detector share: a position is marked, and scored, only if its whole
-//! context was generated in this response and has not come up before, in the prompt or in the response. The history is
-//! complete. So the generator's receipt and the detector's mask are the same positions when the detector knows the
-//! prompt, and no fixed end of a prompt gives every answer the same first draw. "Fresh contexts" in
+//! Generator and detector share the rule of our own scheme. A position is marked, and scored, only if its whole context
+//! belongs to this response and has not come up before, in the prompt or in the response. The history is complete. So
+//! the generator's receipt and the detector's mask are the same positions when the detector knows the prompt. And a
+//! prompt that always ends alike does not give every answer the same first draw. "Fresh contexts" in
 //! `docs/concepts/statistics.md` says why the *context* must be fresh and not only the n-gram.
 //!
 //! `synthid-sha256-v2` has another rule: a position takes the shortest run of tokens before it that no earlier position
 //! of the response has taken. See [`ContextRule`].
 //!
-//! Other engines have rules of their own: places before the response that count as tokens (`Padded`), contexts that reach
-//! into the prompt (`Spanning`). See [`ContextRule`].
+//! Other engines have other rules: places before the response count as tokens (`Padded`), or contexts reach into the
+//! prompt (`Spanning`). See [`ContextRule`].
 //!
-//! The generators that follow a reference implementation mark what that marks: the context before the first token is
-//! zeros, the history is the last `context_history_size` contexts, and the prompt plays no part. Their texts are scored
-//! by the complete history all the same.
+//! Generators that follow a reference implementation mark the positions that it marks. There the context before the
+//! first token is zeros, the history is the last `context_history_size` contexts, and the prompt plays no part. Their
+//! texts are still scored by the complete history.
 //!
 //! | file | what it settles |
 //! |---|---|
@@ -22,7 +22,7 @@
 //! | `filter` | the same in bounded memory |
 //! | `reference` | the reference implementations' history |
 //! | `shortest` | the shortest unused context |
-//! | `fresh` | the rule of whole contexts for a text that is there as a whole |
+//! | `fresh` | the rules for a whole text at once |
 //! | `inputs` | the inputs of a hash that is narrower than the n-gram |
 //! | `piece`, `stream` | any rule for a text that comes in pieces |
 
@@ -43,10 +43,10 @@ mod seen;
 mod shortest;
 mod stream;
 
-/// Which tokens before a position decide its values, and where they do.
+/// Which tokens before a position decide its values, and at which positions they do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ContextRule {
-    /// The `len` tokens before the position, where the prompt and the text have not had them as a context before.
+    /// The `len` tokens before the position, unless they have been a context before, in the prompt or in the text.
     Whole {
         /// H, at least 1.
         len: usize,
@@ -59,14 +59,14 @@ pub enum ContextRule {
         /// From `shortest` to 4.
         longest: usize,
     },
-    /// The `len` places before the position, where the text has not had them as a context before. The places before its
-    /// start hold [`PAD`]. A prompt plays no part.
+    /// The `len` places before the position, unless they have been a context of the text before. The places before the
+    /// text's start hold [`PAD`]. A prompt plays no part.
     Padded {
         /// H, at least 1.
         len: usize,
     },
-    /// The `len` tokens before the position, those of the prompt among them, whether or not they have been a context
-    /// before: the scheme leaves out what repeats. Without a prompt the first `len` tokens of a text have none.
+    /// The `len` tokens before the position, which may be tokens of the prompt. They may have been a context before:
+    /// the scheme itself leaves out what repeats. Without a prompt the first `len` tokens of a text have no context.
     Spanning {
         /// H, at least 1.
         len: usize,
@@ -85,8 +85,8 @@ impl ContextRule {
         }
     }
 
-    /// Returns the length of the shortest context, which is the index of the first position that may have one where nothing
-    /// stands [before the text](Self::before).
+    /// Returns the length of the shortest context. If nothing stands [before the text](Self::before), it is also the
+    /// index of the first position that may have a context.
     pub fn shortest(self) -> usize {
         match self {
             Self::Whole { len } | Self::Padded { len } | Self::Spanning { len } => len,
@@ -94,7 +94,8 @@ impl ContextRule {
         }
     }
 
-    /// Returns the tokens in front of a response to `prompt` that the contexts of its first positions have, oldest first.
+    /// Returns the tokens in front of a response to `prompt` that belong to the contexts of its first positions, oldest
+    /// first.
     pub fn before(self, prompt: &[u32]) -> Vec<u32> {
         match self {
             Self::Whole { .. } | Self::Shortest { .. } => Vec::new(),
@@ -115,13 +116,13 @@ pub enum PositionKind {
     RepeatedContext,
 }
 
-/// Follows a sequence token by token and tells for each next position whether it carries the mark.
+/// Follows a sequence token by token and tells of each next position whether it carries the mark.
 #[derive(Clone, Debug)]
 pub struct ContextTracker {
     /// The last H tokens (fewer at the very start), oldest first; includes the prompt's.
     window: Vec<u32>,
     context_len: usize,
-    /// Tokens of the response so far, and what the rule takes for such [before it](ContextRule::before).
+    /// Number of tokens of the response so far, plus those that the rule puts [before it](ContextRule::before).
     generated: usize,
     history: History,
 }
@@ -130,14 +131,14 @@ pub struct ContextTracker {
 enum History {
     Complete(Seen),
     Shortest(Shortest),
-    /// None: a context may repeat.
+    /// No history: a context may repeat.
     Every,
     /// The contexts that the response has used, by a hash of the scheme.
     Hashed {
         used: Seen,
         hash: fn(&[u32]) -> u32,
     },
-    /// The reference's, with the value that its hash of a context starts from.
+    /// The history of the reference implementations, with the value that their hash of a context starts from.
     Reference {
         history: ReferenceHistory,
         start: i64,
@@ -145,15 +146,14 @@ enum History {
 }
 
 impl ContextTracker {
-    /// Returns the tracker of a response to `prompt` with a complete history, which p-values rest on whatever the
-    /// scheme.
+    /// Returns the tracker of a response to `prompt` with a complete history. p-values rest on it, whatever the scheme.
     pub fn new(rule: ContextRule, prompt: &[u32]) -> Self {
         Self::bounded(rule, prompt, usize::MAX)
     }
 
-    /// Returns [`new`](Self::new) in bounded memory: the first `limit` contexts of each length are kept as they are,
-    /// later ones in a filter that may take a new context for a repeated one but never the reverse. So no context
-    /// counts twice.
+    /// Returns what [`new`](Self::new) returns, in bounded memory. The first `limit` contexts of each length are stored
+    /// exactly. Later ones go into a filter, which may take a new context for a repeated one but never the reverse. So
+    /// no context counts twice.
     pub fn bounded(rule: ContextRule, prompt: &[u32], limit: usize) -> Self {
         let history = match rule {
             ContextRule::Whole { .. } | ContextRule::Padded { .. } => History::Complete(Seen::new(limit)),
@@ -187,8 +187,8 @@ impl ContextTracker {
         }
     }
 
-    /// Returns the tracker of a response to `prompt` whose contexts span both, and mark a position only if no earlier position of the
-    /// response had a context of the same `hash`.
+    /// Returns the tracker of a response to `prompt` whose contexts may reach into the prompt. A position is marked
+    /// only if no earlier position of the response had a context of the same `hash`.
     pub(crate) fn hashed(context_len: usize, prompt: &[u32], hash: fn(&[u32]) -> u32) -> Self {
         let tracker = Self::new(ContextRule::Spanning { len: context_len }, prompt);
         Self { history: History::Hashed { used: Seen::new(usize::MAX), hash }, ..tracker }
@@ -220,8 +220,8 @@ impl ContextTracker {
         if repeated { PositionKind::RepeatedContext } else { PositionKind::Marked }
     }
 
-    /// Returns the context of the next position, oldest token first. It is the one that the position is marked with;
-    /// where the position is not marked it may be shorter.
+    /// Returns the context of the next position, oldest token first. The position is marked with this context. If the
+    /// position is not marked, the context may be shorter.
     pub fn context(&self) -> &[u32] {
         match &self.history {
             History::Shortest(shortest) => &self.window[self.window.len() - shortest.context_len()..],
@@ -231,7 +231,7 @@ impl ContextTracker {
         }
     }
 
-    /// The token before the next position; none at the start, where the prompt may have one.
+    /// Returns the token before the next position, which may be the prompt's; `None` if there is none.
     fn last_token(&self) -> Option<u32> {
         self.window.last().copied()
     }

@@ -14,27 +14,27 @@ pub struct Piece<'a> {
     pub first: usize,
     /// How long the context of each position from `first` on is.
     pub context_lens: ContextLens,
-    /// For each position from `first` on, how much it counts in a p-value: a choice by the text alone.
+    /// How much each position from `first` on counts in a p-value, which depends on the text alone.
     pub shares: Vec<Share>,
 }
 
 /// How long the contexts of the positions of a [`Piece`] are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ContextLens {
-    /// All of them, in tokens.
+    /// The length of all of them, in tokens.
     Same(usize),
-    /// Each, in tokens; 0 where a position has no context and does not count.
+    /// The length of each, in tokens; 0 where a position has no context and does not count.
     Each(Vec<u8>),
 }
 
 impl Piece<'_> {
-    /// The context of each position from `first` on, and its token.
+    /// Returns the context of each position from `first` on, and its token.
     pub(crate) fn ngrams(&self) -> impl Iterator<Item = &[u32]> {
         let before = self.ids.len() - self.shares.len();
         (0..self.shares.len()).map(move |i| &self.ids[before + i - self.context_len(i)..=before + i])
     }
 
-    /// The length of the context of position `first` + i.
+    /// Returns the length of the context of position `first` + i.
     pub(crate) fn context_len(&self, i: usize) -> usize {
         match &self.context_lens {
             ContextLens::Same(len) => *len,
@@ -42,13 +42,13 @@ impl Piece<'_> {
         }
     }
 
-    /// For each position from `first` on, whether it counts with two thirds at least.
+    /// Returns for each position from `first` on whether it counts with at least two thirds.
     pub(crate) fn scored(&self) -> Vec<bool> {
         self.shares.iter().map(|&share| share >= Share::TwoThirds).collect()
     }
 
-    /// The n-grams of the positions that count, by their share and their length. `shares` are those of the piece, less what
-    /// is left out.
+    /// Returns the n-grams of the positions that count, by their share and their length. `shares` are those of the
+    /// piece, without what is left out.
     pub(crate) fn by_share<'p>(&'p self, shares: &[Share]) -> Vec<(Share, Ngrams<'p>)> {
         let of = |share| {
             let mask: Vec<bool> = shares.iter().map(|&other| other == share).collect();
@@ -59,7 +59,7 @@ impl Piece<'_> {
         used.flat_map(of).collect()
     }
 
-    /// The n-grams of the positions that `mask` selects and that have a context, by their length.
+    /// Returns the n-grams of the positions that `mask` selects and that have a context, by their length.
     pub(crate) fn selected<'p>(&'p self, mask: &[bool]) -> Vec<Ngrams<'p>> {
         let chosen = || self.ngrams().zip(mask).filter(|(_, keep)| **keep).map(|(ngram, _)| ngram);
         match &self.context_lens {

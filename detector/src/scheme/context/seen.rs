@@ -18,12 +18,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// An empty set, which holds the first `limit` contexts as they are.
+    /// Makes an empty set, which stores the first `limit` contexts exactly.
     pub(super) fn new(limit: usize) -> Self {
         Self { exact: HashSet::default(), limit, filter: None }
     }
 
-    /// Whether there are more contexts than the limit.
+    /// Returns whether there are more contexts than the limit.
     pub(super) fn is_approximate(&self) -> bool {
         self.filter.is_some()
     }
@@ -32,7 +32,7 @@ impl Seen {
         self.exact.contains(&id) || self.filter.as_ref().is_some_and(|filter| filter.contains(id))
     }
 
-    /// True if `id` was not there; with a filter, perhaps false although it was not.
+    /// Adds `id` and returns true if it was not there. With a filter it may return false although `id` was not there.
     pub(super) fn insert(&mut self, id: u128) -> bool {
         if self.exact.len() < self.limit {
             return self.exact.insert(id);
@@ -102,8 +102,8 @@ impl Hasher for ContextHasher {
     }
 }
 
-/// A context as a set element: the ids themselves up to four of them, a 128-bit digest beyond. No key is involved,
-/// so whether a context repeats is a fact of the text alone.
+/// Returns a context as a set element: up to four ids as they are, more of them as a 128-bit digest. No key is
+/// involved, so whether a context repeats is a fact of the text alone.
 pub(super) fn context_id(context: &[u32]) -> u128 {
     if context.len() <= 4 {
         return context.iter().fold(0, |id, &token| id << 32 | u128::from(token));

@@ -1,8 +1,8 @@
 //! The shortest unused context.
 //!
-//! The context of a position is as short as it can be: `shortest` tokens, or one more, up to `longest`, where an earlier
-//! position of the response has taken the shorter ones. A replaced word then takes few other positions from the mark:
-//! those whose short contexts it stands in. A position whose contexts are all taken is not marked.
+//! The context of a position is as short as it can be. It has `shortest` tokens, or more (up to `longest`) where
+//! earlier positions of the response have taken the shorter ones. A replaced word then costs few other positions their
+//! mark: only those whose short contexts contain it. A position whose contexts are all taken is not marked.
 
 use super::PositionKind;
 use super::seen::{Seen, context_id};
@@ -19,18 +19,18 @@ pub(super) struct Shortest {
 }
 
 impl Shortest {
-    /// For the start of a text; `limit` contexts of each length are held as they are.
+    /// Starts a text. The first `limit` contexts of each length are stored exactly.
     pub(super) fn new(shortest: usize, longest: usize, limit: usize) -> Self {
         let taken = (shortest..=longest).map(|_| Seen::new(limit)).collect();
         Self { least: shortest, taken, context_len: 0 }
     }
 
-    /// The length of the next position's context, 0 if it has none.
+    /// Returns the length of the next position's context, 0 if it has none.
     pub(super) fn context_len(&self) -> usize {
         self.context_len
     }
 
-    /// What the rule says of the next position, `before` tokens into the text, or more.
+    /// Returns what the rule says of the next position, which is at least `before` tokens into the text.
     pub(super) fn kind(&self, before: usize) -> PositionKind {
         match self.context_len {
             0 if before < self.least => PositionKind::IncompleteContext,
@@ -56,7 +56,7 @@ impl Shortest {
         self.context_len = found.map_or(0, |(len, _)| len);
     }
 
-    /// Whether a set has grown beyond its limit.
+    /// Returns whether a set has grown beyond its limit.
     pub(super) fn is_approximate(&self) -> bool {
         self.taken.iter().any(Seen::is_approximate)
     }
@@ -66,7 +66,7 @@ impl Shortest {
 mod tests {
     use crate::scheme::context::{ContextRule, ContextTracker};
 
-    /// The length of the context of each position, 0 where it is not marked.
+    /// Returns the length of the context of each position, 0 where it is not marked.
     fn lens(shortest: usize, longest: usize, ids: &[u32]) -> String {
         let mut tracker = ContextTracker::new(ContextRule::Shortest { shortest, longest }, &[7, 1, 2]);
         let mut lens = String::new();
@@ -83,9 +83,9 @@ mod tests {
         assert_eq!(lens(1, 4, &[1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1]), "0111222333444000");
         assert_eq!(lens(2, 3, &[1, 2, 3, 1, 2, 3, 1, 2, 3, 1]), "0022233300");
         // A position takes the context that it is marked with, and no other: the last one finds (2) taken and (1 2) free,
-        // although (1 2) has been there before.
+        // although (1 2) has occurred before.
         assert_eq!(lens(1, 4, &[1, 1, 2, 1, 2, 1]), "012122");
-        // 0 and the largest id are ids like others.
+        // 0 and the largest id are ordinary ids.
         assert_eq!(lens(1, 2, &[0, u32::MAX, 0, u32::MAX, 0]), "01122");
     }
 }

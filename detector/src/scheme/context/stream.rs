@@ -5,8 +5,8 @@ use super::seen::{Seen, context_id};
 use super::{ContextLens, ContextRule, ContextTracker, Piece, PositionKind};
 use crate::scheme::Share;
 
-/// A text that comes in pieces: which of its positions count, and with which context. One serves every key with this
-/// rule.
+/// A text that comes in pieces: which of its positions count, and with which context. One stream serves every key with
+/// this rule.
 #[derive(Clone, Debug)]
 pub struct ContextStream {
     tracker: ContextTracker,
@@ -18,7 +18,7 @@ pub struct ContextStream {
 }
 
 impl<'a> Piece<'a> {
-    /// A text that is one piece, the response to `prompt`.
+    /// Makes the piece that is a whole text, the response to `prompt`.
     pub(crate) fn whole(rule: ContextRule, prompt: &[u32], ids: &'a [u32]) -> Self {
         let known = match rule {
             ContextRule::Whole { len } => fresh_contexts(len, prompt, ids)
@@ -60,8 +60,8 @@ impl ContextStream {
         let len = self.tracker.context().len();
         let pair = self.tracker.last_token().map(|last| context_id(&[last, token]));
         let marked = self.tracker.advance(token) == PositionKind::Marked;
-        // A token that has come up before surprises less, and hardly one that followed its neighbour: its draw had little
-        // choice.
+        // A token that has come up before surprises less, and one that has followed the same token before hardly at
+        // all: its draw had little choice.
         let counts = match &mut self.known {
             Some([tokens, pairs]) => {
                 let new_token = tokens.insert(context_id(&[token]));
@@ -96,7 +96,7 @@ impl ContextStream {
     }
 }
 
-/// The share of a position that counts wholly or not at all.
+/// Returns the share of a position that counts wholly or not at all.
 fn whole(fresh: bool) -> Share {
     if fresh { Share::Full } else { Share::Nothing }
 }

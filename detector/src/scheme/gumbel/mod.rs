@@ -1,5 +1,7 @@
-//! The Gumbel-max marks of other engines: each candidate has a number u that key, context and token decide, and the token
-//! of the greatest u^(1/p) is drawn. On average over keys that is a draw from p (Aaronson 2022).
+//! The Gumbel-max marks of other engines.
+//!
+//! Key, context and token give each candidate a number u. The token with the greatest u^(1/p) is drawn. On average over
+//! keys that is a draw from p (Aaronson 2022).
 //!
 //! | module | what |
 //! |---|---|
@@ -27,10 +29,10 @@ pub use vllm::{VllmGumbel, VllmGumbelDual};
 
 /// A keyed function whose values are numbers.
 trait Numbers {
-    /// How they are read.
+    /// Returns how the numbers are read.
     fn law(&self) -> Uniforms;
 
-    /// The numbers of an n-gram's last token after the others.
+    /// Returns the numbers of an n-gram's last token after the others.
     fn of(&self, ngram: &[u32]) -> GBits;
 }
 
@@ -39,7 +41,7 @@ fn g_bits_of(function: &impl Numbers, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
     g.extend(ngrams.iter().map(|ngram| function.of(ngram)));
 }
 
-/// The evidence of a piece of a text of which these positions count.
+/// Returns the evidence of a piece of a text. `scored` says which positions count.
 fn evidence(function: &impl Numbers, piece: &Piece<'_>, scored: Vec<bool>) -> Evidence {
     Evidence::Uniform(TextUniforms {
         first: piece.first,
@@ -50,7 +52,7 @@ fn evidence(function: &impl Numbers, piece: &Piece<'_>, scored: Vec<bool>) -> Ev
     })
 }
 
-/// Gives all weight to the candidate that the key draws; with two keys to the two that they draw, by the keys' shares.
+/// Gives all weight to the candidate that the key draws. With two keys, the two candidates get the keys' shares.
 fn mark(law: Uniforms, g: &[GBits], candidates: &mut Distribution) {
     candidates.reweigh(|_, probabilities| {
         let drawn = |which: usize| {
@@ -60,7 +62,7 @@ fn mark(law: Uniforms, g: &[GBits], candidates: &mut Distribution) {
                 if *p > 0.0 { u.ln() / p } else { f64::NEG_INFINITY }
             };
             let ranks = probabilities.iter().zip(g).map(rank).enumerate();
-            // Of equal ones the first.
+            // The first of equal ranks wins.
             ranks.reduce(|best, next| if next.1 > best.1 { next } else { best }).map_or(0, |(i, _)| i)
         };
         let mut weights = vec![0.0; probabilities.len()];
@@ -75,8 +77,8 @@ fn mark(law: Uniforms, g: &[GBits], candidates: &mut Distribution) {
     });
 }
 
-/// The share of the second of two keys as the statistic takes it: one so small that the other key hardly matters is 0. The text
-/// may be marked with another share; that costs power alone.
+/// Returns the share of the second of two keys as the statistic takes it. If one key hardly matters, its share is 0.
+/// The text may be marked with another share; that only costs power.
 fn judged_share(share: f64) -> f64 {
     match share {
         ..0.001 => 0.0,

@@ -37,7 +37,7 @@ pub struct SglangGumbelDual {
 
 const LAW: Uniforms = Uniforms { steps: 1 << 32, second_share: None };
 
-/// As in the configuration.
+/// The fields of the configuration.
 #[derive(Deserialize)]
 struct Config {
     #[serde(default, deserialize_with = "engine_json::wiped_option")]
@@ -50,10 +50,10 @@ struct Config {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What decides nothing about the number of a token.
+/// Fields that do not affect the number of a token.
 const OF_WRITING: [&str; 3] = ["max_probability", "default_enabled", "enforce_all"];
 
-/// The configuration, and its keys in one secret.
+/// Reads the configuration, and its keys into one secret.
 fn read(
     json: &[u8],
     path: &str,
@@ -78,7 +78,7 @@ fn read(
     Ok((config, Secret::new(secret)))
 }
 
-/// 1 to 16 hexadecimal digits, with `0x` in front or without.
+/// Reads 1 to 16 hexadecimal digits, with or without `0x` in front.
 fn hexadecimal(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
     let are_digits = (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -276,7 +276,7 @@ impl Family for SglangGumbelDual {
     }
 }
 
-/// The lower and the upper half of a key of the secret.
+/// Returns the lower and the upper half of a key of the secret.
 fn words(secret: &Secret, which: usize) -> [u32; 2] {
     let key = secret.layer_keys()[which] as u64;
     [key as u32, (key >> 32) as u32]
@@ -288,7 +288,7 @@ pub(in crate::scheme) struct Function {
     window: u8,
     first: [u32; 2],
     second: Option<[u32; 2]>,
-    /// The first key is taken where the coin is below.
+    /// The first key is taken if the coin is below this.
     first_below: u32,
 }
 
@@ -306,7 +306,7 @@ impl Function {
     }
 }
 
-/// What a context comes to, whatever the key.
+/// Returns the hash of a context, which does not depend on the key.
 fn context_hash(context: &[u32]) -> u32 {
     Murmur::default().all(context).finish()
 }
@@ -323,8 +323,8 @@ impl Numbers for Function {
 }
 
 impl KeyedFunction for Function {
-    /// The engine's rule for contexts whose hash came up before. It has two more, which change little: contexts of fewer tokens where a
-    /// prompt is shorter than the window, and an end after 4,096 contexts.
+    /// Returns the engine's rule for contexts whose hash came up before. The engine has two more rules, which change
+    /// little: contexts of fewer tokens where a prompt is shorter than the window, and an end after 4,096 contexts.
     fn marked_positions(&self, prompt: &[u32]) -> ContextTracker {
         ContextTracker::hashed(self.window.into(), prompt, context_hash)
     }

@@ -21,9 +21,9 @@ use crate::scheme::secret::{Secret, SecretShape};
 /// The parameters of `textseal`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TextSeal {
-    /// H, the tokens before, 1 to 10.
+    /// H, the number of tokens before, 1 to 10.
     pub ngram: u8,
-    /// The share of tokens that the first of two keys draws, 0 to 1; none with one key.
+    /// The share of tokens that the first of two keys draws, 0 to 1; `None` with one key.
     pub mixing_alpha: Option<Real>,
 }
 
@@ -38,7 +38,7 @@ const STEPS: u64 = 8191;
 /// What is added to the first key where no second is given.
 const SECOND_KEY: i64 = 12_345;
 
-/// What decides nothing about the number of a token.
+/// Fields that do not affect the number of a token.
 const OTHERS: [&str; 17] = [
     "method",
     "gamma",
@@ -59,7 +59,7 @@ const OTHERS: [&str; 17] = [
     "secret_key_b",
 ];
 
-/// As in the configuration.
+/// The fields of the configuration.
 #[derive(Deserialize)]
 struct Config {
     #[serde(deserialize_with = "engine_json::wiped")]
@@ -209,7 +209,7 @@ impl Family for TextSeal {
 pub(in crate::scheme) struct Function {
     ngram: u8,
     steps: u64,
-    /// Of the second key.
+    /// The share of the second key.
     share: Option<f64>,
     first: i64,
     second: Option<i64>,
@@ -223,13 +223,13 @@ impl Function {
     }
 }
 
-/// Σ of the tokens before times their factors.
+/// Returns the sum of the tokens before, each times its factor.
 fn of_context(context: &[u32]) -> i64 {
     let terms = context.iter().zip(FACTORS).map(|(&token, factor)| factor.wrapping_mul(token.into()));
     terms.fold(0, i64::wrapping_add)
 }
 
-/// r, from 0 to 8190, of the sum that all tokens and the key come to.
+/// Returns r, from 0 to 8190, for the sum over all tokens and the key.
 fn residue(sum: i64) -> u64 {
     let h = sum.wrapping_mul(15_485_863).wrapping_mul(40_499);
     (h ^ h >> 13).rem_euclid(STEPS as i64) as u64
@@ -246,7 +246,7 @@ impl Numbers for Function {
     }
 }
 
-/// What decides the numbers of a token whatever the key, which adds the same to all.
+/// Returns what decides the numbers of a token under every key: a key adds the same to all tokens.
 fn input(ngram: &[u32]) -> u64 {
     let (context, token) = ngram.split_at(ngram.len() - 1);
     of_context(context).wrapping_add(TOKEN_FACTOR.wrapping_mul(token[0].into())) as u64

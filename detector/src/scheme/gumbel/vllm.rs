@@ -42,7 +42,7 @@ const TOKEN_DOMAIN: u32 = 0x574D_544B;
 /// The upper 24 bits of a word.
 const STEPS: u64 = 1 << 24;
 
-/// As in the configuration.
+/// The fields of the configuration.
 #[derive(Deserialize)]
 struct Config {
     #[serde(deserialize_with = "engine_json::wiped")]
@@ -55,11 +55,11 @@ struct Config {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What decides nothing about the number of a token.
+/// Fields that do not affect the number of a token.
 const OF_WRITING: [&str; 3] =
     ["deduplicate_contexts", "deduplicate_contexts_max_history", "allow_target_only_watermarking"];
 
-/// A configuration for `algorithm`.
+/// Reads a configuration for `algorithm`.
 fn read(json: &[u8], path: &str, scheme: &'static str, algorithm: &str) -> Result<Config, KeyError> {
     let engine = Engine { scheme, nested: &["watermark_config"], required: &["key"] };
     let config: Config = engine.read(json, path)?;
@@ -263,14 +263,14 @@ impl Family for VllmGumbelDual {
     }
 }
 
-/// The first 8 bytes of SHA-256 over the domain and the key, all big-endian.
+/// Returns the first 8 bytes of SHA-256 over the domain and the key, all big-endian.
 fn derived(mut key: u64, domain: &[u8]) -> u64 {
     let digest = Sha256::new().chain_update(domain).chain_update(key.to_be_bytes()).finalize();
     key.zeroize();
     digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-/// The lower and the upper half.
+/// Returns the lower and the upper half of a key.
 fn words(key: u64) -> [u32; 2] {
     [key as u32, (key >> 32) as u32]
 }
@@ -281,7 +281,7 @@ pub(in crate::scheme) struct Function {
     width: u8,
     first: [u32; 2],
     second: Option<[u32; 2]>,
-    /// Of the second key.
+    /// The share of the second key.
     share: f64,
 }
 
@@ -292,7 +292,7 @@ impl Function {
     }
 }
 
-/// What a context comes to under a key.
+/// Returns the state that a context has under a key.
 fn context_state(context: &[u32], [k0, k1]: [u32; 2]) -> [u32; 4] {
     let mut state = [CONTEXT_DOMAIN, context.len() as u32, 0, 0];
     for (block, offset) in context.chunks(4).zip((0_u32..).step_by(4)) {
@@ -347,7 +347,7 @@ struct FixedKey {
 }
 
 impl FixedKey {
-    /// The upper 24 bits of the token's word.
+    /// Returns the upper 24 bits of the token's word.
     fn number(&self, token: u32) -> u64 {
         let [s0, s1, s2, s3] = self.state;
         let out = philox([token >> 2, s0, s1, s2], [self.key[0] ^ s3, self.key[1] ^ TOKEN_DOMAIN]);

@@ -41,18 +41,19 @@ use crate::scheme::schemes::Scheme;
 use crate::scheme::secret::Secret;
 
 const MAGIC: &[u8; 8] = b"WMGENKEY";
-/// The newest version that is read. The oldest that has all of a key is written, so that earlier programs read it.
+/// The newest version that is read. A key is written in the oldest version that can hold it, so that older programs can
+/// read it.
 const VERSION: u16 = 2;
 const HEADER: usize = 14;
 const CHECKSUM: usize = 8;
-/// No key file is larger: an explicit table of 2^24 entries and some change.
+/// Size of the largest key file: an explicit table of 2^24 entries and a little more.
 const MAX_BYTES: u64 = (1 << 24) + 4096;
 
 impl Key {
     /// Reads a key file: the container, or exactly 32 raw bytes (a `synthid-sha256` key with default parameters).
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, is not a key file, is damaged, or comes from a later version.
+    /// Returns an error if the file cannot be read, is not a key file, is damaged, or comes from a newer version.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let bytes = read_limited(path)?;
@@ -62,7 +63,7 @@ impl Key {
     /// Reads a key file that is a container.
     ///
     /// # Errors
-    /// Returns an error as [`read`](Self::read), and [`KeyError::RawInKeyring`] if the file is 32 raw bytes.
+    /// Returns an error if [`read`](Self::read) would, or if the file is 32 raw bytes ([`KeyError::RawInKeyring`]).
     pub(crate) fn read_container(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let bytes = read_limited(path)?;
@@ -85,7 +86,7 @@ impl Key {
     /// default parameters. `path` stands for the file in error messages.
     ///
     /// # Errors
-    /// Returns an error if the bytes are not a key file, are damaged, or come from a later version.
+    /// Returns an error if the bytes are not a key file, are damaged, or come from a newer version.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, KeyError> {
         if is_raw(bytes) {
             return Self::new(Scheme::default(), Secret::new(Zeroizing::new(bytes.to_vec())));
@@ -168,7 +169,7 @@ impl Key {
     }
 }
 
-/// Whether a file's bytes are a secret without a container.
+/// Returns whether a file's bytes are a secret without a container.
 fn is_raw(bytes: &[u8]) -> bool {
     bytes.len() == 32 && !bytes.starts_with(MAGIC)
 }
@@ -204,13 +205,13 @@ fn from_fields(fields: &mut Fields<'_>, version: u16) -> Result<Key, KeyError> {
     Ok(key.with_label(Some(label.into())))
 }
 
-/// The longest prefix of `text` within `limit` bytes, as a length.
+/// Returns the longest prefix of `text` within `limit` bytes, as a length.
 fn cut(text: &str, limit: usize) -> usize {
     (0..=limit.min(text.len())).rev().find(|&len| text.is_char_boundary(len)).unwrap_or(0)
 }
 
-/// Returns a sentence for the owner of a key file that others can read. Where only the owner can, for what is not a
-/// regular file, and on systems other than Unix, there is none.
+/// Returns a warning for the owner of a key file that others can read. It is `None` if only the owner can read the
+/// file, if it is not a regular file, and on systems other than Unix.
 pub fn permission_warning(path: impl AsRef<Path>) -> Option<String> {
     #[cfg(unix)]
     {
@@ -238,8 +239,8 @@ pub(super) fn read_limited(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> 
         _ => KeyError::Io { path: path.display().to_string(), source },
     };
     let file = File::open(path).map_err(io)?;
-    // With room for all of it, no copy of the secret stays behind where the buffer grew. What is not a regular file has
-    // no length and may have no end.
+    // A buffer with room for the whole file never grows, so it leaves no copy of the secret behind. What is not a
+    // regular file has no length and may have no end.
     let metadata = file.metadata().map_err(io)?;
     if metadata.is_dir() {
         return Err(KeyError::Directory { path: path.display().to_string() });

@@ -14,20 +14,20 @@ impl Key {
     /// Reads a key of `scheme` (`synthid-hf`, `vllm-gumbel`, …) from the JSON that its own library or engine reads. Returns it
     /// with notes on the fields that play no part here.
     ///
-    /// An additional field `sampling_table`, a list of 0 and 1, gives the table of `synthid-hf` explicitly. What a file lacks
-    /// stands in the [options](Self::import_json_with).
+    /// An additional field `sampling_table`, a list of 0 and 1, gives the table of `synthid-hf` explicitly. Values that
+    /// a file lacks come from the [options](Self::import_json_with).
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read or is not such JSON, if the key cannot work, and
-    /// [`KeyError::NoJson`] if there is no scheme of this name, or no library but this.
+    /// Returns an error if the file cannot be read or is not such JSON, or if the key cannot work. Returns
+    /// [`KeyError::NoJson`] if there is no scheme of this name, or if it is one of our own.
     pub fn import_json(path: impl AsRef<Path>, scheme: &str) -> Result<(Self, Vec<String>), KeyError> {
         Self::import_json_with(path, scheme, ImportOptions::default())
     }
 
-    /// Reads a key as [`import_json`](Self::import_json) does, with what the file lacks from `options`.
+    /// Reads a key as [`import_json`](Self::import_json) does, and takes what the file lacks from `options`.
     ///
     /// # Errors
-    /// Returns an error as [`import_json`](Self::import_json).
+    /// Returns an error if [`import_json`](Self::import_json) would.
     pub fn import_json_with(
         path: impl AsRef<Path>,
         scheme: &str,

@@ -25,8 +25,8 @@ pub struct TokenizerBinding {
     pub name: String,
     /// SHA-256 over the vocabulary, as the text module defines it.
     pub fingerprint: [u8; 32],
-    /// SHA-256 over all that decides which tokens a text becomes. None in a key that an earlier version bound: another
-    /// tokenizer with the same vocabulary then passes for this one.
+    /// SHA-256 over all that decides which tokens a text becomes. If a key has `None`, another tokenizer with the same
+    /// vocabulary passes for this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<[u8; 32]>,
 }
@@ -35,8 +35,8 @@ impl TokenizerBinding {
     /// Checks that the key `key_id`, which is bound to this tokenizer, is used with it.
     ///
     /// # Errors
-    /// Returns an error if the fingerprint of `found` is another one: [`KeyError::WrongTokenizer`], which names both. If
-    /// only the rules are others: [`KeyError::OtherRules`]. Rules that one of the two does not say are not compared.
+    /// Returns an error if the fingerprint of `found` differs: [`KeyError::WrongTokenizer`], which names both. If only
+    /// the rules differ, the error is [`KeyError::OtherRules`]. If one of the two has no rules, they are not compared.
     pub fn check(&self, key_id: &str, found: &Self) -> Result<(), KeyError> {
         if self.fingerprint == found.fingerprint {
             let (Some(expected), Some(rules)) = (self.rules, found.rules) else { return Ok(()) };
@@ -67,7 +67,8 @@ impl fmt::Display for TokenizerBinding {
 /// A watermark key: scheme, secret and, optionally, the tokenizer that it belongs to.
 ///
 /// [`Key::read`] reads one from a file, [`Key::generate`] makes a new one, and [`Key::derive`] makes one for a tenant
-/// or an epoch. [`Key::with_tokenizer`] binds it to a tokenizer. The secret is wiped from memory when the key is dropped, and `Debug` does not show it.
+/// or an epoch. [`Key::with_tokenizer`] binds it to a tokenizer. The secret is wiped from memory when the key is
+/// dropped. `Debug` does not show it.
 pub struct Key {
     scheme: Scheme,
     secret: Secret,
@@ -86,7 +87,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Makes a key of the given parts.
+    /// Makes a key from the given parts.
     ///
     /// # Errors
     /// Returns an error if the parameters cannot work, or if the secret does not have the
@@ -146,13 +147,13 @@ impl Key {
         self.tokenizer.as_ref().map_or(Ok(()), |binding| binding.check(&self.id(), found))
     }
 
-    /// The secret part, for writing it to a key file.
+    /// Returns the secret part, for writing it to a key file.
     pub(crate) fn secret(&self) -> &Secret {
         &self.secret
     }
 
     /// Returns the public name of this key: 16 hexadecimal digits. They depend on the secret and on all parameters that
-    /// values depend on, and tell nothing of the secret. Keys with different values have different ids.
+    /// values depend on, and reveal nothing about the secret. Keys with different values have different ids.
     pub fn id(&self) -> String {
         let mut parameters = Sha256::new();
         self.scheme.update_id(&mut parameters);

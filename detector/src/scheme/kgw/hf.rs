@@ -28,7 +28,7 @@ pub enum Seeding {
 pub struct KgwHf {
     /// How a seed is made.
     pub seeding_scheme: Seeding,
-    /// With [`Seeding::SelfHash`] how many tokens the seed is made of, the candidate among them, 1 to 63.
+    /// Number of tokens that the seed is made from with [`Seeding::SelfHash`], 1 to 63. The candidate is one of them.
     pub context_width: u8,
     /// The share of the vocabulary that is green.
     pub greenlist_ratio: Real,
@@ -109,7 +109,7 @@ impl Parameters for KgwHf {
     }
 }
 
-/// As in the configuration.
+/// The fields of the configuration.
 #[derive(Deserialize)]
 struct Config {
     #[serde(default, deserialize_with = "engine_json::wiped_option")]

@@ -32,13 +32,13 @@ pub enum Prf {
 pub struct Kgw {
     /// How a seed is made.
     pub prf: Prf,
-    /// Of how many tokens, with [`Prf::SelfHash`] the candidate among them; 1 to 63.
+    /// Number of tokens that the seed is made from, 1 to 63. With [`Prf::SelfHash`] the candidate is one of them.
     pub context_width: u8,
     /// The share of the vocabulary that is green.
     pub gamma: Real,
     /// V: the length of the vocabulary that the processor was given.
     pub vocab_size: u32,
-    /// Whether the list is the first part of the permutation; of the first version it is the last.
+    /// Whether the list is the first part of the permutation; in lm-watermarking's first version it is the last.
     pub select_green_tokens: bool,
 }
 
@@ -122,7 +122,7 @@ impl Parameters for Kgw {
     }
 }
 
-/// As the arguments of the processor.
+/// The arguments of the processor.
 #[derive(Deserialize)]
 struct Config {
     #[serde(default, deserialize_with = "engine_json::wiped_option")]
@@ -136,7 +136,7 @@ struct Config {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The function, the width and the key of a scheme by its name.
+/// Returns the function, the width and the key of a scheme by its name.
 fn by_name(name: &str) -> Option<(Prf, u8, Option<i64>)> {
     let usual = |prf, width| Some((prf, width, None));
     match name {
@@ -146,7 +146,7 @@ fn by_name(name: &str) -> Option<(Prf, u8, Option<i64>)> {
         "selfhash" | "algorithm-3" => return usual(Prf::SelfHash, 4),
         _ => {}
     }
-    // ff-NAME-WIDTH-SELF, with the key behind or without.
+    // ff-NAME-WIDTH-SELF, with or without the key at the end.
     let mut parts = name.strip_prefix("ff-")?.splitn(4, '-');
     let (prf, width, with_self) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
     let key = parts.next().map(str::parse).transpose().ok()?;

@@ -1,5 +1,7 @@
-//! Green lists (Kirchenbauer, Geiping et al. 2023, "KGW"): tokens before a position, and in some variants the token itself, seed
-//! a generator that permutes the vocabulary; a part of the permutation is the green list, whose tokens were made likelier.
+//! Green lists ("KGW", Kirchenbauer, Geiping et al. 2023).
+//!
+//! The tokens before a position, and in some variants the token itself, seed a generator that permutes the vocabulary.
+//! A part of the permutation is the green list, whose tokens the mark makes likelier.
 //!
 //! | module | what |
 //! |---|---|
@@ -9,8 +11,8 @@
 //!
 //! The permutations are those of torch on the CPU. On a GPU torch makes others, so marks that were made there are not found.
 //!
-//! A list costs as many draws as it has tokens, 64,000 for a quarter of 256,000, for each different seed of a text: about a
-//! fifth of a millisecond. Tokens of one seed share it.
+//! Each different seed of a text costs as many draws as its list has tokens: 64,000 for a quarter of 256,000, about a
+//! fifth of a millisecond. Tokens with the same seed share the list.
 
 use std::sync::OnceLock;
 
@@ -39,7 +41,7 @@ pub use tgi::KgwTgi;
 const TABLE: u32 = 1_000_003;
 /// The key in every engine's sources.
 const PUBLIC_KEY: i64 = 15_485_863;
-/// What is added to a green logit when a mark is written, every engine's default.
+/// What a mark adds to a green logit: every engine's default.
 const BIAS: f64 = 2.0;
 /// The largest vocabulary, far below where torch takes another algorithm.
 const LARGEST: u32 = 10_000_000;
@@ -60,8 +62,8 @@ impl Lists {
         Self { vocab_size, greens: (f64::from(vocab_size) * ratio.0) as u32, last }
     }
 
-    /// The share of the vocabulary that is green, and a little more: a draw of torch's permutation is biased by at most n /
-    /// 2^32 of it.
+    /// Returns a little more than the share of the vocabulary that is green: a draw of torch's permutation is biased by
+    /// at most n / 2^32 of it.
     fn rate(self) -> f64 {
         f64::from(self.greens) / f64::from(self.vocab_size) * (1.0 + 1.0 / 16_384.0)
     }
@@ -92,7 +94,7 @@ impl Lists {
 enum Seed {
     /// key · Σ of the tokens before.
     Sum,
-    /// The least, over the last tokens and the candidate, of key · t(token) · t(candidate); so many of them with the candidate.
+    /// The least key · t(token) · t(candidate) over the last tokens and the candidate, which together are this many.
     MinWithSelf(usize),
     /// The least of t(key · token).
     Min,
@@ -114,7 +116,7 @@ pub(super) struct Function {
     table: Vec<u32>,
 }
 
-/// The table of lm-watermarking, the same for all keys.
+/// Returns the table of lm-watermarking, the same for all keys.
 fn common_table() -> &'static [u32] {
     static TABLE_OF_LM: OnceLock<Vec<u32>> = OnceLock::new();
     TABLE_OF_LM.get_or_init(|| permutation(2_971_215_073, TABLE))
@@ -132,7 +134,7 @@ impl Function {
         i64::from(table[number.rem_euclid(TABLE.into()) as usize]) + 1
     }
 
-    /// What the generator is seeded with: the low 32 bits of the seed modulo 2^64 − 1.
+    /// Returns what the generator is seeded with: the low 32 bits of the seed modulo 2^64 − 1.
     fn seed(&self, context: &[u32], token: u32) -> u32 {
         let times = |number: i64| self.key.wrapping_mul(number);
         let seed: i128 = match self.seed {
@@ -152,7 +154,7 @@ impl Function {
         seed.rem_euclid((1 << 64) - 1) as u32
     }
 
-    /// Whether each token is on the list of its seed: one list for each different seed.
+    /// Returns whether each token is on the list of its seed: one list for each different seed.
     fn greens(&self, seeded: &[(u32, u32)]) -> Vec<GBits> {
         let mut order: Vec<usize> = (0..seeded.len()).collect();
         order.sort_unstable_by_key(|&i| seeded[i]);
@@ -182,7 +184,7 @@ impl Function {
     }
 }
 
-/// A seed and a token as one number.
+/// Returns a seed and a token as one number.
 fn joined((seed, token): (u32, u32)) -> u64 {
     u64::from(seed) << 32 | u64::from(token)
 }
@@ -241,7 +243,7 @@ fn evidence_kind(lists: Lists) -> EvidenceKind {
     EvidenceKind::Green { rate: lists.rate() }
 }
 
-/// A number of the configuration, or of the options, that a vocabulary has.
+/// Returns the size of the vocabulary, from the options or else from the configuration.
 fn vocab_size(scheme: &'static str, field: Option<u64>, option: Option<u32>) -> Result<u32, KeyError> {
     let found = option.map(u64::from).or(field);
     let Some(found) = found else {

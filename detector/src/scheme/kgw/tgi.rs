@@ -84,7 +84,7 @@ struct Config {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A number, or one in a text as an environment has it.
+/// A number, or a string that holds one, as in an environment variable.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number {

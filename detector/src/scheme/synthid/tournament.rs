@@ -1,9 +1,9 @@
 //! What a tournament makes of a distribution.
 //!
-//! Layer l turns p into p(x)·(1 + g_l(x) − G_l), G_l = Σ p(x) g_l(x): the winner's distribution of a tournament in
-//! which pairs of independent draws meet m times and the one with the greater g-value goes on, ties broken by a coin.
-//! Averaged over keys the result is p again, so the mark costs no quality (Dathathri et al., theorem on
-//! non-distortion with two competitors).
+//! Layer l turns p into p(x)·(1 + g_l(x) − G_l), with G_l = Σ p(x) g_l(x). The result is the winner's distribution in a
+//! tournament of m rounds. In each, pairs of independent draws meet and the one with the greater g-value goes on; a
+//! coin breaks ties. Averaged over keys the result is p again, so the mark costs no quality (Dathathri et al., theorem
+//! on non-distortion with two competitors).
 
 use crate::scheme::GBits;
 use crate::scheme::distribution::{Distribution, SIDE_BY_SIDE};
@@ -11,9 +11,9 @@ use crate::scheme::distribution::{Distribution, SIDE_BY_SIDE};
 impl Distribution {
     /// Runs a tournament of `depth` layers, at most 64, with `leaves` ≥ 2 competitors a match; `g` has one entry a candidate.
     ///
-    /// With Z the mass of g = 0 in a layer, a token's probability is multiplied by Z^(leaves−1) if its own g is 0 and
-    /// by 1 + Z + … + Z^(leaves−1) if it is 1, which for two leaves is 1 + g − G. Only two leaves leave the average
-    /// over keys unchanged; more make the mark stronger and the text different.
+    /// Let Z be the mass of g = 0 in a layer. A token's probability is multiplied by Z^(leaves−1) if its own g is 0,
+    /// and by 1 + Z + … + Z^(leaves−1) if it is 1. For two leaves the factor is 1 + g − G. Only two leaves leave the
+    /// average over keys unchanged; more make the mark stronger and the text different.
     ///
     /// # Panics
     /// Panics if `g` is not as long as the candidates or `leaves` is less than 2.
@@ -30,8 +30,8 @@ impl Distribution {
     }
 }
 
-/// The tournament as it is defined, a pass a layer: it multiplies by the factors of the layer before and sums for
-/// its own. No branch depends on a g-value, which none could foresee.
+/// Runs the tournament as it is defined, one pass a layer. A pass multiplies by the factors of the layer before and
+/// sums for its own layer. No branch depends on a g-value, since no processor could predict it.
 fn layer_by_layer(probabilities: &mut [f64], g: &[GBits], depth: usize, leaves: u32) {
     let mut factor = [1.0, 1.0];
     for layer in 0..depth {
@@ -59,8 +59,8 @@ fn layer_by_layer(probabilities: &mut [f64], g: &[GBits], depth: usize, leaves: 
     }
 }
 
-/// The same for many candidates, [`GROUP`] layers a pass: candidates whose g-values agree in these layers are
-/// multiplied by the same factors, so the layers' sums need only the mass of each of the 2^`GROUP` patterns.
+/// Runs the same for many candidates, [`GROUP`] layers a pass. Candidates whose g-values agree in these layers are
+/// multiplied by the same factors. So the layers' sums need only the mass of each of the 2^`GROUP` patterns.
 fn group_by_group(probabilities: &mut [f64], g: &[GBits], depth: usize, leaves: u32) {
     let mut mass = [0.0; 1 << GROUP];
     let mut factor = [1.0; 1 << GROUP];
@@ -93,19 +93,19 @@ fn group_by_group(probabilities: &mut [f64], g: &[GBits], depth: usize, leaves: 
     }
 }
 
-/// One of two finite numbers, by arithmetic: a choice by the bit becomes a branch that is wrong every other time.
+/// Returns one of two finite numbers, by arithmetic. A branch on the bit would be mispredicted every other time.
 fn choose([if_zero, if_one]: [f64; 2], bit: u64) -> f64 {
     let one = f64::from(bit as i32);
     if_zero * (1.0 - one) + if_one * one
 }
 
-/// From how many candidates on a pass over them costs more than one over the patterns of a group of layers.
+/// Number of candidates from which a pass over them costs more than one over the patterns of a group of layers.
 const MANY: usize = 4096;
 /// Layers of a group; two tables of 2^`GROUP` numbers fit the first-level cache.
 const GROUP: usize = 10;
 
-/// What a layer multiplies a probability by, if the token's own g is 0 and if it is 1. Dividing by the sum in each layer
-/// keeps rounding from adding up over 30 of them.
+/// Returns what a layer multiplies a probability by if the token's own g is 0, and if it is 1. Dividing by the sum in
+/// each layer keeps rounding from adding up over 30 layers.
 fn factors(zeros: f64, total: f64, leaves: u32) -> [f64; 2] {
     let z = zeros / total;
     [z.powi(leaves as i32 - 1) / total, (0..leaves as i32).map(|k| z.powi(k)).sum::<f64>() / total]

@@ -16,7 +16,7 @@ fn ville(ln_lr: &[f64]) -> Track<'_> {
     Track { ln_lr, bound: StartBound::VILLE }
 }
 
-/// ln LR in steps of 1/32 nat under the null: eight fair bits, each a factor 1 ± a half of what is left of 0.9^l.
+/// ln LR in steps of 1/32 nat under the null: eight fair bits, each a factor 1 ± `strength` · 0.9^l.
 const STEP: f64 = 1.0 / 32.0;
 
 fn law(strength: f64) -> Vec<(i64, f64)> {
@@ -40,7 +40,7 @@ fn law(strength: f64) -> Vec<(i64, f64)> {
     law
 }
 
-/// A draw from the law, tilted by LR if the token is marked.
+/// Returns a draw from the law, tilted by LR if the token is marked.
 fn draw(law: &[(i64, f64)], marked: bool, random: &mut Random) -> f64 {
     let weight = |&(s, p): &(i64, f64)| if marked { p * (s as f64 * STEP).exp() } else { p };
     let mut rest = random.unit() * law.iter().map(weight).sum::<f64>();
@@ -51,7 +51,7 @@ fn draw(law: &[(i64, f64)], marked: bool, random: &mut Random) -> f64 {
     chosen.unwrap_or(&law[0]).0 as f64 * STEP
 }
 
-/// The largest Σ (score − c) over all sets of disjoint windows, by trying every set.
+/// Returns the largest Σ (score − c) over all sets of disjoint windows, by trying every set.
 fn brute_force(tracks: &[Track<'_>], costs: &[f64], from: usize) -> f64 {
     let n = tracks[0].ln_lr.len();
     let mut best = 0.0f64;
@@ -83,7 +83,7 @@ fn best_set_of_windows_as_by_brute_force() {
         let fpr = 0.9;
         let cost = (2.0 * n as f64 / fpr).ln();
         let windows = scan(&tracks, fpr);
-        // Windows that touch are reported as one: undone here by trying every cut between two tracks.
+        // Windows that touch are reported as one. The test undoes that by trying every cut between two tracks.
         let total: f64 = windows
             .iter()
             .map(|window| {
@@ -162,7 +162,7 @@ fn starts_are_where_the_walk_is_at_zero() {
     assert!((exact..exact * 1.001).contains(&bound.starts(12)), "{} for {exact}", bound.starts(12));
 }
 
-/// Unmarked texts: the share with any window stays under the level, and K brings it closer to it than Ville does.
+/// In unmarked texts the share with any window stays under the level, and is closer to it with K than with Ville.
 #[test]
 fn family_wise_error_holds() {
     let mut random = Random(7);

@@ -86,8 +86,8 @@ pub enum BayesianError {
     },
     /// The law in `null.json` is not the one of the weights.
     #[error(
-        "{path}: its law is not that of the weights beside it, so its p-values would be wrong: {source}; remove the \
-         file, and it is made anew"
+        "{path}: its law is not that of the directory's weights, so its p-values would be wrong: {source}; remove the \
+         file, and it is made again"
     )]
     Law {
         /// The file.

@@ -1,29 +1,29 @@
 //! Fits a Bayesian detector to marked texts.
 //!
-//! The objective is that of `transformers`' training example: over batches of documents, half of them marked, the
-//! mean binary cross-entropy of the posterior plus a weight times Σ delta², minimised by Adam from beta = −2.5,
-//! delta = 0. Three things are done differently:
+//! The objective is that of `transformers`' training example: the mean binary cross-entropy of the posterior plus a
+//! weight times Σ delta², over batches of documents of which half are marked. Adam minimises it, starting from beta =
+//! −2.5 and delta = 0. Three things are done differently:
 //!
-//! - **Unmarked documents** are not collected. Under the null hypothesis the g-bits of any text are fair coins
-//!   whatever the text is, so a text under a random key *is* a sequence of coins, and each marked piece meets a fresh
-//!   one of its own length in every epoch. Real texts under the key in use would follow the same law, but with one
-//!   draw a n-gram for ever: the fit would learn which common n-grams this key happens to favour.
+//! - **Unmarked documents** are not collected. Under the null hypothesis the g-bits of any text are fair coins, so a
+//!   text under a random key *is* a sequence of coins. In every epoch each marked piece is compared with a fresh
+//!   sequence of the same length. Real texts under the key in use would follow the same law, but with one draw for each
+//!   n-gram. The fit would learn which common n-grams this key happens to favour.
 //! - The cross-entropy comes from the log odds. `transformers` clamps the posterior to [1e-5, 1 − 1e-5] first, which
-//!   takes the gradient from exactly the documents that are most wrong.
-//! - Texts are cut into **pieces**: whole texts of some hundred tokens are told apart with certainty after a few
-//!   steps and teach nothing more. The prior stays at 1/2, the share of marked pieces.
+//!   removes the gradient from exactly the documents that are most wrong.
+//! - Texts are cut into **pieces**. Whole texts of some hundred tokens are told apart with certainty after a few steps
+//!   and teach nothing more. The prior stays at 1/2, the share of marked pieces.
 //!
-//! Of the weights that were seen, those with the least cross-entropy on pieces of held-out texts are returned.
+//! The fit returns the weights with the least cross-entropy on pieces of held-out texts.
 
 use super::model::BayesianModel;
 use super::sigmoid::sigmoid;
 use crate::scheme::GBits;
 use crate::split_mix;
 
-/// How to fit.
+/// Options of a fit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitOptions {
-    /// Tokens of a piece, at least 1.
+    /// Number of tokens in a piece, at least 1.
     pub piece: usize,
     /// Steps of the descent for each L2 weight; as many epochs as that takes are run to their end.
     pub steps: usize,
@@ -31,9 +31,9 @@ pub struct FitOptions {
     pub learning_rate: f64,
     /// Weights of Σ delta² that are tried, shared among an epoch's batches as `transformers` does; at least one.
     pub l2_weights: Vec<f64>,
-    /// Every how manyth text is held out, at least 2.
+    /// One text in this many is held out; at least 2.
     pub hold_out: usize,
-    /// Of shuffles and coins: the same seed and texts give the same detector.
+    /// Seed of shuffles and coins. The same seed and texts give the same detector.
     pub seed: u64,
 }
 
@@ -50,7 +50,7 @@ impl Default for FitOptions {
     }
 }
 
-/// What came out.
+/// Result of a fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitSummary {
     /// Marked texts that were fitted, without those held out.
@@ -63,8 +63,7 @@ pub struct FitSummary {
     pub l2_weight: f64,
     /// The epoch, from 1, that was chosen.
     pub epoch: usize,
-    /// Cross-entropy on the held-out pieces and as many unmarked ones, in nats a piece; ln 2 is no better than
-    /// chance.
+    /// Cross-entropy on the held-out pieces and as many unmarked ones, in nats a piece; chance gives ln 2.
     pub loss: f64,
 }
 
@@ -77,10 +76,10 @@ pub enum FitError {
     TooFew {
         /// Least number.
         expected: usize,
-        /// That were given.
+        /// Number of texts given.
         found: usize,
     },
-    /// The texts are not marked as they should be: a detector would say no more than a coin.
+    /// The texts are not marked as they should be: a detector fitted to them would be no better than a coin.
     #[error(
         "expected marked texts, found texts whose g-values tell them from chance no better than a coin (held-out \
          cross-entropy {loss:.4} nats a piece, a coin's is 0.6931); check that key and tokenizer are those that the \
@@ -95,7 +94,7 @@ pub enum FitError {
 /// Fewer texts than this are refused.
 const LEAST_TEXTS: usize = 10;
 
-/// Pieces a batch, half of them marked.
+/// Number of pieces in a batch, half of them marked.
 const BATCH: usize = 64;
 
 /// Fits a detector of `depth` layers, 1 to 64, to the g-values of the scored tokens of marked texts. `progress` gets
@@ -161,7 +160,7 @@ pub fn fit(
         }
     }
     let (weights, summary) = best.ok_or(FitError::NotMarked { loss: f64::NAN })?;
-    // 1 % below a coin's: noise on a few hundred held-out pieces stays above that.
+    // 1 % below a coin's loss: noise on a few hundred held-out pieces stays above that.
     if summary.loss.is_nan() || summary.loss > 0.99 * std::f64::consts::LN_2 {
         return Err(FitError::NotMarked { loss: summary.loss });
     }
@@ -185,7 +184,7 @@ impl Prior {
 #[derive(Clone)]
 struct Weights(Vec<f64>);
 
-/// Where row `layer` of delta begins.
+/// Returns where row `layer` of delta begins.
 fn row(depth: usize, layer: usize) -> usize {
     depth + layer * layer.saturating_sub(1) / 2
 }
@@ -206,7 +205,7 @@ impl Weights {
         BayesianModel::new(&narrow(&self.0[..depth]), &delta, 0.5).expect("the descent keeps weights finite")
     }
 
-    /// ln LR of a document; with `gradient`, its derivatives are added there.
+    /// Returns ln LR of a document, and adds its derivatives to `gradient` if there is one.
     fn log_ratio(&self, depth: usize, document: &[GBits], mut gradient: Option<&mut [f64]>) -> f64 {
         let mut sum = 0.0;
         for &g in document {
@@ -230,7 +229,7 @@ impl Weights {
         sum
     }
 
-    /// Mean cross-entropy over documents and whether they are marked, prior 1/2.
+    /// Returns the mean cross-entropy over documents and whether they are marked, prior 1/2.
     fn loss<'a>(&self, depth: usize, documents: impl Iterator<Item = (&'a Vec<GBits>, bool)>) -> f64 {
         let (sum, count) = documents.fold((0.0, 0.0), |(sum, count), (document, marked)| {
             (sum + cross_entropy(self.log_ratio(depth, document, None), marked), count + 1.0)
@@ -238,7 +237,7 @@ impl Weights {
         sum / count
     }
 
-    /// Mean cross-entropy plus `l2_weight` Σ delta², and its gradient.
+    /// Returns the mean cross-entropy plus `l2_weight` Σ delta², and its gradient.
     fn loss_and_gradient(
         &self,
         depth: usize,
@@ -271,12 +270,12 @@ impl Weights {
     }
 }
 
-/// Σ_j delta_j g_j.
+/// Returns Σ_j delta_j g_j.
 fn dot(delta: &[f64], g: GBits) -> f64 {
     delta.iter().enumerate().map(|(j, weight)| weight * g.layer(j) as f64).sum()
 }
 
-/// −ln of the posterior of what is true.
+/// Returns −ln of the posterior probability of the truth.
 fn cross_entropy(log_odds: f64, marked: bool) -> f64 {
     let against = if marked { -log_odds } else { log_odds };
     // ln(1 + e^x) without overflow.
@@ -308,7 +307,7 @@ impl Adam {
     }
 }
 
-/// Good coins, no secret.
+/// Good random bits that are not secret.
 struct Coins(u64);
 
 impl Coins {
@@ -316,7 +315,7 @@ impl Coins {
         split_mix::next(&mut self.0)
     }
 
-    /// The g-values of `piece`'s text under a random key.
+    /// Returns the g-values of `piece`'s text under a random key.
     fn like(&mut self, piece: &[GBits], depth: usize) -> Vec<GBits> {
         piece.iter().map(|_| GBits(self.next() >> (64 - depth))).collect()
     }
@@ -333,7 +332,7 @@ mod tests {
     use super::super::model::tests::small;
     use super::*;
 
-    /// g-values of a marked token: the layers in turn, each by its probability.
+    /// Draws the g-values of a marked token: the layers in turn, each by its probability.
     fn draw(model: &BayesianModel, coins: &mut Coins) -> GBits {
         let mut g = 0;
         for l in 0..model.depth() {
@@ -395,8 +394,8 @@ mod tests {
         delta: Vec<Vec<f64>>,
     }
 
-    /// Loss and gradient of `transformers`' own objective (tests/oracle/bayesian.py), up to its prior and the part of
-    /// delta that has no effect but counts in Σ delta².
+    /// Loss and gradient of `transformers`' own objective (tests/oracle/bayesian.py). The differences are its prior,
+    /// and the part of delta that has no effect but counts in Σ delta².
     #[test]
     fn the_objective_is_that_of_transformers() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bayesian");

@@ -24,12 +24,12 @@ use crate::{atomic_file, hex};
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 
-/// config.json: the fields that we read and write. `transformers` keeps fields that it does not know.
+/// The fields of config.json that this crate reads and writes. `transformers` keeps fields that it does not know.
 #[derive(Serialize, Deserialize)]
 struct Config {
     #[serde(default)]
     architectures: Vec<String>,
-    /// The prior that training started from; `transformers` leaves it out where it is its default.
+    /// The prior that training started from. `transformers` leaves it out if it is the default.
     #[serde(default = "half")]
     base_rate: f64,
     #[serde(default = "float32")]
@@ -57,7 +57,7 @@ impl BayesianModel {
         Self::parse(dir, &read(&dir.join(CONFIG))?, &read(&dir.join(WEIGHTS))?)
     }
 
-    /// From the content of config.json and model.safetensors; `dir` is for error messages.
+    /// Parses the content of config.json and model.safetensors; `dir` is for error messages.
     pub(super) fn parse(dir: &Path, config: &[u8], weights: &[u8]) -> Result<Self, BayesianError> {
         let config: Config = serde_json::from_slice(config).map_err(|source| BayesianError::Json {
             path: dir.join(CONFIG),
@@ -77,8 +77,7 @@ impl BayesianModel {
         Ok(Self::new(&beta, &delta, prior[0])?.with_provenance(config.wmdetect))
     }
 
-    /// Writes the detector into a directory, which is made if it does not exist; files of the same names are
-    /// replaced.
+    /// Writes the detector into a directory, which is made if it does not exist. Replaces files of the same names.
     ///
     /// # Errors
     /// Returns an error if a file cannot be written.
@@ -109,8 +108,8 @@ impl BayesianModel {
         write(&dir.join(WEIGHTS), &file)
     }
 
-    /// Returns SHA-256, in hexadecimal, of all that the null law depends on: m, beta, and the part of delta that is
-    /// used.
+    /// Returns SHA-256, in hexadecimal, of everything that the null law depends on: m, beta, and the used part of
+    /// delta.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"wmdetect bayesian 1\0");
@@ -123,7 +122,7 @@ impl BayesianModel {
     }
 }
 
-/// A tensor's numbers, if it is F32 and of this shape.
+/// Returns a tensor's numbers, if it is F32 and of this shape.
 fn floats(name: &'static str, view: TensorView, shape: &[usize]) -> Result<Vec<f32>, BayesianError> {
     if view.dtype() != Dtype::F32 {
         return Err(BayesianError::Dtype { name, found: view.dtype() });
@@ -135,7 +134,7 @@ fn floats(name: &'static str, view: TensorView, shape: &[usize]) -> Result<Vec<f
     Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
 }
 
-/// The numbers as little-endian f32, which they were before they were widened.
+/// Returns the numbers as little-endian f32, which they were before they were widened.
 fn bytes(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect()
 }

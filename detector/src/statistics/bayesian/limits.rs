@@ -1,9 +1,9 @@
 //! What a detector's files must hold.
 
-/// Layers that a detector may have: the bits of a [`GBits`](crate::scheme::GBits).
+/// Largest number of layers of a detector: the bits of a [`GBits`](crate::scheme::GBits).
 pub const MAX_DEPTH: usize = 64;
 
-/// Files of a detector are small; a larger one is something else.
+/// Size of the largest file of a detector. A larger file is something else.
 pub(super) const MAX_FILE: u64 = 1 << 20;
 
 /// The tensors of the weights.

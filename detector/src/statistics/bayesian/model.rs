@@ -7,8 +7,8 @@ use super::limits::MAX_DEPTH;
 use super::sigmoid::sigmoid;
 use crate::scheme::GBits;
 
-/// The weights of a Bayesian detector. Those of `transformers` are f32; all arithmetic is f64 in a fixed order with
-/// nothing but +, −, ×, / so that every machine computes the same ratio to the last bit.
+/// The weights of a Bayesian detector. Those of `transformers` are f32. All arithmetic is f64 in a fixed order and uses
+/// only +, −, × and /, so that every machine computes the same ratio to the last bit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BayesianModel {
     /// m.
@@ -17,9 +17,9 @@ pub struct BayesianModel {
     beta: Vec<f64>,
     /// \[m, m\], row l: the weights of g_0 … g_{l−1} in layer l. The rest of a row has no effect.
     delta: Vec<f64>,
-    /// P(marked) before the text is seen, as stored; the posterior clamps it to [1e-5, 1 − 1e-5].
+    /// P(marked) before the text is seen, as stored. The posterior clamps it to [1e-5, 1 − 1e-5].
     prior: f64,
-    /// Where it comes from.
+    /// Where the weights come from.
     provenance: Provenance,
 }
 
@@ -27,8 +27,8 @@ pub struct BayesianModel {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
-    /// Public ids of the keys whose texts it was fitted on; empty if unknown, or more than sixteen. A p-value under
-    /// one of these keys is not exact for texts that share passages with the training texts.
+    /// Public ids of the keys whose texts it was fitted on; empty if unknown or more than sixteen. A p-value under one
+    /// of these keys is not exact for texts that share passages with the training texts.
     pub key_ids: Vec<String>,
     /// Marked texts that it was fitted on; 0 if unknown.
     pub marked_texts: u64,
@@ -88,7 +88,7 @@ impl BayesianModel {
         &self.delta[layer * self.depth..][..layer]
     }
 
-    /// delta, row by row, with the part that has no effect.
+    /// Returns delta, row by row, with the part that has no effect.
     pub(super) fn all_delta(&self) -> &[f64] {
         &self.delta
     }
@@ -110,7 +110,7 @@ impl BayesianModel {
     }
 
     /// Returns the same detector for marks of fewer layers: its first `layers`, at least 1. A layer's factor depends
-    /// on earlier layers only.
+    /// only on earlier layers.
     pub fn truncated(&self, layers: usize) -> Self {
         let layers = layers.clamp(1, self.depth);
         let rows = self.delta.chunks(self.depth).take(layers);
@@ -122,7 +122,7 @@ impl BayesianModel {
         }
     }
 
-    /// P(g | marked) / P(g | unmarked) of one token, over the first `layers` ≤ m layers.
+    /// Returns P(g | marked) / P(g | unmarked) of one token, over the first `layers` ≤ m layers.
     pub(super) fn ratio_of_first(&self, layers: usize, g: GBits) -> f64 {
         let mut ratio = 1.0;
         for l in 0..layers {
@@ -142,10 +142,10 @@ impl BayesianModel {
         self.ratio_of_first(self.depth, g)
     }
 
-    /// Returns P(marked | text), 0 to 1, from the g-values of the scored tokens; the prior, which is at
-    /// least 1e-5 and at most 1 − 1e-5, if there are none.
+    /// Returns P(marked | text), 0 to 1, from the g-values of the scored tokens. Without scored tokens that is the
+    /// prior, which is at least 1e-5 and at most 1 − 1e-5.
     ///
-    /// Equals `transformers`' `BayesianDetectorModel` to about the rounding of its f32 sums.
+    /// Agrees with `transformers`' `BayesianDetectorModel` to about the rounding of its f32 sums.
     pub fn posterior(&self, scored: impl IntoIterator<Item = GBits>) -> f64 {
         self.posterior_of(scored.into_iter().map(|g| self.ratio(g).ln()).sum())
     }
@@ -157,7 +157,7 @@ impl BayesianModel {
     }
 }
 
-/// P(bit | marked) / P(bit | unmarked) in a layer whose competitors differ with probability `q`.
+/// Returns P(bit | marked) / P(bit | unmarked) in a layer whose competitors differ with probability `q`.
 #[inline]
 pub(super) fn factor(q: f64, bit: u64) -> f64 {
     if bit == 1 { 1.0 + 0.5 * q } else { 1.0 - 0.5 * q }
@@ -167,7 +167,7 @@ pub(super) fn factor(q: f64, bit: u64) -> f64 {
 pub(super) mod tests {
     use super::*;
 
-    /// A small detector with weights of both signs.
+    /// Returns a small detector with weights of both signs.
     pub(in super::super) fn small(depth: usize) -> BayesianModel {
         let wave = |i: usize, scale: f32| (((i * 37 + 11) % 23) as f32 / 11.0 - 1.0) * scale;
         let beta: Vec<f32> = (0..depth).map(|l| 0.5 - 0.1 * l as f32 + wave(l, 0.3)).collect();

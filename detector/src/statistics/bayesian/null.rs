@@ -1,12 +1,12 @@
 //! The null law of a token's likelihood ratio: all 2^m patterns of g-bits, counted once.
 //!
-//! Layers are not independent in this model, so nothing shorter gives the law. The patterns are walked depth first
-//! with the logits carried along; the last layers of each branch are computed side by side. That takes 2^m logistic
-//! functions, some seconds at m = 30, and the result is a table of about a thousand counts.
+//! Layers are not independent in this model, so nothing shorter gives the law. The patterns are walked depth first and
+//! carry the logits along. The last layers of each branch are computed side by side. That takes 2^m logistic functions,
+//! some seconds at m = 30. The result is a table of about a thousand counts.
 //!
 //! The statistic is the ratio rounded down to the lattice of [`llr`](crate::statistics::llr). The walk computes each
-//! ratio by the same operations in the same order as [`BayesianModel::ratio`], all of them exactly defined by
-//! IEEE 754, so it lands in the cell in which `score` puts the pattern, on any machine, and p is exact.
+//! ratio by the same operations in the same order as [`BayesianModel::ratio`]. IEEE 754 defines all of them exactly. So
+//! on any machine the ratio lands in the cell in which `score` puts the pattern, and p is exact.
 
 use super::model::{BayesianModel, factor};
 use super::sigmoid::sigmoid;
@@ -14,14 +14,14 @@ use crate::pool;
 use crate::statistics::llr::lattice::{CELL_SHIFT, lattice_of_cell};
 use crate::statistics::llr::laws::Laws;
 
-/// Layers whose patterns are counted. The p-value of a detector with more comes from its first 30: their ratio alone
-/// has mean 1 as well, since a layer's factor depends on earlier layers only.
+/// Number of layers whose patterns are counted. The p-value of a detector with more layers comes from its first 30.
+/// Their ratio has mean 1 as well, since a layer's factor depends only on earlier layers.
 pub const EXACT_LAYERS: usize = 30;
 
-/// Layers at the end of a branch that are computed side by side: 2^10 ratios fit the first cache.
+/// Number of layers at the end of a branch that are computed side by side: 2^10 ratios fit the first-level cache.
 const SIDE_BY_SIDE: usize = 10;
 
-/// Layers at the start whose patterns are dealt out to threads.
+/// Number of layers at the start whose patterns are dealt out to threads.
 const DEALT: usize = 6;
 
 /// The cells from a ratio of 2^−31, below (1/2)^30, to 2^18, above (3/2)^30.
@@ -75,7 +75,7 @@ impl<'a, F: FnMut(&[f64])> Walk<'a, F> {
         }
     }
 
-    /// The patterns whose first `dealt` layers are the bits of `start`.
+    /// Visits the patterns whose first `dealt` layers are the bits of `start`.
     fn visit_start(&mut self, start: usize, dealt: usize) {
         let mut logits = self.model.beta()[..self.layers].to_vec();
         let mut ratio = 1.0;
@@ -96,7 +96,7 @@ impl<'a, F: FnMut(&[f64])> Walk<'a, F> {
         }
     }
 
-    /// Both ways on from `layer`, after bits that give this ratio and these logits of the layers from `layer` on.
+    /// Visits both branches at `layer`, after bits that give this ratio and these logits of the layers from `layer` on.
     fn branch(&mut self, layer: usize, ratio: f64, logits: &[f64]) {
         if layer + self.side_by_side == self.layers {
             return self.block(layer, ratio, logits);
@@ -110,12 +110,12 @@ impl<'a, F: FnMut(&[f64])> Walk<'a, F> {
         self.branch(layer + 1, ratio * factor(q, 1), after);
     }
 
-    /// All patterns of the layers from `first` on.
+    /// Visits all patterns of the layers from `first` on.
     fn block(&mut self, first: usize, ratio: f64, logits: &[f64]) {
         self.ratios[0] = ratio;
         for (k, &logit) in logits.iter().enumerate() {
             let patterns = 1 << k;
-            // Patterns with bit j set repeat those without it, one weight further.
+            // Patterns with bit j set repeat those without it, plus one weight.
             self.logits[0] = logit;
             for (j, &weight) in self.model.delta(first + k)[first..].iter().enumerate() {
                 let (without, with) = self.logits[..2 << j].split_at_mut(1 << j);
@@ -179,7 +179,7 @@ mod tests {
     use crate::scheme::GBits;
     use crate::statistics::llr::lattice::lattice;
 
-    /// The walk's ratios are, to the last bit, those that `score` computes.
+    /// The walk's ratios equal those that `score` computes, to the last bit.
     #[test]
     fn every_pattern_once_with_the_same_bits() {
         for (depth, layers) in [(1, 1), (4, 4), (10, 10), (13, 13), (18, 12)] {

@@ -29,8 +29,8 @@ const VERSION: u32 = 1;
 /// Probabilities of the marked law are stored in units of 2^-40.
 const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
 
-/// The Bayesian detector: one token's score is S(g) = ⌊ln(c)/h⌋, c the lower edge of the cell of its likelihood
-/// ratio, on the lattice of [`llr`](crate::statistics::llr); a text's is the sum.
+/// The Bayesian detector. One token's score is S(g) = ⌊ln(c)/h⌋ on the lattice of [`llr`](crate::statistics::llr),
+/// where c is the lower edge of the cell of its likelihood ratio. A text's score is the sum.
 #[derive(Clone, Debug)]
 pub struct Bayesian {
     model: BayesianModel,
@@ -53,13 +53,13 @@ impl Tables {
     }
 }
 
-/// null.json.
+/// The content of null.json.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     format: String,
     version: u32,
-    /// Of the weights, [`BayesianModel::fingerprint`].
+    /// [`BayesianModel::fingerprint`] of the weights.
     weights_sha256: String,
     points_a_nat: i32,
     /// The score of the first entry of both tables.
@@ -70,7 +70,7 @@ struct File {
     marked: Vec<u64>,
 }
 
-/// Of the detector that ships with the crate.
+/// The files of the detector that ships with the crate.
 const BUILTIN: (&str, &[u8], &[u8], &[u8]) = (
     "profiles/bayesian",
     include_bytes!("../../../profiles/bayesian/config.json"),
@@ -98,13 +98,13 @@ impl Bayesian {
         })
     }
 
-    /// Reads a detector's directory, and counts its null law: some seconds at 30 layers. Where `null.json` is missing or
-    /// belongs to other weights, the law is kept there if the directory can be written. `tell` gets a sentence about
-    /// that. [`open_with_cache`](Self::open_with_cache) counts a law once.
+    /// Reads a detector's directory, and counts its null law: some seconds at 30 layers. If `null.json` is missing or
+    /// belongs to other weights, the law is written there if the directory is writable. `tell` gets a sentence about
+    /// that. [`open_with_cache`](Self::open_with_cache) counts a law only once.
     ///
     /// # Errors
     /// Returns an error if a file of the weights cannot be read or is not what it should be, or if `null.json` is for
-    /// these weights and its law is not theirs.
+    /// these weights but has another law.
     pub fn open(dir: impl AsRef<Path>, tell: impl FnMut(&str)) -> Result<Self, BayesianError> {
         Self::open_with_cache(dir, None, tell)
     }
@@ -146,7 +146,7 @@ impl Bayesian {
         Ok(detector)
     }
 
-    /// Returns the detector for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth`
+    /// Returns the detector for keys of `depth` layers: this one if it has no more layers, otherwise its first `depth`
     /// layers.
     pub fn for_depth(&self, depth: usize) -> Self {
         if depth >= self.model.depth() { self.clone() } else { Self::new(self.model.truncated(depth)) }
@@ -177,13 +177,13 @@ impl Bayesian {
         write(&dir.join(NULL), &json)
     }
 
-    /// Lets `cache` remember that the law is right, so that the directory that [`write`](Self::write) makes is read
+    /// Lets `cache` remember that the law is right. The directory that [`write`](Self::write) makes is then read
     /// without a count.
     pub fn remember(&self, cache: &Cache) {
         laws::remember(&self.file().sha256(), Some(cache));
     }
 
-    /// The content of null.json.
+    /// Returns the content of null.json.
     fn file(&self) -> File {
         let laws = &self.tables().laws;
         File {
@@ -208,12 +208,12 @@ impl Bayesian {
         lattice(self.model.ratio_of_first(exact_layers(&self.model), g))
     }
 
-    /// The null law of S.
+    /// Returns the null law of S.
     pub(crate) fn null(&self) -> &TableNull {
         &self.tables().null
     }
 
-    /// The law of S in marked text, as the detector itself believes it to be.
+    /// Returns the law of S in marked text, by the detector's own model.
     pub(crate) fn marked(&self) -> &TableNull {
         &self.tables().marked
     }
@@ -248,12 +248,12 @@ impl Statistic for Bayesian {
         self.null().tail(scored.full, sum)
     }
 
-    /// h Σ S in nats, at most the text's log likelihood ratio: its exponential is an e-value.
+    /// Returns h Σ S in nats. It is at most the text's log likelihood ratio, so its exponential is an e-value.
     fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
         (scored.full > 0).then_some(sum as f64 * STEP)
     }
 
-    /// A marked text is one as the detector itself believes it to be.
+    /// Computes the length for marked text that follows the detector's own model.
     fn required_tokens(&self, alpha: f64) -> u64 {
         Test { null: &|n, s| self.ln_tail(Scored::full(n), s), marked: self.marked() }.required_tokens(alpha)
     }
@@ -282,7 +282,7 @@ fn exact_layers(model: &BayesianModel) -> usize {
 }
 
 impl File {
-    /// Parses null.json; none if it is not one, or one of other weights.
+    /// Parses null.json. Returns `None` if it is not such a file, or if it belongs to other weights.
     fn parse(json: &[u8], model: &BayesianModel) -> Option<Self> {
         let file: Self = serde_json::from_slice(json).ok()?;
         let is_ours = file.format == FORMAT
@@ -297,7 +297,7 @@ impl File {
         Laws { first: self.first, null: self.null, marked }
     }
 
-    /// SHA-256 over the weights and their laws.
+    /// Returns SHA-256 over the weights and their laws.
     fn sha256(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(&self.weights_sha256);
@@ -340,7 +340,7 @@ mod tests {
         told.truncate(1);
         assert_eq!(again.null(), first.null());
         assert!((again.marked().mean() - first.marked().mean()).abs() < 1e-6);
-        // Cut short, and of other weights: made anew.
+        // A file that is cut short, or that belongs to other weights, is made again.
         let path = dir.path().join(NULL);
         let json = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &json[..json.len() / 2]).unwrap();
@@ -383,7 +383,7 @@ mod tests {
             std::fs::write(&path, serde_json::to_vec(&file).unwrap()).unwrap();
             let error = open().unwrap_err();
             assert!(matches!(error, BayesianError::Law { .. }), "{error}");
-            assert!(error.to_string().contains("remove the file, and it is made anew"), "{error}");
+            assert!(error.to_string().contains("remove the file, and it is made again"), "{error}");
         }
         std::fs::write(&path, json).unwrap();
         open().unwrap();

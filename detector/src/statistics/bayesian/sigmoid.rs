@@ -1,5 +1,5 @@
-//! The logistic function with the same bits on every machine: the C library's `exp` differs between platforms in the
-//! last digit, which could move a pattern of g-bits across a cell's border between `train` and `score`.
+//! The logistic function with the same bits on every machine. The C library's `exp` differs between platforms in the
+//! last digit. That could move a pattern of g-bits across a cell's border between `train` and `score`.
 
 use std::f64::consts::LOG2_E;
 
@@ -7,7 +7,7 @@ use std::f64::consts::LOG2_E;
 const LN2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
 const LN2_LOW: f64 = f64::from_bits(0x3DEA_39EF_3579_3C76);
 
-/// 1.5 · 2^52: adding it rounds a small number to an integer, which then is in the sum's low bits.
+/// 1.5 · 2^52: adding it rounds a small number to an integer, which is then in the sum's low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
 /// 1/k! for k = 13 down to 0.
@@ -28,19 +28,19 @@ const INVERSE_FACTORIALS: [f64; 14] = [
     1.0,
 ];
 
-/// e^x within a few units in the last place; x is clamped to [−700, 700]. Only +, −, × and shifts.
+/// Returns e^x within a few units in the last place; x is clamped to [−700, 700]. Uses only +, −, × and shifts.
 #[inline]
 fn exp(x: f64) -> f64 {
     let x = x.clamp(-700.0, 700.0);
     let shifted = x * LOG2_E + ROUND;
     let n = shifted - ROUND;
-    // |r| ≤ ln 2 / 2, where the series' rest after x^13/13! is below 1e-17.
+    // |r| ≤ ln 2 / 2, where the rest of the series after x^13/13! is below 1e-17.
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
     let series = INVERSE_FACTORIALS.iter().fold(0.0, |sum, c| sum * r + c);
     series * f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52))
 }
 
-/// 1 / (1 + e^−z).
+/// Returns 1 / (1 + e^−z).
 #[inline]
 pub(super) fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + exp(-z))
@@ -62,7 +62,7 @@ mod tests {
         assert!(sigmoid(-1e300) < 1e-300);
     }
 
-    /// Bits that a change of the arithmetic's order would change: null laws that were stored depend on them.
+    /// Another order of the arithmetic would change these bits, and stored null laws depend on them.
     #[test]
     fn bits_are_pinned() {
         let bits = [-3.7, -0.1, 1.0, 2.5].map(|z| sigmoid(z).to_bits());

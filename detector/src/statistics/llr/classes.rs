@@ -1,24 +1,24 @@
 //! A mixture of entropy classes: what one marked token's g-bits look like without the model.
 //!
-//! A token of class k carries g_l = 1 with probability 1/2 + ψ_kl/4, independently over layers, where ψ_kl is the
-//! mean collision entropy 1 − Σ p_l² that the tournament finds at layer l; class k has the share π_k of the tokens.
-//! Against fair bits the likelihood ratio is
+//! A token of class k carries g_l = 1 with probability 1/2 + ψ_kl/4, independently over layers. ψ_kl is the mean
+//! collision entropy 1 − Σ p_l² that the tournament finds at layer l. Class k has the share π_k of the tokens. Against
+//! fair bits the likelihood ratio is
 //!
-//! LR(g) = Σ_k π_k Π_l (1 + s_l ψ_kl / 2), s_l = 2 g_l − 1,
+//! LR(g) = Σ_k π_k Π_l (1 + s_l ψ_kl / 2), s_l = 2 g_l − 1.
 //!
-//! whose mean under the null is exactly 1, whatever π and ψ are: wrong classes cost power, never validity.
+//! Its mean under the null is exactly 1, whatever π and ψ are: wrong classes cost power, never validity.
 //!
-//! Weights and ψ are multiples of powers of two, so that a profile is read as it was written; a product is taken in
-//! one order with `+` and `*` alone, so that LR is the same `f64` on every machine.
+//! Weights and ψ are multiples of powers of two, so that a profile is read as it was written. A product uses only `+`
+//! and `*` in one order, so that LR is the same `f64` on every machine.
 
 use super::lattice::{CELL_SHIFT, lattice};
 use crate::scheme::GBits;
 use crate::statistics::null::TableNull;
 
-/// Most classes of a mixture.
+/// Largest number of classes of a mixture.
 pub const MAX_CLASSES: usize = 8;
 
-/// Most layers that a likelihood ratio looks at: its null law is a table over 2^depth patterns.
+/// Largest number of layers of a likelihood ratio: its null law is a table over 2^depth patterns.
 pub const MAX_DEPTH: usize = 30;
 
 /// Weights are multiples of this share.
@@ -27,7 +27,7 @@ pub const WEIGHT_UNITS: u32 = 1 << 16;
 /// ψ are multiples of 1 / this.
 pub const PSI_UNITS: u16 = 1 << 12;
 
-/// One number a class; classes that a mixture does not have are zero.
+/// One number a class; zero for classes that a mixture does not have.
 pub(super) type Lanes = [f64; MAX_CLASSES];
 
 /// What is wrong with the numbers of a mixture.
@@ -114,8 +114,8 @@ impl EntropyClasses {
         Ok(Self { weights, psi, start, factors })
     }
 
-    /// Makes classes from shares and ψ as real numbers; both are rounded, ψ is clamped to [0, 1], and a class whose
-    /// share rounds to nothing is left out.
+    /// Makes classes from shares and ψ as real numbers. Both are rounded, ψ is clamped to [0, 1], and a class whose
+    /// share rounds to 0 is left out.
     ///
     /// # Errors
     /// Returns an error if the numbers of classes or layers do not fit.
@@ -124,7 +124,7 @@ impl EntropyClasses {
         let units = |share: f64| (share / total * f64::from(WEIGHT_UNITS)).round() as u32;
         let kept: Vec<usize> = (0..shares.len().min(psi.len())).filter(|&k| units(shares[k]) > 0).collect();
         let mut weights: Vec<u32> = kept.iter().map(|&k| units(shares[k])).collect();
-        // What rounding left over goes to the largest class.
+        // The largest class gets what rounding left over.
         let missing = i64::from(WEIGHT_UNITS) - weights.iter().map(|&w| i64::from(w)).sum::<i64>();
         if let Some(largest) = weights.iter_mut().max() {
             *largest = (i64::from(*largest) + missing).max(1) as u32;
@@ -158,7 +158,7 @@ impl EntropyClasses {
         self.factors.len()
     }
 
-    /// Returns the same classes seen through their first `depth` layers (1 at least, all at most).
+    /// Returns the same classes with only their first `depth` layers: at least 1, at most all.
     pub fn truncated(&self, depth: usize) -> Self {
         let depth = depth.clamp(1, self.depth());
         let mut mixture = self.clone();
@@ -177,16 +177,16 @@ impl EntropyClasses {
         sum
     }
 
-    /// Returns π_k Π_l (1 + s_l ψ_kl / 2), one entry a class: in proportion to the probabilities of the classes given
-    /// g.
+    /// Returns π_k Π_l (1 + s_l ψ_kl / 2), one entry a class. The entries are in proportion to the probabilities of the
+    /// classes given g.
     pub fn joint(&self, g: GBits) -> [f64; MAX_CLASSES] {
         let (mut low, high) = self.parts(g);
         low.iter_mut().zip(high).for_each(|(low, high)| *low *= high);
         low
     }
 
-    /// The law of Σ a_l g_l of one token of such text, with positive integer weights a_l; layers beyond the classes'
-    /// own are fair bits.
+    /// Returns the law of Σ a_l g_l of one token of such text, with positive integer weights a_l; layers beyond the
+    /// classes' own are fair bits.
     pub(crate) fn weighted_ones(&self, weights: &[u32]) -> TableNull {
         let top: u32 = weights.iter().sum();
         let mut law = vec![0.0; top as usize + 1];
@@ -208,18 +208,18 @@ impl EntropyClasses {
         TableNull::new(0, &law).expect("a law of positive probabilities")
     }
 
-    /// Layers of the first of the two halves that a product is made of.
+    /// Returns the number of layers in the first of the two halves that a product is made of.
     pub(super) fn split(&self) -> usize {
         self.depth() / 2
     }
 
-    /// The products over the two halves of the layers; the first has the weights in it.
+    /// Returns the products over the two halves of the layers; the first includes the weights.
     fn parts(&self, g: GBits) -> (Lanes, Lanes) {
         let (first, second) = self.factors.split_at(self.split());
         (product(self.start, first, g.0), product([1.0; MAX_CLASSES], second, g.0 >> self.split()))
     }
 
-    /// The products over the two halves for all patterns of their bits: 2^split and 2^(depth − split) entries.
+    /// Returns the products over the two halves for all patterns of their bits: 2^split and 2^(depth − split) entries.
     pub(super) fn tables(&self) -> (Vec<Lanes>, Vec<Lanes>) {
         let (first, second) = self.factors.split_at(self.split());
         let all = |start: Lanes, factors: &[[Lanes; 2]]| {
@@ -229,15 +229,15 @@ impl EntropyClasses {
     }
 }
 
-/// The products of up to [`TRACKS`] mixtures over eight layers at a time, for all patterns of their bits: four
-/// look-ups a token for all of them in place of a product over all layers for each.
+/// The products of up to [`TRACKS`] mixtures over eight layers at a time, for all patterns of their bits. Four look-ups
+/// a token then serve all mixtures, in place of a product over all layers for each.
 ///
-/// They are in single precision, and only the cell of LR on the lattice is taken from them. Where another rounding
-/// could be in another cell, [`EntropyClasses::likelihood_ratio`] decides.
+/// They are in single precision, and only give the cell of LR on the lattice. Where another rounding could give another
+/// cell, [`EntropyClasses::likelihood_ratio`] decides.
 #[derive(Clone, Debug)]
 pub(crate) struct LatticeTable {
     mixtures: Vec<EntropyClasses>,
-    /// Classes of the mixture that has most.
+    /// The largest number of classes of a mixture.
     classes: usize,
     /// For each chunk of eight layers, each pattern and each class, one number a mixture.
     products: Vec<[f32; TRACKS]>,
@@ -245,24 +245,24 @@ pub(crate) struct LatticeTable {
     cells: Vec<i16>,
 }
 
-/// Mixtures of a [`LatticeTable`].
+/// Number of mixtures of a [`LatticeTable`].
 pub(crate) const TRACKS: usize = 4;
 
-/// Chunks of eight layers.
+/// Number of chunks of eight layers.
 const CHUNKS: usize = MAX_DEPTH.div_ceil(8);
 
 /// Units in the last place of single precision by which a sum may be off: each of up to eight terms is a product of
-/// four rounded numbers. (Smaller numbers than normal ones do not occur: 2^−30 times the least weight.)
+/// four rounded numbers. Subnormal numbers do not occur: the smallest is 2^−30 times the least weight.
 const MARGIN: u32 = 1 << 4;
 
-/// Bits of an `f32` that a cell does not look at.
+/// Number of bits of an `f32` that a cell ignores.
 const SHIFT: u32 = CELL_SHIFT - 29;
 
 /// The cell of 2^−32.
 const FIRST_CELL: u32 = (127 - 32) << (23 - SHIFT);
 
 impl LatticeTable {
-    /// For at most [`TRACKS`] mixtures.
+    /// Makes the table for at most [`TRACKS`] mixtures.
     pub(crate) fn new(mixtures: Vec<EntropyClasses>) -> Self {
         debug_assert!(mixtures.len() <= TRACKS);
         let classes = mixtures.iter().map(EntropyClasses::count).max().unwrap_or(1);
@@ -278,7 +278,7 @@ impl LatticeTable {
                 }
             }
         }
-        // Where there is no mixture: a ratio in the middle of a cell, so that none is taken for near an edge.
+        // A missing mixture gets a ratio in the middle of a cell, so that it never seems near an edge.
         for row in products.chunks_exact_mut(classes).take(CHUNKS * 256).enumerate() {
             row.1[0][mixtures.len()..].fill(if row.0 < 256 { 1.01 } else { 1.0 });
         }
@@ -287,9 +287,9 @@ impl LatticeTable {
         Self { mixtures, classes, products, cells }
     }
 
-    /// The lattice points of the likelihood ratios of `g`, one a mixture.
+    /// Returns the lattice points of the likelihood ratios of `g`, one a mixture.
     pub(crate) fn points(&self, g: GBits) -> [i32; TRACKS] {
-        // What most profiles have is worth a loop that is unrolled.
+        // The numbers of classes that most profiles have are worth an unrolled loop.
         let ratios = match self.classes {
             2 => self.ratios::<2>(g),
             4 => self.ratios::<4>(g),
@@ -302,7 +302,7 @@ impl LatticeTable {
         if near {
             return self.careful_points(g, ratios);
         }
-        // A loop: `map` of an array is calls here.
+        // A loop, since `map` of an array compiles to calls here.
         let mut points = [0; TRACKS];
         for (point, ratio) in points.iter_mut().zip(ratios) {
             *point = self.point(ratio);
@@ -344,7 +344,7 @@ impl LatticeTable {
     }
 }
 
-/// Whether another rounding of `ratio` could lie in another cell.
+/// Returns whether another rounding of `ratio` could lie in another cell.
 fn is_near_edge(ratio: f32) -> bool {
     let low = ratio.to_bits() & ((1 << SHIFT) - 1);
     low.wrapping_sub(MARGIN) >= (1 << SHIFT) - 2 * MARGIN

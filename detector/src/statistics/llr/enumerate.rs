@@ -1,8 +1,7 @@
 //! The law of the lattice score of one token, counted over all 2^depth patterns of its g-bits.
 //!
-//! A pattern is a pair of halves, and its likelihood ratio a sum over classes of products of two tabulated numbers,
-//! so that 2^30 patterns take seconds. The counts are exact; they are the null law, since all patterns are equally
-//! likely.
+//! A pattern is a pair of halves. Its likelihood ratio is a sum over classes of products of two tabulated numbers, so
+//! 2^30 patterns take seconds. The counts are exact. They are the null law, since all patterns are equally likely.
 
 use crate::pool;
 
@@ -10,14 +9,14 @@ use super::classes::{EntropyClasses, Lanes, MAX_CLASSES};
 use super::lattice::{CELL_SHIFT, lattice_of_cell};
 use super::laws::Laws;
 
-/// The cell of LR = 1, and how far the histogram reaches to either side: 2^±64, while LR of 30 layers and weights of
-/// at least 2^-16 lies within 2^±46.
+/// The cell of LR = 1, and how far the histogram reaches to either side: 2^±64. LR of 30 layers and weights of at least
+/// 2^-16 lies within 2^±46.
 const CELL_OF_ONE: u64 = 1023 << (52 - CELL_SHIFT);
 const REACH: u64 = 64 << (52 - CELL_SHIFT);
 
-/// Counts the lattice scores of `mixture` over all patterns, and sums the probabilities that `alternative` (of the
-/// same depth; `None` is the mixture itself) gives them. Uses up to `threads` threads; with one, none is started. The
-/// counts do not depend on `threads`.
+/// Counts the lattice scores of `mixture` over all patterns, and sums the probabilities that `alternative` gives them.
+/// The alternative has the same depth; `None` is the mixture itself. Uses up to `threads` threads; with one, none is
+/// started. The counts do not depend on `threads`.
 pub(crate) fn enumerate(
     mixture: &EntropyClasses,
     alternative: Option<&EntropyClasses>,
@@ -56,7 +55,8 @@ impl Halves {
         Self { low: rows, high }
     }
 
-    /// LR of the patterns whose second half is `row`, in the order of their first, from `start` on.
+    /// Fills `out` with LR of the patterns whose second half is `row`, in the order of their first half, from `start`
+    /// on.
     fn fill(&self, row: usize, start: usize, out: &mut [f64]) {
         for (k, low) in self.low.iter().enumerate() {
             let factor = self.high[row][k];
@@ -135,7 +135,7 @@ mod tests {
         EntropyClasses::from_real(&[0.5, 0.2, 0.3], &[row(0.1), row(0.5), row(0.9)]).unwrap()
     }
 
-    /// Against scoring every pattern by itself; the mean of LR is 1, and of e^{hS} a little less.
+    /// Compares with scoring every pattern by itself. The mean of LR is 1, and that of e^{hS} a little less.
     #[test]
     fn laws_are_those_of_the_scores() {
         for depth in [1, 2, 7, 12] {

@@ -4,18 +4,18 @@
 //! π_k Π_l (1 + s_l ψ_kl/2). Given those probabilities, π_k is their mean, and 1/2 + ψ_kl/4 is the share of ones at
 //! layer l among class k's tokens. Each round raises the likelihood.
 //!
-//! The shares of a class are made to fall with l by pooling neighbours that do not (isotonic regression is the
-//! constrained maximum for shares). For a tournament's layer raises E Σ p², by the factor 1 + Var(g − G) of each p², so
-//! that ψ falls in any class of distributions. Shares are pulled to ψ = 1/2 with the weight of two tokens, which
-//! matters for tiny classes only.
+//! The shares of a class are made to fall with l by pooling neighbours that do not: for shares, isotonic regression is
+//! the constrained maximum. They must fall because a tournament's layer raises E Σ p², by the factor 1 + Var(g − G) of
+//! each p². So ψ falls in any class of distributions. Shares are pulled to ψ = 1/2 with the weight of two tokens, which
+//! matters only for tiny classes.
 
 use super::classes::{ClassesError, EntropyClasses, MAX_CLASSES, MAX_DEPTH};
 use crate::scheme::GBits;
 
-/// Rounds at most.
+/// Largest number of rounds.
 const ROUNDS: usize = 400;
 
-/// Stop once a round gains less than this, in nats a token.
+/// The fit stops once a round gains less than this, in nats a token.
 const ENOUGH: f64 = 1e-7;
 
 /// Weight of the prior in tokens.
@@ -71,7 +71,7 @@ where
             break;
         }
         previous = gain;
-        // A class whose share rounded to nothing is gone, so the mixture says how many there are.
+        // A class whose share rounded to 0 is gone, so the mixture says how many there are.
         shares.truncate(mixture.count());
         psi.truncate(mixture.count());
         for (k, (share, row)) in shares.iter_mut().zip(&mut psi).enumerate() {
@@ -87,7 +87,7 @@ where
     Ok(mixture)
 }
 
-/// The falling sequence that is nearest in least squares (pool adjacent violators; Ayer et al. 1955).
+/// Replaces `values` by the nearest falling sequence in least squares (pool adjacent violators; Ayer et al. 1955).
 fn make_falling(values: &mut [f64]) {
     // (sum, length) of each run of equal values.
     let mut runs: Vec<(f64, usize)> = Vec::with_capacity(values.len());
@@ -105,7 +105,7 @@ fn make_falling(values: &mut [f64]) {
     values.iter_mut().zip(levels).for_each(|(value, level)| *value = level);
 }
 
-/// Returns the mean of ln LR over tokens, in nats: how much evidence a token carries on average. 0 without tokens.
+/// Returns the mean of ln LR over tokens, in nats: how much evidence a token carries on average; 0 without tokens.
 pub fn evidence<'a>(mixture: &EntropyClasses, tokens: impl IntoIterator<Item = &'a GBits>) -> f64 {
     let (count, sum) =
         tokens.into_iter().fold((0_u64, 0.0), |(n, sum), &g| (n + 1, sum + mixture.likelihood_ratio(g).ln()));
@@ -117,12 +117,12 @@ pub fn evidence<'a>(mixture: &EntropyClasses, tokens: impl IntoIterator<Item = &
 pub struct Choice {
     /// Fitted on all texts.
     pub classes: EntropyClasses,
-    /// For 1, 2, … classes the evidence a token (nats) on texts that were held out.
+    /// For 1, 2, … classes, the evidence a token in nats on texts that were held out.
     pub held_out: Vec<f64>,
 }
 
-/// Fits the number of classes, up to `most`, that does best on every fourth text when fitted on the others, to all
-/// texts. A class more must gain more than 1e-4 nats a token.
+/// Chooses the number of classes, up to `most`, and fits that many to all texts. The chosen number does best on every
+/// fourth text when fitted on the others. Another class must gain more than 1e-4 nats a token.
 ///
 /// # Errors
 /// Returns an error if `depth` is 0.
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Two classes are found again in bits drawn from them, and more do not help.
+    /// Two classes are recovered from bits drawn from them, and more do not help.
     #[test]
     fn recovers_what_made_the_bits() {
         let truth = EntropyClasses::from_real(

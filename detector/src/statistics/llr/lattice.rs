@@ -1,15 +1,15 @@
 //! The integer lattice that likelihood ratios are rounded down to.
 //!
-//! A ratio lies in a cell of the `f64`s that agree in their first 20 bits, 256 cells an octave. Its lattice point is
-//! ⌊ln(c)/h⌋ with h = 1/32, where c is the cell's lower edge. The edges' logarithms are far from multiples of h (a
-//! test), so that every machine gets the same integer.
+//! A cell holds the `f64`s that agree in their first 20 bits; an octave has 256 cells. A ratio's lattice point is
+//! ⌊ln(c)/h⌋ with h = 1/32, where c is its cell's lower edge. The edges' logarithms are far from multiples of h, as a
+//! test checks. So every machine gets the same integer.
 
 use std::sync::OnceLock;
 
 /// Lattice points a nat, 1/h.
 pub(crate) const POINTS_A_NAT: i32 = 32;
 
-/// Bits of an `f64` that a cell does not look at.
+/// Number of bits of an `f64` that a cell ignores.
 pub(crate) const CELL_SHIFT: u32 = 44;
 
 /// h: the size of a lattice unit in nats.
@@ -27,7 +27,7 @@ pub fn lattice(ratio: f64) -> i32 {
     index.copied().unwrap_or_else(|| lattice_of_cell(cell))
 }
 
-/// The lattice point of all likelihood ratios whose first 20 bits are `cell`.
+/// Returns the lattice point of all likelihood ratios whose first 20 bits are `cell`.
 pub(crate) fn lattice_of_cell(cell: u64) -> i32 {
     (f64::from_bits(cell << CELL_SHIFT).ln() * f64::from(POINTS_A_NAT)).floor() as i32
 }
@@ -36,7 +36,7 @@ pub(crate) fn lattice_of_cell(cell: u64) -> i32 {
 mod tests {
     use super::*;
 
-    /// No edge but 1 lies so near to a lattice point that another machine's logarithm could round it over.
+    /// Except for 1, no edge is so near to a lattice point that another machine's logarithm could cross it.
     #[test]
     fn cells_are_clear_of_lattice_points() {
         for octave in -46..46_i32 {

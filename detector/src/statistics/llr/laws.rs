@@ -1,9 +1,9 @@
 //! The laws of one token's lattice score, and the check of laws that a file claims.
 //!
-//! A file's law decides p-values, and the author of the file may have made it up. No checksum and no moment tells the
-//! right law from one that is a little off, and over a long text a little is enough. So the law of a file is counted again
-//! from the numbers that the scores are made of. That takes seconds at 30 layers; a [`Cache`] remembers which laws were
-//! counted and right.
+//! A file's law decides p-values, and the author of the file may have made it up. Neither a checksum nor a moment tells
+//! the right law from one that is a little off, and over a long text a little is enough. So the law of a file is
+//! counted again from the numbers that the scores are made of. That takes seconds at 30 layers. A [`Cache`] remembers
+//! which laws were counted and found right.
 
 use sha2::{Digest, Sha256};
 
@@ -16,30 +16,30 @@ pub(crate) struct Laws {
     pub first: i32,
     /// How many of the 2^depth patterns have each score.
     pub null: Vec<u64>,
-    /// P(score) where the bits follow the alternative.
+    /// P(score) if the bits follow the alternative.
     pub marked: Vec<f64>,
 }
 
-/// Where the law in a file is not the one that was counted.
+/// The first place where the law in a file differs from the counted law.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LawError {
     /// Other scores are possible.
     #[error("expected scores from {} to {}, found {} to {}", expected.0, expected.1, found.0, found.1)]
     Scores {
-        /// The least and the largest, counted.
+        /// The least and the largest counted score.
         expected: (i64, i64),
-        /// In the file.
+        /// The value in the file.
         found: (i64, i64),
     },
-    /// Another number of patterns has a score.
+    /// A score has another number of patterns.
     #[error("expected {expected} patterns of g-bits with the score {score}, found {found}")]
     Null {
         /// The first score where they differ.
         score: i64,
-        /// Counted.
+        /// The counted value.
         expected: u64,
-        /// In the file.
+        /// The value in the file.
         found: u64,
     },
     /// A score has another probability in marked text.
@@ -47,9 +47,9 @@ pub enum LawError {
     Marked {
         /// The first score where they differ.
         score: i64,
-        /// Counted.
+        /// The counted value.
         expected: f64,
-        /// In the file.
+        /// The value in the file.
         found: f64,
     },
 }
@@ -58,8 +58,8 @@ pub enum LawError {
 const MARKED_ERROR: f64 = 1e-9;
 
 impl Laws {
-    /// Checks these laws, which a file claims, against those that `count` counts. `digest` identifies the laws and the
-    /// numbers they belong to; what `cache` remembers of it is not counted again.
+    /// Checks the laws that a file claims against those that `count` counts. `digest` identifies the laws and the
+    /// numbers they belong to. If `cache` remembers it, nothing is counted.
     pub(crate) fn check(
         &self,
         digest: &[u8],
@@ -105,7 +105,7 @@ pub(crate) fn remember(digest: &[u8], cache: Option<&Cache>) {
     }
 }
 
-/// The number changes with the rules of counting.
+/// Returns the cache's key for a digest. Its number changes with the rules of counting.
 fn key(digest: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(b"wmdetect law 1\0").chain_update(digest).finalize().into()
 }

@@ -1,12 +1,12 @@
 //! The likelihood ratio of a text against fair bits, on an integer lattice.
 //!
-//! One token's score is S(g) = ⌊ln(c)/h⌋ with h = 1/32, where c is the lower edge of the cell that LR(g) of a
-//! [`EntropyClasses`] lies in; cells are the `f64`s that agree in their first 20 bits, 256 an octave. A text's score
-//! is the sum over its scored tokens. Rounding is part of the statistic, not an error of it:
+//! One token's score is S(g) = ⌊ln(c)/h⌋ with h = 1/32, where c is the lower edge of the cell that LR(g) of
+//! [`EntropyClasses`] lies in. A cell holds the `f64`s that agree in their first 20 bits; an octave has 256 cells. A
+//! text's score is the sum over its scored tokens. Rounding is part of the statistic, not an error of it:
 //! - S is an integer, so the null law of the sum is that of n draws from one table, and the p-value is exact;
 //! - e^{hS} ≤ LR, so E[e^{hS}] ≤ 1 and e^{h ΣS} is an e-value: P(e^{h ΣS} ≥ 1/a) ≤ a at any stopping time;
-//! - LR takes `+` and `*` in one order, and the edges' logarithms are far from multiples of h (a test), so that every
-//!   machine gets the same integer.
+//! - LR uses only `+` and `*` in one order, and the edges' logarithms are far from multiples of h, as a test checks. So
+//!   every machine gets the same integer.
 
 mod classes;
 mod enumerate;
@@ -81,7 +81,7 @@ impl Statistic for Llr {
         self.profile.null().tail(scored.full, sum)
     }
 
-    /// ln of the text's e-value, h Σ S.
+    /// Returns ln of the text's e-value, h Σ S.
     fn score(&self, scored: Scored, sum: i64) -> Option<f64> {
         (scored.full > 0).then_some(sum as f64 * STEP)
     }

@@ -1,8 +1,8 @@
 //! Profiles of the likelihood ratio detector: fitted classes, their enumerated null law, and where they come from.
 //!
-//! A profile is a small JSON file with a version. All that decides a p-value is stored as integers, and a checksum over
-//! them finds damage. The laws of a file that does not ship with the crate are counted again before they are used. So a
-//! file can cost power and never validity; see [`laws`](super::laws).
+//! A profile is a small JSON file with a version. Everything that decides a p-value is stored as integers, and a
+//! checksum over them finds damage. The laws of a file that does not ship with the crate are counted again before they
+//! are used. So a file can cost power but never validity; see [`laws`](super::laws).
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::statistics::null::TableNull;
 /// Probabilities of the marked law are stored in units of 2^-40.
 const MARKED_UNITS: f64 = (1_u64 << 40) as f64;
 
-/// Profiles have some tens of kilobytes; a larger file is something else.
+/// Size of the largest profile. Profiles have some tens of kilobytes; a larger file is something else.
 const MAX_FILE: u64 = 1 << 20;
 
 /// The profiles that ship with the crate.
@@ -34,7 +34,7 @@ const BUILTIN: [(&str, &str); 5] = [
     ("t0.35", include_str!("../../../profiles/t0.35.json")),
 ];
 
-/// Name of the profile that says what "a marked text" is where a verdict asks whether a text is long enough.
+/// Name of the profile that defines "a marked text" when a verdict asks whether a text is long enough.
 pub const REFERENCE: &str = "t0.5";
 
 /// Fitted classes with the laws of their lattice score.
@@ -43,7 +43,7 @@ pub struct Profile {
     name: String,
     source: Source,
     classes: EntropyClasses,
-    /// Name and classes of the marked law, where these are not the profile's own.
+    /// Name and classes of the marked law, if these are not the profile's own.
     alternative: Option<(String, EntropyClasses)>,
     tables: OnceLock<Tables>,
 }
@@ -56,9 +56,9 @@ struct Tables {
 }
 
 impl Profile {
-    /// Makes a profile of `classes`. Its marked law, which only decides how long a text must be, is that of
-    /// `alternative` (a name and classes of at least the same depth), or its own. The laws are enumerated when they
-    /// are first needed: some seconds at depth 30, half of that with each layer less.
+    /// Makes a profile of `classes`. Its marked law only decides how long a text must be. It is that of `alternative`,
+    /// a name and classes of at least the same depth, or the profile's own. The laws are enumerated when they are first
+    /// needed: some seconds at depth 30, half as long with each layer less.
     pub fn new(
         name: &str,
         source: Source,
@@ -109,8 +109,8 @@ impl Profile {
         Self::named(REFERENCE).expect("the reference is one of the built-in profiles")
     }
 
-    /// Reads a file that [`to_json`](Self::to_json) wrote, and counts its laws again: some seconds at depth 30, half of
-    /// that with each layer less. [`read_with_cache`](Self::read_with_cache) counts them once.
+    /// Reads a file that [`to_json`](Self::to_json) wrote, and counts its laws again: some seconds at depth 30, half as
+    /// long with each layer less. [`read_with_cache`](Self::read_with_cache) counts them only once.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, is not a profile, is damaged, or has laws that are not those of its
@@ -162,7 +162,7 @@ impl Profile {
         Ok(profile)
     }
 
-    /// The profile in a file, with its laws as they are there.
+    /// Returns the profile in a file, with its laws unchecked.
     fn believed(file: File, path: &str) -> Result<Self, ProfileError> {
         let damaged = |what| ProfileError::Damaged { what, path: path.into() };
         let classes_error = |source| ProfileError::Classes { path: path.into(), source };
@@ -189,7 +189,7 @@ impl Profile {
         Ok(Self { name: file.name, source: file.source, classes, alternative, tables: tables.into() })
     }
 
-    /// Lets `cache` remember that the laws are right, so that the file that [`to_json`](Self::to_json) makes is read
+    /// Lets `cache` remember that the laws are right. The file that [`to_json`](Self::to_json) makes is then read
     /// without a count.
     pub fn remember(&self, cache: &Cache) {
         laws::remember(&self.file().sha256(), Some(cache));
@@ -229,8 +229,8 @@ impl Profile {
         file
     }
 
-    /// Returns the profile for keys of `depth` layers: this one if it looks at no more, otherwise its first `depth`
-    /// layers, the laws of which are enumerated when they are first needed.
+    /// Returns the profile for keys of `depth` layers: this one if it has no more layers, otherwise its first `depth`
+    /// layers. Their laws are enumerated when they are first needed.
     pub fn for_depth(&self, depth: usize) -> Self {
         if depth >= self.depth() {
             return self.clone();
@@ -245,7 +245,7 @@ impl Profile {
         &self.name
     }
 
-    /// Returns where it comes from.
+    /// Returns where the profile comes from.
     pub fn source(&self) -> &Source {
         &self.source
     }
@@ -255,7 +255,7 @@ impl Profile {
         &self.classes
     }
 
-    /// Returns the number of layers that it looks at, 1 to 30.
+    /// Returns the number of layers that the profile uses, 1 to 30.
     pub fn depth(&self) -> usize {
         self.classes.depth()
     }
@@ -270,13 +270,13 @@ impl Profile {
         f64::from(self.score(g)) * STEP
     }
 
-    /// The null law of S.
+    /// Returns the null law of S.
     pub(crate) fn null(&self) -> &TableNull {
         &self.tables().null
     }
 
-    /// The law of S in marked text: in text as the profile was fitted on; for the built-in `pooled`, in text at
-    /// temperature 0.5.
+    /// Returns the law of S in marked text like the text that the profile was fitted on. For the built-in `pooled` it
+    /// is text at temperature 0.5.
     pub(crate) fn marked(&self) -> &TableNull {
         &self.tables().marked
     }
@@ -410,7 +410,7 @@ mod tests {
         assert!(matches!(Profile::read("no such file"), Err(ProfileError::Read { .. })));
     }
 
-    /// Somebody who wants every text found, or none to be long enough, and knows how the checksum is made.
+    /// The author wants every text found, or no text long enough, and knows how the checksum is made.
     #[test]
     fn a_doctored_law_is_refused_whatever_its_checksum() {
         let json = Profile::pooled().for_depth(8).to_json();
@@ -423,18 +423,18 @@ mod tests {
         doctored(&|_| ()).unwrap();
         doctored(&|file| file.points_a_nat += 1).unwrap_err();
         let changes: [&dyn Fn(&mut File); 6] = [
-            // Nearly all patterns at the lowest score, one at the highest: any ordinary text is far out.
+            // Nearly all patterns are at the lowest score, one at the highest: any ordinary text is far out.
             &|file| {
                 let (total, last) = (file.null.iter().sum::<u64>(), file.null.len() - 1);
                 file.null.fill(0);
                 (file.null[0], file.null[last]) = (total - 1, 1);
             },
-            // One pattern moved by one lattice point: sums to the same, and hardly any moment differs.
+            // One pattern moved by one lattice point: the sum is the same, and hardly any moment differs.
             &|file| {
                 let most = (0..file.null.len() - 1).max_by_key(|&i| file.null[i + 1]).unwrap();
                 (file.null[most], file.null[most + 1]) = (file.null[most] + 1, file.null[most + 1] - 1);
             },
-            // The whole law a lattice point down.
+            // The whole law is one lattice point lower.
             &|file| file.first -= 1,
             &|file| *file.null.last_mut().unwrap() += 1,
             // A marked law by which no text is long enough.

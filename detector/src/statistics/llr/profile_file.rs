@@ -17,7 +17,7 @@ pub struct Source {
     pub tokens: u64,
 }
 
-/// What every version has.
+/// The fields that every version has.
 #[derive(Deserialize)]
 struct Head {
     format: String,
@@ -31,9 +31,9 @@ pub(super) struct File {
     pub version: u32,
     pub name: String,
     pub source: Source,
-    /// In units of 2^-16.
+    /// The weights, in units of 2^-16.
     pub weights: Vec<u32>,
-    /// In units of 2^-12, one row a class.
+    /// The ψ, in units of 2^-12, one row a class.
     pub psi: Vec<Vec<u16>>,
     pub points_a_nat: i32,
     /// The score of the first entry of `null` and of `marked.parts`.
@@ -49,10 +49,10 @@ pub(super) struct File {
 pub(super) struct Marked {
     /// Name of the profile whose classes make the law.
     pub law: String,
-    /// Those classes, where they are not the profile's own.
+    /// Those classes, if they are not the profile's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<ClassesFile>,
-    /// In units of 2^-40.
+    /// The probabilities, in units of 2^-40.
     pub parts: Vec<u64>,
 }
 
@@ -82,13 +82,13 @@ impl File {
         Ok(file)
     }
 
-    /// The first 16 hexadecimal digits of [`sha256`](Self::sha256).
+    /// Returns the first 16 hexadecimal digits of [`sha256`](Self::sha256).
     pub(super) fn digest(&self) -> String {
         crate::hex::encode(&self.sha256()[..8])
     }
 
-    /// SHA-256 over all numbers that decide a score or a p-value, as little-endian i64, each list with its length in
-    /// front.
+    /// Returns SHA-256 over all numbers that decide a score or a p-value, as little-endian i64, each list with its
+    /// length in front.
     pub(super) fn sha256(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut list = |numbers: &mut dyn ExactSizeIterator<Item = i64>| {

@@ -2,11 +2,11 @@
 
 use std::f64::consts::{LN_2, TAU};
 
-/// ln P(X ≥ x) for X ~ Binomial(coins, 1/2); −∞ for x > coins.
+/// Returns ln P(X ≥ x) for X ~ Binomial(coins, 1/2); −∞ for x > coins.
 ///
 /// The first term P(X = x) comes from Loader's saddle-point form ("Fast and accurate computation of binomial
-/// probabilities", 2000), which has no cancellation; the ratio of neighbouring terms, (coins − k)/(k + 1), falls, so
-/// a geometric series bounds the rest.
+/// probabilities", 2000), which has no cancellation. The ratio of neighbouring terms, (coins − k)/(k + 1), falls, so a
+/// geometric series bounds the rest.
 pub(crate) fn binomial(coins: u64, x: u64) -> f64 {
     if x == 0 {
         return 0.0;
@@ -32,8 +32,8 @@ pub(crate) fn binomial(coins: u64, x: u64) -> f64 {
     (ln_binomial_mass(coins, x) + sum.ln()).min(0.0)
 }
 
-/// ln P(X ≥ x) for X ~ Binomial(n, rate) with a rate above 0 and below 1; −∞ for x > n. As [`binomial`], with 1e-11 added so
-/// that rounding errors cannot understate it.
+/// Returns ln P(X ≥ x) for X ~ Binomial(n, rate) with a rate above 0 and below 1; −∞ for x > n. It is computed as in
+/// [`binomial`], and 1e-11 is added so that rounding errors cannot understate it.
 pub(crate) fn binomial_at(n: u64, rate: f64, x: u64) -> f64 {
     if x == 0 {
         return 0.0;
@@ -60,7 +60,7 @@ pub(crate) fn binomial_at(n: u64, rate: f64, x: u64) -> f64 {
     (ln_mass_at(n, rate, x) + sum.ln() + 1e-11).min(0.0)
 }
 
-/// ln P(X = x) for 0 < x ≤ n.
+/// Returns ln P(X = x) for 0 < x ≤ n.
 fn ln_mass_at(n: u64, rate: f64, x: u64) -> f64 {
     if x == n {
         return n as f64 * rate.ln();
@@ -71,7 +71,7 @@ fn ln_mass_at(n: u64, rate: f64, x: u64) -> f64 {
         - deviance(rest, count * (1.0 - rate))
 }
 
-/// ln P(X = x) for 0 < x ≤ coins.
+/// Returns ln P(X = x) for 0 < x ≤ coins.
 fn ln_binomial_mass(coins: u64, x: u64) -> f64 {
     if x == coins {
         return -(coins as f64) * LN_2;
@@ -82,7 +82,7 @@ fn ln_binomial_mass(coins: u64, x: u64) -> f64 {
         - deviance(rest, n / 2.0)
 }
 
-/// ln n! − ((n + 1/2) ln n − n + ln √(2π)), n ≥ 1.
+/// Returns ln n! − ((n + 1/2) ln n − n + ln √(2π)), n ≥ 1.
 pub(super) fn stirling_error(n: u64) -> f64 {
     let x = n as f64;
     if n < 16 {
@@ -93,7 +93,7 @@ pub(super) fn stirling_error(n: u64) -> f64 {
     (1.0 / 12.0 - y * (1.0 / 360.0 - y * (1.0 / 1260.0 - y * (1.0 / 1680.0 - y / 1188.0)))) / x
 }
 
-/// x ln(x/mean) + mean − x, by a series in (x − mean)/(x + mean) where that would cancel.
+/// Returns x ln(x/mean) + mean − x, by a series in (x − mean)/(x + mean) where the formula would cancel.
 pub(super) fn deviance(x: f64, mean: f64) -> f64 {
     let v = (x - mean) / (x + mean);
     if v.abs() > 0.1 {

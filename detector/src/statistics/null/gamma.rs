@@ -4,17 +4,17 @@ use std::f64::consts::TAU;
 
 use super::binomial::{deviance, stirling_error};
 
-/// Added to ln p, so that rounding errors cannot understate it.
+/// Margin that is added to ln p, so that rounding errors cannot understate it.
 const MARGIN: f64 = 1e-11;
 
-/// Where the terms of a sum are scaled down.
+/// Size at which the terms of a sum are scaled down.
 const LARGE: f64 = 1e140;
 
-/// ln P(X ≥ x) for the sum X of `n` independent exponentials of mean 1: ln Σ_{k<n} e^−x x^k / k!.
+/// Returns ln P(X ≥ x) for the sum X of `n` independent exponentials of mean 1: ln Σ_{k<n} e^−x x^k / k!.
 ///
 /// The sum begins with its largest term, which comes from Loader's saddle-point form ("Fast and accurate computation of
-/// binomial probabilities", 2000). The ratios of neighbours fall on either side, so geometric series bound what is left
-/// out, and the bounds are added.
+/// binomial probabilities", 2000). The ratios of neighbours fall on either side, so geometric series bound the omitted
+/// terms, and the bounds are added.
 pub(crate) fn gamma(n: u64, x: f64) -> f64 {
     if x <= 0.0 || n == 0 {
         return if x <= 0.0 { 0.0 } else { f64::NEG_INFINITY };
@@ -45,11 +45,12 @@ pub(crate) fn gamma(n: u64, x: f64) -> f64 {
     (ln_poisson(largest, x) + sum.ln() + MARGIN).min(0.0)
 }
 
-/// ln P(a X + b Y ≥ x) for sums X and Y of `n` independent exponentials of mean 1 each, where a = 1 − `share` and b =
-/// `share`, at least 0.001 unless it is 0, and likewise a.
+/// Returns ln P(a X + b Y ≥ x) for sums X and Y of `n` independent exponentials of mean 1 each. Here a = 1 − `share`
+/// and b = `share`; each is 0 or at least 0.001.
 ///
-/// With a > b a sum of n exponentials of mean a is one of n + J of mean b, where J has the negative binomial law of n and r
-/// = b / a: P = Σ_j C(n + j − 1, j) r^n (1 − r)^j Q(2 n + j, x / b), and all terms are above 0.
+/// With a > b, a sum of n exponentials of mean a is a sum of n + J exponentials of mean b, where J has the negative
+/// binomial law of n and r = b / a. So P = Σ_j C(n + j − 1, j) r^n (1 − r)^j Q(2 n + j, x / b), and all terms are above
+/// 0.
 pub(crate) fn two_gammas(n: u64, share: f64, x: f64) -> f64 {
     let (a, b) = (share.max(1.0 - share), share.min(1.0 - share));
     if b <= 0.0 {
@@ -63,7 +64,7 @@ pub(crate) fn two_gammas(n: u64, share: f64, x: f64) -> f64 {
     }
     let (r, y) = (b / a, x / b);
     let first = 2 * n;
-    // Weight, tail and their products in units of e^ln_weight, e^ln_tail and both together.
+    // Weight and tail are in units of e^ln_weight and e^ln_tail, their products in units of both.
     let (mut ln_weight, mut ln_tail) = (n as f64 * r.ln(), gamma(first, y));
     let (mut weight, mut tail) = (1.0_f64, 1.0_f64);
     let mut mass = (ln_poisson(first, y) - ln_tail).exp();
@@ -85,7 +86,7 @@ pub(crate) fn two_gammas(n: u64, share: f64, x: f64) -> f64 {
             (weight, sum) = (weight / LARGE, sum / LARGE);
             ln_weight += LARGE.ln();
         }
-        // It may fall for long while the tail rises.
+        // The weight may fall for long while the tail rises.
         if weight < 1.0 / LARGE {
             (weight, sum) = (weight * LARGE, sum * LARGE);
             ln_weight -= LARGE.ln();
@@ -103,7 +104,7 @@ pub(crate) fn two_gammas(n: u64, share: f64, x: f64) -> f64 {
     (ln_weight + ln_tail + sum.ln() + MARGIN).min(0.0)
 }
 
-/// ln (e^−x x^k / k!).
+/// Returns ln (e^−x x^k / k!).
 fn ln_poisson(k: u64, x: f64) -> f64 {
     if k == 0 {
         return -x;
@@ -145,7 +146,7 @@ mod tests {
         close(two_gammas(40, 0.0, 60.0), gamma(40, 60.0));
         close(two_gammas(40, 1.0, 60.0), gamma(40, 60.0));
         close(two_gammas(40, 0.5, 60.0), gamma(80, 120.0));
-        // Shares beside these give nearly the same.
+        // Shares near these give nearly the same.
         assert!((two_gammas(40, 0.499_999, 60.0) - gamma(80, 120.0)).abs() < 1e-3);
         // mpmath 1.3 with 60 digits, summed far beyond the largest term.
         close(two_gammas(30, 0.1, 60.0), -13.638_528_528_106_5);

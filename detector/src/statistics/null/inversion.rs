@@ -1,26 +1,27 @@
 //! The tail of a tilted weighted sum from a few nodes of its characteristic function.
 //!
-//! What depends on the number of tokens and the tilt alone is a list of complex numbers, one a node; the value w only
-//! turns them. So the tails of all unmarked texts of n tokens come from one list, at a sine and a cosine a node.
+//! The number of tokens and the tilt alone decide a list of complex numbers, one a node. The value w only rotates them.
+//! So the tails of all unmarked texts of n tokens come from one list, at a sine and a cosine a node.
 
 use std::f64::consts::{LN_2, PI, TAU};
 use std::ops::Range;
 
 use super::weights::Weights;
 
-/// What is neglected may be e^−ACCURACY of p.
+/// The neglected part may be e^−ACCURACY of p.
 const ACCURACY: f64 = 36.0;
 
-/// Up to so many tokens φ is computed by rotations: the rounding of the phase, some 1e-15, counts n-fold.
+/// Up to this number of tokens φ is computed by rotations: the rounding of the phase, some 1e-15, counts n-fold.
 pub(super) const FEW_TOKENS: u64 = 2048;
 
-/// The same for a list that serves many values: far below the tilted mean the terms cancel, up to 100-fold.
+/// The same limit for a list that serves many values: far below the tilted mean the terms cancel, up to 100-fold.
 const FEW_TOKENS_IN_LIST: u64 = 128;
 
-/// Nodes after which the rotations start anew, so that rounding does not add up.
+/// Number of nodes after which the rotations start again, so that rounding does not add up.
 const FRESH: u64 = 16;
 
-/// The law of n tokens' W under a tilt. Tokens whose weights are multiplied are another part, and W is the sum over the parts.
+/// The law of n tokens' W under a tilt. Tokens with multiplied weights form another part, and W is the sum over the
+/// parts.
 pub(super) struct Tilted<'w> {
     weights: &'w Weights,
     theta: f64,
@@ -35,16 +36,16 @@ pub(super) struct Tilted<'w> {
 /// Tokens with the same weights.
 struct Part {
     n: f64,
-    /// What a_l is multiplied by.
+    /// The multiplier of a_l.
     multiplier: f64,
     layers: Vec<Layer>,
 }
 
-/// φ^n at the nodes, of which each value that needs so many nodes makes its tail.
+/// φ^n at the nodes. Each value that needs this many nodes takes its tail from them.
 #[derive(Clone, Debug)]
 pub(super) struct Nodes {
     law: Law,
-    /// n Σ a_l, and how much less the tilted mean is; none where φ's argument is known up to turns only.
+    /// n Σ a_l, and how much less the tilted mean is; `None` if φ's argument is known only up to full turns.
     mean: Option<[f64; 2]>,
     each: Vec<Node>,
 }
@@ -55,14 +56,14 @@ struct Node {
     k: u64,
     /// |φ|^n / |1 − e^{−θ−iω}|².
     size: f64,
-    /// The argument of φ^n; without the mean's share, if the mean is known.
+    /// The argument of φ^n, without the mean's part if the mean is known.
     phase: f64,
     /// 1 − e^{−θ−iω}.
     x: f64,
     y: f64,
 }
 
-/// The tail of one value, and of those below it down to the middle.
+/// The tail of one value, and of the values below it down to the middle.
 #[derive(Clone, Debug)]
 pub(super) struct Inversion {
     law: Law,
@@ -79,7 +80,7 @@ struct Term {
     im: f64,
 }
 
-/// What turns the sum over the nodes into a tail.
+/// The numbers that turn the sum over the nodes into a tail.
 #[derive(Clone, Copy, Debug)]
 struct Law {
     theta: f64,
@@ -90,7 +91,7 @@ struct Law {
     nodes: u64,
     /// 1 / (1 − e^{−θ}): the term of node 0.
     zero: f64,
-    /// A bound of the terms that are left out.
+    /// A bound of the omitted terms.
     omitted: f64,
 }
 
@@ -99,7 +100,7 @@ impl<'w> Tilted<'w> {
         Self::of_parts(weights, &[(1, n)], theta)
     }
 
-    /// For tokens whose weights are multiplied: (multiplier, tokens).
+    /// Makes the law of tokens whose weights are multiplied: (multiplier, tokens).
     pub(super) fn of_parts(weights: &'w Weights, parts: &[(u64, u64)], theta: f64) -> Self {
         let part = |&(multiplier, n): &(u64, u64)| {
             let multiplier = multiplier as f64;
@@ -121,7 +122,7 @@ impl<'w> Tilted<'w> {
         self.parts.iter().map(|part| part.multiplier).fold(1.0, f64::max)
     }
 
-    /// N for the value `w`, top/2 < w < top, or for all in top/2 < w' ≤ `w`.
+    /// Returns N for the value `w`, top/2 < w < top, or for all in top/2 < w' ≤ `w`.
     pub(super) fn count(&self, w: u64) -> u64 {
         let Self { theta, sigma, .. } = *self;
         let value = w as f64;
@@ -133,7 +134,8 @@ impl<'w> Tilted<'w> {
         count as u64 | 1
     }
 
-    /// The values at N = `count` nodes, with φ by rotations where the argument of φ^n keeps its digits in them.
+    /// Returns the values at N = `count` nodes. φ comes from rotations where they keep the digits of the argument of
+    /// φ^n.
     pub(super) fn nodes(&self, count: u64, rotate: bool) -> Nodes {
         let Self { weights, theta, ref parts, sigma, .. } = *self;
         let gap = -(-theta).exp_m1();
@@ -153,7 +155,7 @@ impl<'w> Tilted<'w> {
         let mut rotations: Option<Vec<Rotations<'_>>> =
             rotate.then(|| parts.iter().map(|part| Rotations::new(part, count, cut)).collect());
         let mut at = |k: u64| {
-            // Of several parts the product.
+            // Several parts give the product.
             let both = |(magnitude, phase): (f64, f64), of_part: Option<(f64, f64)>| {
                 of_part.map(|(other, more)| (magnitude * other, phase + more))
             };
@@ -206,7 +208,7 @@ impl<'w> Tilted<'w> {
 }
 
 impl Nodes {
-    /// ln P(W ≥ w) for a value that needs so many nodes.
+    /// Returns ln P(W ≥ w) for a value that needs this many nodes.
     pub(super) fn ln_tail(&self, w: u64) -> f64 {
         self.law.ln_tail(w, self.each.iter().map(|node| self.term(node, w).re).sum())
     }
@@ -226,7 +228,8 @@ impl Nodes {
 }
 
 impl Inversion {
-    /// For the value `w` of `n` tokens, top/2 < w < top, or for all in top/2 < w' ≤ `w`, with the tilt `theta`.
+    /// Makes the inversion for the value `w` of `n` tokens, top/2 < w < top, or for all in top/2 < w' ≤ `w`, with the
+    /// tilt `theta`.
     pub(super) fn new(weights: &Weights, n: u64, w: u64, theta: f64, list: bool) -> Self {
         let tilted = Tilted::new(weights, n, theta);
         let nodes = tilted.nodes(tilted.count(w), n <= if list { FEW_TOKENS_IN_LIST } else { FEW_TOKENS });
@@ -234,12 +237,12 @@ impl Inversion {
         Self { law: nodes.law, limit: w, terms }
     }
 
-    /// The largest value that [`ln_tail`](Self::ln_tail) is for.
+    /// Returns the largest value that [`ln_tail`](Self::ln_tail) is for.
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// ln P(W ≥ w) for top/2 < w ≤ `limit`.
+    /// Returns ln P(W ≥ w) for top/2 < w ≤ `limit`.
     pub(super) fn ln_tail(&self, w: u64) -> f64 {
         // ω (w − limit) = 2π k (w − limit) / N, reduced in integers: both factors are below N.
         let below = (self.limit - w) % self.law.nodes;
@@ -248,7 +251,7 @@ impl Inversion {
             self.terms.iter().map(|term| term.re).sum()
         } else {
             let turned = self.terms.iter().map(|term| {
-                // Both are below 2^32: only lists look at other values than `limit`.
+                // Both are below 2^32: only lists take other values than `limit`.
                 let k = term.k * below % self.law.nodes;
                 let (sin, cos) = (k as f64 * step).sin_cos();
                 term.re * cos - term.im * sin
@@ -260,7 +263,7 @@ impl Inversion {
 }
 
 impl Law {
-    /// ln P(W ≥ w) from the sum over the nodes above 0.
+    /// Returns ln P(W ≥ w) from the sum over the nodes above 0.
     fn ln_tail(&self, w: u64, sum: f64) -> f64 {
         let scale = self.cumulant - self.theta * (w as f64 - self.middle);
         let sum = (self.zero + 2.0 * sum) / self.nodes as f64 + self.omitted;
@@ -269,11 +272,12 @@ impl Law {
     }
 }
 
-/// N for which the further terms of the sum are below about e^−[`ACCURACY`] of p ≈ e^`scale` / (2 + 2.5 λ), λ = θσ.
+/// Returns N for which the further terms of the sum are below about e^−[`ACCURACY`] of p ≈ e^`scale` / (2 + 2.5 λ), λ =
+/// θσ.
 ///
-/// Against A(w) the term A(w − N) is at most e^{−θN} / p. In units of the tilted law it is also at most
-/// Q(W < w − cN) + e^{−θ(1 − c)N}, where with N = 12 σ and c = 3/4 the first is a deviation of nine σ. The term
-/// A(w + N) is at most Q(W ≥ w + N), by Bernstein's inequality below e^−38 at N = 8.8 σ + 40 max(a).
+/// Relative to A(w) the term A(w − N) is at most e^{−θN} / p. In units of the tilted law it is also at most Q(W < w −
+/// cN) + e^{−θ(1 − c)N}. With N = 12 σ and c = 3/4 the first of these is a deviation of nine σ. The term A(w + N) is at
+/// most Q(W ≥ w + N). By Bernstein's inequality that is below e^−38 at N = 8.8 σ + 40 max(a).
 fn nodes(theta: f64, sigma: f64, scale: f64, largest: f64) -> f64 {
     let lambda = theta * sigma;
     let below = (ACCURACY + ((2.0 + 2.5 * lambda).ln() - scale).max(1.0)) / theta;
@@ -281,10 +285,10 @@ fn nodes(theta: f64, sigma: f64, scale: f64, largest: f64) -> f64 {
     below.max(8.8 * sigma + 40.0 * largest)
 }
 
-/// φ at neighbouring nodes, by one rotation a layer and node where [`characteristic`] takes sines.
+/// φ at neighbouring nodes, by one rotation for each layer and node, where [`characteristic`] takes sines.
 ///
-/// φ(ω) = Π (q_l + p_l e^{i a_l ω}), φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ may be known
-/// up to turns only.
+/// φ(ω) = Π (q_l + p_l e^{i a_l ω}), and φ^n e^{−iωw} is wanted. n and w are integers, so the argument of φ need be
+/// known only up to full turns.
 struct Rotations<'a> {
     layers: &'a [Layer],
     n: f64,
@@ -308,7 +312,7 @@ impl<'a> Rotations<'a> {
         Self { layers, n, step, floor, at: at.collect(), last: 0, since: 0 }
     }
 
-    /// |φ|^n and the argument of φ^n at node `k`; `None` if |φ|^n < e^{−cut}.
+    /// Returns |φ|^n and the argument of φ^n at node `k`; `None` if |φ|^n < e^{−cut}.
     fn at(&mut self, k: u64) -> Option<(f64, f64)> {
         if k == self.last + 1 && self.since < FRESH {
             self.since += 1;
@@ -354,7 +358,7 @@ impl Layer {
     }
 }
 
-/// |φ| and arg φ at `omega`, for the part's tokens and centred at the mean; `None` if |φ| < e^{−cut}.
+/// Returns |φ| and arg φ at `omega`, for the part's tokens and centred at the mean; `None` if |φ| < e^{−cut}.
 fn characteristic(Part { n, layers, .. }: &Part, omega: f64, cut: f64) -> Option<(f64, f64)> {
     let n = *n;
     let floor = (-2.0 * cut / n).exp();
@@ -377,7 +381,7 @@ fn characteristic(Part { n, layers, .. }: &Part, omega: f64, cut: f64) -> Option
     Some((square.powf(n / 2.0), n * phase))
 }
 
-/// ln cosh x, exact to rounding for small and for large x.
+/// Returns ln cosh x, exact to rounding for small and for large x.
 fn ln_cosh(x: f64) -> f64 {
     if x < 1.0 {
         let sinh = x.sinh();

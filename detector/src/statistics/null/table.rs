@@ -1,11 +1,11 @@
 //! The law of a sum of n independent draws from a tabulated integer law: its upper tail far below the smallest `f64`.
 //!
-//! The method is that of [`WeightedNull`](super::WeightedNull), with the characteristic function summed from the
-//! table: the law is tilted by e^{θj} so that its mean is the value asked for, and the tail's transform is inverted
-//! with N equally spaced nodes. That gives the tail and further terms that are all ≥ 0 (aliasing), nodes that are
-//! left out are replaced by a bound, and a bound of the rounding errors is added: p is never understated. It is
-//! overstated by about 1e-12 of itself, and by up to 1e-6 where the table has wide gaps, since the terms then cancel.
-//! Below the mean the result is one minus the other tail, less what that is overstated by.
+//! The method is that of [`WeightedNull`](super::WeightedNull), with the characteristic function summed from the table.
+//! The law is tilted by e^{θj} so that its mean is the value asked for, and the tail's transform is inverted with N
+//! equally spaced nodes. That gives the tail and further terms that are all ≥ 0 (aliasing). Omitted nodes are replaced
+//! by a bound, and a bound of the rounding errors is added, so p is never understated. It is overstated by about 1e-12
+//! of itself. Where the table has wide gaps, the terms cancel and it is overstated by up to 1e-6. Below the mean the
+//! result is one minus the other tail, less what that is overstated by.
 
 use std::f64::consts::{PI, TAU};
 
@@ -19,15 +19,15 @@ pub(crate) struct TableNull {
     mean: f64,
 }
 
-/// Nodes where |φ| < e^{−CUT} are left out, and that much is added to the sum.
+/// Nodes where |φ| < e^{−CUT} are omitted, and that much is added to the sum.
 const CUT: f64 = 60.0;
 
-/// Terms of the characteristic function that advance together.
+/// Number of terms of the characteristic function that advance together.
 const LANES: usize = 8;
 
 impl TableNull {
-    /// From the probabilities of `first`, `first` + 1, …, in any unit: they are divided by their sum. `None` if one
-    /// is negative or not finite, or all are 0.
+    /// Makes the law from the probabilities of `first`, `first` + 1, … in any unit: they are divided by their sum.
+    /// Returns `None` if one is negative or not finite, or if all are 0.
     pub(crate) fn new(first: i64, mass: &[f64]) -> Option<Self> {
         let total: f64 = mass.iter().sum();
         if !(total > 0.0 && total.is_finite()) || mass.iter().any(|&x| x < 0.0) {
@@ -41,33 +41,33 @@ impl TableNull {
         Some(Self { first, mass, mean })
     }
 
-    /// From the number of equally likely outcomes that have each of the values `first`, `first` + 1, …
+    /// Makes the law from the number of equally likely outcomes that have each of the values `first`, `first` + 1, …
     pub(crate) fn from_counts(first: i64, counts: &[u64]) -> Option<Self> {
         Self::new(first, &counts.iter().map(|&n| n as f64).collect::<Vec<_>>())
     }
 
-    /// Least value of one draw.
+    /// Returns the least value of one draw.
     pub(crate) fn first(&self) -> i64 {
         self.first
     }
 
-    /// Largest value of one draw.
+    /// Returns the largest value of one draw.
     pub(crate) fn last(&self) -> i64 {
         self.first + self.mass.len() as i64 - 1
     }
 
-    /// Probabilities of `first()` to `last()`.
+    /// Returns the probabilities of `first()` to `last()`.
     pub(crate) fn mass(&self) -> &[f64] {
         &self.mass
     }
 
-    /// Mean of one draw.
+    /// Returns the mean of one draw.
     #[cfg(test)]
     pub(crate) fn mean(&self) -> f64 {
         self.mean
     }
 
-    /// ln P(S ≥ s) for the sum S of n draws; −∞ for s above n · [`last`](Self::last).
+    /// Returns ln P(S ≥ s) for the sum S of n draws; −∞ for s above n · [`last`](Self::last).
     ///
     /// Takes about a tenth of a millisecond for a table of 500 entries, however large n is.
     pub(crate) fn tail(&self, n: u64, s: i64) -> f64 {
@@ -94,7 +94,7 @@ impl TableNull {
     }
 }
 
-/// ln P(S ≥ s) for n draws from 0, 1, …, `mass.len()` − 1 and a value s above the mean, at most the maximum.
+/// Returns ln P(S ≥ s) for n draws from 0, 1, …, `mass.len()` − 1 and a value s above the mean, at most the maximum.
 fn upper(mass: &[f64], n: u64, s: i64) -> f64 {
     let (n_real, top) = (n as f64, mass.len() as i64 - 1);
     let count = n as i64;
@@ -119,7 +119,7 @@ fn upper(mass: &[f64], n: u64, s: i64) -> f64 {
     let ratio = (-theta).exp();
 
     let mut sum = 1.0 / gap;
-    // Of the terms' sizes: rounding errors are in proportion to it.
+    // Sum of the terms' sizes: rounding errors are in proportion to it.
     let mut size = sum;
     let mut k = 1;
     while k <= nodes / 2 {
@@ -147,7 +147,7 @@ fn upper(mass: &[f64], n: u64, s: i64) -> f64 {
     (ln + rounding(n_real)).min(0.0)
 }
 
-/// A bound of the rounding errors of ln p.
+/// Returns a bound of the rounding errors of ln p.
 fn rounding(n: f64) -> f64 {
     1e-12 + 4e-15 * n
 }
@@ -168,8 +168,8 @@ struct Tilted {
 }
 
 impl Tilted {
-    /// θ with tilted mean `target`, but at least one over the standard deviation of the sum: the nodes needed grow as
-    /// 1/θ.
+    /// Tilts by the θ with tilted mean `target`, but at least one over the standard deviation of the sum: the number of
+    /// nodes grows as 1/θ.
     fn new(mass: &[f64], n: f64, target: f64) -> Self {
         let top = (mass.len() - 1) as f64;
         // (Σ, Σ j, Σ j²) of p_j e^{θ(j − top)}, which cannot overflow.
@@ -186,9 +186,9 @@ impl Tilted {
             (mean, (sums[2] / sums[0] - mean * mean).max(0.0))
         };
         let (_, variance) = moments(0.0);
-        // A law that hardly varies has its tail where θ is small beside one over its deviation.
+        // A law that hardly varies has its tail where θ is small compared with one over its deviation.
         let least = (1.0 / (n * variance).sqrt()).min(0.05);
-        // Safeguarded Newton; θ need not be exact. At `high` all but e^{−40} of the mass would be at the top.
+        // Safeguarded Newton; θ need not be exact. At `high` all mass except e^{−40} would be at the top.
         let (mut low, mut high) = (0.0, f64::INFINITY);
         let mut theta = least;
         for _ in 0..100 {
@@ -236,7 +236,7 @@ impl Tilted {
         }
     }
 
-    /// E e^{iω(X − c)} under the tilted law.
+    /// Returns E e^{iω(X − c)} under the tilted law.
     fn characteristic(&self, omega: f64) -> (f64, f64) {
         let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
         for lane in 0..LANES {

@@ -10,7 +10,7 @@ struct Fixture {
     mean: Vec<(u64, u64, f64)>,
 }
 
-/// From tests/oracle/null_tails.py: exact integer counts, and 60-digit arithmetic.
+/// Returns the results of tests/oracle/null_tails.py: exact integer counts, and 60-digit arithmetic.
 fn fixture() -> Fixture {
     serde_json::from_str(include_str!("../../../tests/fixtures/null_tails.json")).unwrap()
 }
@@ -94,7 +94,7 @@ fn ends_of_the_range() {
         assert_eq!(null.tail(n, 0), 0.0);
         assert_eq!(null.tail(n, null.max(n)), -(n as f64) * 30.0 * LN_2);
         assert_eq!(null.tail(n, null.max(n) + 1), f64::NEG_INFINITY);
-        // One short of the top: still only the top itself reaches it.
+        // One below the top: still only the top itself reaches it.
         let error = null.tail(n, null.max(n) - 1) / null.tail(n, null.max(n)) - 1.0;
         assert!(error.abs() < 1e-6, "{n}: {error}");
     }
@@ -142,8 +142,8 @@ fn randomised_p_is_uniform() {
     }
 }
 
-/// The law of tokens that count by shares, against the sums of all bits counted one by one. All terms are positive, so
-/// nothing cancels.
+/// Compares the law of tokens that count by shares with the sums of all bits, counted one by one. All terms are
+/// positive, so nothing cancels.
 #[test]
 fn shares_have_the_law_of_their_bits() {
     for (depth, scored) in [

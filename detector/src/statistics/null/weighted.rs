@@ -11,37 +11,37 @@ use crate::statistics::scored::Scored;
 
 /// The null law of W = Σ over n tokens of Σ_l a_l g_l, with positive integer weights a_l and fair bits g_l.
 ///
-/// With the tilt θ > 0, A(j) = e^{θj} P(W ≥ j) is summable over the integers and its Fourier transform is M(θ) φ(ω) /
-/// (1 − e^{−θ−iω}), where M is the moment generating function and φ the characteristic function of the tilted law.
-/// Inverting it with N equally spaced nodes gives Σ_j A(w + jN): P(W ≥ w) and further terms that are all ≥ 0, so p is
-/// overstated, never understated. θ is the saddle point (tilted mean = w), where the nodes' values hardly cancel, but
-/// no less than 3/σ: N grows as 1/θ, and there the values cancel to a hundredth at most. N is such that the further
-/// terms are around 1e-15 of p.
+/// With the tilt θ > 0, A(j) = e^{θj} P(W ≥ j) is summable over the integers. Its Fourier transform is M(θ) φ(ω) / (1 −
+/// e^{−θ−iω}), where M is the moment generating function and φ the characteristic function of the tilted law. Inverting
+/// it with N equally spaced nodes gives Σ_j A(w + jN): P(W ≥ w) and further terms that are all ≥ 0. So p is overstated,
+/// never understated. θ is the saddle point (tilted mean = w), where the nodes' values hardly cancel. But θ is at least
+/// 3/σ, since N grows as 1/θ; there the values cancel to a hundredth at most. N is such that the further terms are
+/// around 1e-15 of p.
 #[derive(Clone, Debug)]
 pub(crate) struct WeightedNull {
     weights: Weights,
-    /// For each n of [`LISTED`] the inversion that serves all w up to three σ or so above the mean, once one is asked
+    /// For each n of [`LISTED`], the inversion that serves all w up to about three σ above the mean, once one is asked
     /// for.
     lists: Vec<OnceLock<Box<Inversion>>>,
-    /// For each n below [`LISTED`] what has been computed, once something is asked for.
+    /// For each n below [`LISTED`], what has been computed, once something is asked for.
     few: Vec<OnceLock<Arc<Few>>>,
 }
 
-/// Numbers of tokens for which nodes are kept that serve all values. More take longer to hash than to invert; fewer have
-/// thousands of nodes.
+/// Numbers of tokens for which nodes are kept that serve all values. Longer texts take longer to hash than to invert;
+/// shorter ones have thousands of nodes.
 const LISTED: Range<u64> = 16..2049;
 
-/// What is kept of a few tokens' law. Each tail takes thousands of nodes, but there are few tails.
+/// The kept part of a few tokens' law. Each tail takes thousands of nodes, but there are few tails.
 #[derive(Debug)]
 struct Few {
-    /// ln P(W ≥ w) as bits, for w from the middle on; 0, which no such tail has, where it was not asked for.
+    /// ln P(W ≥ w) as bits, for w from the middle on. 0 marks a value that was not asked for; no such tail has it.
     known: Vec<AtomicU64>,
-    /// The nodes of the values up to three σ or so above the mean, if they have the same.
+    /// The nodes of the values up to about three σ above the mean, if these share them.
     nodes: OnceLock<Nodes>,
 }
 
 impl WeightedNull {
-    /// For positive weights. Takes half a millisecond at depth 30: make one and keep it.
+    /// Makes the law for positive weights. Takes half a millisecond at depth 30: make one and keep it.
     pub(crate) fn new(weights: &[u32]) -> Self {
         Self {
             weights: Weights::new(weights),
@@ -50,17 +50,17 @@ impl WeightedNull {
         }
     }
 
-    /// The weights a_l.
+    /// Returns the weights a_l.
     pub(crate) fn weights(&self) -> &[u32] {
         self.weights.as_slice()
     }
 
-    /// The largest value that W can take for n tokens, n Σ a_l.
+    /// Returns the largest value that W can take for n tokens, n Σ a_l.
     pub(crate) fn max(&self, n: u64) -> u64 {
         self.weights.max(n)
     }
 
-    /// ln P(W ≥ w) for n tokens; −∞ for w above [`WeightedNull::max`].
+    /// Returns ln P(W ≥ w) for n tokens; −∞ for w above [`WeightedNull::max`].
     pub(crate) fn tail(&self, n: u64, w: u64) -> f64 {
         let top = self.max(n);
         if w == 0 {
@@ -77,7 +77,7 @@ impl WeightedNull {
         }
     }
 
-    /// ln P(Σ m W_m ≥ w) for tokens that count by shares: W_m is the sum of those of m thirds.
+    /// Returns ln P(Σ m W_m ≥ w) for tokens that count by shares: W_m is the sum of those of m thirds.
     pub(crate) fn tail_of_shares(&self, scored: Scored, w: u64) -> f64 {
         let parts: Vec<(u64, u64)> = scored.parts().into_iter().filter(|part| part.1 > 0).collect();
         match parts[..] {
@@ -103,7 +103,7 @@ impl WeightedNull {
         }
     }
 
-    /// [`WeightedNull::tail`] for top/2 < w < top.
+    /// Computes [`WeightedNull::tail`] for top/2 < w < top.
     fn upper(&self, n: u64, w: u64) -> f64 {
         if let Some(few) = self.few.get(n as usize) {
             return self.upper_of_few(few, n, w);
@@ -160,7 +160,7 @@ mod tests {
     use super::super::super::weighted_mean::weights;
     use super::*;
 
-    /// What is kept, and what many values share, is to the bit what each value's own inversion gives.
+    /// Kept and shared values equal what each value's own inversion gives, to the bit.
     #[test]
     fn tails_of_few_tokens_are_their_inversions() {
         for depth in [1, 2, 30] {

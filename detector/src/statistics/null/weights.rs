@@ -14,13 +14,13 @@ pub(super) struct Weights {
     largest: f64,
     /// Width of the cells that `spread` divides π / max(a) ≤ ω ≤ π into.
     cell: f64,
-    /// For each cell a lower bound of Σ_l sin²(a_l ω/2) in it. Away from 0 the sum has further valleys, for depth
-    /// 30 down to 0.69 near ω = 8π/9 (where |φ| = 0.70^n): they cannot be left out for n below some hundreds.
+    /// For each cell a lower bound of Σ_l sin²(a_l ω/2) in it. Away from 0 the sum has further valleys: for depth 30
+    /// down to 0.69 near ω = 8π/9, where |φ| = 0.70^n. They cannot be left out for n below some hundreds.
     spread: Vec<f64>,
-    /// The cells with the least bounds, in ascending order of them: for many tokens there is no need to look at
-    /// others.
+    /// The cells with the least bounds, in ascending order of the bounds. For many tokens the other cells do not
+    /// matter.
     narrow: Vec<u32>,
-    /// What tokens of several shares need, once there are any.
+    /// The bounds for tokens of several shares, once there are any.
     multiples: OnceLock<Box<Multiples>>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Weights {
 struct Multiples {
     /// Where the first cell begins.
     start: f64,
-    /// How wide a cell is.
+    /// Width of a cell.
     step: f64,
     least: [Vec<f64>; MULTIPLES],
 }
@@ -37,18 +37,18 @@ struct Multiples {
 /// The largest multiplier.
 const MULTIPLES: usize = 3;
 
-/// Cells that [`Weights`] keeps in order.
+/// Number of cells that [`Weights`] keeps in order.
 const NARROW: usize = 512;
 
 /// The least θσ.
 const LEAST_TILT: f64 = 3.0;
 
 impl Weights {
-    /// Takes half a millisecond at depth 30.
+    /// Prepares the weights, which takes half a millisecond at depth 30.
     pub(super) fn new(weights: &[u32]) -> Self {
         let total: u64 = weights.iter().map(|&a| u64::from(a)).sum();
         let largest = f64::from(weights.iter().copied().max().unwrap_or(1));
-        // The curvature of Σ sin²(a ω/2) is at most Σ a²/2; over half a cell it may make this much.
+        // The curvature of Σ sin²(a ω/2) is at most Σ a²/2; over half a cell it may add up to this much.
         let slack = 0.05;
         let quarter = weights.iter().map(|&a| f64::from(a) * f64::from(a)).sum::<f64>() / 4.0;
         let range = PI - PI / largest;
@@ -65,27 +65,27 @@ impl Weights {
         Self { each: weights.to_vec(), total, largest, cell, spread, narrow, multiples: OnceLock::new() }
     }
 
-    /// The weights a_l.
+    /// Returns the weights a_l.
     pub(super) fn as_slice(&self) -> &[u32] {
         &self.each
     }
 
-    /// Largest a_l.
+    /// Returns the largest a_l.
     pub(super) fn largest(&self) -> f64 {
         self.largest
     }
 
-    /// The largest value that W can take for n tokens, n Σ a_l.
+    /// Returns the largest value that W can take for n tokens, n Σ a_l.
     pub(super) fn max(&self, n: u64) -> u64 {
         n * self.total
     }
 
-    /// Where the first cell begins.
+    /// Returns where the first cell begins.
     pub(super) fn start(&self) -> f64 {
         PI / self.largest
     }
 
-    /// The cells whose bound is below `enough`, in ascending order.
+    /// Returns the cells whose bound is below `enough`, in ascending order.
     pub(super) fn cells_below(&self, enough: f64) -> impl Iterator<Item = Range<f64>> {
         let below = |i: usize| self.spread[i] < enough;
         let count = self.narrow.partition_point(|&i| below(i as usize));
@@ -103,8 +103,10 @@ impl Weights {
         cells.into_iter().map(move |i| edge(i)..edge(i + 1))
     }
 
-    /// Where |φ| may matter of tokens whose weights are multiplied by 1, 2 or 3: the stretches from π / (3 max a) to π in
-    /// which Σ over `parts` of c_p Σ_l sin²(m_p a_l ω/2), for multipliers m_p and factors c_p, may be below `enough`.
+    /// Returns where |φ| may matter for tokens whose weights are multiplied by 1, 2 or 3.
+    ///
+    /// These are the stretches from π / (3 max a) to π in which Σ_p c_p Σ_l sin²(m_p a_l ω/2) may be below `enough`.
+    /// `parts` has the multipliers m_p and the factors c_p.
     pub(super) fn cells_of_multiples(&self, parts: &[(u64, f64)], enough: f64) -> Vec<Range<f64>> {
         let Multiples { start, step, least } = &**self.multiples.get_or_init(|| Box::new(self.multiples()));
         let parts: Vec<(&[f64], f64)> = parts.iter().map(|&(m, c)| (&*least[m as usize - 1], c)).collect();
@@ -128,7 +130,7 @@ impl Weights {
 
     fn multiples(&self) -> Multiples {
         let start = self.start() / MULTIPLES as f64;
-        // A step times a multiplier is a cell at most, so it lies in two cells of the table.
+        // A step times a multiplier is at most a cell, so it lies in two cells of the table.
         let count = ((PI - start) / self.cell.max(1e-3) * MULTIPLES as f64).ceil();
         let step = (PI - start) / count;
         let of = |m: f64| {
@@ -138,15 +140,15 @@ impl Weights {
         Multiples { start, step, least: std::array::from_fn(|i| of((i + 1) as f64)) }
     }
 
-    /// A lower bound of Σ_l sin²(a_l x/2) for x from `low` to `high`, at most a cell apart. The sum is even and has the period
-    /// 2π.
+    /// Returns a lower bound of Σ_l sin²(a_l x/2) for x from `low` to `high`, at most a cell apart. The sum is even and
+    /// has the period 2π.
     fn least_spread(&self, low: f64, high: f64) -> f64 {
         let folded = |x: f64| {
             let x = x.rem_euclid(2.0 * PI);
             if x > PI { 2.0 * PI - x } else { x }
         };
         let (a, b) = (folded(low), folded(high));
-        // A stretch across 0 or π folds over; then it reaches up to there.
+        // A stretch across 0 or π folds over; then it reaches up to that point.
         let crosses = |at: f64| (low / at).floor() != (high / at).floor();
         let (mut a, mut b) = (a.min(b), a.max(b));
         if crosses(PI) {
@@ -157,34 +159,34 @@ impl Weights {
             return self.each.iter().map(|&w| (f64::from(w) * a / 2.0).sin().powi(2)).sum();
         }
         let cell = |x: f64| (((x - self.start()) / self.cell) as usize).min(self.spread.len() - 1);
-        // A cell more on either side, for the rounding of where it begins.
+        // One more cell on either side, since the start of a cell is rounded.
         let (first, last) = (cell(a).saturating_sub(1), (cell(b) + 1).min(self.spread.len() - 1));
         self.spread[first..=last].iter().copied().fold(f64::INFINITY, f64::min).max(0.0)
     }
 
-    /// The mean of a token's Σ a_l g_l under the tilt `theta`.
+    /// Returns the mean of a token's Σ a_l g_l under the tilt `theta`.
     pub(super) fn tilted_mean(&self, theta: f64) -> f64 {
         self.each.iter().map(|&a| f64::from(a)).map(|a| a / (1.0 + (-theta * a).exp())).sum()
     }
 
-    /// The θ below which the nodes would become too many.
+    /// Returns the θ below which the nodes would become too many.
     pub(super) fn least_tilt(&self, n: u64) -> f64 {
         self.least_tilt_of_parts(&[(1, n)])
     }
 
-    /// The same for tokens whose weights are multiplied: (multiplier, tokens).
+    /// Returns the same for tokens whose weights are multiplied: (multiplier, tokens).
     pub(super) fn least_tilt_of_parts(&self, parts: &[(u64, u64)]) -> f64 {
         let squares: f64 = self.each.iter().map(|&a| f64::from(a) * f64::from(a)).sum();
         let tokens: f64 = parts.iter().map(|&(m, n)| (m * m * n) as f64).sum();
         LEAST_TILT / (0.5 * (tokens * squares).sqrt())
     }
 
-    /// θ with tilted mean `w`, but no less than [`least_tilt`](Self::least_tilt).
+    /// Returns θ with tilted mean `w`, but no less than [`least_tilt`](Self::least_tilt).
     pub(super) fn tilt(&self, n: u64, w: u64) -> f64 {
         self.tilt_of_parts(&[(1, n)], w)
     }
 
-    /// The same for tokens whose weights are multiplied: (multiplier, tokens).
+    /// Returns the same for tokens whose weights are multiplied: (multiplier, tokens).
     pub(super) fn tilt_of_parts(&self, parts: &[(u64, u64)], w: u64) -> f64 {
         let missing = (self.max(parts.iter().map(|(m, n)| m * n).sum()) - w) as f64;
         let least = self.least_tilt_of_parts(parts);
@@ -214,8 +216,8 @@ impl Weights {
     }
 }
 
-/// A lower bound of Σ_l sin²(a_l ω/2) in each of `cells` cells from ω = `start` on: the value f = (m − Σ cos(a_l
-/// ω))/2 in the middle, less |f'| times half a cell, less `slack` for the curvature.
+/// Returns a lower bound of Σ_l sin²(a_l ω/2) in each of `cells` cells from ω = `start` on. It is the value f = (m − Σ
+/// cos(a_l ω))/2 in the middle, less |f'| times half a cell, less `slack` for the curvature.
 fn spread(weights: &[u32], start: f64, cell: f64, cells: usize, slack: f64) -> Vec<f64> {
     let mut sums = vec![[0.0; 2]; cells];
     for a in weights.iter().map(|&a| f64::from(a)) {

@@ -1,9 +1,9 @@
 //! How long a text must be for its silence to mean something.
 //!
 //! n*(a) is the least number of scored tokens from which on a marked text is found at level a with probability 0.9.
-//! What "a marked text" is, the statistic says: the two means take the law of the built-in profile
-//! [`REFERENCE`](super::llr::REFERENCE), tokens being independent, and the others that of their own profile or
-//! weights. Null and marked law are both exact, so n* is, for that model of a marked text.
+//! The statistic says what "a marked text" is. The two means take the law of the built-in profile
+//! [`REFERENCE`](super::llr::REFERENCE) with independent tokens. The others take the law of their own profile or
+//! weights. Null law and marked law are both exact, so n* is exact for that model of a marked text.
 
 pub(super) mod table;
 
@@ -12,24 +12,24 @@ use super::null::TableNull;
 /// The probability with which a marked text of n* tokens is found.
 pub const POWER: f64 = 0.9;
 
-/// Longer texts are not looked at; a statistic that does not find the mark in them does not find it at all.
+/// The longest text that is tried. A statistic that does not find the mark in it does not find the mark at all.
 const LONGEST: u64 = 1 << 20;
 
 /// A statistic that sums one integer a token, under both hypotheses.
 pub(crate) struct Test<'a> {
     /// ln P(sum of n tokens ≥ s | null).
     pub null: &'a dyn Fn(u64, i64) -> f64,
-    /// Law of one token's integer in marked text, on the same range as under the null.
+    /// Law of one token's integer in marked text, on the same range as the null law.
     pub marked: &'a TableNull,
 }
 
 impl Test<'_> {
-    /// n* at level `alpha`; `u64::MAX` if no length is enough.
+    /// Returns n* at level `alpha`; `u64::MAX` if no length is enough.
     pub(crate) fn required_tokens(&self, alpha: f64) -> u64 {
         self.required_tokens_near(alpha, 1)
     }
 
-    /// As [`required_tokens`](Self::required_tokens), looking first at `guess` tokens.
+    /// Returns what [`required_tokens`](Self::required_tokens) returns, but tries `guess` tokens first.
     pub(crate) fn required_tokens_near(&self, alpha: f64, guess: u64) -> u64 {
         let ln_alpha = alpha.ln();
         let (mut short, mut enough) = (0, guess.clamp(1, LONGEST));
@@ -67,7 +67,7 @@ impl Test<'_> {
         enough
     }
 
-    /// Whether a marked text of `n` tokens is found with probability [`POWER`] or more.
+    /// Returns whether a marked text of `n` tokens is found with probability [`POWER`] or more.
     fn found(&self, n: u64, ln_alpha: f64) -> bool {
         let count = n as i64;
         // The least sum that reaches the level; one above the top if none does.

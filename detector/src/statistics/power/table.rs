@@ -1,22 +1,22 @@
-//! n* for the usual levels and depths, since the search takes longer than scoring a text does.
+//! n* for the usual levels and depths, since the search takes longer than scoring a text.
 
 /// Levels of the columns.
 pub(in crate::statistics) const LEVELS: [f64; 6] = [5e-2, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
-/// Depths, a row each, from 1 on.
+/// Number of depths, a row each, from 1 on.
 pub(in crate::statistics) const DEPTHS: usize = 32;
 
 /// n* by depth and level.
 pub(in crate::statistics) type Table = [[u32; LEVELS.len()]; DEPTHS];
 
-/// The entry for exactly a level of [`LEVELS`] and a depth from 1 to [`DEPTHS`].
+/// Returns the entry for exactly a level of [`LEVELS`] and a depth from 1 to [`DEPTHS`].
 pub(in crate::statistics) fn look_up(table: &Table, alpha: f64, depth: usize) -> Option<u64> {
     let column = LEVELS.iter().position(|&level| level == alpha)?;
     let row = table.get(depth.checked_sub(1)?)?;
     Some(row[column].into())
 }
 
-/// Of the mean.
+/// n* of the mean.
 pub(in crate::statistics) const MEAN: Table = [
     [319, 472, 684, 897, 1092, 1292],
     [164, 246, 354, 466, 569, 671],
@@ -52,7 +52,7 @@ pub(in crate::statistics) const MEAN: Table = [
     [48, 73, 106, 137, 168, 200],
 ];
 
-/// Of the weighted mean.
+/// n* of the weighted mean.
 pub(in crate::statistics) const WEIGHTED_MEAN: Table = [
     [319, 472, 684, 897, 1092, 1292],
     [253, 384, 564, 737, 907, 1075],

@@ -1,4 +1,4 @@
-//! From a tokenizer that `tokenizers` has read to tables, if it is of the kind that the tables can do.
+//! Compiles a tokenizer that `tokenizers` has read into tables, if the tables can handle its kind.
 
 use std::collections::{HashMap, HashSet};
 
@@ -36,14 +36,13 @@ struct Model {
     merges: Vec<(String, String)>,
 }
 
-/// The tables of `parts`, named by `key`; none if the tokenizer is of another kind. This kind is Gemma's:
+/// Returns the tables of `parts`, named by `key`, or `None` if the tokenizer is not of Gemma's kind:
 ///
 /// - byte-pair encoding of the whole text, without dropout, prefix, suffix or whole words before the merges;
-/// - the normaliser does nothing but to write a space as `▁`; the pre-tokenizer, if any, splits at spaces, of which
-///   there are none by then;
+/// - the normaliser only writes a space as `▁`; the pre-tokenizer, if any, splits at spaces, and none are left by then;
 /// - a byte token for every byte that no character of the vocabulary covers, so that no text has an unknown token, and
 ///   no merge of a byte token;
-/// - added tokens that do not care about what is around them;
+/// - added tokens that are found whatever stands around them;
 /// - one spelling an id, fewer than 2^22 ids and fewer than 2^20 merges.
 pub(in super::super) fn compile(parts: &Parts, key: &Key) -> Option<Compiled> {
     let ModelWrapper::BPE(model) = parts.inner.get_model() else { return None };
@@ -57,7 +56,7 @@ pub(in super::super) fn compile(parts: &Parts, key: &Key) -> Option<Compiled> {
         && model.end_of_word_suffix.is_none()
         && model.byte_fallback
         && !model.ignore_merges
-        // The written form has one spelling an id.
+        // In the written form each id has one spelling.
         && model.vocab.len() == parts.inner.get_vocab_size(false);
     if !plain
         || parts.pieces.len() >= 1 << ID_BITS
@@ -83,7 +82,7 @@ pub(in super::super) fn compile(parts: &Parts, key: &Key) -> Option<Compiled> {
     let mut ids: Vec<u32> = named.map(|(_, &id)| id).collect();
     // So that the same source gives the same bytes.
     ids.sort_unstable();
-    // Once without anything that is its own encoding, to find out what is.
+    // First with no piece marked as its own encoding, to find out which ones are.
     sections[section::PIECES] = piece_table(&parts.pieces, &ids, |_| false);
     let draft = Compiled::new(Store::join(key, &sections));
     let (view, mut scratch) = (draft.view(), Scratch::default());
@@ -112,7 +111,7 @@ fn splits_nothing(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
         && written["invert"] == false
 }
 
-/// The token of each byte; none if a text could need one that is missing.
+/// Returns the token of each byte, or `None` if a text could need one that is missing.
 fn byte_ids(vocab: &HashMap<String, u32>) -> Option<Vec<u32>> {
     (0..=u8::MAX)
         .map(|byte| match vocab.get(&format!("<0x{byte:02X}>")) {
@@ -129,7 +128,7 @@ fn byte_ids(vocab: &HashMap<String, u32>) -> Option<Vec<u32>> {
         .collect()
 }
 
-/// The merges, and which characters may follow each other.
+/// Writes into `sections` the merges, and which characters may follow each other.
 fn merges(model: &Model, byte_ids: &[u32], sections: &mut [Vec<u8>; SECTIONS]) -> Option<()> {
     let bytes: HashSet<u32> = byte_ids.iter().copied().collect();
     let mut table = vec![EMPTY; (model.merges.len() * 3 / 2 + 1).next_power_of_two()];
@@ -172,7 +171,7 @@ fn merges(model: &Model, byte_ids: &[u32], sections: &mut [Vec<u8>; SECTIONS]) -
     Some(())
 }
 
-/// The code point of a character of a piece, which has `▁` for a space.
+/// Returns the code point of a character of a piece, which has `▁` for a space.
 fn code(c: char) -> u32 {
     if c == '▁' { 0x20 } else { c.into() }
 }
@@ -223,7 +222,7 @@ fn pieces(pieces: &Pieces, sections: &mut [Vec<u8>; SECTIONS]) {
     }
 }
 
-/// A table from the bytes of `ids` to them.
+/// Returns a table from the bytes of `ids` to them.
 fn piece_table(pieces: &Pieces, ids: &[u32], own: impl Fn(u32) -> bool) -> Vec<u8> {
     let mut table = vec![EMPTY; (2 * ids.len()).next_power_of_two().max(2)];
     for &id in ids {

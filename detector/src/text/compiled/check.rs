@@ -1,5 +1,5 @@
-//! Whether tables from a file can be used at all: every index that encoding follows lies inside its table, and every
-//! search ends. Tables that fail are compiled anew.
+//! Checks whether tables from a file can be used at all: every index that encoding follows lies inside its table, and
+//! every search ends. Tables that fail are compiled again.
 
 use super::trie::{NOTHING, PASSED_OVER, Trie};
 use super::{Compiled, EMPTY, ID_BITS, NONE, PAIR_BITS, RANK_BITS, section};
@@ -30,7 +30,7 @@ pub(super) fn is_sound(compiled: &Compiled) -> bool {
         && is_trie(&view.normalised, is_id)
 }
 
-/// A power of two of slots, one of them empty, so that a search for what is not there ends.
+/// Returns whether the table has a power of two of slots, one of them empty. So a search for a missing entry ends.
 fn is_open_addressed(table: &[u64], is_entry: impl Fn(u64) -> bool) -> bool {
     let is_used = |slot: &u64| *slot != EMPTY;
     table.len().is_power_of_two()
@@ -38,7 +38,8 @@ fn is_open_addressed(table: &[u64], is_entry: impl Fn(u64) -> bool) -> bool {
         && table.iter().copied().filter(is_used).all(is_entry)
 }
 
-/// Edges lead to later nodes, and what ends at a node is whole characters: a text is never cut inside of one.
+/// Returns whether edges lead to later nodes, and whether only whole characters end at a node. So no text is cut inside
+/// a character.
 fn is_trie(trie: &Trie<'_>, is_id: impl Fn(u32) -> bool) -> bool {
     let nodes = trie.values.len();
     let shape = trie.first.len() == 256

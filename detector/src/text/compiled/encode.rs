@@ -1,22 +1,22 @@
-//! From text to tokens over the compiled tables, token for token as `tokenizers` does it:
+//! Cuts text into tokens by the compiled tables, token for token as `tokenizers` does it:
 //!
-//! 1. added tokens are cut out of the text, the leftmost first and of several at one place the longest; a control
-//!    token is found in the same way, so that no other is found across it, but stays text;
+//! 1. added tokens are cut out of the text: the leftmost first, and the longest of several at one place. A control
+//!    token is found in the same way, so that no other is found across it, but it stays text;
 //! 2. spaces become `▁`, and the added tokens that are looked for after that are cut out;
-//! 3. what is between them is one problem of byte-pair encoding: each character is a token, or one for each of its
-//!    bytes if the vocabulary does not have it; then of all neighbours that can be merged those with the least rank
-//!    are, the leftmost first, until none can.
+//! 3. the text between them is one problem of byte-pair encoding. Each character is a token, or one token a byte if the
+//!    vocabulary does not have it. Then the neighbours with the least rank are merged, the leftmost first, until none
+//!    can be.
 //!
 //! Step 3 is the work, and is split further. **A cut where no merge reaches across changes nothing.** Every token that
 //! a merge makes is spelled by the characters that it covers, since no byte token takes part in a merge ([`build`]
-//! sees to that). So where two neighbouring characters follow each other in no token that a merge makes, no merge ever
-//! covers both; whether a merge is possible depends on its two tokens alone, so the merges on one side never depend on
-//! the other side, and the order in which the two sides take turns does not matter. In Gemma's vocabularies that is the
-//! case between words (`▁` only starts a piece, but for one in Gemma 3), before most punctuation, and almost everywhere
-//! in scripts that they hardly know.
+//! sees to that). So if no token that a merge makes has two characters next to each other, no merge ever covers both.
+//! Whether a merge is possible depends on its two tokens alone. So the merges on one side never depend on the other
+//! side, and the order in which the two sides take turns does not matter. In Gemma's vocabularies such cuts are between
+//! words, before most punctuation, and almost everywhere in scripts that they hardly know. Except in one piece of Gemma
+//! 3, `▁` only starts a piece.
 //!
-//! The pieces between cuts are short and come again and again: most are tokens themselves, of which the table knows
-//! whether they are their own encoding; others are remembered.
+//! The pieces between cuts are short and come again and again. Most are tokens themselves, and the table knows whether
+//! they are their own encoding. Others are remembered.
 //!
 //! [`build`]: super::build
 
@@ -29,12 +29,12 @@ use super::trie::{BLOCK as SPACE, PASSED_OVER, Trie};
 use super::words::{WORD_TOKENS, WORDS, Word, WordKey};
 use super::{Encoded, NONE, View};
 
-/// Characters up to which the next merge is looked for among all pairs.
+/// Up to this number of characters the next merge is looked for among all pairs.
 const FEW: usize = 32;
 
-/// Segments that are looked up together.
+/// Number of segments that are looked up together.
 const BATCH: usize = 32;
-/// ASCII characters that are cut together.
+/// Number of ASCII characters that are cut together.
 const BLOCK: usize = u32::BITS as usize;
 
 /// Memory that calls pass on to each other.
@@ -46,7 +46,7 @@ pub(super) struct Scratch {
     symbols: Vec<Symbol>,
 }
 
-/// The tokens of a text; without `OFFSETS` the ids alone, at a fifth of the memory.
+/// Returns the tokens of a text; without `OFFSETS` only the ids, which take a fifth of the memory.
 pub(super) fn encode<const OFFSETS: bool>(view: &View<'_>, scratch: &mut Scratch, text: &str) -> Encoded {
     let text = text.as_bytes();
     // English has four or five bytes a token.
@@ -68,7 +68,7 @@ pub(super) fn encode<const OFFSETS: bool>(view: &View<'_>, scratch: &mut Scratch
     out
 }
 
-/// The tokens of `bytes`, which are whole characters, as step 3 gives them without any short cut.
+/// Returns the tokens of `bytes`, which are whole characters, as step 3 gives them without any short cut.
 pub(super) fn merged<'s>(view: &View<'_>, scratch: &'s mut Scratch, bytes: &[u8]) -> &'s [Symbol] {
     if !few(view, scratch, bytes) {
         many(view, scratch, bytes);
@@ -76,7 +76,7 @@ pub(super) fn merged<'s>(view: &View<'_>, scratch: &'s mut Scratch, bytes: &[u8]
     &scratch.symbols
 }
 
-/// Calls `each` with the added tokens in `range` of `text` and with what is between them.
+/// Calls `each` with the added tokens in `range` of `text` and with the text between them.
 fn cut(
     trie: Trie<'_>,
     spaces: bool,
@@ -110,7 +110,7 @@ struct Encoder<'e, 'v, const OFFSETS: bool> {
     scratch: &'e mut Scratch,
     text: &'e [u8],
     out: &'e mut Encoded,
-    /// Segments that wait to be looked up together, and how many there are.
+    /// Segments that wait to be looked up together, and their number.
     batch: [Range<usize>; BATCH],
     waiting: usize,
     /// Their keys and places among the words.
@@ -136,7 +136,7 @@ impl<const OFFSETS: bool> Encoder<'_, '_, OFFSETS> {
         let mut slowly = at;
         while let Some(&byte) = text[..range.end].get(at) {
             if at >= slowly {
-                // Many at a time, so that nothing has to be guessed about the lengths of words.
+                // Many at a time, so that the processor need not predict the lengths of words.
                 if let Some(ascii) = ascii
                     && last < 0x80
                     && let Some(block) = text[at..range.end].first_chunk::<BLOCK>()
@@ -219,7 +219,7 @@ impl<const OFFSETS: bool> Encoder<'_, '_, OFFSETS> {
         self.new_segment(range, key);
     }
 
-    /// A segment that is not remembered.
+    /// Encodes a segment that is not remembered.
     fn new_segment(&mut self, range: Range<usize>, key: Option<(WordKey, usize)>) {
         let bytes = &self.text[range.clone()];
         if let &[byte] = bytes {
@@ -258,7 +258,7 @@ impl<const OFFSETS: bool> Encoder<'_, '_, OFFSETS> {
     }
 }
 
-/// The character at `at` of UTF-8 text, and its length; `▁` is a space.
+/// Returns the character at `at` of UTF-8 text, and its length; `▁` is a space.
 fn character(text: &[u8], at: usize) -> (u32, usize) {
     let first = u32::from(text[at]);
     let rest = |i: usize| u32::from(text[at + i]) & 0x3F;
@@ -271,7 +271,7 @@ fn character(text: &[u8], at: usize) -> (u32, usize) {
     }
 }
 
-/// Encodes a few characters, all of which are tokens; false, with nothing done, if there are more or others.
+/// Encodes a few characters, all of which are tokens. Returns false, with nothing done, if there are more or others.
 fn few(view: &View<'_>, scratch: &mut Scratch, bytes: &[u8]) -> bool {
     let (mut ids, mut ends, mut ranks) = ([0; FEW], [0_u32; FEW], [NONE; FEW]);
     let (mut n, mut at) = (0, 0);
@@ -324,7 +324,7 @@ struct Node {
     symbol: Symbol,
     prev: u32,
     next: u32,
-    /// Rank of the merge with the next, [`NONE`] if there is none or the node is no more.
+    /// Rank of the merge with the next, [`NONE`] if there is none or if the node has been merged away.
     rank: u32,
 }
 
@@ -364,7 +364,7 @@ fn many(view: &View<'_>, scratch: &mut Scratch, bytes: &[u8]) {
     *queue = BinaryHeap::from(entries);
     while let Some(Reverse(top)) = queue.pop() {
         let (rank, i) = ((top >> 32) as u32, top as u32 as usize);
-        // The pair may be gone, or another by now; ranks are of one pair each.
+        // The pair may be gone, or be another one by now; each rank belongs to one pair.
         if nodes[i].rank != rank {
             continue;
         }

@@ -42,7 +42,7 @@ mod section {
     pub(super) const CHARS: usize = 5;
     /// Which pairs of ASCII characters may be in one token (bits of u64, 128 a row).
     pub(super) const ASCII_PAIRS: usize = 6;
-    /// The same for all characters, by hash.
+    /// The same for pairs of any characters, by hash.
     pub(super) const PAIRS: usize = 7;
     /// Open-addressed: left id, right id, rank (22, 22 and 20 bits of u64).
     pub(super) const MERGES: usize = 8;
@@ -56,17 +56,17 @@ mod section {
     pub(super) const CONTROL: usize = 12;
     /// Added tokens that are looked for in the text: first bytes, edges, bytes, values of a trie.
     pub(super) const ADDED: usize = 13;
-    /// Those that are looked for once spaces are `▁`.
+    /// The added tokens that are looked for once spaces are `▁`.
     pub(super) const NORMALISED: usize = 17;
 }
 
-/// No id.
+/// The value that stands for no id.
 const NONE: u32 = u32::MAX;
 
 /// A compiled tokenizer.
 pub(super) struct Compiled {
     store: Store,
-    /// What encoding needs beside the tables: one for each call that runs at the same time.
+    /// Memory that encoding needs in addition to the tables: one for each call that runs at the same time.
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -75,7 +75,7 @@ impl Compiled {
         Self { store, scratch: Mutex::default() }
     }
 
-    /// What was compiled from the source that `key` names, if `cache` has it and its tables are whole.
+    /// Returns the tables that were compiled from the source that `key` names, if `cache` has them and they are whole.
     pub(super) fn load(cache: &Cache, key: &Key) -> Option<Self> {
         let file = cache.open(Kind::Vocabulary, key)?;
         let compiled = Self::new(Store::from_file(Mapped::new(&file).ok()?, key)?);
@@ -113,12 +113,12 @@ impl Compiled {
     /// Cuts a text into tokens, as `tokenizers` does.
     ///
     /// # Errors
-    /// [`TextError::Encode`] for a text of 4 GiB or more.
+    /// Returns an error if the text has 4 GiB or more: [`TextError::Encode`].
     pub(super) fn encode(&self, text: &str) -> Result<Encoded, TextError> {
         self.encode_with::<true>(text)
     }
 
-    /// The ids of [`encode`](Self::encode) alone.
+    /// Returns only the ids of [`encode`](Self::encode).
     pub(super) fn encode_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
         Ok(self.encode_with::<false>(text)?.ids)
     }
@@ -169,8 +169,8 @@ impl Compiled {
         TokenizerFingerprint(hash)
     }
 
-    /// The tokens that merges make, in order of the first merge that makes each, and whether each is what its own bytes
-    /// are encoded as.
+    /// Returns the tokens that merges make, in order of the first merge that makes each, and whether each is what its
+    /// own bytes are encoded as.
     pub(super) fn made(&self) -> Vec<(u32, bool)> {
         let view = self.view();
         let mut own = vec![false; self.vocab_size()];
@@ -249,13 +249,13 @@ impl<'a> View<'a> {
         self.bytes.get(start as usize..end as usize)
     }
 
-    /// The token that is one character, spaces being 0x20.
+    /// Returns the token that is one character; a space is 0x20.
     fn char(&self, c: u32) -> u32 {
         let page = self.char_pages[(c >> 8) as usize];
         self.chars[(page << 8 | c & 0xFF) as usize]
     }
 
-    /// Whether there may be a token in which `left` is followed by `right`; false is certain.
+    /// Returns whether there may be a token in which `left` is followed by `right`. Only false is certain.
     fn may_join(&self, left: u32, right: u32) -> bool {
         if left | right < 0x80 {
             self.ascii_pairs[(left << 1 | right >> 6) as usize] >> (right & 63) & 1 == 1
@@ -265,7 +265,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Rank of the merge of two tokens, [`NONE`] if there is none.
+    /// Returns the rank of the merge of two tokens, [`NONE`] if there is none.
     fn rank(&self, left: u32, right: u32) -> u32 {
         let pair = merge_key(left, right);
         let mask = self.merges.len() - 1;
@@ -282,7 +282,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The token with these bytes, and whether it is what they are encoded as.
+    /// Returns the token with these bytes, and whether it is what they are encoded as.
     fn piece(&self, bytes: &[u8]) -> Option<(u32, bool)> {
         let hash = hash(bytes);
         let mask = self.pieces.len() - 1;
@@ -314,12 +314,12 @@ fn merge_key(left: u32, right: u32) -> u64 {
     u64::from(left) << ID_BITS | u64::from(right)
 }
 
-/// Where to look for a merge first; to be reduced to the table's size.
+/// Returns where to look for a merge first. The caller reduces it to the table's size.
 fn merge_slot(pair: u64) -> usize {
     (pair.wrapping_mul(GOLDEN) >> 32) as usize
 }
 
-/// A hash of a short string.
+/// Returns a hash of a short string.
 fn hash(bytes: &[u8]) -> u64 {
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     let half = |at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes")));

@@ -1,5 +1,5 @@
-//! The block of memory that a compiled vocabulary is: a header and sections of integers, the same in a file and in
-//! memory, so that a file needs no reading but only a look at its checksum.
+//! The block of memory that a compiled vocabulary is: a header and sections of integers. It is the same in a file and
+//! in memory, so a file need not be parsed: its checksum is enough.
 //!
 //! | words of 64 bits, little-endian | content |
 //! |---|---|
@@ -69,7 +69,7 @@ impl Store {
         Self { words: Words::Owned(words), sections }
     }
 
-    /// The block in a file, if it is whole, of this version, and of what `key` names.
+    /// Returns the block in a file, if it is whole, of this version, and of what `key` names.
     pub(super) fn from_file(map: Mapped, key: &Key) -> Option<Self> {
         let words: &[u64] = bytemuck::try_cast_slice(map.bytes()).ok()?;
         let valid = words.len() >= HEADER + 2 * SECTIONS
@@ -82,12 +82,12 @@ impl Store {
         Some(Self { words: Words::Mapped(map), sections })
     }
 
-    /// All of it, byte for byte what a file has.
+    /// Returns the whole block, byte for byte what a file has.
     pub(super) fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(self.words.get())
     }
 
-    /// Gives changed content the checksum of an intact one.
+    /// Gives changed content a checksum that fits.
     #[cfg(test)]
     pub(super) fn seal(bytes: &mut [u8]) {
         let (words, _) = bytes.as_chunks::<8>();
@@ -95,26 +95,26 @@ impl Store {
         bytes[24..32].copy_from_slice(&checksum(&words[4..]).to_ne_bytes());
     }
 
-    /// Whether it lies in a file.
+    /// Returns whether the block is a mapped file.
     #[cfg(test)]
     pub(super) fn is_mapped(&self) -> bool {
         matches!(self.words, Words::Mapped(_))
     }
 
-    /// A section as bytes.
+    /// Returns a section as bytes.
     pub(super) fn section(&self, index: usize) -> &[u8] {
         let (start, end) = self.sections[index];
         &self.bytes()[start..end]
     }
 
-    /// A section as integers.
+    /// Returns a section as integers.
     pub(super) fn integers<T: bytemuck::AnyBitPattern>(&self, index: usize) -> &[T] {
         // Sections begin at whole words and `Builder` filled them with whole integers.
         bytemuck::try_cast_slice(self.section(index)).unwrap_or_default()
     }
 }
 
-/// First byte and end of each section, if all lie in the block.
+/// Returns the first byte and end of each section, if all lie in the block.
 fn bounds(words: &[u64]) -> Option<[(usize, usize); SECTIONS]> {
     let mut sections = [(0, 0); SECTIONS];
     let table = words.get(HEADER..HEADER + 2 * SECTIONS)?;
@@ -129,8 +129,9 @@ fn bounds(words: &[u64]) -> Option<[(usize, usize); SECTIONS]> {
     Some(sections)
 }
 
-/// A sum in which any change of one word shows for certain and any other by chance of 1 − 2⁻⁶⁴, at the speed of
-/// memory. It guards against damage; that nobody else can write into the cache is for [`Cache`](crate::Cache) to see.
+/// Returns a checksum that detects any change of one word for certain, and any other change with probability 1 − 2⁻⁶⁴,
+/// at the speed of memory. It guards against damage. That nobody else can write into the cache is
+/// [`Cache`](crate::Cache)'s business.
 fn checksum(words: &[u64]) -> u64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     // Each step is a bijection of the lane for a fixed word, and of the word for a fixed lane.

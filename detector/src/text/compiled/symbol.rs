@@ -1,4 +1,4 @@
-//! A token in its place, between the encoder and its memory of words.
+//! A token in its place, as the encoder and its memory of words exchange it.
 
 /// A token and the bytes that it covers, from the start of what is being encoded.
 #[derive(Clone, Copy)]

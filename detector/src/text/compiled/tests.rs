@@ -27,7 +27,7 @@ fn gguf_parts() -> Parts {
     parts
 }
 
-/// Both fixtures' vocabularies, and one in which merges cross everything, with a normalised added token.
+/// Returns both fixtures' vocabularies, and one in which merges cross everything, with a normalised added token.
 fn all() -> Vec<(Parts, Compiled)> {
     let tight = r#"{
         "version": "1.0", "truncation": null, "padding": null, "pre_tokenizer": null, "post_processor": null,
@@ -73,8 +73,8 @@ fn check(text: &str) -> Result<(), TestCaseError> {
     })
 }
 
-/// Texts of what can go wrong: added tokens and what looks like them, both spellings of a space, runs, characters
-/// without a token.
+/// Returns texts of what can go wrong: added tokens and what looks like them, both spellings of a space, runs, and
+/// characters without a token.
 fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         "[abcs<>é \n]{0,12}",
@@ -159,7 +159,7 @@ fn tables_know_what_the_pieces_know() {
     }
 }
 
-/// What the tables cannot do goes through the library.
+/// Tokenizers that the tables cannot handle go through the library.
 #[test]
 fn other_kinds_are_left_to_the_library() {
     let json: serde_json::Value =
@@ -194,7 +194,7 @@ fn is_mapped(tokenizer: &Tokenizer) -> bool {
     matches!(&tokenizer.engine, Engine::Compiled(compiled) if compiled.store.is_mapped())
 }
 
-/// A copy of the fixture that is large enough for the cache.
+/// Returns a copy of the fixture that is large enough for the cache.
 fn large(dir: &Path) -> PathBuf {
     let path = dir.join("tokenizer.json");
     let mut json = std::fs::read(fixture("tokenizer.json")).unwrap();
@@ -222,7 +222,7 @@ fn the_cache_is_used_and_never_believed() {
     assert_eq!((second.name(), second.fingerprint()), (first.name(), first.fingerprint()));
     drop(second);
 
-    // Each kind of damage is seen, and repaired. (A mapped file is never changed in place: rename over it.)
+    // Each kind of damage is detected and repaired. A mapped file is never changed in place, but renamed over.
     for at in [0, 8, 16, 24, 40, 70, good.len() / 2, good.len() - 1] {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
@@ -249,7 +249,7 @@ fn the_cache_is_used_and_never_believed() {
     assert!(!is_mapped(&open()));
     assert_eq!(files().len(), 2);
 
-    // No cache, and one that cannot be written.
+    // No cache, and a cache that cannot be written.
     assert!(!is_mapped(&Tokenizer::open(&path).unwrap()));
     assert!(!is_mapped(&Tokenizer::open(&path).unwrap()), "nothing is kept unless asked");
     let nowhere = Cache::new(path.join("under a file"));
@@ -278,7 +278,7 @@ fn files_of_one_vocabulary_share_an_entry() {
     assert_eq!(cache.entries().unwrap().len(), 2);
 }
 
-/// A file of our own that was damaged and whose checksum fits by chance, or on purpose.
+/// A file of ours that was damaged and whose checksum fits by chance or on purpose.
 #[test]
 fn no_damage_of_a_cached_file_panics() {
     let dir = tempfile::tempdir().unwrap();

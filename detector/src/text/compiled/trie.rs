@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// The bytes of `▁`, which the normaliser writes for a space.
 pub(super) const BLOCK: [u8; 3] = [0xE2, 0x96, 0x81];
 
-/// What a node is the end of.
+/// The value of a node where nothing ends.
 pub(super) const NOTHING: u32 = u32::MAX;
 /// The end of a token that is looked for and then treated as text: a control token.
 pub(super) const PASSED_OVER: u32 = u32::MAX - 1;
@@ -16,19 +16,19 @@ pub(super) struct Trie<'a> {
     /// For each byte whether a string starts with it.
     pub(super) first: &'a [u8],
     pub(super) edges: &'a [u32],
-    /// The byte of each edge; those of one node in ascending order.
+    /// The byte of each edge; the edges of one node are in ascending order.
     pub(super) bytes: &'a [u8],
     /// What ends at each node: an id, [`NOTHING`] or [`PASSED_OVER`].
     pub(super) values: &'a [u32],
 }
 
 impl Trie<'_> {
-    /// Index of the first byte of `text` that a string starts with.
+    /// Returns the index of the first byte of `text` that a string starts with.
     pub(super) fn find_start(&self, text: &[u8]) -> Option<usize> {
         if self.bytes.is_empty() {
             return None;
         }
-        // Known to have 256 entries, it needs no check of bounds.
+        // An array of 256 entries needs no bounds check.
         let first: &[u8; 256] = self.first.try_into().ok()?;
         text.iter().position(|&byte| first[usize::from(byte)] != 0)
     }
@@ -39,8 +39,8 @@ impl Trie<'_> {
         Some(start + edge + 1)
     }
 
-    /// Length and value of the longest string that `text` starts with. With `spaces`, a space and `▁` are both the
-    /// byte 0x20 of the strings.
+    /// Returns the length and value of the longest string that `text` starts with. With `spaces`, a space and `▁` are
+    /// both the byte 0x20 of the strings.
     pub(super) fn longest(&self, text: &[u8], spaces: bool) -> Option<(usize, u32)> {
         let (mut node, mut at, mut best) = (0, 0, None);
         while let Some(&byte) = text.get(at) {
@@ -55,7 +55,7 @@ impl Trie<'_> {
     }
 }
 
-/// The sections of a trie over `strings`: `first`, `edges`, `bytes`, `values`.
+/// Returns the sections of a trie over `strings`: `first`, `edges`, `bytes`, `values`.
 pub(super) fn build(strings: &[(Vec<u8>, u32)]) -> (Vec<u8>, Vec<u32>, Vec<u8>, Vec<u32>) {
     #[derive(Default)]
     struct Node {

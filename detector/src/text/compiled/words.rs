@@ -1,19 +1,20 @@
-//! The words seen before, with their tokens: a memory that is written over.
+//! The words seen before, with their tokens: a memory that is overwritten.
 
 use std::ops::Range;
 
 use super::GOLDEN;
 use super::symbol::Symbol;
 
-/// Words that are remembered, a power of two: two megabytes, so that a language's common words keep their places.
+/// Number of words that are remembered, a power of two. They take two megabytes, so that a language's common words keep
+/// their places.
 pub(super) const WORDS: usize = 1 << 15;
-/// The longest word that is, in bytes.
+/// The longest word that is remembered, in bytes.
 const WORD_LEN: usize = 24;
 /// The most tokens that it may have.
 pub(super) const WORD_TOKENS: usize = 6;
 
-/// What a word is encoded as, a cache line of it. The vocabulary's own tables are some megabytes; common words are found
-/// here without a look into them.
+/// The tokens of a word, in one cache line. The vocabulary's own tables take some megabytes; common words are found
+/// here without looking into them.
 #[derive(Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Word {
@@ -31,10 +32,10 @@ pub(super) struct WordKey {
 }
 
 impl WordKey {
-    /// Of `range` of `text`; none for more than [`WORD_LEN`] bytes. No branch depends on the length of a word, which
-    /// nobody can foresee.
+    /// Returns the key of `range` of `text`, or `None` for more than [`WORD_LEN`] bytes. No branch depends on the
+    /// length of a word, which no processor can predict.
     pub(super) fn new(text: &[u8], range: Range<usize>) -> Option<Self> {
-        /// For each length the bits of each word that are the word's.
+        /// For each length, the bits of each 64-bit word that belong to the word.
         const MASKS: [[u64; WORD_LEN / 8]; WORD_LEN + 1] = {
             let mut masks = [[0; WORD_LEN / 8]; WORD_LEN + 1];
             let mut len = 0;
@@ -69,7 +70,7 @@ impl WordKey {
     }
 }
 
-/// The `i`-th eight bytes of `block`.
+/// Returns the `i`-th eight bytes of `block`.
 fn word(block: &[u8; WORD_LEN], i: usize) -> u64 {
     u64::from_le_bytes(block[8 * i..8 * i + 8].try_into().expect("8 bytes"))
 }

@@ -1,8 +1,8 @@
-//! Decomposed characters to composed ones.
+//! Composes decomposed characters.
 //!
-//! Unicode's NFC does two things: it composes (a letter and its accent become one code point), and it replaces single
-//! code points that have another normal form (U+0958 to U+095F of Devanagari, U+212B). Systems that decompose text
-//! undo the first only, and authors write the second by hand, so the default does the first.
+//! Unicode's NFC does two things. It composes: a letter and its accent become one code point. And it replaces single
+//! code points that have another normal form, such as U+0958 to U+095F of Devanagari, and U+212B. Systems that
+//! decompose text undo only the first, and authors write the second by hand. So the default does the first.
 
 use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -10,12 +10,12 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use super::Changes;
 use super::map::Pass;
 
-/// NFC of every sequence whose code points are each in NFC on their own.
+/// Applies NFC to every sequence whose code points are each in NFC alone.
 pub(super) fn compose(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     normalise(text, pass, changes, |sequence| sequence.chars().all(|c| std::iter::once(c).nfc().eq([c])));
 }
 
-/// NFC.
+/// Applies NFC to the whole text.
 pub(super) fn nfc(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     normalise(text, pass, changes, |_| true);
 }
@@ -50,7 +50,7 @@ fn normalise(text: &str, pass: &mut Pass<'_>, changes: &mut Changes, wanted: imp
             start = pos;
             quick = true;
         } else {
-            // Marks out of order need work even where each is in NFC.
+            // Marks out of order need work even if each is in NFC.
             quick &= yes && (class == 0 || class >= previous_class);
         }
         previous_class = class;

@@ -1,9 +1,9 @@
 //! Look-alikes of Latin letters.
 //!
-//! Folded are full-width and mathematical letters and digits, spaces of other widths, and letters of Cyrillic, Greek
-//! and Armenian that look like a Latin one: in a word that has Latin letters too, or, where the text has no word that
-//! needs that script, in every word. So text in those scripts stays as it is. The table is our own, of pairs that are
-//! the same glyph in common fonts; Unicode's confusables.txt has thousands that merely resemble each other.
+//! Full-width and mathematical letters and digits, and spaces of other widths, are always folded. Cyrillic, Greek and
+//! Armenian letters that look Latin are folded in words that have Latin letters too. They are folded in every word if
+//! no word of the text needs their script. So text in those scripts stays as it is. The table is our own, of pairs that
+//! are the same glyph in common fonts; Unicode's confusables.txt has thousands that merely resemble each other.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -11,7 +11,7 @@ use unicode_normalization::char::is_combining_mark;
 use super::Changes;
 use super::map::Pass;
 
-/// Pairs by script, the look-alike first.
+/// The pairs of a script, the look-alike first.
 const CYRILLIC: &str = "аaеeоoрpсcуyхxіiјjѕsһhԁdԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTУYХXІIЈJЅSԌGԚQԜWӀIҮYҺHёëЁËїïЇÏ";
 const GREEK: &str = "οoνvαaρpιiκkυuϲcϳjΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧXϹC";
 const ARMENIAN: &str = "օoսuհhոnցgօoՍUՕO";
@@ -19,7 +19,7 @@ const ARMENIAN: &str = "օoսuհhոnցgօoՍUՕO";
 /// Scripts that have look-alikes.
 const SCRIPTS: [&str; 3] = [CYRILLIC, GREEK, ARMENIAN];
 
-/// The script of a letter, as an index into [`SCRIPTS`].
+/// Returns the script of a letter, as an index into [`SCRIPTS`].
 fn script(c: char) -> Option<usize> {
     match c {
         '\u{400}'..='\u{52F}' => Some(0),
@@ -29,7 +29,7 @@ fn script(c: char) -> Option<usize> {
     }
 }
 
-/// The Latin letter that `c` of script `s` looks like.
+/// Returns the Latin letter that `c` of script `s` looks like.
 fn latin_twin(s: usize, c: char) -> Option<char> {
     let mut pairs = SCRIPTS[s].chars();
     while let (Some(twin), Some(latin)) = (pairs.next(), pairs.next()) {
@@ -40,7 +40,7 @@ fn latin_twin(s: usize, c: char) -> Option<char> {
     None
 }
 
-/// What a full-width or mathematical letter or digit, or an unusual space, stands for.
+/// Returns what a full-width or mathematical letter or digit, or an unusual space, stands for.
 fn plain(c: char) -> Option<char> {
     match c {
         '\u{A0}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' => Some(' '),
@@ -72,7 +72,7 @@ pub(super) fn fold(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     });
     words(text, |start, word| {
         let kind = Word::of(word);
-        // A word of look-alikes alone, in a text that needs none of their scripts.
+        // A word that has only look-alikes, in a text that does not need their scripts.
         let disguised = !kind.own.contains(&true) && !(0..used.len()).any(|s| kind.has[s] && used[s]);
         for (at, c) in word.char_indices() {
             let twin = || script(c).filter(|_| kind.latin || disguised).and_then(|s| latin_twin(s, c));
@@ -89,9 +89,9 @@ pub(super) fn fold(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
 #[derive(Default)]
 struct Word {
     latin: bool,
-    /// Of each script with look-alikes, any letter.
+    /// Whether it has any letter of each script with look-alikes.
     has: [bool; SCRIPTS.len()],
-    /// One that does not look Latin.
+    /// Whether it has one that does not look Latin.
     own: [bool; SCRIPTS.len()],
 }
 

@@ -1,13 +1,19 @@
 //! Characters that nobody sees.
 //!
-//! One of them stays only where correct writing needs it: joiners in emoji, in Arabic and in Indic script, variation
-//! selectors after what they vary, tags in flags, direction controls on lines with right-to-left letters, zero-width
-//! spaces in scripts that write no spaces. The rules for joiners are those of RFC 5892, appendix A (CONTEXTJ): next to
-//! a virama, or where the letter before would join; for the rest Unicode's UAX #9 (direction), UTS #51 (emoji) and
-//! chapter 23 (variation selectors). Anywhere else the character has no effect that a reader could see.
+//! Such a character stays only where correct writing needs it:
 //!
-//! Each decision depends on the nearest visible characters and on the character kept just before, so that doing it
-//! twice is doing it once.
+//! - joiners in emoji, in Arabic and in Indic script;
+//! - variation selectors after what they vary;
+//! - tags in flags;
+//! - direction controls on lines with right-to-left letters;
+//! - zero-width spaces in scripts that write no spaces.
+//!
+//! The rules for joiners are those of RFC 5892, appendix A (CONTEXTJ): next to a virama, or where the letter before
+//! would join. The other rules are those of Unicode: UAX #9 (direction), UTS #51 (emoji) and chapter 23 (variation
+//! selectors). Anywhere else the character has no effect that a reader could see.
+//!
+//! Each decision depends on the nearest visible characters and on the character kept just before. So a second pass
+//! changes nothing.
 
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
@@ -31,7 +37,7 @@ pub(super) enum Kind {
     Control,
 }
 
-/// What sort of invisible character `c` is; none if it can be seen or is white space.
+/// Returns what sort of invisible character `c` is, or `None` if it can be seen or is white space.
 pub(super) fn kind(c: char) -> Option<Kind> {
     Some(match c {
         '\t'..='\r' | ' '..='~' | '\u{85}' => return None,
@@ -65,7 +71,7 @@ pub(super) fn strip(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     let mut next_pos = 0;
     while let Some(mut c) = text[next_pos..].chars().next() {
         if c.is_ascii() {
-            // Of a run of plain characters only the last one has a say in what follows.
+            // In a run of plain characters only the last one affects what follows.
             let run = &text[next_pos..][..plain_prefix(&text[next_pos..])];
             if let Some(last) = run.chars().next_back() {
                 next_pos += run.len() - last.len_utf8();
@@ -131,8 +137,8 @@ impl Kept {
     }
 }
 
-/// What follows; each answer is kept until the walk has passed it, so that a long run of invisible characters is read
-/// once and not once for each.
+/// The characters that follow. Each answer is kept until the walk has passed it, so a long run of invisible characters
+/// is read only once.
 struct Next<'a> {
     text: &'a str,
     visible: Option<(usize, Option<char>)>,
@@ -140,12 +146,12 @@ struct Next<'a> {
 }
 
 impl Next<'_> {
-    /// The next character after `pos` that can be seen.
+    /// Returns the next character after `pos` that can be seen.
     fn visible(&mut self, pos: usize) -> Option<char> {
         look(self.text, &mut self.visible, pos, |_| true)
     }
 
-    /// The next of them that is not a combining mark.
+    /// Returns the next visible character that is not a combining mark.
     fn base(&mut self, pos: usize) -> Option<char> {
         look(self.text, &mut self.base, pos, |c| !is_combining_mark(c))
     }
@@ -191,7 +197,8 @@ fn zero_width_works(c: char, kept: &Kept, pos: usize, next: &mut Next<'_>) -> bo
     }
 }
 
-/// Whether the variation selector `c` after `base` is one that Unicode defines (by block, not character by character).
+/// Returns whether the variation selector `c` after `base` is one that Unicode defines, judged by block and not by
+/// character.
 fn varies(base: char, c: char, pos: usize, next: &mut Next<'_>) -> bool {
     match c {
         '\u{180B}'..='\u{180D}' | '\u{180F}' => is_mongolian(base),
@@ -208,7 +215,7 @@ fn varies(base: char, c: char, pos: usize, next: &mut Next<'_>) -> bool {
     }
 }
 
-/// Bytes of the tags with which `tags` begins, if they end as those of a subdivision's flag do; else 0.
+/// Returns the number of bytes of the tags with which `tags` begins, if they end as a subdivision's flag does; else 0.
 fn flag_len(tags: &str) -> usize {
     // UTS #51 allows no more than six; a bound keeps the walk linear.
     let letters: usize = tags
@@ -229,7 +236,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Of the line around `pos`.
+    /// Returns whether the line around `pos` has right-to-left letters.
     fn right_to_left(&mut self, pos: usize) -> bool {
         if !(self.start..self.end).contains(&pos) {
             self.start = self.text[..pos].rfind('\n').map_or(0, |at| at + 1);
@@ -243,7 +250,7 @@ impl Lines<'_> {
     }
 }
 
-/// Thai, Lao, Tibetan, Myanmar, Khmer and their neighbours.
+/// Returns whether `c` is of Thai, Lao, Tibetan, Myanmar, Khmer or a neighbouring script.
 fn writes_no_spaces(c: char) -> bool {
     matches!(c, '\u{E00}'..='\u{FFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' | '\u{1950}'..='\u{19FF}'
         | '\u{1A20}'..='\u{1AAF}' | '\u{A9E0}'..='\u{A9FF}' | '\u{AA60}'..='\u{AADF}')
@@ -258,14 +265,15 @@ fn is_han(c: char) -> bool {
         | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFD}')
 }
 
-/// Blocks of pictographs, and single characters that have an emoji form.
+/// Returns whether `c` is in a block of pictographs, or is a single character that has an emoji form.
 fn is_emoji(c: char) -> bool {
     matches!(c, '©' | '®' | '\u{203C}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2190}'..='\u{21FF}'
         | '\u{2300}'..='\u{23FF}' | '\u{24C2}' | '\u{25A0}'..='\u{27BF}' | '\u{2900}'..='\u{297F}'
         | '\u{2B00}'..='\u{2BFF}' | '\u{3030}' | '\u{303D}' | '\u{3297}' | '\u{3299}' | '\u{1F000}'..='\u{1FAFF}')
 }
 
-/// A letter of a joining script (Arabic, Syriac, N'Ko, Mandaic and more) that joins at least with what is before it.
+/// Returns whether `c` is a letter of a joining script (such as Arabic or N'Ko) that joins at least with what precedes
+/// it.
 fn joins_preceding(c: char) -> bool {
     let letter = matches!(c, '\u{620}'..='\u{64A}' | '\u{66E}'..='\u{6D5}' | '\u{6EE}'..='\u{6FF}'
         | '\u{710}'..='\u{72F}' | '\u{74D}'..='\u{7A5}' | '\u{7CA}'..='\u{7EA}' | '\u{840}'..='\u{858}'
@@ -273,7 +281,8 @@ fn joins_preceding(c: char) -> bool {
     letter && !matches!(c, '\u{621}' | '\u{674}' | '\u{6D4}') && !is_combining_mark(c)
 }
 
-/// One of them that joins with what follows too: all but those that Unicode's ArabicShaping.txt calls right-joining.
+/// Returns whether `c` is one of them that joins with what follows too: all except those that Unicode's
+/// ArabicShaping.txt calls right-joining.
 fn joins_following(c: char) -> bool {
     joins_preceding(c)
         && !matches!(c, '\u{622}'..='\u{625}' | '\u{627}' | '\u{629}' | '\u{62F}'..='\u{632}' | '\u{648}'

@@ -31,7 +31,7 @@ impl Map {
         }
     }
 
-    /// Whether both texts are the same, byte for byte.
+    /// Returns whether the two texts are the same, byte for byte.
     pub(super) fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }
@@ -57,12 +57,12 @@ impl Map {
     }
 }
 
-/// The original position of `pos`, which lies in no edit; `last` is the last one before it.
+/// Returns the original position of `pos`, which lies outside all edits; `last` is the last edit before it.
 fn plain(last: Option<&Edit>, pos: usize) -> usize {
     last.map_or(pos, |edit| edit.old.end + (pos - edit.new.end))
 }
 
-/// One walk through a text that replaces parts of it; composes its edits with those made before.
+/// One walk through a text that replaces parts of it, and composes its edits with those made before.
 pub(super) struct Pass<'a> {
     text: &'a str,
     /// The edits of `text` that lie ahead; the first may be cut.
@@ -70,7 +70,7 @@ pub(super) struct Pass<'a> {
     ahead: &'a [Edit],
     /// The last edit that lies behind.
     behind: Option<Edit>,
-    /// First byte of `text` that is not dealt with.
+    /// First byte of `text` that has not been dealt with.
     pos: usize,
     out: String,
     map: Map,
@@ -128,7 +128,7 @@ impl<'a> Pass<'a> {
         self.pos = range.end;
     }
 
-    /// The changed text and its map; none if nothing was replaced.
+    /// Returns the changed text and its map, or `None` if nothing was replaced.
     pub(super) fn finish(mut self) -> Option<(String, Map)> {
         self.changed.then(|| {
             self.copy_to(self.text.len());

@@ -1,8 +1,8 @@
-//! HTML and Markdown to the text that their readers see.
+//! Turns HTML and Markdown into the text that readers see.
 //!
-//! Neither is a parser of the whole language: both undo what a web page or an editor puts around plain paragraphs,
-//! which is what happens to a text that a model wrote. Where the original had blank lines between paragraphs, so has
-//! the result.
+//! Neither function parses the whole language. Both undo what a web page or an editor puts around plain paragraphs,
+//! which is what happens to a text that a model wrote. If the original had blank lines between paragraphs, so has the
+//! result.
 
 use std::ops::Range;
 
@@ -120,10 +120,10 @@ const NAMED: &[(&str, &str)] = &[
     ("Ccedil", "Ç"),
 ];
 
-/// HTML to text: see [`Markup::Html`](super::Markup::Html).
+/// Turns HTML into text: see [`Markup::Html`](super::Markup::Html).
 pub(super) fn html(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     let mut pos = 0;
-    // White space and tags between two visible characters, and the break that they amount to.
+    // White space and tags between two visible characters, and the kind of break that they make.
     let mut gap = Gap { start: 0, space: Space::None, markup: false };
     let mut seen = false;
     let mut pre = 0_u32;
@@ -204,7 +204,8 @@ struct Tag {
 }
 
 impl Tag {
-    /// A tag, comment or declaration at the start of `text`, which begins with `<`. A `<` that begins none is text.
+    /// Reads a tag, comment or declaration at the start of `text`, which begins with `<`. A `<` that does not begin one
+    /// is text.
     fn read(text: &str) -> Option<Self> {
         let none = |len| Some(Self { name: String::new(), closing: false, len });
         if let Some(comment) = text.strip_prefix("<!--") {
@@ -236,10 +237,11 @@ impl Tag {
     }
 }
 
-/// Bytes in the longest tag that is believed.
+/// Number of bytes in the longest tag that is accepted.
 const MAX_TAG: usize = 16 << 10;
 
-/// Bytes up to the end tag of `name`, which the caller meets next; all of `text` if there is none.
+/// Returns the number of bytes up to the end tag of `name`, which the caller meets next; all of `text` if there is
+/// none.
 fn skip_element(text: &str, name: &str) -> usize {
     let mut from = 0;
     while let Some(at) = text[from..].find("</") {
@@ -253,7 +255,7 @@ fn skip_element(text: &str, name: &str) -> usize {
     text.len()
 }
 
-/// A character reference at the start of `text`: its length and what it stands for.
+/// Returns a character reference at the start of `text`: its length and what it stands for.
 fn reference(text: &str) -> Option<(usize, String)> {
     let end = text.bytes().take(12).position(|byte| byte == b';')?;
     let name = &text[1..end];
@@ -274,7 +276,7 @@ fn reference(text: &str) -> Option<(usize, String)> {
     Some((end + 1, found))
 }
 
-/// Markdown to text: see [`Markup::Markdown`](super::Markup::Markdown).
+/// Turns Markdown into text: see [`Markup::Markdown`](super::Markup::Markdown).
 pub(super) fn markdown(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     let mut remove = |range: Range<usize>| {
         if !range.is_empty() {
@@ -314,7 +316,7 @@ pub(super) fn markdown(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     }
 }
 
-/// Bytes of the quotation, heading or list marks with which a line begins.
+/// Returns the number of bytes of the quotation, heading or list marks with which a line begins.
 fn block_mark(line: &str) -> usize {
     let mut at = 0;
     loop {
@@ -349,7 +351,7 @@ fn inline(text: &str, line: Range<usize>, remove: &mut impl FnMut(Range<usize>))
                 let after = rest[run..].chars().next();
                 let outside = |c: Option<char>| c.is_none_or(char::is_whitespace);
                 let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-                // As CommonMark: not between spaces; `_` not inside a word; a single `~` is no mark.
+                // As in CommonMark: not between spaces, `_` not inside a word, and a single `~` is not a mark.
                 let mark = match c {
                     '~' => run == 2,
                     '_' => run <= 3 && !(inside(before) && inside(after)),
@@ -381,17 +383,17 @@ fn inline(text: &str, line: Range<usize>, remove: &mut impl FnMut(Range<usize>))
     }
 }
 
-/// Whether `text`, which begins with `[`, is a link: the length of its text.
+/// Returns the length of a link's text, if `text`, which begins with `[`, is a link.
 fn link_text(text: &str) -> Option<usize> {
     let end = text.as_bytes().iter().take(MAX_LINK).position(|&byte| byte == b']')?;
     target(&text[end..]).map(|_| end)
 }
 
-/// Bytes of `](target)` at the start of `text`.
+/// Returns the number of bytes of `](target)` at the start of `text`.
 fn target(text: &str) -> Option<usize> {
     let inner = text.strip_prefix("](")?;
     inner.bytes().take(MAX_LINK).position(|byte| byte == b')').map(|at| at + 3)
 }
 
-/// Bytes in the longest text and in the longest target of a link. The bounds keep the walk linear.
+/// Number of bytes in the longest text and in the longest target of a link. The bound keeps the walk linear.
 const MAX_LINK: usize = 1 << 10;

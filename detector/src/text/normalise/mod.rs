@@ -1,10 +1,10 @@
-//! From bytes as they come to the text that is cut into tokens, and the way back.
+//! Turns bytes as they come into the text that is cut into tokens, and keeps the way back.
 //!
-//! What lies between a model and a detector (editors, file systems, copy and paste, and people who want the mark
-//! gone) changes characters that nobody sees. [`Normaliser`] undoes that by rules that look at the text alone, never
-//! at a key, so that p-values stay valid; and since the text may also be just as a model wrote it, the default
-//! changes only what correct writing does not have. Spaces, line ends, quotes and dashes are of both kinds, so a
-//! detector tries several [forms](Normaliser::forms):
+//! Between a model and a detector a text passes through editors, file systems, the clipboard, and people who want the
+//! mark gone. They change characters that nobody sees. [`Normaliser`] undoes that by rules that look at the text alone,
+//! never at a key, so that p-values stay valid. The text may also be just as a model wrote it, so the default changes
+//! only what correct writing does not have. Spaces, line ends, quotes and dashes may be either, so a detector tries
+//! several [forms](Normaliser::forms):
 //!
 //! | step | file | default |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //! | characters that nobody sees, where they have no function | `invisible` | on |
 //! | decomposed characters to composed ones | `compose` | on |
 //! | look-alike letters of other scripts | `confusables` | off |
-//! | typographic spaces, line ends, quotes and dashes to plain ones | `typography` | tried beside the text without it |
+//! | typographic spaces, line ends, quotes and dashes to plain ones | `typography` | tried in addition to the text without it |
 //!
 //! Every step keeps a [map](Normalised::original_range) to the bytes of the original.
 //!
@@ -44,27 +44,27 @@ pub use crate::changes::Changes;
 use map::{Map, Pass};
 pub use typography::Typography;
 
-/// Which changes are undone without being asked for by name.
+/// Which changes are undone without an option of their name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
     /// Invisible characters that have no function where they stand are removed, and characters that are spelled as a
-    /// letter and its marks are composed. A code point that NFC itself would replace (the Devanagari letters U+0958 to
-    /// U+095F, the Kelvin sign) stays: nothing makes such a one from its normal form, so its author wrote it.
+    /// letter and its marks are composed. A code point that NFC itself would replace stays, such as the Devanagari
+    /// letters U+0958 to U+095F or the Kelvin sign. Nothing makes one from its normal form, so its author wrote it.
     #[default]
     Default,
-    /// As [`Default`](Self::Default), but the text is brought to Unicode's NFC without exception.
+    /// As [`Default`](Self::Default), but the text is put in Unicode's NFC without exception.
     Nfc,
-    /// Nothing.
+    /// No change is undone.
     None,
 }
 
 /// A markup language whose text is what readers see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Markup {
-    /// Tags, comments, scripts and styles go, character references become characters, white space becomes what a
-    /// browser makes of it.
+    /// Tags, comments, scripts and styles are removed, character references become characters, and white space becomes
+    /// what a browser makes of it.
     Html,
-    /// The marks of emphasis, headings, quotations, list items, code and links go.
+    /// The marks of emphasis, headings, quotations, list items, code and links are removed.
     Markdown,
 }
 
@@ -96,7 +96,7 @@ impl Normaliser {
     }
 
     /// Returns the forms of a text that a detector tries: typographic characters kept, spaces and line ends plain, and
-    /// all plain. It is this one alone if nothing is to be undone, or if it says what becomes of these characters.
+    /// all plain. Returns only this form if nothing is to be undone, or if it says what becomes of these characters.
     pub fn forms(self) -> Vec<Self> {
         if self.form == Form::None || self.typography != Typography::Kept {
             return vec![self];
@@ -111,15 +111,15 @@ impl Normaliser {
         self.steps(Normalised { text: Cow::Borrowed(text), map: Map::default(), changes: Changes::default() })
     }
 
-    /// Normalises the content of a file: a byte order mark in front is dropped, and each maximal piece of
-    /// bytes that is not UTF-8 becomes U+FFFD (as Unicode recommends, and `String::from_utf8_lossy` does).
+    /// Normalises the content of a file. A byte order mark in front is dropped. Each maximal run of bytes that is not
+    /// UTF-8 becomes U+FFFD, as Unicode recommends and `String::from_utf8_lossy` does.
     pub fn apply_bytes(self, bytes: &[u8]) -> Normalised<'_> {
         self.steps(decode(bytes))
     }
 
-    /// Normalises the content of a file and cuts it into tokens in each of its [`forms`](Self::forms), that of the file as
-    /// it was given first. Their number depends on the text alone, so the least of their p-values times that number is a
-    /// p-value.
+    /// Normalises the content of a file and cuts it into tokens in each of its [`forms`](Self::forms). The form of the
+    /// file as it was given comes first. Their number depends on the text alone, so the least of their p-values times
+    /// that number is a p-value.
     ///
     /// # Errors
     /// Returns an error if the tokenizer does.
@@ -127,14 +127,14 @@ impl Normaliser {
         Self::encode_forms(&self.forms(), tokenizer, bytes, true)
     }
 
-    /// The offsets of the file's tokens in this one form.
+    /// Returns the offsets of the file's tokens in this one form.
     pub(crate) fn offsets(self, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<Vec<Range<usize>>, TextError> {
         Ok(self.apply_bytes(bytes).encode(tokenizer, true)?.offsets)
     }
 
     /// Cuts the content of a file into tokens in each of `forms`, which differ in their typography alone, plainer
     /// ones later. Forms with the same tokens are together; the first of them says what was changed. Without `offsets`,
-    /// which take four times as much memory as the ids, there are the ids alone.
+    /// which take four times as much memory as the ids, it returns only the ids.
     pub(crate) fn encode_forms(
         forms: &[Self],
         tokenizer: &Tokenizer,
@@ -175,7 +175,7 @@ impl Normaliser {
             Some(Markup::Markdown) => text.step(markup::markdown),
             None => {}
         }
-        // Most texts are of characters that neither of the two steps looks at twice.
+        // Most texts consist of characters that neither of the two steps changes.
         let plain = !self.fold_confusables && plain::plain_prefix(&text.text) == text.text.len();
         if plain {
             return text;
@@ -217,7 +217,7 @@ pub struct Cut {
 /// Walks through a text, replaces parts of it and counts them.
 type Step = fn(&str, &mut Pass<'_>, &mut Changes);
 
-/// Bytes to characters.
+/// Turns bytes into characters.
 fn decode(bytes: &[u8]) -> Normalised<'_> {
     let start = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     let mut changes = Changes::default();
@@ -255,16 +255,17 @@ impl Normalised<'_> {
         self.changes
     }
 
-    /// Returns the bytes of the original that a byte range of [`text`](Self::text) stands for: from the first byte of
-    /// what its first character came from to the last byte of what its last character came from. What was removed
-    /// inside the range is covered, what was removed at its ends is not. A range that cuts through something that was
-    /// replaced as a whole covers all of it. Positions beyond the end are taken as the end.
+    /// Returns the bytes of the original that a byte range of [`text`](Self::text) stands for.
+    ///
+    /// They go from the first byte of what its first character came from to the last byte of what its last character
+    /// came from. What was removed inside the range is covered, what was removed at its ends is not. A range that cuts
+    /// through something that was replaced as a whole covers all of it. Positions beyond the end are taken as the end.
     pub fn original_range(&self, range: Range<usize>) -> Range<usize> {
         let len = self.text.len();
         self.map.original(range.start.min(len)..range.end.min(len))
     }
 
-    /// The tokens, each with the bytes of the original that it covers, or the ids alone.
+    /// Returns the tokens, each with the bytes of the original that it covers, or only the ids.
     fn encode(&self, tokenizer: &Tokenizer, offsets: bool) -> Result<Encoded, TextError> {
         if !offsets {
             return Ok(Encoded { ids: tokenizer.encode_ids(self.text())?, offsets: Vec::new() });
@@ -278,7 +279,7 @@ impl Normalised<'_> {
         Ok(encoded)
     }
 
-    /// Makes typographic characters plain; returns whether there were any.
+    /// Makes typographic characters plain, and returns whether there were any.
     fn typography(&mut self, typography: Typography) -> bool {
         let any = typography::changes(&self.text, typography);
         if any {

@@ -1,7 +1,7 @@
-//! Text that no step of the default form changes: most texts, found out faster than a character at a time.
+//! Finds text that no step of the default form changes, faster than a character at a time. Most texts are such.
 
-/// Code points that can be seen (or are white space), are not combining marks, have class 0 and are in NFC whatever
-/// stands before and after them. Not all of these, but blocks without exceptions that cover common writing.
+/// Code points that can be seen or are white space, are not combining marks, have class 0, and are in NFC whatever
+/// stands around them. These are not all of them, but blocks without exceptions that cover common writing.
 const PLAIN: [(u32, u32); 17] = [
     (0xA0, 0xAC),
     (0xAE, 0x2FF),
@@ -22,12 +22,12 @@ const PLAIN: [(u32, u32); 17] = [
     (0xAC00, 0xD7A3),
 ];
 
-/// Whether the byte is an ASCII character that is not a control character other than white space.
+/// Returns whether the byte is an ASCII character that is not a control character other than white space.
 fn is_plain_ascii(byte: u8) -> bool {
     byte.wrapping_sub(0x20) < 0x5F || byte.wrapping_sub(b'\t') < 5
 }
 
-/// Whether neither step changes `c` or what stands around it.
+/// Returns whether neither step changes `c` or what stands around it.
 fn is_plain(c: char) -> bool {
     let c = u32::from(c);
     if c < 0x80 {
@@ -37,9 +37,9 @@ fn is_plain(c: char) -> bool {
     PLAIN.get(at).is_some_and(|&(first, _)| first <= c)
 }
 
-/// Length of the longest start of `text` that is of plain characters.
+/// Returns the length of the longest start of `text` that has only plain characters.
 pub(super) fn plain_prefix(text: &str) -> usize {
-    /// Bytes that are looked at together.
+    /// Number of bytes that are looked at together.
     const BLOCK: usize = 32;
     let bytes = text.as_bytes();
     let mut at = 0;

@@ -76,7 +76,7 @@ fn typographic_characters_have_plain_forms() {
     assert_eq!(&original[all.original_range(at - 3..at)], "…");
     assert_eq!(default(original), original);
     assert_eq!(Normaliser::default().forms().len(), 3);
-    // Who asks for one form gets that form.
+    // A request for one form gets that form.
     for alone in [Normaliser::none(), plain(Typography::Plain)] {
         assert_eq!(alone.forms(), [alone]);
     }
@@ -167,7 +167,7 @@ fn ranges_through_several_steps() {
     assert_eq!(text.original_range(7..999), 28..29);
 }
 
-/// Texts in which every rule has something to do.
+/// Returns texts in which every rule has something to do.
 fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         "[a-z ]{0,6}",
@@ -199,8 +199,8 @@ fn markup() -> impl Strategy<Value = String> {
     proptest::collection::vec(part, 0..16).prop_map(|parts| parts.concat())
 }
 
-/// Every character's range lies where its predecessor's does not reach back behind, on character boundaries, and what
-/// is left between the ranges of a text that was only cut is what was cut.
+/// Checks that the characters' ranges lie in order and on character boundaries. If parts of the text were only removed,
+/// each range must be the character itself.
 fn check(original: &str, text: &Normalised<'_>, only_removed: bool) -> Result<(), TestCaseError> {
     let (mut start, mut end) = (0, 0);
     for (at, c) in text.text().char_indices() {

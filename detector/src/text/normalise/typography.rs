@@ -1,13 +1,13 @@
 //! Spaces, line ends, quotes and dashes as typists write them.
 //!
 //! Word processors, chat programs, web pages and operating systems put other spaces, line ends, quotes and dashes in
-//! the place of those that were typed. A model writes them, too, so neither form is right for every text: a detector
+//! the place of those that were typed. A model writes them, too, so neither form is right for every text. A detector
 //! [tries both](super::Normaliser::forms).
 
 use super::Changes;
 use super::map::Pass;
 
-/// What becomes of spaces, line ends, quotes and dashes that software puts in the place of those that were typed.
+/// What becomes of spaces, line ends, quotes and dashes that software substitutes for typed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Typography {
     /// They stay.
@@ -15,11 +15,11 @@ pub enum Typography {
     Kept,
     /// Spaces of every kind become U+0020, and line ends of every kind become line feeds.
     PlainSpaces,
-    /// Quotes, dashes and ellipses become what a keyboard has, too.
+    /// Quotes, dashes and ellipses also become what a keyboard has.
     Plain,
 }
 
-/// Which sort of character it is.
+/// Sort of a typographic character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Space,
@@ -29,11 +29,11 @@ enum Kind {
     Ellipsis,
 }
 
-/// What `c` stands for, if it is one of these characters. A carriage return before a line feed is part of it.
+/// Returns what `c` stands for, if it is one of these characters. A carriage return before a line feed is part of it.
 fn plain(c: char) -> Option<(Kind, &'static str)> {
     Some(match c {
         '\r' | '\u{B}' | '\u{85}' | '\u{2028}' | '\u{2029}' => (Kind::LineEnd, "\n"),
-        // The last three are blanks that are not white space: of Braille and of Hangul.
+        // The last three are blanks of Braille and Hangul that are not white space.
         '\u{A0}'
         | '\u{2000}'..='\u{200A}'
         | '\u{202F}'
@@ -51,7 +51,7 @@ fn plain(c: char) -> Option<(Kind, &'static str)> {
     })
 }
 
-/// What `c` becomes under `typography`.
+/// Returns what `c` becomes under `typography`.
 fn replacement(c: char, typography: Typography) -> Option<(Kind, &'static str)> {
     let found = plain(c)?;
     let wanted = match typography {
@@ -73,12 +73,12 @@ pub(super) fn changes(text: &str, typography: Typography) -> bool {
     text.chars().any(|c| replacement(c, typography).is_some())
 }
 
-/// Spaces and line ends.
+/// Makes spaces and line ends plain.
 pub(super) fn spaces(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     replace(text, pass, changes, Typography::PlainSpaces);
 }
 
-/// These, quotes, dashes and ellipses.
+/// Makes spaces, line ends, quotes, dashes and ellipses plain.
 pub(super) fn all(text: &str, pass: &mut Pass<'_>, changes: &mut Changes) {
     replace(text, pass, changes, Typography::Plain);
 }

@@ -11,16 +11,17 @@ use wmgen::compare::{Response, THRESHOLD};
 
 use super::table::percent;
 
-/// Size of a chart, in its own units.
+/// Size of a chart, in SVG units.
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 150.0;
-/// Room for labels under a chart.
+/// Height of the room for labels under a chart.
 const UNDER: f64 = 34.0;
 
-/// Bins of half a point around the verdicts' scores, as in LLM Comparator, from A's side to B's.
+/// Number of bins. Each is half a point wide, around the verdicts' scores, as in LLM Comparator,
+/// from A's side to B's.
 const BINS: usize = 7;
 
-/// How many examples have which score.
+/// Draws how many examples have which score.
 pub(super) fn scores(body: &mut String, all: &[Rated]) {
     let scores: Vec<f64> = all.iter().filter_map(Rated::score).collect();
     if scores.is_empty() {
@@ -70,14 +71,14 @@ pub(super) fn scores(body: &mut String, all: &[Rated]) {
     );
 }
 
-/// The bin of a score: the ends are those of the wins.
+/// Returns the bin of a score. The edges of the middle bin are where wins begin.
 fn bin(score: f64) -> usize {
     let away = ((score.abs() - THRESHOLD - 1e-9) / 0.5).floor() as i64 + 1;
     let away = away.clamp(0, 3) as usize;
     if score > 0.0 { 3 - away } else { 3 + away }
 }
 
-/// The p-values of A's and B's responses.
+/// Draws the p-values of A's and B's responses.
 pub(super) fn marks(body: &mut String, marks: &[[Explanation; 2]]) {
     let Some(fpr) = marks.first().map(|marks| marks[0].report.fpr) else { return };
     let p = |side: usize| marks.iter().filter_map(move |marks| marks[side].report.log10_p);
@@ -96,7 +97,7 @@ pub(super) fn marks(body: &mut String, marks: &[[Explanation; 2]]) {
     );
 }
 
-/// The lengths of A's and B's responses.
+/// Draws the lengths of A's and B's responses.
 pub(super) fn lengths(body: &mut String, all: &[Rated]) {
     let length =
         |side: usize| all.iter().map(move |rated| rated.example.responses[side].text.chars().count() as f64);
@@ -164,7 +165,7 @@ fn dots(body: &mut String, dots: &Dots<'_>) {
             side.to_uppercase()
         );
         for (at, value) in values.iter().enumerate() {
-            // Spread up and down, so that equal values can be told apart.
+            // Dots are spread vertically, so that equal values can be told apart.
             let y = top + 8.0 + (at * 37 % 50) as f64;
             let _ =
                 write!(body, "<circle class=\"fill {side}\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"3\"/>", x(*value));
@@ -182,7 +183,7 @@ fn dots(body: &mut String, dots: &Dots<'_>) {
     );
 }
 
-/// Wins by tag.
+/// Writes the wins by tag.
 pub(super) fn wins(body: &mut String, report: &CompareReport) {
     if report.judge.is_none() && report.tags.is_empty() {
         return;
@@ -229,7 +230,7 @@ fn row(body: &mut String, name: &str, at: Option<usize>, wins: &Wins) {
     let _ = writeln!(body, "</td><td class=\"n\">{score}</td></tr>");
 }
 
-/// Groups of reasons.
+/// Writes the groups of reasons.
 pub(super) fn reasons(body: &mut String, groups: &[Group]) {
     if groups.is_empty() {
         return;
@@ -251,7 +252,7 @@ pub(super) fn reasons(body: &mut String, groups: &[Group]) {
     body.push_str("</tbody></table></div>\n");
 }
 
-/// What is known of a response, in words.
+/// Describes in words what is known of a response.
 pub(super) fn response(response: &Response) -> String {
     let mut parts = vec![format!("{} characters", response.text.chars().count())];
     parts.extend(response.tokens.map(|tokens| format!("{tokens} tokens")));

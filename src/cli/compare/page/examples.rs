@@ -11,10 +11,10 @@ use wmgen::compare::{Rating, Winner};
 
 use super::charts;
 
-/// Characters of a prompt that is shown whole.
+/// Number of characters up to which a prompt is shown whole.
 const LONG: usize = 1000;
 
-/// Writes the controls, which the script shows, and all examples.
+/// Writes the controls, which the script makes visible, and all examples.
 pub(super) fn all(
     body: &mut String,
     report: &CompareReport,
@@ -24,7 +24,8 @@ pub(super) fn all(
 ) {
     body.push_str("<h2 id=\"examples-heading\">Examples</h2>\n");
     controls(body, report, !marks.is_empty());
-    // The column whose legend has most to say: underlined passages are explained where there are some.
+    // Take the column whose legend says most: the legend explains underlined passages where there are
+    // some.
     if let Some(longest) = marks.iter().flatten().max_by_key(|found| found.report.spans.len()) {
         body.push_str("<div id=\"legend\">");
         legend(body, longest);
@@ -88,7 +89,7 @@ fn controls(body: &mut String, report: &CompareReport, marked: bool) {
     );
 }
 
-/// A list to choose from; the values of `numbered` are their numbers.
+/// Writes a list to choose from. The values of `numbered` lists are the numbers of the entries.
 fn select<'a>(
     body: &mut String,
     id: &str,
@@ -153,7 +154,7 @@ fn one(
         let score = format!("{score:+.2}").replace('-', "−");
         let _ = write!(body, " <span class=\"won {winner}\">{words}, {score}</span>");
     }
-    // A long prompt is scrolled, which takes the keyboard's focus.
+    // A long prompt scrolls and must be able to take the keyboard's focus.
     let long = if example.prompt.chars().count() > LONG { " long\" tabindex=\"0" } else { "" };
     let _ = writeln!(
         body,
@@ -198,7 +199,7 @@ fn one(
     body.push_str("</article>\n");
 }
 
-/// How far the ratings are apart: their standard deviation.
+/// Returns how far apart the ratings are: their standard deviation.
 fn spread(ratings: &[Rating]) -> f64 {
     let number = ratings.len().max(1) as f64;
     let mean = ratings.iter().map(|rating| rating.score).sum::<f64>() / number;

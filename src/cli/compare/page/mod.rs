@@ -1,5 +1,5 @@
-//! The page of `wmgen compare --html`. All of it can be read without the script, which filters, sorts, searches and shows what
-//! differs.
+//! The page of `wmgen compare --html`. All of it can be read without the script. The script filters, sorts, searches and shows
+//! differences.
 
 mod charts;
 mod examples;
@@ -66,7 +66,7 @@ pub(super) fn of(
     Page { title: &title, body: &body, style: STYLE, script: SCRIPT, script_sha256: &script_sha256 }.html()
 }
 
-/// What the numbers mean, and what they do not.
+/// Writes what the numbers mean, and what they do not mean.
 fn meaning(body: &mut String, report: &CompareReport) {
     if report.judge.is_none() && report.watermark.is_none() {
         return;
@@ -95,7 +95,7 @@ fn meaning(body: &mut String, report: &CompareReport) {
 mod tests {
     use super::*;
 
-    /// The script stands inside an element, and the policy names its hash.
+    /// The script is inside an element, and the content security policy names its hash.
     #[test]
     fn the_script_cannot_end_its_element() {
         assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));

@@ -108,7 +108,7 @@ impl Family for DeepMind {
     }
 }
 
-/// SHA-256 of the keys as little-endian 64-bit words, read as a big-endian number, modulo 2^63 − 1.
+/// Returns SHA-256 of the keys as little-endian 64-bit words, read as a big-endian number, modulo 2^63 − 1.
 fn iv(keys: &[i64]) -> i64 {
     let mut hash = Sha256::new();
     for key in keys {
@@ -125,7 +125,7 @@ pub(in crate::scheme) struct Function {
     ngram_len: u8,
     context_history_size: u32,
     keys: Zeroizing<Vec<i64>>,
-    /// Where the hash of a context starts.
+    /// Value that the hash of a context starts from.
     iv: i64,
 }
 

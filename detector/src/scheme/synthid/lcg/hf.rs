@@ -149,7 +149,7 @@ impl Family for Hf {
     }
 }
 
-/// Where the hash of a context starts.
+/// Value that the hash of a context starts from.
 const START: i64 = 1;
 
 /// The function of one key.
@@ -172,7 +172,7 @@ impl Hash for Function {
         super::layers(&self.keys, |key| self.table[lcg(hash, key).rem_euclid(size) as usize].into())
     }
 
-    /// The low bits of the hash's input, where the table's size is a power of two.
+    /// Returns the low bits of the hash's input, where the table's size is a power of two.
     fn narrow_input(&self, context: i64, token: u32) -> Option<u64> {
         let size = self.table.len();
         size.is_power_of_two().then(|| context.wrapping_add(token.into()) as u64 & (size as u64 - 1))

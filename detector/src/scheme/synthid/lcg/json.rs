@@ -11,7 +11,7 @@ use super::table::SamplingTable;
 use crate::scheme::KeyError;
 use crate::scheme::secret::Secret;
 
-/// What both schemes are read from.
+/// The configuration that both schemes are read from.
 #[derive(Deserialize)]
 pub(super) struct Config {
     #[serde(deserialize_with = "wiped")]
@@ -21,7 +21,7 @@ pub(super) struct Config {
     pub(super) context_history_size: u32,
     sampling_table_size: Option<u32>,
     sampling_table_seed: Option<u64>,
-    /// An addition of ours: the entries of the table.
+    /// Our own addition: the entries of the table.
     sampling_table: Option<Vec<u8>>,
     #[serde(flatten)]
     other: serde_json::Map<String, serde_json::Value>,
@@ -95,7 +95,7 @@ impl Config {
         Ok((depth, ngram_len))
     }
 
-    /// Returns the sampling table, the reference's own where none is given.
+    /// Returns the sampling table, or the reference's if none is given.
     pub(super) fn table(&self) -> SamplingTable {
         match &self.sampling_table {
             Some(entries) => SamplingTable::Explicit(entries.clone()),
@@ -106,7 +106,7 @@ impl Config {
         }
     }
 
-    /// Returns the names of the fields that describe a sampling table, as far as they are given.
+    /// Returns the names of the given fields that describe a sampling table.
     pub(super) fn table_fields(&self) -> impl Iterator<Item = &'static str> {
         let fields = [
             ("sampling_table_size", self.sampling_table_size.is_some()),

@@ -15,7 +15,7 @@ mod json;
 pub(super) mod table;
 mod torch;
 
-/// The shape of a list of layer keys.
+/// Returns the shape of a list of layer keys.
 fn secret_shape(depth: u8) -> SecretShape {
     SecretShape { len: 8 * usize::from(depth), distinct_layer_keys: true, derivable: false }
 }
@@ -29,37 +29,37 @@ fn check(depth: u8, ngram_len: u8, context_history_size: u32) -> Result<(), KeyE
     Ok(())
 }
 
-/// The g-values of all layers from the hash of an n-gram.
+/// Returns the g-values of all layers from the hash of an n-gram.
 fn layers(keys: &[i64], g: impl Fn(i64) -> u64) -> GBits {
     GBits(keys.iter().enumerate().fold(0, |bits, (layer, &key)| bits | g(key) << layer))
 }
 
-/// A keyed function of this kind: everything but the schemes' difference.
+/// What differs between keyed functions of this kind.
 trait Hash {
-    /// Where the hash of a context starts.
+    /// Returns the value that the hash of a context starts from.
     fn start(&self) -> i64;
 
-    /// The g-values of all layers from the hash of an n-gram.
+    /// Returns the g-values of all layers from the hash of an n-gram.
     fn layers(&self, hash: i64) -> GBits;
 
-    /// What decides all g-values of `token` after a context of the hash `context`, where that is narrower than the
-    /// token ids. Two n-grams that share it share all layers.
+    /// Returns what decides all g-values of `token` after a context of the hash `context`, where that is narrower than
+    /// the token ids. Two n-grams that share it share all layers.
     fn narrow_input(&self, context: i64, token: u32) -> Option<u64>;
 }
 
-/// The g-values of `token` after a context of the hash `context`.
+/// Returns the g-values of `token` after a context of the hash `context`.
 fn g_bits(hash: &impl Hash, context: i64, token: u32) -> GBits {
     hash.layers(lcg(context, token.into()))
 }
 
-/// The g-values of each of `tokens` after a context of the hash `context`.
+/// Writes into `g` the g-values of each of `tokens` after a context of the hash `context`.
 fn g_bits_of_tokens(hash: &impl Hash, context: i64, tokens: &[u32], g: &mut [GBits]) {
     for (g, &token) in g.iter_mut().zip(tokens) {
         *g = g_bits(hash, context, token);
     }
 }
 
-/// The g-values of the last token of each n-gram after the others.
+/// Replaces `g` by the g-values of the last token of each n-gram after the others.
 fn g_bits_of_ngrams(hash: &impl Hash, ngrams: &Ngrams<'_>, g: &mut Vec<GBits>) {
     g.clear();
     g.extend(ngrams.iter().filter_map(|ngram| {
@@ -74,7 +74,7 @@ fn narrow_input(hash: &impl Hash, ngram: &[u32]) -> Option<u64> {
     hash.narrow_input(lcg_over(hash.start(), context), token)
 }
 
-/// The evidence of a piece of a text.
+/// Returns the evidence of a piece of a text.
 fn evidence(
     hash: &impl Hash,
     ngram_len: u8,

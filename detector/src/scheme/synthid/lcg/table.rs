@@ -5,7 +5,7 @@ use crate::scheme::KeyError;
 /// The table from which the g-values of `synthid-hf` are read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SamplingTable {
-    /// What torch's CPU generator draws: `size` bits from `seed` (of which torch uses the low 32 bits).
+    /// The bits that torch's CPU generator draws from `seed`, of which torch uses the low 32 bits.
     Seeded {
         /// Number of entries.
         size: u32,

@@ -15,25 +15,25 @@ use crate::scheme::ngrams::{NGRAM_WORDS, Ngrams};
 const SHA256_START: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// What follows a message: the byte 0x80 and its length in bits, 64-bit big-endian, with zeros between.
+/// Bytes that follow a message: 0x80 and its length in bits, 64-bit big-endian. Zeros may stand between them.
 const PADDING: usize = 9;
 
 /// Words of a block that hold the key.
 const KEY_WORDS: usize = 8;
 
-/// Word of the last of them.
+/// Index of the last word of an n-gram of [`NGRAM_WORDS`] tokens.
 const LAST_WORD: usize = KEY_WORDS + NGRAM_WORDS - 1;
 
-/// Sets of messages that are gathered before they are hashed.
+/// Number of sets of messages that are gathered before they are hashed.
 const SETS: usize = 16;
 
-/// The first eight bytes of a digest, of which `state` is the beginning, as a little-endian number.
+/// Returns the first eight bytes of a digest, whose first words are `a` and `b`, as a little-endian number.
 fn first_bytes(a: u32, b: u32) -> u64 {
     // The digest is the state's words in big-endian order.
     u64::from(a.swap_bytes()) | u64::from(b.swap_bytes()) << 32
 }
 
-/// A block as the words that SHA-256 makes of it.
+/// Returns a block as the words that SHA-256 makes of it.
 fn words(block: &[u8; 64]) -> Zeroizing<[u32; 16]> {
     let mut words = Zeroizing::new([0; 16]);
     for (word, bytes) in words.iter_mut().zip(block.as_chunks().0) {
@@ -42,7 +42,7 @@ fn words(block: &[u8; 64]) -> Zeroizing<[u32; 16]> {
     words
 }
 
-/// The g-values of the first `g.len()` messages of `sets`.
+/// Reads the g-values of the first `g.len()` messages from their digests.
 fn read(digests: &[Digests], g: &mut [GBits], mask: u64) {
     for ([a, b], g) in digests.iter().zip(g.chunks_mut(LANES)) {
         for ((g, a), b) in g.iter_mut().zip(a).zip(b) {
@@ -51,14 +51,14 @@ fn read(digests: &[Digests], g: &mut [GBits], mask: u64) {
     }
 }
 
-/// The padded message, all of it but the token. With contexts of up to four tokens it is one block, so a candidate costs
-/// one compression and nothing else.
+/// The padded message without the token. With contexts of up to four tokens it is one block, so a candidate costs one
+/// compression and nothing else.
 pub(super) struct OpenMessage {
     /// SHA-256's state after the blocks before the token's.
     state: [u32; 8],
     /// The block that holds the token, and the next one where the padding runs into it.
     blocks: Zeroizing<[[u8; 64]; 2]>,
-    /// How many of the two there are.
+    /// How many of the two blocks are used.
     count: usize,
     /// Where in the first block the token goes; a multiple of 4.
     at: usize,
@@ -87,7 +87,8 @@ impl OpenMessage {
         Self { state, blocks, count, at }
     }
 
-    /// The g-values of each of `tokens` in the token's place, into as many entries of `g`, with the bits of `mask`.
+    /// Writes the g-values of each of `tokens` in the token's place into as many entries of `g`, with the bits of
+    /// `mask`.
     pub(super) fn g_bits_of(&self, tokens: &[u32], g: &mut [GBits], mask: u64) {
         let count = tokens.len().min(g.len());
         let done = match Lanes::detect() {
@@ -110,7 +111,7 @@ impl OpenMessage {
         }
     }
 
-    /// As [`g_bits_of`](Self::g_bits_of), of a message of one block with the token after the key.
+    /// Does what [`g_bits_of`](Self::g_bits_of) does, for a message of one block whose token comes after the key.
     fn many(&self, lanes: Lanes, tokens: &[u32], g: &mut [GBits], mask: u64) {
         let block = words(&self.blocks[0]);
         let mut digests = [[[0; LANES]; 2]; SETS];
@@ -126,7 +127,7 @@ impl OpenMessage {
             }
             return;
         }
-        // Shorter contexts than usual: the words that are there as they are, the token's among them.
+        // For contexts shorter than usual, the words of the block stay as they are, except for the token's.
         let row: usize = self.at / 4 - KEY_WORDS;
         let mut set: Set<NGRAM_WORDS> = std::array::from_fn(|i| [block[KEY_WORDS + i]; LANES]);
         for (tokens, g) in tokens.chunks(LANES).zip(g.chunks_mut(LANES)) {
@@ -140,7 +141,8 @@ impl OpenMessage {
     }
 }
 
-/// The g-values of the last token of each n-gram after the others, into as many entries of `g`, with the bits of `mask`.
+/// Writes the g-values of the last token of each n-gram after the others into as many entries of `g`, with the bits of
+/// `mask`.
 pub(super) fn g_bits_of(ngrams: &Ngrams<'_>, key: &[u8; 32], g: &mut [GBits], mask: u64) {
     let Some(len) = ngrams.iter().next().map(<[u32]>::len) else { return };
     if len > NGRAM_WORDS {
@@ -150,7 +152,7 @@ pub(super) fn g_bits_of(ngrams: &Ngrams<'_>, key: &[u8; 32], g: &mut [GBits], ma
         }
         return;
     }
-    // One block for all of them; the tokens' place is written over.
+    // One block serves all n-grams; the tokens' place is overwritten.
     let end = 32 + 4 * len;
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key);

@@ -89,7 +89,7 @@ impl Family for Sha256 {
     }
 }
 
-/// n-grams that are laid out for hashing at a time, at 36 bytes each.
+/// Number of n-grams that are laid out for hashing at a time, at 36 bytes each.
 const TOGETHER: usize = 1 << 14;
 
 /// The function of one key.
@@ -106,7 +106,7 @@ impl Function {
     }
 }
 
-/// A one for each layer.
+/// Returns a one for each layer.
 fn mask(depth: usize) -> u64 {
     u64::MAX >> (64 - depth)
 }

@@ -1,6 +1,6 @@
 //! `synthid-sha256-v2`: the keyed function of `synthid-sha256` with the shortest unused context, and with channels.
 //!
-//! One replaced word takes few positions from the mark, since most contexts are short. The price is that a key's
+//! One replaced word costs few positions their mark, since most contexts are short. The price is that a key's
 //! preferences after one token could be learnt from many texts, and that answers to one prompt would resemble each
 //! other. Channels answer both: a key has R functions, and each response takes one by chance.
 
@@ -17,7 +17,7 @@ use crate::scheme::ngrams::Ngrams;
 use crate::scheme::secret::{Secret, SecretShape};
 use crate::scheme::{DEFAULT_DEPTH, KeyError, MAX_DEPTH};
 
-/// The longest context; with it a message still is one block of SHA-256.
+/// The longest context. With it a message is still one block of SHA-256.
 const MAX_CONTEXT: u8 = 4;
 /// The most channels that a key may have.
 const MAX_CHANNELS: u16 = 1024;
@@ -94,7 +94,7 @@ impl Parameters for Sha256V2 {
 }
 
 impl Sha256V2 {
-    /// All parameters, as key files and labels have them.
+    /// Returns all parameters, as key files and labels have them.
     fn bytes(&self) -> [u8; 5] {
         let [low, high] = self.channels.to_le_bytes();
         [self.depth, self.shortest_context, self.longest_context, low, high]
