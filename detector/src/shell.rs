@@ -142,7 +142,9 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
         },
     };
     match key? {
-        KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some("`wmgen keygen FILE` makes a key file"),
+        KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some(
+            "a text is found only with the key that marked it; to mark new texts, `wmgen keygen FILE` makes a key",
+        ),
         KeyError::Directory { .. } => {
             Some("name a key file; --keyring of wmdetect and of wmgen verify takes a directory of keys")
         }

@@ -36,6 +36,11 @@ fn verdicts_and_exit_codes() {
         ]
     );
     assert_eq!((reports[0].tokens, reports[0].scored_tokens), (120, 116));
+    let lengths: Vec<_> =
+        reports.iter().map(|report| report.effective_tokens.zip(report.required_tokens)).collect();
+    assert_eq!(lengths, [None, Some((116, 79)), Some((116, 79)), Some((8, 79)), None]);
+    let people = place.run("score short --tokens").code(0).out();
+    assert!(people.contains("the scored tokens count as 8, and 79 are needed"), "{people}");
     assert!(reports[0].log10_p.unwrap() < -6.0);
     assert_eq!((reports[0].p_kind, &reports[0].tokenizer), (PKind::Exact, &None));
     assert_eq!((reports[4].score, reports[4].p_value, reports[4].log10_p), (None, None, None));

@@ -25,7 +25,7 @@ use crate::tokenizer::Tokenizer;
 /// Looks for the mark of one key, or of any key of a ring, in texts.
 ///
 /// `keys` is a `Key`, a `Keyring`, a list of keys, or the path of a key file or of a directory of key files. Without it
-/// the environment variable `WMDETECT_KEY_FILE` names a path. `tokenizer` is a `Tokenizer` or its path. Without it the
+/// the environment variable `WMDETECT_KEY` names a path. `tokenizer` is a `Tokenizer` or its path. Without it the
 /// detector takes only token ids. `method` names the statistic that decides. Without it that is the usual one of each
 /// key's scheme: `weighted_mean` for tournaments, `gumbel` for uniform numbers, `green_list` for green lists.
 ///

@@ -302,7 +302,7 @@ impl Keyring {
 }
 
 /// Returns the keys that the caller gave: a `Key`, a `Keyring`, a path or a list of keys. With `None` it takes the file
-/// that the environment variable `WMDETECT_KEY_FILE` names.
+/// that the environment variable `WMDETECT_KEY` names.
 pub(crate) fn keys_of<'py>(py: Python<'py>, keys: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     let from_path = |path: PathBuf| {
         if path.is_dir() {
@@ -312,12 +312,12 @@ pub(crate) fn keys_of<'py>(py: Python<'py>, keys: Option<&Bound<'py, PyAny>>) ->
         }
     };
     let Some(keys) = keys else {
-        return match std::env::var_os("WMDETECT_KEY_FILE").filter(|path| !path.is_empty()) {
+        return match std::env::var_os("WMDETECT_KEY").filter(|path| !path.is_empty()) {
             Some(path) => from_path(path.into()),
             None => Err(error(
                 py,
                 "there is no key: expected a Key, a Keyring or a path, found none\nhint: pass one, or set \
-                 WMDETECT_KEY_FILE to the path of a key file",
+                 WMDETECT_KEY to the path of a key file",
             )),
         };
     };

@@ -138,6 +138,8 @@ impl ScoreTable {
             column("p_kind", self.strings(|report| Some(name(&report.p_kind)))),
             column("fpr", self.numbers(|report| Some(report.fpr))),
             column("verdict", self.strings(|report| Some(report.verdict.name()))),
+            column("effective_tokens", self.integers(|report| report.effective_tokens)),
+            column("required_tokens", self.integers(|report| report.required_tokens)),
             column("scores", structure(scores, Some(self.ok()), len)),
             column(
                 "warnings",

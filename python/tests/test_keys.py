@@ -134,10 +134,10 @@ def test_rings(key, tmp_path, tokenizer, marked):
 
 
 def test_the_environment_names_a_key(key, key_file, monkeypatch):
-    monkeypatch.delenv("WMDETECT_KEY_FILE", raising=False)
-    with pytest.raises(Error, match="WMDETECT_KEY_FILE"):
+    monkeypatch.delenv("WMDETECT_KEY", raising=False)
+    with pytest.raises(Error, match="WMDETECT_KEY"):
         wmdetect.Detector()
-    monkeypatch.setenv("WMDETECT_KEY_FILE", str(key_file))
+    monkeypatch.setenv("WMDETECT_KEY", str(key_file))
     assert wmdetect.Detector().key_ids == [(key.id, None)]
 
 

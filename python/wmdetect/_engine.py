@@ -19,11 +19,11 @@ NEVER = float("-inf")
 
 
 def marker_of_environment() -> Marker:
-    """Returns the marker of the key that `WMDETECT_KEY_FILE` names on the server."""
-    path = os.environ.get("WMDETECT_KEY_FILE")
+    """Returns the marker of the key that `WMDETECT_KEY` names on the server."""
+    path = os.environ.get("WMDETECT_KEY")
     if not path:
         raise Error(
-            "there is no key to mark with: expected the path of a key file in WMDETECT_KEY_FILE, found none\n"
+            "there is no key to mark with: expected the path of a key file in WMDETECT_KEY, found none\n"
             "hint: set it where the server starts; requests never carry a key"
         )
     return Marker(Key.read(path))

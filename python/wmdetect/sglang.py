@@ -2,10 +2,10 @@
 
 Start the server with the key in its environment, and with custom processors::
 
-    WMDETECT_KEY_FILE=k.bin python -m sglang.launch_server --model-path MODEL --enable-custom-logit-processor
+    WMDETECT_KEY=k.bin python -m sglang.launch_server --model-path MODEL --enable-custom-logit-processor
 
 and send `MarkingProcessor.to_str()` with each request as `custom_logit_processor`, beside `custom_params` (an
-empty object will do). Whoever may send custom processors may run code on the server, so let a gateway add it.
+empty object will do). A client that may send custom processors can run code on the server, so let a gateway add it.
 
 The processor draws each token itself, as the request's temperature, top-k, top-p and min-p say, since SGLang runs
 custom processors before these. A greedy request is left as it is, with a warning. Speculative decoding is refused.

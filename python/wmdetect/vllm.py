@@ -2,7 +2,7 @@
 
 Start the server with the key in its environment, and name the processor::
 
-    WMDETECT_KEY_FILE=k.bin vllm serve MODEL --logits-processors wmdetect.vllm:MarkingProcessor
+    WMDETECT_KEY=k.bin vllm serve MODEL --logits-processors wmdetect.vllm:MarkingProcessor
 
 Every request that samples is marked. One processor serves both model runners of vLLM. It draws each token itself, as
 the request's temperature, top-k, top-p and min-p say, since vLLM runs custom processors before these. A request's

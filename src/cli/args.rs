@@ -23,9 +23,15 @@ pub(crate) use reading::{PerplexityArgs, VerifyArgs};
 pub(crate) use schema::{SchemaArgs, SchemaOf};
 pub(crate) use training::{DistillArgs, FormatArg, ModeArg, QuantizeArgs, RunArgs, TargetsArg, TrainArgs};
 
-/// Writes text with Gemma 2 and marks it invisibly; `wmdetect` finds the mark again
+/// Writes text with Gemma 2 or 3 and marks it invisibly; `wmdetect` finds the mark again
 #[derive(Parser, Debug)]
-#[command(name = "wmgen", version, max_term_width = 100)]
+#[command(
+    name = "wmgen",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 some input failed; 2 wrong usage, key or model; 130 generate, eval, compare or \
+                  radioactive was interrupted."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -82,7 +88,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// Mark with this key instead of a new one
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Prompt that both texts continue
     #[arg(long, default_value = "The old lighthouse", allow_hyphen_values = true)]
@@ -90,7 +96,7 @@ pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Maximum number of tokens in each text
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 200)]
     pub max_tokens: usize,
     /// Seed of the draws; chosen by the system if not given
     #[arg(long)]
@@ -199,7 +205,7 @@ pub(crate) enum DtypeArg {
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(crate) struct GenerateArgs {
     /// Mark the text with this key
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Write unmarked text
     #[arg(long, conflicts_with = "key")]
@@ -213,11 +219,11 @@ pub(crate) struct GenerateArgs {
     #[arg(value_name = "-", value_parser = standard_input, group = "source")]
     pub stdin: Option<String>,
     /// A file with the prompt; `-` is standard input
-    #[arg(long, group = "source")]
+    #[arg(long, group = "source", value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
     /// A file of JSON lines, each {"prompt": "..."} and optionally an "id": one text (or -n texts) for each line. Each text
     /// is printed under a heading, `==> ID <==` or `==> FILE:LINE <==`; in JSON it has the prompt's id, line and index
-    #[arg(long, group = "source")]
+    #[arg(long, group = "source", value_name = "FILE")]
     pub prompts: Option<PathBuf>,
     /// Number of texts for each prompt; if several, each is printed under a heading, `==> text 1 of N <==`
     #[arg(short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -264,7 +270,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long)]
     pub json: bool,
     /// Also write the JSON objects to this file, in place of the receipts that it holds
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
     /// Replace the file of --receipt even if it does not hold earlier receipts
     #[arg(long, requires = "receipt")]

@@ -254,7 +254,7 @@ impl ModelArgs {
         if *Place::of(self.model.as_deref())?.weights()?.chat_template() == ChatTemplate::Missing {
             super::say(
                 "warning: the model's files have no chat template, so it is probably a base model, which continues texts and was not \
-                 trained to answer; use an instruction-tuned model (-it), or leave out --chat",
+                 trained to answer; use an instruction-tuned model (-it) for chat",
             );
         }
         Ok(())

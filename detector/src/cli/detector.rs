@@ -99,8 +99,8 @@ impl KeyArgs {
     /// Returns the key of `--key`, of `WMDETECT_KEY` or in `./k.bin`, with a warning if others can read it.
     pub(super) fn read(&self) -> Result<Key> {
         let path = self.path().context(
-            "no key: pass --key FILE, set WMDETECT_KEY to the path of a key file, or run in a directory with a k.bin \
-             (`wmgen keygen k.bin` makes one)",
+            "no key: pass --key FILE with the key that marked the text, set WMDETECT_KEY to its path, or run in a \
+             directory with a k.bin",
         )?;
         Ok(shell::read_key(&path)?)
     }

@@ -125,8 +125,10 @@ impl Detector {
                 ),
             ));
         }
-        let verdict = Verdict::new(log10_p, self.fpr, best.scored.whole(), || {
-            plan.required_tokens(self.fpr / tries as f64)
+        let effective_tokens = best.scored.whole();
+        let mut required_tokens = None;
+        let verdict = Verdict::new(log10_p, self.fpr, effective_tokens, || {
+            *required_tokens.insert(plan.required_tokens(self.fpr / tries as f64))
         });
         warnings.extend(entry.leak_warning().filter(|_| verdict == Verdict::Watermarked));
         warnings.extend(self.text_warnings(changes));
@@ -147,6 +149,8 @@ impl Detector {
             },
             fpr: self.fpr,
             verdict,
+            effective_tokens: required_tokens.map(|_| effective_tokens),
+            required_tokens,
             scores: best.scores.unwrap_or_default(),
             warnings,
             spans: Vec::new(),

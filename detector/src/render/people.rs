@@ -49,6 +49,11 @@ pub fn score(input: &str, report: &Report) -> String {
             Method::GreenList => write!(text, ", z of the green tokens {score:.2} (0 without the mark)"),
         };
     }
+    if let (Verdict::TooShort, Some(effective), Some(required)) =
+        (report.verdict, report.effective_tokens, report.required_tokens)
+    {
+        let _ = write!(text, "\n  the scored tokens count as {effective}, and {required} are needed");
+    }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
     if let Some(channel) = report.channel {
         let _ = write!(text, ", channel {channel}");

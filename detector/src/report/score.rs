@@ -39,6 +39,14 @@ pub struct Report {
     pub fpr: f64,
     /// The verdict.
     pub verdict: Verdict,
+    /// Number of scored tokens by which the text's length is judged: each counts with the square of its share. Absent if the
+    /// text is watermarked or nothing was scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_tokens: Option<u64>,
+    /// Number of effective tokens from which on a marked text is found with probability 0.9. With fewer the verdict is
+    /// `too_short`. Absent if the text is watermarked or nothing was scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required_tokens: Option<u64>,
     /// The two means and the statistic that decides, over the positions that the scheme's reference implementation scores.
     /// Empty and absent in JSON unless the scheme is a tournament.
     #[serde(default, skip_serializing_if = "Scores::is_absent")]
@@ -130,6 +138,8 @@ pub(super) mod tests {
             p_kind: PKind::Exact,
             fpr: 0.001,
             verdict: Verdict::Watermarked,
+            effective_tokens: None,
+            required_tokens: None,
             scores: Scores {
                 present: true,
                 mean: Some(0.5),

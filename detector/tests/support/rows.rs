@@ -22,6 +22,8 @@ pub struct Report {
     pub p_kind: PKind,
     pub fpr: f64,
     pub verdict: Verdict,
+    pub effective_tokens: Option<u64>,
+    pub required_tokens: Option<u64>,
     pub scores: Option<Scores>,
     pub warnings: Vec<String>,
     pub warning_codes: Vec<WarningCode>,

@@ -268,6 +268,18 @@ impl Report {
         self.0.channels_tried
     }
 
+    /// Number of scored tokens by which the text's length is judged; `None` if it is watermarked or nothing was scored.
+    #[getter]
+    fn effective_tokens(&self) -> Option<u64> {
+        self.0.effective_tokens
+    }
+
+    /// Number of effective tokens below which the verdict is `too_short`; `None` if the text is watermarked or nothing was scored.
+    #[getter]
+    fn required_tokens(&self) -> Option<u64> {
+        self.0.required_tokens
+    }
+
     /// How many forms of the text were tried; `None` if it is one.
     #[getter]
     fn forms_tried(&self) -> Option<u64> {

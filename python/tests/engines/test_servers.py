@@ -34,7 +34,7 @@ CONFIG = types.SimpleNamespace(speculative_config=None)
 def key(request, tmp_path, monkeypatch):
     key = Key.generate(request.param)
     key.write(tmp_path / "server.bin")
-    monkeypatch.setenv("WMDETECT_KEY_FILE", str(tmp_path / "server.bin"))
+    monkeypatch.setenv("WMDETECT_KEY", str(tmp_path / "server.bin"))
     wmdetect.sglang._markers.clear()
     return key
 
@@ -287,8 +287,8 @@ def engine_is_invariant():
 
 
 def test_the_server_needs_a_key(monkeypatch):
-    monkeypatch.delenv("WMDETECT_KEY_FILE", raising=False)
-    with pytest.raises(Error, match="WMDETECT_KEY_FILE"):
+    monkeypatch.delenv("WMDETECT_KEY", raising=False)
+    with pytest.raises(Error, match="WMDETECT_KEY"):
         wmdetect.vllm.MarkingProcessor(CONFIG, None, False)
 
 

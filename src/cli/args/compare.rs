@@ -58,7 +58,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     pub ratings: Option<PathBuf>,
     /// Look for the mark of this key in all answers
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// The tokenizer of the models that wrote the answers: a tokenizer.json, a directory that holds one, or a GGUF file [default:
     /// that of the model that ships with wmgen]

@@ -17,7 +17,7 @@ pub(crate) struct RadioactiveArgs {
     #[arg(long, required = true, value_name = "FILE")]
     pub corpus: Vec<PathBuf>,
     /// Look for the traces of this key's mark. May be given several times
-    #[arg(long, required_unless_present = "keyring")]
+    #[arg(long, required_unless_present = "keyring", value_name = "FILE")]
     pub key: Vec<PathBuf>,
     /// Try every key file in this directory; p is corrected for their number
     #[arg(long, value_name = "DIR", conflicts_with = "key")]

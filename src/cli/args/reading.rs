@@ -15,7 +15,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Look for the mark of this key
-    #[arg(long, required_unless_present = "keyring")]
+    #[arg(long, required_unless_present = "keyring", value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Try every key file in this directory. The model reads a text once for all keys, and p is corrected for their
     /// number. Memory grows with keys times tokens
@@ -27,13 +27,13 @@ pub(crate) struct VerifyArgs {
     #[arg(long, conflicts_with_all = ["prompt_file", "receipt"], allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// A file with the prompt
-    #[arg(long, conflicts_with = "receipt")]
+    #[arg(long, conflicts_with = "receipt", value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
     /// Put the prompt into Gemma's chat template
     #[arg(long, conflicts_with = "receipt")]
     pub chat: bool,
     /// Take the prompt and the sampling settings from this output of `wmgen generate --json` or --receipt
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
     /// Temperature that the texts were sampled at; if not given, several are mixed
     #[arg(long, conflicts_with = "receipt")]

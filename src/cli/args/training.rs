@@ -9,7 +9,7 @@ use super::DeviceArg;
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
     /// Plain text, one paragraph a line; `<|endofdoc|>` on a separate line, or else blank lines, between documents
-    #[arg(required_unless_present = "examples")]
+    #[arg(required_unless_present = "examples", value_name = "FILE")]
     pub text: Vec<PathBuf>,
     /// Learn answers instead: JSON lines in Gemma's chat template, each with "messages", or with "prompt" and "completion"
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
@@ -19,7 +19,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["config", "vocab", "hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "window"])]
     pub from: Option<String>,
     /// Directory for the model, the run and its curve; it must be new or empty, or hold a run if --resume is given
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
     /// A tokenizer.json, a directory with one, or `default`; without it, a vocabulary is learned from the text
     #[arg(long)]
@@ -28,7 +28,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 6144)]
     pub vocab: usize,
     /// A config.json of the model, instead of the sizes below
-    #[arg(long, conflicts_with_all = ["hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "window"])]
+    #[arg(long, conflicts_with_all = ["hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "window"], value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Width of the residual stream
     #[arg(long, default_value_t = 256)]
@@ -132,7 +132,7 @@ pub(crate) struct DistillArgs {
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     /// Directory for the model, the run and its curve, as for train
-    #[arg(long, required_unless_present = "write_targets")]
+    #[arg(long, required_unless_present = "write_targets", value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Number of steps in the whole run; the learning rate falls towards the last
     #[arg(long, required_unless_present = "write_targets")]

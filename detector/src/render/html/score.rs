@@ -280,13 +280,13 @@ pub(super) fn verdicts(body: &mut String, found: &str, not_found: &str) {
     put!(
         body,
         "<p><strong>{found}</strong> means that the text, or a part of it, was written with this key's mark, \
-         or that a coincidence happened which happens to at most the stated share of unmarked texts. That share holds \
-         for any unmarked text, whoever wrote it and in whatever language; it is a share of unmarked texts, and not the \
-         probability that this text is unmarked.</p>\n\
+         or that there is a coincidence, as in at most the stated share of unmarked texts. That share holds for any \
+         author and any language. It is a share of unmarked texts, and not the probability that this text is \
+         unmarked.</p>\n\
          <p>It does not mean that everything in the text is a machine's: a person may quote a marked passage, or have \
          edited it. It says nothing about other keys, and nothing about machines that do not mark.</p>\n\
-         <p><strong>{not_found}</strong> does not mean that a person wrote the text. Rewriting, translating and \
-         mixing weaken the mark, and text that leaves a model little choice (code, lists, quotations) carries little \
-         of it.</p>\n",
+         <p><strong>{not_found}</strong> does not mean that a person wrote the text. Rewriting, mixing and \
+         translating there and back weaken the mark. A translation into another language has lost it. Text that leaves \
+         a model little choice (code, lists, quotations) carries little of it.</p>\n",
     );
 }

@@ -37,7 +37,7 @@ pub fn segments(texts: &[Segmented]) -> String {
     }
     body.push_str(
         "<section>\n<h2>What this means, and what it does not</h2>\n\
-         <p>Each passage meets text that was written with the key's mark, or a coincidence happened which happens to at \
+         <p>Each passage meets text that was written with the key's mark, or there is a coincidence, as in at \
          most the stated share of unmarked texts. Where a passage begins and ends is an estimate.</p>\n\
          <p>Text outside the passages may be a machine's, too: a passage that is short, that was rewritten, or that left the \
          model little choice is not found.</p>\n</section>\n",
