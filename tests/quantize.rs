@@ -36,7 +36,7 @@ fn model(dir: &Path, change: impl Fn(&mut Config)) {
         .len();
     let mut config = config(vocab);
     change(&mut config);
-    let mut params = Table::new(&config).init(&config, 0.1, 9).unwrap();
+    let mut params = Table::new(&config).init(&config, 0.1, 9);
     for (i, p) in params.iter_mut().enumerate() {
         *p = f16::from_f32(*p + 0.02 * (i as f32 * 0.7).sin()).to_f32();
     }

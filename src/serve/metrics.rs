@@ -119,7 +119,7 @@ impl Collector for EngineMetrics {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let counters = [
-            ("engine_steps", "Passes over the model's weights for new tokens", stats.steps),
+            ("engine_steps", "Passes over the model's weights", stats.steps),
             ("engine_tokens", "Tokens that were drawn", stats.response_tokens),
             ("engine_drafted_tokens", "Tokens that were guessed ahead", stats.drafted_tokens),
             ("engine_accepted_tokens", "Of these, tokens that were guessed right", stats.accepted_tokens),

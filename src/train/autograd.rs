@@ -114,7 +114,7 @@ mod tests {
         for softcaps in [true, false] {
             let config = config(softcaps);
             let table = Table::new(&config);
-            let mut params = table.init(&config, 0.3, 3).unwrap();
+            let mut params = table.init(&config, 0.3, 3);
             // Make norm weights other than 0.
             for (i, p) in params.iter_mut().enumerate() {
                 *p += 0.1 * (i as f32 * 0.37).sin();
@@ -150,7 +150,7 @@ mod tests {
     fn both_engines_agree_on_every_objective() {
         let config = config(true);
         let table = Table::new(&config);
-        let params = table.init(&config, 0.3, 3).unwrap();
+        let params = table.init(&config, 0.3, 3);
         let rows: Vec<Vec<u32>> =
             (0..2).map(|r| (0..21u32).map(|i| (i * i + 7 * r) % 50).collect()).collect();
         let mask: Vec<bool> = (0..40).map(|i| i % 3 != 0).collect();
@@ -204,7 +204,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let config = config(true);
         let fused = Fused::new(&config).unwrap();
-        let params = Table::new(&config).init(&config, 0.1, 1).unwrap();
+        let params = Table::new(&config).init(&config, 0.1, 1);
         let loss = |rows: &[&[u32]]| fused.loss(&params, rows, None, &mut Workspace::default());
         assert!(loss(&[&[1, 2, 3], &[1, 2]]).is_err());
         assert!(loss(&[&[1]]).is_err());

@@ -98,7 +98,7 @@ impl<'a> Trainer<'a> {
         lessons: impl Into<Lessons<'a>>,
         device: &Device,
     ) -> Result<Self> {
-        let params = Table::new(config).init(config, settings.init_std, settings.seed)?;
+        let params = Table::new(config).init(config, settings.init_std, settings.seed);
         Self::from(config, params, settings, lessons, device)
     }
 
@@ -605,7 +605,7 @@ mod tests {
     fn targets_come_back_from_their_file_and_teach() {
         let (data, _, vocab) = data();
         let (config, settings) = setup(vocab, 12);
-        let params = Table::new(&config).init(&config, 0.2, 5).unwrap();
+        let params = Table::new(&config).init(&config, 0.2, 5);
         let teacher = Teacher::new(on_policy::student(&config, &params).unwrap(), vocab).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("targets.safetensors");
