@@ -62,8 +62,8 @@ def main():
 
     parts = [f"""# Model card: wmgen-default
 
-A Gemma 2 of {training['parameters'] / 1e6:.1f} million parameters, trained from nothing with `wmgen train`, so that the programs have something to
-write with on a machine without weights and without a network. It is a toy beside a real Gemma: good for trying the mark, for
+A Gemma 2 of {training['parameters'] / 1e6:.1f} million parameters, trained from nothing with `wmgen train`. With it the programs can write on
+a machine without weights and without a network. Next to a real Gemma it is a toy. It is good for trying the mark, for
 tests and for demonstrations.
 
 | | |
