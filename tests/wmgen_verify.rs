@@ -155,6 +155,28 @@ fn a_text_with_other_spaces_is_read_in_its_plain_form_and_p_counts_the_forms() {
     assert!(people.contains(" spaces; this is the best of the text's 2 forms"), "{people}");
 }
 
+/// The options of `wmdetect score`.
+#[test]
+fn texts_are_prepared_and_verdicts_become_exit_codes_as_asked() {
+    let dir = default_model_key();
+    let path = |name: &str| dir.path().join(name);
+    let generate = ["generate", "--key", "k.bin", "--prompt", "The sea", "--max-tokens", "60", "--seed", "5"];
+    let text = ok(&run(dir.path(), &[&generate[..], &["--json"]].concat()));
+    let text = serde_json::from_str::<serde_json::Value>(&text).unwrap()["text"].as_str().unwrap().to_owned();
+    std::fs::write(path("page.html"), format!("<p>{}</p>", text.replace(' ', " <b></b>"))).unwrap();
+    std::fs::write(path("typeset.txt"), text.replace(' ', "\u{A0}")).unwrap();
+    std::fs::write(path("plain.txt"), "The old man went down to the river.").unwrap();
+    let common = ["verify", "--key", "k.bin", "--prompt", "The sea", "--temperature", "1", "--json"];
+    let code = |args: &[&str]| run(dir.path(), &[&common[..], args].concat()).status.code();
+
+    assert_eq!(code(&["page.html", "--strip", "html", "--exit-code"]), Some(0));
+    assert_eq!(code(&["page.html", "plain.txt", "--exit-code"]), Some(3));
+    assert_eq!(code(&["typeset.txt", "plain.txt", "--exit-code"]), Some(0));
+    assert_eq!(code(&["typeset.txt", "--normalise", "none", "--exit-code"]), Some(3));
+    assert_eq!(code(&["typeset.txt", "missing.txt", "--exit-code"]), Some(1));
+    assert_eq!(code(&["plain.txt"]), Some(0));
+}
+
 #[test]
 fn a_receipt_of_another_text_or_with_other_counts_is_a_warning() {
     let dir = default_model_key();

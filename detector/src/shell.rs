@@ -15,6 +15,7 @@ mod open;
 pub mod outputs;
 mod progress;
 mod schema;
+mod text_args;
 mod texts;
 
 use std::error::Error;
@@ -47,7 +48,8 @@ pub use keys::read_signing_key;
 pub use keys::{read_key, read_key_directory, read_keyring};
 pub use open::NotText;
 use outputs::OutputError;
-pub use schema::print_schema;
+pub use schema::{SchemaArgs, print_schema};
+pub use text_args::TextArgs;
 pub use texts::{Layout, for_each, for_each_object, read_text};
 
 /// Returns the exit code of a program that ended with `result`. An error is written to standard error and gives code 2.
@@ -64,6 +66,15 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Returns 1 if an input failed, else 3 if `absent`: no text has what was looked for, and the caller asked to be told.
+pub fn verdict_code(failed: bool, absent: bool) -> ExitCode {
+    ExitCode::from(match (failed, absent) {
+        (true, _) => 1,
+        (false, true) => 3,
+        (false, false) => 0,
+    })
 }
 
 /// An error with a hint, which is written on the next line.

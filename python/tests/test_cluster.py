@@ -70,6 +70,8 @@ def test_verdicts_are_the_programs_row_by_row(spark, program, key_file, texts, t
         of_program = expected[row["id"]]
         for name in ("verdict", "p_value", "log10_p", "p_kind", "key_id", "score", "tokens", "scored_tokens"):
             assert row[name] == of_program[name], (row["id"], name)
+        for name in ("effective_tokens", "required_tokens"):
+            assert row[name] == of_program.get(name), (row["id"], name)
         assert row["error"] is None
 
 

@@ -32,6 +32,8 @@ COLUMNS = {
     "score": "double",
     "tokens": "bigint",
     "scored_tokens": "bigint",
+    "effective_tokens": "bigint",
+    "required_tokens": "bigint",
     "keys_tried": "bigint",
     "warnings": "array<string>",
     "error": "string",

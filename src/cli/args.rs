@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wmdetect::scheme::Preset;
-use wmdetect::shell::{KeyCommand, rate};
+use wmdetect::shell::{KeyCommand, SchemaArgs, rate};
 use wmgen::sample::Sampling;
 
 use crate::draft_args::{DraftArg, DraftArgs};
@@ -20,7 +20,7 @@ pub(crate) use compare::{CompareArgs, UnpairedArg};
 pub(crate) use eval::EvalArgs;
 pub(crate) use radioactive::RadioactiveArgs;
 pub(crate) use reading::{PerplexityArgs, VerifyArgs};
-pub(crate) use schema::{SchemaArgs, SchemaOf};
+pub(crate) use schema::SchemaOf;
 pub(crate) use training::{DistillArgs, FormatArg, ModeArg, QuantizeArgs, RunArgs, TargetsArg, TrainArgs};
 
 /// Writes text with Gemma 2 or 3 and marks it invisibly; `wmdetect` finds the mark again
@@ -29,8 +29,8 @@ pub(crate) use training::{DistillArgs, FormatArg, ModeArg, QuantizeArgs, RunArgs
     name = "wmgen",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done; 1 some input failed; 2 wrong usage, key or model; 130 generate, eval, compare or \
-                  radioactive was interrupted."
+    after_help = "Exit codes: 0 done; 1 some input failed; 2 wrong usage, key or model; 3 no watermark (verify \
+                  with --exit-code); 130 generate, eval, compare or radioactive was interrupted."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -77,7 +77,7 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the JSON schema of what a command prints with --json
-    Schema(SchemaArgs),
+    Schema(SchemaArgs<SchemaOf>),
     /// Write man pages into a directory
     Man {
         /// The directory; it must exist

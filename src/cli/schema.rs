@@ -2,19 +2,19 @@
 
 use anyhow::Result;
 use wmdetect::report::{Failure, Row};
-use wmdetect::shell::{ShownKey, print_schema};
+use wmdetect::shell::{SchemaArgs, ShownKey, print_schema};
 use wmgen::bench::BenchReport;
 use wmgen::compare::report::CompareReport;
 use wmgen::eval::report::EvalReport;
 use wmgen::radioactive::report::RadioactiveReport;
 use wmgen::verify::VerifyReport;
 
-use super::args::{SchemaArgs, SchemaOf};
+use super::args::SchemaOf;
 use super::{generate, inspect, perplexity, training_run};
 #[cfg(feature = "serve")]
 use crate::serve;
 
-pub(super) fn run(SchemaArgs { of }: SchemaArgs) -> Result<()> {
+pub(super) fn run(SchemaArgs { of }: SchemaArgs<SchemaOf>) -> Result<()> {
     match of {
         SchemaOf::Generate => print_schema::<generate::Printed>(&of),
         SchemaOf::Verify => print_schema::<Row<VerifyReport>>(&of),

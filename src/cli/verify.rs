@@ -11,6 +11,7 @@ use wmdetect::render::people;
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::{
     Batch, Content, InputError, Layout, Lines, OneLine, ProgressLine, Source, for_each, read_keyring,
+    verdict_code,
 };
 use wmdetect::statistics::PValue;
 use wmdetect::text::Tokenizer;
@@ -40,7 +41,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let line = || line.lock().unwrap_or_else(PoisonError::into_inner);
     let progress = |done: usize, total: usize| line().show(done as u64, total as u64);
     let verifier = Verifier::new(&loaded.model, &loaded.name, &loaded.tokenizer, keys.keys(), options)?;
-    let verifier = verifier.with_progress(&progress);
+    let verifier = verifier.with_normaliser(args.text.normaliser()).with_progress(&progress);
     let verify = |input: Input<'_>, origin: &Origin| {
         let mut report = verifier.verify(input, origin).map_err(|error| error.to_string());
         if let Ok(report) = &mut report
@@ -54,7 +55,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
         report
     };
 
-    let mut output = Output { json: args.json, batch: Batch::without_progress() };
+    let mut output = Output { json: args.json, found: false, batch: Batch::without_progress() };
     if args.files.is_empty() {
         for (name, receipt) in from_receipts.into_iter().flatten() {
             let report = receipt.and_then(|receipt| {
@@ -81,9 +82,10 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode> {
             output.put(label.input.clone(), report)
         })?;
     }
-    let failed = output.batch.failures() > 0;
-    output.batch.finish(Some(args.fpr), !args.json);
-    Ok(ExitCode::from(u8::from(failed)))
+    let Output { batch, found, .. } = output;
+    let failed = batch.failures() > 0;
+    batch.finish(Some(args.fpr), !args.json);
+    Ok(verdict_code(failed, args.exit_code && !found))
 }
 
 /// Returns the keys to try.
@@ -153,6 +155,8 @@ fn given(args: &VerifyArgs, prompt: Vec<u32>) -> Origin {
 /// Output of the reports.
 struct Output {
     json: bool,
+    /// Whether a text is watermarked.
+    found: bool,
     batch: Batch,
 }
 
@@ -166,6 +170,7 @@ impl Output {
                 } else {
                     print(for_people(&row).as_bytes())?;
                 }
+                self.found |= verdict == Verdict::Watermarked;
                 self.batch.found(verdict.name());
                 Ok(())
             }

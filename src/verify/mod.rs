@@ -90,6 +90,7 @@ pub struct Verifier<'a> {
     options: Options,
     /// Tokens that the generator never draws.
     never: Vec<u32>,
+    normaliser: Normaliser,
     progress: Progress<'a>,
 }
 
@@ -124,7 +125,14 @@ impl<'a> Verifier<'a> {
             tokenizer.check_key(key)?;
         }
         let never = SpecialTokens::new(tokenizer, model.config().vocab, &model.config().eos).never;
-        Ok(Self { model, name, tokenizer, keys, options, never, progress: &|_, _| () })
+        let normaliser = Normaliser::default();
+        Ok(Self { model, name, tokenizer, keys, options, never, normaliser, progress: &|_, _| () })
+    }
+
+    /// Prepares texts with `normaliser` before they are cut into tokens. The default is that of `wmdetect`.
+    #[must_use]
+    pub fn with_normaliser(self, normaliser: Normaliser) -> Self {
+        Self { normaliser, ..self }
     }
 
     /// Calls `progress` for each token that is read, with the numbers of tokens read so far and of all tokens in the text's forms.
@@ -206,7 +214,7 @@ impl<'a> Verifier<'a> {
                     offsets: Some(encoded.offsets),
                     changes,
                 };
-                Normaliser::default().encode(self.tokenizer, bytes)?.into_iter().map(text).collect()
+                self.normaliser.encode(self.tokenizer, bytes)?.into_iter().map(text).collect()
             }
         };
         let (bos, vocabulary) = (self.tokenizer.bos(), self.model.config().vocab);

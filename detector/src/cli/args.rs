@@ -8,16 +8,15 @@ mod services;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use wmdetect::calibration::LEAST_KEYS;
 use wmdetect::detect::DEFAULT_FPR;
-use wmdetect::shell::{KeyCommand, rate};
+use wmdetect::shell::{KeyCommand, SchemaArgs, TextArgs, rate};
 use wmdetect::statistics::{Method, UnknownMethod};
-use wmdetect::text::normalise::{Form, Markup, Normaliser};
 
 pub(crate) use attack::AttackArgs;
 pub(crate) use keys::{ChannelArgs, KeyArgs, KeysArgs, ManyKeysArgs};
-pub(crate) use schema::{SchemaArgs, SchemaOf};
+pub(crate) use schema::SchemaOf;
 #[cfg(feature = "serve")]
 pub(crate) use services::ServeArgs;
 pub(crate) use services::{AuditCommand, ReportCommand, VerifyArgs};
@@ -74,7 +73,7 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the JSON schema of what a command prints with --json
-    Schema(SchemaArgs),
+    Schema(SchemaArgs<SchemaOf>),
     /// Write man pages into a directory
     Man {
         /// Directory to write to; it must exist
@@ -287,52 +286,6 @@ pub(crate) struct InputArgs {
     pub max_line: u64,
     #[command(flatten)]
     pub text: TextArgs,
-}
-
-/// How a text is prepared before it is cut into tokens.
-#[derive(Args, Debug)]
-pub(crate) struct TextArgs {
-    /// Changes to undo. default: invisible characters without a function, and decomposed letters; nfc: also put the
-    /// text in NFC; none: take the text as it is
-    #[arg(long, value_enum, default_value_t = NormaliseArg::Default, value_name = "FORM")]
-    pub normalise: NormaliseArg,
-    /// Turn look-alikes from other scripts into Latin letters inside Latin words
-    #[arg(long)]
-    pub fold_confusables: bool,
-    /// Read the text as HTML or Markdown, and judge what a reader sees of it
-    #[arg(long, value_enum, value_name = "MARKUP")]
-    pub strip: Option<StripArg>,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
-pub(crate) enum NormaliseArg {
-    Default,
-    Nfc,
-    None,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
-pub(crate) enum StripArg {
-    Html,
-    Markdown,
-}
-
-impl TextArgs {
-    pub(crate) fn normaliser(&self) -> Normaliser {
-        Normaliser {
-            form: match self.normalise {
-                NormaliseArg::Default => Form::Default,
-                NormaliseArg::Nfc => Form::Nfc,
-                NormaliseArg::None => Form::None,
-            },
-            fold_confusables: self.fold_confusables,
-            strip: self.strip.map(|markup| match markup {
-                StripArg::Html => Markup::Html,
-                StripArg::Markdown => Markup::Markdown,
-            }),
-            ..Normaliser::default()
-        }
-    }
 }
 
 #[derive(Args, Debug)]

@@ -28,7 +28,7 @@ use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue};
 use wmdetect::report::{Failure, Row};
 use wmdetect::shell::{
-    Batch, InputError, arguments, exit_code, man_pages, print, print_json, run_key_command, say,
+    Batch, InputError, arguments, exit_code, man_pages, print, print_json, run_key_command, say, verdict_code,
 };
 
 use args::{AuditCommand, Cli, Command};
@@ -105,13 +105,4 @@ fn print_error(batch: &mut Batch, input: &str, error: &InputError, json: bool) -
 /// Returns what is wrong with an input, and the flag that helps.
 fn message(error: &InputError) -> String {
     error.advice().map_or_else(|| error.to_string(), |advice| format!("{error}; {advice}"))
-}
-
-/// Returns 1 if an input failed, else 3 if `absent`: no text has what was looked for, and the caller asked to be told.
-fn verdict_code(failed: bool, absent: bool) -> ExitCode {
-    ExitCode::from(match (failed, absent) {
-        (true, _) => 1,
-        (false, true) => 3,
-        (false, false) => 0,
-    })
 }

@@ -2,17 +2,17 @@
 
 use anyhow::Result;
 use wmdetect::report::{AttackReport, Attribution, CalibrationReport, Failure, GValues, Row, SegmentsReport};
-use wmdetect::shell::{ShownKey, print_schema};
+use wmdetect::shell::{SchemaArgs, ShownKey, print_schema};
 use wmdetect::signed::Statement;
 
-use super::args::{SchemaArgs, SchemaOf};
+use super::args::SchemaOf;
 use super::cache::CacheReport;
 use super::train::TrainReport;
 use super::train_bayesian::TrainBayesianReport;
 use super::{report, score};
 use crate::audit::Verified;
 
-pub(super) fn run(SchemaArgs { of }: SchemaArgs) -> Result<()> {
+pub(super) fn run(SchemaArgs { of }: SchemaArgs<SchemaOf>) -> Result<()> {
     match of {
         SchemaOf::Score => print_schema::<Row<score::Signed>>(&of),
         SchemaOf::Segments => print_schema::<Row<SegmentsReport>>(&of),

@@ -5,7 +5,7 @@ mod attack;
 use std::fmt::Write as _;
 
 pub use super::words::changed;
-use super::words::{false_alarms, passages};
+use super::words::{false_alarms, needed, passages};
 use crate::counted::counted;
 use crate::one_line::{OneLine, is_obeyed};
 use crate::report::{
@@ -49,10 +49,8 @@ pub fn score(input: &str, report: &Report) -> String {
             Method::GreenList => write!(text, ", z of the green tokens {score:.2} (0 without the mark)"),
         };
     }
-    if let (Verdict::TooShort, Some(effective), Some(required)) =
-        (report.verdict, report.effective_tokens, report.required_tokens)
-    {
-        let _ = write!(text, "\n  the scored tokens count as {effective}, and {required} are needed");
+    if let Some(needed) = needed(report) {
+        let _ = write!(text, "\n  {needed}");
     }
     let _ = write!(text, "\n  key {}, {}", report.key_id, report.scheme);
     if let Some(channel) = report.channel {

@@ -1,8 +1,9 @@
 //! Findings in words, for pages and for the terminal.
 
 use crate::counted::counted;
-use crate::report::{Changes, Span};
+use crate::report::{Changes, Report, Span};
 use crate::statistics::{PKind, PValue};
+use crate::verdict::Verdict;
 
 /// Says how many unmarked texts are called watermarked at the rate `fpr`.
 pub(super) fn false_alarms(fpr: f64) -> String {
@@ -22,6 +23,13 @@ pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<Str
         (None, true) => None,
         (None, false) => Some(what),
     }
+}
+
+/// Says how much more text a verdict needs, if the report says so: only one of a text that is too short does.
+pub(super) fn needed(report: &Report) -> Option<String> {
+    let (effective, required) = (report.effective_tokens?, report.required_tokens?);
+    (report.verdict == Verdict::TooShort)
+        .then(|| format!("the scored tokens count as {effective}, and {required} are needed"))
 }
 
 /// Lists the first passages of a text, each with its place and its p. `kind` is that of the p-value of the whole text.

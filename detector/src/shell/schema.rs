@@ -3,13 +3,21 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::print;
+
+/// Arguments of `schema`. `W` lists the outputs that have a schema.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SchemaArgs<W: ValueEnum + Send + Sync + 'static> {
+    /// Output that the schema describes
+    #[arg(value_name = "WHAT")]
+    pub of: W,
+}
 
 /// Prints the JSON schema (draft 2020-12) of a `T` as it is written. The help of `of` is its title, and the fields' doc comments are
 /// its descriptions.

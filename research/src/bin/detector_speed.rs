@@ -8,6 +8,8 @@
 //! With `--scaling` it measures how the time of `score` and `segments` grows with the length of the text, from 1,000 to a
 //! million tokens, and prints the slope of log time over log length; that needs 5 MB of text.
 //!
+//! Text is scored with a key of 32 bytes, which has one channel, and with one of the preset `balanced`, which has 16.
+//!
 //! Needs some megabytes of plain text. Everything runs on one core, in rounds that take turns; the figures are medians
 //! over the rounds with the least and the largest in brackets, of
 //! the time that the thread had a processor where the system tells that. With the program's path the last row is the time from
@@ -21,7 +23,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use wmdetect::Cache;
-use wmdetect::scheme::Key;
+use wmdetect::scheme::{Key, Preset};
 use wmdetect::text::normalise::Normaliser;
 use wmdetect::{Detector, Input, Keyring, Tokenizer};
 
@@ -57,7 +59,11 @@ fn main() -> ExitCode {
 
     tokens_to_score(&detector, &text);
     tokenizing(&text, &Tokenizer::open(tokenizer).expect("a tokenizer"), &library);
-    text_to_score(&detector, &library, &text);
+    text_to_score("32 bytes", &detector, &library, &text);
+    let balanced = Key::generate(Preset::Balanced).expect("a key");
+    let balanced =
+        Detector::new(balanced, Tokenizer::open(tokenizer).expect("a tokenizer")).expect("an unbound key");
+    text_to_score("balanced", &balanced, &library, &text);
     attribution(&detector, &text);
     if let [program] = program {
         process(program, tokenizer, &text);
@@ -147,7 +153,7 @@ fn tokenizing(text: &str, ours: &Tokenizer, library: &tokenizers::Tokenizer) {
     println!("{{\"what\": \"text to tokens, 10 kB\", \"unit\": \"times tokenizers\", {}}}", spread(ratios));
 }
 
-fn text_to_score(detector: &Detector, library: &tokenizers::Tokenizer, text: &str) {
+fn text_to_score(key: &str, detector: &Detector, library: &tokenizers::Tokenizer, text: &str) {
     for len in [1_000, 10_000, 100_000, 1_000_000] {
         let documents = documents(text, len, ROUND_BYTES);
         let bytes: usize = documents.iter().map(|text| text.len()).sum();
@@ -170,11 +176,11 @@ fn text_to_score(detector: &Detector, library: &tokenizers::Tokenizer, text: &st
             ratios.push(b / a);
         }
         println!(
-            "{{\"what\": \"text to score\", \"bytes a document\": {len}, \"unit\": \"MB a second\", {}}}",
+            "{{\"what\": \"text to score\", \"key\": \"{key}\", \"bytes a document\": {len}, \"unit\": \"MB a second\", {}}}",
             spread(rates)
         );
         println!(
-            "{{\"what\": \"text to score\", \"bytes a document\": {len}, \"unit\": \"times tokenizers\", {}}}",
+            "{{\"what\": \"text to score\", \"key\": \"{key}\", \"bytes a document\": {len}, \"unit\": \"times tokenizers\", {}}}",
             spread(ratios)
         );
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wmdetect::shell::rate;
+use wmdetect::shell::{TextArgs, rate};
 use wmgen::sample::Sampling;
 
 use super::ModelArgs;
@@ -56,6 +56,8 @@ pub(crate) struct VerifyArgs {
     /// Field of a JSON line that names it in the output
     #[arg(long, requires = "jsonl", default_value = "id", value_name = "NAME")]
     pub id_field: String,
+    #[command(flatten)]
+    pub text: TextArgs,
     /// Share of unmarked texts that may be called watermarked
     #[arg(long, default_value_t = wmdetect::detect::DEFAULT_FPR, value_name = "RATE", value_parser = rate)]
     pub fpr: f64,
@@ -71,6 +73,9 @@ pub(crate) struct VerifyArgs {
     /// Print one JSON object per text
     #[arg(long)]
     pub json: bool,
+    /// Exit with 0 if a text is watermarked, and with 3 if none is
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 #[derive(Args, Debug)]

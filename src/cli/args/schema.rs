@@ -1,13 +1,6 @@
 //! Arguments of `schema`.
 
-use clap::{Args, ValueEnum};
-
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct SchemaArgs {
-    /// Output that the schema describes
-    #[arg(value_name = "WHAT")]
-    pub of: SchemaOf,
-}
+use clap::ValueEnum;
 
 /// What has a schema: the commands with --json, and the files that commands write.
 #[derive(Clone, Copy, Debug, ValueEnum)]

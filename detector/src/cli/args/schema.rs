@@ -1,13 +1,6 @@
 //! Arguments of `schema`.
 
-use clap::{Args, ValueEnum};
-
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct SchemaArgs {
-    /// Output that the schema describes
-    #[arg(value_name = "WHAT")]
-    pub of: SchemaOf,
-}
+use clap::ValueEnum;
 
 /// Outputs with a schema: those of the commands with --json, and the objects that several of them print.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+#[cfg(feature = "serve")]
+use wmdetect::shell::TextArgs;
 
 #[cfg(feature = "serve")]
-use super::{KeysArgs, MethodArgs, TextArgs, TokenizerArgs};
+use super::{KeysArgs, MethodArgs, TokenizerArgs};
 
 #[cfg(feature = "serve")]
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! The page of `wmdetect score --html`.
 
-use super::super::words::{changed, false_alarms, one_in, passages};
+use super::super::words::{changed, false_alarms, needed, one_in, passages};
 use super::{Escaped, fact, page, put, warnings};
 use crate::report::{Explanation, Failure, LEVELS, Report, Row, TokenEvidence};
 use crate::statistics::{PKind, PValue};
@@ -158,6 +158,9 @@ pub(super) fn facts(body: &mut String, report: &Report) {
     fact(body, "false alarms", &false_alarms(report.fpr));
     fact(body, "key", &format!("{}, {}", report.key_id, report.scheme));
     fact(body, "tokens", &format!("{}, of which {} count", report.tokens, report.scored_tokens));
+    if let Some(needed) = needed(report) {
+        fact(body, "too short", &needed);
+    }
     if let Some(score) = report.score {
         fact(body, "statistic", &format!("{} {score:.4}", report.detector.name().replace('_', " ")));
     }

@@ -269,6 +269,19 @@ mod of_a_score {
     }
 
     #[test]
+    fn a_text_that_is_too_short_says_how_much_it_needs() {
+        let short = explanation(&scored("a", "a short text")).report.clone();
+        let numbers = format!(
+            "count as {}, and {} are needed",
+            short.effective_tokens.unwrap(),
+            short.required_tokens.unwrap()
+        );
+        assert!(words(&report(&short)).contains(&numbers), "{numbers}");
+        let long = Report { verdict: Verdict::NotDetected, ..short };
+        assert!(!words(&report(&long)).contains("are needed"));
+    }
+
+    #[test]
     fn the_verdict_is_a_sentence() {
         let report = explanation(&scored("a", "abc")).report.clone();
         assert!(sentence(&report).starts_with("Too short to tell"));
