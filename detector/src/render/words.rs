@@ -25,7 +25,7 @@ pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<Str
     }
 }
 
-/// Says how much more text a verdict needs, if the report says so: only one of a text that is too short does.
+/// Says how many effective tokens a text that is too short has, and how many it needs. Returns `None` for other verdicts.
 pub(super) fn needed(report: &Report) -> Option<String> {
     let (effective, required) = (report.effective_tokens?, report.required_tokens?);
     (report.verdict == Verdict::TooShort)
