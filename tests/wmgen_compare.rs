@@ -396,6 +396,35 @@ fn receipts_and_samples_are_compared_and_their_marks_are_shown() {
 }
 
 #[test]
+fn an_answer_gets_the_prompt_of_its_id_or_of_its_line_where_one_has_no_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let receipt = |id: &str, line: u64| json!({"id": id, "line": line, "prompt_tokens": [line], "text": id});
+    for name in ["a.jsonl", "b.jsonl"] {
+        write(dir.path(), name, &[receipt("one", 1), receipt("two", 2)]);
+    }
+    let args = ["a.jsonl", "b.jsonl", "--prompts", "prompts.jsonl", "--output", "c.json"];
+    let prompts = |lines: &[Value]| -> Vec<String> {
+        write(dir.path(), "prompts.jsonl", lines);
+        compare(dir.path(), &args);
+        let file = std::fs::read_to_string(dir.path().join("c.json")).unwrap();
+        let file: File = serde_json::from_str(&file).unwrap();
+        file.examples.into_iter().map(|example| example.input_text).collect()
+    };
+    assert_eq!(prompts(&[json!({"prompt": "p"}), json!({"prompt": "q"})]), ["p", "q"]);
+    let by_id = [json!({"id": "two", "prompt": "q"}), json!({"id": "one", "prompt": "p"})];
+    assert_eq!(prompts(&by_id), ["p", "q"]);
+    write(
+        dir.path(),
+        "prompts.jsonl",
+        &[json!({"id": "x", "prompt": "p"}), json!({"id": "y", "prompt": "q"})],
+    );
+    refused(
+        &run(dir.path(), &[&["compare"], &args[..]].concat()),
+        "expected its prompt in prompts.jsonl, by its id or its line, found neither",
+    );
+}
+
+#[test]
 fn what_people_said_counts_and_no_text_can_take_over_the_page() {
     let dir = tempfile::tempdir().unwrap();
     let hostile = "</div></script><script>alert(1)</script><img src=x onerror=alert(2)>\u{202e}\u{7}";
@@ -451,6 +480,16 @@ fn what_does_not_fit_together_is_said_before_a_judge_is_asked() {
     refused(
         &compare(&["a.jsonl", "b.jsonl", "--judge", "https://api.example.com/v1"]),
         "wmgen does not speak TLS",
+    );
+    for address in ["http://bob:s3cret@127.0.0.1:1/v1", "https://s3cret@example.com", "http://s3cret@h?x"] {
+        let output = compare(&["a.jsonl", "b.jsonl", "--judge", address]);
+        refused(&output, "hint: --api-key-env names the environment variable");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("expected an address without a user") && !error.contains("s3cret"), "{error}");
+    }
+    refused(
+        &compare(&["a.jsonl", "b.jsonl", "--judge", "http://127.0.0.1:1/v1?mail=a@b", "--judge-model", "m"]),
+        "expected a server that replies, found none",
     );
     refused(
         &compare(&["a.jsonl", "b.jsonl", "--judge", "http://127.0.0.1:1/v1", "--judge-model", "m"]),

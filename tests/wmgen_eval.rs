@@ -223,6 +223,36 @@ fn a_comparison_is_paired_and_goes_on_where_it_was_killed() {
 }
 
 #[test]
+fn results_of_another_tokenizer_are_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(TOKENIZER).unwrap()).unwrap();
+    // Two pieces have changed their numbers.
+    let vocab = &mut json["model"]["vocab"];
+    let (first, second) = (vocab["he"].clone(), vocab["in"].clone());
+    assert!(first.is_u64() && second.is_u64());
+    vocab["he"] = second;
+    vocab["in"] = first;
+    std::fs::write(dir.path().join("other.json"), json.to_string()).unwrap();
+    let texts = data("texts");
+    let args = ["--task", "perplexity", "--data", &texts, "--limit", "1", "--samples", "log"];
+    eval(dir.path(), &args);
+    eval(dir.path(), &[&args[..], &["--tokenizer", TOKENIZER]].concat());
+    let again = |more: &[&str]| run(dir.path(), &[&["eval", "--model", MODEL], &args[..], more].concat());
+    refused(
+        &again(&["--tokenizer", "other.json"]),
+        "it is of another run; expected the tokenizer of this command, found another",
+    );
+    // As versions before wrote it.
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let (first, lines) = log.split_once('\n').unwrap();
+    let mut first: serde_json::Value = serde_json::from_str(first).unwrap();
+    first["eval"].as_object_mut().unwrap().remove("tokenizer").unwrap();
+    std::fs::write(dir.path().join("log"), format!("{first}\n{lines}")).unwrap();
+    refused(&again(&[]), "expected the tokenizer of this command, found that the file names none");
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused_and_a_task_file_is_read() {
     let (dir, _) = with_key();
     let (mmlu, gsm8k) = (data("mmlu"), data("gsm8k"));

@@ -51,7 +51,7 @@ const OPERATORS: Page = Page {
     left_out: &[],
     instead: &[
         ("cargo build --release -p wmgen -p wmdetect\nPATH=\"$PWD/target/release:$PATH\"\n", ""),
-        ("M=path/to/gemma-2-2b-it ", "M=$MODEL "),
+        ("M=path/to/gemma-2-2b-it ", "M=default "),
         ("--model-name gemma &", "--model-name gemma --port PORT1 &"),
         ("--tokenizer $M &", "--tokenizer $M --port PORT2 &"),
         ("127.0.0.1:8080/", "127.0.0.1:PORT1/"),
@@ -66,7 +66,7 @@ ready() { until curl -sf "http://127.0.0.1:$1/ready" > /dev/null; do sleep 0.1; 
 ask() {
     curl -sf http://127.0.0.1:PORT3/v1/completions -H "Authorization: Bearer $TOKEN" \
         -H 'Content-Type: application/json' \
-        -d '{"model": "'"$(basename $M)"'", "prompt": "The old lighthouse", "max_tokens": 120}' > acme.json
+        -d '{"model": "wmgen-default", "prompt": "The old lighthouse", "max_tokens": 120}' > acme.json
     jq -e '.watermark.applied' acme.json > /dev/null && echo 'the tenant is marked'
     jq -e '.watermark.key_id' receipts.jsonl > /dev/null
     jq -rj '.choices[0].text' acme.json > text.txt
@@ -205,6 +205,22 @@ cp $ROOT/tests/fixtures/eval/texts.jsonl people.jsonl
     tools: &[],
 };
 
+const CHOOSING: Page = Page {
+    name: "choosing.md",
+    left_out: &[],
+    instead: &[
+        ("--temperature 0.7", "--temperature 0.7 --max-tokens 40"),
+        ("--human human.jsonl", "--human human.jsonl --edit replace=0.1"),
+    ],
+    before: r"
+M=default
+wmgen keygen k.bin --model $M
+head -3 $ROOT/research/data/prompts.jsonl > prompts.jsonl
+cp $ROOT/tests/fixtures/eval/texts.jsonl human.jsonl
+",
+    tools: &[],
+};
+
 const MODERATION: Page = Page {
     name: "moderation.md",
     left_out: &[],
@@ -219,7 +235,7 @@ echo '{"id": "short", "text": "A few words."}' >> posts.jsonl
 };
 
 /// The pages with a test here.
-const PAGES: [&Page; 9] = [
+const PAGES: [&Page; 10] = [
     &TEACHING,
     &OPERATORS,
     &REAL_MODELS,
@@ -228,6 +244,7 @@ const PAGES: [&Page; 9] = [
     &EVALUATION,
     &COMPARISON,
     &RADIOACTIVITY,
+    &CHOOSING,
     &MODERATION,
 ];
 
@@ -438,7 +455,7 @@ fn the_page_on_teaching_runs() {
 /// The page's files are written where the page says, with the hash of the token that it makes.
 #[test]
 fn the_page_for_operators_runs() {
-    let [demo, master, derive, token, marks, finds, sign] = &OPERATORS.blocks("sh")[..] else {
+    let [demo, master, derive, token, marks, ring, finds, sign] = &OPERATORS.blocks("sh")[..] else {
         panic!("the page has other blocks");
     };
     let [epochs, leaked, tenants, credentials] = &OPERATORS.blocks("toml")[..] else {
@@ -461,16 +478,16 @@ fn the_page_for_operators_runs() {
         file("tenants.toml", tenants),
         hashes("tenants.toml"),
         marks.clone(),
-        // The ring after a leak, as the page's steps have it.
-        "mkdir ring && cp keys/acme/*.bin ring".to_owned(),
-        "wmgen key derive master.bin ring/2026-12b.bin --label acme/2026-12b".to_owned(),
-        file("ring/keys.toml", &format!("{leaked}\n[[key]]\nfile = \"2027-01.bin\"")),
-        "wmgen generate --model $M --key ring/2026-12.bin --max-tokens 100 > leaked.txt".to_owned(),
-        "wmdetect score leaked.txt --keyring ring --tokenizer $M".to_owned(),
+        ring.clone(),
         file("credentials.toml", credentials),
         hashes("credentials.toml"),
         finds.clone(),
         sign.clone(),
+        // After a leak. The page's list is that of the example, without the epochs that follow.
+        "wmgen key derive master.bin keys/acme/2026-12b.bin --label acme/2026-12b".to_owned(),
+        file("keys/acme/keys.toml", &format!("{leaked}\n[[key]]\nfile = \"2027-01.bin\"")),
+        "wmgen generate --model $M --key keys/acme/2026-12.bin --max-tokens 100 > leaked.txt".to_owned(),
+        "wmdetect score leaked.txt --keyring keys/acme --tokenizer $M".to_owned(),
     ];
     let Some((done, _)) = OPERATORS.run_blocks(&script) else { return };
     said(
@@ -526,6 +543,12 @@ fn the_page_on_comparison_runs() {
 fn the_page_on_radioactivity_runs() {
     let Some((done, _)) = RADIOACTIVITY.run() else { return };
     said(&done, &["default: "]);
+}
+
+#[test]
+fn the_page_on_choosing_runs() {
+    let Some((done, _)) = CHOOSING.run() else { return };
+    said(&done, &["3 texts: 3 watermarked", "marked: share of 3 texts found", "replace 0.1"]);
 }
 
 #[test]

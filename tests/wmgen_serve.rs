@@ -120,6 +120,13 @@ fn what_is_promised_to_be_marked_is_marked_or_refused() {
     assert_eq!(told("strict", json!({"watermarking": false})).0, 403);
     assert_eq!(told("strict", json!({"max_tokens": 4})).0, 400);
     assert_eq!(told("strict", json!({"min_p": 0.95})).0, 400);
+    // Each of these alone leaves a choice. Together they do not, which shows once the answer is written.
+    let close = json!({"temperature": 0.1, "top_p": 0.1, "min_p": 0.9});
+    assert_eq!(told("strict", close.clone()).0, 400);
+    let mut streamed = close;
+    streamed["stream"] = json!(true);
+    let (_, _, chunks) = read(server.send("strict", &body(streamed)));
+    assert!(chunks.contains("cannot_be_marked") && !chunks.contains("[DONE]"), "{chunks}");
     assert_eq!(told("strict", json!({"logprobs": 1})).0, 403);
     assert_eq!(told("free", json!({})).2, json!(fixed_key(1).derive("free").unwrap().id()));
     assert_eq!(told("free", json!({"watermarking": false, "logprobs": 1})).1, "opted_out");
@@ -140,7 +147,16 @@ fn what_is_promised_to_be_marked_is_marked_or_refused() {
     };
     assert_eq!(
         kept.iter().map(of).collect::<Vec<_>>(),
-        ["strict marked", "free marked", "free opted_out", "free greedy", "free no_draw", "plain policy_off"]
+        [
+            "strict marked",
+            "strict no_draw",
+            "strict no_draw",
+            "free marked",
+            "free opted_out",
+            "free greedy",
+            "free no_draw",
+            "plain policy_off"
+        ]
     );
     assert!(kept.iter().all(|receipt| receipt.get("text").is_none() && receipt.get("tokens").is_none()));
 }
@@ -203,6 +219,20 @@ fn accepted_answers_outlive_sigterm_and_receipts_outlive_sigkill() {
     assert!(server.wait().success());
     let kept = receipts(&dir.path().join("r.jsonl")).len();
     assert_eq!(kept % 9, 8, "eight texts, and nine of each try before");
+
+    // Those who are cut off have receipts, too.
+    let mut server = Server::start(dir.path(), &[&args[..], &["--drain", "0"]].concat());
+    let mut open = server.send("", &long);
+    open.read_exact(&mut [0; 1]).unwrap();
+    server.signal("-TERM");
+    server.wait();
+    let cut = receipts(&dir.path().join("r.jsonl")).split_off(kept);
+    // On a fast machine the answer may be whole before the signal arrives.
+    assert!(
+        cut.len() == 1 && (cut[0]["interrupted"] == true || cut[0]["finish_reason"] == "length"),
+        "{cut:?}"
+    );
+    let kept = kept + 1;
 
     let mut server = Server::start(dir.path(), &args);
     assert_eq!(server.ask("", &body(json!({}))).0, 200);

@@ -11,9 +11,8 @@
 //!  "passages": [{"tokens": [651, 2430, 13, 7, 9, 1], "text": "…", "documents": 120}, {"text": "Kind regards,"}]}
 //! ```
 //!
-//! A passage lists every n-gram inside it, but no n-gram that reaches over its ends. A passage without `tokens` is cut
-//! by the detector's tokenizer, with and without a space in front. The plainer forms that a detector tries are cut as
-//! well.
+//! A passage lists every n-gram inside it, but no n-gram that reaches over its ends. Its text is normalised and cut as
+//! the detector's texts are, in each form that the detector tries, with and without a space in front.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -49,7 +48,7 @@ pub struct IgnorePassage {
     /// Its token ids; absent if it was written by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<u32>>,
-    /// Its text. If there are `tokens`, a tokenizer cuts it only for the plainer forms that a detector also tries.
+    /// Its text. Without a tokenizer that cuts it, only the `tokens` count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// How many documents had it, for the reader.
@@ -138,8 +137,9 @@ impl IgnoreList {
         Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
     }
 
-    /// Reads an ignore file for keys whose n-grams have these lengths, in tokens. Without a `tokenizer` the file must
-    /// list only token ids, and nothing checks that they belong to the right tokenizer.
+    /// Reads an ignore file for keys whose n-grams have these lengths, in tokens. `cutter` is the detector's tokenizer
+    /// and the way it prepares texts. Without it the file must list token ids, and nothing checks that they belong to
+    /// the right tokenizer.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, is not an ignore file, does not fit the tokenizer, or lists text
@@ -147,13 +147,13 @@ impl IgnoreList {
     pub fn read(
         path: impl AsRef<Path>,
         ngram_lens: impl IntoIterator<Item = usize>,
-        #[cfg(feature = "text")] tokenizer: Option<&Tokenizer>,
+        #[cfg(feature = "text")] cutter: Option<(&Tokenizer, Normaliser)>,
     ) -> Result<Self, IgnoreError> {
         let path = path.as_ref();
         let file = parse(path)?;
         let mut list = Self::new(ngram_lens);
         #[cfg(feature = "text")]
-        if let Some(tokenizer) = tokenizer {
+        if let Some((tokenizer, _)) = cutter {
             let found = tokenizer.fingerprint().to_string();
             if let Some(expected) = file.tokenizer.filter(|expected| *expected != found) {
                 return Err(IgnoreError::WrongTokenizer { path: shown(path), expected, found });
@@ -163,14 +163,14 @@ impl IgnoreList {
             if let Some(tokens) = passage.tokens {
                 list.add_tokens(&tokens);
                 #[cfg(feature = "text")]
-                if let (Some(text), Some(tokenizer)) = (&passage.text, tokenizer) {
-                    list.add_plainer(text, tokenizer)?;
+                if let (Some(text), Some((tokenizer, normaliser))) = (&passage.text, cutter) {
+                    list.list_forms(text, tokenizer, normaliser)?;
                 }
                 continue;
             }
             #[cfg(feature = "text")]
-            if let Some(tokenizer) = tokenizer {
-                list.add_text(passage.text.as_deref().unwrap_or_default(), tokenizer)?;
+            if let Some((tokenizer, normaliser)) = cutter {
+                list.add_text(passage.text.as_deref().unwrap_or_default(), tokenizer, normaliser)?;
                 continue;
             }
             return Err(IgnoreError::NeedsTokenizer { path: shown(path) });
@@ -180,37 +180,55 @@ impl IgnoreList {
 
     /// Lists every n-gram of a passage's tokens.
     pub fn add_tokens(&mut self, tokens: &[u32]) {
+        let listed = self.list(tokens);
+        self.short += usize::from(!listed);
+    }
+
+    /// Lists every n-gram of these tokens, and returns whether there are any.
+    fn list(&mut self, tokens: &[u32]) -> bool {
         for (&len, ngrams) in &mut self.ngrams {
             ngrams.extend(tokens.windows(len).map(Into::into));
         }
-        self.short += usize::from(self.ngrams.keys().all(|&len| tokens.len() < len));
+        self.ngrams.keys().any(|&len| tokens.len() >= len)
     }
 
-    /// Lists every n-gram of a passage as `tokenizer` cuts it, alone and after a space. Also lists those of the plainer
-    /// forms that a detector tries.
+    /// Lists every n-gram of a passage, alone and after a space, in each form that a detector with this `tokenizer` and
+    /// this `normaliser` tries.
     ///
     /// # Errors
     /// Returns an error if the tokenizer fails.
     #[cfg(feature = "text")]
-    pub fn add_text(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), TextError> {
-        let short = self.short;
-        self.add_tokens(&tokenizer.encode(&format!(" {text}"))?.ids);
-        self.short = short;
-        self.add_tokens(&tokenizer.encode(text)?.ids);
-        self.add_plainer(text, tokenizer)
+    pub fn add_text(
+        &mut self,
+        text: &str,
+        tokenizer: &Tokenizer,
+        normaliser: Normaliser,
+    ) -> Result<(), TextError> {
+        let listed = self.list_forms(text, tokenizer, normaliser)?;
+        self.short += usize::from(!listed);
+        Ok(())
     }
 
-    /// Lists the n-grams of the plainer forms of a passage, since a detector tries these forms of a text too.
+    /// Lists every n-gram of a passage's forms, alone and after a space, and returns whether it has any alone.
     #[cfg(feature = "text")]
-    fn add_plainer(&mut self, text: &str, tokenizer: &Tokenizer) -> Result<(), TextError> {
-        let short = self.short;
-        for start in ["", " "] {
-            let text = format!("{start}{text}");
-            let cuts = Normaliser::default().encode(tokenizer, text.as_bytes())?;
-            cuts.iter().skip(1).for_each(|cut| self.add_tokens(&cut.encoded.ids));
+    fn list_forms(
+        &mut self,
+        text: &str,
+        tokenizer: &Tokenizer,
+        normaliser: Normaliser,
+    ) -> Result<bool, TextError> {
+        let mut listed = false;
+        // A passage of a text in a markup language may be given as its readers see it.
+        let seen = normaliser.strip.map(|_| Normaliser { strip: None, ..normaliser });
+        for normaliser in [Some(normaliser), seen].into_iter().flatten() {
+            for start in ["", " "] {
+                for cut in normaliser.encode(tokenizer, format!("{start}{text}").as_bytes())? {
+                    let any = self.list(&cut.encoded.ids);
+                    listed |= any && start.is_empty();
+                }
+            }
         }
-        self.short = short;
-        Ok(())
+        Ok(listed)
     }
 
     /// Returns whether the n-gram is listed.
@@ -297,6 +315,40 @@ mod tests {
             Detector::builder(Key::from_bytes(&[1; 32], "test").unwrap()).ignore(list).build().unwrap();
         let report = detector.score(crate::Input::tokens(&(1..=20).collect::<Vec<_>>())).unwrap();
         assert_eq!((report.scored_tokens, report.ignored_tokens), (14, Some(2)));
+    }
+
+    /// Files on a Mac are often decomposed, and web pages have soft hyphens.
+    #[cfg(feature = "text")]
+    #[test]
+    fn passages_are_normalised_as_texts_are() {
+        use std::sync::Arc;
+
+        let plain = "the river went down to the naïve café again";
+        let decomposed = "the river went down to the nai\u{308}ve cafe\u{301} again";
+        let hyphenated = "the ri\u{AD}ver went down to the na\u{AD}ïve café again";
+        let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizer/tokenizer.json");
+        let tokenizer = Arc::new(Tokenizer::open(Path::new(tokenizer)).unwrap());
+        let list = |passage: &str, normaliser| {
+            let mut list = IgnoreList::new([5]);
+            list.add_text(passage, &tokenizer, normaliser).unwrap();
+            list
+        };
+        let words = (0..40).map(|i| format!("word{i} light{i}")).collect::<Vec<_>>().join(" ");
+        let text = format!("{words}\n{plain}\n{words}");
+        let ignored = |passage: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), passage).unwrap();
+            let builder = Detector::builder(Key::from_bytes(&[1; 32], "test").unwrap());
+            let builder = builder.tokenizer(Arc::clone(&tokenizer)).ignore_file(file.path());
+            let detector = builder.build().unwrap();
+            detector.score(&text).unwrap().ignored_tokens.unwrap()
+        };
+        assert!(ignored(plain) > 0);
+        for copied in [decomposed, hyphenated] {
+            assert_eq!(list(copied, Normaliser::default()), list(plain, Normaliser::default()), "{copied:?}");
+            assert_ne!(list(copied, Normaliser::none()), list(plain, Normaliser::none()), "{copied:?}");
+            assert_eq!(ignored(copied), ignored(plain), "{copied:?}");
+        }
     }
 
     #[test]

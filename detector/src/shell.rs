@@ -172,6 +172,9 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
 fn directory_hint(error: &KeyDirectoryError) -> Option<&'static str> {
     match error {
         KeyDirectoryError::Empty { .. } => Some("`wmgen keygen DIR/k.bin` puts a key into it"),
+        KeyDirectoryError::NotAFile { .. } => Some(
+            "put all key files into the one directory, under names such as acme-2026-12.bin, or list in keys.toml those that count",
+        ),
         KeyDirectoryError::Unlisted { .. } => {
             Some("add the file to the list, with the status retired if it marks no texts, or move it away")
         }
@@ -220,11 +223,15 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     Ok(print(&line)?)
 }
 
-/// Opens a tokenizer with the user's cache of vocabularies.
+/// Opens a tokenizer with the user's cache of vocabularies. `default` is that of the model that ships with wmgen; a
+/// file of that name is `./default`.
 ///
 /// # Errors
 /// Returns an error if [`Tokenizer::open`] would.
 pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
+    if path.as_ref() == Path::new("default") {
+        return Ok(Tokenizer::of_default_model());
+    }
     Tokenizer::open_with_cache(path, Cache::of_user().as_ref())
 }
 

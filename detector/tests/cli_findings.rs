@@ -419,3 +419,62 @@ fn verdicts_are_signed_and_checked() {
     place.run("score marked --json --sign public").code(2);
     place.run("score marked --json --tokens --sign sign.key").code(2);
 }
+
+#[test]
+fn what_a_signature_does_not_cover_is_named_and_p_fits_the_verdict() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("ring")).unwrap();
+    for (name, seed) in [("ring/a.bin", 1), ("ring/b.bin", 2)] {
+        key(seed).write(place.path(name), false).unwrap();
+    }
+    let tokenizer = Tokenizer::open(tokenizer()).unwrap();
+    for (name, seed) in [("marked", 1), ("unmarked", 3)] {
+        place.write(name, marked_words(&key(seed), &tokenizer, 100));
+    }
+    place.write("public", place.run("report keygen sign.key").code(0).out());
+    let signed = |text: &str| -> serde_json::Value {
+        let row = place.run(&format!("score {text} --json --keyring ring --sign sign.key")).code(0).out();
+        serde_json::from_str(&row).unwrap()
+    };
+    let verify = |row: &serde_json::Value, code| -> serde_json::Value {
+        place.write("row", row.to_string());
+        let out = place.run("report verify row --public-key public --json").code(code).out();
+        serde_json::from_str(&out).unwrap()
+    };
+    let (marked, unmarked) = (signed("marked"), signed("unmarked"));
+    assert_eq!(marked["verdict"], "watermarked");
+    assert_ne!(unmarked["verdict"], "watermarked");
+    for (row, open) in [(&marked, false), (&unmarked, true)] {
+        let checked = verify(row, 0);
+        let unsigned = checked["unsigned_fields"].as_array().unwrap();
+        let unsigned: Vec<&str> = unsigned.iter().filter_map(serde_json::Value::as_str).collect();
+        for name in ["input", "tokenizer", "detector", "score", "p_value", "log10_p", "warnings"] {
+            assert!(unsigned.contains(&name), "{name}: {checked}");
+        }
+        for name in ["signature", "schema_version", "scheme", "verdict", "fpr", "keys_tried"] {
+            assert!(!unsigned.contains(&name), "{name}: {checked}");
+        }
+        // Who is named where no key marked the text is not signed.
+        assert_eq!(unsigned.contains(&"key_id"), open, "{checked}");
+    }
+    let people = place.run("report verify row --public-key public").code(0).out();
+    assert!(people.contains("\n  not signed  ") && people.contains("p_value"), "{people}");
+
+    let p = |p: f64| serde_json::json!({ "p_value": p, "log10_p": p.log10() });
+    let changes = [
+        (&unmarked, p(1e-300)),
+        (&marked, p(0.5)),
+        (&unmarked, serde_json::json!({ "p_value": 1e-300 })),
+        (&unmarked, serde_json::json!({ "log10_p": -300.0 })),
+        (&marked, serde_json::json!({ "p_value": null })),
+        (&marked, serde_json::json!({ "p_value": 1e-300 })),
+        (&marked, serde_json::json!({ "key_id": "0123456789abcdef" })),
+        (&unmarked, serde_json::json!({ "schema_version": 2 })),
+    ];
+    for (row, change) in changes {
+        let mut row = row.clone();
+        row.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let error = verify(&row, 1)["error"].to_string();
+        assert!(error.contains("the object around the signature"), "{change}: {error}");
+    }
+}

@@ -231,6 +231,17 @@ fn what_cannot_be_answered_is_said() {
     detect(&json!({ "text": "a".repeat(9 << 20) }).to_string()).is(413, "8388608");
     assert_eq!(detect(&json!({ "text": "The old man. ".repeat(400_000) }).to_string()).status, 200);
     server.request("POST", "/v1/detect", "content-type: text/plain\r\n", "{}").is(415, "application/json");
+    let body = b"{\"text\": \"a \xed\xc3\xa9 b\"}";
+    let head = format!(
+        "POST /v1/detect HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    server.send(&[head.as_bytes(), body].concat()).is(400, "expected UTF-8");
+    // A half of a surrogate pair is one character, and an id may have 64 bits without a sign.
+    let halves = detect(r#"{"text": "a\ud800", "prompt": "b\udc00", "id": "c\ud83d"}"#).result();
+    assert_eq!((&halves["id"], &halves["verdict"]), (&json!("c\u{fffd}"), &json!("too_short")));
+    assert_eq!(detect(r#"{"text": "a", "id": 18446744073709551615}"#).result()["id"], json!(u64::MAX));
+    detect(r#"{"text": "a", "id": 1.5}"#).is(400, "\"param\":\"id\"");
     server.get("/v1/detect").is(405, "method");
     assert!(server.get("/v1/detect").head.contains("allow: post"));
     server.get("/nothing").is(404, "/openapi.json");
@@ -334,6 +345,34 @@ fn near_copies_spend_the_budget_and_the_same_text_does_not() {
     server.detect("expert-token", &json!({ "inputs": [{ "text": copy }] })).is(429, "budget");
     // Operators have none.
     assert_eq!(server.detect("operator-token", &json!({ "text": copy })).status, 200);
+}
+
+#[test]
+fn a_near_copy_in_other_typography_is_one() {
+    let server = Server::start(&place(), ALL);
+    let ask = |text: &str| server.detect("expert-token", &json!({ "text": text })).status;
+    let text = marked();
+    assert_eq!(ask(&text), 200);
+    // 29 of 30 are left: one near-copy.
+    assert_eq!(ask(&text.replace(' ', "\u{a0}")), 200);
+    assert_eq!(ask(&text.replacen("the", "a", 1).replace(' ', "\u{a0}")), 429);
+}
+
+#[test]
+fn everybody_but_operators_has_a_longest_text() {
+    let server = Server::start(&place(), &format!("{ALL} --public"));
+    let long = "a".repeat((1 << 20) + 1);
+    let body = json!({ "text": long });
+    server.detect("expert-token", &body).is(413, "expected at most 1048576 bytes, found 1048577");
+    assert_eq!(server.detect("operator-token", &body).status, 200);
+    let batch = json!({ "inputs": [{ "text": "a" }, { "text": long }] });
+    let results = server.detect("expert-token", &batch).json();
+    assert_eq!(results["results"][0]["verdict"], "too_short");
+    assert!(results["results"][1]["error"].as_str().unwrap().contains("1048577"), "{results}");
+    server.post("/api/v1/text/contents", "expert-token", &json!({ "contents": [long] })).is(413, "1048577");
+    // The body of the public has a limit too.
+    server.detect("", &json!({ "text": "a".repeat((256 << 10) + 1) })).is(413, "found 262145");
+    server.detect("", &body).is(413, "the body is longer than 802816 bytes");
 }
 
 #[test]
@@ -456,6 +495,24 @@ fn a_verdict_can_be_signed_and_a_leaked_key_is_named() {
     assert_eq!((&ours["label"], &ours["status"]), (&json!("us"), &json!("leaked")));
     let published = &server.get("/.well-known/ai-watermark.json").json()["signatures"]["keys"][0];
     assert_eq!(published["kid"], signing.verifying_key().kid());
+}
+
+#[test]
+fn a_signed_negative_holds_for_each_role() {
+    let place = place();
+    let public = place.run("report keygen sign.jwk").code(0).out();
+    place.write("public.jwk", public);
+    let args = "--key keys/ours.bin --credentials credentials.toml --sign sign.jwk";
+    let server = Server::start(&place, args);
+    let signing = SigningKey::read(place.path("sign.jwk")).unwrap();
+    for (role, key_id) in [("expert", None), ("operator", Some(key(7).id()))] {
+        let body = json!({ "text": "The old man went down to the river.", "sign": true });
+        let report = server.detect(&format!("{role}-token"), &body).result();
+        let statement = signing.verifying_key().verify(report["signature"].as_str().unwrap()).unwrap();
+        assert_eq!((statement.key_id, &report["key_id"]), (key_id.clone(), &json!(key_id)));
+        place.write("row.json", report.to_string());
+        place.run("report verify row.json --public-key public.jwk").code(0);
+    }
 }
 
 /// A value of JSON, with those at the edges of what fields take.

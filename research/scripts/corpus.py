@@ -21,7 +21,7 @@ def documents(text):
     marked = any(line.strip() == SEPARATOR for line in lines)
     found = [[]]
     for line in lines:
-        if line == (SEPARATOR if marked else ""):
+        if line.strip() == SEPARATOR if marked else not line:
             found.append([])
         elif line:
             found[-1].append(line)

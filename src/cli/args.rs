@@ -167,11 +167,11 @@ pub(crate) struct ComputeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ModelArgs {
-    /// The model: a Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the small
-    /// one that ships with wmgen]
+    /// The model: a Hugging Face directory, a GGUF file, a hub id that the local hub cache holds, or `default`, the small
+    /// one that ships with wmgen [default: `default`]
     #[arg(long)]
     pub model: Option<String>,
-    /// A tokenizer to use instead of the model's: a tokenizer.json, a directory that holds one, or a GGUF file
+    /// A tokenizer to use instead of the model's: a tokenizer.json, a directory that holds one, a GGUF file, or `default`
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     #[command(flatten)]
@@ -291,8 +291,8 @@ pub(crate) struct ServeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
-    /// A Hugging Face directory, a GGUF file, or a hub id that the local hub cache holds [default: the model that ships
-    /// with wmgen]
+    /// A Hugging Face directory, a GGUF file, a hub id that the local hub cache holds, or `default`, the model that ships
+    /// with wmgen [default: `default`]
     pub model: Option<String>,
     /// Print one JSON object
     #[arg(long)]

@@ -65,7 +65,7 @@ fn open(args: &BenchArgs) -> Result<(Weights, String)> {
     let Some(shape) = args.shape else {
         // clap requires one of the two.
         let model = args.model.clone().unwrap_or_default();
-        return Ok((Place::named(&model)?.weights()?, model));
+        return Ok((Place::of(Some(&model))?.weights()?, model));
     };
     let shape = shape.shape();
     let name = shape.name().to_owned();
@@ -94,7 +94,7 @@ fn drafts(args: &BenchArgs, weights: &Weights, sampling: Sampling) -> Result<Vec
                 bail!("--draft with a model needs --model: random weights guess nothing")
             }
             (DraftArg::Model(name), Some(model)) => {
-                let tokenizer = Place::named(model)?.tokenizer()?;
+                let tokenizer = Place::of(Some(model))?.tokenizer()?;
                 let place = draft.check(&tokenizer, rows)?;
                 let Draft::Model(place) = place else { unreachable!("a model was named") };
                 (name.as_str(), Draft::Model(place.load(LoadOptions::default())?))
@@ -133,7 +133,7 @@ fn draft_prompts(args: &BenchArgs, weights: &Weights, count: usize) -> Result<Ve
         return Ok((0..count).map(&mut prompt).collect());
     };
     let Some(model) = &args.model else { bail!("--prompts needs --model: random weights have no tokenizer") };
-    let tokenizer = Place::named(model)?.tokenizer()?;
+    let tokenizer = Place::of(Some(model))?.tokenizer()?;
     let mut prompts = Vec::new();
     for (label, text) in prompts::read_lines(path)? {
         let text = text.map_err(|error| anyhow!("{}: {error}", label.input))?;

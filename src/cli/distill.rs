@@ -29,7 +29,7 @@ pub(super) fn run(args: &DistillArgs) -> Result<()> {
     check_effects(args)?;
     let teacher = match &args.targets {
         Some(_) => None,
-        None => Some(args.teacher.as_deref().map_or(Ok(model::Place::Default), model::Place::named)?),
+        None => Some(model::Place::of(args.teacher.as_deref())?),
     };
     match (&args.write_targets, &args.student, &args.output, args.steps) {
         (Some(path), ..) => write_targets(args, path, teacher.as_ref()),
@@ -76,7 +76,7 @@ fn learn(
     teacher: Option<&model::Place>,
 ) -> Result<()> {
     let is_config = Path::new(student).extension().is_some_and(|extension| extension == "json");
-    let start = if is_config { None } else { Some(model::Place::named(student)?) };
+    let start = if is_config { None } else { Some(model::Place::of(Some(student))?) };
     let mut inputs = Outputs::new(false).reads(&args.text).reads(&args.examples).reads(&args.targets);
     for place in [&start.as_ref(), &teacher].into_iter().flatten() {
         if let model::Place::Path(path) = place {
@@ -236,15 +236,16 @@ fn load(args: &DistillArgs, place: &model::Place, tokenizer: &Tokenizer, vocab: 
     Ok(Teacher::new(place.load(LoadOptions { device, ..LoadOptions::default() })?, vocab)?)
 }
 
-/// Returns the first tokenizer there is: the directory's, the one asked for, the student's, the teacher's.
+/// Returns the first tokenizer there is: that of the run that is resumed, the one asked for, the student's, the teacher's.
 fn tokenizer_json(
     args: &DistillArgs,
     student: Option<&model::Place>,
     teacher: Option<&model::Place>,
 ) -> Result<String> {
-    let place = args.output.as_ref().map(|dir| dir.join("tokenizer.json"));
-    if let Some(place) = place.filter(|place| args.run.resume && place.exists()) {
-        return model::read_tokenizer_json(&place);
+    if let Some(dir) = &args.output
+        && let Some(json) = run::resumed_tokenizer(dir, &args.run, args.tokenizer.as_deref())?
+    {
+        return Ok(json);
     }
     if let Some(path) = &args.tokenizer {
         return model::read_tokenizer_json(path);

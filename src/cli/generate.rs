@@ -95,10 +95,10 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let written = output.put_all(&mut responder, &mut open, &stop);
     output.sum_up();
     let failed = output.batch.failures() > 0;
-    // Receipts of complete texts are kept whatever ended the run, even if the reader of standard output left.
-    if let Some(file) = receipt_file.filter(|_| written.is_ok() || !output.receipt.is_empty()) {
-        let ends = if output.receipt.is_empty() { "" } else { "\n" };
-        file.finish((output.receipt.join("\n") + ends).as_bytes())?;
+    // Receipts of complete texts are kept whatever ended the run, even if the reader of standard output left. A run without
+    // any leaves those of an earlier run.
+    if let Some(file) = receipt_file.filter(|_| !output.receipt.is_empty()) {
+        file.finish((output.receipt.join("\n") + "\n").as_bytes())?;
     }
     written?;
     output.batch.finish(None, !args.json);

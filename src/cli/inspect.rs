@@ -7,7 +7,6 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::shell::OneLine;
-use wmgen::default_model;
 
 use super::args::InspectArgs;
 use super::{model, print, print_json};
@@ -65,11 +64,12 @@ struct FormatReport {
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
-    let summary = model::Place::of(args.model.as_deref())?.summary()?;
+    let place = model::Place::of(args.model.as_deref())?;
+    let summary = place.summary()?;
     let c = &summary.config;
     let report = Report {
         schema_version: 1,
-        model: args.model.clone().unwrap_or_else(|| default_model::NAME.into()),
+        model: args.model.clone().filter(|_| place.path().is_some()).unwrap_or_else(|| place.name()),
         architecture: c.architecture.name(),
         fingerprint: summary.fingerprint.clone(),
         parameters: summary.parameters,

@@ -15,7 +15,7 @@ use super::say;
 pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     let place = match (&args.tokenizer, &args.model) {
         (Some(path), _) => Some(Place::Path(path.clone())),
-        (None, Some(model)) => Some(Place::named(model)?),
+        (None, Some(model)) => Some(Place::of(Some(model))?),
         (None, None) => None,
     };
     // --force does not replace a file that the run reads.

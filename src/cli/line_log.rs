@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use wmdetect::atomic_file;
 use wmdetect::shell::Hinted;
 
 /// What a log holds.
@@ -69,17 +68,22 @@ impl Kind {
     pub(super) fn open(self, path: &Path, header: &Map<String, Value>) -> Result<(LineLog, Earlier)> {
         self.check(path)?;
         let what = || self.cannot(path);
-        if path.metadata().map_or(true, |file| file.is_file() && file.len() == 0) {
-            let line =
-                format!("{{\"schema_version\":1,\"{}\":{}}}\n", self.command, serde_json::to_string(header)?);
-            atomic_file::write(path, line.as_bytes()).with_context(what)?;
-        }
-        let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(what)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).with_context(what)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             bail!("{}: expected it for this run alone, found that another run has it open", what());
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).with_context(what)?;
+        // A new file is empty, and one of a run that was killed at its start has a part of this line. It is written under the
+        // lock, so that two runs cannot both begin the file.
+        let line =
+            format!("{{\"schema_version\":1,\"{}\":{}}}\n", self.command, serde_json::to_string(header)?);
+        if let Some(rest) = line.as_bytes().strip_prefix(text.as_slice()).filter(|rest| !rest.is_empty()) {
+            file.write_all(rest).and_then(|()| file.sync_all()).with_context(what)?;
+            text.extend_from_slice(rest);
+        }
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
         let not_ours = || {
             Hinted::new(
@@ -117,4 +121,36 @@ impl LineLog {
 /// Returns a header in the form in which it is read again, for comparison with an earlier one.
 pub(super) fn as_read(header: &Map<String, Value>) -> Result<Map<String, Value>> {
     Ok(serde_json::from_str(&serde_json::to_string(header)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_written_by_the_run_that_holds_the_lock() {
+        let kind = Kind { what: "samples", command: "eval", option: "--samples" };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let header = Map::from_iter([("seed".to_owned(), 1.into())]);
+        let open = || kind.open(&path, &header);
+        let read = || std::fs::read_to_string(&path).unwrap();
+        // Another run has made the file and not yet written to it.
+        let other = File::create(&path).unwrap();
+        other.try_lock().unwrap();
+        let error = open().err().unwrap().to_string();
+        assert!(error.ends_with("found that another run has it open"), "{error}");
+        assert_eq!(read(), "");
+        drop(other);
+        // It was killed before it wrote the line, or in the middle of it.
+        let first = "{\"schema_version\":1,\"eval\":{\"seed\":1}}\n";
+        for part in ["", &first[..9], first] {
+            std::fs::write(&path, part).unwrap();
+            let (mut log, earlier) = open().unwrap();
+            assert_eq!((earlier.header, earlier.lines.as_str()), (header.clone(), ""));
+            log.append(&1).unwrap();
+            assert_eq!(read(), format!("{first}1\n"));
+        }
+        assert_eq!(open().unwrap().1.lines, "1\n");
+    }
 }

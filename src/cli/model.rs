@@ -1,7 +1,6 @@
 //! Opens the model and the tokenizer that `--model`, `--tokenizer` and `--device` name.
 
 use std::io::{IsTerminal, stderr};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,9 +55,12 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Returns the place of `--model`; without it, the default model.
+    /// Returns the place of a model's name: `default`, a path or a hub id. Without a name it is the default model.
     pub(super) fn of(model: Option<&str>) -> Result<Self> {
-        model.map_or(Ok(Self::Default), |model| locate(model).map(Self::Path))
+        match model {
+            None | Some("default") => Ok(Self::Default),
+            Some(model) => locate(model).map(Self::Path),
+        }
     }
 
     /// Returns the path, unless it is the default model.
@@ -74,11 +76,6 @@ impl Place {
             Self::Default => Ok(Tokenizer::of_default_model()),
             Self::Path(path) => Ok(shell::open_tokenizer(path)?),
         }
-    }
-
-    /// Returns the place of a model's name: `default`, a path or a hub id.
-    pub(super) fn named(model: &str) -> Result<Self> {
-        if model == "default" { Ok(Self::Default) } else { Self::of(Some(model)) }
     }
 
     /// Returns the text of the model's tokenizer.json, if it has one. A GGUF file has none.
@@ -117,7 +114,7 @@ impl Place {
     }
 
     /// Returns the last part of the path, which is the model's name if it was not requested by another one.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Default => default_model::NAME.into(),
             Self::Path(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into(),
@@ -172,14 +169,19 @@ pub(super) fn set_threads(threads: Option<usize>) -> Result<()> {
         Some(0) => bail!("--threads is 0, expected at least 1"),
         Some(wanted) => wanted,
     };
-    let cores = std::thread::available_parallelism().map_or(wanted, NonZero::get);
-    if wanted > cores {
-        let note =
-            format!("note: --threads {wanted} is more than the {cores} cores here; {cores} threads compute");
+    let threads = at_most_cores(wanted);
+    if wanted > threads {
+        let note = format!(
+            "note: --threads {wanted} is more than the {threads} cores here; {threads} threads compute"
+        );
         super::say(&note);
     }
-    let threads = wanted.min(cores);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")
+}
+
+/// Returns the number of threads, at most one for each core.
+pub(super) fn at_most_cores(threads: usize) -> usize {
+    std::thread::available_parallelism().map_or(threads, |cores| threads.min(cores.get()))
 }
 
 /// Checks that a tokenizer and a model can belong together. A model's table may be padded to a multiple of 256. Gemma 3's
@@ -205,7 +207,7 @@ impl DraftArg {
             Self::Prompt => return Ok(Draft::Prompt),
             Self::Model(name) => name,
         };
-        let place = Place::named(name)?;
+        let place = Place::of(Some(name))?;
         let other = place.tokenizer()?;
         if other.fingerprint() != tokenizer.fingerprint() {
             let [expected, found] = [tokenizer, &other]
@@ -265,9 +267,12 @@ impl ModelArgs {
         set_threads(self.compute.threads)?;
         let place = Place::of(self.model.as_deref())?;
         let model = self.load_from(&place)?;
-        // A hub id is a better name than its commit's directory.
-        let name = self.model.clone().filter(|model| !Path::new(model).exists());
-        Ok(Loaded { model, tokenizer: tokenizer.into(), name: name.unwrap_or_else(|| place.name()) })
+        let name = match (&place, &self.model) {
+            // A hub id is a better name than its commit's directory.
+            (Place::Path(_), Some(hub_id)) if !Path::new(hub_id).exists() => hub_id.clone(),
+            _ => place.name(),
+        };
+        Ok(Loaded { model, tokenizer: tokenizer.into(), name })
     }
 
     /// Checks that the draft model can guess for the model; this needs neither's weights.

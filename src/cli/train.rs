@@ -13,7 +13,7 @@ use super::{model, say};
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
     model::set_threads(args.run.threads)?;
     let dir = args.output.as_path();
-    let from = args.from.as_deref().map(model::Place::named).transpose()?;
+    let from = args.from.as_deref().map(|from| model::Place::of(Some(from))).transpose()?;
     let mut inputs = Outputs::new(false).reads(&args.text).reads(&args.examples);
     if let Some(model::Place::Path(path)) = &from {
         inputs = inputs.reads([path]);
@@ -57,12 +57,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     place.train(holds_run, params, lessons)
 }
 
-/// Returns the first tokenizer there is: the directory's, the one asked for, that of the model to continue from, or
+/// Returns the first tokenizer there is: that of the run that is resumed, the one asked for, that of the model to continue from, or
 /// a new one.
 fn tokenizer_json(args: &TrainArgs, from: Option<&model::Place>, text: &str) -> Result<String> {
-    let place = args.output.join("tokenizer.json");
-    if args.run.resume && place.exists() {
-        return std::fs::read_to_string(&place).with_context(|| format!("cannot read {}", place.display()));
+    if let Some(json) = run::resumed_tokenizer(&args.output, &args.run, args.tokenizer.as_deref())? {
+        return Ok(json);
     }
     if let Some(path) = &args.tokenizer {
         return model::read_tokenizer_json(path);

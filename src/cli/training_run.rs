@@ -1,11 +1,12 @@
 //! A training run of `wmgen train` or `wmgen distill`: its directory, its steps, its report.
 
+use std::fs::{File, TryLockError};
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::atomic_file;
@@ -20,7 +21,7 @@ use wmgen::train::parameters::Table;
 use wmgen::train::{Data, Error, HeldOut, Lessons, Settings, Trainer};
 
 use super::args::RunArgs;
-use super::{read_text, say};
+use super::{model, read_text, say};
 
 /// File name of the checkpoint, which is next to the model in the output directory.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -99,9 +100,48 @@ pub(super) fn check_directory(dir: &Path, args: &RunArgs, inputs: Outputs) -> Re
     save_every(args)?;
     let holds_run = inputs.check_directory(dir, "run", |dir| dir.join(CHECKPOINT).exists())?;
     if holds_run && !args.resume {
-        bail!("{} holds a run already; --resume goes on with it, or choose another directory", dir.display());
+        return Err(holds_another(dir));
     }
     Ok(holds_run)
+}
+
+fn holds_another(dir: &Path) -> anyhow::Error {
+    anyhow!("{} holds a run already; --resume goes on with it, or choose another directory", dir.display())
+}
+
+/// Locks the directory of a run until the file is dropped. A system that does not lock directories gives no lock.
+fn lock_directory(dir: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::open(dir) else { return Ok(None) };
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        bail!(Hinted::new(
+            format!(
+                "cannot write the run into {}: expected a directory for this run alone, found that another run writes to it",
+                dir.display()
+            ),
+            "wait until the other run has ended, or choose another directory",
+        ));
+    }
+    Ok(Some(file))
+}
+
+/// Returns the tokenizer.json of the run that is resumed, if there is one. `named` is the tokenizer that was asked for; it
+/// must have the same vocabulary.
+pub(super) fn resumed_tokenizer(dir: &Path, args: &RunArgs, named: Option<&Path>) -> Result<Option<String>> {
+    let place = dir.join("tokenizer.json");
+    if !args.resume || !place.exists() {
+        return Ok(None);
+    }
+    let json = model::read_tokenizer_json(&place)?;
+    if let Some(named) = named {
+        let other = model::read_tokenizer_json(named)?;
+        let expected = Tokenizer::from_json_bytes(json.as_bytes(), &place.to_string_lossy())?.fingerprint();
+        let found = Tokenizer::from_json_bytes(other.as_bytes(), &named.to_string_lossy())?.fingerprint();
+        if expected != found {
+            let differences = vec![format!("tokenizer: expected {expected}, found {found}")];
+            return Err(not_resumed(Error::OtherSettings { path: dir.join(CHECKPOINT), differences }));
+        }
+    }
+    Ok(Some(json))
 }
 
 /// Returns the time between two checkpoints.
@@ -130,6 +170,18 @@ fn not_resumed(error: Error) -> anyhow::Error {
         Error::Checkpoint { .. } => Hinted::new(
             error.to_string(),
             "start afresh in another directory, or give what the run was started with",
+        )
+        .into(),
+        error => error.into(),
+    }
+}
+
+/// Turns a step's error into one with a hint.
+fn not_taken(error: Error) -> anyhow::Error {
+    match error {
+        Error::Diverged { step, what, found } => Hinted::new(
+            format!("training has diverged at step {step}: expected a finite {what}, found {found}"),
+            "start afresh in another directory with a lower --learning-rate",
         )
         .into(),
         error => error.into(),
@@ -170,6 +222,8 @@ impl Place<'_> {
         let Self { dir, config, settings, .. } = *self;
         let checkpoint = dir.join(CHECKPOINT);
         let device = self.args.device.open()?;
+        // A run that goes on is locked before its checkpoint is read.
+        let resumed = if holds_run { Some(lock_directory(dir)?) } else { None };
         let size = lessons.source.size();
         let mut run = match params {
             _ if holds_run => {
@@ -186,6 +240,16 @@ impl Place<'_> {
         ));
         // All checks are done; from here on the directory belongs to the run.
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let _lock = if let Some(lock) = resumed {
+            lock
+        } else {
+            let lock = lock_directory(dir)?;
+            // Another run may have begun and ended here since the directory was checked.
+            if checkpoint.exists() {
+                return Err(holds_another(dir));
+            }
+            lock
+        };
         let stop = stop_when_asked()?;
         let save_every = save_every(self.args)?;
         let save = |run: &Trainer<'_>| save(run, dir, &checkpoint, self.tokenizer_json);
@@ -215,7 +279,7 @@ fn steps(
     let (mut held_out, mut divergence) = (last.map(|p| p.held_out), last.map(divergence_of));
     let (mut average, mut tokens) = (None, 0);
     while !run.is_done() && !stop.load(Ordering::Relaxed) {
-        let step = run.step()?;
+        let step = run.step().map_err(not_taken)?;
         run.seconds = before + started.elapsed().as_secs_f64();
         // A mean over about the last twenty steps.
         let mean = average.map_or(step.loss, |mean| mean + 0.05 * (step.loss - mean));
@@ -384,5 +448,24 @@ impl super::args::DeviceArg {
             Self::Metal => Device::new_metal(0)
                 .context("no Metal device; build with --features metal, or --device cpu")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_diverged_is_to_start_afresh() {
+        let error = not_taken(Error::Diverged { step: 2, what: "gradient norm", found: f64::NAN });
+        assert_eq!(
+            error.to_string(),
+            "training has diverged at step 2: expected a finite gradient norm, found NaN"
+        );
+        let hinted = format!("{:?}", error.downcast_ref::<Hinted>().unwrap());
+        assert!(
+            hinted.contains("start afresh in another directory with a lower --learning-rate"),
+            "{hinted}"
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! Prefetching: asks for memory before it is read.
 //!
 //! A processor prefetches by itself, but some not far enough, and usually not across the end of a 4 KiB page. On a Xeon all products
-//! gain from prefetch instructions. On AMD's Zen 4 a product of one row is fastest without them. A product of eight rows, whose
+//! gain from prefetch instructions, and so do they on AMD's Zen 3. On Zen 4 a product of one row is fastest without them. A product of eight rows, whose
 //! instructions fill the processor's window, gains half (research/performance.md).
 
-use super::cpu;
+use super::cpu::{self, Level};
 use std::sync::OnceLock;
 
 /// Distance in bytes from what is read to what is prefetched. On the Xeon 1 KiB is slower, and 4 or 8 KiB are not faster
@@ -33,7 +33,9 @@ impl Ahead {
     pub(super) fn here() -> Self {
         static HERE: OnceLock<Ahead> = OnceLock::new();
         // On Zen 4, prefetching into the second level costs a product of one row a third of its read rate.
-        *HERE.get_or_init(|| if cpu::is_amd() { Self::First } else { Self::Second })
+        // Zen 3, which has no AVX-512, gains from it as the Xeon does.
+        let like_zen4 = || cpu::is_amd() && Level::best() >= Level::Avx512;
+        *HERE.get_or_init(|| if like_zen4() { Self::First } else { Self::Second })
     }
 
     /// Returns the best setting on this processor for a product that multiplies each line by `rows` rows.

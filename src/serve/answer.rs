@@ -22,6 +22,8 @@ pub(super) struct Owner {
     pub(super) request_id: String,
     /// Why the answer is not marked; `None` if it is to be marked.
     pub(super) reason: Option<Reason>,
+    /// Whether an answer without the mark is refused.
+    pub(super) demanded: bool,
     pub(super) receipts: Arc<Receipts>,
     pub(super) metrics: Metrics,
 }
@@ -46,10 +48,16 @@ pub(super) struct Answer {
     _places: Places,
 }
 
+/// Number of tokens from which on a text without a marked token breaks the promise to mark. A shorter one may have had no
+/// choice.
+const NO_EXCUSE: usize = 16;
+
 /// One text of an answer.
 #[derive(Default)]
 pub(super) struct Text {
     written: String,
+    /// Number of characters that were written, sent or not.
+    characters: usize,
     pub(super) finish: Option<FinishReason>,
     logprobs: LogprobsOf,
     /// Whether a chunk of it has been sent.
@@ -68,10 +76,16 @@ pub(super) struct Unsent {
 impl Text {
     /// Takes the part that has not been sent.
     pub(super) fn take_unsent(&mut self) -> Unsent {
+        // Tokens that may be the beginning of a stop string wait with their text.
+        let certain = match self.finish {
+            None | Some(FinishReason::Stop) => self.characters,
+            Some(_) => usize::MAX,
+        };
+        let logprobs = self.logprobs.take(certain);
         Unsent {
             first: !std::mem::replace(&mut self.begun, true),
             piece: std::mem::take(&mut self.written),
-            logprobs: (!self.logprobs.is_empty()).then(|| self.logprobs.take()),
+            logprobs: (!logprobs.is_empty()).then_some(logprobs),
         }
     }
 }
@@ -124,16 +138,16 @@ impl Answer {
             _ => {}
         }
         let mut step = Step::Nothing;
+        let mut stopped = false;
         for event in self.exchanges[prompt].take(event) {
             match event {
-                // The server stops before the text has ended. The partial text must not look complete.
-                Event::Piece(piece) if piece.finished == Some(FinishReason::Interrupted) => {
-                    return Err(RespondError::Stopped);
-                }
+                // The server stops before the text has ended. The partial text must not look complete, but it has a receipt.
+                Event::Piece(piece) if piece.finished == Some(FinishReason::Interrupted) => stopped = true,
                 Event::Piece(piece) => {
                     let index = prompt * self.n + piece.sequence;
                     let text = &mut self.texts[index];
                     text.written.push_str(&piece.text);
+                    text.characters += piece.text.chars().count();
                     text.finish = piece.finished;
                     if piece.finished.is_some() {
                         self.last = index;
@@ -144,7 +158,7 @@ impl Answer {
                     step = Step::Grown(index);
                 }
                 Event::Finished(mut receipts) => {
-                    self.keep(&mut receipts, false);
+                    self.keep(&mut receipts, stopped);
                     self.ended[prompt] = Some(receipts);
                     if self.ended.iter().all(Option::is_some) {
                         step = Step::Complete;
@@ -153,7 +167,7 @@ impl Answer {
                 Event::Failed(error) => return Err(error),
             }
         }
-        Ok(step)
+        if stopped { Err(RespondError::Stopped) } else { Ok(step) }
     }
 
     fn count_token(&mut self, index: usize) {
@@ -196,6 +210,13 @@ impl Answer {
         let mark = Mark::of(&receipts, self.owner.reason);
         let tokens = receipts.iter().map(|receipt| receipt.tokens.len()).sum();
         (Usage::new(self.prompt_tokens, self.cached_tokens, tokens), mark)
+    }
+
+    /// Returns whether a complete answer was to be marked or refused, and has a text that is long enough for the mark
+    /// without a marked token.
+    pub(super) fn breaks_promise(&self) -> bool {
+        let unmarked = |receipt: &Receipt| receipt.tokens.len() >= NO_EXCUSE && !receipt.watermark.applied;
+        self.owner.demanded && self.ended.iter().flatten().flatten().any(unmarked)
     }
 
     /// Returns the texts of a complete answer.

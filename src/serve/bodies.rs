@@ -86,9 +86,11 @@ impl Mark {
 #[derive(Clone, Default, Debug)]
 pub(super) struct LogprobsOf {
     tokens: Vec<Value>,
-    /// For completions, the offset at which each token begins.
+    /// For completions, the offset at which each token begins, in characters.
     offsets: Vec<usize>,
     characters: usize,
+    /// Bytes of the last tokens that are not yet a whole character.
+    partial: Vec<u8>,
 }
 
 /// Value that stands for −∞, as in other servers: JSON has no infinity.
@@ -97,15 +99,16 @@ const LEAST_LOGPROB: f64 = -9999.0;
 impl LogprobsOf {
     pub(super) fn push(&mut self, head: &Head, token: &Token) {
         let Some(logprobs) = &token.logprobs else { return };
+        let bytes = |id: u32| head.tokenizer.token_bytes(id).unwrap_or_default();
         let entry = |id: u32, logprob: f64| {
-            let bytes = head.tokenizer.token_bytes(id).unwrap_or_default();
-            let text = String::from_utf8_lossy(bytes);
-            json!({ "token": text, "logprob": logprob.max(LEAST_LOGPROB), "bytes": bytes })
+            let name = token_name(bytes(id));
+            json!({ "token": name, "logprob": logprob.max(LEAST_LOGPROB), "bytes": bytes(id) })
         };
         let mut chosen = entry(token.id, logprobs.chosen);
         let top: Vec<Value> = logprobs.top.iter().map(|(id, logprob)| entry(*id, *logprob)).collect();
         self.offsets.push(self.characters);
-        self.characters += chosen["token"].as_str().map_or(0, |text| text.chars().count());
+        self.partial.extend_from_slice(bytes(token.id));
+        self.characters += whole_characters(&mut self.partial);
         chosen["top_logprobs"] = Value::Array(top);
         self.tokens.push(chosen);
     }
@@ -120,12 +123,14 @@ impl LogprobsOf {
         self.offsets.truncate(count);
     }
 
-    /// Takes what was pushed since the last call.
-    pub(super) fn take(&mut self) -> Self {
-        let characters = self.characters;
-        let taken = std::mem::take(self);
-        self.characters = characters;
-        taken
+    /// Takes the tokens that begin before this character and were not taken before.
+    pub(super) fn take(&mut self, end: usize) -> Self {
+        let count = self.offsets.partition_point(|&offset| offset < end);
+        Self {
+            tokens: self.tokens.drain(..count).collect(),
+            offsets: self.offsets.drain(..count).collect(),
+            ..Self::default()
+        }
     }
 
     fn json(self, interface: Interface) -> Value {
@@ -148,6 +153,38 @@ impl LogprobsOf {
             "text_offset": self.offsets,
         })
     }
+}
+
+/// Returns the name of a token: its text, or for a part of a character its bytes, as OpenAI writes them.
+fn token_name(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().fold("bytes:".to_owned(), |name, byte| format!("{name}\\x{byte:02x}")),
+    }
+}
+
+/// Removes whole characters from the front, and returns how many there were. Bytes that cannot be a part of a character
+/// count as one, the replacement character.
+fn whole_characters(bytes: &mut Vec<u8>) -> usize {
+    let (mut count, mut done) = (0, 0);
+    while done < bytes.len() {
+        match std::str::from_utf8(&bytes[done..]) {
+            Ok(text) => {
+                count += text.chars().count();
+                done = bytes.len();
+            }
+            Err(error) => {
+                let valid = error.valid_up_to();
+                count += String::from_utf8_lossy(&bytes[done..done + valid]).chars().count();
+                done += valid;
+                let Some(wrong) = error.error_len() else { break };
+                count += 1;
+                done += wrong;
+            }
+        }
+    }
+    bytes.drain(..done);
+    count
 }
 
 /// One text of a complete answer.
@@ -237,5 +274,23 @@ impl Head {
         chunk["usage"] = json!(usage);
         chunk["watermark"] = json!(mark);
         chunk
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_character_count_once_they_are_whole() {
+        let mut partial = Vec::new();
+        let mut counts = Vec::new();
+        for bytes in ["a".as_bytes(), b"\xC3", b"\xA9", b"\xE2\x82", b"b", "é".as_bytes()] {
+            partial.extend_from_slice(bytes);
+            counts.push(whole_characters(&mut partial));
+        }
+        // A cut-off part before "b" is one replacement character.
+        assert_eq!(counts, [1, 0, 1, 0, 2, 1]);
+        assert_eq!(["é".as_bytes(), b"\xC3"].map(token_name), ["é", "bytes:\\xc3"]);
     }
 }

@@ -69,6 +69,8 @@ pub(crate) fn run(
     load: impl FnOnce() -> Result<Loaded>,
 ) -> Result<ExitCode> {
     check_host(options)?;
+    // Before they are read, so that a change while the model is loaded is seen.
+    let files = tenants::files(options);
     let tenants = tenants(options, tokenizer)?;
     let receipts = match &options.receipts {
         Some(path) => Receipts::open(path, options.receipts_with_text)?,
@@ -113,7 +115,7 @@ pub(crate) fn run(
     let name = info.receipt().name.clone();
     let engine_options = engine::Options {
         together: options.batch.into(),
-        slice: options.prefill_slice,
+        slice: options.prefill_slice.get(),
         cache_bytes: options.cache_bytes,
         prefix_bytes: options.prefix_bytes,
         draft_tokens: options.drafts.draft_tokens.into(),
@@ -139,7 +141,7 @@ pub(crate) fn run(
     if access.health.state() == State::Ready {
         say(&format!("listening on http://{address}"));
     }
-    runtime.spawn(look_after(access.clone(), options.clone(), tokenizer));
+    runtime.spawn(look_after(access.clone(), options.clone(), tokenizer, files));
     let health = Arc::clone(&access.health);
     let watched = stopped.clone();
     let engine_thread = std::thread::spawn(move || {
@@ -214,11 +216,16 @@ fn tenants(options: &Options, tokenizer: &Tokenizer) -> Result<Tenants> {
     }
 }
 
-/// Reads tenants and keys again when their files change or SIGHUP arrives, and writes receipts to disk.
-async fn look_after(access: Access, options: Options, tokenizer: Arc<Tokenizer>) {
+/// Reads tenants and keys again when their files change or SIGHUP arrives, and writes receipts to disk. `files` is the state
+/// of the files when they were read first.
+async fn look_after(
+    access: Access,
+    options: Options,
+    tokenizer: Arc<Tokenizer>,
+    mut files: Vec<tenants::State>,
+) {
     let Some(server) = access.server.get() else { return };
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    let mut files = tenants::files(&options);
     loop {
         let asked = tokio::select! {
             _ = hangup.recv() => true,

@@ -1,5 +1,6 @@
 //! Options of the server, which are arguments of `wmgen serve`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -37,8 +38,8 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
     pub(super) prefix_bytes: usize,
     /// Number of prompt tokens that are read between two tokens of the answers
-    #[arg(long, default_value_t = 64, value_name = "TOKENS")]
-    pub(super) prefill_slice: usize,
+    #[arg(long, default_value = "64", value_name = "TOKENS")]
+    pub(super) prefill_slice: NonZeroUsize,
     #[command(flatten)]
     pub(crate) drafts: DraftArgs,
     /// Maximum number of tokens in a prompt; the model's context if not given
@@ -54,10 +55,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 16_384)]
     pub(super) connections: usize,
     /// Seconds that a request may take to arrive, a connection may be idle, and a client may read nothing of its answer
-    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(super) timeout: u64,
     /// Seconds that open answers have to finish after SIGTERM
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub(super) drain: u64,
     /// Append a line for each text to this file. It says whose text it is and which key marked how many tokens, but not
     /// the text

@@ -8,8 +8,8 @@ use wmgen::sample::Sampling;
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Policy {
-    /// Every answer is marked. An answer whose settings leave no room for a mark is refused. A text that the model ends
-    /// after a few tokens cannot carry the mark; its answer says so.
+    /// Every answer is marked. An answer whose settings leave no room for a mark is refused, and so is one in which no
+    /// token could carry it. A text that ends after a few tokens may be without the mark; its answer says so.
     Require,
     /// Answers are marked if possible, and say so if not.
     Default,
@@ -87,6 +87,13 @@ impl Policy {
             }
         }
     }
+}
+
+/// Returns the error for an answer that was to be marked or refused, and in which no token could carry the mark.
+pub(super) fn unmarked() -> ApiError {
+    let message =
+        "temperature: expected settings that leave the mark a choice, found an answer without a marked token";
+    ApiError::field("temperature", message).with_code("cannot_be_marked")
 }
 
 /// Returns whether nearly every draw has only one outcome, whatever the model says. Such settings are not accepted for

@@ -64,6 +64,12 @@ impl Receipts {
     /// Returns an error if the file cannot be opened or read.
     pub(super) fn open(path: &Path, with_text: bool) -> Result<Self> {
         let open = || -> std::io::Result<File> {
+            // A pipe would be read without end.
+            if path.metadata().is_ok_and(|file| !file.is_file()) {
+                return Err(std::io::Error::other(
+                    "expected a regular file, found a directory, a pipe or a device",
+                ));
+            }
             let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
             check_beginning(&mut file)?;
             let kept = whole_lines(&mut file)?;

@@ -219,6 +219,7 @@ impl Server {
                 tenant: Arc::clone(tenant),
                 request_id,
                 reason: marked.err(),
+                demanded: tenant.policy.demands(asked.watermarking),
                 receipts: Arc::clone(&self.receipts),
                 metrics: self.metrics.clone(),
             },
@@ -243,9 +244,13 @@ impl Server {
             match answer.take(event) {
                 Ok(Step::Complete) => break,
                 Ok(Step::Grown(_) | Step::Nothing) => {}
+                Err(error @ RespondError::Stopped) => return Err(ApiError::unavailable(error.to_string())),
                 Err(error) => return Err(ApiError::internal(error.to_string())),
             }
             event = next(&mut events).await?;
+        }
+        if answer.breaks_promise() {
+            return Err(super::policy::unmarked());
         }
         let (usage, mark) = answer.sum_up();
         let choices = answer.choices();

@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 use wmdetect::service::ApiError;
+use wmgen::respond::RespondError;
 
 use super::answer::{Answer, Numbered, Step, Unsent};
 
@@ -51,6 +52,10 @@ impl Stream {
                 return true;
             }
             Ok(Step::Nothing) => return false,
+            Err(error @ RespondError::Stopped) => {
+                put(out, &ApiError::unavailable(error.to_string()).body());
+                return true;
+            }
             Err(error) => {
                 tracing::error!(%error, request_id = answer.owner.request_id, "an answer failed");
                 put(out, &ApiError::internal(error.to_string()).body());
@@ -70,6 +75,10 @@ impl Stream {
 
     /// Appends the end of the last text, the usage if it was asked for, and the sign that the stream is complete.
     fn end(answer: &mut Answer, include_usage: bool, out: &mut Vec<u8>) {
+        if answer.breaks_promise() {
+            put(out, &super::policy::unmarked().body());
+            return;
+        }
         let (usage, mark) = answer.sum_up();
         let last = answer.last_to_end();
         let text = answer.text(last);

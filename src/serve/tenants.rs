@@ -277,7 +277,7 @@ fn open(
 }
 
 /// State of a file that changes with it: its path, time and length.
-type State = (PathBuf, Option<SystemTime>, u64);
+pub(super) type State = (PathBuf, Option<SystemTime>, u64);
 
 /// Returns the state of all files that tenants and keys are read from.
 pub(super) fn files(options: &Options) -> Vec<State> {

@@ -19,7 +19,7 @@ pub fn documents(text: &str) -> Vec<Vec<&str>> {
     let mut documents = vec![Vec::new()];
     for line in text.lines() {
         let line = line.trim_end();
-        if (marked && line == SEPARATOR) || (!marked && line.is_empty()) {
+        if (marked && line.trim_start() == SEPARATOR) || (!marked && line.is_empty()) {
             documents.push(Vec::new());
         } else if !line.is_empty()
             && let Some(document) = documents.last_mut()
@@ -198,6 +198,7 @@ mod tests {
     fn documents_end_at_separators_or_at_blank_lines() {
         assert_eq!(documents("a\nb\n\nc\n"), [vec!["a", "b"], vec!["c"]]);
         assert_eq!(documents("a\n\nb\n<|endofdoc|>\nc"), [vec!["a", "b"], vec!["c"]]);
+        assert_eq!(documents("a\n\nb\n \t<|endofdoc|> \n  c"), [vec!["a", "b"], vec!["  c"]]);
         assert!(documents("\n \n").is_empty());
     }
 

@@ -59,15 +59,18 @@ pub enum Error {
         /// What is not supported.
         found: String,
     },
-    /// The loss is NaN or infinite.
+    /// The loss or the gradient is NaN or infinite.
     #[error(
-        "the loss at step {step} is {loss}: training has diverged; resume from the last checkpoint with a lower learning rate"
+        "training has diverged at step {step}: expected a finite {what}, found {found}; start afresh with a lower \
+         --learning-rate"
     )]
     Diverged {
-        /// Number of the step.
+        /// Number of the step, from 1.
         step: u64,
-        /// The loss: NaN or infinity.
-        loss: f64,
+        /// What is not finite: `loss` or `gradient norm`.
+        what: &'static str,
+        /// Its value: NaN or infinity.
+        found: f64,
     },
     /// The tokenizer's library reported an error.
     #[error("the tokenizer cannot be trained: {message}")]

@@ -247,15 +247,17 @@ impl<'a> Trainer<'a> {
     /// Takes one step: gradients of a batch, an update and, when it is due, a point of the curve.
     ///
     /// # Errors
-    /// Returns an error if the loss is not a number, and the errors of the device.
+    /// Returns an error if the loss or the gradient is not finite, and the errors of the device.
     pub fn step(&mut self) -> Result<Step> {
         let rows = self.batch()?;
         let count = rows.iter().map(|row| row.count() as u64).sum::<u64>();
         let tokens = count.max(1) as f64;
         let loss = self.gradients(&rows, (1.0 / tokens) as f32)? / tokens;
         let norm = self.segments.sum(&mut self.grads);
-        if !loss.is_finite() || !norm.is_finite() {
-            return Err(Error::Diverged { step: self.step, loss });
+        for (what, found) in [("loss", loss), ("gradient norm", norm)] {
+            if !found.is_finite() {
+                return Err(Error::Diverged { step: self.step + 1, what, found });
+            }
         }
         let s = &self.settings;
         let rate = learning_rate(self.step, s.steps, s.warmup, s.learning_rate, s.floor);
@@ -329,7 +331,7 @@ impl<'a> Trainer<'a> {
     /// Returns how many rows have their goals in memory at once: one micro batch per thread, since a teacher's logits are
     /// large.
     fn group(&self) -> usize {
-        rayon::current_num_threads() * self.settings.micro_batch
+        rayon::current_num_threads().saturating_mul(self.settings.micro_batch)
     }
 
     /// Fills `self.grads`, one entry for each micro batch, and returns the sum of the losses.
@@ -500,6 +502,29 @@ mod tests {
         let fused = Fused::new(&config).unwrap();
         let loss = fused.loss(run.params(), &[&row], None, &mut Workspace::default()).unwrap();
         assert!((nll - loss).abs() < 1e-3, "{nll} {loss}");
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_ends_the_run_and_is_named() {
+        let (data, _, vocab) = data();
+        let (config, settings) = setup(vocab, 2);
+        let params = vec![f32::NAN; Table::new(&config).len()];
+        let mut run = Trainer::from(&config, params, &settings, &data, &Device::Cpu).unwrap();
+        let error = run.step().unwrap_err().to_string();
+        assert!(error.starts_with("training has diverged at step 1: expected a finite "), "{error}");
+        let error = Error::Diverged { step: 2, what: "gradient norm", found: f64::INFINITY }.to_string();
+        assert!(error.contains("expected a finite gradient norm, found inf; start afresh"), "{error}");
+    }
+
+    #[test]
+    fn a_micro_batch_may_be_larger_than_any_batch() {
+        let (data, _, vocab) = data();
+        let (config, settings) = setup(vocab, 1);
+        let loss = |micro_batch| {
+            let settings = Settings { micro_batch, ..settings };
+            Trainer::new(&config, &settings, &data, &Device::Cpu).unwrap().step().unwrap().loss
+        };
+        assert_eq!(loss(1_usize << (usize::BITS - 1)), loss(settings.batch));
     }
 
     /// Compares bit by bit, from several points, with threads that finish in any order.

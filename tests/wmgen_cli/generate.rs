@@ -300,6 +300,25 @@ fn a_text_whose_draws_had_little_choice_has_a_warning() {
     );
 }
 
+#[test]
+fn a_run_without_a_text_leaves_earlier_receipts() {
+    let (dir, _) = with_key();
+    let generate = |lines: &str, receipts: &str| {
+        std::fs::write(dir.path().join("p.jsonl"), lines).unwrap();
+        let args =
+            ["generate", "--key", "k.bin", "--model", MODEL, "--max-tokens", "5", "--prompts", "p.jsonl"];
+        run(dir.path(), &[&args[..], &["--receipt", receipts]].concat()).status.code()
+    };
+    assert_eq!(generate("{\"prompt\": \"a\"}\n", "r.jsonl"), Some(0));
+    let earlier = std::fs::read_to_string(dir.path().join("r.jsonl")).unwrap();
+    assert_eq!(earlier.lines().count(), 1);
+    let bad = "not json\n{\"id\": 1}\n";
+    assert_eq!(generate(bad, "r.jsonl"), Some(1));
+    assert_eq!(std::fs::read_to_string(dir.path().join("r.jsonl")).unwrap(), earlier);
+    assert_eq!(generate(bad, "new.jsonl"), Some(1));
+    assert!(!dir.path().join("new.jsonl").exists());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn receipts_outlive_a_full_disk_behind_standard_output() {

@@ -33,6 +33,43 @@ fn the_tokenizer_of_a_training_is_named_as_its_models_are() {
     ok(&train("default"));
     let written = std::fs::read_to_string(dir.path().join("m/tokenizer.json")).unwrap();
     assert!(written == Tokenizer::json_of_default_model());
+    // A run that goes on keeps its tokenizer, and refuses another one.
+    ok(&train("default --resume"));
+    let other = train(&format!("{TOKENIZER} --resume"));
+    let [expected, found] = [Tokenizer::of_default_model(), Tokenizer::open(TOKENIZER).unwrap()]
+        .map(|tokenizer| tokenizer.fingerprint());
+    refused(&other, &format!("tokenizer: expected {expected}, found {found}\nerror: "));
+    refused(&other, "hint: give the settings that it was made with");
+}
+
+/// The test holds the lock, as another run would.
+#[cfg(unix)]
+#[test]
+fn a_directory_has_one_run_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("t.txt"), "The old river.\n\nThe old sea.\n".repeat(9)).unwrap();
+    std::fs::create_dir(dir.path().join("m")).unwrap();
+    let train = |more: &str| {
+        let line = format!(
+            "train t.txt --output m --tokenizer default --hidden 16 --layers 1 --heads 1 --kv-heads 1 --head-dim 16 \
+             --intermediate 16 --steps 1 --context 1 --batch 1 --micro-batch 1 --eval-rows 1 {more}"
+        );
+        run(dir.path(), &line.split_whitespace().collect::<Vec<_>>())
+    };
+    let other = || {
+        let held = std::fs::File::open(dir.path().join("m")).unwrap();
+        held.try_lock().unwrap();
+        held
+    };
+    let held = other();
+    refused(&train(""), "expected a directory for this run alone, found that another run writes to it");
+    assert_eq!(std::fs::read_dir(dir.path().join("m")).unwrap().count(), 0);
+    drop(held);
+    ok(&train(""));
+    let held = other();
+    refused(&train("--resume"), "found that another run writes to it");
+    drop(held);
+    ok(&train("--resume"));
 }
 
 #[test]

@@ -72,8 +72,26 @@ struct End {
     last: [u8; 32],
     /// Number of bytes in the whole lines.
     len: u64,
+    /// Whether a part of a line may stand behind them.
+    torn: bool,
     /// Whether some lines may not be on the disk yet.
     dirty: bool,
+}
+
+impl End {
+    /// Cuts off what stands behind the whole lines.
+    ///
+    /// # Errors
+    /// Returns an error if the system does not cut the file, such as one that may only grow.
+    fn cut(&mut self) -> std::io::Result<()> {
+        if self.torn {
+            if self.file.metadata()?.len() != self.len {
+                self.file.set_len(self.len)?;
+            }
+            self.torn = false;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for End {
@@ -122,7 +140,7 @@ impl AuditLog {
             Some(salt) => salt,
             None => new_salt()?,
         };
-        let end = End { file, last: read.last, len: read.len, dirty: false };
+        let end = End { file, last: read.last, len: read.len, torn: false, dirty: false };
         let log = Self { salt, end: Mutex::new(end) };
         if !begun {
             log.write(Record::Log { version: 1, salt: hex::encode(&log.salt) })?;
@@ -141,20 +159,24 @@ impl AuditLog {
     /// Adds a judged text.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be written; it then ends with the line before.
+    /// Returns an error if the file cannot be written. It then ends with the line before, or with a part of this line
+    /// that cannot be cut off. Nothing is written behind such a part: each later call first tries to cut it off.
     pub(crate) fn add(&self, entry: &Entry<'_>) -> Result<()> {
         self.write(Record::Text(entry))
     }
 
     fn write(&self, record: Record<'_>) -> Result<()> {
         let mut end = self.lock();
+        end.cut().context("cannot cut half a line off the audit log")?;
         let line = Line { time: Timestamp::now(), record, previous: hex::encode(&end.last) };
         let mut line = serde_json::to_vec(&line)?;
         let last = Sha256::digest(&line).into();
         line.push(b'\n');
         if let Err(error) = end.file.write_all(&line) {
-            // The disk may be full. Half a line would break the chain.
-            let _ = end.file.set_len(end.len);
+            // The disk may be full. Half a line would break the chain. If it cannot be cut off now, the next write
+            // tries again.
+            end.torn = true;
+            let _ = end.cut();
             return Err(error).context("cannot write to the audit log");
         }
         end.len += line.len() as u64;
@@ -211,6 +233,28 @@ mod tests {
 
     fn read(path: &Path) -> chain::Read {
         chain::read(BufReader::new(File::open(path).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_written_behind_half_a_line_that_cannot_be_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let log = AuditLog::open(&path).unwrap();
+        // Such a file can neither be written nor cut, like one that may only grow on a full disk.
+        let read_only = File::open(&path).unwrap();
+        let file = std::mem::replace(&mut log.lock().file, read_only);
+        let mut half = OpenOptions::new().append(true).open(&path).unwrap();
+        half.write_all(b"{\"time\":\"2026").unwrap();
+        for expected in ["cannot write to the audit log", "cannot cut half a line"] {
+            let error = log.add(&entry(&log, "words")).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert_eq!(read(&path).incomplete, 13);
+        log.lock().file = file;
+        log.add(&entry(&log, "words")).unwrap();
+        drop(log);
+        let whole = read(&path);
+        assert_eq!((whole.records, whole.texts, whole.incomplete, &whole.broken), (3, 1, 0, &None));
     }
 
     #[test]

@@ -256,8 +256,8 @@ pub(crate) struct GvaluesArgs {
 /// The tokenizer that splits texts.
 #[derive(Args, Debug)]
 pub(crate) struct TokenizerArgs {
-    /// Tokenizer of the texts: a tokenizer.json, a directory that holds one, or a GGUF file [default: the path in the
-    /// variable WMDETECT_TOKENIZER, or ./tokenizer.json, or the one of wmgen's default model]
+    /// Tokenizer of the texts: a tokenizer.json, a directory that holds one, a GGUF file, or `default`, that of the model
+    /// that ships with wmgen [default: the path in the variable WMDETECT_TOKENIZER, or ./tokenizer.json, or `default`]
     #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
 }

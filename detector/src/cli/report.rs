@@ -10,17 +10,18 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wmdetect::counted::counted;
-use wmdetect::hex;
 use wmdetect::report::{Row, WarningCode};
 use wmdetect::shell::outputs::{Kind, Outputs};
 use wmdetect::shell::{self, Content, Hinted, Layout, OneLine, Source, say};
 use wmdetect::signed::{SignatureError, SigningKey, Statement, VerifyingKey, jwk_set};
+use wmdetect::{Verdict, hex};
 
 use super::args::{ReportCommand, VerifyArgs};
 use super::{print, print_json};
 
 /// Fields of a statement, and their names in a row of `score`.
-const SHARED: [[&str; 2]; 10] = [
+const SHARED: [[&str; 2]; 11] = [
+    ["schema_version", "schema_version"],
     ["technique", "scheme"],
     ["key_id", "key_id"],
     ["tokens", "tokens"],
@@ -56,7 +57,7 @@ pub(super) fn run(command: &ReportCommand) -> Result<ExitCode> {
 /// The result for one signature.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Checked {
-    /// Whether the signature holds, is about the given text and agrees with the fields around it.
+    /// Whether the signature holds, is about the given text, and agrees with the fields around it that it covers.
     valid: bool,
     /// Why it is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +65,10 @@ pub(super) struct Checked {
     /// The key that signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
+    /// The fields around the signature that it does not cover, so that anybody may have changed them; absent if there
+    /// are none, or if it is not valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsigned_fields: Option<Vec<String>>,
     /// The signed statement, even if the text or the row around it is another.
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<Statement>,
@@ -120,7 +125,13 @@ fn signatures(name: &str, text: &str) -> Result<Vec<(String, Value)>> {
 /// Checks the signature of a row, whether it is about the text with the hash `sha256`, and whether the row agrees with
 /// the signed statement.
 fn check(keys: &[VerifyingKey], row: &Value, sha256: Option<[u8; 32]>) -> Checked {
-    let invalid = |error: String| Checked { valid: false, error: Some(error), kid: None, statement: None };
+    let invalid = |error: String| Checked {
+        valid: false,
+        error: Some(error),
+        kid: None,
+        unsigned_fields: None,
+        statement: None,
+    };
     let Some(jws) = row["signature"].as_str() else {
         return invalid("expected an object with the field \"signature\", found none".into());
     };
@@ -142,19 +153,92 @@ fn check(keys: &[VerifyingKey], row: &Value, sha256: Option<[u8; 32]>) -> Checke
             hex::encode(&found)
         )
     });
-    let error = other_text.or_else(|| other_row(row, &statement));
-    Checked { valid: error.is_none(), error, kid: Some(key.kid().into()), statement: Some(statement) }
+    let (error, unsigned) = match other_text.map_or_else(|| unsigned_fields(row, &statement), Err) {
+        Ok(unsigned) => (None, unsigned),
+        Err(error) => (Some(error), Vec::new()),
+    };
+    Checked {
+        valid: error.is_none(),
+        error,
+        kid: Some(key.kid().into()),
+        unsigned_fields: Some(unsigned).filter(|fields| !fields.is_empty()),
+        statement: Some(statement),
+    }
 }
 
-/// Returns the part of a row that differs from the signed statement.
-fn other_row(row: &Value, statement: &Statement) -> Option<String> {
-    let signed = serde_json::to_value(statement).unwrap_or_default();
-    SHARED.iter().find_map(|[of_statement, of_row]| {
-        let (expected, found) = (&signed[of_statement], row.get(of_row)?);
+/// Returns the fields of a row that the signed statement says nothing of.
+///
+/// # Errors
+/// Returns an error if another field differs from the statement, or if the row's p cannot be that of the signed
+/// verdict.
+fn unsigned_fields(row: &Value, statement: &Statement) -> Result<Vec<String>, String> {
+    let signed = serde_json::to_value(statement).map_err(|error| error.to_string())?;
+    let mut unsigned = Vec::new();
+    let fields = row.as_object().into_iter().flatten();
+    for (name, found) in fields.filter(|(name, _)| name.as_str() != "signature") {
+        let of_statement = SHARED.iter().find(|shared| shared[1] == name.as_str()).map(|shared| shared[0]);
+        // A statement without p has no such field.
+        match of_statement.and_then(|of_statement| signed.get(of_statement)) {
+            Some(expected) if found == expected => {}
+            Some(expected) if !is_open(name, statement) => {
+                return Err(format!(
+                    "the object around the signature differs from the signed statement: {name}: expected {expected}, \
+                     found {found}"
+                ));
+            }
+            _ => unsigned.push(name.clone()),
+        }
+    }
+    if let Some(error) = other_p(row, statement) {
+        return Err(error);
+    }
+    Ok(unsigned)
+}
+
+/// Returns whether a row may have another value in this field than the statement.
+fn is_open(name: &str, statement: &Statement) -> bool {
+    match name {
+        // An operator's row names the key with the least p, even if no key marked the text.
+        "key_id" => statement.key_id.is_none() && statement.verdict != Verdict::Watermarked,
         // A code of a newer version is read as unknown.
-        let unknown = statement.warning_codes.contains(&WarningCode::Unknown) && *of_row == "warning_codes";
-        let same = expected.is_null() || found == expected || unknown;
-        (!same).then(|| format!("the object around the signature differs from the signed statement: {of_row}: expected {expected}, found {found}"))
+        "warning_codes" => statement.warning_codes.contains(&WarningCode::Unknown),
+        _ => false,
+    }
+}
+
+/// Returns why the p of a row cannot be the one behind the signed verdict.
+fn other_p(row: &Value, statement: &Statement) -> Option<String> {
+    // Far more than p loses on its way through JSON and a logarithm.
+    const SLACK: f64 = 1e-9;
+    let (verdict, rate) = (statement.verdict, statement.error_rate);
+    let log10 = |name: &str| {
+        let p = row.get(name)?.as_f64()?;
+        Some(if name == "p_value" { p.log10() } else { p })
+    };
+    let fits = |name: &str, found: &Value| match (verdict, log10(name)) {
+        (Verdict::Watermarked, Some(p)) => p <= rate.log10() + SLACK,
+        (_, Some(p)) => p >= rate.log10() - SLACK,
+        // Nothing was scored.
+        (_, None) => found.is_null() && verdict == Verdict::TooShort,
+    };
+    for name in ["p_value", "log10_p"] {
+        if let Some(found) = row.get(name).filter(|found| !fits(name, found)) {
+            let side = if verdict == Verdict::Watermarked { "at most" } else { "above" };
+            return Some(format!(
+                "the object around the signature contradicts the signed verdict {}: {name}: expected a p {side} \
+                 {rate:?}, found {found}",
+                verdict.name()
+            ));
+        }
+    }
+    let (of_p, of_log10) = (log10("p_value")?, log10("log10_p")?);
+    let same = (of_p - of_log10.max(f64::MIN_POSITIVE.log10())).abs() <= SLACK;
+    (!same).then(|| {
+        format!(
+            "the object around the signature contradicts itself: p_value: expected 10 to the power of log10_p, {}, \
+             found {}",
+            row["log10_p"], row["p_value"]
+        )
     })
 }
 
@@ -198,6 +282,9 @@ fn people(input: &str, checked: &Checked, with_text: bool) -> String {
         let codes = serde_json::to_value(&signed.warning_codes).unwrap_or_default();
         let codes: Vec<&str> = codes.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         lines.push(format!("warnings    {}", codes.join(", ")));
+    }
+    if let Some(fields) = &checked.unsigned_fields {
+        lines.push(format!("not signed  {}", fields.join(", ")));
     }
     for line in &lines {
         let _ = writeln!(text, "  {}", OneLine(line));

@@ -7,10 +7,10 @@ use super::score::{channel, forms_tried};
 use super::stream::Stream;
 use super::tally::sum;
 use super::{DetectError, Detector, Input};
-use crate::report::{Attribution, Changes, KeyReport, Warning, WarningCode};
+use crate::report::{Attribution, Changes, KeyReport};
 #[cfg(feature = "text")]
 use crate::scheme::EvidenceStream;
-use crate::scheme::{Piece, Promise, Share};
+use crate::scheme::{Piece, Share};
 use crate::statistics::attribution::{Attributed, KeyEvidence, KeySum, KeySums, attribute};
 use crate::statistics::{Method, PKind, Sample, Scored};
 use crate::verdict::Verdict;
@@ -157,17 +157,7 @@ impl Detector {
         };
         let Attributed { found, runner_up } =
             attribute(groups.into_iter().map(sums).collect(), tries, self.fpr);
-        let mut reasons: Vec<&str> = Vec::new();
-        for entry in self.keys.iter() {
-            if let Promise::Approximate { reason } = entry.prf.scheme().promise()
-                && !reasons.contains(&reason)
-            {
-                reasons.push(reason);
-            }
-        }
-        let approximate =
-            |reason| Warning::new(WarningCode::ApproximateP, format!("{reason}, so its p is approximate"));
-        let mut warnings: Vec<Warning> = reasons.into_iter().map(approximate).collect();
+        let mut warnings = self.approximate_warnings();
         warnings.extend(found.iter().filter_map(|key| self.keys[key.key].leak_warning()));
         warnings.extend(self.text_warnings(changes));
         let least = found.first().or(runner_up.as_ref());
@@ -182,8 +172,8 @@ impl Detector {
             verdict: Verdict::new(least.map(|key| key.corrected.log10), self.fpr, longest.0, || {
                 self.plan(&self.keys[longest.1]).usual_required_tokens(self.fpr / tries as f64)
             }),
-            keys: found.iter().map(|key| self.key_report(key, tries)).collect(),
-            runner_up: runner_up.as_ref().map(|key| self.key_report(key, tries)),
+            keys: found.iter().map(|key| self.key_report(key, forms)).collect(),
+            runner_up: runner_up.as_ref().map(|key| self.key_report(key, forms)),
             warnings,
             normalisation: changes.filter(|changes| !changes.is_empty()),
         }
@@ -194,9 +184,12 @@ impl Detector {
         self.plan(&self.keys[key]).usual.method()
     }
 
-    fn key_report(&self, evidence: &KeyEvidence, tries: usize) -> KeyReport {
+    /// Returns the report on a key with this evidence in one of `forms` forms of a text.
+    fn key_report(&self, evidence: &KeyEvidence, forms: usize) -> KeyReport {
         let entry: &Entry = &self.keys[evidence.key];
         let prf = entry.channels(self.channel).nth(evidence.channel);
+        // As in `score` with this key alone.
+        let tries_alone = entry.channels(self.channel).len() * forms;
         KeyReport {
             key_id: entry.id.clone(),
             channel: prf.as_ref().and_then(channel),
@@ -207,9 +200,9 @@ impl Detector {
             score: evidence.score,
             p_value: evidence.corrected.p(),
             log10_p: evidence.corrected.log10,
-            log10_p_alone: evidence.alone.corrected(entry.channels(self.channel).len()).log10,
+            log10_p_alone: evidence.alone.corrected(tries_alone).log10,
             p_kind: match entry.p_kind() {
-                PKind::Exact if tries > 1 => PKind::Conservative,
+                PKind::Exact if self.tries() * forms > 1 => PKind::Conservative,
                 kind => kind,
             },
         }

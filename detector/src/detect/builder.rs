@@ -91,8 +91,8 @@ impl DetectorBuilder {
         self
     }
 
-    /// Sets the share of unmarked texts that may be called watermarked, above 0 and below 1. The default is
-    /// [`DEFAULT_FPR`].
+    /// Sets the share of unmarked texts that may be called watermarked, at least [`LEAST_FPR`](super::LEAST_FPR) and
+    /// below 1. The default is [`DEFAULT_FPR`].
     pub fn fpr(mut self, fpr: f64) -> Self {
         self.fpr = fpr;
         self
@@ -122,7 +122,7 @@ impl DetectorBuilder {
     /// Returns the detector.
     ///
     /// # Errors
-    /// Returns an error if the rate is not between 0 and 1, if the statistic cannot judge a key's scheme, or if the
+    /// Returns an error if the rate is out of its range, if the statistic cannot judge a key's scheme, or if the
     /// ignore file cannot be used. Also returns an error if a key belongs to a tokenizer other than the detector's. A
     /// detector for token ids has no tokenizer and does not check this.
     pub fn build(self) -> Result<Detector, DetectError> {
@@ -146,7 +146,9 @@ impl DetectorBuilder {
             Some(Ignore::File(path)) => {
                 let ngram_lens = keys.iter().flat_map(|entry| entry.key.scheme().ngram_lens());
                 #[cfg(feature = "text")]
-                let list = IgnoreList::read(path, ngram_lens, self.tokenizer.as_deref())?;
+                let cutter = self.tokenizer.as_deref().map(|tokenizer| (tokenizer, self.normaliser));
+                #[cfg(feature = "text")]
+                let list = IgnoreList::read(path, ngram_lens, cutter)?;
                 #[cfg(not(feature = "text"))]
                 let list = IgnoreList::read(path, ngram_lens)?;
                 Some(Arc::new(list))

@@ -15,6 +15,9 @@ use crate::text::normalise::{Cut, Normaliser};
 /// Default false positive rate of a detector.
 pub const DEFAULT_FPR: f64 = 0.001;
 
+/// Least false positive rate of a detector: divided by the number of keys, channels and forms, it is still above 0.
+pub const LEAST_FPR: f64 = 1e-300;
+
 /// Looks for the mark of one key, or of any key of a ring, in texts.
 ///
 /// [`Detector::builder`] makes one. The questions that it answers are [`score`](Self::score),
@@ -46,7 +49,7 @@ impl Detector {
     /// Returns this detector with another false positive rate. It takes well under a microsecond.
     ///
     /// # Errors
-    /// Returns an error if `fpr` is not above 0 and below 1.
+    /// Returns an error if `fpr` is below [`LEAST_FPR`] or not below 1.
     pub fn with_fpr(&self, fpr: f64) -> Result<Self, DetectError> {
         check_fpr(fpr)?;
         Ok(Self { fpr, ..self.clone() })
@@ -146,7 +149,7 @@ impl Detector {
 /// Checks a false positive rate.
 ///
 /// # Errors
-/// Returns an error if `fpr` is not above 0 and below 1.
+/// Returns an error if `fpr` is below [`LEAST_FPR`] or not below 1.
 pub(super) fn check_fpr(fpr: f64) -> Result<(), DetectError> {
-    if fpr > 0.0 && fpr < 1.0 { Ok(()) } else { Err(DetectError::Fpr { found: fpr }) }
+    if (LEAST_FPR..1.0).contains(&fpr) { Ok(()) } else { Err(DetectError::Fpr { found: fpr }) }
 }

@@ -50,9 +50,10 @@ pub enum DetectError {
     /// The statistic cannot judge the scheme of one of the keys.
     #[error(transparent)]
     Statistic(#[from] UnsupportedEvidence),
-    /// A false positive rate that is not above 0 and below 1.
+    /// A false positive rate that is below [`LEAST_FPR`](super::LEAST_FPR) or not below 1.
     #[error(
-        "the false positive rate must lie between 0 and 1 (both excluded), found {found}; the usual rate is 0.001"
+        "the false positive rate must lie between 0 and 1: expected at least 1e-300 and below 1, found {found:?}; the \
+         usual rate is 0.001"
     )]
     Fpr {
         /// The rate that was asked for.

@@ -32,7 +32,7 @@ mod tally;
 mod tests;
 
 pub use builder::DetectorBuilder;
-pub use detector::{DEFAULT_FPR, Detector};
+pub use detector::{DEFAULT_FPR, Detector, LEAST_FPR};
 pub use error::DetectError;
 #[cfg(feature = "text")]
 pub use input::StreamOptions;

@@ -169,6 +169,21 @@ impl Detector {
         (tries > self.keys.len()).then_some(tries as u64)
     }
 
+    /// Returns a warning for each reason why p is approximate under the scheme of a key.
+    pub(super) fn approximate_warnings(&self) -> Vec<Warning> {
+        let mut reasons: Vec<&str> = Vec::new();
+        for entry in self.keys.iter() {
+            if let Promise::Approximate { reason } = entry.prf.scheme().promise()
+                && !reasons.contains(&reason)
+            {
+                reasons.push(reason);
+            }
+        }
+        let warning =
+            |reason| Warning::new(WarningCode::ApproximateP, format!("{reason}, so its p is approximate"));
+        reasons.into_iter().map(warning).collect()
+    }
+
     /// Returns the warnings about a text that do not concern its tokens: keys do not name a tokenizer, or it is not
     /// UTF-8.
     pub(super) fn text_warnings(&self, changes: Option<Changes>) -> Vec<Warning> {

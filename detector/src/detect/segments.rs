@@ -48,7 +48,8 @@ impl Detector {
         let approximate = self.keys.iter().any(|entry| entry.p_kind() == PKind::Approximate);
         let changes = tokens.changes();
         let found = |entry: &&Entry| segments.iter().any(|span| span.key_id == entry.id);
-        let mut warnings: Vec<_> = self.keys.iter().filter(found).filter_map(Entry::leak_warning).collect();
+        let mut warnings = self.approximate_warnings();
+        warnings.extend(self.keys.iter().filter(found).filter_map(Entry::leak_warning));
         warnings.extend(self.text_warnings(changes));
         Ok(SegmentsReport {
             tokenizer: self.tokenizer_name(changes),

@@ -203,6 +203,7 @@ mod tests {
             assert_eq!((segments.len(), &segments), (1, &report.spans));
             let attributed = ring.attribute(&attacked).unwrap();
             assert_eq!((attributed.keys.len(), attributed.forms_tried), (1, Some(2)));
+            assert_eq!(Some(attributed.keys[0].log10_p_alone), report.log10_p);
             let options = StreamOptions { block_len: 64, ..StreamOptions::default() };
             let reader = || Input::reader_with(attacked.as_bytes(), options);
             assert_eq!(detector.score(reader()).unwrap(), Report { spans: Vec::new(), ..report });
@@ -256,7 +257,8 @@ mod tests {
     fn an_ignore_list_reaches_into_every_block() {
         let tokenizer = std::sync::Arc::new(tokenizer());
         let mut list = IgnoreList::new([5]);
-        list.add_text("the river went down to the old house again", &tokenizer).unwrap();
+        let passage = "the river went down to the old house again";
+        list.add_text(passage, &tokenizer, Normaliser::default()).unwrap();
         let detector = Detector::builder(key(1)).tokenizer(tokenizer).ignore(list).build().unwrap();
         let words = (0..40).map(|i| format!("word{i} light{i}")).collect::<Vec<_>>().join(" ");
         let text = format!("{words}\nthe river went down to the old house again\n{words}");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::report::WarningCode;
 use crate::scheme::test_families::Green;
 use crate::scheme::{Key, KeyError, Secret, synthid};
 use crate::statistics::{Method, PKind};
@@ -110,17 +111,28 @@ fn compat_keys_are_approximate() {
     let scheme = synthid::DeepMind { depth: 2, ngram_len: 3, context_history_size: 1024 };
     let secret: Vec<u8> = [5_i64, 7].iter().flat_map(|key| key.to_le_bytes()).collect();
     let key = Key::new(scheme, Secret::new(secret.into())).unwrap();
-    let report = of(key).score(Input::tokens(&(0..50).collect::<Vec<_>>())).unwrap();
+    let (detector, ids) = (of(key), (0..50).collect::<Vec<u32>>());
+    let report = detector.score(Input::tokens(&ids)).unwrap();
     assert_eq!(report.p_kind, PKind::Approximate);
     assert!(report.warnings[0].message.contains("approximate"));
+    let segments = detector.segments(Input::tokens(&ids)).unwrap();
+    assert_eq!((segments.p_kind, segments.warnings.len()), (PKind::Approximate, 1));
+    assert_eq!(segments.warnings[0].code, WarningCode::ApproximateP);
+    assert_eq!(segments.warnings, detector.attribute(Input::tokens(&ids)).unwrap().warnings);
 }
 
 #[test]
 fn rates_that_decide_nothing_are_refused() {
-    for fpr in [0.0, 1.0, -0.1, f64::NAN] {
+    for fpr in [0.0, 1.0, -0.1, f64::NAN, 5e-324, 9e-301] {
         assert!(matches!(of(key(1)).with_fpr(fpr), Err(DetectError::Fpr { .. })));
         assert!(matches!(Detector::builder(key(1)).fpr(fpr).build(), Err(DetectError::Fpr { .. })));
     }
+    let error = of(key(1)).with_fpr(5e-324).unwrap_err().to_string();
+    assert!(error.contains("expected at least 1e-300 and below 1, found 5e-324"), "{error}");
+    // The least rate is still a rate for thousands of keys.
+    let ring = of(Keyring::derived(&key(9), labels(0..3000)).unwrap()).with_fpr(LEAST_FPR).unwrap();
+    let report = ring.attribute(Input::tokens(&(0..60).collect::<Vec<_>>())).unwrap();
+    assert_eq!(report.verdict, Verdict::TooShort);
 }
 
 fn labels(numbers: std::ops::Range<u32>) -> impl Iterator<Item = String> {

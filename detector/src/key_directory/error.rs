@@ -24,6 +24,14 @@ pub enum KeyDirectoryError {
         /// The directory.
         path: String,
     },
+    /// Without a list, something in it is not a file, so keys in it would not be read.
+    #[error("the key directory {path}: expected key files, found {found}")]
+    NotAFile {
+        /// The directory.
+        path: String,
+        /// What it is, and its name.
+        found: String,
+    },
     /// `keys.toml` is not what it should be.
     #[error("{path}: cannot read the list of keys: {why}")]
     List {

@@ -94,15 +94,15 @@ type State = Vec<(OsString, u64, Option<SystemTime>, u64)>;
 
 impl KeyDirectory {
     /// Reads the keys in the directory `path`: those that its `keys.toml` lists, in its order, else every file, in
-    /// order of name. Subdirectories and names that begin with a dot are left out.
+    /// order of name. Names that begin with a dot are left out.
     ///
     /// Without a list, a key in two files counts once and has both names. A key of 32 raw bytes must then have a name
     /// that ends in `.bin` or `.key`, because any file can have 32 bytes.
     ///
     /// # Errors
     /// Returns an error if the directory or a file in it cannot be read, if it has no key, or if a file is not a key.
-    /// Also returns an error if the list and the files do not agree. Otherwise the texts of a missing key would pass
-    /// for unmarked.
+    /// Also returns an error if the list and the files do not agree, or if there is no list and there are subdirectories
+    /// or broken links. Otherwise the texts of a missing key would pass for unmarked.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, KeyDirectoryError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -111,9 +111,11 @@ impl KeyDirectory {
         let state = look(path).map_err(unreadable)?;
         let files = state.iter().map(|(file, ..)| file).filter(|file| *file != list::NAME);
         let names: Vec<String> = files.clone().map(|file| file.to_string_lossy().into_owned()).collect();
-        let entries = match list::read(path, &names)? {
-            Some(entries) => entries,
-            None => unlisted(path, files)?,
+        let entries = if let Some(entries) = list::read(path, &names)? {
+            entries
+        } else {
+            only_files(path)?;
+            unlisted(path, files)?
         };
         if entries.is_empty() {
             return Err(KeyDirectoryError::Empty { path: name });
@@ -262,6 +264,27 @@ fn look(path: &Path) -> io::Result<State> {
     }
     state.sort();
     Ok(state)
+}
+
+/// Checks that everything in a directory is a file, except what has a name with a dot in front.
+fn only_files(path: &Path) -> Result<(), KeyDirectoryError> {
+    let name = path.display().to_string();
+    let unreadable = |source| KeyDirectoryError::Unreadable { path: name.clone(), source };
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let file = entry.file_name();
+        if file.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let what = match fs::metadata(entry.path()) {
+            Ok(metadata) if metadata.is_file() => continue,
+            Ok(metadata) if metadata.is_dir() => "the directory",
+            Ok(_) => "the special file",
+            Err(_) => "the broken link",
+        };
+        return Err(KeyDirectoryError::NotAFile { path: name, found: format!("{what} {}", file.display()) });
+    }
+    Ok(())
 }
 
 /// Returns the keys of a directory without a list.

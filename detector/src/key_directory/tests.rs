@@ -109,6 +109,20 @@ fn a_list_that_does_not_fit_is_refused() {
     assert!(error.contains("expected each key once"), "{error}");
 }
 
+/// Keys in there would not be read, and their texts would pass for unmarked.
+#[test]
+fn without_a_list_a_subdirectory_is_refused() {
+    let (dir, _) = directory();
+    fs::create_dir(dir.path().join(".git")).unwrap();
+    assert_eq!(KeyDirectory::open(dir.path()).unwrap().entries().len(), 3);
+    fs::create_dir(dir.path().join("acme")).unwrap();
+    let error = KeyDirectory::open(dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with("expected key files, found the directory acme"), "{error}");
+    let all = list(&["file = 'a.bin'", "file = 'b.bin'", "file = 'c.bin'"]);
+    fs::write(dir.path().join("keys.toml"), all).unwrap();
+    assert_eq!(KeyDirectory::open(dir.path()).unwrap().entries().len(), 3);
+}
+
 #[test]
 fn a_change_is_seen_and_a_broken_one_changes_nothing() {
     let (dir, ids) = directory();

@@ -1,7 +1,9 @@
 //! What `POST /v1/detect` answers.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::to_writer;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use wmdetect::Verdict;
 use wmdetect::report::{Attribution, Failure, Report, Span};
@@ -9,17 +11,30 @@ use wmdetect::statistics::PKind;
 
 use super::Server;
 use super::credentials::Role;
+use super::detect::Text;
 use super::judge::Judgement;
 use super::policy::{Answer, ExpertReport, Passage, PublicReport};
 
 /// A caller's name for a text.
-#[derive(Clone, Deserialize, Serialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string or an integer")]
+#[derive(Clone, Serialize, ToSchema)]
+#[serde(untagged)]
 pub(super) enum Id {
     /// A name
     Name(String),
     /// A number
-    Number(i64),
+    Number(i128),
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = Box::<RawValue>::deserialize(deserializer)?;
+        let id = id.get();
+        if id.starts_with('"') {
+            return serde_json::from_str(id).map(|Text(name)| Self::Name(name)).map_err(D::Error::custom);
+        }
+        let number = serde_json::from_str(id).map(Self::Number);
+        number.map_err(|_| D::Error::custom("expected a string or an integer of at most 128 bits"))
+    }
 }
 
 /// How much is said of a text
@@ -161,5 +176,24 @@ fn write(
             to_writer(json, &Named { segments, signature, ..Named::new(id, report) })
         }
         (Role::Public, _) => to_writer(json, &Named::new(id, Answer::new(PublicReport::new(report)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_comes_back_as_it_was_given() {
+        for id in ["\"a\"", "-1", "9223372036854775808", "18446744073709551615"] {
+            let read: Id = serde_json::from_str(id).unwrap();
+            let written = serde_json::to_string(&Named::new(Some(read), Failure::new("no"))).unwrap();
+            assert!(written.starts_with(&format!("{{\"id\":{id},")), "{written}");
+        }
+        let half: Id = serde_json::from_str(r#""\ud800""#).unwrap();
+        assert_eq!(serde_json::to_string(&half).unwrap(), "\"\u{fffd}\"");
+        for wrong in ["1.5", "true", "[]", "{}"] {
+            assert!(serde_json::from_str::<Id>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use wmdetect::service::{ApiError, Json, RequestId};
 
 use super::Server;
 use super::credentials::{Caller, Role};
-use super::detect::{TEXTS, Text};
+use super::detect::{TEXTS, Text, check_length};
 use super::judge::{Content, Question};
 use super::policy::allow;
 
@@ -160,7 +160,11 @@ async fn detections(
         return Err(ApiError::field("contents", message));
     }
     let question = |text: &Text| Question { segments: true, ..Question::new(Content::Text(text.0.clone())) };
-    let judged = server.judge_all(&caller, request_id, contents.iter().map(question).collect()).await?;
+    let questions: Vec<Question> = contents.iter().map(question).collect();
+    for question in &questions {
+        check_length(caller.role, question)?;
+    }
+    let judged = server.judge_all(&caller, request_id, questions).await?;
     let mut found = Vec::with_capacity(contents.len());
     for (Text(text), judged) in contents.iter().zip(judged) {
         let judgement = judged?;

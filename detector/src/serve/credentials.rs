@@ -10,10 +10,11 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use serde::Deserialize;
-use wmdetect::service::{ApiError, Peer, TokenHash, bearer, is_loopback, parse_toml};
+use wmdetect::service::{ApiError, Limits, Peer, Stranger, TokenHash, bearer, is_loopback, parse_toml};
 use wmdetect::shell::Hinted;
 
 use super::Server;
+use super::detect::PUBLIC_BODY;
 
 /// A caller's role, which decides what it is told; see [`policy`](super::policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -128,9 +129,20 @@ impl FromRequestParts<Arc<Server>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, ApiError> {
-        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
-        server.callers.find(&parts.headers, peer)
+        let caller = server.callers.find(&parts.headers, peer(parts))?;
+        // The body is read after this.
+        if caller.role == Role::Public {
+            let limits = parts.extensions.get::<Limits>().copied().unwrap_or_default();
+            let body_bytes = limits.body_bytes.min(PUBLIC_BODY);
+            parts.extensions.insert(Limits { body_bytes, ..limits });
+            parts.extensions.insert(Stranger);
+        }
+        Ok(caller)
     }
+}
+
+fn peer(parts: &Parts) -> IpAddr {
+    parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
 }
 
 /// Everybody who may ask.
@@ -161,6 +173,16 @@ impl Callers {
             .ok_or_else(ApiError::unauthorized)?;
         let Credential { name, role, .. } = &credentials[number];
         Ok(Caller { role: *role, name: Arc::clone(name), account: Account::Credential(number) })
+    }
+
+    /// Returns whether the head of a request has the token of a credential, or needs none. A form can have it later.
+    pub(super) fn knows(&self, parts: &Parts) -> bool {
+        self.find(&parts.headers, peer(parts)).is_ok_and(|caller| caller.role != Role::Public)
+    }
+
+    /// Returns the address that a request counts for.
+    pub(super) fn address(&self, parts: &Parts) -> IpAddr {
+        self.client(&parts.headers, peer(parts))
     }
 
     /// Returns the address that a budget belongs to. For IPv6 it has only the first 48 bits, since one customer of a

@@ -6,10 +6,12 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::de::Visitor;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use wmdetect::detect::LEAST_FPR;
 use wmdetect::service::{ApiError, Json, RequestId};
 use wmdetect::shell;
 
@@ -23,11 +25,25 @@ use super::policy::allow;
 pub(super) const TEXTS: usize = 256;
 /// Largest number of bytes of a text that the public may ask about.
 const PUBLIC_TEXT: usize = 256 << 10;
+/// Largest number of bytes of a text that experts may ask about.
+const EXPERT_TEXT: usize = 1 << 20;
+/// Largest number of bytes of a body by the public. In JSON, two bytes of a text can become six.
+pub(super) const PUBLIC_BODY: usize = 3 * PUBLIC_TEXT + (16 << 10);
 
 /// A text in JSON. Half of a surrogate pair is read as U+FFFD. Python and JavaScript write one where a text was cut
 /// inside a character.
 #[derive(Clone)]
 pub(super) struct Text(pub(super) String);
+
+impl Text {
+    /// Takes the bytes of a JSON string, which are UTF-8 except for halves of surrogate pairs.
+    fn of(bytes: &[u8]) -> Self {
+        Self(match str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => without_halves(bytes.to_vec()),
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -44,21 +60,18 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                Ok(Text(match str::from_utf8(bytes) {
-                    Ok(text) => text.to_owned(),
-                    Err(_) => without_halves(bytes.to_vec()),
-                }))
+                Ok(Text::of(bytes))
             }
         }
         deserializer.deserialize_bytes(Bytes)
     }
 }
 
-/// Replaces each half of a surrogate pair by U+FFFD. Both take three bytes.
+/// Replaces each half of a surrogate pair by U+FFFD. Both take three bytes. Everything else is UTF-8, as bodies are.
 fn without_halves(mut bytes: Vec<u8>) -> String {
     let mut at = 0;
     while at + 2 < bytes.len() {
-        if bytes[at] == 0xED && bytes[at + 1] >= 0xA0 {
+        if matches!(bytes[at..at + 3], [0xED, 0xA0..=0xBF, 0x80..=0xBF]) {
             bytes[at..at + 3].copy_from_slice("\u{FFFD}".as_bytes());
             at += 2;
         }
@@ -68,13 +81,40 @@ fn without_halves(mut bytes: Vec<u8>) -> String {
 }
 
 /// A prompt, as text or as token ids
-#[derive(Clone, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string or an array of token ids")]
+#[derive(Clone, ToSchema)]
+#[serde(untagged)]
 pub(super) enum Prompt {
     /// Text
     Text(String),
     /// Token ids
     Tokens(Vec<u32>),
+}
+
+impl<'de> Deserialize<'de> for Prompt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Prompt;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string or an array of token ids")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Prompt, E> {
+                Ok(Prompt::Text(text.to_owned()))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Prompt, E> {
+                Ok(Prompt::Text(Text::of(bytes).0))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, ids: A) -> Result<Prompt, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(ids)).map(Prompt::Tokens)
+            }
+        }
+        // For JSON this means a string or an array.
+        deserializer.deserialize_bytes(Either)
+    }
 }
 
 /// A text to judge, or up to 256 of them
@@ -184,8 +224,9 @@ impl DetectRequest {
                 allow(role, needed, name)?;
             }
         }
-        if self.fpr.is_some_and(|fpr| !(fpr > 0.0 && fpr < 1.0)) {
-            return Err(ApiError::field("fpr", "fpr: expected a rate between 0 and 1, both excluded"));
+        if self.fpr.is_some_and(|fpr| !(LEAST_FPR..1.0).contains(&fpr)) {
+            let message = format!("fpr: expected a rate of at least {LEAST_FPR:e} and below 1");
+            return Err(ApiError::field("fpr", message));
         }
         if self.sign && !can_sign {
             return Err(ApiError::field("sign", "sign: the server was started without --sign"));
@@ -206,7 +247,12 @@ fn asked(item: &RawValue, role: Role, sign: bool, at: usize) -> Result<Asked, Ap
     Ok(match serde_json::from_str::<Item>(item.get()) {
         Ok(mut item) => {
             item.allow(role, &format!("inputs[{at}]."))?;
-            Asked { id: item.id.take(), question: item.question(sign) }
+            let id = item.id.take();
+            let question = item.question(sign).and_then(|question| {
+                let checked = check_length(role, &question);
+                checked.map(|()| question).map_err(|error| error.message().to_owned())
+            });
+            Asked { id, question }
         }
         Err(error) => {
             let id = shell::Json::parse(item.get()).ok().and_then(|item| item.get("id"));
@@ -298,10 +344,13 @@ pub(super) async fn detect(
 /// # Errors
 /// Returns an error if it is longer.
 pub(super) fn check_length(role: Role, question: &Question) -> Result<(), ApiError> {
+    let limit = match role {
+        Role::Public => PUBLIC_TEXT,
+        Role::Expert => EXPERT_TEXT,
+        Role::Operator => return Ok(()),
+    };
     match &question.content {
-        Content::Text(text) if role == Role::Public && text.len() > PUBLIC_TEXT => {
-            Err(ApiError::too_large(PUBLIC_TEXT))
-        }
+        Content::Text(text) if text.len() > limit => Err(ApiError::text_too_large(limit, text.len())),
         _ => Ok(()),
     }
 }
@@ -311,4 +360,35 @@ fn refused_as_a_whole(judged: &[Result<Judgement, Refused>], single: bool) -> Op
     let refused = judged.first()?.as_ref().err()?;
     let all = judged.iter().all(|judged| matches!(judged, Err(Refused::Budget(_) | Refused::Unlogged)));
     (single || all).then(|| refused.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_pair_is_one_character_and_its_neighbours_stay() {
+        let text = |json: &str| serde_json::from_str::<Text>(json).unwrap().0;
+        assert_eq!(text(r#""é\ud800é\udc00\ud83d\ude00""#), "é\u{fffd}é\u{fffd}\u{1f600}");
+        // These begin with the same byte as a half.
+        assert_eq!(text(r#""\ud800\ud7ff\ud000""#), "\u{fffd}\u{d7ff}\u{d000}");
+        let prompt = |json: &str| serde_json::from_str::<Prompt>(json);
+        assert!(matches!(prompt(r#""a\ud800""#), Ok(Prompt::Text(text)) if text == "a\u{fffd}"));
+        assert!(matches!(prompt("[1, 2]"), Ok(Prompt::Tokens(ids)) if ids == [1, 2]));
+        for wrong in ["1", "{}", "true", "[-1]", "[\"a\"]"] {
+            assert!(prompt(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn everybody_but_operators_has_a_longest_text() {
+        let question = |len: usize| Question::new(Content::Text("a".repeat(len)));
+        for (role, limit) in [(Role::Public, PUBLIC_TEXT), (Role::Expert, EXPERT_TEXT)] {
+            assert!(check_length(role, &question(limit)).is_ok());
+            let error = check_length(role, &question(limit + 1)).unwrap_err();
+            assert_eq!(error.status().as_u16(), 413);
+            assert!(error.message().contains(&format!("found {}", limit + 1)), "{}", error.message());
+        }
+        assert!(check_length(Role::Operator, &question(EXPERT_TEXT + 1)).is_ok());
+    }
 }

@@ -49,7 +49,7 @@ use metrics::Metrics;
 pub(crate) use options::Options;
 use pool::Pool;
 
-/// Largest number of bytes in a body.
+/// Largest number of bytes in a body; the public has its own.
 const BODY: usize = 8 << 20;
 /// Half the number of answers that are kept.
 const ANSWERS: usize = 2048;

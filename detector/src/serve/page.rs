@@ -1,6 +1,8 @@
 //! `GET /` and `POST /`: the page of the detector.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use axum::Form;
 use axum::body::Body;
@@ -14,9 +16,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wmdetect::render::html::ask::{Brief, Outcome, Page, SCRIPT, SHOWN, STYLE, Token, ask};
-use wmdetect::service::{ApiError, RequestId, bearer, body_bytes};
+use wmdetect::service::{ApiError, RequestId, Stranger, bearer, body_bytes};
 
 use super::Server;
 use super::credentials::{Caller, Role};
@@ -53,7 +55,17 @@ pub(super) async fn form(State(server): State<Arc<Server>>) -> Response {
 /// Judges the text of the form.
 pub(super) async fn judge(State(server): State<Arc<Server>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let mut sent = match read(Request::from_parts(parts.clone(), body)).await {
+    let mut request = Request::from_parts(parts.clone(), body);
+    let sent = if server.callers.knows(&parts) {
+        read(request).await
+    } else {
+        request.extensions_mut().insert(Stranger);
+        match Place::take(server.callers.address(&parts)) {
+            Some(_place) => read(request).await,
+            None => Err(ApiError::too_many("too many texts are being sent: try again in a second", 1)),
+        }
+    };
+    let mut sent = match sent {
         Ok(sent) => sent,
         Err(error) => return server.refused("", error),
     };
@@ -75,15 +87,48 @@ pub(super) async fn judge(State(server): State<Arc<Server>>, request: Request) -
     }
 }
 
-/// Number of forms that are read at a time. Unlike senders of JSON, their senders are not known before the end, so this
-/// bounds the memory that strangers can take.
-static READING: Semaphore = Semaphore::const_new(64);
+/// Number of forms that are read at a time. Unlike senders of JSON, their senders are not known before the end, unless
+/// the head has a token. A form takes only the memory of what has been sent of it, which has its own bound.
+static READING: Semaphore = Semaphore::const_new(1024);
+/// Number of them that one address may send.
+const FORMS: u32 = 16;
+/// How many each address sends.
+static SENDERS: Mutex<BTreeMap<IpAddr, u32>> = Mutex::new(BTreeMap::new());
+
+/// A place among the forms that are read; dropping it leaves.
+struct Place {
+    address: IpAddr,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Place {
+    /// Takes a place, unless all of them, or all of the address, are taken.
+    fn take(address: IpAddr) -> Option<Self> {
+        let permit = READING.try_acquire().ok()?;
+        let mut senders = SENDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let forms = senders.entry(address).or_default();
+        if *forms >= FORMS {
+            return None;
+        }
+        *forms += 1;
+        Some(Self { address, _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut senders = SENDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(forms) = senders.get_mut(&self.address) {
+            *forms -= 1;
+            if *forms == 0 {
+                senders.remove(&self.address);
+            }
+        }
+    }
+}
 
 /// Reads the form.
 async fn read(request: Request) -> Result<Sent, ApiError> {
-    let Ok(_place) = READING.try_acquire() else {
-        return Err(ApiError::too_many("too many texts are being sent: try again in a second", 1));
-    };
     let body = body_bytes(request).await?;
     let mut form = Request::new(Body::from(body));
     *form.method_mut() = Method::POST;
@@ -186,6 +231,17 @@ mod tests {
         }
         assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"));
         assert!(!html.contains(" style=") && !html.contains(" onclick="));
+    }
+
+    #[test]
+    fn one_address_does_not_take_all_places() {
+        let [one, other] = [[10_u8, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+        let places: Vec<Place> = (0..100).map_while(|_| Place::take(one)).collect();
+        assert_eq!(places.len(), FORMS as usize);
+        assert!(Place::take(other).is_some());
+        drop(places);
+        assert!(Place::take(one).is_some());
+        assert!(SENDERS.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

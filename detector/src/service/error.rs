@@ -72,6 +72,12 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
     }
 
+    /// Makes the error 413: a text of `len` bytes is longer than the caller may ask about.
+    pub fn text_too_large(limit: usize, len: usize) -> Self {
+        let message = format!("the text is too long: expected at most {limit} bytes, found {len}");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
+    }
+
     /// Makes the error 415: the body's type is not JSON.
     pub fn not_json() -> Self {
         Self::new(

@@ -22,7 +22,7 @@ pub use about::About;
 pub use config::{is_loopback, parse_toml};
 pub use error::ApiError;
 pub use health::{Health, State};
-pub use json::{Json, body_bytes};
+pub use json::{Json, Stranger, body_bytes};
 pub use limits::Limits;
 pub use listen::{Listener, Peer, stop_signal};
 pub use log::{LogFormat, RequestId, start_log};

@@ -63,7 +63,7 @@ pub struct Statement {
     /// Name of the watermarking scheme, such as `synthid-sha256`.
     pub technique: String,
     /// Public id of the key that marked the text. If the text is not called watermarked, it is the key's id if only one
-    /// key was tried, else `None`.
+    /// key was tried and the caller may know it, else `None`.
     pub key_id: Option<String>,
     /// How many keys were tried.
     pub keys_tried: u64,

@@ -117,11 +117,19 @@ fn split(path: &Path, answers: Answers) -> Result<(Answers, Answers)> {
     Ok((Answers { rows: marked, failed }, Answers { rows: unmarked, failed: 0 }))
 }
 
-/// Prompts and tags of a file of prompts, by line and by id.
+/// Prompts of a file of prompts, by line and by id.
 struct Prompts {
     file: String,
-    by_line: HashMap<u64, (String, Vec<String>)>,
-    by_id: HashMap<String, (String, Vec<String>)>,
+    by_line: HashMap<u64, Prompt>,
+    by_id: HashMap<String, Prompt>,
+}
+
+/// A line of a file of prompts.
+#[derive(Clone)]
+struct Prompt {
+    text: String,
+    tags: Vec<String>,
+    has_id: bool,
 }
 
 impl Prompts {
@@ -139,7 +147,8 @@ impl Prompts {
                 fields.insert("response".to_owned(), Value::String(String::new()));
             }
             let row = Row::parse(&value, None, &label.input)?;
-            let prompt = (row.prompt.unwrap_or_default(), row.tags);
+            let prompt =
+                Prompt { text: row.prompt.unwrap_or_default(), tags: row.tags, has_id: id.is_some() };
             if let Some(line) = label.line {
                 prompts.by_line.insert(line as u64, prompt.clone());
             }
@@ -151,11 +160,11 @@ impl Prompts {
         Ok(prompts)
     }
 
-    /// Gives a row its prompt and its tags.
+    /// Gives a row its prompt and its tags. Its line counts only where the row or the prompt has no id.
     fn put(&self, row: &mut Row) -> Result<()> {
         let by_id = row.id.as_ref().and_then(|id| self.by_id.get(id));
-        let found = by_id.or_else(|| self.by_line.get(&row.line?));
-        let Some((prompt, tags)) = found else {
+        let by_line = || self.by_line.get(&row.line?).filter(|prompt| row.id.is_none() || !prompt.has_id);
+        let Some(Prompt { text, tags, .. }) = by_id.or_else(by_line) else {
             if row.prompt.is_some() {
                 return Ok(());
             }
@@ -165,7 +174,7 @@ impl Prompts {
                 self.file
             );
         };
-        row.prompt.get_or_insert_with(|| prompt.clone());
+        row.prompt.get_or_insert_with(|| text.clone());
         for tag in tags {
             if !row.tags.contains(tag) {
                 row.tags.push(tag.clone());

@@ -41,7 +41,7 @@ impl Local {
             no_softcap: false,
         };
         let tokenizer = model.open_tokenizer()?;
-        let template = Place::named(judge)?.weights()?.chat_template().clone();
+        let template = Place::of(Some(judge))?.weights()?.chat_template().clone();
         let chat = template != ChatTemplate::Missing;
         if !chat {
             say(

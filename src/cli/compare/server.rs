@@ -52,6 +52,13 @@ impl Server {
 
     /// Checks the address and the key. Nothing is sent.
     pub(super) fn of(args: &CompareArgs, address: &str) -> Result<Self> {
+        if has_user(address) {
+            // The address is not quoted, because it may hold a password.
+            bail!(Hinted::new(
+                "--judge: expected an address without a user, found one with an @ before the host",
+                "--api-key-env names the environment variable that holds the server's key",
+            ));
+        }
         if address.starts_with("https://") {
             bail!(Hinted::new(
                 format!(
@@ -232,6 +239,12 @@ impl Server {
         )
         .into()
     }
+}
+
+/// Returns whether an address names a user, with or without a password, before the host.
+fn has_user(address: &str) -> bool {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// Returns the header with the key that an environment variable holds.

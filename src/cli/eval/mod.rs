@@ -25,12 +25,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
+use wmdetect::hex;
 use wmdetect::shell::outputs::{Kind as OutputKind, Outputs};
 use wmdetect::shell::{Hinted, INTERRUPTED, stop_when_asked};
 use wmgen::eval::{Kind, Metric};
 use wmgen::sample::{SampleError, Sampling};
 
 use super::args::EvalArgs;
+use super::model::Loaded;
 use super::{print, print_json, say};
 use keys::Runs;
 use plan::Plan;
@@ -75,7 +77,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode> {
         limits.check()?;
     }
     let loaded = args.model.load(tokenizer)?;
-    let header = header(args, &plans, &runs, loaded.model.fingerprint());
+    let header = header(args, &plans, &runs, &loaded);
     let shapes: Vec<Shape> = plans.iter().map(|plan| Shape::of(args, plan, &runs)).collect();
     let samples = Samples::open(args.samples.as_deref(), &header, &shapes)?;
     let mut work = Work { args, loaded: &loaded, runs: &runs, samples, limits, stop: stop_when_asked()? };
@@ -145,7 +147,7 @@ fn sampling(args: &EvalArgs, plan: &Plan) -> Sampling {
 }
 
 /// Returns what the results depend on.
-fn header(args: &EvalArgs, plans: &[Plan], runs: &Runs, fingerprint: Option<&str>) -> Map<String, Value> {
+fn header(args: &EvalArgs, plans: &[Plan], runs: &Runs, loaded: &Loaded) -> Map<String, Value> {
     let tasks: Vec<Value> = plans
         .iter()
         .map(|plan| {
@@ -156,8 +158,11 @@ fn header(args: &EvalArgs, plans: &[Plan], runs: &Runs, fingerprint: Option<&str
             })
         })
         .collect();
+    // The vocabulary, and the rules by which a text becomes its tokens.
+    let binding = loaded.tokenizer.binding();
+    let tokenizer = [Some(hex::encode(&binding.fingerprint)), binding.rules.map(|rules| hex::encode(&rules))];
     let fields = json!({
-        "model": fingerprint, "softcap": !args.model.no_softcap, "rounded": args.rounded,
+        "model": loaded.model.fingerprint(), "tokenizer": tokenizer, "softcap": !args.model.no_softcap, "rounded": args.rounded,
         "device": format!("{:?}", args.model.compute.device), "dtype": args.model.compute.dtype.map(|dtype| format!("{dtype:?}")),
         "tasks": tasks, "compare": args.compare, "runs": plans.iter().any(|plan| plan.task.writes()).then(|| runs.bound()),
         "run_code": args.run_code.then(|| json!([args.interpreter, args.code_timeout, args.code_memory])),

@@ -140,6 +140,10 @@ pub(super) fn difference(here: &Map<String, Value>, earlier: &Map<String, Value>
     let expected = here.get(name).unwrap_or(&Value::Null);
     Some(match name {
         "model" => "expected the model of this command, found another".into(),
+        "tokenizer" if found.is_null() => {
+            "expected the tokenizer of this command, found that the file names none".into()
+        }
+        "tokenizer" => "expected the tokenizer of this command, found another".into(),
         "runs" => "expected the keys and seeds of this command, found others".into(),
         "run_code" => "expected this command's --run-code and its limits, found others".into(),
         "tasks" => of_tasks(expected, found),

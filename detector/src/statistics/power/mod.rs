@@ -29,8 +29,13 @@ impl Test<'_> {
         self.required_tokens_near(alpha, 1)
     }
 
-    /// Returns what [`required_tokens`](Self::required_tokens) returns, but tries `guess` tokens first.
+    /// Returns what [`required_tokens`](Self::required_tokens) returns, but tries `guess` tokens first. A guess of
+    /// `u64::MAX` says that no length is enough.
     pub(crate) fn required_tokens_near(&self, alpha: f64, guess: u64) -> u64 {
+        // The exact tails of the longest texts would take minutes.
+        if alpha <= 0.0 || guess == u64::MAX {
+            return u64::MAX;
+        }
         let ln_alpha = alpha.ln();
         let (mut short, mut enough) = (0, guess.clamp(1, LONGEST));
         while !self.found(enough, ln_alpha) {
@@ -95,6 +100,8 @@ mod tests {
         let marked = TableNull::new(0, &[1e-30, 1.0]).unwrap();
         let test = Test { null: &|n, x| null::binomial(n, x.max(0) as u64), marked: &marked };
         assert_eq!(test.required_tokens(1e-3), 10);
+        assert_eq!(test.required_tokens_near(1e-3, 500), 10);
+        assert_eq!([test.required_tokens(0.0), test.required_tokens_near(1e-3, u64::MAX)], [u64::MAX; 2]);
         let fair = TableNull::new(0, &[1.0, 1.0]).unwrap();
         assert_eq!(Test { marked: &fair, ..test }.required_tokens(1e-3), u64::MAX);
     }
