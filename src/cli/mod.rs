@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod compare;
 mod demo;
+mod directory_lock;
 mod distill;
 mod eval;
 mod generate;

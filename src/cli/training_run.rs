@@ -1,6 +1,5 @@
 //! A training run of `wmgen train` or `wmgen distill`: its directory, its steps, its report.
 
-use std::fs::{File, TryLockError};
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +20,7 @@ use wmgen::train::parameters::Table;
 use wmgen::train::{Data, Error, HeldOut, Lessons, Settings, Trainer};
 
 use super::args::RunArgs;
+use super::directory_lock::lock_directory;
 use super::{model, read_text, say};
 
 /// File name of the checkpoint, which is next to the model in the output directory.
@@ -107,21 +107,6 @@ pub(super) fn check_directory(dir: &Path, args: &RunArgs, inputs: Outputs) -> Re
 
 fn holds_another(dir: &Path) -> anyhow::Error {
     anyhow!("{} holds a run already; --resume goes on with it, or choose another directory", dir.display())
-}
-
-/// Locks the directory of a run until the file is dropped. A system that does not lock directories gives no lock.
-fn lock_directory(dir: &Path) -> Result<Option<File>> {
-    let Ok(file) = File::open(dir) else { return Ok(None) };
-    if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        bail!(Hinted::new(
-            format!(
-                "cannot write the run into {}: expected a directory for this run alone, found that another run writes to it",
-                dir.display()
-            ),
-            "wait until the other run has ended, or choose another directory",
-        ));
-    }
-    Ok(Some(file))
 }
 
 /// Returns the tokenizer.json of the run that is resumed, if there is one. `named` is the tokenizer that was asked for; it

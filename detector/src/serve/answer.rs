@@ -11,9 +11,9 @@ use wmdetect::statistics::PKind;
 
 use super::Server;
 use super::credentials::Role;
-use super::detect::Text;
 use super::judge::Judgement;
 use super::policy::{Answer, ExpertReport, Passage, PublicReport};
+use super::text::Text;
 
 /// A caller's name for a text.
 #[derive(Clone, Serialize, ToSchema)]

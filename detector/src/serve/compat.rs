@@ -14,9 +14,10 @@ use wmdetect::service::{ApiError, Json, RequestId};
 
 use super::Server;
 use super::credentials::{Caller, Role};
-use super::detect::{TEXTS, Text, check_length};
+use super::detect::{TEXTS, check_length};
 use super::judge::{Content, Question};
 use super::policy::allow;
+use super::text::Text;
 
 /// A text to judge
 #[derive(Deserialize, ToSchema)]

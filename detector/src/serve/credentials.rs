@@ -14,7 +14,7 @@ use wmdetect::service::{ApiError, Limits, Peer, Stranger, TokenHash, bearer, is_
 use wmdetect::shell::Hinted;
 
 use super::Server;
-use super::detect::PUBLIC_BODY;
+use super::text::PUBLIC_BODY;
 
 /// A caller's role, which decides what it is told; see [`policy`](super::policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]

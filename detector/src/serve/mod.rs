@@ -22,6 +22,7 @@ mod options;
 mod page;
 mod policy;
 mod pool;
+mod text;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
