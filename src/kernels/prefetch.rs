@@ -1,8 +1,8 @@
 //! Prefetching: asks for memory before it is read.
 //!
 //! A processor prefetches by itself, but some not far enough, and usually not across the end of a 4 KiB page. On a Xeon all products
-//! gain from prefetch instructions, and so do those on AMD's Zen 3. On Zen 4 a product of one row is fastest without them. A product of eight rows, whose
-//! instructions fill the processor's window, gains half (research/performance.md).
+//! gain from prefetch instructions, and so do those on AMD's Zen 3. On Zen 4 a product of one row is fastest without them. A
+//! product of eight rows, whose instructions fill the processor's window, gains half (research/performance.md).
 
 use super::cpu::{self, Level};
 use std::sync::OnceLock;
