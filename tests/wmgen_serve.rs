@@ -220,7 +220,7 @@ fn accepted_answers_outlive_sigterm_and_receipts_outlive_sigkill() {
     let kept = receipts(&dir.path().join("r.jsonl")).len();
     assert_eq!(kept % 9, 8, "eight texts, and nine of each try before");
 
-    // Those who are cut off have receipts, too.
+    // Answers that are cut off have receipts, too.
     let mut server = Server::start(dir.path(), &[&args[..], &["--drain", "0"]].concat());
     let mut open = server.send("", &long);
     open.read_exact(&mut [0; 1]).unwrap();

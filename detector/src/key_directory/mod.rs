@@ -101,8 +101,8 @@ impl KeyDirectory {
     ///
     /// # Errors
     /// Returns an error if the directory or a file in it cannot be read, if it has no key, or if a file is not a key.
-    /// Also returns an error if the list and the files do not agree, or if there is no list and there are subdirectories
-    /// or broken links. Otherwise the texts of a missing key would pass for unmarked.
+    /// Also returns an error if the list and the files do not agree. Without a list, a subdirectory or a broken link is
+    /// an error. Otherwise the texts of a missing key would pass for unmarked.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, KeyDirectoryError> {
         let path = path.as_ref();
         let name = path.display().to_string();
