@@ -253,7 +253,7 @@ impl Page {
         fs::read_to_string(Path::new("docs/guide").join(self.name)).unwrap()
     }
 
-    /// The blocks of a language, with what is run in their place.
+    /// Returns the blocks of a language, with what is run in their place.
     fn blocks(&self, language: &str) -> Vec<String> {
         let text = self.text();
         let mut blocks = fenced(&text, language);
@@ -265,7 +265,7 @@ impl Page {
         blocks
     }
 
-    /// The script of a test: what the page takes for given, and the page's blocks.
+    /// Returns the script of a test: what the page takes for given, and the page's blocks.
     fn script(&self, blocks: &[String]) -> String {
         let mut script = blocks.join("\n");
         for (of_page, ours) in self.instead {
@@ -288,7 +288,7 @@ impl Page {
     }
 }
 
-/// The blocks of a page that are in a language, without the indentation of the list that they are in.
+/// Returns the blocks of a page that are in a language, without the indentation of the list that they are in.
 fn fenced(page: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
@@ -455,7 +455,7 @@ fn the_page_on_teaching_runs() {
 /// The page's files are written where the page says, with the hash of the token that it makes.
 #[test]
 fn the_page_for_operators_runs() {
-    let [demo, master, derive, token, marks, ring, finds, sign] = &OPERATORS.blocks("sh")[..] else {
+    let [demo, master, derive, leak, token, marks, ring, finds, sign] = &OPERATORS.blocks("sh")[..] else {
         panic!("the page has other blocks");
     };
     let [epochs, leaked, tenants, credentials] = &OPERATORS.blocks("toml")[..] else {
@@ -483,9 +483,8 @@ fn the_page_for_operators_runs() {
         hashes("credentials.toml"),
         finds.clone(),
         sign.clone(),
-        // After a leak. The page's list is that of the example, without the epochs that follow.
-        "wmgen key derive master.bin keys/acme/2026-12b.bin --label acme/2026-12b".to_owned(),
-        file("keys/acme/keys.toml", &format!("{leaked}\n[[key]]\nfile = \"2027-01.bin\"")),
+        leak.clone(),
+        file("keys/acme/keys.toml", leaked),
         "wmgen generate --model $M --key keys/acme/2026-12.bin --max-tokens 100 > leaked.txt".to_owned(),
         "wmdetect score leaked.txt --keyring keys/acme --tokenizer $M".to_owned(),
     ];

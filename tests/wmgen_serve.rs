@@ -249,20 +249,30 @@ fn a_text_does_not_depend_on_how_it_is_asked_for() {
     // The stop strings end texts inside of a token, and what was held back for them comes with the end.
     for (seed, stop) in (0..12).zip([json!(null), json!("e"), json!(["a", "zz", "the picn"])].iter().cycle())
     {
-        let asked = |stream: bool| body(json!({ "n": 2, "seed": seed, "stop": stop, "stream": stream }));
+        let asked = |stream: bool| {
+            body(json!({ "n": 2, "seed": seed, "stop": stop, "stream": stream, "logprobs": 1 }))
+        };
         let (_, _, whole) = server.ask("", &asked(false));
         let (status, head, stream) = read(server.send("", &asked(true)));
         assert!(status == 200 && head.contains("text/event-stream"));
         let mut texts = [String::new(), String::new()];
+        let mut logprobs = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
         let chunks = stream.lines().filter_map(|line| line.strip_prefix("data: "));
         for chunk in chunks.filter_map(|chunk| serde_json::from_str::<Value>(chunk).ok()) {
             for choice in chunk["choices"].as_array().unwrap() {
                 let index = choice["index"].as_u64().unwrap() as usize;
                 texts[index].push_str(choice["text"].as_str().unwrap());
+                for (field, values) in ["tokens", "text_offset"].iter().zip(&mut logprobs[index]) {
+                    values.extend(choice["logprobs"][field].as_array().into_iter().flatten().cloned());
+                }
             }
         }
-        for (index, text) in texts.iter().enumerate() {
-            assert_eq!(whole["choices"][index]["text"], *text, "{seed} {stop}");
+        for (index, (text, logprobs)) in texts.iter().zip(logprobs).enumerate() {
+            let choice = &whole["choices"][index];
+            assert_eq!(choice["text"], *text, "{seed} {stop}");
+            let [tokens, offsets] = logprobs.map(Value::from);
+            assert_eq!(choice["logprobs"]["tokens"], tokens, "{seed} {stop}");
+            assert_eq!(choice["logprobs"]["text_offset"], offsets, "{seed} {stop}");
         }
     }
     // And it is the text of `wmgen generate`.

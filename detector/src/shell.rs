@@ -223,13 +223,32 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     Ok(print(&line)?)
 }
 
-/// Opens a tokenizer with the user's cache of vocabularies. `default` is that of the model that ships with wmgen; a
-/// file of that name is `./default`.
+/// Returns what is at `path` if it is there and is not a regular file. A pipe or a device may have no end.
+pub fn other_than_a_file(path: &Path) -> Option<&'static str> {
+    let file = path.metadata().ok().filter(|file| !file.is_file())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if file.file_type().is_fifo() {
+            return Some("a pipe");
+        }
+        if file.file_type().is_socket() {
+            return Some("a socket");
+        }
+    }
+    Some(if file.is_dir() { "a directory" } else { "a device" })
+}
+
+/// What commands call the model that ships with wmgen. A file of that name is `./default`.
+pub const DEFAULT_MODEL: &str = "default";
+
+/// Opens a tokenizer with the user's cache of vocabularies. [`DEFAULT_MODEL`] names that of the model that ships with
+/// wmgen.
 ///
 /// # Errors
 /// Returns an error if [`Tokenizer::open`] would.
 pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
-    if path.as_ref() == Path::new("default") {
+    if path.as_ref() == Path::new(DEFAULT_MODEL) {
         return Ok(Tokenizer::of_default_model());
     }
     Tokenizer::open_with_cache(path, Cache::of_user().as_ref())

@@ -140,7 +140,8 @@ pub(crate) struct KeygenArgs {
     /// Length of the longest context plus one [default: 5]
     #[arg(long)]
     pub ngram_len: Option<usize>,
-    /// Bind the key to this tokenizer: a tokenizer.json, a directory that holds one, or a GGUF file
+    /// Bind the key to this tokenizer: a tokenizer.json, a directory that holds one, a GGUF file, or
+    /// `default`, that of the model that ships with wmgen
     #[arg(long, conflicts_with = "model")]
     pub tokenizer: Option<PathBuf>,
     /// Bind the key to the tokenizer of this model; `default` is the one that ships with wmgen

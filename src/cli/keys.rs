@@ -14,7 +14,7 @@ use super::say;
 
 pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     let place = match (&args.tokenizer, &args.model) {
-        (Some(path), _) => Some(Place::Path(path.clone())),
+        (Some(path), _) => Some(Place::of_tokenizer(path)),
         (None, Some(model)) => Some(Place::of(Some(model))?),
         (None, None) => None,
     };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use wmdetect::shell::Hinted;
+use wmdetect::shell::{self, Hinted};
 
 /// What a log holds.
 #[derive(Clone, Copy, Debug)]
@@ -46,19 +46,10 @@ impl Kind {
         format!("{} with the name of a new file makes one", self.option)
     }
 
-    /// Checks that a log can be written to this path: a device or a pipe may have no end.
+    /// Checks that what is at this path, if anything, can be a log. Whether a file can be created shows when it is
+    /// created.
     pub(super) fn check(self, path: &Path) -> Result<()> {
-        let found = match path.metadata() {
-            Ok(file) if file.is_file() => return Ok(()),
-            // Whether a file can be created shows when it is created.
-            Err(_) => return Ok(()),
-            Ok(file) if file.is_dir() => "a directory",
-            #[cfg(unix)]
-            Ok(file) if std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type()) => "a pipe",
-            #[cfg(unix)]
-            Ok(file) if std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()) => "a socket",
-            Ok(_) => "a device",
-        };
+        let Some(found) = shell::other_than_a_file(path) else { return Ok(()) };
         let message = format!("{}: expected a regular file, found {found}", self.cannot(path));
         bail!(Hinted::new(message, self.hint()))
     }

@@ -58,9 +58,14 @@ impl Place {
     /// Returns the place of a model's name: `default`, a path or a hub id. Without a name it is the default model.
     pub(super) fn of(model: Option<&str>) -> Result<Self> {
         match model {
-            None | Some("default") => Ok(Self::Default),
+            None | Some(shell::DEFAULT_MODEL) => Ok(Self::Default),
             Some(model) => locate(model).map(Self::Path),
         }
+    }
+
+    /// Returns the place that a `--tokenizer` names: `default` or a path.
+    pub(super) fn of_tokenizer(named: &Path) -> Self {
+        if named == Path::new(shell::DEFAULT_MODEL) { Self::Default } else { Self::Path(named.into()) }
     }
 
     /// Returns the path, unless it is the default model.
@@ -124,8 +129,7 @@ impl Place {
 
 /// Returns the text of the tokenizer.json that a training command's `--tokenizer` names: a file, a directory or `default`.
 pub(super) fn read_tokenizer_json(named: &Path) -> Result<String> {
-    let place = if named == Path::new("default") { Place::Default } else { Place::Path(named.into()) };
-    if let Some(json) = place.tokenizer_json()? {
+    if let Some(json) = Place::of_tokenizer(named).tokenizer_json()? {
         return Ok(json);
     }
     let bytes = std::fs::read(named).with_context(|| format!("cannot read {}", named.display()))?;
@@ -234,8 +238,9 @@ fn other_vocabulary(draft: &str, expected: &str, found: &str) -> anyhow::Error {
 impl ModelArgs {
     /// Returns the files and directories that are read.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        let model = self.model.as_deref().and_then(|model| locate(model).ok());
-        self.tokenizer.iter().cloned().chain(model).collect()
+        let tokenizer = self.tokenizer.as_deref().map(Place::of_tokenizer);
+        let places = [Place::of(self.model.as_deref()).ok(), tokenizer];
+        places.iter().flatten().filter_map(Place::path).map(Path::to_owned).collect()
     }
 
     /// Opens only the tokenizer. This is cheap, so mistakes show before gigabytes are read. A model that cannot be run at all

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use schemars::JsonSchema;
 use serde::Serialize;
-use wmdetect::atomic_file;
 use wmdetect::shell::outputs::Outputs;
 use wmdetect::shell::{Hinted, stop_when_asked};
 use wmdetect::text::Tokenizer;
+use wmdetect::{atomic_file, hex};
 use wmgen::model::{Config, Device};
 use wmgen::train::curve::{self, Point};
 use wmgen::train::examples::Examples;
@@ -100,17 +100,19 @@ pub(super) fn check_directory(dir: &Path, args: &RunArgs, inputs: Outputs) -> Re
     save_every(args)?;
     let holds_run = inputs.check_directory(dir, "run", |dir| dir.join(CHECKPOINT).exists())?;
     if holds_run && !args.resume {
-        return Err(holds_another(dir));
+        return Err(holds_another(dir, args));
     }
     Ok(holds_run)
 }
 
-fn holds_another(dir: &Path) -> anyhow::Error {
-    anyhow!("{} holds a run already; --resume goes on with it, or choose another directory", dir.display())
+fn holds_another(dir: &Path, args: &RunArgs) -> anyhow::Error {
+    // With --resume, the run has begun after this one looked.
+    let way = if args.resume { "the same command again" } else { "--resume" };
+    anyhow!("{} holds a run already; {way} goes on with it, or choose another directory", dir.display())
 }
 
 /// Returns the tokenizer.json of the run that is resumed, if there is one. `named` is the tokenizer that was asked for; it
-/// must have the same vocabulary.
+/// must cut texts into the same tokens.
 pub(super) fn resumed_tokenizer(dir: &Path, args: &RunArgs, named: Option<&Path>) -> Result<Option<String>> {
     let place = dir.join("tokenizer.json");
     if !args.resume || !place.exists() {
@@ -119,10 +121,19 @@ pub(super) fn resumed_tokenizer(dir: &Path, args: &RunArgs, named: Option<&Path>
     let json = model::read_tokenizer_json(&place)?;
     if let Some(named) = named {
         let other = model::read_tokenizer_json(named)?;
-        let expected = Tokenizer::from_json_bytes(json.as_bytes(), &place.to_string_lossy())?.fingerprint();
-        let found = Tokenizer::from_json_bytes(other.as_bytes(), &named.to_string_lossy())?.fingerprint();
-        if expected != found {
-            let differences = vec![format!("tokenizer: expected {expected}, found {found}")];
+        let digests = |json: &str, path: &Path| -> Result<[String; 2]> {
+            let binding = Tokenizer::from_json_bytes(json.as_bytes(), &path.to_string_lossy())?.binding();
+            let rules = binding.rules.map_or_else(|| "none".into(), |rules| hex::encode(&rules));
+            Ok([hex::encode(&binding.fingerprint), rules])
+        };
+        let [expected, found] = [digests(&json, &place)?, digests(&other, named)?];
+        let differ = |(i, what): (usize, &str)| {
+            let (expected, found) = (&expected[i], &found[i]);
+            (expected != found).then(|| format!("tokenizer: {what}: expected {expected}, found {found}"))
+        };
+        let differences: Vec<String> =
+            ["vocabulary", "rules"].into_iter().enumerate().filter_map(differ).collect();
+        if !differences.is_empty() {
             return Err(not_resumed(Error::OtherSettings { path: dir.join(CHECKPOINT), differences }));
         }
     }
@@ -164,11 +175,10 @@ fn not_resumed(error: Error) -> anyhow::Error {
 /// Turns a step's error into one with a hint.
 fn not_taken(error: Error) -> anyhow::Error {
     match error {
-        Error::Diverged { step, what, found } => Hinted::new(
-            format!("training has diverged at step {step}: expected a finite {what}, found {found}"),
-            "start afresh in another directory with a lower --learning-rate",
-        )
-        .into(),
+        Error::Diverged { .. } => {
+            Hinted::new(error.to_string(), "start afresh in another directory with a lower --learning-rate")
+                .into()
+        }
         error => error.into(),
     }
 }
@@ -231,7 +241,7 @@ impl Place<'_> {
             let lock = lock_directory(dir)?;
             // Another run may have begun and ended here since the directory was checked.
             if checkpoint.exists() {
-                return Err(holds_another(dir));
+                return Err(holds_another(dir, self.args));
             }
             lock
         };

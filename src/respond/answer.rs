@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use wmdetect::report::{SCHEMA_VERSION, WarningCode};
 
 use super::draft::Draft;
-use super::{Event, ModelInfo, Options, Piece, Receipt, Timing, WatermarkReceipt};
-use crate::engine;
+use super::{Event, ModelInfo, Options, Piece, Receipt, RespondError, Timing, WatermarkReceipt};
+use crate::engine::{self, FinishReason};
 use crate::sample::Sampling;
 
 #[derive(Debug)]
@@ -112,10 +112,21 @@ impl Answer {
         cancel
     }
 
-    /// Returns the last event of a complete answer.
+    /// Ends the texts that are still growing, each with what it has held back.
+    pub(super) fn interrupt(&mut self) {
+        for draft in self.drafts.iter_mut().filter(|draft| draft.finished.is_none()) {
+            draft.finish(FinishReason::Interrupted);
+        }
+    }
+
+    /// Returns the last event of a complete answer. A prompt that the model had not read when the engine stopped has no
+    /// texts.
     pub(super) fn end(self) -> Event {
         if let Some(error) = self.failure {
             return Event::Failed(error.into());
+        }
+        if !self.has_begun() {
+            return Event::Failed(RespondError::Stopped);
         }
         let timing = self.timing();
         let Self { info, prompt, sampling, marks, request_id, tenant, drafts, .. } = self;

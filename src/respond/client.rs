@@ -91,11 +91,13 @@ impl Exchange {
         self.answer.is_none()
     }
 
-    /// Cancels the prompt, and returns the receipts of what was written, if the model has read the prompt. A text that had
-    /// not ended has no finish reason.
+    /// Cancels the prompt, and returns the receipts of what was written, if the model has read the prompt. Texts that had
+    /// not ended have the finish reason [`Interrupted`](engine::FinishReason::Interrupted).
     pub fn interrupt(&mut self) -> Option<Vec<Receipt>> {
         self.ticket.cancel();
-        match self.answer.take().filter(Answer::has_begun)?.end() {
+        let mut answer = self.answer.take().filter(Answer::has_begun)?;
+        answer.interrupt();
+        match answer.end() {
             Event::Finished(receipts) => Some(receipts),
             _ => None,
         }

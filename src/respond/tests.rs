@@ -319,6 +319,43 @@ fn a_client_gets_what_a_responder_gives() {
 }
 
 #[test]
+fn receipts_of_an_interrupted_prompt_are_whole_and_one_that_never_began_has_none() {
+    let tokenizer = tokenizer();
+    let reciter = Reciter::new(&tokenizer, &[("a", " long story of the sea")]);
+    let (handle, _thread) = worker::spawn(reciter, engine::Options::default(), Some(1)).unwrap();
+    let client = Client::new(handle, info(&tokenizer));
+    // The text is held back from the beginning of the stop string on.
+    let options = Options { n: 2, stop: vec!["long story of the lake".into()], ..greedy() };
+    let (sender, events) = std::sync::mpsc::channel();
+    let submit = || {
+        let sender = sender.clone();
+        client.submit_to(&prompt("a"), &options, move |event| drop(sender.send(event))).unwrap()
+    };
+    let mut exchange = submit();
+    let (mut tokens, mut last) = (0, None);
+    while tokens < 6 {
+        let event = events.recv().unwrap();
+        if let engine::Event::Token { id, .. } = event {
+            (tokens, last) = (tokens + 1, Some(id));
+        }
+        assert!(exchange.take(event).all(|event| matches!(event, Event::Piece(_))));
+    }
+    let receipts = exchange.interrupt().unwrap();
+    assert_eq!(receipts.len(), 2);
+    for receipt in &receipts {
+        assert_eq!(receipt.finish_reason, Some(FinishReason::Interrupted));
+        assert_eq!(receipt.tokens_of_text(&tokenizer).unwrap(), receipt.tokens);
+    }
+    assert!(receipts.iter().all(|receipt| receipt.text.starts_with(" long")), "{receipts:?}");
+
+    let mut waiting = submit();
+    let id = last.unwrap();
+    let stopped = |sequence| engine::Event::Finished { id, sequence, reason: FinishReason::Interrupted };
+    let ends: Vec<Event> = [0, 1].into_iter().flat_map(|sequence| waiting.take(stopped(sequence))).collect();
+    assert!(matches!(ends.last(), Some(Event::Failed(RespondError::Stopped))), "{ends:?}");
+}
+
+#[test]
 fn an_engine_that_panics_fails_the_prompt_and_refuses_the_next() {
     let tokenizer = tokenizer();
     let (handle, _thread) =

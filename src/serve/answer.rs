@@ -22,8 +22,8 @@ pub(super) struct Owner {
     pub(super) request_id: String,
     /// Why the answer is not marked; `None` if it is to be marked.
     pub(super) reason: Option<Reason>,
-    /// Whether an answer without the mark is refused.
-    pub(super) demanded: bool,
+    /// Number of tokens from which on a text without a marked token is refused; `None` if it may be unmarked.
+    pub(super) demanded: Option<usize>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) metrics: Metrics,
 }
@@ -48,10 +48,6 @@ pub(super) struct Answer {
     _places: Places,
 }
 
-/// Number of tokens from which on a text without a marked token breaks the promise to mark. A shorter one may have had no
-/// choice.
-const NO_EXCUSE: usize = 16;
-
 /// One text of an answer.
 #[derive(Default)]
 pub(super) struct Text {
@@ -59,6 +55,8 @@ pub(super) struct Text {
     /// Number of characters that were written, sent or not.
     characters: usize,
     pub(super) finish: Option<FinishReason>,
+    /// Whether a stop string has ended it. Its tokens do not belong to the text.
+    cut: bool,
     logprobs: LogprobsOf,
     /// Whether a chunk of it has been sent.
     begun: bool,
@@ -77,10 +75,7 @@ impl Text {
     /// Takes the part that has not been sent.
     pub(super) fn take_unsent(&mut self) -> Unsent {
         // Tokens that may be the beginning of a stop string wait with their text.
-        let certain = match self.finish {
-            None | Some(FinishReason::Stop) => self.characters,
-            Some(_) => usize::MAX,
-        };
+        let certain = if self.finish.is_none() || self.cut { self.characters } else { usize::MAX };
         let logprobs = self.logprobs.take(certain);
         Unsent {
             first: !std::mem::replace(&mut self.begun, true),
@@ -149,6 +144,8 @@ impl Answer {
                     text.written.push_str(&piece.text);
                     text.characters += piece.text.chars().count();
                     text.finish = piece.finished;
+                    // Of all ends only a stop string comes with a token.
+                    text.cut = piece.finished.is_some() && piece.token.is_some();
                     if piece.finished.is_some() {
                         self.last = index;
                     }
@@ -158,7 +155,7 @@ impl Answer {
                     step = Step::Grown(index);
                 }
                 Event::Finished(mut receipts) => {
-                    self.keep(&mut receipts, stopped);
+                    self.keep(&mut receipts);
                     self.ended[prompt] = Some(receipts);
                     if self.ended.iter().all(Option::is_some) {
                         step = Step::Complete;
@@ -179,13 +176,13 @@ impl Answer {
     }
 
     /// Writes receipts and counts their tokens. A receipt says so if no token could carry the mark.
-    fn keep(&self, receipts: &mut [Receipt], interrupted: bool) {
+    fn keep(&self, receipts: &mut [Receipt]) {
         let Owner { tenant, reason, receipts: file, metrics, .. } = &self.owner;
         for receipt in receipts {
             let reason = reason.or((!receipt.watermark.applied).then_some(Reason::NoDraw));
             receipt.watermark.reason = reason.map(|reason| reason.name().to_owned());
             metrics.count_text(&tenant.name, receipt, reason);
-            file.write(receipt, interrupted);
+            file.write(receipt);
         }
     }
 
@@ -215,8 +212,9 @@ impl Answer {
     /// Returns whether a complete answer was to be marked or refused, and has a text that is long enough for the mark
     /// without a marked token.
     pub(super) fn breaks_promise(&self) -> bool {
-        let unmarked = |receipt: &Receipt| receipt.tokens.len() >= NO_EXCUSE && !receipt.watermark.applied;
-        self.owner.demanded && self.ended.iter().flatten().flatten().any(unmarked)
+        let Some(least) = self.owner.demanded else { return false };
+        let unmarked = |receipt: &Receipt| receipt.tokens.len() >= least && !receipt.watermark.applied;
+        self.ended.iter().flatten().flatten().any(unmarked)
     }
 
     /// Returns the texts of a complete answer.
@@ -241,7 +239,7 @@ impl Drop for Answer {
             if self.ended[prompt].is_none()
                 && let Some(mut receipts) = self.exchanges[prompt].interrupt()
             {
-                self.keep(&mut receipts, true);
+                self.keep(&mut receipts);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use wmdetect::text::Tokenizer;
+use wmdetect::text::{Tokenizer, Utf8Stream};
 use wmgen::engine::{FinishReason, Token};
 use wmgen::respond::Receipt;
 
@@ -89,8 +89,8 @@ pub(super) struct LogprobsOf {
     /// For completions, the offset at which each token begins, in characters.
     offsets: Vec<usize>,
     characters: usize,
-    /// Bytes of the last tokens that are not yet a whole character.
-    partial: Vec<u8>,
+    /// Turns the tokens' bytes into the characters that are counted.
+    decoder: Utf8Stream,
 }
 
 /// Value that stands for −∞, as in other servers: JSON has no infinity.
@@ -107,8 +107,7 @@ impl LogprobsOf {
         let mut chosen = entry(token.id, logprobs.chosen);
         let top: Vec<Value> = logprobs.top.iter().map(|(id, logprob)| entry(*id, *logprob)).collect();
         self.offsets.push(self.characters);
-        self.partial.extend_from_slice(bytes(token.id));
-        self.characters += whole_characters(&mut self.partial);
+        self.characters += characters(&mut self.decoder, bytes(token.id));
         chosen["top_logprobs"] = Value::Array(top);
         self.tokens.push(chosen);
     }
@@ -163,28 +162,11 @@ fn token_name(bytes: &[u8]) -> String {
     }
 }
 
-/// Removes whole characters from the front, and returns how many there were. Bytes that cannot be a part of a character
-/// count as one, the replacement character.
-fn whole_characters(bytes: &mut Vec<u8>) -> usize {
-    let (mut count, mut done) = (0, 0);
-    while done < bytes.len() {
-        match std::str::from_utf8(&bytes[done..]) {
-            Ok(text) => {
-                count += text.chars().count();
-                done = bytes.len();
-            }
-            Err(error) => {
-                let valid = error.valid_up_to();
-                count += String::from_utf8_lossy(&bytes[done..done + valid]).chars().count();
-                done += valid;
-                let Some(wrong) = error.error_len() else { break };
-                count += 1;
-                done += wrong;
-            }
-        }
-    }
-    bytes.drain(..done);
-    count
+/// Returns how many characters of a text these bytes complete.
+fn characters(decoder: &mut Utf8Stream, bytes: &[u8]) -> usize {
+    let mut text = String::new();
+    decoder.push(bytes, &mut text);
+    text.chars().count()
 }
 
 /// One text of a complete answer.
@@ -283,14 +265,11 @@ mod tests {
 
     #[test]
     fn parts_of_a_character_count_once_they_are_whole() {
-        let mut partial = Vec::new();
-        let mut counts = Vec::new();
-        for bytes in ["a".as_bytes(), b"\xC3", b"\xA9", b"\xE2\x82", b"b", "é".as_bytes()] {
-            partial.extend_from_slice(bytes);
-            counts.push(whole_characters(&mut partial));
-        }
-        // A cut-off part before "b" is one replacement character.
-        assert_eq!(counts, [1, 0, 1, 0, 2, 1]);
+        let mut decoder = Utf8Stream::default();
+        let counts = ["a".as_bytes(), b"\xC3", b"\xA9", b"\xE2\x82", b"b", "é".as_bytes()]
+            .map(|bytes| characters(&mut decoder, bytes));
+        // In the text, each of the two stray bytes before "b" is one replacement character.
+        assert_eq!(counts, [1, 0, 1, 0, 3, 1]);
         assert_eq!(["é".as_bytes(), b"\xC3"].map(token_name), ["é", "bytes:\\xc3"]);
     }
 }

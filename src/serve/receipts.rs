@@ -12,7 +12,8 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use wmdetect::hex;
+use wmdetect::{hex, shell};
+use wmgen::engine::FinishReason;
 use wmgen::respond::{ModelReceipt, Receipt, Timing, WatermarkReceipt};
 use wmgen::sample::Sampling;
 
@@ -47,7 +48,7 @@ enum Kept<'a> {
         request_id: Option<&'a str>,
         tenant: Option<&'a str>,
         schema_version: u32,
-        finish_reason: Option<wmgen::engine::FinishReason>,
+        finish_reason: Option<FinishReason>,
         watermark: &'a WatermarkReceipt,
         sampling: Sampling,
         model: &'a ModelReceipt,
@@ -64,11 +65,8 @@ impl Receipts {
     /// Returns an error if the file cannot be opened or read.
     pub(super) fn open(path: &Path, with_text: bool) -> Result<Self> {
         let open = || -> std::io::Result<File> {
-            // A pipe would be read without end.
-            if path.metadata().is_ok_and(|file| !file.is_file()) {
-                return Err(std::io::Error::other(
-                    "expected a regular file, found a directory, a pipe or a device",
-                ));
+            if let Some(found) = shell::other_than_a_file(path) {
+                return Err(std::io::Error::other(format!("expected a regular file, found {found}")));
             }
             let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
             check_beginning(&mut file)?;
@@ -85,9 +83,9 @@ impl Receipts {
         !self.failed.load(Ordering::Relaxed)
     }
 
-    /// Writes a line in one piece. `interrupted` says that the text did not end normally: the client left, another text of
-    /// the request failed, or the server stopped.
-    pub(super) fn write(&self, receipt: &Receipt, interrupted: bool) {
+    /// Writes a line in one piece. It says if the text did not end normally: the client left, another text of the request
+    /// failed, or the server stopped.
+    pub(super) fn write(&self, receipt: &Receipt) {
         let Some(file) = &self.file else { return };
         let kept = if self.with_text {
             Kept::Whole(receipt)
@@ -107,7 +105,7 @@ impl Receipts {
         };
         let line = Line {
             time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            interrupted,
+            interrupted: receipt.finish_reason == Some(FinishReason::Interrupted),
             text_sha256: hex::encode(&Sha256::digest(receipt.text.as_bytes())),
             text_tokens: receipt.tokens.len(),
             receipt: kept,

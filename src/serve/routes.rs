@@ -27,6 +27,10 @@ use super::receipts::Receipts;
 use super::stream::Stream;
 use super::tenants::{Tenant, Tenants};
 
+/// Number of tokens that could be marked after which a text without a marked one breaks the promise to mark. Fewer may
+/// have left no choice.
+const POSSIBLE: usize = 15;
+
 /// State that answers requests once the model is loaded.
 pub(super) struct Server {
     pub(super) client: Client,
@@ -189,14 +193,15 @@ impl Server {
 
         let (sender, mut events) = mpsc::unbounded_channel();
         let (mut exchanges, mut prompt_tokens) = (Vec::new(), 0);
+        let demanded = tenant.policy.demands(asked.watermarking);
+        let least = asked.options.mark.as_ref().map_or(0, KeyMark::least_tokens);
         for (index, prompt) in asked.prompts.iter().enumerate() {
             let ids = self.prompt_ids(interface, prompt)?;
             prompt_tokens += ids.len();
             let room = (self.client.info().context() + 1).saturating_sub(ids.len());
             asked.options.max_tokens =
                 asked.max_tokens.unwrap_or(usize::MAX).min(self.limits.max_tokens).min(room);
-            let least = asked.options.mark.as_ref().map_or(0, KeyMark::least_tokens);
-            if tenant.policy.demands(asked.watermarking) && asked.options.max_tokens < least {
+            if demanded && asked.options.max_tokens < least {
                 let message =
                     format!("max_tokens: expected at least {least}, since a shorter text cannot be marked");
                 return Err(ApiError::field("max_tokens", message).with_code("cannot_be_marked"));
@@ -219,7 +224,7 @@ impl Server {
                 tenant: Arc::clone(tenant),
                 request_id,
                 reason: marked.err(),
-                demanded: tenant.policy.demands(asked.watermarking),
+                demanded: demanded.then_some(least + POSSIBLE - 1),
                 receipts: Arc::clone(&self.receipts),
                 metrics: self.metrics.clone(),
             },

@@ -60,10 +60,7 @@ pub enum Error {
         found: String,
     },
     /// The loss or the gradient is NaN or infinite.
-    #[error(
-        "training has diverged at step {step}: expected a finite {what}, found {found}; start afresh with a lower \
-         --learning-rate"
-    )]
+    #[error("training has diverged at step {step}: expected a finite {what}, found {found}")]
     Diverged {
         /// Number of the step, from 1.
         step: u64,

@@ -254,11 +254,7 @@ impl<'a> Trainer<'a> {
         let tokens = count.max(1) as f64;
         let loss = self.gradients(&rows, (1.0 / tokens) as f32)? / tokens;
         let norm = self.segments.sum(&mut self.grads);
-        for (what, found) in [("loss", loss), ("gradient norm", norm)] {
-            if !found.is_finite() {
-                return Err(Error::Diverged { step: self.step + 1, what, found });
-            }
-        }
+        check_finite(self.step + 1, loss, norm)?;
         let s = &self.settings;
         let rate = learning_rate(self.step, s.steps, s.warmup, s.learning_rate, s.floor);
         let Numbers { params, mean, square } = &mut self.numbers;
@@ -427,6 +423,15 @@ impl<'a> Trainer<'a> {
     }
 }
 
+/// Checks that a step can be taken.
+fn check_finite(step: u64, loss: f64, norm: f64) -> Result<()> {
+    let values = [("loss", loss), ("gradient norm", norm)];
+    match values.into_iter().find(|(_, value)| !value.is_finite()) {
+        Some((what, found)) => Err(Error::Diverged { step, what, found }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fused::{Fused, Workspace};
@@ -505,15 +510,15 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_that_is_not_finite_ends_the_run_and_is_named() {
+    fn a_loss_or_gradient_that_is_not_finite_ends_the_run_and_is_named() {
         let (data, _, vocab) = data();
         let (config, settings) = setup(vocab, 2);
         let params = vec![f32::NAN; Table::new(&config).len()];
         let mut run = Trainer::from(&config, params, &settings, &data, &Device::Cpu).unwrap();
         let error = run.step().unwrap_err().to_string();
         assert!(error.starts_with("training has diverged at step 1: expected a finite "), "{error}");
-        let error = Error::Diverged { step: 2, what: "gradient norm", found: f64::INFINITY }.to_string();
-        assert!(error.contains("expected a finite gradient norm, found inf; start afresh"), "{error}");
+        let error = check_finite(2, 1.0, f64::INFINITY).unwrap_err().to_string();
+        assert!(error.ends_with("at step 2: expected a finite gradient norm, found inf"), "{error}");
     }
 
     #[test]

@@ -35,6 +35,20 @@ fn a_key_for_another_tokenizer_is_refused() {
 }
 
 #[test]
+fn the_default_models_name_is_not_a_directory_of_that_name() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("default")).unwrap();
+    ok(&run(dir.path(), &["keygen", "k.bin", "--tokenizer", "default"]));
+    let key = wmdetect::Key::read(dir.path().join("k.bin")).unwrap();
+    let bound = key.tokenizer().map(|binding| &binding.fingerprint);
+    assert_eq!(bound, Some(&Tokenizer::of_default_model().binding().fingerprint));
+    // A file in that directory is not read by the run.
+    std::fs::write(dir.path().join("default/r.jsonl"), "").unwrap();
+    let output = ["--receipt", "default/r.jsonl", "--model", "default", "--max-tokens", "2"];
+    ok(&run(dir.path(), &[&["generate", "--key", "k.bin", "--prompt", "The old sea"], &output[..]].concat()));
+}
+
+#[test]
 fn keys_are_private_and_never_overwritten() {
     let (dir, key) = with_key();
     let before = std::fs::read(&key).unwrap();

@@ -38,8 +38,16 @@ fn the_tokenizer_of_a_training_is_named_as_its_models_are() {
     let other = train(&format!("{TOKENIZER} --resume"));
     let [expected, found] = [Tokenizer::of_default_model(), Tokenizer::open(TOKENIZER).unwrap()]
         .map(|tokenizer| tokenizer.fingerprint());
-    refused(&other, &format!("tokenizer: expected {expected}, found {found}\nerror: "));
+    refused(
+        &other,
+        &format!("tokenizer: vocabulary: expected {expected}, found {found}\ntokenizer: rules: "),
+    );
     refused(&other, "hint: give the settings that it was made with");
+    // The same pieces, joined in another order.
+    let mut json: serde_json::Value = serde_json::from_str(&written).unwrap();
+    json["model"]["merges"].as_array_mut().unwrap().swap(0, 1);
+    std::fs::write(dir.path().join("merges.json"), json.to_string()).unwrap();
+    refused(&train("merges.json --resume"), "tokenizer: rules: expected ");
 }
 
 /// The test holds the lock, as another run would.

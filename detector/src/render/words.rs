@@ -16,9 +16,9 @@ pub fn changed(changes: Option<Changes>, forms_tried: Option<u64>) -> Option<Str
     let kinds: Vec<String> = kinds.map(|(kind, count)| counted(count, kind)).collect();
     let what = kinds.join(", ");
     match (forms_tried, kinds.is_empty()) {
-        (Some(forms), true) => {
-            Some(format!("nothing, since the text as given is the best of its {forms} forms"))
-        }
+        (Some(forms), true) => Some(format!(
+            "nothing; plain quotes, dashes and spaces were tried, too, and p counts all {forms} forms"
+        )),
         (Some(forms), false) => Some(format!("{what}; this is the best of the text's {forms} forms")),
         (None, true) => None,
         (None, false) => Some(what),

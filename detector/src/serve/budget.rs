@@ -17,8 +17,9 @@
 //! "Recent" are the last [`TEXTS`] texts, and fewer if they have more than [`CONTEXTS`] contexts. In a long text those
 //! [`CONTEXTS_A_TEXT`] contexts count whose hashes are least, so two copies of it count the same ones. Each address
 //! without a token has its own budget. But all of them share one memory of recent texts, so changing the address does
-//! not help. A text that only another address has asked about costs as much as a new one. If it were free or a
-//! near-copy, its price would tell who else has it.
+//! not help. A text that another address has asked about, to the byte, costs as much as a new one. If it were free or
+//! a near-copy, its price would tell that somebody else has it. By the price of a near-copy, somebody who knows most of
+//! a text can still find out that it was asked about lately, but not by whom.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_text_costs_does_not_tell_whether_another_client_has_it() {
+    fn what_a_text_costs_does_not_tell_whether_another_client_has_it_to_the_byte() {
         let test = Test::new();
         test.ask(9, &text(0), 0).unwrap();
         for i in 1..=49 {

@@ -130,7 +130,7 @@ impl FromRequestParts<Arc<Server>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, ApiError> {
         let caller = server.callers.find(&parts.headers, peer(parts))?;
-        // The body is read after this.
+        // A body of JSON is read after this, and a form before.
         if caller.role == Role::Public {
             let limits = parts.extensions.get::<Limits>().copied().unwrap_or_default();
             let body_bytes = limits.body_bytes.min(PUBLIC_BODY);

@@ -55,7 +55,7 @@ pub(super) struct DetectRequest {
     #[serde(default)]
     sign: bool,
     /// The false positive rate; operators only
-    #[schema(exclusive_minimum = 0, exclusive_maximum = 1)]
+    #[schema(minimum = 1e-300, exclusive_maximum = 1)]
     fpr: Option<f64>,
 }
 
@@ -130,8 +130,9 @@ impl DetectRequest {
                 allow(role, needed, name)?;
             }
         }
-        if self.fpr.is_some_and(|fpr| !(LEAST_FPR..1.0).contains(&fpr)) {
-            let message = format!("fpr: expected a rate of at least {LEAST_FPR:e} and below 1");
+        if let Some(fpr) = self.fpr.filter(|fpr| !(LEAST_FPR..1.0).contains(fpr)) {
+            let message =
+                format!("fpr: expected a rate of at least {LEAST_FPR:e} and below 1, found {fpr:e}");
             return Err(ApiError::field("fpr", message));
         }
         if self.sign && !can_sign {

@@ -18,14 +18,16 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wmdetect::render::html::ask::{Brief, Outcome, Page, SCRIPT, SHOWN, STYLE, Token, ask};
-use wmdetect::service::{ApiError, RequestId, Stranger, bearer, body_bytes};
+use wmdetect::service::{ApiError, Limits, RequestId, Stranger, bearer, body_bytes};
 
 use super::Server;
 use super::credentials::{Caller, Role};
 use super::detect::check_length;
 use super::judge::{Content, Judgement, Question};
+use super::text::{EXPERT_TEXT, FORM_BODY, PUBLIC_TEXT};
 
-/// The longest text, in bytes, that the form surely takes: in the form's encoding a byte can become three.
+/// The longest text, in bytes, that the form takes of everybody where no tokens are asked for: in the form's encoding a
+/// byte can become three, and bodies may have 8 MiB.
 const TEXT: usize = 2 << 20;
 
 /// Nothing is loaded from anywhere, nothing runs but the page's own script, and no other page may show this one.
@@ -59,6 +61,9 @@ pub(super) async fn judge(State(server): State<Arc<Server>>, request: Request) -
     let sent = if server.callers.knows(&parts) {
         read(request).await
     } else {
+        let limits = parts.extensions.get::<Limits>().copied().unwrap_or_default();
+        let body_bytes = limits.body_bytes.min(FORM_BODY);
+        request.extensions_mut().insert(Limits { body_bytes, ..limits });
         request.extensions_mut().insert(Stranger);
         match Place::take(server.callers.address(&parts)) {
             Some(_place) => read(request).await,
@@ -183,12 +188,12 @@ impl Server {
     }
 
     fn page(&self, text: &str, outcome: Option<Outcome<'_>>) -> String {
-        let token = match (&self.callers.credentials, self.callers.public) {
-            (None, _) => Token::None,
-            (Some(_), true) => Token::Optional,
-            (Some(_), false) => Token::Required,
+        let (token, limit) = match (&self.callers.credentials, self.callers.public) {
+            (None, _) => (Token::None, TEXT),
+            (Some(_), true) => (Token::Optional { limit_without: PUBLIC_TEXT }, EXPERT_TEXT),
+            (Some(_), false) => (Token::Required, EXPERT_TEXT),
         };
-        ask(Page { text, token, limit: TEXT, audited: self.audit.is_some(), outcome })
+        ask(Page { text, token, limit, audited: self.audit.is_some(), outcome })
     }
 
     /// Shows why a text is not judged, with the status and the waiting time of `error`.
@@ -214,8 +219,6 @@ fn with_headers(status: StatusCode, mut headers: HeaderMap, html: String) -> Res
 
 #[cfg(test)]
 mod tests {
-    use wmdetect::service::Limits;
-
     use super::*;
 
     #[test]

@@ -9,8 +9,12 @@ use utoipa::ToSchema;
 pub(super) const PUBLIC_TEXT: usize = 256 << 10;
 /// Largest number of bytes of a text that experts may ask about.
 pub(super) const EXPERT_TEXT: usize = 1 << 20;
-/// Largest number of bytes of a body by the public. In JSON, two bytes of a text can become six.
+/// Largest number of bytes of a body by the public. Most characters of a text take at most three times as many bytes in
+/// JSON as in UTF-8, since two bytes become six (`\u00e9`).
 pub(super) const PUBLIC_BODY: usize = 3 * PUBLIC_TEXT + (16 << 10);
+/// Largest number of bytes of a form by somebody whose token, if there is one, is in the form. A byte of a text can
+/// become three.
+pub(super) const FORM_BODY: usize = 3 * EXPERT_TEXT + (16 << 10);
 
 /// A text in JSON. Half of a surrogate pair is read as U+FFFD. Python and JavaScript write one where a text was cut
 /// inside a character.

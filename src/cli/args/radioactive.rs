@@ -59,7 +59,7 @@ impl RadioactiveArgs {
     /// Returns the arguments that load the student.
     pub(crate) fn model(&self) -> ModelArgs {
         ModelArgs {
-            model: (self.student != "default").then(|| self.student.clone()),
+            model: Some(self.student.clone()),
             tokenizer: self.tokenizer.clone(),
             compute: self.compute.clone(),
             no_softcap: false,

@@ -35,7 +35,7 @@ impl Local {
     /// Opens the tokenizer and reads the model's header, without its weights.
     pub(super) fn of(args: &CompareArgs, judge: &str) -> Result<Self> {
         let model = ModelArgs {
-            model: (judge != "default").then(|| judge.to_owned()),
+            model: Some(judge.to_owned()),
             tokenizer: None,
             compute: args.compute.clone(),
             no_softcap: false,

@@ -40,7 +40,10 @@ pub enum Token {
     /// Everybody gets the same answer.
     None,
     /// Without a token the answer is the public one.
-    Optional,
+    Optional {
+        /// The longest text, in bytes, that is taken without a token.
+        limit_without: usize,
+    },
     /// Without a token there is no answer.
     Required,
 }
@@ -252,6 +255,19 @@ fn excerpt(passage: &str) -> String {
     format!("{beginning} … {end}")
 }
 
+/// Returns how long a text may be, for people.
+fn lengths(page: Page<'_>) -> String {
+    let size = |bytes: usize| {
+        if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
+    };
+    match page.token {
+        Token::Optional { limit_without } => {
+            format!("{}, and {} with a token", size(limit_without), size(page.limit))
+        }
+        Token::None | Token::Required => size(page.limit),
+    }
+}
+
 fn form(html: &mut String, page: Page<'_>) {
     let heading = match page.outcome {
         None | Some(Outcome::Refused(_)) => "Check a text",
@@ -271,9 +287,9 @@ fn form(html: &mut String, page: Page<'_>) {
     );
     put!(
         html,
-        "<p id=\"about-text\" class=\"small\">Up to {} MiB. A few hundred words are better than a few. Paste the \
+        "<p id=\"about-text\" class=\"small\">Up to {}. A few hundred words are better than a few. Paste the \
          text as it was published: changes weaken the mark.</p>\n",
-        page.limit >> 20
+        lengths(page)
     );
     html.push_str(
         "<p id=\"file-row\" hidden><label for=\"file\">Or take a file of plain text, or drop one on the field</label>\n\
@@ -331,7 +347,13 @@ mod tests {
     const HOSTILE: &str = "</textarea><script>alert(1)</script> \u{202e}\u{1b}[31m\0";
 
     fn page(text: &str, outcome: Outcome<'_>) -> String {
-        ask(Page { text, token: Token::Optional, limit: 8 << 20, audited: true, outcome: Some(outcome) })
+        ask(Page {
+            text,
+            token: Token::Optional { limit_without: 256 << 10 },
+            limit: 8 << 20,
+            audited: true,
+            outcome: Some(outcome),
+        })
     }
 
     /// Returns an explanation of `text` as tokens of one byte each.
@@ -372,6 +394,8 @@ mod tests {
         assert_eq!(kept("a < b & \u{202e}c\nd"), "a &lt; b &amp; &#x202e;c\nd");
         assert_eq!(kept("a\0b"), "");
         assert_eq!(kept(&"x".repeat(SHOWN + 1)), "");
+        let shown = page("a", Outcome::Refused("No."));
+        assert!(shown.contains("Up to 256 KiB, and 8 MiB with a token. "), "{shown}");
     }
 
     #[test]
