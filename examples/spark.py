@@ -7,7 +7,7 @@ Usage: python examples/spark.py TEXTS.parquet KEY OUT [--human HUMAN.parquet] [-
   HUMAN  texts that the key has not marked; of some thousand of them the page shows how often the key finds a mark in them,
          beside 99 random keys
 
-Needs `pip install wmdetect pyspark pyarrow "pandas<3"` and Java.
+Needs the wheel of wmdetect (docs/guide/python.md says how to build it), `pip install pyspark pyarrow "pandas<3"` and Java.
 """
 
 import argparse

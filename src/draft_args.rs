@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use wmdetect::shell;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DraftArgs {
@@ -44,7 +45,9 @@ impl DraftArgs {
     /// Returns the path of the draft model, if one is named by its path.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         match &self.draft {
-            DraftArg::Model(model) => Some(PathBuf::from(model)).filter(|path| path.exists()),
+            DraftArg::Model(model) => {
+                Some(PathBuf::from(model)).filter(|path| path.exists() && !shell::is_default(path))
+            }
             _ => None,
         }
     }

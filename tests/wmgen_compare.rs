@@ -370,10 +370,13 @@ fn receipts_and_samples_are_compared_and_their_marks_are_shown() {
     assert!(fields["tokens per second"][1].as_f64().unwrap() > 0.0);
     let page = std::fs::read_to_string(dir.path().join("c.html")).unwrap();
     assert!(page.contains("class=\"e4\"") && page.contains("found watermarked"), "the evidence is in colour");
-    // Without the file of prompts they are spelled from the receipts' ids.
-    compare(dir.path(), &["marked.jsonl", "unmarked.jsonl", "--output", "d.json"]);
-    let file: File =
-        serde_json::from_str(&std::fs::read_to_string(dir.path().join("d.json")).unwrap()).unwrap();
+    // Without the file of prompts they are spelled from the receipts' ids. The tokenizer is not that directory.
+    std::fs::create_dir(dir.path().join("default")).unwrap();
+    let output = dir.path().join("default/d.json");
+    std::fs::write(&output, "").unwrap();
+    let args = ["marked.jsonl", "unmarked.jsonl", "--tokenizer", "default", "--output", "default/d.json"];
+    compare(dir.path(), &args);
+    let file: File = serde_json::from_str(&std::fs::read_to_string(output).unwrap()).unwrap();
     assert_eq!(file.examples[1].input_text, "She opened the letter");
 
     // The samples of an evaluation have both in one file.

@@ -1,7 +1,8 @@
 //! Runs the blocks of README.md and of the pages of docs/guide in their order, so that the pages stay true.
 //!
 //! A page with shell blocks has a test here, or is named in [`ELSEWHERE`]. A test says what it runs instead of what the
-//! page has: smaller sizes, free ports, and the model that ships with wmgen in place of a large one.
+//! page has: smaller sizes, free ports, and the model that ships with wmgen in place of a large one. A test whose tools
+//! are missing is left out, and `.ci/run` says so.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -234,19 +235,19 @@ echo '{"id": "short", "text": "A few words."}' >> posts.jsonl
     tools: &["jq"],
 };
 
-/// The pages with a test here.
-const PAGES: [&Page; 10] = [
-    &TEACHING,
-    &OPERATORS,
-    &REAL_MODELS,
-    &OTHER_ENGINES,
-    &TRAINING,
-    &EVALUATION,
-    &COMPARISON,
-    &RADIOACTIVITY,
-    &CHOOSING,
-    &MODERATION,
-];
+/// Makes [`PAGES`] and a test of each page, so that no page is in the list without a test.
+macro_rules! tests_of_pages {
+    ($($(#[$doc:meta])* fn $test:ident($page:ident) $body:block)*) => {
+        /// Pages with a test here.
+        const PAGES: &[&Page] = &[$(&$page),*];
+
+        $(
+            $(#[$doc])*
+            #[test]
+            fn $test() $body
+        )*
+    };
+}
 
 impl Page {
     fn text(&self) -> String {
@@ -307,7 +308,7 @@ fn fenced(page: &str, language: &str) -> Vec<String> {
     blocks
 }
 
-/// Whether the shell finds a program.
+/// Returns whether the shell finds a program.
 fn has(program: &str) -> bool {
     let found =
         Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
@@ -318,13 +319,15 @@ fn has(program: &str) -> bool {
 /// is the repository and `$MODEL` the model that ships with wmgen. `None` if a program is missing.
 fn run(script: &str, dir: &Path, tools: &[&str]) -> Option<Output> {
     let programs: PathBuf = Path::new(env!("CARGO_BIN_EXE_wmgen")).parent().unwrap().to_owned();
-    if !programs.join("wmdetect").exists() || ["bash"].iter().chain(tools).any(|program| !has(program)) {
+    let mut missing: Vec<&str> = ["bash"].iter().chain(tools).copied().filter(|tool| !has(tool)).collect();
+    if !programs.join("wmdetect").exists() {
+        missing.push("wmdetect beside wmgen (cargo build -p wmdetect)");
+    }
+    if !missing.is_empty() {
+        let missing = format!("a page cannot be run: expected {}, found none", missing.join(" and "));
         #[expect(clippy::print_stderr, reason = "it is said to those who run the tests")]
         {
-            eprintln!(
-                "left out: it needs bash, {}, and wmdetect beside wmgen (cargo build -p wmdetect)",
-                tools.join(", ")
-            );
+            eprintln!("left out: {missing}");
         }
         return None;
     }
@@ -436,124 +439,116 @@ fn the_page_of_commands_has_them_all() {
     }
 }
 
-#[test]
-fn the_page_on_teaching_runs() {
-    let Some((done, _)) = TEACHING.run() else { return };
-    said(
-        &done,
-        &[
-            "text.txt: watermarked",
-            "answer.txt: watermarked",
-            r#"{"applied":true,"#,
-            "student.gguf: ",
-            "student: not detected",
-            "random keys: p uniform with",
-        ],
-    );
-}
-
-/// The page's files are written where the page says, with the hash of the token that it makes.
-#[test]
-fn the_page_for_operators_runs() {
-    let [demo, master, derive, leak, token, marks, ring, finds, sign] = &OPERATORS.blocks("sh")[..] else {
-        panic!("the page has other blocks");
-    };
-    let [epochs, leaked, tenants, credentials] = &OPERATORS.blocks("toml")[..] else {
-        panic!("the page has other files");
-    };
-    let file = |path: &str, content: &str| format!("cat > {path} <<'END'\n{content}\nEND");
-    let hashes = |path: &str| {
-        format!(
-            "hash=$(cut -d' ' -f1 hash.txt)\n\
-             sed -i \"s/…64 digits…/$hash/; s/…64 other digits…/$(echo $hash | tr 0-9a-f a-f0-9)/\" {path}"
-        )
-    };
-    let script = [
-        demo.clone(),
-        master.clone(),
-        derive.clone(),
-        file("keys/acme/keys.toml", epochs),
-        token.clone(),
-        "wmgen keygen research.bin --model $M".to_owned(),
-        file("tenants.toml", tenants),
-        hashes("tenants.toml"),
-        marks.clone(),
-        ring.clone(),
-        file("credentials.toml", credentials),
-        hashes("credentials.toml"),
-        finds.clone(),
-        sign.clone(),
-        leak.clone(),
-        file("keys/acme/keys.toml", leaked),
-        "wmgen generate --model $M --key keys/acme/2026-12.bin --max-tokens 100 > leaked.txt".to_owned(),
-        "wmdetect score leaked.txt --keyring keys/acme --tokenizer $M".to_owned(),
-    ];
-    let Some((done, _)) = OPERATORS.run_blocks(&script) else { return };
-    said(
-        &done,
-        &[
-            r#""verdict":"watermarked""#,
-            "the tenant is marked",
-            "the operator is told: watermarked",
-            "leaked.txt: watermarked",
-            "was marked as leaked",
-        ],
-    );
-}
-
-#[test]
-fn the_page_on_real_models_runs() {
-    let Some((done, _)) = REAL_MODELS.run() else { return };
-    said(&done, &["marked.txt: watermarked", "answer.txt: watermarked"]);
-}
-
-#[test]
-fn the_page_on_other_engines_says_what_the_programs_say() {
-    let Some((done, _)) = OTHER_ENGINES.run() else { return };
-    let outputs = fenced(&OTHER_ENGINES.text(), "text");
-    assert_eq!(outputs.len(), 4);
-    said(&done, &outputs.iter().map(String::as_str).collect::<Vec<_>>());
-}
-
-#[test]
-fn the_page_on_training_runs() {
-    let Some((done, dir)) = TRAINING.run() else { return };
-    said(&done, &["my-model.gguf: "]);
-    for output in ["my-assistant", "small", "small-2", "small-3", "s1"] {
-        assert!(dir.path().join(output).join("training.json").exists(), "{output}\n{done:?}");
+tests_of_pages! {
+    fn the_page_on_teaching_runs(TEACHING) {
+        let Some((done, _)) = TEACHING.run() else { return };
+        said(
+            &done,
+            &[
+                "text.txt: watermarked",
+                "answer.txt: watermarked",
+                r#"{"applied":true,"#,
+                "student.gguf: ",
+                "student: not detected",
+                "random keys: p uniform with",
+            ],
+        );
     }
-}
 
-#[test]
-fn the_page_on_evaluation_runs() {
-    let Some((done, dir)) = EVALUATION.run() else { return };
-    said(&done, &["exact_match", "acc_norm", "pass_at_1", "distinct_2"]);
-    assert!(dir.path().join("arc.log").exists());
-}
+    /// The page's files are written where the page says, with the hash of the token that it makes.
+    fn the_page_for_operators_runs(OPERATORS) {
+        let [demo, master, derive, leak, token, marks, ring, finds, sign] = &OPERATORS.blocks("sh")[..] else {
+            panic!("the page has other blocks");
+        };
+        let [epochs, leaked, tenants, credentials] = &OPERATORS.blocks("toml")[..] else {
+            panic!("the page has other files");
+        };
+        let file = |path: &str, content: &str| format!("cat > {path} <<'END'\n{content}\nEND");
+        let hashes = |path: &str| {
+            format!(
+                "hash=$(cut -d' ' -f1 hash.txt)\n\
+                 sed -i \"s/…64 digits…/$hash/; s/…64 other digits…/$(echo $hash | tr 0-9a-f a-f0-9)/\" {path}"
+            )
+        };
+        let script = [
+            demo.clone(),
+            master.clone(),
+            derive.clone(),
+            file("keys/acme/keys.toml", epochs),
+            token.clone(),
+            "wmgen keygen research.bin --model $M".to_owned(),
+            file("tenants.toml", tenants),
+            hashes("tenants.toml"),
+            marks.clone(),
+            ring.clone(),
+            file("credentials.toml", credentials),
+            hashes("credentials.toml"),
+            finds.clone(),
+            sign.clone(),
+            leak.clone(),
+            file("keys/acme/keys.toml", leaked),
+            "wmgen generate --model $M --key keys/acme/2026-12.bin --max-tokens 100 > leaked.txt".to_owned(),
+            "wmdetect score leaked.txt --keyring keys/acme --tokenizer $M".to_owned(),
+        ];
+        let Some((done, _)) = OPERATORS.run_blocks(&script) else { return };
+        said(
+            &done,
+            &[
+                r#""verdict":"watermarked""#,
+                "the tenant is marked",
+                "the operator is told: watermarked",
+                "leaked.txt: watermarked",
+                "was marked as leaked",
+            ],
+        );
+    }
 
-#[test]
-fn the_page_on_comparison_runs() {
-    let Some((done, dir)) = COMPARISON.run() else { return };
-    said(&done, &["2 examples", "A 2 of 2"]);
-    assert!(dir.path().join("page.html").exists() && dir.path().join("comparison.json").exists());
-}
+    fn the_page_on_real_models_runs(REAL_MODELS) {
+        let Some((done, _)) = REAL_MODELS.run() else { return };
+        said(&done, &["marked.txt: watermarked", "answer.txt: watermarked"]);
+    }
 
-#[test]
-fn the_page_on_radioactivity_runs() {
-    let Some((done, _)) = RADIOACTIVITY.run() else { return };
-    said(&done, &["default: "]);
-}
+    fn the_page_on_other_engines_says_what_the_programs_say(OTHER_ENGINES) {
+        let Some((done, _)) = OTHER_ENGINES.run() else { return };
+        let outputs = fenced(&OTHER_ENGINES.text(), "text");
+        assert_eq!(outputs.len(), 4);
+        said(&done, &outputs.iter().map(String::as_str).collect::<Vec<_>>());
+    }
 
-#[test]
-fn the_page_on_choosing_runs() {
-    let Some((done, _)) = CHOOSING.run() else { return };
-    said(&done, &["3 texts: 3 watermarked", "marked: share of 3 texts found", "replace 0.1"]);
-}
+    fn the_page_on_training_runs(TRAINING) {
+        let Some((done, dir)) = TRAINING.run() else { return };
+        said(&done, &["my-model.gguf: "]);
+        for output in ["my-assistant", "small", "small-2", "small-3", "s1"] {
+            assert!(dir.path().join(output).join("training.json").exists(), "{output}\n{done:?}");
+        }
+    }
 
-#[test]
-fn the_page_on_moderation_runs() {
-    let Some((done, dir)) = MODERATION.run() else { return };
-    said(&done, &[]);
-    let verdicts = fs::read_to_string(dir.path().join("verdicts.jsonl")).unwrap();
-    assert!(verdicts.contains(r#""verdict":"watermarked""#) && verdicts.contains("too_short"), "{verdicts}");
+    fn the_page_on_evaluation_runs(EVALUATION) {
+        let Some((done, dir)) = EVALUATION.run() else { return };
+        said(&done, &["exact_match", "acc_norm", "pass_at_1", "distinct_2"]);
+        assert!(dir.path().join("arc.log").exists());
+    }
+
+    fn the_page_on_comparison_runs(COMPARISON) {
+        let Some((done, dir)) = COMPARISON.run() else { return };
+        said(&done, &["2 examples", "A 2 of 2"]);
+        assert!(dir.path().join("page.html").exists() && dir.path().join("comparison.json").exists());
+    }
+
+    fn the_page_on_radioactivity_runs(RADIOACTIVITY) {
+        let Some((done, _)) = RADIOACTIVITY.run() else { return };
+        said(&done, &["default: "]);
+    }
+
+    fn the_page_on_choosing_runs(CHOOSING) {
+        let Some((done, _)) = CHOOSING.run() else { return };
+        said(&done, &["3 texts: 3 watermarked", "marked: share of 3 texts found", "replace 0.1"]);
+    }
+
+    fn the_page_on_moderation_runs(MODERATION) {
+        let Some((done, dir)) = MODERATION.run() else { return };
+        said(&done, &[]);
+        let verdicts = fs::read_to_string(dir.path().join("verdicts.jsonl")).unwrap();
+        assert!(verdicts.contains(r#""verdict":"watermarked""#) && verdicts.contains("too_short"), "{verdicts}");
+    }
 }

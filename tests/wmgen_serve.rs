@@ -121,9 +121,11 @@ fn what_is_promised_to_be_marked_is_marked_or_refused() {
     assert_eq!(told("strict", json!({"max_tokens": 4})).0, 400);
     assert_eq!(told("strict", json!({"min_p": 0.95})).0, 400);
     // Each of these alone leaves a choice. Together they do not, which shows once the answer is written.
-    let close = json!({"temperature": 0.1, "top_p": 0.1, "min_p": 0.9});
-    assert_eq!(told("strict", close.clone()).0, 400);
-    let mut streamed = close;
+    let close = |tokens| json!({"temperature": 0.1, "top_p": 0.1, "min_p": 0.9, "max_tokens": tokens});
+    assert_eq!(told("strict", close(19)).0, 400);
+    // The first four tokens have no context, and the other 14 may have had no choice.
+    assert_eq!(told("strict", close(18)).1, "no_draw");
+    let mut streamed = close(19);
     streamed["stream"] = json!(true);
     let (_, _, chunks) = read(server.send("strict", &body(streamed)));
     assert!(chunks.contains("cannot_be_marked") && !chunks.contains("[DONE]"), "{chunks}");
@@ -149,6 +151,7 @@ fn what_is_promised_to_be_marked_is_marked_or_refused() {
         kept.iter().map(of).collect::<Vec<_>>(),
         [
             "strict marked",
+            "strict no_draw",
             "strict no_draw",
             "strict no_draw",
             "free marked",
@@ -296,6 +299,7 @@ fn what_everybody_could_reach_is_not_opened_without_tokens() {
     // A file of something else is not taken for receipts.
     refused_at(&["--key", "k.bin", "--receipts", "k.bin"], "k.bin");
     assert!(wmdetect::Key::read(dir.path().join("k.bin")).is_ok());
+    refused_at(&["--key", "k.bin", "--receipts", "."], "expected a regular file, found a directory\n");
     // A token in the place of its hash is not shown.
     std::fs::write(dir.path().join("t.toml"), "[[tenant]]\nname = \"a\"\ntoken_sha256 = \"hunter2\"")
         .unwrap();

@@ -239,16 +239,20 @@ pub fn other_than_a_file(path: &Path) -> Option<&'static str> {
     Some(if file.is_dir() { "a directory" } else { "a device" })
 }
 
-/// What commands call the model that ships with wmgen. A file of that name is `./default`.
-pub const DEFAULT_MODEL: &str = "default";
+/// Returns whether a path is the name `default`, which stands for the model that ships with wmgen. A file or directory
+/// of that name is `./default`.
+pub fn is_default(path: &Path) -> bool {
+    // As a path it would equal `default/`, which is a directory.
+    path.as_os_str() == "default"
+}
 
-/// Opens a tokenizer with the user's cache of vocabularies. [`DEFAULT_MODEL`] names that of the model that ships with
-/// wmgen.
+/// Opens a tokenizer with the user's cache of vocabularies. `default` is that of the model that ships with wmgen; see
+/// [`is_default`].
 ///
 /// # Errors
 /// Returns an error if [`Tokenizer::open`] would.
 pub fn open_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, TextError> {
-    if path.as_ref() == Path::new(DEFAULT_MODEL) {
+    if is_default(path.as_ref()) {
         return Ok(Tokenizer::of_default_model());
     }
     Tokenizer::open_with_cache(path, Cache::of_user().as_ref())

@@ -346,6 +346,9 @@ fn no_output_replaces_an_input_or_a_file_of_another_kind() {
         assert_ne!(place.run(&format!("{calibrate} --write-ignore known.json")).0.status.code(), Some(2));
     }
     place.run("score text --html notes.json --force").code(0);
+    // The name of the model that ships with wmgen is not that of a directory.
+    std::fs::create_dir(place.path("default")).unwrap();
+    place.write("default/page", "").run("score text --tokenizer default --html default/page").code(0);
 }
 
 #[test]

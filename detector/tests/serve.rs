@@ -212,7 +212,10 @@ fn without_credentials_everybody_on_the_machine_is_told_all() {
         metrics.contains("wmdetect_texts_total{role=\"operator\",verdict=\"watermarked\"} 3"),
         "{metrics}"
     );
-    assert_eq!(server.get("/openapi.json").json()["openapi"].as_str().unwrap()[..3], *"3.1");
+    let openapi = server.get("/openapi.json");
+    assert_eq!(openapi.json()["openapi"].as_str().unwrap()[..3], *"3.1");
+    openapi.is(200, "\"minimum\":1e-300");
+    server.get("/").is(200, "Up to 2 MiB. ");
     assert_eq!(server.stop(), Some(0));
 }
 
@@ -222,7 +225,9 @@ fn what_cannot_be_answered_is_said() {
     let detect = |body: &str| server.request("POST", "/v1/detect", "", body);
     detect("{").is(400, "the body cannot be read");
     detect("{}").is(400, "expected text or tokens, found neither");
-    detect(r#"{"text": "a", "fpr": 2}"#).is(400, "\"param\":\"fpr\"");
+    let rate = detect(r#"{"text": "a", "fpr": 2}"#);
+    rate.is(400, "\"param\":\"fpr\"");
+    rate.is(400, "fpr: expected a rate of at least 1e-300 and below 1, found 2e0");
     detect(r#"{"text": "a", "sign": true}"#).is(400, "started without --sign");
     detect(r#"{"text": "a", "sgements": true}"#).is(400, "sgements");
     detect(r#"{"inputs": []}"#).is(400, "expected 1 to 256 texts, found 0");
@@ -293,6 +298,7 @@ fn a_role_is_told_its_part() {
     let inside = json!({ "inputs": [{ "text": "a" }, { "text": "a", "prompt": "b" }] });
     server.detect("expert-token", &inside).is(403, "inputs[1].prompt");
     server.post("/detect", "expert-token", &json!({ "text": "a" })).is(403, "operator");
+    server.get("/").is(200, "Up to 1 MiB. ");
     drop(server);
 
     let server = Server::start(&place, &format!("{ALL} --public"));
@@ -438,10 +444,11 @@ fn every_judged_text_is_in_a_log_that_outlives_the_server() {
 fn the_page_tells_each_role_its_part_and_keeps_no_text() {
     let place = place();
     let server = Server::start(&place, &format!("{ALL} --public"));
+    let send =
+        |form: &str| server.request("POST", "/", "content-type: application/x-www-form-urlencoded\r\n", form);
     let ask = |token: &str| {
         let text = marked().replace(' ', "+").replace('\n', "%0D%0A");
-        let form = "content-type: application/x-www-form-urlencoded\r\n";
-        server.request("POST", "/", form, &format!("text={text}&token={token}"))
+        send(&format!("text={text}&token={token}"))
     };
     let operator = ask("operator-token");
     operator.is(200, "<th>p-value</th>");
@@ -459,7 +466,12 @@ fn the_page_tells_each_role_its_part_and_keeps_no_text() {
     // The public is told nothing of a text that is this short.
     ask("").is(200, "Too short to tell");
     ask("wrong").is(401, "Nobody has this access token.");
-    server.get("/").is(200, "<textarea");
+    let form = server.get("/");
+    form.is(200, "<textarea");
+    form.is(200, "Up to 256 KiB, and 1 MiB with a token. ");
+    // The token in a form is not known before its end.
+    send(&format!("token=operator-token&text={}", "a".repeat(4 << 20)))
+        .is(413, "The body is longer than 3162112 bytes.");
 }
 
 #[test]

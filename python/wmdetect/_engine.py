@@ -67,11 +67,14 @@ class Response:
         seed: int | None = None,
         output: Sequence[int] = (),
     ) -> None:
-        # A seed of the request decides its channel and its draws.
         self._random = random.Random(secrets.randbits(128) if seed is None else seed)
-        channel = self._random.getrandbits(64)
         channels = marker.key.channels
-        if output and seed is None and channels > 1:
+        if seed is not None:
+            # It decides the draws and, with the key and the prompt, the channel, which the client must not know.
+            channel = marker.random(prompt, seed=seed % 2**64)
+        elif not output or channels == 1:
+            channel = self._random.getrandbits(64)
+        else:
             # It was paused, and the engine has forgotten us: the channel is the one that what was written fits.
             found = Detector(marker.key).score(list(output), list(prompt)).channel or 0
             channel = -(-(found << 64) // channels)

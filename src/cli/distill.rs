@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use wmdetect::shell::Hinted;
 use wmdetect::shell::outputs::{Kind, Outputs};
+use wmdetect::shell::{Hinted, other_than_a_file};
 use wmdetect::text::Tokenizer;
 use wmgen::model::{Config, LoadOptions};
 use wmgen::text::stop_ids;
@@ -192,8 +192,8 @@ fn check_place(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Hinted::new(wrong("a file", "a directory"), "name a file in it").into());
     }
-    if path.exists() && !path.is_file() {
-        let message = wrong("a regular file", "a device or a pipe");
+    if let Some(found) = other_than_a_file(path) {
+        let message = wrong("a regular file", found);
         return Err(Hinted::new(message, "name a file that keeps what is written").into());
     }
     Ok(())

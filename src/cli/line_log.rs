@@ -132,7 +132,8 @@ mod tests {
         let error = open().err().unwrap().to_string();
         assert!(error.ends_with("found that another run has it open"), "{error}");
         assert_eq!(read(), "");
-        drop(other);
+        // A program that another test is starting may hold the file open for a moment longer.
+        other.unlock().unwrap();
         // It was killed before it wrote the line, or in the middle of it.
         let first = "{\"schema_version\":1,\"eval\":{\"seed\":1}}\n";
         for part in ["", &first[..9], first] {
@@ -141,6 +142,7 @@ mod tests {
             assert_eq!((earlier.header, earlier.lines.as_str()), (header.clone(), ""));
             log.append(&1).unwrap();
             assert_eq!(read(), format!("{first}1\n"));
+            log.file.unlock().unwrap();
         }
         assert_eq!(open().unwrap().1.lines, "1\n");
     }

@@ -58,14 +58,14 @@ impl Place {
     /// Returns the place of a model's name: `default`, a path or a hub id. Without a name it is the default model.
     pub(super) fn of(model: Option<&str>) -> Result<Self> {
         match model {
-            None | Some(shell::DEFAULT_MODEL) => Ok(Self::Default),
-            Some(model) => locate(model).map(Self::Path),
+            Some(model) if !shell::is_default(Path::new(model)) => locate(model).map(Self::Path),
+            _ => Ok(Self::Default),
         }
     }
 
     /// Returns the place that a `--tokenizer` names: `default` or a path.
     pub(super) fn of_tokenizer(named: &Path) -> Self {
-        if named == Path::new(shell::DEFAULT_MODEL) { Self::Default } else { Self::Path(named.into()) }
+        if shell::is_default(named) { Self::Default } else { Self::Path(named.into()) }
     }
 
     /// Returns the path, unless it is the default model.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use schemars::JsonSchema;
 use serde::Serialize;
 use wmdetect::shell::outputs::Outputs;
@@ -100,15 +100,17 @@ pub(super) fn check_directory(dir: &Path, args: &RunArgs, inputs: Outputs) -> Re
     save_every(args)?;
     let holds_run = inputs.check_directory(dir, "run", |dir| dir.join(CHECKPOINT).exists())?;
     if holds_run && !args.resume {
-        return Err(holds_another(dir, args));
+        return Err(holds_another(dir, args.resume));
     }
     Ok(holds_run)
 }
 
-fn holds_another(dir: &Path, args: &RunArgs) -> anyhow::Error {
-    // With --resume, the run has begun after this one looked.
-    let way = if args.resume { "the same command again" } else { "--resume" };
-    anyhow!("{} holds a run already; {way} goes on with it, or choose another directory", dir.display())
+/// Returns the error that a directory holds another run. With `resume`, that run began after this one had looked.
+fn holds_another(dir: &Path, resume: bool) -> anyhow::Error {
+    let dir = dir.display();
+    let way = if resume { "the same command again" } else { "--resume" };
+    let message = format!("cannot begin a run in {dir}: expected a directory without one, found a run");
+    Hinted::new(message, format!("{way} goes on with it, or choose another directory")).into()
 }
 
 /// Returns the tokenizer.json of the run that is resumed, if there is one. `named` is the tokenizer that was asked for; it
@@ -241,7 +243,7 @@ impl Place<'_> {
             let lock = lock_directory(dir)?;
             // Another run may have begun and ended here since the directory was checked.
             if checkpoint.exists() {
-                return Err(holds_another(dir, self.args));
+                return Err(holds_another(dir, self.args.resume));
             }
             lock
         };
@@ -449,6 +451,17 @@ impl super::args::DeviceArg {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_is_resumed_is_not_told_to_resume() {
+        let hinted = |resume| {
+            let error = holds_another(Path::new("m"), resume);
+            format!("{:?}", error.downcast_ref::<Hinted>().unwrap())
+        };
+        assert!(hinted(false).contains("--resume goes on with it"), "{}", hinted(false));
+        let again = hinted(true);
+        assert!(again.contains("the same command again goes on") && !again.contains("--resume"), "{again}");
+    }
 
     #[test]
     fn a_run_that_diverged_is_to_start_afresh() {

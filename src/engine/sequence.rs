@@ -7,7 +7,6 @@ use wmdetect::scheme::PositionKind;
 use super::event::Token;
 use super::request::Request;
 use crate::logits::{Logits, TokenSet};
-use crate::sample::draw::channel_number;
 use crate::sample::{Draw, History, Logprobs, Mark, SampleError, Sampler};
 
 /// A growing response: its tokens, and what the next one depends on besides the model.
@@ -52,11 +51,7 @@ impl Sequence {
             tokens: Vec::new(),
             history: History::new([&request.sampling], &request.prompt),
             banned: request.banned_ids.iter().copied().collect(),
-            mark: Mark::start(
-                request.watermark.as_ref(),
-                &request.prompt,
-                channel_number(request.sampling.seed, number),
-            ),
+            mark: Mark::start(request.watermark.as_ref(), &request.prompt, request.sampling.seed, number),
             draw: Draw::new(request.sampling.seed, number),
             request,
         }

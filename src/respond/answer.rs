@@ -39,7 +39,7 @@ pub(super) enum Cancel {
 impl Answer {
     pub(super) fn new(info: Arc<ModelInfo>, prompt: Vec<u32>, options: &Options) -> Self {
         let mark = |number| match &options.mark {
-            Some(mark) => mark.receipt(options.sampling.seed, number),
+            Some(mark) => mark.receipt(&prompt, options.sampling.seed, number),
             None => {
                 WatermarkReceipt { reason: options.unmarked_because.clone(), ..WatermarkReceipt::default() }
             }
@@ -47,9 +47,9 @@ impl Answer {
         let draft = || Draft::new(Arc::clone(&info.tokenizer), &options.stop);
         Self {
             drafts: (0..options.n).map(|_| draft()).collect(),
+            marks: (0..options.n).map(mark).collect(),
             prompt,
             sampling: options.sampling,
-            marks: (0..options.n).map(mark).collect(),
             request_id: options.request_id.clone(),
             tenant: options.tenant_name.clone(),
             failure: None,

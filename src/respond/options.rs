@@ -4,7 +4,6 @@ use wmdetect::scheme::{Key, Watermark};
 
 use super::WatermarkReceipt;
 use crate::sample::Sampling;
-use crate::sample::draw::channel_number;
 
 /// Options for answering a prompt.
 #[derive(Clone, Debug)]
@@ -68,9 +67,9 @@ impl KeyMark {
         self.least_tokens
     }
 
-    /// Returns what the receipt of text number `number` of a request under `seed` says about the key.
-    pub(super) fn receipt(&self, seed: u64, number: usize) -> WatermarkReceipt {
-        let channel = self.watermark.channel(channel_number(seed, number as u64));
+    /// Returns what the receipt of text number `number` to `prompt` under `seed` says about the key.
+    pub(super) fn receipt(&self, prompt: &[u32], seed: u64, number: usize) -> WatermarkReceipt {
+        let channel = self.watermark.channel(self.watermark.random(prompt, seed, number as u64));
         WatermarkReceipt { channel, ..self.receipt.clone() }
     }
 

@@ -5,15 +5,6 @@ use rand_chacha::ChaCha12Rng;
 use wmdetect::scheme::Distribution;
 use wmdetect::split_mix;
 
-/// Returns the number that chooses the channel of sequence number `sequence` under `seed`. It is uniform and independent of the
-/// sequence's draws.
-pub fn channel_number(seed: u64, sequence: u64) -> u64 {
-    let mut rng = ChaCha12Rng::seed_from_u64(seed);
-    // Streams count up for draws, and down from the last one for channels.
-    rng.set_stream(!sequence);
-    rng.random()
-}
-
 /// Draws tokens from a seed. It uses ChaCha12, so that a seed gives the same text on every platform and with every release.
 ///
 /// A draw is a race: each candidate t arrives at the time −ln u(t) / p(t), and the first to arrive is the token. The probability

@@ -11,9 +11,10 @@ const MIN_PER_TASK: usize = 2048;
 pub struct Mark(Option<Marking>);
 
 impl Mark {
-    /// Starts the response to `prompt`, which is marked if there is a `watermark`. `random` chooses its channel.
-    pub fn start(watermark: Option<&Watermark>, prompt: &[u32], random: u64) -> Self {
-        Self(watermark.map(|watermark| watermark.start(prompt, random)))
+    /// Starts response number `number` to `prompt`, which is marked if there is a `watermark`. Its channel follows from
+    /// the key, the prompt, the number and the `seed`.
+    pub fn start(watermark: Option<&Watermark>, prompt: &[u32], seed: u64, number: u64) -> Self {
+        Self(watermark.map(|watermark| watermark.start(prompt, watermark.random(prompt, seed, number))))
     }
 
     /// Marks the candidates of the next position if the rule says so. Returns what the rule said.

@@ -244,3 +244,38 @@ impl Drop for Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wmdetect::text::Tokenizer;
+    use wmgen::engine::Token;
+    use wmgen::sample::Logprobs;
+
+    use super::super::asked::Interface;
+    use super::*;
+
+    #[test]
+    fn a_last_token_without_text_waits_for_the_end_and_is_sent_with_it() {
+        let tokenizer = Arc::new(Tokenizer::of_default_model());
+        let head = Head::new(Interface::Completions, "r", "m".into(), Arc::clone(&tokenizer));
+        let word = tokenizer.encode("sea").unwrap().ids[0];
+        let spelled = str::from_utf8(tokenizer.token_bytes(word).unwrap()).unwrap();
+        let control = tokenizer.bos().unwrap();
+        assert_eq!(tokenizer.token_bytes(control), None);
+        for (finish, cut, all) in [
+            (None, false, false),
+            (Some(FinishReason::Stop), false, true),
+            (Some(FinishReason::Length), false, true),
+            // After a stop string it does not belong to the text.
+            (Some(FinishReason::Stop), true, false),
+        ] {
+            let mut text = Text { characters: spelled.chars().count(), finish, cut, ..Text::default() };
+            for id in [word, control] {
+                let logprobs = Some(Box::new(Logprobs { chosen: -1.0, top: Vec::new() }));
+                text.logprobs.push(&head, &Token { id, position: None, entropy: 0.0, logprobs });
+            }
+            assert!(text.take_unsent().logprobs.is_some());
+            assert_eq!(text.logprobs.is_empty(), all, "{finish:?} {cut}");
+        }
+    }
+}

@@ -189,4 +189,23 @@ mod tests {
         assert!(Receipts::open(&path, false).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a key");
     }
+
+    #[test]
+    fn a_line_is_interrupted_if_its_own_text_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        let receipts = Receipts::open(&path, false).unwrap();
+        for reason in ["stop", "interrupted", "length"] {
+            let receipt = serde_json::json!({
+                "schema_version": 1, "tokens": [5], "prompt_tokens": [2], "finish_reason": reason,
+                "watermark": { "key_id": null }, "model": { "name": "m", "fingerprint": null },
+                "sampling": { "temperature": 1, "top_k": 0, "top_p": 1, "repeat_penalty": 1 },
+            });
+            receipts.write(&Receipt::parse(&receipt.to_string()).unwrap());
+        }
+        let written = std::fs::read_to_string(&path).unwrap();
+        let lines = written.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let interrupted: Vec<bool> = lines.map(|line| line["interrupted"] == true).collect();
+        assert_eq!(interrupted, [false, true, false]);
+    }
 }

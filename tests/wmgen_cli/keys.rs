@@ -42,10 +42,13 @@ fn the_default_models_name_is_not_a_directory_of_that_name() {
     let key = wmdetect::Key::read(dir.path().join("k.bin")).unwrap();
     let bound = key.tokenizer().map(|binding| &binding.fingerprint);
     assert_eq!(bound, Some(&Tokenizer::of_default_model().binding().fingerprint));
+    // With a slash it is the directory.
+    refused(&run(dir.path(), &["keygen", "other.bin", "--tokenizer", "default/"]), "tokenizer.json");
     // A file in that directory is not read by the run.
     std::fs::write(dir.path().join("default/r.jsonl"), "").unwrap();
-    let output = ["--receipt", "default/r.jsonl", "--model", "default", "--max-tokens", "2"];
-    ok(&run(dir.path(), &[&["generate", "--key", "k.bin", "--prompt", "The old sea"], &output[..]].concat()));
+    let output = ["--receipt", "default/r.jsonl", "--model", "default", "--draft", "default"];
+    let generate = ["generate", "--key", "k.bin", "--prompt", "The old sea", "--max-tokens", "2"];
+    ok(&run(dir.path(), &[&generate[..], &output].concat()));
 }
 
 #[test]

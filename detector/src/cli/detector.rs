@@ -91,7 +91,8 @@ impl TokenizerArgs {
 
     /// Returns the file or directory of the tokenizer, or `None` for the default model's.
     pub(super) fn path(&self) -> Option<PathBuf> {
-        given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json")
+        let path = given_or_default(self.tokenizer.as_ref(), "WMDETECT_TOKENIZER", "tokenizer.json");
+        path.filter(|path| !shell::is_default(path))
     }
 }
 

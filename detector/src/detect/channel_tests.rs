@@ -65,6 +65,31 @@ fn the_channel_of_a_text_is_found_and_paid_for() {
     of(key(Preset::Secret, 1)).with_channel(Some(16)).unwrap();
 }
 
+/// A client that sends one seed with each prompt must neither know the channel nor keep it.
+#[test]
+fn a_seed_without_the_key_does_not_tell_the_channel() {
+    let [one, other] = [1, 2].map(|seed| Watermark::new(key(Preset::Balanced, seed).prf()));
+    let channel = |mark: &Watermark, prompt: u32, seed, number| {
+        mark.channel(mark.random(&[2, prompt], seed, number)).unwrap()
+    };
+    let mut counts = [0; 16];
+    let mut same = [0; 4];
+    for prompt in 0..1600 {
+        let here = channel(&one, prompt, 7, 0);
+        assert_eq!(here, channel(&one, prompt, 7, 0));
+        counts[usize::from(here)] += 1;
+        let others =
+            [(&one, prompt + 1, 7, 0), (&one, prompt, 8, 0), (&one, prompt, 7, 1), (&other, prompt, 7, 0)];
+        for (same, (mark, prompt, seed, number)) in same.iter_mut().zip(others) {
+            *same += usize::from(here == channel(mark, prompt, seed, number));
+        }
+    }
+    // 100 are expected in each channel, and as often the same by chance; five standard deviations are 49.
+    assert!(counts.iter().all(|count| (51..150).contains(count)), "{counts:?}");
+    assert!(same.iter().all(|count| (51..150).contains(count)), "{same:?}");
+    assert_eq!(Watermark::new(key(Preset::Secret, 1).prf()).random(&[2], 7, 0), 0);
+}
+
 #[test]
 fn a_ring_counts_every_channel_and_names_the_one() {
     let ring = || {

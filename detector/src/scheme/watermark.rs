@@ -1,5 +1,7 @@
 //! The sampling side: a mark on the texts of one key, and one response being marked.
 
+use sha2::{Digest as _, Sha256};
+
 use super::context::{ContextTracker, PositionKind};
 use super::distribution::Distribution;
 use super::evidence::{EvidenceKind, GBits};
@@ -56,8 +58,31 @@ impl Watermark {
         (channels > 1).then(|| ((u128::from(random) * u128::from(channels)) >> 64) as u16)
     }
 
+    /// Returns a uniform number for [`start`](Self::start) that follows from the key, the prompt, a seed and the number
+    /// of the response. Somebody who chooses the seed, but does not have the key, does not know the channel. Nor can
+    /// they have the answers to different prompts in one channel. It is 0 for a key without channels.
+    pub fn random(&self, prompt: &[u32], seed: u64, number: u64) -> u64 {
+        if self.prf.scheme().channels() == 1 {
+            return 0;
+        }
+        let mut hash = Sha256::new_with_prefix(b"wmgen channel");
+        hash.update(seed.to_le_bytes());
+        hash.update(number.to_le_bytes());
+        for token in prompt {
+            hash.update(token.to_le_bytes());
+        }
+        let digest = hash.finalize();
+        let words: Vec<u32> = digest.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        // The digest stands for a context that no text has, and the key tosses a coin for each of 64 tokens after it.
+        let (context, first) = (&words[..self.prf.scheme().context_rule().longest()], words[7]);
+        let tokens: [u32; 64] = std::array::from_fn(|i| first.wrapping_add(i as u32));
+        let mut g = [GBits::default(); 64];
+        self.prf.context(context).g_bits_of(&tokens, &mut g);
+        g.iter().fold(0, |number, g| (number << 1) | (g.0 & 1))
+    }
+
     /// Starts the response to `prompt` (empty if there is none). `random`, a uniform number from your generator,
-    /// chooses the channel; a key without channels ignores it.
+    /// chooses the channel; a key without channels ignores it. [`random`](Self::random) makes one from a seed.
     pub fn start(&self, prompt: &[u32], random: u64) -> Marking {
         let prf = self.prf.in_channel(self.channel(random).unwrap_or(0));
         Marking {

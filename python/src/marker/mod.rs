@@ -55,6 +55,14 @@ impl Marker {
         self.key.clone_ref(py)
     }
 
+    /// Returns a number for `start` that follows from the key, the prompt, a seed and the number of the response.
+    ///
+    /// Somebody who chooses the seed, but does not have the key, does not know the channel.
+    #[pyo3(signature = (prompt, *, seed, number = 0))]
+    fn random(&self, prompt: &Bound<'_, PyAny>, seed: u64, number: u64) -> PyResult<u64> {
+        Ok(self.watermark.random(&ids_of(prompt)?, seed, number))
+    }
+
     /// Starts the response to a prompt, given as token ids. Without a prompt, give an empty list.
     ///
     /// `random`, from 0 to 2**64 - 1, chooses the channel of a key that has several. By default the system chooses it.

@@ -23,7 +23,6 @@ use wmdetect::scheme::{Distribution, Key, Preset, Watermark};
 use wmdetect::text::Tokenizer;
 use wmgen::default_model;
 use wmgen::model::{Cache, Gemma, LoadOptions};
-use wmgen::sample::draw::channel_number;
 use wmgen::sample::{Draw, History, Mark, Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
 
@@ -70,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let mark = marked.then(|| Key::generate(Preset::default())).transpose()?;
                 let mark = mark.map(|key| Watermark::new(key.prf()));
                 let number = number as u64;
-                let mark = Mark::start(mark.as_ref(), prompt, channel_number(sampling.seed, number));
+                let mark = Mark::start(mark.as_ref(), prompt, sampling.seed, number);
                 let draw = Draw::new(sampling.seed, number);
                 of_prompts.extend(write([&target, &draft], prompt, sampling, mark, draw, tokens, &stop)?);
             }

@@ -20,7 +20,6 @@ use wmdetect::text::Tokenizer;
 use wmgen::engine::{Request, Sequence};
 use wmgen::logits::Logits;
 use wmgen::model::{Gemma, LoadOptions};
-use wmgen::sample::draw::channel_number;
 use wmgen::sample::{Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
 
@@ -85,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (number, (label, prompt)) in (first..).zip(labels.iter().zip(&ids)) {
             let prf = if derived { master.derive(label)?.prf() } else { master.prf() };
             let watermark = Watermark::new(prf);
-            channels.push(watermark.channel(channel_number(sampling.seed, number)));
+            channels.push(watermark.channel(watermark.random(prompt, sampling.seed, number)));
             let request = Request {
                 max_tokens: tokens,
                 sampling,

@@ -19,10 +19,10 @@ use std::io::{BufRead, BufReader, Write};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wmdetect::scheme::{Distribution, Key, Preset, Scheme, Secret, Watermark, synthid};
+use wmdetect::split_mix;
 use wmdetect::text::Tokenizer;
 use wmgen::logits::Logits;
 use wmgen::model::{Gemma, LoadOptions};
-use wmgen::sample::draw::channel_number;
 use wmgen::sample::{Draw, History, Mark, Sampler, Sampling};
 use wmgen::text::{plain_prompt, stop_ids};
 use wmgen_research::rules::{ChannelKey, Follower, Rule, tournament};
@@ -118,18 +118,23 @@ enum Marker {
 }
 
 impl Marks {
-    fn channel(&self, random: u64) -> Option<u16> {
+    fn channel(&self, prompt: &[u32], seed: u64, number: u64) -> Option<u16> {
         match self {
-            Self::Product(watermark) => watermark.as_ref()?.channel(random),
-            Self::Other(rule, _) => Some((random % u64::from(rule.channels)) as u16),
+            Self::Product(watermark) => {
+                let watermark = watermark.as_ref()?;
+                watermark.channel(watermark.random(prompt, seed, number))
+            }
+            Self::Other(rule, _) => Some((split_mix::nth(seed, number) % u64::from(rule.channels)) as u16),
         }
     }
 
-    fn start(&self, prompt: &[u32], random: u64) -> Marker {
+    fn start(&self, prompt: &[u32], seed: u64, number: u64) -> Marker {
         match self {
-            Self::Product(watermark) => Marker::Product(Mark::start(watermark.as_ref(), prompt, random)),
+            Self::Product(watermark) => {
+                Marker::Product(Mark::start(watermark.as_ref(), prompt, seed, number))
+            }
             Self::Other(rule, label) => {
-                let channel = self.channel(random).unwrap_or_default();
+                let channel = self.channel(prompt, seed, number).unwrap_or_default();
                 Marker::Other(ChannelKey::new(label, channel), Follower::new(*rule))
             }
         }
@@ -192,9 +197,9 @@ fn respond(
     let banned = stops.iter().copied().collect();
     let mut texts: Vec<_> = (0..responses as u64)
         .map(|number| {
-            let random = channel_number(sampling.seed, number);
-            let mark = marks.start(&ids, random);
-            (mark, Draw::new(sampling.seed, number), marks.channel(random), Vec::new(), 0.0)
+            let seed = sampling.seed;
+            let (mark, channel) = (marks.start(&ids, seed, number), marks.channel(&ids, seed, number));
+            (mark, Draw::new(seed, number), channel, Vec::new(), 0.0)
         })
         .collect();
     let mut cache = model.new_cache(responses);

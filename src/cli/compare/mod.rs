@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use wmdetect::counted::counted;
 use wmdetect::shell::outputs::{Kind as OutputKind, Outputs};
-use wmdetect::shell::{INTERRUPTED, stop_when_asked};
+use wmdetect::shell::{INTERRUPTED, is_default, stop_when_asked};
 use wmgen::compare::judge::{PROMPT, Template};
 use wmgen::compare::report::{CompareReport, JudgeReport, MarkReport, TagReport};
 use wmgen::compare::summary::{self, Rated};
@@ -42,9 +42,12 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
         Some(path) => Template::new(read_text(path)?).with_context(|| path.display().to_string())?,
         None => Template::new(PROMPT)?,
     };
-    let files = [&args.prompts, &args.judge_prompt, &args.key, &args.tokenizer, &args.b];
-    let mut outputs =
-        Outputs::new(args.force).reads([&args.a]).reads(files.into_iter().flatten()).reads(judge.paths());
+    let files = [&args.prompts, &args.judge_prompt, &args.key, &args.b];
+    let mut outputs = Outputs::new(args.force)
+        .reads([&args.a])
+        .reads(files.into_iter().flatten())
+        .reads(args.tokenizer.as_deref().filter(|path| !is_default(path)))
+        .reads(judge.paths());
     if let Some(path) = &args.ratings {
         outputs.check_resumed(path, OutputKind::RATINGS)?;
         ratings::KIND.check(path)?;
