@@ -65,7 +65,7 @@ fn mark(c: &mut Criterion) {
         let tokens: Vec<u32> = (0..candidates as u32).map(|i| i * (VOCABULARY / candidates) as u32).collect();
         let logits: Vec<f32> = tokens.iter().map(|_| random.random_range(-3.0..3.0)).collect();
         let unmarked = Distribution::from_logits(tokens, &logits).expect("a distribution");
-        let mut mark = Mark::start(Some(&watermark), &[], 0);
+        let mut mark = Mark::start(Some(&watermark), &[], 0, 0);
         for token in 0..4 {
             mark.push(token);
         }
