@@ -132,7 +132,11 @@ def test_channels_are_chosen_by_random_numbers():
     # A seed decides together with the key and the prompt.
     number = marker.random([2, 5], seed=7)
     assert number == marker.random([2, 5], seed=7, number=0)
-    others = {marker.random([2, 6], seed=7), marker.random([2, 5], seed=7, number=1), marker.random([2, 5], seed=8)}
+    others = {
+        marker.random([2, 6], seed=7),
+        marker.random([2, 5], seed=7, number=1),
+        marker.random([2, 5], seed=8),
+    }
     assert len({number, *others, Marker(Key.generate("balanced")).random([2, 5], seed=7)}) == 5
     with pytest.raises(ValueError, match="as many numbers as prompts, 2, found 1"):
         marker.start_batch([[], []], random=[0])
