@@ -38,15 +38,17 @@ impl Ahead {
         *HERE.get_or_init(|| if like_zen4() { Self::First } else { Self::Second })
     }
 
-    /// Returns the best setting on this processor for a product that multiplies each line by `rows` rows.
+    /// Returns the best setting for a product that multiplies each line by `rows` rows, where [`here`](Self::here) is
+    /// `Second` or not. A kernel gets both as constants: a choice at each line would keep the compiler from loading
+    /// each line where it is used (research/performance.md).
     #[cfg(target_arch = "x86_64")]
-    #[inline]
-    pub(super) fn of_product(rows: usize) -> Self {
+    pub(super) const fn of_product(rows: usize, second: bool) -> Self {
         /// With fewer rows, Zen 4 itself looks far enough ahead.
         const MANY: usize = 4;
-        match Self::here() {
-            Self::First if rows < MANY => Self::Nothing,
-            here => here,
+        match (second, rows) {
+            (true, _) => Self::Second,
+            (false, MANY..) => Self::First,
+            (false, _) => Self::Nothing,
         }
     }
 

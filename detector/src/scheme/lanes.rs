@@ -1,4 +1,5 @@
-//! SHA-256 of many messages at a time, one in each lane of the vector registers: 16 with AVX-512, twice 8 with AVX2.
+//! SHA-256 of many messages at a time. With AVX-512 there is one in each of 16 lanes of the vector registers, and with
+//! AVX2 one in each of 8. With the instructions for SHA-256 two messages take turns.
 //!
 //! The last blocks of the messages differ only in a few neighbouring words, which come as [`Row`]s. Rounds before the
 //! first of these words, and parts of the message schedule, depend on the shared words alone. They are the same for all
@@ -32,19 +33,21 @@ enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
+    Sha,
+    #[cfg(target_arch = "x86_64")]
     Avx2,
 }
 
 impl Lanes {
-    /// Fewer messages than this in a set are hashed faster one by one, with the processor's SHA instructions.
-    const WORTHWHILE: usize = 6;
-
     /// Returns the fastest way that the processor has, if it has any that beats one message after the other.
     pub(super) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
             if std::is_x86_feature_detected!("avx512f") {
                 return Some(Self(Level::Avx512));
+            }
+            if std::is_x86_feature_detected!("sha") && std::is_x86_feature_detected!("sse4.1") {
+                return Some(Self(Level::Sha));
             }
             if std::is_x86_feature_detected!("avx2") {
                 return Some(Self(Level::Avx2));
@@ -53,9 +56,16 @@ impl Lanes {
         None
     }
 
-    /// Returns how many of `count` messages go side by side; the others are too few for another set.
-    pub(super) fn side_by_side(count: usize) -> usize {
-        if count % LANES < Self::WORTHWHILE { count - count % LANES } else { count }
+    /// Returns how many of `count` messages are hashed together. The others are too few for another set, and are hashed
+    /// faster one by one.
+    pub(super) fn together(self, count: usize) -> usize {
+        let worthwhile = match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 | Level::Avx2 => 6,
+            #[cfg(target_arch = "x86_64")]
+            Level::Sha => 8,
+        };
+        if count % LANES < worthwhile { count - count % LANES } else { count }
     }
 
     /// Computes the first two words of SHA-256's state after `block`, from the state `start`: one entry of `digests`
@@ -76,6 +86,9 @@ impl Lanes {
             // SAFETY: this level is made only where the processor has AVX-512F; there is no other condition.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { avx512::compress::<FIRST, ROWS>(start, block, sets, digests) },
+            // SAFETY: this level is made only where the processor has SHA and SSE4.1; there is no other condition.
+            #[cfg(target_arch = "x86_64")]
+            Level::Sha => unsafe { sha::compress::<FIRST, ROWS>(start, block, sets, digests) },
             // SAFETY: this level is made only where the processor has AVX2; there is no other condition.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { avx2::compress::<FIRST, ROWS>(start, block, sets, digests) },
@@ -273,6 +286,94 @@ compression! { avx512, "avx512f", __m512i, avx512_operations }
 #[cfg(target_arch = "x86_64")]
 compression! { avx2, "avx2", __m256i, avx2_operations }
 
+/// The compression with the processor's instructions for SHA-256.
+#[cfg(target_arch = "x86_64")]
+mod sha {
+    use std::arch::x86_64::{
+        __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi32, _mm_sha256msg1_epu32,
+        _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi32,
+    };
+
+    use super::{Digests, K, LANES, Set};
+
+    /// Messages that take turns. The rounds of one message wait for each other, and those of another fill the gaps.
+    const TURNS: usize = 2;
+
+    /// Returns four words, the first of them lowest.
+    #[inline]
+    #[target_feature(enable = "sha,sse4.1")]
+    fn load(words: &[u32; 4]) -> __m128i {
+        let [a, b, c, d] = words.map(|word| word as i32);
+        _mm_set_epi32(d, c, b, a)
+    }
+
+    /// Computes four rounds with the words `w` of the message schedule. The state is a, b, e, f and c, d, g, h, the
+    /// first of them highest.
+    #[inline]
+    #[target_feature(enable = "sha,sse4.1")]
+    fn four_rounds(state: &mut [__m128i; 2], w: __m128i, four: usize) {
+        let words = _mm_add_epi32(w, load(&K.as_chunks().0[four]));
+        state[1] = _mm_sha256rnds2_epu32(state[1], state[0], words);
+        state[0] = _mm_sha256rnds2_epu32(state[0], state[1], _mm_shuffle_epi32::<0b1110>(words));
+    }
+
+    #[target_feature(enable = "sha,sse4.1")]
+    pub(super) fn compress<const FIRST: usize, const ROWS: usize>(
+        start: &[u32; 8],
+        block: &[u32; 16],
+        sets: &[Set<ROWS>],
+        digests: &mut [Digests],
+    ) {
+        let [a, b, c, d, e, f, g, h] = start.map(|word| word as i32);
+        let mut state = [_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h)];
+        let shared = block.as_chunks().0;
+        // These words, and so the rounds with them, are the same for all messages.
+        let fours = FIRST / 4;
+        for four in 0..fours {
+            four_rounds(&mut state, load(&shared[four]), four);
+        }
+        let mut blocks = [[[0; 4]; 4]; LANES];
+        for words in &mut blocks {
+            words[fours..].copy_from_slice(&shared[fours..]);
+        }
+        for (set, digests) in sets.iter().zip(digests) {
+            for (lane, words) in blocks.iter_mut().enumerate() {
+                for (word, row) in words.as_flattened_mut()[FIRST..].iter_mut().zip(set) {
+                    *word = row[lane];
+                }
+            }
+            for (pair, words) in blocks.as_chunks::<TURNS>().0.iter().enumerate() {
+                let mut states = [state; TURNS];
+                let mut w = [[load(&[0; 4]); 4]; TURNS];
+                for (w, words) in w.iter_mut().zip(words) {
+                    for (four, w) in w.iter_mut().enumerate() {
+                        *w = load(if four < fours { &shared[four] } else { &words[four] });
+                    }
+                }
+                for four in fours..4 {
+                    for (state, w) in states.iter_mut().zip(&w) {
+                        four_rounds(state, w[four], four);
+                    }
+                }
+                for four in 4..16 {
+                    for (state, w) in states.iter_mut().zip(&mut w) {
+                        let [w0, w1, w2, w3] = *w;
+                        let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8::<4>(w3, w2));
+                        let next = _mm_sha256msg2_epu32(sum, w3);
+                        *w = [w1, w2, w3, next];
+                        four_rounds(state, next, four);
+                    }
+                }
+                for (turn, [state, _]) in states.iter().enumerate() {
+                    let lane = TURNS * pair + turn;
+                    digests[0][lane] = start[0].wrapping_add(_mm_extract_epi32::<3>(*state) as u32);
+                    digests[1][lane] = start[1].wrapping_add(_mm_extract_epi32::<2>(*state) as u32);
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,6 +384,10 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") {
             all.push(Lanes(Level::Avx2));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("sha") && std::is_x86_feature_detected!("sse4.1") {
+            all.push(Lanes(Level::Sha));
         }
         all
     }

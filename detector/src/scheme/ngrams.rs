@@ -23,13 +23,13 @@ impl<'t> Ngrams<'t> {
         let each: Vec<&[u32]> = ngrams.collect();
         assert!(each.iter().all(|ngram| ngram.len() == len), "n-grams of {len} tokens");
         let mut sets = Vec::new();
-        if len <= NGRAM_WORDS && Lanes::detect().is_some() {
+        if let (Some(lanes), true) = (Lanes::detect(), len <= NGRAM_WORDS) {
             // After a shorter n-gram comes the padding's first byte.
             let mut empty: Set<NGRAM_WORDS> = [[0; LANES]; NGRAM_WORDS];
             if let Some(row) = empty.get_mut(len) {
                 *row = [0x8000_0000; LANES];
             }
-            sets.extend(each[..Lanes::side_by_side(each.len())].chunks(LANES).map(|ngrams| {
+            sets.extend(each[..lanes.together(each.len())].chunks(LANES).map(|ngrams| {
                 let mut set = empty;
                 for (lane, ngram) in ngrams.iter().enumerate() {
                     if let Ok(words) = <&[u32; NGRAM_WORDS]>::try_from(*ngram) {

@@ -14,6 +14,7 @@
 use super::QuantisedRows;
 use super::cpu::Level;
 use super::panels::{LANES, Panels};
+use super::prefetch::Ahead;
 use super::quantised_rows::BLOCK;
 use std::ops::Range;
 
@@ -36,10 +37,12 @@ pub fn multiply(
     assert!(level.is_available(), "{level:?} is missing");
     assert_eq!(xs.cols(), panels.cols(), "activations of another width");
     assert_eq!(out.len(), range.len() * xs.rows(), "an output for each panel and row");
-    match level {
-        Level::Vnni => vnni::run(panels, range, xs, out),
-        Level::Avx512 | Level::Avx2 => avx2::run(panels, range, xs, out),
-        Level::Plain => unreachable!("no matrix is put into panels for such a processor"),
+    match (level, Ahead::here() == Ahead::Second) {
+        (Level::Vnni, true) => vnni::run::<true>(panels, range, xs, out),
+        (Level::Vnni, false) => vnni::run::<false>(panels, range, xs, out),
+        (Level::Avx512 | Level::Avx2, true) => avx2::run::<true>(panels, range, xs, out),
+        (Level::Avx512 | Level::Avx2, false) => avx2::run::<false>(panels, range, xs, out),
+        (Level::Plain, _) => unreachable!("no matrix is put into panels for such a processor"),
     }
 }
 
@@ -74,13 +77,14 @@ macro_rules! kernel {
     ($features:literal, $name:ident, $format:expr,
      |$scales:ident, $numbers:ident, $ahead:ident, $group:ident, $rows:ident, $acc:ident| $body:block) => {
         /// Multiplies adjacent [panels](crate::kernels::panels) by M rows of `xs` from `first` on. Writes the sums of the p-th
-        /// panel for row m to `out[p · xs.rows() + m]`. Returns M.
+        /// panel for row m to `out[p · xs.rows() + m]`. Returns M. SECOND says into which cache to prefetch, for
+        /// [`Ahead::of_product`].
         ///
         /// # Safety
         /// The processor must have the instructions, and `panels` must start at a multiple of 64.
         #[expect(unsafe_code, reason = "a kernel for one instruction set")]
         #[target_feature(enable = $features)]
-        unsafe fn $name<const M: usize>(
+        unsafe fn $name<const M: usize, const SECOND: bool>(
             panels: &[u8],
             xs: &QuantisedRows,
             first: usize,
@@ -92,7 +96,7 @@ macro_rules! kernel {
             let groups = xs.cols() / SHAPE.inputs;
             assert!(groups > 0 && panels.len().is_multiple_of(groups * BYTES) && first + M <= xs.rows());
             let $rows = Pointers::<M>::new(xs, first);
-            let $ahead = Ahead::of_product(M);
+            let $ahead = const { Ahead::of_product(M, SECOND) };
             for (panel, out) in panels.chunks_exact(groups * BYTES).zip(out.chunks_mut(xs.rows())) {
                 let panel = panel.as_ptr();
                 let out = &mut out[..M];
@@ -180,10 +184,10 @@ macro_rules! pass {
         // size that belongs to its format and width, at multiples of 64 bytes.
         unsafe {
             match $xs.rows() - $first {
-                8.. => $kernel::<8>($panels, $xs, $first, $out),
-                4.. => $kernel::<4>($panels, $xs, $first, $out),
-                2.. => $kernel::<2>($panels, $xs, $first, $out),
-                _ => $kernel::<1>($panels, $xs, $first, $out),
+                8.. => $kernel::<8, SECOND>($panels, $xs, $first, $out),
+                4.. => $kernel::<4, SECOND>($panels, $xs, $first, $out),
+                2.. => $kernel::<2, SECOND>($panels, $xs, $first, $out),
+                _ => $kernel::<1, SECOND>($panels, $xs, $first, $out),
             }
         }
     };
@@ -201,7 +205,7 @@ macro_rules! kernels {
         /// Does the same as [`super::multiply`], which has checked that the processor has the instructions and that the rows have
         /// the right width.
         #[expect(unsafe_code, reason = "calls the kernels of the processor's instruction set")]
-        pub(super) fn run(
+        pub(super) fn run<const SECOND: bool>(
             panels: &Panels,
             range: Range<usize>,
             xs: &QuantisedRows,

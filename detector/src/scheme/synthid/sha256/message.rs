@@ -93,7 +93,7 @@ impl OpenMessage {
         let count = tokens.len().min(g.len());
         let done = match Lanes::detect() {
             Some(lanes) if self.count == 1 && (KEY_WORDS..=LAST_WORD).contains(&(self.at / 4)) => {
-                let done = Lanes::side_by_side(count);
+                let done = lanes.together(count);
                 self.many(lanes, &tokens[..done], &mut g[..done], mask);
                 done
             }
