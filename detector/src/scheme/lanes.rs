@@ -329,8 +329,8 @@ mod sha {
         let shared = block.as_chunks().0;
         // These words, and so the rounds with them, are the same for all messages.
         let fours = FIRST / 4;
-        for four in 0..fours {
-            four_rounds(&mut state, load(&shared[four]), four);
+        for (four, words) in shared[..fours].iter().enumerate() {
+            four_rounds(&mut state, load(words), four);
         }
         let mut blocks = [[[0; 4]; 4]; LANES];
         for words in &mut blocks {
