@@ -1,4 +1,4 @@
-//! Writes text with Gemma 2 and marks it while sampling.
+//! Writes text with Gemma 2 or Gemma 3 and marks it while sampling.
 //!
 //! The data flows as follows. [`model`] turns token ids into [`logits`], and [`sample`] turns logits into a marked draw.
 //! [`engine`] does both for many requests at a time, and [`respond`] adds text: prompts in, pieces of text and receipts out.
@@ -12,8 +12,9 @@
 //! The folder `examples` has three programs: one writes a marked text piece by piece, one serves several clients, and one reads a
 //! text again with its model.
 //!
-//! Features; a library needs none of them. `cli` (default) is the program `wmgen`. `default-model` adds the model that ships with
-//! it, as `default_model`. `cuda` and `metal` run models on a GPU.
+//! Features; a library needs none of them. `cli` (default) is the program `wmgen`, and `serve` (default) its server. `schema`
+//! gives the types of reports JSON schemas. `default-model` adds the model that ships with it, as `default_model`. `cuda` and
+//! `metal` run models on a GPU.
 
 /// Compiles the code of the README.
 #[cfg(doctest)]

@@ -19,7 +19,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prompt = [2, 1841, 603];
     for marked in [false, true] {
         let mut rng = StdRng::seed_from_u64(1);
-        let mut marking = watermark.start(&prompt, 0);
+        // A number for each response, which chooses its channel.
+        let random = rng.random();
+        let mut marking = watermark.start(&prompt, random);
         let mut response = Vec::new();
         for _ in 0..200 {
             // Your sampler comes first: temperature, top-k, top-p, penalties. The mark comes last, right before the
@@ -32,7 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             marking.push(token);
             response.push(token);
         }
-        let text = TextGValues::new(&key.prf(), &prompt, &response);
+        let prf = key.prf().in_channel(watermark.channel(random).unwrap_or(0));
+        let text = TextGValues::new(&prf, &prompt, &response);
         let (ones, tokens) = text.scored().fold((0, 0), |(ones, n), g| (ones + g.0.count_ones(), n + 1));
         let share = f64::from(ones) / f64::from(tokens * 30);
         let line = format!(

@@ -132,7 +132,7 @@ pub struct IgnoreList {
 
 impl IgnoreList {
     /// Makes an empty list for keys whose n-grams have these lengths, in tokens
-    /// ([`Scheme::ngram_len`](crate::scheme::Scheme::ngram_len)).
+    /// ([`Scheme::ngram_lens`](crate::scheme::Scheme::ngram_lens)).
     pub fn new(ngram_lens: impl IntoIterator<Item = usize>) -> Self {
         Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
     }

@@ -103,12 +103,14 @@
 //! | `text` | [`Tokenizer`], normalisation, GGUF files; text, bytes and readers as input |
 //! | `sign` | [`signed`]: verdicts with an Ed25519 signature |
 //! | `threads` | calibration, fitting and enumerated laws on all processors |
+//! | `schema` | JSON schemas of the reports |
 //! | `cli` (default) | the program `wmdetect`; includes `text`, `sign` and `threads` |
+//! | `serve` (default) | its server |
 //!
 //! A library that scores text needs `text` alone:
 //!
 //! ```toml
-//! wmdetect = { version = "0.1", default-features = false, features = ["text"] }
+//! wmdetect = { git = "https://github.com/wmgen/wmgen", default-features = false, features = ["text"] }
 //! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,7 +1,7 @@
 //! Turns a p-value into a verdict.
 //!
 //! The verdict is `watermarked` if p ≤ fpr, at any length. Otherwise it is `too_short` if even a marked text of this
-//! many scored tokens would be found with probability below 0.9, so that the mark's absence says nothing. Otherwise it
+//! many effective tokens would be found with probability below 0.9, so that the mark's absence says nothing. Otherwise it
 //! is `not_detected`.
 //!
 //! "A marked text" needs an assumption about how much of the mark a token carries: see
@@ -29,20 +29,21 @@ pub enum Verdict {
 impl Verdict {
     /// Returns the verdict on a p-value at the rate `fpr`, above 0 and below 1.
     ///
-    /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys and forms tried, or `None` if nothing was
-    /// scored. `required_tokens` is n* of the detector at `fpr` divided by that number
+    /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys, channels and forms tried, or `None` if
+    /// nothing was scored. `effective_tokens` is that of the report: the sum of the squares of the scored tokens' shares.
+    /// `required_tokens` is n* of the detector at `fpr` divided by that number
     /// ([`Statistic::required_tokens`](crate::statistics::Statistic::required_tokens)). It is called only if p does not
     /// decide.
     pub fn new(
         log10_p: Option<f64>,
         fpr: f64,
-        scored_tokens: u64,
+        effective_tokens: u64,
         required_tokens: impl FnOnce() -> u64,
     ) -> Self {
         match log10_p {
             Some(log10_p) if log10_p <= fpr.log10() => Self::Watermarked,
             None => Self::TooShort,
-            Some(_) if scored_tokens < required_tokens() => Self::TooShort,
+            Some(_) if effective_tokens < required_tokens() => Self::TooShort,
             Some(_) => Self::NotDetected,
         }
     }

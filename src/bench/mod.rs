@@ -111,7 +111,6 @@ impl Settings {
 /// Measures the model in `weights`, on the threads of the current pool. `name` is its name in the report, and `random` says
 /// whether its weights were made for the run. `before` is called with each depth before its runs. `drafts` are measured after the
 /// depths.
-/// them.
 ///
 /// # Errors
 /// Returns the errors of [`Settings::check`]. Also returns an error if the model has no room for a depth, or cannot be loaded or

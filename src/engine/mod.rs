@@ -49,8 +49,8 @@ use slices::Slices;
 pub struct Options {
     /// Maximum number of responses that share a pass over the weights. The responses to one request always share it.
     pub together: usize,
-    /// Number of prompt tokens that are read between two tokens of the responses. The last slice of a prompt may have up to 15
-    /// more.
+    /// Number of prompt tokens that are read between two tokens of the responses, at least 1 (0 counts as 1). The last slice
+    /// of a prompt may have up to 15 more.
     pub slice: usize,
     /// Maximum number of bytes of all caches. A request waits until the memory that it may need at worst is free.
     pub cache_bytes: usize,
@@ -116,13 +116,14 @@ impl<M: LanguageModel> Engine<M> {
             assert_eq!(draft.vocab(), model.vocab(), "a draft model has the model's vocabulary");
         }
         let model = Models::new(model, draft);
-        let slices = Slices::new(options.slice);
+        let slice = options.slice.max(1);
+        let slices = Slices::new(slice);
         let most_drafts = options.draft_tokens.min(model.most_drafts());
         Self {
             model,
             cache_bytes: options.cache_bytes,
             slices,
-            slice: options.slice,
+            slice,
             next: 0,
             draining: false,
             admission: Admission::new(options.together, options.cache_bytes),

@@ -7,7 +7,6 @@
 //! replace the file's pages. [`gemv`] multiplies them by the few rows of activations of a decode step, [`gemm`] by the many
 //! rows of a prompt. [`matmul`] multiplies matrices that stay in their file's pages, and picks the product for each. [`loops`]
 //! has the operations between two products.
-//! lie in their file's pages, and picks the product for each. [`loops`] are what lies between two products.
 
 pub(crate) mod attention;
 mod bf16_tiles;

@@ -138,6 +138,9 @@ pub(crate) const LEAST_TEMPERATURE: f64 = 1e-6;
 
 impl Sampling {
     /// Checks that settings are in range, and that sampling is not greedy for a text that is to be marked.
+    ///
+    /// # Errors
+    /// Returns an error that names the first setting that is out of range, and what was expected.
     pub fn check(&self, marked: bool) -> Result<(), SampleError> {
         let setting = |name, found, expected| Err(SampleError::Setting { name, found, expected });
         if !self.temperature.is_finite() || (self.temperature != 0.0 && self.temperature < LEAST_TEMPERATURE)

@@ -75,7 +75,6 @@ impl<'a> Chat<'a> {
     /// Returns the ids of a conversation to learn from, starting with `<bos>`. Also returns, for each id, whether the model
     /// said it: its text and the end of its turn. An answer is split into tokens after the prompt that asks for it, as when
     /// it is written.
-    /// written.
     ///
     /// # Errors
     /// Returns an error unless the user and the model take turns, the user first and the model last. A system's turn may

@@ -107,7 +107,8 @@ impl<'a> Verifier<'a> {
     /// Makes a verifier. `name` is the model's name in reports.
     ///
     /// # Errors
-    /// Returns an error if there is no key, the options are out of range, or a key belongs to another tokenizer.
+    /// Returns an error if there is no key, the options are out of range, or a key belongs to another tokenizer or to a mark
+    /// of another engine.
     pub fn new(
         model: &'a Gemma,
         name: &'a str,

@@ -29,7 +29,7 @@ pub struct VerifyReport {
     pub tokens: u64,
     /// Number of tokens that were read: all, unless reading ended early.
     pub read_tokens: u64,
-    /// Number of tokens that count: their context is complete, and new in prompt and text.
+    /// Number of tokens that count: their context is complete, and new by the key's rule.
     pub scored_tokens: u64,
     /// The statistic.
     pub detector: VerifyDetector,
@@ -45,7 +45,8 @@ pub struct VerifyReport {
     pub p_value: f64,
     /// log₁₀ of the p-value.
     pub log10_p: f64,
-    /// Guarantee for p: `conservative`; `exact` for the rank if one key was tried on one form; `approximate` for a compatible scheme.
+    /// Guarantee for p: `conservative`; `exact` for the rank if one key was tried on one form in one channel;
+    /// `approximate` for a compatible scheme.
     pub p_kind: PKind,
     /// Number of random keys under which the text was judged as well; 0 without `--monte-carlo`.
     pub random_keys: u64,

@@ -99,7 +99,8 @@ impl DetectorBuilder {
     }
 
     /// Sets the statistic that decides: a [`Method`](crate::Method), a [`Profile`](crate::statistics::Profile) for the
-    /// likelihood ratio, or a [`Bayesian`](crate::statistics::Bayesian) detector. The default is the weighted mean.
+    /// likelihood ratio, or a [`Bayesian`](crate::statistics::Bayesian) detector. The default is the usual
+    /// statistic of each key's scheme, which is the weighted mean for our marks.
     pub fn method(mut self, method: impl Into<Decider>) -> Self {
         self.decider = method.into();
         self

@@ -102,7 +102,7 @@ impl Detector {
         self.fpr
     }
 
-    /// Returns which statistic decides.
+    /// Returns which statistic decides for the first key.
     pub fn method(&self) -> Method {
         self.plans.of(&self.keys[0]).statistic.method()
     }

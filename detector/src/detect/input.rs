@@ -112,8 +112,10 @@ impl<'a> Input<'a> {
         Self::of(Content::Reader(Box::new(reader), options))
     }
 
-    /// Says which prompt the text answers. Contexts that occur in the prompt, and contexts that reach back into it, are
-    /// not marked and do not count.
+    /// Says which prompt the text answers. What follows from that depends on the key's
+    /// [`ContextRule`](crate::scheme::ContextRule). Under `Whole`, contexts that occur in the prompt, and contexts that
+    /// reach back into it, do not count. Under `Spanning`, contexts may reach back into it. Under `Shortest` and `Padded`
+    /// the prompt plays no part.
     #[must_use]
     pub fn after_prompt(mut self, prompt: impl Into<Prompt<'a>>) -> Self {
         self.prompt = prompt.into();

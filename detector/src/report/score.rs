@@ -20,7 +20,8 @@ pub struct Report {
     /// Number of tokens of the text, without any that a tokenizer adds.
     pub tokens: u64,
     /// Number of tokens that count: their context is complete and has not come up before, and no ignore list has them.
-    /// By the rule of the shortest contexts, one context must be free and the pair with the token before must be new.
+    /// Under `synthid-sha256-v2` a context is new if no earlier position has taken it. There the mean, the likelihood
+    /// ratio and the Bayesian detector also leave out a token that has already followed the same token.
     pub scored_tokens: u64,
     /// The statistic that `score`, the p-value and the verdict belong to.
     pub detector: Method,

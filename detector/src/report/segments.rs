@@ -43,7 +43,8 @@ pub struct SegmentsReport {
     pub tokenizer: Option<String>,
     /// Tokens of the text.
     pub tokens: u64,
-    /// Number of scored tokens. With several keys, the largest number over the keys.
+    /// Number of tokens that count, under `synthid-sha256-v2` at least two thirds. With several keys, the largest number
+    /// over the keys.
     pub scored_tokens: u64,
     /// What the passages' p-values promise.
     pub p_kind: PKind,

@@ -198,22 +198,13 @@ impl Evidence {
         self.len() == 0
     }
 
-    /// Returns for each position whether it counts in a p-value.
+    /// Returns for each position whether it counts, and under `synthid-sha256-v2` at least two thirds. The weighted mean
+    /// also counts thirds: see [`shares`](Self::shares).
     pub fn scored_mask(&self) -> &[bool] {
         match self {
             Self::Layers(values) => &values.scored,
             Self::Green(values) => &values.scored,
             Self::Uniform(values) => &values.scored,
-        }
-    }
-
-    /// Returns [`scored_mask`](Self::scored_mask), to take positions out of it. The choice may depend on the text
-    /// alone, or p is not valid.
-    pub fn scored_mask_mut(&mut self) -> &mut [bool] {
-        match self {
-            Self::Layers(values) => &mut values.scored,
-            Self::Green(values) => &mut values.scored,
-            Self::Uniform(values) => &mut values.scored,
         }
     }
 
@@ -237,11 +228,18 @@ impl Evidence {
         }
     }
 
-    /// Takes a position out of those that count.
-    pub(crate) fn leave_out(&mut self, i: usize) {
-        self.scored_mask_mut()[i] = false;
-        if let Self::Layers(values) = self {
-            values.shares[i] = Share::Nothing;
+    /// Takes the i-th position out of those that count. The choice may depend on the text alone, or p is not valid.
+    ///
+    /// # Panics
+    /// Panics if there is no such position.
+    pub fn leave_out(&mut self, i: usize) {
+        match self {
+            Self::Layers(values) => {
+                values.scored[i] = false;
+                values.shares[i] = Share::Nothing;
+            }
+            Self::Green(values) => values.scored[i] = false,
+            Self::Uniform(values) => values.scored[i] = false,
         }
     }
 
@@ -272,7 +270,7 @@ impl Evidence {
 }
 
 impl TextGValues {
-    /// Returns the g-values that a p-value may count.
+    /// Returns the g-values of the positions that count, and under `synthid-sha256-v2` at least two thirds.
     pub fn scored(&self) -> impl Iterator<Item = GBits> + '_ {
         select(&self.g, &self.scored)
     }

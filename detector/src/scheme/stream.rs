@@ -6,8 +6,8 @@ use super::family::TextMemory;
 use super::prf::Prf;
 
 impl Evidence {
-    /// Computes the evidence of `ids`. With a `prompt`, its contexts count as seen, as they did when the answer was
-    /// generated.
+    /// Computes the evidence of `ids`. The key's [`ContextRule`](super::ContextRule) says what part a `prompt` plays, as it
+    /// did when the answer was generated.
     pub fn new(prf: &Prf, prompt: &[u32], ids: &[u32]) -> Self {
         EvidenceStream::new(prf).push(&Piece::whole(prf.scheme().context_rule(), prompt, ids))
     }

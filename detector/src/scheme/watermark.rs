@@ -15,7 +15,8 @@ use super::prf::{KeyedContext, Prf};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let prompt = [2, 1841, 603];
-/// let mut response = Watermark::new(Key::from_bytes(&[7; 32], "an example")?.prf()).start(&prompt, 0);
+/// let random = 0x9e37_79b9_7f4a_7c15; // from your generator, another for each response
+/// let mut response = Watermark::new(Key::from_bytes(&[7; 32], "an example")?.prf()).start(&prompt, random);
 /// for u in [0.3, 0.9, 0.5] {
 ///     // From your model and sampler: tokens and their probabilities.
 ///     let mut candidates = Distribution::from_probabilities(vec![10, 11, 12], vec![0.5, 0.3, 0.2])?;

@@ -23,9 +23,11 @@ use crate::scheme::{ContextRule, Evidence, GBits, Prf, TextGValues};
 use crate::statistics::{LikelihoodRatio, PKind, PValue, Profile};
 use scanners::{PROFILES, REACH, Scanners, scanners};
 
-/// Returns the passages of `ids` that one key shows in one channel, in order of the text. `evidence` is that of the whole
-/// text. `keep` says whether an n-gram counts; it must not depend on the key. `fpr`, above 0 and below 1, is the
-/// family-wise error over `tries` ≥ 1 keys and channels.
+/// Returns the passages of `ids` that one key shows in one channel, in order of the text.
+///
+/// `evidence` is that of the whole text, without the positions that do not count. Under the rule of the shortest contexts
+/// the scan computes values again. There `keep` says whether an n-gram counts. It must not depend on the key, and must
+/// agree with `evidence`. `fpr`, above 0 and below 1, is the family-wise error over `tries` ≥ 1 keys and channels.
 pub fn passages(
     prf: &Prf,
     evidence: &Evidence,

@@ -2,8 +2,8 @@
 //!
 //! Null hypothesis: the text does not depend on the key. Then the g-bits of distinct (context, token) pairs are
 //! independent fair coins, whatever the text is. So the null law of a statistic depends only on the number of scored
-//! tokens and the depth. A position is scored if its context is complete and has not come up before, which makes the
-//! pairs distinct.
+//! tokens, their [shares](crate::scheme::Share) and the depth. The text alone settles which positions are scored and how
+//! much each counts. A position is scored if its context is complete and new, which makes the pairs distinct.
 //!
 //! A [`Statistic`] gives each scored token one integer. Their sum decides about a text, and its null law is exact. A
 //! [`Decider`] is the choice of a statistic before the key is known.

@@ -13,13 +13,13 @@ use crate::scheme::Promise;
 #[non_exhaustive]
 pub enum PKind {
     /// The probability itself of a score at least this high, apart from rounding errors around 1e-12 of it. One key of
-    /// `synthid-sha256` has such a p for a text of one form.
+    /// our schemes with one channel has such a p for a text of one form.
     Exact,
-    /// An upper bound of that probability: P(p ≤ a) ≤ a, possibly much less. Keyrings, texts of several forms and
-    /// marked passages have such a p, since it is corrected for what was tried.
+    /// An upper bound of that probability: P(p ≤ a) ≤ a, possibly much less. Keyrings, keys of several channels, texts of
+    /// several forms and marked passages have such a p, since it is corrected for what was tried.
     Conservative,
-    /// Computed as if the scheme's g-bits were independent fair coins, which its hash does not guarantee. `synthid-hf`
-    /// and `synthid-deepmind` have such a p.
+    /// Computed as if the scheme's values were independent, which its hash does not guarantee. `synthid-hf` and
+    /// `synthid-deepmind` have such a p; [`Scheme::promise`](crate::scheme::Scheme::promise) says it of each scheme.
     Approximate,
 }
 

@@ -20,7 +20,9 @@ pub struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
-    /// Takes the positions of a text that `mask` selects: [`Evidence::scored_mask`] or [`Evidence::reference_mask`].
+    /// Takes the positions of a text that `mask` selects: [`Evidence::scored_mask`] or [`Evidence::reference_mask`]. They
+    /// count wholly. The p of [`Detector::score`](crate::Detector::score) is that of [`scored`](Self::scored), which has
+    /// the shares of `synthid-sha256-v2`.
     pub fn new(evidence: &'a Evidence, mask: &'a [bool]) -> Self {
         Self { mask: Some(mask), ..Self::bits(evidence.kind(), evidence.g_bits()) }
     }

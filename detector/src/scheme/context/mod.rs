@@ -1,9 +1,9 @@
 //! Which positions carry the mark, and which of them count.
 //!
-//! Generator and detector share the rule of our own scheme. A position is marked, and scored, only if its whole context
-//! belongs to this response and has not come up before, in the prompt or in the response. The history is complete. So
-//! the generator's receipt and the detector's mask are the same positions when the detector knows the prompt. And a
-//! prompt that always ends alike does not give every answer the same first draw. "Fresh contexts" in
+//! Generator and detector share the rule. Under that of `synthid-sha256`, a position is marked, and scored, only if its
+//! whole context belongs to this response and has not come up before, in the prompt or in the response. The history is
+//! complete. So the generator's receipt and the detector's mask are the same positions when the detector knows the
+//! prompt. And a prompt that always ends alike does not give every answer the same first draw. "Fresh contexts" in
 //! `docs/concepts/statistics.md` says why the *context* must be fresh and not only the n-gram.
 //!
 //! `synthid-sha256-v2` has another rule: a position takes the shortest run of tokens before it that no earlier position
@@ -146,7 +146,7 @@ enum History {
 }
 
 impl ContextTracker {
-    /// Returns the tracker of a response to `prompt` with a complete history. p-values rest on it, whatever the scheme.
+    /// Returns the tracker of a response to `prompt` with a complete history, where the rule keeps one.
     pub fn new(rule: ContextRule, prompt: &[u32]) -> Self {
         Self::bounded(rule, prompt, usize::MAX)
     }

@@ -1,6 +1,6 @@
 //! How long a text must be for its silence to mean something.
 //!
-//! n*(a) is the least number of scored tokens from which on a marked text is found at level a with probability 0.9.
+//! n*(a) is the least number of effective tokens from which on a marked text is found at level a with probability 0.9.
 //! The statistic says what "a marked text" is. The two means take the law of the built-in profile
 //! [`REFERENCE`](super::llr::REFERENCE) with independent tokens. The others take the law of their own profile or
 //! weights. Null law and marked law are both exact, so n* is exact for that model of a marked text.
