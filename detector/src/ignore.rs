@@ -137,43 +137,54 @@ impl IgnoreList {
         Self { ngrams: ngram_lens.into_iter().map(|len| (len.max(1), HashSet::new())).collect(), short: 0 }
     }
 
-    /// Reads an ignore file for keys whose n-grams have these lengths, in tokens. `cutter` is the detector's tokenizer
-    /// and the way it prepares texts. Without it the file must list token ids, and nothing checks that they belong to
-    /// the right tokenizer.
+    /// Reads an ignore file of token ids, for keys whose n-grams have these lengths, in tokens. Nothing checks that the
+    /// ids belong to the right tokenizer.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, is not an ignore file, does not fit the tokenizer, or lists text
-    /// without a tokenizer to cut it.
+    /// Returns an error if the file cannot be read, is not an ignore file, or lists a passage as text alone.
     pub fn read(
         path: impl AsRef<Path>,
         ngram_lens: impl IntoIterator<Item = usize>,
-        #[cfg(feature = "text")] cutter: Option<(&Tokenizer, Normaliser)>,
+    ) -> Result<Self, IgnoreError> {
+        let path = path.as_ref();
+        let mut list = Self::new(ngram_lens);
+        for passage in parse(path)?.passages {
+            let tokens = passage.tokens.ok_or_else(|| IgnoreError::NeedsTokenizer { path: shown(path) })?;
+            list.add_tokens(&tokens);
+        }
+        Ok(list)
+    }
+
+    /// Reads an ignore file of token ids and of texts, for keys whose n-grams have these lengths, in tokens. The
+    /// `tokenizer` and the `normaliser` are the detector's.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read or is not an ignore file. Also returns an error if its token ids
+    /// belong to another tokenizer, or if the tokenizer fails.
+    #[cfg(feature = "text")]
+    pub fn read_with_tokenizer(
+        path: impl AsRef<Path>,
+        ngram_lens: impl IntoIterator<Item = usize>,
+        tokenizer: &Tokenizer,
+        normaliser: Normaliser,
     ) -> Result<Self, IgnoreError> {
         let path = path.as_ref();
         let file = parse(path)?;
-        let mut list = Self::new(ngram_lens);
-        #[cfg(feature = "text")]
-        if let Some((tokenizer, _)) = cutter {
-            let found = tokenizer.fingerprint().to_string();
-            if let Some(expected) = file.tokenizer.filter(|expected| *expected != found) {
-                return Err(IgnoreError::WrongTokenizer { path: shown(path), expected, found });
-            }
+        let found = tokenizer.fingerprint().to_string();
+        if let Some(expected) = file.tokenizer.filter(|expected| *expected != found) {
+            return Err(IgnoreError::WrongTokenizer { path: shown(path), expected, found });
         }
-        for passage in file.passages {
-            if let Some(tokens) = passage.tokens {
-                list.add_tokens(&tokens);
-                #[cfg(feature = "text")]
-                if let (Some(text), Some((tokenizer, normaliser))) = (&passage.text, cutter) {
-                    list.list_forms(text, tokenizer, normaliser)?;
+        let mut list = Self::new(ngram_lens);
+        for IgnorePassage { tokens, text, .. } in file.passages {
+            match (tokens, text) {
+                (Some(tokens), text) => {
+                    list.add_tokens(&tokens);
+                    if let Some(text) = text {
+                        list.list_forms(&text, tokenizer, normaliser)?;
+                    }
                 }
-                continue;
+                (None, text) => list.add_text(&text.unwrap_or_default(), tokenizer, normaliser)?,
             }
-            #[cfg(feature = "text")]
-            if let Some((tokenizer, normaliser)) = cutter {
-                list.add_text(passage.text.as_deref().unwrap_or_default(), tokenizer, normaliser)?;
-                continue;
-            }
-            return Err(IgnoreError::NeedsTokenizer { path: shown(path) });
         }
         Ok(list)
     }
@@ -294,14 +305,7 @@ mod tests {
     fn read(content: &str) -> Result<IgnoreList, IgnoreError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        read_path(file.path())
-    }
-
-    fn read_path(path: &Path) -> Result<IgnoreList, IgnoreError> {
-        #[cfg(feature = "text")]
-        return IgnoreList::read(path, [5], None);
-        #[cfg(not(feature = "text"))]
-        IgnoreList::read(path, [5])
+        IgnoreList::read(file.path(), [5])
     }
 
     #[test]
@@ -368,6 +372,6 @@ mod tests {
             let error = read(content).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
-        assert!(read_path(Path::new("no/such/file")).unwrap_err().to_string().contains("no/such/file"));
+        assert!(IgnoreList::read("no/such/file", [5]).unwrap_err().to_string().contains("no/such/file"));
     }
 }

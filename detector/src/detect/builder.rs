@@ -147,12 +147,15 @@ impl DetectorBuilder {
             Some(Ignore::File(path)) => {
                 let ngram_lens = keys.iter().flat_map(|entry| entry.key.scheme().ngram_lens());
                 #[cfg(feature = "text")]
-                let cutter = self.tokenizer.as_deref().map(|tokenizer| (tokenizer, self.normaliser));
-                #[cfg(feature = "text")]
-                let list = IgnoreList::read(path, ngram_lens, cutter)?;
+                let list = match &self.tokenizer {
+                    Some(tokenizer) => {
+                        IgnoreList::read_with_tokenizer(path, ngram_lens, tokenizer, self.normaliser)
+                    }
+                    None => IgnoreList::read(path, ngram_lens),
+                };
                 #[cfg(not(feature = "text"))]
-                let list = IgnoreList::read(path, ngram_lens)?;
-                Some(Arc::new(list))
+                let list = IgnoreList::read(path, ngram_lens);
+                Some(Arc::new(list?))
             }
         };
         let entry = |RingKey { key, name, leaked }| Entry { prf: key.prf(), id: key.id(), name, leaked };
