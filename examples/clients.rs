@@ -38,7 +38,7 @@ fn ask(client: &Client, prompt: &str, options: &Options, patience: usize) -> Res
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mark = KeyMark::new(&Key::generate(Preset::default())?);
+    let mark = KeyMark::new(&Key::generate(Preset::default())?)?;
     let model = default_model::load(LoadOptions::default())?;
     let info = ModelInfo::new(&model, default_model::NAME, Arc::new(Tokenizer::of_default_model()));
     let (handle, worker) = worker::spawn(model, engine::Options::default(), None)?;

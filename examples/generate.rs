@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let info = ModelInfo::new(&model, default_model::NAME, tokenizer);
     let mut responder = Responder::new(Engine::new(model, engine::Options::default()), info);
 
-    let options = Options { max_tokens: 120, mark: Some(KeyMark::new(&key)), ..Options::default() };
+    let options = Options { max_tokens: 120, mark: Some(KeyMark::new(&key)?), ..Options::default() };
     responder.submit(&Prompt::Text(prompt), &options)?;
     let mut text = String::new();
     for (_, event) in &mut responder {

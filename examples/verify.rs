@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let info = ModelInfo::new(&model, default_model::NAME, Arc::clone(&tokenizer));
     let mut responder = Responder::new(Engine::new(model.clone(), engine::Options::default()), info);
 
-    let options = Options { max_tokens: 12, mark: Some(KeyMark::new(&key)), ..Options::default() };
+    let options = Options { max_tokens: 12, mark: Some(KeyMark::new(&key)?), ..Options::default() };
     responder.submit(&Prompt::Text("The captain looked at".into()), &options)?;
     let receipt = responder.find_map(|(_, event)| match event {
         Event::Piece(_) => None,

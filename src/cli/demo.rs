@@ -101,7 +101,7 @@ fn continued(args: &DemoArgs, loaded: &Loaded, key: Option<&Key>, seed: u64) -> 
     let options = Options {
         max_tokens: args.max_tokens,
         sampling: Sampling { seed, ..Sampling::default() },
-        mark: key.map(KeyMark::new),
+        mark: key.map(KeyMark::new).transpose()?,
         ..Options::default()
     };
     responder.submit(&Prompt::Text(args.prompt.clone()), &options)?;

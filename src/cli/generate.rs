@@ -63,7 +63,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let options = Options {
         n: args.n as usize,
         max_tokens: args.max_tokens,
-        mark: key.as_ref().map(KeyMark::new),
+        mark: key.as_ref().map(KeyMark::new).transpose()?,
         stop: args.stop.clone(),
         ..Options::default()
     };

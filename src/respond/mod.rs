@@ -15,7 +15,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let info = ModelInfo::new(&model, "gemma-2-2b-it", Arc::new(tokenizer));
 //! let mut responder = Responder::new(Engine::new(model, engine::Options::default()), info);
-//! let options = Options { mark: Some(KeyMark::new(&key)), ..Options::default() };
+//! let options = Options { mark: Some(KeyMark::new(&key)?), ..Options::default() };
 //! responder.submit(&Prompt::Text("The old lighthouse".into()), &options)?;
 //! for (_, event) in &mut responder {
 //!     match event {

@@ -1,6 +1,6 @@
 //! Options of a prompt.
 
-use wmdetect::scheme::{Key, Watermark};
+use wmdetect::scheme::{Key, KeyError, Watermark};
 
 use super::WatermarkReceipt;
 use crate::sample::Sampling;
@@ -74,9 +74,13 @@ impl KeyMark {
     }
 
     /// Derives the mark of `key`.
-    pub fn new(key: &Key) -> Self {
+    ///
+    /// # Errors
+    /// Returns an error if the key is that of another engine's mark: [`KeyError::NotATournament`].
+    pub fn new(key: &Key) -> Result<Self, KeyError> {
         let scheme = key.scheme();
-        Self {
+        scheme.check_tournament()?;
+        Ok(Self {
             watermark: Watermark::new(key.prf()),
             least_tokens: scheme.context_rule().shortest() + 1,
             receipt: WatermarkReceipt {
@@ -86,6 +90,6 @@ impl KeyMark {
                 depth: Some(scheme.depth()),
                 ..WatermarkReceipt::default()
             },
-        }
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wmdetect::scheme::{Key, Preset, Secret};
+use wmdetect::scheme::{Key, KeyError, Preset, Secret};
 use wmdetect::text::Tokenizer;
 use wmdetect::verdict::Verdict;
 
@@ -380,7 +380,7 @@ fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
     let plain = Sampling { seed: 5, ..Sampling::default() };
     let penalties = Sampling { frequency_penalty: 2.0, presence_penalty: 1.0, min_p: 0.2, ..plain };
     for sampling in [plain, penalties] {
-        let mark = Some(KeyMark::new(&key));
+        let mark = Some(KeyMark::new(&key).unwrap());
         let options = Options { max_tokens: 60, sampling, mark, ..Options::default() };
         responder.submit(&prompt("the sea"), &options).unwrap();
         let receipt = finished(responder.by_ref().map(|(_, event)| event).last().unwrap()).remove(0);
@@ -403,6 +403,15 @@ fn a_verifier_counts_the_tokens_that_the_receipt_says_are_marked() {
     }
 }
 
+/// No verifier would take such a key, so a text of it must not come about.
+#[test]
+fn keys_of_other_engines_marks_do_not_mark() {
+    let scheme = wmdetect::scheme::gumbel::VllmGumbel { context_width: 4 };
+    let key = Key::new(scheme, Secret::new(vec![1; 8].into())).unwrap();
+    let error = KeyMark::new(&key).unwrap_err();
+    assert!(matches!(error, KeyError::NotATournament { scheme: "vllm-gumbel" }), "{error}");
+}
+
 /// Each text has its own channel, which its receipt names. With it, the verifier tries no other channel; without it,
 /// all of them.
 #[test]
@@ -415,7 +424,7 @@ fn the_channel_of_a_receipt_spares_the_others() {
     let options = crate::verify::Options::default();
     let verifier = Verifier::new(&model, "tiny", &tokenizer, [&key], options).unwrap();
     let sampling = Sampling { seed: 6, ..Sampling::default() };
-    let mark = Some(KeyMark::new(&key));
+    let mark = Some(KeyMark::new(&key).unwrap());
     let options = Options { n: 6, max_tokens: 60, sampling, mark, ..Options::default() };
     responder.submit(&prompt("the sea"), &options).unwrap();
     let receipts = finished(responder.by_ref().map(|(_, event)| event).last().unwrap());

@@ -132,8 +132,8 @@ fn seconds(wait: Duration) -> u32 {
 
 fn of_label(key: &Key, label: Option<&str>) -> Result<KeyMark> {
     Ok(match label {
-        Some(label) => KeyMark::new(&key.derive(label)?),
-        None => KeyMark::new(key),
+        Some(label) => KeyMark::new(&key.derive(label)?)?,
+        None => KeyMark::new(key)?,
     })
 }
 
@@ -258,14 +258,12 @@ fn open(
         (Some(_), Some(_)) => bail!("`key` and `keys` are both given; expected one of them"),
         (Some(path), None) => {
             let key = shell::read_key(path)?;
-            key.scheme().check_tournament()?;
             tokenizer.check_key(&key)?;
             Ok(Keys::One(of_label(&key, label.as_deref())?))
         }
         (None, Some(path)) => {
             let keys = KeyDirectory::open(path)?;
             for entry in keys.entries() {
-                entry.key().scheme().check_tournament()?;
                 tokenizer.check_key(entry.key())?;
                 of_label(entry.key(), label.as_deref())?;
             }

@@ -34,8 +34,9 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// Makes the mark of the key's scheme. In a tournament a match has two competitors, which leaves the text's
-    /// distribution unchanged on average over keys.
+    /// Makes the mark of the key's scheme, also of a scheme that follows another engine, as tests and studies need it.
+    /// [`Scheme::check_tournament`](super::Scheme::check_tournament) refuses those. In a tournament a match has two
+    /// competitors, which leaves the text's distribution unchanged on average over keys.
     pub fn new(prf: Prf) -> Self {
         Self { prf, leaves: 2 }
     }

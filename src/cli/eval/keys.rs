@@ -1,7 +1,6 @@
 //! The runs: their keys and seeds.
 
 use anyhow::{Context as _, Result, bail};
-use wmdetect::scheme::Key;
 use wmdetect::shell::Hinted;
 use wmdetect::split_mix::mix;
 use wmdetect::text::Tokenizer;
@@ -53,15 +52,15 @@ impl Runs {
             }
         }
         let seeds = u64::from(args.seeds);
-        let run = |(number, key): (usize, &Key)| {
-            let (key_id, mark) = (key.id(), KeyMark::new(key));
-            (0..seeds).map(move |seed| Run {
+        let mut marked = Vec::new();
+        for (number, key) in all.iter().enumerate() {
+            let (key_id, mark) = (key.id(), KeyMark::new(key)?);
+            marked.extend((0..seeds).map(|seed| Run {
                 key_id: key_id.clone(),
                 mark: mark.clone(),
                 seed: args.seed.wrapping_add(number as u64 * seeds + seed),
-            })
-        };
-        let marked: Vec<Run> = all.iter().enumerate().flat_map(run).collect();
+            }));
+        }
         let unmarked = match (args.compare, marked.is_empty()) {
             (true, _) => marked.iter().map(|run| run.seed).collect(),
             (false, true) => vec![args.seed],

@@ -43,9 +43,6 @@ struct Corpus {
 
 pub(super) fn run(args: &RadioactiveArgs) -> Result<ExitCode> {
     let keys = keys(args)?;
-    for key in keys.keys() {
-        key.scheme().check_tournament()?;
-    }
     let model = args.model();
     let tokenizer = model.open_tokenizer()?;
     for key in keys.keys() {
