@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use wmdetect::scheme::{Evidence, EvidenceKind, ImportOptions, Key, Scheme, Secret};
+use wmdetect::scheme::{Evidence, EvidenceKind, ImportOptions, Key, Preset, Secret};
 use wmdetect::statistics::{Method, PKind};
 use wmdetect::{Detector, Input, Keyring, Verdict};
 
@@ -293,7 +293,7 @@ fn a_ring_of_several_families_names_the_one_that_marked() {
     // The fifth of kgw is its selfhash; the first would share its key and seeds with that of kgw-tgi.
     let place = |scheme: &str| if scheme == "kgw" { 4 } else { 0 };
     let all: Vec<Set> = schemes.iter().map(|scheme| sets(scheme).remove(place(scheme))).collect();
-    let own = Key::new(Scheme::default(), Secret::new(vec![3; 32].into())).unwrap();
+    let own = Key::new(Preset::Secret, Secret::new(vec![3; 32].into())).unwrap();
     let number = all.len() as u64 + 1;
     let keys = all.iter().map(|set| copy(&set.key)).chain([own]);
     let detector = Detector::builder(Keyring::new(keys.collect()).unwrap()).build().unwrap();

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 const LAYER_KEYS: [i64; 3] = [i64::MAX, 7_310_582_946_173_058_264, -4_917_305_826_174_038_295];
 
 fn native(secret: impl Into<Vec<u8>>) -> Key {
-    Key::new(Scheme::default(), Secret::new(Zeroizing::new(secret.into()))).unwrap()
+    Key::new(Preset::Secret, Secret::new(Zeroizing::new(secret.into()))).unwrap()
 }
 
 fn generate(depth: usize, ngram_len: usize) -> Result<Key, KeyError> {

@@ -5,7 +5,7 @@ use std::f64::consts::{LN_2, LN_10};
 use super::chain::Mixture;
 use super::ratio::{Position, Scratch, ceiling, ln_ratio};
 use super::*;
-use crate::scheme::{GBits, Key, Scheme, Secret, TextGValues, Watermark};
+use crate::scheme::{GBits, Key, Preset, Secret, TextGValues, Watermark};
 use crate::statistics::llr::EntropyClasses;
 use crate::statistics::{Llr, Profile, Sample, Statistic as _};
 use crate::verdict::Verdict;
@@ -29,7 +29,7 @@ fn distribution(p: &[f64]) -> Distribution {
 fn key(secret: u64) -> Key {
     let mut bytes = vec![7; 32];
     bytes[..8].copy_from_slice(&secret.to_le_bytes());
-    Key::new(Scheme::default(), Secret::new(bytes.into())).unwrap()
+    Key::new(Preset::Secret, Secret::new(bytes.into())).unwrap()
 }
 
 /// Returns ln LR of `own` for a pattern of bits: `depth` bits a candidate.

@@ -149,12 +149,6 @@ impl<P: Into<Scheme>> Imported<P> {
     }
 }
 
-impl Default for Scheme {
-    fn default() -> Self {
-        Self::Sha256(synthid::Sha256::default())
-    }
-}
-
 impl Scheme {
     /// Returns the name, such as `synthid-sha256-v2` or `vllm-gumbel`.
     pub fn name(&self) -> &'static str {

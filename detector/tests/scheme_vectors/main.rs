@@ -63,13 +63,13 @@ fn there_are_enough_of_each_kind() {
 /// The worked examples of docs/concepts/scheme.md.
 #[test]
 fn the_worked_examples_are_right() {
-    use wmdetect::scheme::{Key, Scheme, Secret, synthid};
+    use wmdetect::scheme::{Key, Secret, synthid};
     let secret = || Secret::new(zeroize::Zeroizing::new((0..32).collect()));
     let key = Key::new(synthid::Sha256V2::default(), secret()).unwrap();
     assert_eq!(key.id(), "a52e710591235188");
     let g = key.prf().in_channel(3).context(&[4]).g_bits(65_536);
     assert_eq!(g.to_string(30), "010001011111010010101101010100");
-    let key = Key::new(Scheme::default(), secret()).unwrap();
+    let key = Key::new(synthid::Sha256::default(), secret()).unwrap();
     assert_eq!(key.id(), "1c4a6598e83276cf");
     let g = key.prf().context(&[1, 2, 3, 4]).g_bits(65_536);
     assert_eq!(g.to_string(30), "010010011110001100000101100100");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rows::Report;
-use wmdetect::scheme::{Distribution, Key, Scheme, Secret, TextGValues, Watermark};
+use wmdetect::scheme::{Distribution, Key, Preset, Secret, TextGValues, Watermark};
 use wmdetect::split_mix;
 use wmdetect::statistics::Profile;
 use wmdetect::text::Tokenizer;
@@ -141,7 +141,7 @@ pub fn tokenizer() -> &'static Path {
 }
 
 pub fn key(seed: u8) -> Key {
-    Key::new(Scheme::default(), Secret::new(vec![seed; 32].into())).unwrap()
+    Key::new(Preset::Secret, Secret::new(vec![seed; 32].into())).unwrap()
 }
 
 /// A text of `count` words that carries the mark of `key`: of eight random words always the one with most evidence a

@@ -73,7 +73,7 @@ fn main() -> Result<()> {
             power(&read_docs(tokenizer, docs)?, &Key::read(master)?, documents.parse()?, marked)
         }
         ["null", tokenizer, docs, documents] => {
-            null(&read_docs(tokenizer, docs)?, documents.parse()?, &Scheme::default())
+            null(&read_docs(tokenizer, docs)?, documents.parse()?, &synthid::Sha256::default().into())
         }
         ["null", tokenizer, docs, documents, channels] => {
             let scheme = synthid::Sha256V2 { channels: channels.parse()?, ..Default::default() };

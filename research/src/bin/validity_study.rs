@@ -284,7 +284,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let other = which.and_then(|name| engine(name, vocab_size));
     let scheme = match (which, &other) {
         (_, Some(other)) => other.clone(),
-        (None, None) => Scheme::default(),
+        (None, None) => synthid::Sha256::default().into(),
         (Some(channels), None) => {
             synthid::Sha256V2 { channels: channels.parse()?, ..Default::default() }.into()
         }

@@ -39,6 +39,7 @@ use crate::scheme::KeyError;
 use crate::scheme::fields::Fields;
 use crate::scheme::schemes::Scheme;
 use crate::scheme::secret::Secret;
+use crate::scheme::synthid;
 
 const MAGIC: &[u8; 8] = b"WMGENKEY";
 /// The newest version that is read. A key is written in the oldest version that can hold it, so that older programs can
@@ -89,7 +90,7 @@ impl Key {
     /// Returns an error if the bytes are not a key file, are damaged, or come from a newer version.
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, KeyError> {
         if is_raw(bytes) {
-            return Self::new(Scheme::default(), Secret::new(Zeroizing::new(bytes.to_vec())));
+            return Self::new(synthid::Sha256::default(), Secret::new(Zeroizing::new(bytes.to_vec())));
         }
         if !bytes.starts_with(MAGIC) {
             // A container cut inside its mark is a truncated one.
