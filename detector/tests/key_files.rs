@@ -18,7 +18,7 @@ fn native(secret: impl Into<Vec<u8>>) -> Key {
 }
 
 fn generate(depth: usize, ngram_len: usize) -> Result<Key, KeyError> {
-    Key::generate(Preset::Secret.scheme().with_parameters(Some(depth), Some(ngram_len), None)?)
+    Key::generate(Preset::Secret.with_parameters(Some(depth), Some(ngram_len), None)?)
 }
 
 fn counting() -> Key {
@@ -278,7 +278,7 @@ fn parameters_that_cannot_work_are_refused() {
     for depth in [0, 65, 256, 1_000_000] {
         assert!(matches!(generate(depth, 5), Err(KeyError::Depth { found }) if found == depth));
     }
-    let balanced = |ngram_len, channels| Preset::Balanced.scheme().with_parameters(None, ngram_len, channels);
+    let balanced = |ngram_len, channels| Preset::Balanced.with_parameters(None, ngram_len, channels);
     for found in [0, 1_025, 65_536] {
         assert!(
             matches!(balanced(None, Some(found)), Err(KeyError::Channels { found: seen }) if seen == found)
@@ -289,7 +289,7 @@ fn parameters_that_cannot_work_are_refused() {
             matches!(balanced(Some(ngram_len), None), Err(KeyError::LongNgram { found, .. }) if found == ngram_len)
         );
     }
-    let secret = Preset::Secret.scheme().with_parameters(None, None, Some(4)).unwrap_err();
+    let secret = Preset::Secret.with_parameters(None, None, Some(4)).unwrap_err();
     assert!(matches!(secret, KeyError::NoChannels { found: 4, .. }), "{secret}");
     for ngram_len in [0, 1, 65, 256] {
         let error = generate(30, ngram_len).unwrap_err();

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use wmdetect::scheme::key::permission_warning;
-use wmdetect::scheme::{ImportOptions, Key, Preset, Scheme};
+use wmdetect::scheme::{ImportOptions, Key, Preset};
 
 use crate::errors::{ToPyErr, error};
 use crate::tokenizer::Tokenizer;
@@ -75,7 +75,7 @@ impl PyKey {
         tokenizer: Option<&Tokenizer>,
     ) -> PyResult<Self> {
         let preset: Preset = preset.parse().map_err(|found| error(py, format!("{found}")))?;
-        let scheme = Scheme::from(preset).with_parameters(depth, ngram_len, channels);
+        let scheme = preset.with_parameters(depth, ngram_len, channels);
         let key = scheme.and_then(Key::generate).map_err(|error| error.to_py(py))?;
         Ok(Self::new(key.with_tokenizer(tokenizer.map(|tokenizer| tokenizer.inner().binding()))))
     }

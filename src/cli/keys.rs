@@ -22,7 +22,7 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<()> {
     let reads = place.as_ref().and_then(Place::path);
     Outputs::new(true).reads(reads).check_input(&args.path, Kind::KEY)?;
     let binding = place.map(|place| place.tokenizer()).transpose()?.map(|tokenizer| tokenizer.binding());
-    let scheme = args.preset.scheme().with_parameters(args.depth, args.ngram_len, args.channels)?;
+    let scheme = args.preset.with_parameters(args.depth, args.ngram_len, args.channels)?;
     let key = Key::generate(scheme)?.with_tokenizer(binding);
     key.write(&args.path, args.force)?;
     say(&format!("wrote key {} to {}", key.id(), args.path.display()));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::KeyError;
+use super::family::Family as _;
 use super::schemes::Scheme;
 use super::synthid::{Sha256, Sha256V2};
 
@@ -35,11 +37,58 @@ impl Preset {
 
     /// Returns the scheme, with all its parameters.
     pub fn scheme(self) -> Scheme {
+        self.v2().map_or_else(|| Sha256::default().into(), Scheme::from)
+    }
+
+    /// Returns the parameters of a preset of `synthid-sha256-v2`. `None` is `synthid-sha256` with its default
+    /// parameters.
+    fn v2(self) -> Option<Sha256V2> {
         match self {
-            Self::Robust => Sha256V2 { channels: 4, ..Sha256V2::default() }.into(),
-            Self::Balanced => Sha256V2::default().into(),
-            Self::Secret => Sha256::default().into(),
+            Self::Robust => Some(Sha256V2 { channels: 4, ..Sha256V2::default() }),
+            Self::Balanced => Some(Sha256V2::default()),
+            Self::Secret => None,
         }
+    }
+
+    /// Returns the scheme with these parameters in place of its own. A parameter that is not given stays as it is.
+    ///
+    /// # Errors
+    /// Returns an error if a parameter cannot work, or if several channels are asked of a scheme without channels.
+    pub fn with_parameters(
+        self,
+        depth: Option<usize>,
+        ngram_len: Option<usize>,
+        channels: Option<usize>,
+    ) -> Result<Scheme, KeyError> {
+        let depth = depth.map(|depth| u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth }));
+        let depth = depth.transpose()?;
+        let ngram = |len| u8::try_from(len).map_err(|_| KeyError::NgramLen { found: len });
+        let ngram_len = ngram_len.map(ngram).transpose()?;
+        let scheme: Scheme = match self.v2() {
+            None => {
+                let own = Sha256::default();
+                if let Some(found) = channels.filter(|&channels| channels != 1) {
+                    return Err(KeyError::NoChannels { scheme: Sha256::NAME, found });
+                }
+                let ngram_len = ngram_len.unwrap_or(own.ngram_len);
+                Sha256 { depth: depth.unwrap_or(own.depth), ngram_len }.into()
+            }
+            Some(own) => {
+                let many = |found| u16::try_from(found).map_err(|_| KeyError::Channels { found });
+                if let Some(found) = ngram_len.filter(|len| !(2..=5).contains(len)) {
+                    return Err(KeyError::LongNgram { scheme: Sha256V2::NAME, found: found.into() });
+                }
+                Sha256V2 {
+                    depth: depth.unwrap_or(own.depth),
+                    shortest_context: own.shortest_context,
+                    longest_context: ngram_len.map_or(own.longest_context, |len| len - 1),
+                    channels: channels.map(many).transpose()?.unwrap_or(own.channels),
+                }
+                .into()
+            }
+        };
+        scheme.check()?;
+        Ok(scheme)
     }
 }
 

@@ -160,48 +160,6 @@ impl Scheme {
         self.parameters().evidence_kind()
     }
 
-    /// Returns one of our schemes with these parameters for a new key. A parameter that is not given stays as it is. A scheme
-    /// that follows another library is returned as it is.
-    ///
-    /// # Errors
-    /// Returns an error if a parameter cannot work, or if several channels are asked of a scheme without channels.
-    pub fn with_parameters(
-        self,
-        depth: Option<usize>,
-        ngram_len: Option<usize>,
-        channels: Option<usize>,
-    ) -> Result<Self, KeyError> {
-        let depth = depth.map(|depth| u8::try_from(depth).map_err(|_| KeyError::Depth { found: depth }));
-        let depth = depth.transpose()?;
-        let ngram = |len| u8::try_from(len).map_err(|_| KeyError::NgramLen { found: len });
-        let ngram_len = ngram_len.map(ngram).transpose()?;
-        let scheme: Self = match self {
-            Self::Sha256(own) => {
-                if let Some(found) = channels.filter(|&channels| channels != 1) {
-                    return Err(KeyError::NoChannels { scheme: own.name(), found });
-                }
-                let ngram_len = ngram_len.unwrap_or(own.ngram_len);
-                synthid::Sha256 { depth: depth.unwrap_or(own.depth), ngram_len }.into()
-            }
-            Self::Sha256V2(own) => {
-                let many = |found| u16::try_from(found).map_err(|_| KeyError::Channels { found });
-                if let Some(found) = ngram_len.filter(|len| !(2..=5).contains(len)) {
-                    return Err(KeyError::LongNgram { scheme: own.name(), found: found.into() });
-                }
-                synthid::Sha256V2 {
-                    depth: depth.unwrap_or(own.depth),
-                    shortest_context: own.shortest_context,
-                    longest_context: ngram_len.map_or(own.longest_context, |len| len - 1),
-                    channels: channels.map(many).transpose()?.unwrap_or(own.channels),
-                }
-                .into()
-            }
-            other => other,
-        };
-        scheme.check()?;
-        Ok(scheme)
-    }
-
     /// Checks that the scheme is a tournament, whose marks this project writes. It only reads the marks of other
     /// engines.
     ///
