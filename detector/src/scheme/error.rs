@@ -1,5 +1,6 @@
 //! What can be wrong with a key or a key file.
 
+use super::synthid::Sha256V2;
 use super::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, MAX_DEPTH, MAX_NGRAM_LEN};
 use crate::counted::counted;
 
@@ -22,10 +23,11 @@ pub enum KeyError {
         /// What was asked for.
         found: usize,
     },
-    /// A context of a key with the shortest unused context has 1 to 4 tokens.
+    /// A context of a key with the shortest unused context has 1 to [`MAX_CONTEXT`](Sha256V2::MAX_CONTEXT) tokens.
     #[error(
-        "a key needs contexts from 1 to 4 tokens, the shortest not above the longest, found {shortest} to {longest}; \
-         the usual contexts are from 1 to 4"
+        "a key needs contexts from 1 to {most} tokens, the shortest not above the longest, found {shortest} to \
+         {longest}; the usual contexts are from 1 to {most}",
+        most = Sha256V2::MAX_CONTEXT
     )]
     ContextLens {
         /// Tokens of the shortest.
@@ -34,14 +36,20 @@ pub enum KeyError {
         longest: u8,
     },
     /// A key without channels would mark nothing, and a detector has to try all channels.
-    #[error("a key needs 1 to 1024 channels, found {found}; the usual number is 16")]
+    #[error(
+        "a key needs 1 to {most} channels, found {found}; the usual number is {}",
+        Sha256V2::default().channels,
+        most = Sha256V2::MAX_CHANNELS
+    )]
     Channels {
         /// What was asked for.
         found: usize,
     },
     /// `synthid-sha256-v2` has short contexts.
     #[error(
-        "a key of {scheme} needs an ngram_len from 2 to 5, found {found}; synthid-sha256 takes up to {MAX_NGRAM_LEN}"
+        "a key of {scheme} needs an ngram_len from 2 to {most}, found {found}; synthid-sha256 takes up to \
+         {MAX_NGRAM_LEN}",
+        most = Sha256V2::MAX_NGRAM_LEN
     )]
     LongNgram {
         /// The scheme.

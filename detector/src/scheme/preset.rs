@@ -75,7 +75,7 @@ impl Preset {
             }
             Some(own) => {
                 let many = |found| u16::try_from(found).map_err(|_| KeyError::Channels { found });
-                if let Some(found) = ngram_len.filter(|len| !(2..=5).contains(len)) {
+                if let Some(found) = ngram_len.filter(|len| !(2..=Sha256V2::MAX_NGRAM_LEN).contains(len)) {
                     return Err(KeyError::LongNgram { scheme: Sha256V2::NAME, found: found.into() });
                 }
                 Sha256V2 {

@@ -10,8 +10,8 @@ use super::mean::Mean;
 use super::method::Method;
 use super::sample::UnsupportedEvidence;
 use super::statistic::Statistic;
-use super::weighted_mean::{self, WeightedMean};
-use crate::scheme::EvidenceKind;
+use super::weighted_mean::WeightedMean;
+use crate::scheme::{EvidenceKind, MAX_DEPTH};
 
 /// A method with what it has learnt of marked text: everything that a decision needs, apart from a key.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,7 @@ impl Decider {
             (Self::GreenList | Self::Usual, EvidenceKind::Green { rate }) => Arc::new(GreenList::new(rate)),
             (Self::Gumbel, _) => return unsupported("uniform numbers"),
             (Self::GreenList, _) => return unsupported("green bits"),
-            _ => return unsupported(&format!("g-bits of 1 to {} layers", weighted_mean::MAX_DEPTH)),
+            _ => return unsupported(&format!("g-bits of 1 to {MAX_DEPTH} layers")),
         })
     }
 }

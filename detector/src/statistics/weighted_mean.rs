@@ -19,10 +19,7 @@ use super::power::{Test, table};
 use super::sample::{Sample, UnsupportedEvidence};
 use super::scored::Scored;
 use super::statistic::Statistic;
-use crate::scheme::{GBits, Share};
-
-/// Largest depth whose g-bits fit a [`GBits`].
-pub(super) const MAX_DEPTH: usize = 64;
+use crate::scheme::{GBits, MAX_DEPTH, Share};
 
 /// What each g-value of 1 adds to a token's entry in addition to its weight; no token's weighted sum is as large.
 const ONE: u64 = 1 << 32;
