@@ -102,7 +102,7 @@ fn verify_reads_texts_and_refuses_what_decides_nothing() {
     assert_eq!(outside.status.code(), Some(1));
 
     refused(&verify(&[]), "--receipt");
-    refused(&verify(&["a.txt", "--fpr", "0"]), "--fpr is 0");
+    refused(&verify(&["a.txt", "--fpr", "0"]), "the false positive rate must lie between 0 and 1");
     refused(&verify(&["a.txt", "--temperature", "0"]), "more than 0");
     refused(&verify(&["a.txt", "--top-p", "0"]), "top-p is 0");
     refused(&verify(&["a.txt", "--chat"]), "--prompt");

@@ -11,6 +11,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Usual false positive rate.
+pub const DEFAULT_FPR: f64 = 0.001;
+
+/// Least false positive rate: divided by the number of keys, channels and forms, it is still above 0.
+pub const LEAST_FPR: f64 = 1e-300;
+
+/// A false positive rate that is below [`LEAST_FPR`] or not below 1.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the false positive rate must lie between 0 and 1: expected at least {LEAST_FPR:e} and below 1, found {found:?}; \
+     the usual rate is {DEFAULT_FPR}"
+)]
+pub struct FprError {
+    /// The rate that was asked for.
+    pub found: f64,
+}
+
+/// Checks a false positive rate.
+///
+/// # Errors
+/// Returns an error if `fpr` is below [`LEAST_FPR`] or not below 1.
+pub fn check_fpr(fpr: f64) -> Result<(), FprError> {
+    if (LEAST_FPR..1.0).contains(&fpr) { Ok(()) } else { Err(FprError { found: fpr }) }
+}
+
 /// What a p-value means at the false positive rate that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -27,7 +52,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the verdict on a p-value at the rate `fpr`, above 0 and below 1.
+    /// Returns the verdict on a p-value at the rate `fpr`, which [`check_fpr`] takes.
     ///
     /// `log10_p` is log₁₀ of the p-value, already corrected for the number of keys, channels and forms tried, or `None` if
     /// nothing was scored. `effective_tokens` is that of the report: the sum of the squares of the scored tokens' shares.

@@ -227,7 +227,7 @@ fn what_cannot_be_answered_is_said() {
     detect("{}").is(400, "expected text or tokens, found neither");
     let rate = detect(r#"{"text": "a", "fpr": 2}"#);
     rate.is(400, "\"param\":\"fpr\"");
-    rate.is(400, "fpr: expected a rate of at least 1e-300 and below 1, found 2e0");
+    rate.is(400, "fpr: the false positive rate must lie between 0 and 1: expected at least 1e-300 and below 1, found 2.0");
     detect(r#"{"text": "a", "sign": true}"#).is(400, "started without --sign");
     detect(r#"{"text": "a", "sgements": true}"#).is(400, "sgements");
     detect(r#"{"inputs": []}"#).is(400, "expected 1 to 256 texts, found 0");

@@ -117,7 +117,6 @@ fn check(args: &VerifyArgs) -> Result<Options> {
     };
     let check = options.check().and_then(|()| given(args, Vec::new()).check());
     check.map_err(|error| match error {
-        VerifyError::Fpr { .. } => anyhow!("--{error}"),
         VerifyError::RandomKeys { found, fpr, expected } => anyhow!(
             "--monte-carlo {found} gives no p below 1/{}, so --fpr {fpr} is out of reach; expected at least {expected} keys",
             found + 1

@@ -1,5 +1,6 @@
 use wmdetect::scheme::KeyError;
 use wmdetect::text::TextError;
+use wmdetect::verdict::FprError;
 
 use crate::model;
 use crate::sample::SampleError;
@@ -9,11 +10,8 @@ use crate::sample::SampleError;
 #[non_exhaustive]
 pub enum VerifyError {
     /// The false positive rate is out of range.
-    #[error("fpr is {found}, expected a rate above 0 and below 1, such as 0.001")]
-    Fpr {
-        /// Rate that was found.
-        found: f64,
-    },
+    #[error(transparent)]
+    Fpr(#[from] FprError),
     /// There are too few random keys for the false positive rate.
     #[error(
         "{found} random keys give no p below 1/{}, so an fpr of {fpr} is out of reach; expected at least {expected} keys",

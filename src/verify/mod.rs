@@ -20,7 +20,6 @@ pub use report::{SamplingSource, VerifyDetector, VerifyModel, VerifyReport, Veri
 use std::f64::consts::LN_10;
 use std::ops::Range;
 
-use wmdetect::detect::DEFAULT_FPR;
 use wmdetect::model_ratio::{self, Evidence};
 use wmdetect::report::Changes;
 use wmdetect::scheme::{Key, Prf};
@@ -28,6 +27,7 @@ use wmdetect::segments::Window;
 use wmdetect::statistics::{PKind, PValue};
 use wmdetect::text::Tokenizer;
 use wmdetect::text::normalise::{Cut, Normaliser};
+use wmdetect::verdict::{DEFAULT_FPR, check_fpr};
 
 use crate::model::Gemma;
 use crate::text::SpecialTokens;
@@ -57,12 +57,11 @@ impl Options {
     /// Checks the options. This needs no model.
     ///
     /// # Errors
-    /// Returns an error if the false positive rate is not between 0 and 1, or is out of reach for the random keys.
+    /// Returns an error if the false positive rate is one that [`check_fpr`] refuses, or is out of reach for the random
+    /// keys.
     pub fn check(&self) -> Result<(), VerifyError> {
         let Self { fpr, random_keys: found, .. } = *self;
-        if !(fpr > 0.0 && fpr < 1.0) {
-            return Err(VerifyError::Fpr { found: fpr });
-        }
+        check_fpr(fpr)?;
         if found > 0 && 1.0 / (f64::from(found) + 1.0) > fpr {
             let expected = (1.0 / fpr - 1.0 - 1e-9).ceil() as u64;
             return Err(VerifyError::RandomKeys { found, fpr, expected });
@@ -107,8 +106,8 @@ impl<'a> Verifier<'a> {
     /// Makes a verifier. `name` is the model's name in reports.
     ///
     /// # Errors
-    /// Returns an error if there is no key, the options are out of range, or a key belongs to another tokenizer or to a mark
-    /// of another engine.
+    /// Returns an error if there is no key, or if the options are out of range. Also returns an error if a key belongs to
+    /// another tokenizer, or to the mark of another engine.
     pub fn new(
         model: &'a Gemma,
         name: &'a str,
@@ -323,8 +322,8 @@ mod tests {
 
     #[test]
     fn rates_and_random_keys_that_decide_nothing_are_refused() {
-        for fpr in [0.0, 1.0, -0.1, f64::NAN] {
-            assert!(matches!(Options { fpr, ..Options::default() }.check(), Err(VerifyError::Fpr { .. })));
+        for fpr in [0.0, 1e-301, 1.0, -0.1, f64::NAN] {
+            assert!(matches!(Options { fpr, ..Options::default() }.check(), Err(VerifyError::Fpr(_))));
         }
         let keys = |random_keys| Options { random_keys, ..Options::default() }.check();
         assert!(matches!(keys(998), Err(VerifyError::RandomKeys { found: 998, expected: 999, .. })));

@@ -28,6 +28,7 @@ use rates::{Counts, buckets, rate};
 use crate::counted::counted;
 use crate::scheme::{ContextRule, KeyError, Ngrams, Piece, Prf, Promise};
 use crate::statistics::{Decider, Method, PValue, Sample, Scored, Statistic, UnsupportedEvidence};
+use crate::verdict::{FprError, check_fpr};
 use crate::warning::{Warning, WarningCode};
 
 /// Number of random keys that a verdict needs.
@@ -42,7 +43,7 @@ pub const WORSE_THAN_CHANCE: f64 = 0.001;
 pub struct Options {
     /// The statistic that decides.
     pub decider: Decider,
-    /// The level, between 0 and 1; it is not checked.
+    /// The level.
     pub fpr: f64,
     /// R, at least 1; it is not checked. Each takes some 60 bytes a thread.
     pub keys: u64,
@@ -71,6 +72,9 @@ pub enum CalibrateError {
         /// The scheme.
         scheme: &'static str,
     },
+    /// The level is out of its range.
+    #[error(transparent)]
+    Fpr(#[from] FprError),
     /// A random key could not be made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -154,8 +158,8 @@ pub fn default_least_documents(documents: usize) -> u64 {
 /// Ranks the key of `prf` among random keys on `corpus`.
 ///
 /// # Errors
-/// Returns an error if the statistic cannot sum what the key's scheme gives. Random keys have the key's parameters,
-/// so they can be made.
+/// Returns an error if the level is out of its range, or if the statistic cannot sum what the key's scheme gives. Random
+/// keys have the key's parameters, so they can be made.
 ///
 /// # Panics
 /// Panics if the n-grams of `prf` have another length than those of the corpus.
@@ -176,6 +180,7 @@ pub fn calibrate_while(
     options: &Options,
     go_on: impl Fn(u64) -> bool + Sync,
 ) -> Result<Calibration, CalibrateError> {
+    check_fpr(options.fpr)?;
     let scheme = prf.scheme();
     if scheme.positions_depend_on_key() {
         return Err(CalibrateError::KeyedPositions { scheme: scheme.name() });

@@ -261,3 +261,12 @@ fn flags_are_verdicts_under_keys_of_other_engines() {
     let error = super::calibrate(&Corpus::new(4), &key.prf(), &usual).unwrap_err();
     assert!(matches!(error, CalibrateError::KeyedPositions { scheme: "kgw" }));
 }
+
+#[test]
+fn levels_that_decide_nothing_are_refused() {
+    let corpus = corpus(&documents(3, 20, &[]), None);
+    for fpr in [0.0, 1.0, f64::NAN] {
+        let error = super::calibrate(&corpus, &key(1).prf(), &Options { fpr, ..options(9, 1) }).unwrap_err();
+        assert!(matches!(error, CalibrateError::Fpr(_)), "{error}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::detector::{DEFAULT_FPR, Detector, check_fpr};
+use super::detector::Detector;
 use super::keyring::RingKey;
 use super::keys::{Entry, Plans};
 use super::{DetectError, Keyring};
@@ -15,6 +15,7 @@ use crate::scheme::Key;
 use crate::statistics::Decider;
 #[cfg(feature = "text")]
 use crate::text::{Tokenizer, normalise::Normaliser};
+use crate::verdict::{DEFAULT_FPR, check_fpr};
 
 /// Makes a [`Detector`]. The options may come in any order; a later one replaces an earlier one of its kind. Only
 /// [`build`](Self::build) can fail.

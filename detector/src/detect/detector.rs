@@ -11,12 +11,7 @@ use crate::statistics::{Decider, Method};
 use crate::text::Tokenizer;
 #[cfg(feature = "text")]
 use crate::text::normalise::{Cut, Normaliser};
-
-/// Default false positive rate of a detector.
-pub const DEFAULT_FPR: f64 = 0.001;
-
-/// Least false positive rate of a detector: divided by the number of keys, channels and forms, it is still above 0.
-pub const LEAST_FPR: f64 = 1e-300;
+use crate::verdict::check_fpr;
 
 /// Looks for the mark of one key, or of any key of a ring, in texts.
 ///
@@ -49,7 +44,7 @@ impl Detector {
     /// Returns this detector with another false positive rate. It takes well under a microsecond.
     ///
     /// # Errors
-    /// Returns an error if `fpr` is below [`LEAST_FPR`] or not below 1.
+    /// Returns an error if [`check_fpr`] refuses `fpr`.
     pub fn with_fpr(&self, fpr: f64) -> Result<Self, DetectError> {
         check_fpr(fpr)?;
         Ok(Self { fpr, ..self.clone() })
@@ -144,12 +139,4 @@ impl Detector {
     pub(super) fn needed_tokenizer(&self) -> Result<&Tokenizer, DetectError> {
         self.tokenizer.as_deref().ok_or(DetectError::NoTokenizer)
     }
-}
-
-/// Checks a false positive rate.
-///
-/// # Errors
-/// Returns an error if `fpr` is below [`LEAST_FPR`] or not below 1.
-pub(super) fn check_fpr(fpr: f64) -> Result<(), DetectError> {
-    if (LEAST_FPR..1.0).contains(&fpr) { Ok(()) } else { Err(DetectError::Fpr { found: fpr }) }
 }

@@ -6,6 +6,7 @@ use crate::scheme::KeyError;
 use crate::statistics::UnsupportedEvidence;
 #[cfg(feature = "text")]
 use crate::text::TextError;
+use crate::verdict::FprError;
 
 /// What can go wrong before or while a text is scored.
 #[derive(Debug, thiserror::Error)]
@@ -50,15 +51,9 @@ pub enum DetectError {
     /// The statistic cannot judge the scheme of one of the keys.
     #[error(transparent)]
     Statistic(#[from] UnsupportedEvidence),
-    /// A false positive rate that is below [`LEAST_FPR`](super::LEAST_FPR) or not below 1.
-    #[error(
-        "the false positive rate must lie between 0 and 1: expected at least 1e-300 and below 1, found {found:?}; the \
-         usual rate is 0.001"
-    )]
-    Fpr {
-        /// The rate that was asked for.
-        found: f64,
-    },
+    /// A false positive rate out of its range.
+    #[error(transparent)]
+    Fpr(#[from] FprError),
     /// A channel that a key does not have.
     #[error("key {key_id} has the channels 0 to {last}, found channel {found}", last = channels - 1)]
     Channel {

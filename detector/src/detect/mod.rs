@@ -32,9 +32,11 @@ mod tally;
 mod tests;
 
 pub use builder::DetectorBuilder;
-pub use detector::{DEFAULT_FPR, Detector, LEAST_FPR};
+pub use detector::Detector;
 pub use error::DetectError;
 #[cfg(feature = "text")]
 pub use input::StreamOptions;
 pub use input::{Input, Prompt};
 pub use keyring::Keyring;
+
+pub use crate::verdict::{DEFAULT_FPR, FprError, LEAST_FPR};

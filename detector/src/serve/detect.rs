@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use wmdetect::detect::LEAST_FPR;
 use wmdetect::service::{ApiError, Json, RequestId};
 use wmdetect::shell;
+use wmdetect::verdict::check_fpr;
 
 use super::Server;
 use super::answer::{Detail, Id, Results};
@@ -130,10 +130,8 @@ impl DetectRequest {
                 allow(role, needed, name)?;
             }
         }
-        if let Some(fpr) = self.fpr.filter(|fpr| !(LEAST_FPR..1.0).contains(fpr)) {
-            let message =
-                format!("fpr: expected a rate of at least {LEAST_FPR:e} and below 1, found {fpr:e}");
-            return Err(ApiError::field("fpr", message));
+        if let Some(Err(error)) = self.fpr.map(check_fpr) {
+            return Err(ApiError::field("fpr", format!("fpr: {error}")));
         }
         if self.sign && !can_sign {
             return Err(ApiError::field("sign", "sign: the server was started without --sign"));
