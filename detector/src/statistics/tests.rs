@@ -3,7 +3,7 @@
 use super::power::table;
 use super::*;
 use crate::scheme::test_families::{Green, Uniform};
-use crate::scheme::{Evidence, EvidenceKind, GBits, Key, Scheme, Secret, Uniforms};
+use crate::scheme::{Evidence, EvidenceKind, GBits, Key, Preset, Scheme, Secret, Share, Uniforms};
 
 fn layers(depth: usize) -> EvidenceKind {
     EvidenceKind::Layers { depth }
@@ -151,5 +151,33 @@ fn other_values_than_a_statistic_sums_are_an_error() {
     for statistic in all(30) {
         assert!(statistic.sum(Sample::layers(20, &[])).is_err(), "{statistic:?}");
         assert!(statistic.values(Sample::layers(20, &[])).is_err(), "{statistic:?}");
+    }
+}
+
+/// A position that is left out counts neither in the mean, which looks at the mask, nor in the weighted mean, which looks
+/// at the shares.
+#[test]
+fn a_position_that_is_left_out_might_as_well_not_be_there() {
+    let prf = Key::new(Preset::Balanced, Secret::new(vec![1; 32].into())).unwrap().prf();
+    let mut state = 3;
+    let ids: Vec<u32> = (0..200).map(|_| (crate::split_mix::next(&mut state) % 20) as u32).collect();
+    let whole = Evidence::new(&prf, &[], &ids);
+    let depth = prf.scheme().depth();
+    for share in [Share::Third, Share::TwoThirds, Share::Full] {
+        let place = whole.shares().iter().rposition(|other| *other == share).unwrap();
+        let mut left = whole.clone();
+        left.leave_out(place);
+        let left = left.into_layers().unwrap();
+        let mut without = whole.clone().into_layers().unwrap();
+        without.g.remove(place);
+        without.scored.remove(place);
+        without.shares.remove(place);
+        for statistic in [&Mean::new(depth) as &dyn Statistic, &WeightedMean::new(depth)] {
+            let of = |values| {
+                let sample = Sample::scored(values);
+                (statistic.sum(sample).unwrap(), statistic.counts(sample.tokens()))
+            };
+            assert_eq!(of(&left), of(&without), "{:?} {share:?}", statistic.method());
+        }
     }
 }
