@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::detector::Detector;
 use super::keyring::RingKey;
-use super::keys::{Entry, Plans};
+use super::keys::{Entry, Plans, check_channel};
 use super::{DetectError, Keyring};
 use crate::ignore::IgnoreList;
 #[cfg(feature = "text")]
@@ -36,6 +36,7 @@ pub struct DetectorBuilder {
     keys: Keyring,
     fpr: f64,
     decider: Decider,
+    channel: Option<u16>,
     ignore: Option<Ignore>,
     #[cfg(feature = "text")]
     tokenizer: Option<Arc<Tokenizer>>,
@@ -59,6 +60,7 @@ impl Detector {
             keys: keys.into(),
             fpr: DEFAULT_FPR,
             decider: Decider::default(),
+            channel: None,
             ignore: None,
             #[cfg(feature = "text")]
             tokenizer: None,
@@ -107,6 +109,13 @@ impl DetectorBuilder {
         self
     }
 
+    /// Sets the channel of the texts, if it is known from their receipts. By default all channels are tried, and p is
+    /// corrected for their number. A key that has one channel ignores the setting.
+    pub fn channel(mut self, channel: impl Into<Option<u16>>) -> Self {
+        self.channel = channel.into();
+        self
+    }
+
     /// Leaves the n-grams of `list` out of every text. The choice of n-grams must not depend on the key, or p is not
     /// valid. A list for other lengths of n-grams or another tokenizer leaves nothing out.
     pub fn ignore(mut self, list: impl Into<Arc<IgnoreList>>) -> Self {
@@ -125,8 +134,9 @@ impl DetectorBuilder {
     ///
     /// # Errors
     /// Returns an error if the rate is out of its range, if the statistic cannot judge a key's scheme, or if the
-    /// ignore file cannot be used. Also returns an error if a key belongs to a tokenizer other than the detector's. A
-    /// detector for token ids has no tokenizer and does not check this.
+    /// ignore file cannot be used. Also returns an error if a key with several channels does not have the channel, or if
+    /// a key belongs to a tokenizer other than the detector's. A detector for token ids has no tokenizer and does not
+    /// check the latter.
     pub fn build(self) -> Result<Detector, DetectError> {
         check_fpr(self.fpr)?;
         let Keyring { keys, ring } = self.keys;
@@ -161,12 +171,13 @@ impl DetectorBuilder {
         };
         let entry = |RingKey { key, name, leaked }| Entry { prf: key.prf(), id: key.id(), name, leaked };
         let keys: Arc<[Entry]> = keys.into_iter().map(entry).collect();
+        check_channel(&keys, self.channel)?;
         Ok(Detector {
             plans: Arc::new(Plans::new(&keys, &self.decider, None)?),
             keys,
             ring,
             fpr: self.fpr,
-            channel: None,
+            channel: self.channel,
             ignore,
             #[cfg(feature = "text")]
             tokenizer: self.tokenizer,

@@ -55,14 +55,19 @@ fn the_channel_of_a_text_is_found_and_paid_for() {
         let paid = report.log10_p.unwrap() - known.log10_p.unwrap();
         assert!((paid - 16_f64.log10()).abs() < 1e-9, "{paid}");
         assert_eq!((known.channels_tried, known.p_kind), (None, PKind::Exact));
+        let built = Detector::builder(balanced()).channel(channel).build().unwrap();
+        assert_eq!(built.score(Input::tokens(&ids)).unwrap(), known);
         let wrong = detector.with_channel(channel.map(|channel| (channel + 1) % 16)).unwrap();
         assert_ne!(wrong.score(Input::tokens(&ids)).unwrap().verdict, Verdict::Watermarked);
     }
     assert!(channels.len() > 5, "{channels:?}");
     let refused = detector.with_channel(Some(16)).unwrap_err().to_string();
     assert!(refused.ends_with("has the channels 0 to 15, found channel 16"), "{refused}");
+    let built = Detector::builder(balanced()).channel(16).build().unwrap_err().to_string();
+    assert_eq!(built, refused);
     // A key that has one channel ignores it.
     of(key(Preset::Secret, 1)).with_channel(Some(16)).unwrap();
+    Detector::builder(key(Preset::Secret, 1)).channel(16).build().unwrap();
 }
 
 /// A client that sends one seed with each prompt must neither know the channel nor keep it.

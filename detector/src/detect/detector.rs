@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::DetectError;
-use super::keys::{Entry, Plan, Plans};
+use super::keys::{Entry, Plan, Plans, check_channel};
 use crate::ignore::IgnoreList;
 use crate::report::Warning;
 use crate::statistics::{Decider, Method};
@@ -67,14 +67,7 @@ impl Detector {
     /// # Errors
     /// Returns an error if a key with several channels does not have this one.
     pub fn with_channel(&self, channel: Option<u16>) -> Result<Self, DetectError> {
-        if let Some(found) = channel {
-            for entry in self.keys.iter() {
-                let channels = entry.prf.scheme().channels();
-                if channels > 1 && found >= channels {
-                    return Err(DetectError::Channel { key_id: entry.id.clone(), channels, found });
-                }
-            }
-        }
+        check_channel(&self.keys, channel)?;
         Ok(Self { channel, ..self.clone() })
     }
 

@@ -51,6 +51,21 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// Checks that each key with several channels has this one.
+///
+/// # Errors
+/// Returns an error if a key does not: [`DetectError::Channel`].
+pub(super) fn check_channel(entries: &[Entry], channel: Option<u16>) -> Result<(), DetectError> {
+    let Some(found) = channel else { return Ok(()) };
+    for Entry { prf, id, .. } in entries {
+        let channels = prf.scheme().channels();
+        if channels > 1 && found >= channels {
+            return Err(DetectError::Channel { key_id: id.clone(), channels, found });
+        }
+    }
+    Ok(())
+}
+
 /// The plan for each kind of evidence that the keys of a detector give.
 #[derive(Debug)]
 pub(super) struct Plans(Vec<Plan>);
