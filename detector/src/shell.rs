@@ -278,8 +278,8 @@ mod tests {
     #[test]
     fn a_cause_is_said_once() {
         let cause = || io::Error::from(ErrorKind::NotFound);
-        let within = KeyError::Io { path: "k.bin".into(), source: cause() };
-        assert_eq!(message(&within.into()), format!("k.bin: {}", cause()));
+        let within = KeyError::Read { path: "k.bin".into(), source: cause() };
+        assert_eq!(message(&within.into()), format!("cannot read k.bin: {}", cause()));
         let outside = anyhow::Error::new(cause()).context("cannot read k.bin");
         assert_eq!(message(&outside), format!("cannot read k.bin: {}", cause()));
     }

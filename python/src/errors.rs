@@ -38,7 +38,7 @@ impl ToPyErr for KeyError {
     fn to_py(&self, py: Python<'_>) -> PyErr {
         match self {
             Self::Exists { .. } => file_error(py, format!("{self}\nhint: pass overwrite=True to replace it")),
-            Self::Missing { .. } | Self::Io { .. } | Self::Directory { .. } => {
+            Self::Missing { .. } | Self::Directory { .. } | Self::Read { .. } | Self::Write { .. } => {
                 file_error(py, self.to_string())
             }
             _ => error(py, self.to_string()),

@@ -111,12 +111,20 @@ pub enum KeyError {
     /// The operating system gave no randomness.
     #[error("the operating system's random generator failed: {0}")]
     Randomness(String),
-    /// Reading or writing failed.
-    #[error("{path}: {source}")]
-    Io {
+    /// Reading failed.
+    #[error("cannot read {path}: {source}")]
+    Read {
         /// The file.
         path: String,
-        /// Why.
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Writing failed.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// The system's reason.
         source: std::io::Error,
     },
     /// A directory in a key file's place.

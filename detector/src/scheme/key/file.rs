@@ -237,7 +237,7 @@ pub fn permission_warning(path: impl AsRef<Path>) -> Option<String> {
 pub(super) fn read_limited(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let io = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => KeyError::Missing { path: path.display().to_string() },
-        _ => KeyError::Io { path: path.display().to_string(), source },
+        _ => KeyError::Read { path: path.display().to_string(), source },
     };
     let file = File::open(path).map_err(io)?;
     // A buffer with room for the whole file never grows, so it leaves no copy of the secret behind. What is not a
@@ -263,6 +263,6 @@ pub fn write_private(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), K
     let options = atomic_file::Options::new().private(true).create_new(!overwrite);
     options.write(path, bytes).map_err(|source| match source.kind() {
         ErrorKind::AlreadyExists => KeyError::Exists { path: path.display().to_string() },
-        _ => KeyError::Io { path: path.display().to_string(), source },
+        _ => KeyError::Write { path: path.display().to_string(), source },
     })
 }

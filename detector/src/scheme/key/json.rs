@@ -1,5 +1,6 @@
 //! Keys as the JSON of other libraries.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -34,13 +35,10 @@ impl Key {
         options: ImportOptions,
     ) -> Result<(Self, Vec<String>), KeyError> {
         let path = path.as_ref();
+        // These errors speak of key files.
         let bytes = read_limited(path).map_err(|error| match error {
-            KeyError::Missing { path } if scheme.starts_with("synthid") => {
-                KeyError::Json { path, why: "there is no such file".into() }
-            }
-            KeyError::Directory { path } if scheme.starts_with("synthid") => {
-                KeyError::Json { path, why: "it is a directory".into() }
-            }
+            KeyError::Missing { path } => unreadable(path, ErrorKind::NotFound, "there is no such file"),
+            KeyError::Directory { path } => unreadable(path, ErrorKind::IsADirectory, "it is a directory"),
             error => error,
         })?;
         let Imported { parameters, secret, notes } =
@@ -57,4 +55,9 @@ impl Key {
         let json = self.scheme().to_json(self.secret());
         json.ok_or_else(|| KeyError::NoJson { scheme: self.scheme().name().into() })
     }
+}
+
+/// Returns the error about a configuration that cannot be read.
+fn unreadable(path: String, kind: ErrorKind, why: &str) -> KeyError {
+    KeyError::Read { path, source: io::Error::new(kind, why) }
 }
