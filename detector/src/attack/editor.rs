@@ -1,6 +1,6 @@
 //! Edits by their names.
 
-use super::edit::{Kind, Random};
+use super::edit::{Edit, Kind, Random};
 use super::material::{Material, Synonyms};
 use super::{letters, passages, single_words};
 
@@ -20,18 +20,15 @@ impl Editor {
         self.0.has_words()
     }
 
-    /// Edits a text at a rate. If the text is one of the human texts, `own` is its number there.
+    /// Edits a text, with the random numbers for a seed and the text's name. If the text is one of the human texts, `own`
+    /// is its number there.
     ///
     /// An edit that finds nothing to work on leaves the text as it is. That happens if it needs human words and there
-    /// are none, or synonyms that the table does not have.
-    pub fn apply(
-        &self,
-        kind: Kind,
-        rate: f64,
-        text: &str,
-        own: Option<usize>,
-        random: &mut Random,
-    ) -> String {
+    /// are none, or synonyms that the table does not have. An edit by an external program is the caller's, and leaves
+    /// the text as it is, too.
+    pub fn apply(&self, edit: &Edit, text: &str, own: Option<usize>, seed: u64, name: &str) -> String {
+        let Edit::Share { kind, rate } = *edit else { return text.to_owned() };
+        let random = &mut Random::new(seed, name, edit);
         match kind {
             Kind::Delete => single_words::delete(text, rate, random),
             Kind::Replace => single_words::replace(text, rate, &self.0, random),

@@ -15,12 +15,12 @@
 //! | `summary` | how many texts are found, with intervals |
 //!
 //! ```
-//! use wmdetect::attack::{Edit, Editor, Kind, Random, Synonyms, words_kept};
+//! use wmdetect::attack::{Edit, Editor, Kind, Synonyms, words_kept};
 //!
 //! let editor = Editor::new(vec!["People write words such as these.".into()], Synonyms::default());
 //! let edit = Edit::share(Kind::Delete, 0.5).unwrap();
 //! let text = "The old man went down to the river.";
-//! let edited = editor.apply(Kind::Delete, 0.5, text, None, &mut Random::new(1, "essay-17", &edit));
+//! let edited = editor.apply(&edit, text, None, 1, "essay-17");
 //! assert!(edited.len() < text.len());
 //! assert!(words_kept(text, &edited).unwrap() < 1.0);
 //! ```

@@ -16,7 +16,7 @@ fn editor() -> Editor {
 
 fn edited(kind: Kind, rate: f64, text: &str, seed: u64) -> String {
     let edit = Edit::share(kind, rate).unwrap();
-    editor().apply(kind, rate, text, None, &mut Random::new(seed, "t", &edit))
+    editor().apply(&edit, text, None, seed, "t")
 }
 
 /// Checks that a number of hits in `n` tries is within 4.5 standard errors of the rate.
@@ -79,7 +79,7 @@ fn an_edit_depends_on_seed_text_name_and_rate_alone() {
     for kind in Kind::ALL {
         let apply = |seed, name: &str, rate| {
             let edit = Edit::share(kind, rate).unwrap();
-            editor().apply(kind, rate, &text, None, &mut Random::new(seed, name, &edit))
+            editor().apply(&edit, &text, None, seed, name)
         };
         let first = apply(1, "t", 0.5);
         assert_eq!(first, apply(1, "t", 0.5));
@@ -107,7 +107,7 @@ fn texts_of_any_form_are_edited() {
             let edit = Edit::share(kind, 0.9).unwrap();
             for editor in [&editor(), &nobody] {
                 for own in [None, Some(0)] {
-                    editor.apply(kind, 0.9, text, own, &mut Random::new(3, text, &edit));
+                    editor.apply(&edit, text, own, 3, text);
                 }
             }
         }
@@ -119,7 +119,7 @@ fn texts_of_any_form_are_edited() {
         "“It’s\u{A0}—\u{A0}well‐known…”\u{A0}(a\u{A0}–\u{A0}b)"
     );
     // A human text is diluted with another one.
-    let own = editor().apply(Kind::Dilution, 0.5, "a b c", Some(2), &mut Random::new(1, "t", &Edit::None));
+    let own = editor().apply(&Edit::share(Kind::Dilution, 0.5).unwrap(), "a b c", Some(2), 1, "t");
     assert!(own.contains("human") && !own.contains("human2x"), "{own}");
 }
 

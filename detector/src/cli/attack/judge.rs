@@ -144,14 +144,14 @@ impl Attack<'_> {
         identity: &str,
         own: Option<usize>,
     ) -> Result<String, ProgramError> {
-        let mut random = Random::new(self.seed, identity, edit);
-        match edit {
-            Edit::None => Ok(text.to_owned()),
-            Edit::Share { kind, rate } => Ok(self.editor.apply(*kind, *rate, text, own, &mut random)),
-            Edit::Program { name } => match self.programs.iter().find(|program| program.name == *name) {
-                Some(program) => program.edit(text, random.next_u64(), &self.stop),
-                None => Ok(text.to_owned()),
-            },
+        let program =
+            edit.program().and_then(|name| self.programs.iter().find(|program| program.name == name));
+        match program {
+            Some(program) => {
+                let seed = Random::new(self.seed, identity, edit).next_u64();
+                program.edit(text, seed, &self.stop)
+            }
+            None => Ok(self.editor.apply(edit, text, own, self.seed, identity)),
         }
     }
 
