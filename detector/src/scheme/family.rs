@@ -26,10 +26,7 @@ pub enum Promise {
     /// what the statistic says it is.
     Exact,
     /// They are at most as large as independent ones would be: p errs upwards, never downwards.
-    Conservative {
-        /// Why, and what it rests on, as a clause that names the scheme.
-        reason: &'static str,
-    },
+    Conservative,
     /// They are not quite independent, so p is approximate.
     Approximate {
         /// Why, as a clause that names the scheme.

@@ -28,7 +28,7 @@ impl From<Promise> for PKind {
     fn from(promise: Promise) -> Self {
         match promise {
             Promise::Exact => Self::Exact,
-            Promise::Conservative { .. } => Self::Conservative,
+            Promise::Conservative => Self::Conservative,
             Promise::Approximate { .. } => Self::Approximate,
         }
     }

@@ -131,10 +131,8 @@ impl Parameters for VllmGumbel {
     }
 
     fn promise(&self) -> Promise {
-        Promise::Conservative {
-            reason: "the numbers of vllm-gumbel are rounded down, and independent if Philox4x32-10 is a pseudorandom \
-                     function",
-        }
+        // The numbers are rounded down, and independent if Philox4x32-10 is a pseudorandom function.
+        Promise::Conservative
     }
 
     fn secret_shape(&self) -> SecretShape {
@@ -204,10 +202,8 @@ impl Parameters for VllmGumbelDual {
     }
 
     fn promise(&self) -> Promise {
-        Promise::Conservative {
-            reason: "the numbers of vllm-gumbel-dual are rounded down, and independent if Philox4x32-10 is a \
-                     pseudorandom function",
-        }
+        // The numbers are rounded down, and independent if Philox4x32-10 is a pseudorandom function.
+        Promise::Conservative
     }
 
     fn secret_shape(&self) -> SecretShape {
