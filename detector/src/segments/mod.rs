@@ -25,9 +25,9 @@ use scanners::{PROFILES, REACH, Scanners, scanners};
 
 /// Returns the passages of `ids` that one key shows in one channel, in order of the text.
 ///
-/// `evidence` is that of the whole text, without the positions that do not count. Under the rule of the shortest contexts
-/// the scan computes values again. There `keep` says whether an n-gram counts. It must not depend on the key, and must
-/// agree with `evidence`. `fpr`, above 0 and below 1, is the family-wise error over `tries` ≥ 1 keys and channels.
+/// `evidence` is that of the whole text, without the positions that do not count. Under [`ContextRule::Shortest`] the
+/// scan computes values again. There `keep` says whether an n-gram counts. It must not depend on the key, and must agree
+/// with `evidence`. Other rules take that from `evidence` alone and never call `keep`. `fpr`, above 0 and below 1, is the family-wise error over `tries` ≥ 1 keys and channels.
 pub fn passages(
     prf: &Prf,
     evidence: &Evidence,
