@@ -98,11 +98,5 @@ pub fn fingerprint(weights: &Weights) -> String {
         hash.update(&bytes[..bytes.len().min(SAMPLE)]);
         hash.update(&bytes[bytes.len().saturating_sub(SAMPLE)..]);
     }
-    let mut hex = String::new();
-    for byte in hash.finalize() {
-        for digit in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-        }
-    }
-    hex
+    wmdetect::hex::encode(&hash.finalize())
 }

@@ -125,7 +125,7 @@ pub enum ReceiptError {
     #[error("not a receipt: {0}")]
     Json(#[from] serde_json::Error),
     /// The receipt has another version.
-    #[error("the receipt has schema_version {found}, expected 1; use the wmgen that wrote it")]
+    #[error("the receipt has schema_version {found}, expected {SCHEMA_VERSION}; use the wmgen that wrote it")]
     Version {
         /// Version of the receipt.
         found: u32,
