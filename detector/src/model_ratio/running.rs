@@ -331,11 +331,6 @@ impl Evidence {
         }
     }
 
-    /// Returns log₁₀ of [`Self::ln_ceiling`]'s e-value.
-    pub fn log10_ceiling(&self) -> f64 {
-        self.ln_ceiling / LN_10
-    }
-
     /// Returns ln of each token's factor under a setting and a doubt; 0 if it does not count.
     pub(super) fn ln_factors(&self, setting: usize, doubt: Doubt) -> Vec<f64> {
         let factor = |ratios: &TokenRatios| doubt.factor(ratios.model[setting], ratios.text).ln();
