@@ -12,6 +12,9 @@ use crate::engine::{Draft, Engine, Event, Options, Progress, Request};
 use crate::model::{CHUNK, Gemma};
 use crate::sample::Sampling;
 
+/// Number of texts that each sequence writes before drafts are turned on or off.
+const TEXTS_A_TURN: usize = 2;
+
 /// Source of the guesses in a measurement.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each source")]
@@ -103,14 +106,19 @@ fn kind(
     let before = with.stats();
     let (mut rates, mut gains) = ([Vec::new(), Vec::new()], Vec::new());
     for repetition in 0..settings.repetitions {
-        let mut of = [0.0; 2];
-        // The two take turns in coming first.
-        for turn in 0..2 {
-            let which = (repetition + turn) % 2;
-            let run = answer(if which == 0 { &mut without } else { &mut with }, &requests)?;
-            assert_eq!(run.texts, first.texts, "a text is the same with drafts and without");
-            of[which] = ratio(run.tokens as f64, run.seconds);
+        let (mut tokens, mut seconds) = ([0.0; 2], [0.0; 2]);
+        // They take turns after a few texts and in coming first, so that other work on the machine disturbs both.
+        let few = TEXTS_A_TURN * settings.together;
+        for (batch, (requests, texts)) in requests.chunks(few).zip(first.texts.chunks(few)).enumerate() {
+            for turn in 0..2 {
+                let which = (repetition + batch + turn) % 2;
+                let run = answer(if which == 0 { &mut without } else { &mut with }, requests)?;
+                assert_eq!(run.texts, texts, "a text is the same with drafts and without");
+                seconds[which] += run.seconds;
+                tokens[which] += run.tokens as f64;
+            }
         }
+        let of = [0, 1].map(|which| ratio(tokens[which], seconds[which]));
         gains.push(ratio(of[1], of[0]));
         rates.iter_mut().zip(of).for_each(|(rates, rate)| rates.push(rate));
     }

@@ -45,18 +45,22 @@ pub enum Draft<M> {
 pub(super) struct Guess {
     /// The guessed tokens, the next one first.
     pub(super) tokens: Vec<u32>,
+    /// Number of guesses that the next pass tries: the first ones. The model is not asked about the others.
+    pub(super) tried: usize,
     /// Class of each guess in [`Odds`], from 1 to [`CLASSES`]: how sure it is.
     pub(super) classes: Vec<usize>,
 }
 
 impl Guess {
     pub(super) fn clear(&mut self) {
-        self.truncate(0);
+        self.tokens.clear();
+        self.classes.clear();
+        self.tried = 0;
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.tokens.truncate(len);
-        self.classes.truncate(len);
+    /// Returns the guesses that the next pass tries.
+    pub(super) fn tried(&self) -> &[u32] {
+        &self.tokens[..self.tried]
     }
 
     pub(super) fn push(&mut self, token: u32, class: usize) {

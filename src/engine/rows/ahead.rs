@@ -39,7 +39,8 @@ impl<C: Send> Rows<C> {
     pub(in crate::engine) fn first_odds<M>(&self, draft: &Draft<M>) -> Odds {
         match draft {
             Draft::Model(_) if self.pays() => self.odds.as_estimate(),
-            _ => Odds::new(),
+            Draft::Model(_) => Odds::of_model(),
+            Draft::Prompt | Draft::None => Odds::of_matches(),
         }
     }
 
@@ -113,7 +114,7 @@ impl<C: Send> Rows<C> {
     }
 
     fn guesses(&self, row: usize) -> usize {
-        self.responses[row].guessed().len()
+        self.responses[row].drafting.as_ref().map_or(0, |drafting| drafting.guess.len())
     }
 
     /// Sorts the responses by how much a further guess gains, the largest gain first. Returns how many of them should get one, and

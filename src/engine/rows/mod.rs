@@ -45,19 +45,19 @@ impl<C: Send> Rows<C> {
             most_drafts,
             pace: Pace::default(),
             draft_pace: Pace::default(),
-            odds: Odds::new(),
+            odds: Odds::of_model(),
             requests: 0,
             drafted: 0,
             accepted: 0,
         }
     }
 
-    /// Makes guesses appear to cost next to nothing.
+    /// Makes each guess appear to cost `cost` passes of one row, and the draft model next to nothing.
     #[cfg(test)]
-    pub(super) fn pretend_that_guesses_pay(&mut self) {
+    pub(super) fn pretend_that_a_guess_costs(&mut self, cost: f64) {
         (self.pace, self.draft_pace) = (Pace::default(), Pace::default());
         for rows in 1..200 {
-            self.pace.learn(rows, 1.0);
+            self.pace.learn(rows, 1.0 + cost * (rows as f64 - 1.0));
             self.draft_pace.learn(rows, 1e-9);
         }
     }
@@ -142,7 +142,7 @@ impl<C: Send> Rows<C> {
         }
         let chances: Vec<Vec<f64>> = self.responses.iter().map(Row::chances).collect();
         for (row, length) in self.responses.iter_mut().zip(self.pace.lengths(&chances)) {
-            row.shorten_guess(length);
+            row.try_guesses(length);
         }
     }
 
@@ -170,7 +170,7 @@ impl<C: Send> Rows<C> {
             let take = |((row, ids), len): ((&mut Row, &Vec<u32>), &usize)| {
                 let rows = at..at + ids.len();
                 at = rows.end;
-                row.take(sampler, logits, rows, |fed| len + fed >= context, events)
+                row.take(sampler, logits, rows, |fed| len + fed >= context, odds, events)
             };
             rows.iter_mut().zip(&*ids).zip(&lens).map(take).collect()
         })?;
@@ -179,9 +179,6 @@ impl<C: Send> Rows<C> {
         {
             *drafted += ids.len() as u64 - 1;
             *accepted += right as u64;
-            if let Some(drafting) = &row.drafting {
-                odds.learn(&drafting.guess, right);
-            }
             if row.ended {
                 continue;
             }

@@ -70,9 +70,9 @@ impl Row {
         }
     }
 
-    /// Returns the guesses at its next tokens.
+    /// Returns the guesses at its next tokens that the next pass tries.
     pub(super) fn guessed(&self) -> &[u32] {
-        self.drafting.as_ref().map_or(&[], |drafting| &drafting.guess.tokens)
+        self.drafting.as_ref().map_or(&[], |drafting| drafting.guess.tried())
     }
 
     /// Returns for each guess the probability that it and all guesses before it are right.
@@ -80,10 +80,10 @@ impl Row {
         self.drafting.as_ref().map_or(Vec::new(), |drafting| drafting.odds.chances(&drafting.guess).collect())
     }
 
-    /// Removes the guesses from number `len` on.
-    pub(super) fn shorten_guess(&mut self, len: usize) {
+    /// Sets how many of the guesses the next pass tries.
+    pub(super) fn try_guesses(&mut self, count: usize) {
         if let Some(drafting) = &mut self.drafting {
-            drafting.guess.truncate(len);
+            drafting.guess.tried = count;
         }
     }
 
@@ -94,17 +94,19 @@ impl Row {
         }
     }
 
-    /// Gives the response its next tokens, one for each row of `logits` up to the first wrong guess. Returns how many
-    /// guesses were right. `is_full(n)` says whether the first `n` rows fill the context.
+    /// Gives the response its next tokens, one for each row of `logits` up to the first wrong guess. Returns how many of the guesses
+    /// that were tried are right. `is_full(n)` says whether the first `n` rows fill the context. The odds of all responses learn
+    /// from this one's guesses, as its own do.
     pub(super) fn take(
         &mut self,
         sampler: &mut Sampler,
         logits: LogitRows<'_>,
         rows: Range<usize>,
         is_full: impl Fn(usize) -> bool,
+        odds_of_all: &mut Odds,
         events: &mut Vec<Event>,
     ) -> usize {
-        let first = rows.start;
+        let (first, known) = (rows.start, self.sequence.tokens().len());
         let mut right = 0;
         for row in rows {
             self.advance(sampler, logits.row(row), is_full(row - first + 1), events);
@@ -115,7 +117,9 @@ impl Row {
             right += 1;
         }
         if let Some(Drafting { odds, guess, .. }) = &mut self.drafting {
-            odds.learn(guess, right);
+            let drawn = &self.sequence.tokens()[known..];
+            odds.learn(guess, drawn);
+            odds_of_all.learn(guess, drawn);
         }
         right
     }

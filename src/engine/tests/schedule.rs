@@ -213,6 +213,29 @@ fn short_prompts_share_a_slice() {
 }
 
 #[test]
+fn a_slice_of_0_counts_as_1() {
+    let mut engine = Engine::new(Fake::new(), Options { slice: 0, ..options() });
+    let id = engine.submit(request(prompt(1, 9), 2)).unwrap();
+    assert_eq!(run(&mut engine).of(id, 0).0.len(), 2);
+}
+
+#[test]
+fn guesses_are_judged_while_none_is_tried() {
+    // A guess that is nearly always right pays at a cost of 0.9. What is assumed of the longest match does not.
+    let tries = |banned_ids: Vec<u32>| {
+        let mut engine = Engine::with_draft(Fake::new(), Draft::Prompt, options());
+        engine.submit(Request { banned_ids, ..request(prompt(1, 9), 200) }).unwrap();
+        let mut events = Vec::new();
+        while engine.step(&mut events) == Progress::Running {
+            engine.rows.pretend_that_a_guess_costs(0.9);
+        }
+        engine.stats().drafted_tokens
+    };
+    assert!(tries((1..VOCAB as u32).collect()) > 50, "a text of one token");
+    assert_eq!(tries(Vec::new()), 0, "a text at random");
+}
+
+#[test]
 fn what_the_engine_does_is_counted() {
     let options = Options { together: 2, prefix_bytes: 10_000, ..options() };
     let mut engine = Engine::new(Fake::new(), Options { cache_bytes: 10_000, ..options });
