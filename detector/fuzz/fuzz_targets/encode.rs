@@ -1,5 +1,5 @@
 //! Whatever the text, the compiled encoder gives the ids and offsets of the `tokenizers` library, for the tokenizer of the
-//! tests and for the built-in one; and normalisation gives a text that it does not change again.
+//! tests and for the built-in one. Normalisation gives a text that it does not change again.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Which positions carry the mark, and which of them count.
 //!
 //! Generator and detector share the rule. Under that of `synthid-sha256`, a position is marked, and scored, only if its
-//! whole context belongs to this response and has not come up before, in the prompt or in the response. The history is
+//! whole context belongs to this response. Nor may it have come up before, in the prompt or in the response. The history is
 //! complete. So the generator's receipt and the detector's mask are the same positions when the detector knows the
 //! prompt. And a prompt that always ends alike does not give every answer the same first draw. "Fresh contexts" in
 //! `docs/concepts/statistics.md` says why the *context* must be fresh and not only the n-gram.

@@ -48,8 +48,8 @@ pub(crate) fn gamma(n: u64, x: f64) -> f64 {
 /// Returns ln P(a X + b Y ≥ x) for sums X and Y of `n` independent exponentials of mean 1 each. Here a = 1 − `share`
 /// and b = `share`; each is 0 or at least 0.001.
 ///
-/// With a > b, a sum of n exponentials of mean a is a sum of n + J exponentials of mean b, where J has the negative
-/// binomial law of n and r = b / a. So P = Σ_j C(n + j − 1, j) r^n (1 − r)^j Q(2 n + j, x / b), and all terms are above
+/// With a > b, a sum of n exponentials of mean a is a sum of n + J exponentials of mean b. J has the negative binomial
+/// law of n and r = b / a. So P = Σ_j C(n + j − 1, j) r^n (1 − r)^j Q(2 n + j, x / b), and all terms are above
 /// 0.
 pub(crate) fn two_gammas(n: u64, share: f64, x: f64) -> f64 {
     let (a, b) = (share.max(1.0 - share), share.min(1.0 - share));
