@@ -8,8 +8,8 @@ pub(in crate::engine) const CLASSES: usize = 8;
 const KEPT: f64 = 0.95;
 /// Number of guesses that the first estimate counts as.
 const SUPPOSED: f64 = 4.0;
-/// Assumed share of right guesses by the length of a match, from 1 token. Free texts of Gemma 3 270M have 0.13, 0.25, 0.41 and 0.64
-/// for 1 to 4 tokens and 0.6 for more; texts that copy their prompts have 0.33, 0.72, 0.89 and 0.83, and 0.98 for 8 or more.
+/// Assumed share of right guesses by the length of a match, from 1 token. They lie between those of texts that copy their prompts and those
+/// of other texts: `research/scripts/match_odds.py`, and "Drafts" in `docs/reference/performance.md`.
 const OF_MATCHES: [f64; CLASSES] = [0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85];
 
 /// How often the guesses for one response were right, by class.
