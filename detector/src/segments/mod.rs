@@ -27,7 +27,8 @@ use scanners::{PROFILES, REACH, Scanners, scanners};
 ///
 /// `evidence` is that of the whole text, without the positions that do not count. Under [`ContextRule::Shortest`] the
 /// scan computes values again. There `keep` says whether an n-gram counts. It must not depend on the key, and must agree
-/// with `evidence`. Other rules take that from `evidence` alone and never call `keep`. `fpr`, above 0 and below 1, is the family-wise error over `tries` ≥ 1 keys and channels.
+/// with `evidence`. Other rules take that from `evidence` alone and never call `keep`. `fpr`, above 0 and below 1, is the
+/// family-wise error over `tries` ≥ 1 keys and channels.
 pub fn passages(
     prf: &Prf,
     evidence: &Evidence,
