@@ -160,7 +160,7 @@ fn an_error_says_each_cause_once_and_gives_no_advice_on_what_is_not_a_key() {
     assert!(directory.contains("expected a key file, found a directory"), "{directory}");
     assert!(
         directory.contains(
-            "hint: name a key file; --keyring of wmdetect and of wmgen verify takes a directory of keys"
+            "hint: name a key file; --keyring of wmdetect and wmgen verify, and --key of wmgen serve, take a directory"
         ),
         "{directory}"
     );

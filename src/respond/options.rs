@@ -93,3 +93,19 @@ impl KeyMark {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wmdetect::scheme::Secret;
+    use wmdetect::scheme::gumbel::VllmGumbel;
+
+    use super::*;
+
+    /// No verifier would take such a key, so a text of it must not come about.
+    #[test]
+    fn keys_of_other_engines_marks_do_not_mark() {
+        let key = Key::new(VllmGumbel { context_width: 4 }, Secret::new(vec![1; 8].into())).unwrap();
+        let error = KeyMark::new(&key).unwrap_err();
+        assert!(matches!(error, KeyError::NotATournament { scheme: "vllm-gumbel" }), "{error}");
+    }
+}

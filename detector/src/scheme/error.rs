@@ -1,7 +1,9 @@
 //! What can be wrong with a key or a key file.
 
-use super::synthid::Sha256V2;
-use super::{DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, MAX_DEPTH, MAX_NGRAM_LEN};
+use super::{
+    DEFAULT_CHANNELS, DEFAULT_DEPTH, DEFAULT_NGRAM_LEN, MAX_CHANNELS, MAX_DEPTH, MAX_NGRAM_LEN,
+    MAX_V2_CONTEXT,
+};
 use crate::counted::counted;
 
 /// What can be wrong with a key or a key file.
@@ -23,11 +25,10 @@ pub enum KeyError {
         /// What was asked for.
         found: usize,
     },
-    /// A context of a key with the shortest unused context has 1 to [`MAX_CONTEXT`](Sha256V2::MAX_CONTEXT) tokens.
+    /// A context of a key with the shortest unused context has 1 to [`MAX_V2_CONTEXT`] tokens.
     #[error(
-        "a key needs contexts from 1 to {most} tokens, the shortest not above the longest, found {shortest} to \
-         {longest}; the usual contexts are from 1 to {most}",
-        most = Sha256V2::MAX_CONTEXT
+        "a key needs contexts from 1 to {MAX_V2_CONTEXT} tokens, the shortest not above the longest, found {shortest} \
+         to {longest}; the usual contexts are from 1 to {MAX_V2_CONTEXT}"
     )]
     ContextLens {
         /// Tokens of the shortest.
@@ -37,9 +38,7 @@ pub enum KeyError {
     },
     /// A key without channels would mark nothing, and a detector has to try all channels.
     #[error(
-        "a key needs 1 to {most} channels, found {found}; the usual number is {}",
-        Sha256V2::default().channels,
-        most = Sha256V2::MAX_CHANNELS
+        "a key needs 1 to {MAX_CHANNELS} channels, found {found}; the usual number is {DEFAULT_CHANNELS}"
     )]
     Channels {
         /// What was asked for.
@@ -49,7 +48,7 @@ pub enum KeyError {
     #[error(
         "a key of {scheme} needs an ngram_len from 2 to {most}, found {found}; synthid-sha256 takes up to \
          {MAX_NGRAM_LEN}",
-        most = Sha256V2::MAX_NGRAM_LEN
+        most = MAX_V2_CONTEXT + 1
     )]
     LongNgram {
         /// The scheme.

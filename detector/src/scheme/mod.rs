@@ -79,5 +79,11 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_NGRAM_LEN: usize = 64;
 /// Layers of a new key unless its owner asks for another number (the paper's choice).
 pub const DEFAULT_DEPTH: usize = 30;
+/// Tokens of the longest context of `synthid-sha256-v2`. With it a message is still one block of SHA-256.
+pub const MAX_V2_CONTEXT: u8 = 4;
+/// Largest number of channels of a key.
+pub const MAX_CHANNELS: u16 = 1024;
+/// Number of channels of a key that is not given one.
+pub const DEFAULT_CHANNELS: u16 = 16;
 /// n-gram length of a new key unless its owner asks for another (the paper's H = 4).
 pub const DEFAULT_NGRAM_LEN: usize = 5;

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::KeyError;
 use super::family::Family as _;
 use super::schemes::Scheme;
 use super::synthid::{Sha256, Sha256V2};
+use super::{KeyError, MAX_V2_CONTEXT};
 
 /// What a new key is good at. Each preset survives fewer edits than the one before, and reveals less to people who try
 /// to learn the key from many texts. `docs/guide/choosing.md` has the measurements.
@@ -75,7 +75,7 @@ impl Preset {
             }
             Some(own) => {
                 let many = |found| u16::try_from(found).map_err(|_| KeyError::Channels { found });
-                if let Some(found) = ngram_len.filter(|len| !(2..=Sha256V2::MAX_NGRAM_LEN).contains(len)) {
+                if let Some(found) = ngram_len.filter(|len| !(2..=MAX_V2_CONTEXT + 1).contains(len)) {
                     return Err(KeyError::LongNgram { scheme: Sha256V2::NAME, found: found.into() });
                 }
                 Sha256V2 {

@@ -15,7 +15,7 @@ use crate::scheme::family::{Family, KeyedFunction, Parameters, Promise, TextMemo
 use crate::scheme::fields::Fields;
 use crate::scheme::ngrams::Ngrams;
 use crate::scheme::secret::{Secret, SecretShape};
-use crate::scheme::{DEFAULT_DEPTH, KeyError, MAX_DEPTH};
+use crate::scheme::{DEFAULT_CHANNELS, DEFAULT_DEPTH, KeyError, MAX_CHANNELS, MAX_DEPTH, MAX_V2_CONTEXT};
 
 /// The parameters of `synthid-sha256-v2`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,9 +24,9 @@ pub struct Sha256V2 {
     pub depth: u8,
     /// Tokens of the shortest context, 1 to `longest_context`.
     pub shortest_context: u8,
-    /// Tokens of the longest context, up to [`MAX_CONTEXT`](Self::MAX_CONTEXT).
+    /// Tokens of the longest context, up to [`MAX_V2_CONTEXT`].
     pub longest_context: u8,
-    /// R, the number of channels, 1 to [`MAX_CHANNELS`](Self::MAX_CHANNELS).
+    /// R, the number of channels, 1 to [`MAX_CHANNELS`].
     pub channels: u16,
 }
 
@@ -35,8 +35,8 @@ impl Default for Sha256V2 {
         Self {
             depth: DEFAULT_DEPTH as u8,
             shortest_context: 1,
-            longest_context: Self::MAX_CONTEXT,
-            channels: 16,
+            longest_context: MAX_V2_CONTEXT,
+            channels: DEFAULT_CHANNELS,
         }
     }
 }
@@ -75,10 +75,10 @@ impl Parameters for Sha256V2 {
         if !(1..=MAX_DEPTH).contains(&depth.into()) {
             return Err(KeyError::Depth { found: depth.into() });
         }
-        if shortest == 0 || shortest > longest || longest > Self::MAX_CONTEXT {
+        if shortest == 0 || shortest > longest || longest > MAX_V2_CONTEXT {
             return Err(KeyError::ContextLens { shortest, longest });
         }
-        if !(1..=Self::MAX_CHANNELS).contains(&channels) {
+        if !(1..=MAX_CHANNELS).contains(&channels) {
             return Err(KeyError::Channels { found: channels.into() });
         }
         Ok(())
@@ -94,13 +94,6 @@ impl Parameters for Sha256V2 {
 }
 
 impl Sha256V2 {
-    /// Tokens of the longest context that a key may have. With it a message is still one block of SHA-256.
-    pub const MAX_CONTEXT: u8 = 4;
-    /// The most channels that a key may have.
-    pub const MAX_CHANNELS: u16 = 1024;
-    /// Length of the longest n-gram that a key may have.
-    pub(in crate::scheme) const MAX_NGRAM_LEN: u8 = Self::MAX_CONTEXT + 1;
-
     /// Returns all parameters, as key files and labels have them.
     fn bytes(&self) -> [u8; 5] {
         let [low, high] = self.channels.to_le_bytes();
