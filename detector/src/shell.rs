@@ -156,9 +156,9 @@ fn hint<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e str> {
         KeyError::Missing { .. } | KeyError::NotAKey { .. } => Some(
             "a text is found only with the key that marked it; to mark new texts, `wmgen keygen FILE` makes a key",
         ),
-        KeyError::Directory { .. } => {
-            Some("name a key file; --keyring of wmdetect and wmgen verify, and --key of wmgen serve, take a directory")
-        }
+        KeyError::Directory { .. } => Some(
+            "name a key file; --keyring of wmdetect and wmgen verify, and --key of wmgen serve, take a directory",
+        ),
         KeyError::RawInKeyring { .. } => {
             Some("name the file KEY.bin if it is a key, else move it out of the directory")
         }
